@@ -168,16 +168,15 @@ def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (["--count", "0"], "--count must be at least 1, got 0"),
-        (["--preset", "basic,train=5", "--count", "10"], "both say how many to train on"),
-        (["--preset", "basic,objects=30"], "objects: must be at most 25, got 30"),
-        (["--preset", "cooccurrence,strength=2"], "strength: must be at most 1.0, got 2"),
+        ("basic,train=0", "train"),
+        ("basic,objects=30", "objects: must be at most 25, got 30"),
+        ("cooccurrence,strength=2", "strength: must be at most 1.0, got 2"),
     ],
 )
 def test_making_scenes_that_cannot_be(
-    given: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    given: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["data", "make", "scenes", *given, "--out", str(tmp_path / "made")]) == 1
+    assert main(["data", "convert", f"scenes:{given}", "--out", str(tmp_path / "made")]) == 1
     assert message in capsys.readouterr().err
     assert not (tmp_path / "made").exists()
 

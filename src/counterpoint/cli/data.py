@@ -10,7 +10,6 @@ from typing import Annotated, Literal
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Count, Flat, Folder, Name, Positional
-from ..spec import Spec
 from ._files import Files
 from .arguments import parse
 from .terminal import Terminal
@@ -18,11 +17,11 @@ from .terminal import Terminal
 
 @form(frozen=True, config=FORM)
 class Data:
-    """Show a data set as a picture, describe it in a table, or make scenes."""
+    """Show a data set as a picture, describe it in a table, index or convert it."""
 
-    action: Annotated[Literal["show", "describe", "make", "index"], Positional()]
-    """show writes a picture; describe reports what is there and what is wrong with it; make writes shards, and index
-    what shards hold, for --data: both go on where they were stopped."""
+    action: Annotated[Literal["show", "describe", "convert", "index"], Positional()]
+    """show writes a picture; describe reports what is there and what is wrong with it; convert writes its
+    rows as shards, and index what shards hold, for --data: both go on where they were stopped."""
     source: Annotated[str, Positional()] = "emoji"
     """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, stamps, drawings or
     monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar), several by braces,
@@ -31,7 +30,7 @@ class Data:
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     out: Folder = None
     """Path of the PNG that show writes (DATA.png unless given), of the one with pictures that look alike that describe
-    writes (in the cache folder unless given), or of the shards or the index that is written."""
+    writes (in the cache folder unless given), or of the folder of the shards or of the index."""
     json: bool = False
     """describe: print JSON instead of tables."""
     sample: Count | None = None
@@ -40,27 +39,25 @@ class Data:
     """describe: the recipe that captions and pictures are measured against."""
     card: Folder = None
     """describe: write a data card too, Markdown with the metadata that Hugging Face reads."""
-    preset: str = ""
-    """make scenes: the preset, with options after commas; basic unless given."""
-    count: Count | None = None
-    """make scenes: the number of scenes to train on; validation and test are the preset's."""
-    format: Literal["webdataset", "parquet"] = "webdataset"
-    """make scenes: the format of the shards."""
+    to: Literal["webdataset", "parquet"] = "webdataset"
+    """convert: the format of the shards, tar files or Parquet with the pictures inside."""
+    size: Count | None = None
+    """convert: most pixels of a picture's shorter side; a larger one becomes a JPEG of quality 95."""
     jobs: Count | None = None
-    """index: processes that count; as many as there are processors unless given."""
+    """index, convert: processes that count, pictures made smaller at a time; as many as processors unless given."""
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Data, arguments, "data")
 
     console = Terminal(stderr=options.json)
-    if options.action == "make":
-        return _make(options, console)
     if options.action == "describe":
         return _describe(options, console)
     named = options.files.of(options.source)
     if options.action == "index":
         return _index(named, options, console)
+    if options.action == "convert":
+        return _convert(named, options, console)
     with console.status(f"loading {named}"):
         from ..data.source import load_any, short_name
 
@@ -118,36 +115,25 @@ def _index(source: str, options: Data, console: Terminal) -> int:
     return 0
 
 
-def _make(options: Data, console: Terminal) -> int:
-    kind, _, named = options.source.partition(":")
-    if kind != "scenes":
-        raise ValueError(
-            f"make makes scenes, not {options.source!r}: counterpoint data make scenes --preset basic"
-        )
-    if named and options.preset:
-        raise ValueError(f"which preset, {named!r} or {options.preset!r}? Give one of them")
+def _convert(source: str, options: Data, console: Terminal) -> int:
     if options.out is None:
         raise ValueError("where to? For example: --out shards")
-    spec = f"scenes:{named or options.preset or 'basic'}"
-    if options.count is not None:
-        if "train" in Spec.parse(spec).options:
-            raise ValueError(
-                f"--count {options.count} and {spec} both say how many to train on: give one of them"
-            )
-        spec = f"{spec},train={options.count}"
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     with console.status("loading"):
-        from ..data.worlds.scenes.shards import write
-        from ..data.worlds.scenes.world import Scenes
-
-        world = Scenes.parse(spec)
-        shards = write(world, options.out, options.format)
-    columns = (TextColumn("scenes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        from ..data.converting import convert
+    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=len(world))
-        for done in shards:
-            progress.update(bar, completed=done)
-    console.print(f"{options.out}: {len(world):,} scenes of {world.name}", soft_wrap=True)
+        bar = progress.add_task("", total=None)
+        counts = convert(
+            source,
+            options.out,
+            to=options.to,
+            size=options.size,
+            jobs=options.jobs,
+            on_rows=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    rows = ", ".join(f"{count:,} of {split}" for split, count in counts.items())
+    console.print(f"{options.out}: {sum(counts.values()):,} rows of {source}: {rows}", soft_wrap=True)
     console.print(f"use it: counterpoint train clip --data {options.out}", soft_wrap=True)
     return 0

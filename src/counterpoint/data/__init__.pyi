@@ -5,6 +5,7 @@ from .base import Data as Data
 from .base import Labels as Labels
 from .base import PairedData as PairedData
 from .base import Splits as Splits
+from .converting import convert as convert
 from .embeddings import EmbeddingCache as EmbeddingCache
 from .loader import Loader as Loader
 from .reporting import report as report

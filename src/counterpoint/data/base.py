@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -286,6 +287,16 @@ class Pictured(Data):
     @abstractmethod
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """Return the pictures of some rows, all of one size."""
+
+    def encoded(self, row: int) -> bytes:
+        """Return a row's picture as a file: its own where there is one, else a PNG of what is drawn.
+
+        Raises:
+            OSError: for a file that cannot be read any more.
+        """
+        file = io.BytesIO()
+        Image.fromarray(self.images(np.array([row]))[0].permute(1, 2, 0).numpy()).save(file, "PNG")
+        return file.getvalue()
 
     def shown(self, row: int, side: int) -> Image.Image:
         """Return a row's picture for people to look at, at most ``side`` pixels a side; of a file all of it.

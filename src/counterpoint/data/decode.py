@@ -20,6 +20,8 @@ DECODER = 4
 """Version of the decoder; raised whenever the code here would make other pixels of the same bytes, or none."""
 MOST_PIXELS = 100_000_000
 """A picture of more pixels is refused by its header, before memory is taken for it."""
+QUALITY = 95
+"""Quality of the JPEGs that pictures are made smaller to."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 """Pillow's names of the formats that are read, beside drawings (SVG); it reads many more, some by other programs."""
 
@@ -110,6 +112,38 @@ def shown(data: bytes, side: int) -> Image.Image:
         picture = whole(opened)
     picture.thumbnail((side, side))
     return picture
+
+
+def reduced(data: bytes, size: int | None) -> tuple[bytes, str]:
+    """Return a picture whose shorter side is of at most so many pixels, and the suffix of its kind.
+
+    A larger one becomes a JPEG of quality `QUALITY` of its first frame: all of it, upright, in sRGB on white. Any
+    other, and a drawing, stays the bytes that it is.
+
+    Args:
+        data: the bytes of a file.
+        size: in pixels; None for any.
+
+    Raises:
+        OSError: for bytes that are no picture, or not a whole one.
+        ValueError: for more than `MOST_PIXELS`.
+    """
+    if is_drawing(data):
+        return data, "svg"
+    with open_picture(data, 0) as opened:
+        shorter = min(opened.size)
+        if size is None or shorter <= size:
+            return data, str(opened.format).lower()
+        if opened.info.get("progressive"):
+            _taken(opened)
+        opened.draft(None, (2 * size * opened.width // shorter, 2 * size * opened.height // shorter))
+        _taken(opened)
+        picture = whole(opened)
+    shorter = min(picture.size)
+    sides = (round(picture.width * size / shorter), round(picture.height * size / shorter))
+    file = io.BytesIO()
+    picture.resize(sides, Image.Resampling.LANCZOS, reducing_gap=3).save(file, "JPEG", quality=QUALITY)
+    return file.getvalue(), "jpg"
 
 
 def small(opened: Image.Image, side: int) -> Image.Image:

@@ -114,16 +114,25 @@ class Pictures:
         """Decode some files that the cache does not hold."""
 
         def one(position: int) -> np.ndarray:
-            file = self._files[position]
-            data = file.read_bytes()
-            if _digest(data) != self.digests[position]:
-                raise ValueError(f"{file} changed while it was in use: run the same command again")
-            return decode(data, self._form)
+            return decode(self.encoded(position), self._form)
 
         # The workers of a loader are as many as there are cores to be used.
         threads = 1 if get_worker_info() else min(_THREADS, os.cpu_count() or 1)
         with quietly(), ThreadPoolExecutor(threads) as pool:
             return list(pool.map(one, positions.tolist()))
+
+    def encoded(self, position: int) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+            OSError, ValueError: if it cannot be read, or is not what it was.
+        """
+        data = self._files[position].read_bytes()
+        if _digest(data) != self.digests[position]:
+            raise ValueError(
+                f"{self._files[position]} changed while it was in use: run the same command again"
+            )
+        return data
 
     def shown(self, position: int, side: int) -> Image.Image:
         """Decode a file's picture for people to look at; see `counterpoint.data.decode.shown`."""

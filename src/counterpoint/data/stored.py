@@ -188,6 +188,18 @@ class Stored(Pictured):
     def replaced(self) -> list[Replaced]:
         return self._stand_ins.replaced()
 
+    def encoded(self, row: int) -> bytes:
+        return self._pictures.encoded(int(self._row_of[row]))
+
+    def among(self, records: Records) -> Records:
+        """Return those of the source's records that the rows are, in their order.
+
+        Args:
+            records: as the source gives them.
+        """
+        captioned = _with_captions(records, Ledger()) if self.captioned else records
+        return captioned.with_frame(captioned.frame[self._row_of])
+
     def shown(self, row: int, side: int) -> Image.Image:
         return self._pictures.shown(int(self._row_of[row]), side)
 

@@ -264,8 +264,8 @@ def test_a_shard_keeps_what_is_whole_and_lists_the_rest(tmp_path: Path) -> None:
         ("passed over", "link or device in a shard", "22.png"),
         ("guessed", "not UTF-8, read as Windows-1252", "3.txt"),
         ("passed over", "no picture in an example", "alone"),
-        ("lost", "no caption", "20"),
         ("lost", "broken JSON", "21.json"),
+        ("lost", "no caption", "20"),
     ]
 
 

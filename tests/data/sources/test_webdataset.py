@@ -82,7 +82,8 @@ PNG = b"not read before the captions are"
 @pytest.mark.parametrize(
     ("files", "message"),
     [
-        ({"a.png": PNG}, r"1 of 1 examples cannot be used: 1 × no caption \(.*one\.tar, a: add a a\.txt or"),
+        ({"a.png": PNG}, r"one\.tar holds pictures without captions: give"),
+        ({"a.png": PNG, "b.png": PNG, "b.txt": b"b"}, r"1 × no caption \(.*one\.tar, a: add a a\.txt or"),
         ({"a.png": PNG, "a.txt": b" \n"}, r"1 × empty caption \(.*one\.tar, a: add"),
         ({"a.png": PNG, "a.json": b"{"}, r"1 × broken JSON \(.*one\.tar, a\.json: Expecting"),
         ({"a.png": PNG, "a.json": b'{"text": "x", "split": "tset"}'}, "split 'tset' is none of train"),
@@ -144,4 +145,4 @@ def test_a_sample_without_a_caption_is_counted_and_not_fatal(tmp_path: Path) -> 
     files = {f"{k}.png": b"x" for k in range(3)} | {"0.txt": b"a", "1.caption": b"b", "4.txt": b"no picture"}
     found, ledger = read_of(tar(tmp_path / "it.tar", files))
     assert found.frame["text"].to_list() == [["a"], ["b"]]
-    assert ledger.rows() == [("lost", "no caption", "2"), ("passed over", "no picture in an example", "4")]
+    assert ledger.rows() == [("passed over", "no picture in an example", "4"), ("lost", "no caption", "2")]

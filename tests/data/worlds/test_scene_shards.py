@@ -36,7 +36,7 @@ FORMATS = ("webdataset", "parquet")
 
 
 @pytest.mark.parametrize("form", FORMATS)
-def test_what_is_read_is_what_was_written(world: Scenes, tmp_path: Path, form: shards.Format) -> None:
+def test_what_is_read_is_what_was_written(world: Scenes, tmp_path: Path, form: shards.Form) -> None:
     assert list(write(world, tmp_path, form)) == [0, 10, 20, 25, 30, 37]
     again = load(str(tmp_path))
     assert isinstance(again, Scenes)
@@ -95,7 +95,7 @@ def test_run_lengths_of_nothing_and_of_everything() -> None:
 
 @pytest.mark.parametrize("form", FORMATS)
 def test_it_goes_on_where_it_was_stopped(
-    world: Scenes, tmp_path: Path, form: shards.Format, monkeypatch: pytest.MonkeyPatch
+    world: Scenes, tmp_path: Path, form: shards.Form, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     list(write(world, whole, form))
@@ -156,7 +156,7 @@ def test_other_readers_see_pairs(world: Scenes, tmp_path: Path) -> None:
     assert {side: len(rows) for side, rows in pairs.splits.test.items()} == {"held out": 7}
     list(write(world, tmp_path / "parquet", "parquet"))
     frame = pl.read_parquet(tmp_path / "parquet" / "train-000000.parquet")
-    assert frame.columns == ["id", "split", "image", "text", "captions", "annotation"]
+    assert frame.columns == ["image", "id", "split", "text", "annotation", "captions"]
     assert frame["text"].to_list() == [world.captions(row)[0] for row in range(10)]
 
 
@@ -170,19 +170,20 @@ def test_the_command_makes_shows_and_describes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    preset = "counts,validation=3,test=4,pixels=32"
-    make = ["data", "make", "scenes", "--preset", preset, "--count", "12", "--out", "made"]
+    make = ["data", "convert", "scenes:counts,validation=3,test=4,pixels=32,train=12", "--out", "made"]
     assert main(make) == 0
-    assert "23 scenes of scenes:counts" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "23 rows of scenes:counts" in told
+    assert "12 of train, 3 of validation, 8 of test" in told
     assert main(make) == 0
     capsys.readouterr()
     assert main(["data", "describe", "made", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["contents"]["splits"]["value"]["train"] == 12
     assert main(["data", "show", "made", "--out", "sheet.png"]) == 0
     assert (tmp_path / "sheet.png").exists()
-    assert main(["data", "make", "emoji", "--out", "x"]) == 1
-    assert "make makes scenes, not 'emoji'" in capsys.readouterr().err
-    assert main(["data", "make", "scenes"]) == 1
+    assert main(["data", "convert", "scenes:basic"]) == 1
     assert "where to?" in capsys.readouterr().err
-    assert main(["data", "make", "scenes:basic", "--preset", "tiny", "--out", "x"]) == 1
-    assert "which preset" in capsys.readouterr().err
+    assert main(["data", "convert", "scenes:basic,train=5,pixels=64", "--size", "32", "--out", "small"]) == 1
+    assert "pixels=32" in capsys.readouterr().err
+    assert main(["data", "convert", "scenes:tiny,train=5", "--out", "."]) == 1
+    assert ". is not empty, and holds no scenes" in capsys.readouterr().err

@@ -8,6 +8,9 @@ from typing import Any
 
 import fsspec
 
+SIZES = "sizes.json"
+"""File beside shards that gives the records of each."""
+
 
 def records_beside(place: str) -> int | None:
     """Return how many records a shard has; None where nothing beside it says so.
@@ -19,7 +22,7 @@ def records_beside(place: str) -> int | None:
     folder, slash, name = place.rpartition("/")
     stem = name.partition(".")[0]
     successes = _values(f"{folder}{slash}{stem}_stats.json").get("successes")
-    size = successes if successes is not None else _sizes(f"{folder}{slash}sizes.json").get(name)
+    size = successes if successes is not None else _sizes(f"{folder}{slash}{SIZES}").get(name)
     return size if isinstance(size, int) and size >= 0 else None
 
 

@@ -129,6 +129,11 @@ class Sharded(Pictured):
             pictures[torch.from_numpy(trained)] = self._taken(rows[trained])[1]
         return pictures
 
+    def encoded(self, row: int) -> bytes:
+        if row >= self._trained:
+            return self._held.encoded(row - self._trained)
+        return _picture(self._taken(np.array([row]))[0][0]).read_bytes()
+
     def shown(self, row: int, side: int) -> Image.Image:
         if row >= self._trained:
             return self._held.shown(row - self._trained, side)

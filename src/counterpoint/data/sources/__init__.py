@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from ._asset import Asset
 from ._ledger import BROKEN, Ledger
-from ._names import split_of
+from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
 from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted, without_budget
 from ._places import found, is_pattern, is_url, seen_from, state_of
 from ._reading import SOURCES, Reader, is_named, is_source, opened, read, shards, suffixes
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
+from ._text import caption_lines
 
 __all__ = [
     "BROKEN",
+    "CAPTION_COLUMNS",
     "OF_THE_WHOLE",
+    "PICTURE_COLUMNS",
     "ROLES",
     "SOURCES",
     "Asset",
@@ -25,6 +28,7 @@ __all__ = [
     "Records",
     "Shard",
     "Source",
+    "caption_lines",
     "checked",
     "columns_of",
     "found",

@@ -55,8 +55,8 @@ class WebDataset(Source):
 
         An example is a picture (``.jpg``, ``.png`` …) and, under the same name, its captions: a ``.txt`` with one a
         line, or a ``.json`` with ``text`` or ``caption``. The JSON may also hold ``split``, ``id`` and ``group``; its
-        other texts and numbers are ways to classify. Without a ``split``, a shard whose name starts with one
-        (``train-000.tar``) is of that split.
+        other texts and numbers are ways to classify. A shard without any captions is of pictures alone. Without a
+        ``split``, a shard whose name starts with one (``train-000.tar``) is of that split.
 
         Raises:
             ValueError: if it is no tar file, or a split is unknown.
@@ -72,9 +72,14 @@ def _in_folder(written: str) -> list[str]:
 
 
 def _records(archive: str, asked: Mapping[str, str], ledger: Ledger) -> Iterator[Record]:
-    for key, example in _examples(archive, ledger).items():
-        record = _record(archive, key, example, asked, ledger)
-        if record is not None:
+    examples = _examples(archive, ledger).items()
+    read = [record for key, each in examples if (record := _record(archive, key, each, asked, ledger))]
+    captioned = any(record.cells["text"] for record in read)
+    for record in read:
+        if captioned and not record.cells["text"]:
+            advice = f"add a {record.key}.txt or a {record.key}.json with a text"
+            ledger.add("lost", "no caption", archive, record.key, advice)
+        else:
             yield record
 
 
@@ -178,11 +183,10 @@ def _record(
     text = "" if example.text is None else decoded(example.text, ledger, archive, f"{key}.txt")
     captions = caption_lines(text, ledger, archive, f"{key}.txt")
     captions = captions or captions_in(values, f"{archive}: {key}", asked)
-    if not captions:
-        has_caption = example.text is not None or any(name in values for name in CAPTION_COLUMNS)
+    if not captions and (example.text is not None or any(name in values for name in CAPTION_COLUMNS)):
         advice = f"add a {key}.txt or a {key}.json with a text"
-        ledger.add("lost", "empty caption" if has_caption else "no caption", archive, key, advice)
+        ledger.add("lost", "empty caption", archive, key, advice)
         return None
     where = f"{archive}, {key}"
     facts = {"split": split_of(PurePosixPath(archive).name), **facts_in(values, where, asked)}
-    return Record({"image": example.picture, "text": captions}, key, where=where, **facts)
+    return Record({"image": example.picture, "text": captions or None}, key, where=where, **facts)

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -19,18 +19,17 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from ....files import digest_of_file, sweep, write_json, write_text, writing
+from ....files import digest_of_file, write_json, write_text
 from ...base import Rows
+from ...sharded.writing import SUFFIX, Form, Sample, reserve, write_shard
 from .annotations import annotation, canonical, run_lengths
 from .pixels.render import Drawing
 from .words import captions
 from .world import Scenes
 
-Format = Literal["webdataset", "parquet"]
 MANIFEST = "scenes.json"
 ROWS = 1000
 """The largest number of rows in a shard."""
-_SUFFIX: dict[Format, str] = {"webdataset": "tar", "parquet": "parquet"}
 
 
 @dataclass(frozen=True)
@@ -68,19 +67,19 @@ class Manifest:
     world: str
     version: int
     pixels: int
-    format: Format
+    format: Form
     attribution: str
     shards: tuple[Shard, ...]
 
     @classmethod
-    def of(cls, world: Scenes, format: Format) -> Manifest:
+    def of(cls, world: Scenes, format: Form) -> Manifest:
         """Return the manifest of a world that is to be written."""
         shards = []
         for split, rows in world.splits.sides.items():
             name = re.sub("[^a-z0-9]+", "-", split)
             for number, first in enumerate(range(0, len(rows), ROWS)):
                 row, count = int(rows[first]), min(ROWS, len(rows) - first)
-                file = f"{name}-{number:06d}.{_SUFFIX[format]}"
+                file = f"{name}-{number:06d}.{SUFFIX[format]}"
                 shards.append(Shard(file, split, row, count, _check(world, row)))
         version = world.preset.version
         return cls(world.name, version, world.pixels, format, world.attribution, tuple(shards))
@@ -100,7 +99,7 @@ class Manifest:
             raise ValueError(f"{path} is damaged ({error}): delete it and make the scenes again") from error
 
 
-def write(world: Scenes, folder: Path, format: Format = "webdataset") -> Iterator[int]:
+def write(world: Scenes, folder: Path, format: Form = "webdataset") -> Iterator[int]:
     """Write a world, and yield how many rows are there after each shard, those of an earlier start first.
 
     It may be stopped at any time: what is written stays, and the same call goes on after it.
@@ -110,9 +109,8 @@ def write(world: Scenes, folder: Path, format: Format = "webdataset") -> Iterato
     """
     if Scenes.parse(world.name).preset != world.preset:
         raise ValueError(f"{world.name!r} does not say what this world is: make it with Scenes.parse")
-    sweep(folder)
     manifest = Manifest.of(world, format)
-    if (folder / MANIFEST).exists():
+    if reserve(folder, MANIFEST, "scenes"):
         if Manifest.read(folder) != manifest:
             raise ValueError(f"{folder} holds other scenes ({MANIFEST} says which): choose another folder")
     else:
@@ -122,8 +120,7 @@ def write(world: Scenes, folder: Path, format: Format = "webdataset") -> Iterato
     yield done
     for shard in manifest.shards:
         if not (folder / shard.file).exists():
-            with writing(folder / shard.file) as part:
-                (_write_tar if format == "webdataset" else _write_parquet)(part, world, shard)
+            write_shard(folder / shard.file, _samples(world, shard), format, _columns())
             done += shard.rows
             yield done
 
@@ -182,7 +179,7 @@ class Stored:
         return torch.from_numpy(pictures)
 
 
-def _png(path: Path, format: Format, index: int) -> bytes:
+def _png(path: Path, format: Form, index: int) -> bytes:
     if format == "parquet":
         return _png_column(path)[index]
     offset, size = _png_members(path)[index]
@@ -204,19 +201,27 @@ def _png_column(path: Path) -> list[bytes]:
     return pl.read_parquet(path, columns=["image"], glob=False)["image"].struct.field("bytes").to_list()
 
 
-def _records(world: Scenes, shard: Shard) -> Iterator[tuple[bytes, dict[str, Any]]]:
-    """Yield the picture and the annotations of every row of a shard."""
+def _columns() -> dict[str, Any]:
+    import polars as pl
+
+    texts = dict.fromkeys(("split", "text", "annotation"), pl.String)
+    return {"id": pl.Int64, **texts, "captions": pl.List(pl.String)}
+
+
+def _samples(world: Scenes, shard: Shard) -> Iterator[Sample]:
+    """Yield the pictures and the annotations of a shard."""
     for start in range(shard.first, shard.first + shard.rows, 100):
         rows = np.arange(start, min(start + 100, shard.first + shard.rows))
         pictures = world.images(rows).permute(0, 2, 3, 1).numpy()
         drawing = world.draw(rows)
         for index, row in enumerate(rows):
-            buffer = io.BytesIO()
-            Image.fromarray(pictures[index]).save(buffer, "PNG")
-            yield (
-                buffer.getvalue(),
-                record(world, int(row), drawing, index) | {"split": shard.split.partition(":")[0]},
-            )
+            file = io.BytesIO()
+            Image.fromarray(pictures[index]).save(file, "PNG")
+            values = record(world, int(row), drawing, index) | {"split": shard.split.partition(":")[0]}
+            text, said = values["captions"][0], values["captions"]
+            cells = {"id": values["id"], "split": values["split"], "text": text, "captions": said}
+            cells |= {"annotation": json.dumps(values, ensure_ascii=False)}
+            yield Sample(f"{values['id']:012d}", "png", file.getvalue(), text, values, cells)
 
 
 def record(world: Scenes, row: int, drawing: Drawing, index: int) -> dict[str, Any]:
@@ -237,31 +242,6 @@ def record(world: Scenes, row: int, drawing: Drawing, index: int) -> dict[str, A
         "boxes": drawing.boxes[index].tolist(),
         "masks": [run_lengths(mask) for mask in drawing.masks[index]],
     } | ({} if captioned is scene else {"told": annotation(captioned)})
-
-
-def _write_tar(path: Path, world: Scenes, shard: Shard) -> None:
-    with tarfile.open(path, "w") as archive:
-        for png, values in _records(world, shard):
-            text = json.dumps(values, ensure_ascii=False)
-            parts = {"png": png, "txt": values["captions"][0].encode(), "json": text.encode()}
-            for suffix, content in parts.items():
-                member = tarfile.TarInfo(f"{values['id']:012d}.{suffix}")
-                member.size = len(content)
-                archive.addfile(member, io.BytesIO(content))
-
-
-def _write_parquet(path: Path, world: Scenes, shard: Shard) -> None:
-    import polars as pl
-
-    rows = []
-    for png, values in _records(world, shard):
-        image = {"bytes": png, "path": f"{values['id']:012d}.png"}
-        text, said = values["captions"][0], values["captions"]
-        rows.append(
-            {"id": values["id"], "split": values["split"], "image": image, "text": text, "captions": said}
-            | {"annotation": json.dumps(values, ensure_ascii=False)}
-        )
-    pl.DataFrame(rows).write_parquet(path)
 
 
 def _check(world: Scenes, row: int) -> str:

@@ -1,0 +1,257 @@
+"""Any data set written as shards, from which the same rows are read again."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import polars as pl
+from jaxtyping import Int
+from pydantic import BaseModel, ConfigDict
+
+from ..files import FORMAT, read_json, write_json, write_text
+from ..modalities import PAIR
+from .base import PairedData, Pictured
+from .decode import reduced
+from .sharded.beside import SIZES
+from .sharded.writing import SUFFIX, Form, Sample, reserve, write_shard
+from .sides import SIDES
+from .source import load_any, records_of, rooted, with_columns
+from .sources import CAPTION_COLUMNS, PICTURE_COLUMNS, Ledger, Records, caption_lines
+from .stored import Stored
+from .worlds.scenes import shards as scenes
+from .worlds.scenes.world import Scenes
+
+MANIFEST = "converted.json"
+ROWS = 5000
+"""The largest number of rows in a shard."""
+
+_AT_ONCE = 64  # pictures in memory
+_NAME = re.compile(r"(?:(?!\.{1,2}/)[^/\\:]+/)*[^/\\:.]{1,200}")  # names that a tar gives back
+_TAKEN = {*PICTURE_COLUMNS, *CAPTION_COLUMNS, "id", "split", "group"}
+
+
+class _Manifest(BaseModel):
+    """``converted.json``: what a folder of shards is made of, whether all of them are there or not."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: int
+    source: str
+    digest: str
+    to: Form
+    size: int | None
+    shards: dict[str, int]
+
+
+class _Planned(NamedTuple):
+    """A shard to be written: the name of its file, its split, and its rows of the data."""
+
+    file: str
+    split: str
+    rows: Int[np.ndarray, " n"]
+
+
+def convert(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    to: Form = "webdataset",
+    size: int | None = None,
+    jobs: int | None = None,
+    columns: Mapping[str, str] | None = None,
+    on_rows: Callable[[int, int], None] = lambda done, total: None,
+) -> dict[str, int]:
+    """Write data as shards that hold the same rows: their pictures, captions, splits, ids, groups and labels.
+
+    A row's side is written down even where it was made here, so that the shards are divided as the source was. Rows
+    without a picture or a caption, where the data has both, are left out. A conversion that was stopped goes on: a
+    shard is whole or not there. Scenes are written with all that is known of them, and read as scenes again.
+
+    Args:
+        source: whatever ``--data`` takes: a folder, a table, shards, an index, a collection, the name of a world.
+        out: the folder of the shards.
+        to: their format, tar files of WebDataset or Parquet files with the pictures inside.
+        size: the most pixels of a picture's shorter side: a larger one becomes a JPEG of quality 95. All others, and
+            drawings, stay the bytes they are; what is drawn here is drawn for this size.
+        jobs: pictures that are made smaller at a time; as many as there are processors unless given.
+        columns: those columns of a table that have names of their own, by what they are for.
+        on_rows: is told how many rows are written, of how many.
+
+    Returns:
+        The rows of each split.
+
+    Raises:
+        ValueError: if there is nothing to convert, the folder holds something else, or the source has changed since the
+            folder was begun.
+        OSError: if a shard cannot be written.
+
+    >>> from tempfile import TemporaryDirectory
+    >>> with TemporaryDirectory() as folder:
+    ...     convert("digits", folder)
+    {'train': 1078, 'validation': 359, 'test': 360}
+    """
+    written, folder = with_columns(os.fspath(source), columns or {}), Path(out)
+    data = load_any(written)
+    if isinstance(data, Scenes) and data.stored is None:
+        if size is not None and data.pixels > size:
+            raise ValueError(f"scenes are drawn at the size that they are asked for: {written},pixels={size}")
+        for done in scenes.write(data, folder, to):
+            on_rows(done, len(data))
+        return _counts((name.partition(":")[0], len(rows)) for name, rows in data.splits.sides.items())
+    if not isinstance(data, Pictured):
+        raise ValueError(
+            f"{written} has no pictures, and shards are of pictures: it has {', '.join(data.columns)}"
+        )
+    if others := [name for name in data.columns if name not in PAIR]:
+        raise ValueError(f"shards hold pictures and captions, and {written} has {', '.join(others)} besides")
+    if size is not None:
+        # Data is told the size of views, and keeps pictures that are a third larger.
+        data = data if isinstance(data, Stored) else data.sized(size * 3 // 4)
+    rows = _Rows(data, records_of(written, Ledger()) if isinstance(data, Stored) else None, to)
+    planned = list(_planned(data, to))
+    manifest = _Manifest(
+        format=FORMAT,
+        source=rooted(written),
+        digest=data.identity(
+            data.columns if isinstance(data, Stored) else [c for c in data.columns if c != "image"]
+        ),
+        to=to,
+        size=size,
+        shards={shard.file: len(shard.rows) for shard in planned},
+    )
+    if not reserve(folder, MANIFEST, "shards that were begun here"):
+        write_json(folder / MANIFEST, manifest.model_dump())
+    elif read_json(folder / MANIFEST, _Manifest, f"delete {folder} and convert again") != manifest:
+        raise ValueError(
+            f"{folder} holds other shards, or its source has changed ({MANIFEST} says what it was): choose another "
+            "folder with --out, or delete it"
+        )
+    if data.attribution:
+        write_text(folder / "README.md", f"# {written}\n\n{data.attribution}\n")
+    there = [shard for shard in planned if (folder / shard.file).exists()]
+    done, total = sum(len(shard.rows) for shard in there), sum(len(shard.rows) for shard in planned)
+    on_rows(done, total)
+    with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
+        for shard in planned:
+            if shard not in there:
+                write_shard(
+                    folder / shard.file,
+                    rows.samples(shard, partial(reduced, size=size), pool),
+                    to,
+                    rows.columns,
+                )
+                done += len(shard.rows)
+                on_rows(done, total)
+    if to == "webdataset":
+        write_json(folder / SIZES, manifest.shards)
+    return _counts((shard.split, len(shard.rows)) for shard in planned)
+
+
+class _Rows:
+    """The rows of a data set as samples.
+
+    Args:
+        data: open.
+        records: that its source gives, where it is read from files.
+        to: format of the shards.
+    """
+
+    def __init__(self, data: Pictured, records: Records | None, to: Form) -> None:
+        self._data = data
+        self._records = records if records is None or not isinstance(data, Stored) else data.among(records)
+        self._names: Sequence[str] | None = None
+        self._ids: Sequence[str] | None = None
+        if self._records is None:
+            self._labels = {name: _column(name) for name in data.labels}
+            return
+        self._labels = {name: _column(name) for name in self._records.labels() if name != "group"}
+        frame = self._records.frame
+        keys = frame["key"].str.replace(r"\.[A-Za-z]+$", "") if frame["id"].is_null().all() else frame["key"]
+        if keys.n_unique() == len(keys) and all(_NAME.fullmatch(key) and key.isprintable() for key in keys):
+            self._names = keys.to_list()
+        # A text is hashed under the name that a reader gives its row: where that is another one, the hash is written.
+        named = frame["key"] if to == "parquet" else pl.Series(self._names or [""] * len(keys))
+        if (frame["id"] == named).fill_null(False).all():
+            self._ids = frame["id"].to_list()
+
+    @property
+    def columns(self) -> dict[str, Any]:
+        """The columns that samples have beside the picture's, each with its type of polars."""
+        columns: dict[str, Any] = {"id": pl.Int64 if self._ids is None else pl.String, "split": pl.String}
+        if self._records is not None and not self._records.frame["group"].is_null().all():
+            columns["group"] = pl.String
+        if isinstance(self._data, PairedData):
+            columns["text"] = pl.List(pl.String)
+        return columns | dict.fromkeys(self._labels.values(), pl.String)
+
+    def samples(
+        self, shard: _Planned, made: Callable[[bytes], tuple[bytes, str]], pool: ThreadPoolExecutor
+    ) -> Iterator[Sample]:
+        """Yield the samples of a shard.
+
+        Args:
+            shard: to be written.
+            made: from the bytes of a picture to those that are written, and their kind.
+            pool: of threads that do so.
+        """
+        for start in range(0, len(shard.rows), _AT_ONCE):
+            some = shard.rows[start : start + _AT_ONCE].tolist()
+            pictures = pool.map(made, [self._data.encoded(row) for row in some])
+            for row, (picture, kind) in zip(some, pictures, strict=True):
+                yield self._sample(row, shard.split, picture, kind)
+
+    def _sample(self, row: int, split: str, picture: bytes, kind: str) -> Sample:
+        number = int(self._data.ids[row])
+        texts = list(self._data.captions(row)) if isinstance(self._data, PairedData) else []
+        values: dict[str, Any] = {"id": number if self._ids is None else self._ids[row], "split": split}
+        if self._records is None:
+            labels = {
+                name: one.names[one.values[row]]
+                for name, one in self._data.labels.items()
+                if one.values[row] >= 0
+            }
+        else:
+            record = self._records[row]
+            labels = dict(record.labels)
+            if record.group is not None:
+                values["group"] = record.group
+        if texts:
+            values["text"] = texts
+        values |= {self._labels[name]: label for name, label in labels.items() if name in self._labels}
+        lines = "\n".join(texts)
+        told = lines if texts and caption_lines(lines, Ledger(), "") == tuple(texts) else None
+        name = f"{number:012d}" if self._names is None else self._names[row]
+        return Sample(name, kind, picture, told, values, values)
+
+
+def _column(label: str) -> str:
+    """Return the column that a label is written to: none that is read as something else."""
+    return f"{label} (label)" if label in _TAKEN else label
+
+
+def _planned(data: Pictured, to: Form) -> Iterator[_Planned]:
+    """Yield the shards of all rows that are of a split and lack nothing, split by split."""
+    free = np.ones(len(data), dtype=bool)
+    for column in data.columns:
+        free &= data.present(column, np.arange(len(data)))
+    for side in SIDES:
+        sets = [rows for name, rows in data.splits.sides.items() if name.partition(":")[0] == side]
+        rows = np.unique(np.concatenate([np.zeros(0, np.int64), *sets]))
+        rows = rows[free[rows]]
+        free[rows] = False
+        for number, start in enumerate(range(0, len(rows), ROWS)):
+            yield _Planned(f"{side}-{number:06d}.{SUFFIX[to]}", side, rows[start : start + ROWS])
+
+
+def _counts(shards: Iterable[tuple[str, int]]) -> dict[str, int]:
+    counts = Counter[str]()
+    for side, rows in shards:
+        counts[side] += rows
+    return {side: counts[side] for side in SIDES if counts[side]}

@@ -1,0 +1,114 @@
+"""Shards that are written from samples, WebDataset or Parquet: each is whole or not there."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any, Literal, final
+
+from ...files import sweep, writing
+
+Form = Literal["webdataset", "parquet"]
+SUFFIX: dict[Form, str] = {"webdataset": "tar", "parquet": "parquet"}
+_GROUP = 256  # rows of a Parquet file that are read at once
+
+
+@final
+@dataclass(frozen=True)
+class Sample:
+    """One example as it is written.
+
+    Attributes:
+        name: of its files in a tar, without a suffix; no other sample has it.
+        kind: suffix of the picture.
+        picture: its bytes.
+        text: what other readers take for the caption; none where there is none that they would take rightly.
+        values: all else, as JSON has it.
+        cells: all but the picture, by the column of a Parquet file; one that is missing is null.
+    """
+
+    name: str
+    kind: str
+    picture: bytes
+    text: str | None
+    values: Mapping[str, Any]
+    cells: Mapping[str, Any]
+
+
+def reserve(folder: Path, manifest: str, what: str) -> bool:
+    """Return whether a folder was begun, by its manifest; one that holds anything else is refused.
+
+    Raises:
+        ValueError: if it is not empty and has no manifest; nothing in it is touched.
+    """
+    if (folder / manifest).exists():
+        sweep(folder)
+        return True
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file: choose another folder with --out")
+    if folder.is_dir() and any(not path.name.endswith(".part") for path in folder.iterdir()):
+        raise ValueError(f"{folder} is not empty, and holds no {what}: choose another folder with --out")
+    return False
+
+
+def write_shard(path: Path, samples: Iterable[Sample], form: Form, columns: Mapping[str, Any]) -> None:
+    """Write a shard, which is there once it is whole; few of its pictures are in memory at a time.
+
+    Args:
+        path: of its file.
+        samples: to be written.
+        form: of the file.
+        columns: of all Parquet shards beside the picture's, each with its type of polars.
+
+    Raises:
+        OSError: if it cannot be written; what is written before stays.
+    """
+    try:
+        with writing(path) as part:
+            if form == "webdataset":
+                _write_tar(part, samples)
+            else:
+                _write_parquet(part, samples, columns)
+    except OSError as error:
+        if error.errno is None or error.filename != str(path):  # of reading, and not of writing
+            raise
+        raise OSError(
+            error.errno,
+            f"{error.strerror}; the shards before it are whole, and the same command goes on once there is room",
+            str(path),
+        ) from error
+
+
+def _write_tar(path: Path, samples: Iterable[Sample]) -> None:
+    with tarfile.open(path, "w") as archive:
+        for sample in samples:
+            parts = {sample.kind: sample.picture}
+            if sample.text is not None:
+                parts["txt"] = sample.text.encode()
+            parts["json"] = json.dumps(sample.values, ensure_ascii=False).encode("utf-8", "surrogatepass")
+            for suffix, content in parts.items():
+                member = tarfile.TarInfo(f"{sample.name}.{suffix}")
+                member.size = len(content)
+                archive.addfile(member, io.BytesIO(content))
+
+
+def _write_parquet(path: Path, samples: Iterable[Sample], columns: Mapping[str, Any]) -> None:
+    import polars as pl
+    from pyarrow import parquet
+
+    schema = {"image": pl.Struct({"bytes": pl.Binary, "path": pl.String}), **columns}
+    left = iter(samples)
+    with parquet.ParquetWriter(
+        path, pl.DataFrame(schema=schema).to_arrow().schema, compression="zstd"
+    ) as file:
+        while group := list(islice(left, _GROUP)):
+            rows = [
+                {"image": {"bytes": each.picture, "path": f"{each.name}.{each.kind}"}, **each.cells}
+                for each in group
+            ]
+            file.write_table(pl.DataFrame(rows, schema=schema).to_arrow())

@@ -1,0 +1,320 @@
+"""Data as shards: the same rows, in another form, whether it was stopped or not."""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+import counterpoint as cp
+from counterpoint.cli import main
+from counterpoint.data import converting
+from counterpoint.data.base import Data, PairedData, Pictured
+from counterpoint.data.converting import convert
+from counterpoint.data.sharded import indexing, writing
+from counterpoint.data.sharded.beside import records_beside
+from counterpoint.data.source import load_any, records_of
+from counterpoint.data.sources import Ledger
+from fixtures.shards import write_shards
+
+ROWS = 60
+FORMS = ("webdataset", "parquet")
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(converting, "ROWS", 7)
+
+
+def save(path: Path, number: int, size: tuple[int, int] = (40, 30)) -> str:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(number)
+    Image.fromarray(rng.integers(0, 256, (*size[::-1], 3), dtype=np.uint8)).save(path)
+    return path.name
+
+
+def table(folder: Path) -> str:
+    """Write a table that says everything: texts as ids, groups, several captions, labels, its own splits."""
+    rows = [
+        {
+            "file_name": save(folder / f"{n}.png", n),
+            "text": [f"picture {n}", f"it is of number {n}\nin two lines"][: 1 + n % 2],
+            "id": f"item-{n}",
+            "split": ("train", "train", "validation", "test")[n % 4],
+            "group": f"g{n // 8}",
+            "kind": ("cat", "dog", None)[n % 3],
+            "size": n % 4,
+            "title": ("one", "other")[n % 2],
+        }
+        for n in range(ROWS)
+    ]
+    pl.DataFrame(rows).write_ndjson(folder / "pairs.jsonl")
+    return str(folder / "pairs.jsonl")
+
+
+def numbered(folder: Path) -> str:
+    """Write a table with numbers as ids, without splits, whose columns have other names."""
+    rows = [{"path": save(folder / f"{n}.jpg", n), "alt": f"no. {n}", "uid": 10 * n} for n in range(ROWS)]
+    pl.DataFrame(rows).write_csv(folder / "pairs.csv")
+    return f"{folder / 'pairs.csv'},columns=image:path+text:alt+id:uid"
+
+
+def files(folder: Path) -> str:
+    """Write pictures in folders with a text beside each, without splits."""
+    for n in range(ROWS):
+        path = folder / "files" / f"kind.{n % 3}" / f"{n}.png"
+        save(path, n)
+        path.with_suffix(".txt").write_text(f"picture {n}\nof number {n}\n", encoding="utf-8")
+    return str(folder / "files")
+
+
+def pictures(folder: Path) -> str:
+    """Write pictures alone."""
+    for n in range(ROWS):
+        save(folder / "pictures" / ("cat", "dog")[n % 2] / f"{n}.webp", n)
+    return str(folder / "pictures")
+
+
+def indexed(folder: Path) -> str:
+    cp.data.index(write_shards(folder / "tars"), folder / "index", jobs=1)
+    return str(folder / "index")
+
+
+def drawn(folder: Path) -> str:
+    return "digits"
+
+
+SOURCES: Mapping[str, Callable[[Path], str]] = {
+    f.__name__: f for f in (table, numbered, files, pictures, indexed, drawn)
+}
+
+
+def told(data: Data) -> dict[int, dict[str, Any]]:
+    """Return what data says of every row, by its id."""
+    assert isinstance(data, Pictured)
+    sides = {row: name.partition(":")[0] for name, rows in data.splits.sides.items() for row in rows.tolist()}
+    return {
+        int(data.ids[row]): {
+            "side": sides[row],
+            "captions": tuple(data.captions(row)) if isinstance(data, PairedData) else (),
+            "labels": {
+                name.removesuffix(" (label)"): one.names[one.values[row]]
+                for name, one in data.labels.items()
+                if one.values[row] >= 0
+            },
+            "picture": data.encoded(row),
+        }
+        for row in range(len(data))
+    }
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("kind", SOURCES)
+def test_what_is_converted_describes_the_same(kind: str, form: writing.Form, tmp_path: Path) -> None:
+    source, out = SOURCES[kind](tmp_path), tmp_path / "out"
+    before = load_any(source)
+    counts = convert(source, out, to=form)
+    after = load_any(str(out))
+    assert told(after) == told(before)
+    assert counts == {"train": len(after.splits.train), **_held_out(after)}
+    assert dict(after.columns) == dict(before.columns)
+    first, second = (records_of(name, Ledger()) for name in (source, str(out)))
+    if kind == "table":
+        assert first is not None
+        assert second is not None
+        groups = [dict(zip(one.frame["id"], one.frame["group"], strict=True)) for one in (first, second)]
+        assert groups[0] == groups[1]
+        assert {*groups[0]} == {f"item-{n}" for n in range(ROWS)}
+
+
+def _held_out(data: Data) -> dict[str, int]:
+    return {
+        side: sum(map(len, sets.values()))
+        for side, sets in (("validation", data.splits.validation), ("test", data.splits.test))
+    }
+
+
+def test_names_of_files_stay_in_a_tar(tmp_path: Path) -> None:
+    convert(files(tmp_path), tmp_path / "out")
+    data = load_any(str(tmp_path / "out"))
+    assert {data.key(row) for row in range(ROWS)} == {f"kind.{n % 3}/{n}" for n in range(ROWS)}
+    with tarfile.open(tmp_path / "out" / "train-000000.tar") as archive:
+        assert {name.rpartition(".")[2] for name in archive.getnames()} == {"png", "txt", "json"}
+
+
+def test_other_readers_take_the_caption(tmp_path: Path) -> None:
+    convert(numbered(tmp_path), tmp_path / "out")
+    found = {}
+    for shard in sorted((tmp_path / "out").glob("*.tar")):
+        with tarfile.open(shard) as archive:
+            found |= {
+                m.name: archive.extractfile(m).read().decode()  # type: ignore[union-attr] # it is a file
+                for m in archive
+                if m.name.endswith(".txt")
+            }
+    assert sorted(found.values()) == sorted(f"no. {n}" for n in range(ROWS))
+
+
+def test_large_pictures_become_smaller(tmp_path: Path) -> None:
+    sizes = [(80, 40), (40, 90), (24, 24), (200, 12), (25, 500)]
+    turned = Image.new("RGB", (90, 40), "red")
+    exif = turned.getexif()
+    exif[0x0112] = 6
+    turned.save(tmp_path / "turned.jpg", exif=exif)
+    (tmp_path / "drawing.svg").write_text(
+        '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 900 900"><rect width="9" height="9"/></svg>'
+    )
+    Image.new("RGBA", (60, 60), (0, 0, 0, 0)).save(tmp_path / "clear.png")
+    names = [save(tmp_path / f"{n}.png", n, size) for n, size in enumerate(sizes)]
+    names += ["turned.jpg", "drawing.svg", "clear.png"]
+    pl.DataFrame({"file_name": names, "text": names, "id": range(len(names))}).write_csv(
+        tmp_path / "pairs.csv"
+    )
+    convert(tmp_path / "pairs.csv", tmp_path / "out", to="parquet", size=24)
+    found = pl.concat([pl.read_parquet(file) for file in (tmp_path / "out").glob("*.parquet")]).sort("id")
+    made = dict(zip(names, found["image"].struct.field("bytes"), strict=True))
+    for same in ("2.png", "3.png", "drawing.svg"):
+        assert made[same] == (tmp_path / same).read_bytes()
+    opened = {name: Image.open(io.BytesIO(made[name])) for name in names if name != "drawing.svg"}
+    expected = {"0.png": (48, 24), "1.png": (24, 54), "4.png": (24, 480), "turned.jpg": (24, 54)}
+    assert {name: opened[name].size for name in expected} == expected
+    assert {opened[name].format for name in expected} == {"JPEG"}
+    assert "0x0112" not in opened["turned.jpg"].getexif()
+    assert np.asarray(opened["clear.png"]).min() == 255  # on white
+
+
+def test_an_index_counts_by_what_lies_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    counts = convert(table(tmp_path), tmp_path / "out")
+    beside = {file.name: records_beside(str(file)) for file in (tmp_path / "out").glob("*.tar")}
+    assert beside == json.loads((tmp_path / "out" / "sizes.json").read_text())
+    real, read = indexing.opened, list[str]()
+    monkeypatch.setattr(indexing, "opened", lambda shard: read.append(shard.name) or real(shard))
+    made = cp.data.index(tmp_path / "out", tmp_path / "index", jobs=1)
+    assert int(made.training.sum()) == counts["train"]
+    assert len([name for name in read if name.startswith("train")]) < len(
+        [n for n in beside if n[:5] == "train"]
+    )
+
+
+def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, genuine = table(tmp_path), converting.reduced
+    convert(source, tmp_path / "whole")
+
+    def full(path: Path, samples: object) -> None:
+        if path.name.startswith(".test"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+        genuine_tar(path, samples)  # type: ignore[arg-type] # passed on
+
+    genuine_tar = writing._write_tar
+    monkeypatch.setattr(writing, "_write_tar", full)
+    with pytest.raises(
+        OSError, match=r"No space left.*the shards before it are whole, and the same command goes on"
+    ):
+        convert(source, tmp_path / "out")
+    monkeypatch.undo()
+    monkeypatch.setattr(converting, "ROWS", 7)
+    there = {file.name for file in (tmp_path / "out").iterdir()}
+    assert {name for name in there if name.startswith("train")}
+    assert not {name for name in there if name.startswith(("test", "sizes", "."))}
+    seen: list[int] = []
+    monkeypatch.setattr(converting, "reduced", lambda data, size: seen.append(1) or genuine(data, size))
+    convert(source, tmp_path / "out")
+    assert len(seen) == ROWS // 4
+    for file in (tmp_path / "whole").iterdir():
+        assert (tmp_path / "out" / file.name).read_bytes() == file.read_bytes()
+
+
+_SLOWED = """
+import sys, time
+from counterpoint.data import converting
+converting.ROWS = 7
+real = converting.reduced
+def slow(data, size):
+    time.sleep(0.01)
+    return real(data, size)
+converting.reduced = slow
+print("begun", flush=True)
+converting.convert(sys.argv[1], sys.argv[2], to=sys.argv[3], size=24, jobs=1)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
+def test_a_killed_conversion_goes_on(form: writing.Form, tmp_path: Path) -> None:
+    source, out = table(tmp_path), tmp_path / "out"
+    convert(source, tmp_path / "whole", to=form, size=24)
+    for moment in range(10):
+        command = [sys.executable, "-c", _SLOWED, source, str(out), form]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE)
+        assert process.stdout is not None
+        process.stdout.readline()
+        time.sleep(random.Random(moment).uniform(0, 0.8))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        process.stdout.close()
+        for file in out.glob("[!.]*"):
+            if file.suffix in {".tar", ".parquet"}:
+                assert file.read_bytes() == (tmp_path / "whole" / file.name).read_bytes()
+    convert(source, out, to=form, size=24)
+    names = {file.name for file in (tmp_path / "whole").iterdir()}
+    assert {file.name for file in out.iterdir()} == names
+    assert told(load_any(str(out))) == told(load_any(str(tmp_path / "whole")))
+
+
+def test_what_cannot_be_converted(tmp_path: Path) -> None:
+    source, other = table(tmp_path), tmp_path / "other"
+    other.mkdir()
+    (other / "mine.txt").write_text("mine")
+    with pytest.raises(
+        ValueError, match="other is not empty, and holds no shards that were begun here: choose"
+    ):
+        convert(source, other)
+    assert [file.name for file in other.iterdir()] == ["mine.txt"]
+    convert(source, tmp_path / "out")
+    for different in ({"size": 9}, {"to": "parquet"}):
+        with pytest.raises(ValueError, match="holds other shards, or its source has changed"):
+            convert(source, tmp_path / "out", **different)  # type: ignore[arg-type] # one of them
+    (tmp_path / "pairs.jsonl").write_text(
+        (tmp_path / "pairs.jsonl").read_text().replace("picture 7", "picture 8")
+    )
+    with pytest.raises(ValueError, match="holds other shards, or its source has changed"):
+        convert(source, tmp_path / "out")
+    (tmp_path / "3.png").write_bytes((tmp_path / "4.png").read_bytes())
+    with pytest.raises(ValueError, match=r"3\.png changed while it was in use: run the same command again"):
+        convert(source, tmp_path / "late")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match="empty"):
+        convert(tmp_path / "empty", tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+    (tmp_path / "more.py").write_text(
+        "from counterpoint.data import load\nMORE = load('digits')\n"
+        "MORE.columns = {**MORE.columns, 'sound': 'vector'}\n"
+    )
+    with pytest.raises(ValueError, match=r"hold pictures and captions, and .*MORE has sound besides"):
+        convert(f"{tmp_path / 'more.py'}:MORE", tmp_path / "none")
+
+
+def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    numbered(tmp_path)
+    words = ["data", "convert", str(tmp_path / "pairs.csv"), "--columns", "image=path", "text=alt", "id=uid"]
+    assert (
+        main([*words, "--to", "parquet", "--out", str(tmp_path / "out"), "--size", "24", "--jobs", "1"]) == 0
+    )
+    assert f"{ROWS} rows of" in (said := capsys.readouterr().out)
+    assert f"use it: counterpoint train clip --data {tmp_path / 'out'}" in said
+    assert len(load_any(str(tmp_path / "out"))) == ROWS
