@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -118,7 +119,33 @@ def test_pairs_are_refused_in_one_line(folder: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(ValueError, match=r"has the columns image, and only pictures with captions"):
         load(str(folder))
     assert main(["compare", "clip", "--data", str(folder)]) == 1
-    assert "has the columns image" in capsys.readouterr().err
+    assert "clip takes 2 columns, and there is 1 (image); methods that fit" in capsys.readouterr().err
+
+
+def test_methods_of_pictures_are_compared_by_labels(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k in range(60):
+        put(tmp_path / "photos" / ("cat", "dog")[k % 2] / f"{k}.png", k)
+    asked = ["--data", str(tmp_path / "photos"), "--steps", "4", "--batch-size", "8"]
+    compared = ["compare", "moco", "dcl,on=images", *asked, "--seeds", "2", "--out", str(tmp_path / "study")]
+    assert main(compared) == 0
+    assert "leads by" in capsys.readouterr().out
+    run = str(tmp_path / "study" / "runs" / "moco" / "seed-0")
+    assert main(["evaluate", run, "--json"]) == 0
+    assert {row["task"] for row in json.loads(capsys.readouterr().out)} == {"probe"}
+
+
+def test_without_labels_there_is_nothing_to_compare_by(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k in range(40):
+        put(tmp_path / "photos" / f"{k}.png", k)
+    asked = ["moco", "--data", str(tmp_path / "photos"), "--steps", "2", "--batch-size", "8"]
+    assert main(["compare", *asked, "--out", str(tmp_path / "study")]) == 1
+    assert "has neither captions nor labels" in capsys.readouterr().err
+    assert main(["train", *asked, "--out", str(tmp_path / "run")]) == 0
+    assert "no scores: tasks ask about pictures" in capsys.readouterr().out
 
 
 def test_describe_and_show(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

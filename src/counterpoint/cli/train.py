@@ -112,14 +112,13 @@ def main(arguments: Sequence[str]) -> int:
         raise RuntimeError(state.reason)
     if console.quiet:
         return 0
-    from ..modalities import PAIR
     from ..study.numbers import read_scores
 
-    columns = Run.read(folder).columns
-    scores = read_scores(folder) if columns == PAIR else []
-    if columns != PAIR:
+    scores = read_scores(folder) if (folder / "scores.json").exists() else []
+    if not scores:
+        columns = ", ".join(Run.read(folder).columns)
         console.print(
-            f"no scores: tasks ask about pictures with captions, and {source} has {', '.join(columns)}",
+            f"no scores: tasks ask about pictures, by their captions or labels, and {source} has {columns}",
             soft_wrap=True,
         )
     if options.json:

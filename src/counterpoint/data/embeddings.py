@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..types import Embedder
-from .base import Labels, PairedData, Rows
+from .base import Labels, Pictured, Rows
 
 BATCH = 256
 """Inputs per call of a model."""
@@ -36,7 +36,7 @@ class EmbeddingCache:
             d)``.
     """
 
-    def __init__(self, model: Embedder, data: PairedData) -> None:
+    def __init__(self, model: Embedder, data: Pictured) -> None:
         self.model, self.data = model, data
         self.heads = model.heads
         self.embeds: tuple[str, ...] = getattr(model, "embeds", ("image", "text"))
@@ -45,7 +45,7 @@ class EmbeddingCache:
         self._texts: dict[str, _Memo[str]] = {}
 
     @classmethod
-    def of(cls, model: Embedder, data: PairedData) -> EmbeddingCache:
+    def of(cls, model: Embedder, data: Pictured) -> EmbeddingCache:
         """Return the model itself if it is the cache of this data already, else its cache."""
         return model if isinstance(model, cls) and model.data is data else cls(model, data)
 

@@ -44,7 +44,7 @@ class Report:
         left_out: the ledger's counts, by kind and reason, with the first entries of each.
         ledger: the file with all of them, None where nothing was left out.
         duplicate_pictures, duplicate_captions: rows beyond the first that have the same.
-        leaked: held-out rows that share a caption, a picture, a group with a training row.
+        leaked: held-out rows that share a caption, a picture, a look, a group with a training row.
         notes: on how the splits were made, and on columns that were not taken as labels.
         caption_words: on average, least, most; None where there are no captions.
     """

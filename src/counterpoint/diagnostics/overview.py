@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..data.base import PairedData, Rows
+from ..data.base import PairedData, Pictured, Rows
 from ..data.embeddings import EmbeddingCache
 from ..types import Embedder
 from .analogies import arithmetic
@@ -16,7 +16,7 @@ ATTRIBUTES = ("tone", "gender")
 
 
 @torch.no_grad()
-def describe(model: Embedder, data: PairedData, rows: Rows) -> dict[str, float]:
+def describe(model: Embedder, data: Pictured, rows: Rows) -> dict[str, float]:
     """Measure a model's representation of some rows; the numbers have names.
 
     ``alignment``, ``uniformity_image``/``_text``, ``gap_centroid``, ``gap_separability``,
@@ -41,7 +41,7 @@ def describe(model: Embedder, data: PairedData, rows: Rows) -> dict[str, float]:
     embedded: dict[str, Tensor] = {}
     if "image" in features.embeds:
         embedded["image"] = features.images(rows)
-    if "text" in features.embeds:
+    if "text" in features.embeds and isinstance(data, PairedData):
         embedded["text"] = features.texts([data.evaluation_captions(int(row))[0] for row in rows])
     numbers = {}
     together = len(embedded) == 2 and embedded["image"].shape[1] == embedded["text"].shape[1]

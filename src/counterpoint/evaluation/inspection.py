@@ -13,7 +13,7 @@ import polars as pl
 import torch
 from jaxtyping import Bool, Float
 
-from ..data.base import PairedData, Rows
+from ..data.base import PairedData, Pictured, Rows
 from ..data.embeddings import EmbeddingCache
 from ..data.frames import sheet
 from ..data.items import (
@@ -64,7 +64,7 @@ class Exhibit:
 
 
 def failures(
-    scores: Scores, model: Embedder, data: PairedData, rows: Rows, path: str | Path, most: int = 12
+    scores: Scores, model: Embedder, data: Pictured, rows: Rows, path: str | Path, most: int = 12
 ) -> Path:
     """Draw what a model got most wrong in a task, as a PNG.
 
@@ -112,26 +112,29 @@ def _worst(scores: Scores, outcome: str, higher_is_better: bool, most: int) -> l
     return turn.sort("turn", maintain_order=True).head(most).to_dicts()
 
 
-def _of_rows(data: PairedData, label: str | None) -> Callable[[int, dict[str, Any]], Exhibit]:
+def _of_rows(data: Pictured, label: str | None) -> Callable[[int, dict[str, Any]], Exhibit]:
     """Return a function that shows a row, its caption and what was taken for it; with ``label``, the two classes."""
     position = {int(key): row for row, key in enumerate(data.ids)}
 
+    def called(row: int) -> str:
+        return data.captions(row)[0] if isinstance(data, PairedData) else data.key(row)
+
     def show(example: int, outcomes: dict[str, Any]) -> Exhibit:
         row = position[example]
-        lines = [f"[{outcomes['subset']}] {data.captions(row)[0]}"]
+        lines = [f"[{outcomes['subset']}] {called(row)}"]
         if label is not None and outcomes.get("predicted") is not None:
             names, true = data.labels[label].names, int(data.labels[label].values[row])
             predicted = int(outcomes["predicted"])
             lines += [f"✓ {names[true]}", *([f"✗ {names[predicted]}"] if predicted != true else [])]
         if outcomes.get("i2t_top") is not None:
-            lines.append(f"✗ {data.captions(position[int(outcomes['i2t_top'])])[0]}")
+            lines.append(f"✗ {called(position[int(outcomes['i2t_top'])])}")
         return Exhibit(_pixels(data.images(np.array([row]))[0]), tuple(lines))
 
     return show
 
 
 def _of_items(
-    items: Items, asked: Set[str], model: Embedder, data: PairedData
+    items: Items, asked: Set[str], model: Embedder, data: Pictured
 ) -> Callable[[int, dict[str, Any]], Exhibit]:
     position = {int(key): k for k, key in enumerate(items.ids)}
 
@@ -184,7 +187,7 @@ def _asked_again(items: QuestionVariants[Any], k: int) -> Exhibit:
     return Exhibit(_side_by_side([_pixels(before.picture), _pixels(after.picture)]), lines)
 
 
-def _said(model: Embedder, data: PairedData, items: Choices, k: int) -> list[str]:
+def _said(model: Embedder, data: Pictured, items: Choices, k: int) -> list[str]:
     """Return the wrong option that is most similar to the picture, as a line of text."""
     features = EmbeddingCache.of(model, data)
     picture = features.pictures(items.pictures(np.array([k])))
@@ -193,7 +196,7 @@ def _said(model: Embedder, data: PairedData, items: Choices, k: int) -> list[str
     return [f"✗ {items.options[k][int(near.argmax())]}"]
 
 
-def _map(items: Regions, k: int, model: Embedder, data: PairedData) -> Exhibit:
+def _map(items: Regions, k: int, model: Embedder, data: Pictured) -> Exhibit:
     from .compositional.maps import centre_square, phrase_maps, place_embeddings
 
     features, at = EmbeddingCache.of(model, data), np.array([k])

@@ -9,13 +9,13 @@ from typing import Any, Literal
 
 import polars as pl
 
-from ..data.base import PairedData, Rows
+from ..data.base import Pictured, Rows
 from ..data.embeddings import EmbeddingCache
 from ..registry import unknown
 from ..types import Assistant, Embedder, Scores
 from ._registry import DEFAULT_ANSWERING, DEFAULT_TASKS, create
 from .statistic import name_of
-from .task import Asked, NotApplicable, Task, check_asks, check_data
+from .task import Asked, NotApplicable, Task, check_asks, check_columns, check_data
 
 Role = Literal["primary", "main", "other", ""]
 """The part that a metric has in verdicts."""
@@ -109,13 +109,14 @@ class RunResults:
         return tasks[task].value(metric, subset)
 
 
-def default_tasks(data: PairedData) -> tuple[str, ...]:
-    """Return the default tasks, less those that ask for labels the data does not have."""
-    return applicable(data, DEFAULT_TASKS)
+def default_tasks(data: Pictured) -> tuple[str, ...]:
+    """Return the default tasks, less those that ask for labels, or for embeddings of columns, that are not there."""
+    learned = (name for name in DEFAULT_TASKS if set(create(name).modalities) <= set(data.columns))
+    return applicable(data, tuple(learned))
 
 
-def applicable(data: PairedData, names: Sequence[str]) -> tuple[str, ...]:
-    """Return the named tasks that the data has labels for, and all its test sets have items for."""
+def applicable(data: Pictured, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the named tasks that the data has columns and labels for, and all its test sets have items for."""
     applying = []
     for name in names:
         with suppress(NotApplicable):
@@ -126,7 +127,7 @@ def applicable(data: PairedData, names: Sequence[str]) -> tuple[str, ...]:
 
 def evaluate(
     model: Embedder | Assistant,
-    data: PairedData,
+    data: Pictured,
     tasks: Sequence[str | Task] | None = None,
     tests: Mapping[str, Rows] | None = None,
     *,
@@ -137,14 +138,14 @@ def evaluate(
     Args:
         model: anything that embeds pictures and strings, or that answers in words.
         data: what to score it on.
-        tasks: names or task objects; unless given, the default tasks for such a model, less those that ask for labels
-            or questions the data does not have or for embeddings the model does not have.
+        tasks: names or task objects; unless given, the default tasks for such a model, less those that ask for
+            captions, labels or questions the data does not have or for embeddings the model does not have.
         tests: named rows; the test sets of the data unless given.
         seed: of the sampling of a model that answers.
 
     Raises:
         UnknownName: for a task that does not exist.
-        NotApplicable: for a task asked for by name whose labels, items or questions the data does not have.
+        NotApplicable: for a task asked for by name whose captions, labels, items or questions the data does not have.
         ValueError: if there is no test set, one is too small for a task, an embedding is not finite, or a task cannot
             ask such a model.
     """
@@ -171,6 +172,7 @@ def evaluate(
         scores = []
         for task in wanted:
             try:
+                check_columns(task, data)
                 scores.append(replace(task(one, data, rows, **sampling), main=task.main_metrics(data)))
             except NotApplicable:
                 if tasks is not None:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..data.base import PairedData, Rows, SomeItems
+from ..data.base import PairedData, Pictured, Rows, SomeItems
 from ..data.items import Items
 from ..data.views import key
 from ..ranges import Checked
@@ -42,6 +42,7 @@ class Task(Checked, ABC):
         asks: the models that it can ask.
         primary: the metric that a verdict is about first; empty where it depends on the labels of the data.
         modalities: the modalities that it needs embeddings of.
+        reads: the columns that it reads of the data.
         labels: the labels that it asks about, where the data has them; ``()``: all of the data; None: none.
         label: the one label whose classes it answers with; empty where it answers with none or with several.
         form: the form of the items that it asks about; None: it asks about plain pairs.
@@ -54,6 +55,7 @@ class Task(Checked, ABC):
     asks: ClassVar[tuple[Asked, ...]]
     primary: str = ""
     modalities: tuple[str, ...] = ()
+    reads: tuple[str, ...] = ("image", "text")
     labels: tuple[str, ...] | None = None
     label: str = ""
     form: type[Items] | None = None
@@ -62,7 +64,7 @@ class Task(Checked, ABC):
     papers: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod
-    def __call__(self, model: Any, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Any, data: Any, rows: Rows) -> Scores:
         """Return the outcomes of every example, and the metrics made of them.
 
         Raises:
@@ -70,7 +72,7 @@ class Task(Checked, ABC):
             ValueError: if there are no rows, or fewer than the task needs.
         """
 
-    def main_metrics(self, data: PairedData) -> tuple[str, ...]:
+    def main_metrics(self, data: Any) -> tuple[str, ...]:
         """Return the metrics that verdicts are about, the primary one first, then those of the data's other labels."""
         return (self.primary,)
 
@@ -78,7 +80,7 @@ class Task(Checked, ABC):
         """Raise `NotApplicable` for items that lack what the task asks of them beyond their form."""
         return None
 
-    def check_model(self, model: Any, data: PairedData) -> None:
+    def check_model(self, model: Any, data: Any) -> None:
         """Raise ValueError for a model that the task cannot ask, however it is trained."""
         return None
 
@@ -113,7 +115,7 @@ class AnsweringTask(Task):
         """
 
 
-def check_rows(data: PairedData, rows: Rows, task: str, least: int = 1, split: str = "test set") -> None:
+def check_rows(data: Pictured, rows: Rows, task: str, least: int = 1, split: str = "test set") -> None:
     """Raise ValueError for a split that is too small for a task."""
     if len(rows) < least:
         raise ValueError(
@@ -131,7 +133,7 @@ def captions_of(data: PairedData, rows: Rows) -> list[list[str]]:
     return captions
 
 
-def check_labels(data: PairedData, wanted: tuple[str, ...], task: str) -> tuple[str, ...]:
+def check_labels(data: Pictured, wanted: tuple[str, ...], task: str) -> tuple[str, ...]:
     """Return the wanted labels (all, if none are named) that the data has; raise `NotApplicable` if it has none."""
     labels = tuple(name for name in wanted or data.labels if name in data.labels)
     if not labels:
@@ -142,7 +144,7 @@ def check_labels(data: PairedData, wanted: tuple[str, ...], task: str) -> tuple[
     return labels
 
 
-def main_labels(data: PairedData, wanted: Sequence[str]) -> tuple[str, ...]:
+def main_labels(data: Pictured, wanted: Sequence[str]) -> tuple[str, ...]:
     """Order the wanted labels (all, if none are named) that the data has: first the one that a verdict is about.
 
     The label that most test rows have comes first, of equals the one that the data names first. A label of fewer than
@@ -174,7 +176,7 @@ def always_one_class(classes: Int[np.ndarray, " n"]) -> Constant:
 
 
 def items_of(
-    data: PairedData, form: type[SomeItems], rows: Rows, task: str, kinds: Sequence[str] | None = None
+    data: Pictured, form: type[SomeItems], rows: Rows, task: str, kinds: Sequence[str] | None = None
 ) -> SomeItems:
     """Return the items of some rows.
 
@@ -206,14 +208,25 @@ def check_asks(task: Task, asked: Asked) -> None:
         )
 
 
-def check_training(task: Task, data: PairedData) -> None:
+def check_columns(task: Task, data: Pictured) -> None:
+    """Raise `NotApplicable` for a task that reads columns which the data does not have."""
+    if not set(task.reads) <= set(data.columns):
+        about = "pictures with captions" if "text" in task.reads else "pictures"
+        raise NotApplicable(
+            f"{task.name} asks about {about}, and {data.name!r} has the columns {', '.join(data.columns)}: leave the "
+            "task out"
+        )
+
+
+def check_training(task: Task, data: Pictured) -> None:
     """Raise `NotApplicable` for a task that learns where there is nothing to learn from."""
     if task.learns and not len(data.splits.train):
         raise NotApplicable(f"{task.name} learns from the training split of {data.name!r}, which is empty")
 
 
-def check_data(task: Task, data: PairedData) -> None:
-    """Raise `NotApplicable` for a task of labels, items or training examples where the data has none of them."""
+def check_data(task: Task, data: Pictured) -> None:
+    """Raise `NotApplicable` for a task of columns, labels, items or training examples that the data does not have."""
+    check_columns(task, data)
     check_training(task, data)
     if task.labels is not None:
         check_labels(data, task.labels, task.name)
@@ -230,7 +243,7 @@ def check_data(task: Task, data: PairedData) -> None:
 
 
 def scores(
-    task: str, data: PairedData, rows: Rows, outcomes: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
+    task: str, data: Pictured, rows: Rows, outcomes: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
 ) -> Scores:
     """Wrap outcomes ``(n,)`` per row as `Scores`; NaN (not applicable) becomes null."""
     return table(task, data.ids[rows], [str(s) for s in data.subsets[rows]], outcomes, metrics)
@@ -269,7 +282,7 @@ def scatter(values: np.ndarray, positions: Int[np.ndarray, " k"], n: int) -> Flo
     return whole
 
 
-def subsample_by_hash(data: PairedData, rows: Rows, limit: int, purpose: str) -> Int[np.ndarray, " k"]:
+def subsample_by_hash(data: Pictured, rows: Rows, limit: int, purpose: str) -> Int[np.ndarray, " k"]:
     """Choose at most ``limit`` rows, those whose ids have the smallest hashes, whatever the model."""
     hashes = key(0, 0, data.ids[rows], f"evaluation.{purpose}")
     return np.sort(np.argsort(hashes, kind="stable")[:limit])

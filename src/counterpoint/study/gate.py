@@ -11,8 +11,8 @@ from pathlib import Path
 
 import torch
 
-from ..data.base import Data, Examples, PairedData
-from ..data.source import load as load_data
+from ..data.base import Data, Examples, Pictured, pictured
+from ..data.source import load_any
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
 from ..evaluation.task import check_asks, check_data, check_rows
 from ..execution import Needs
@@ -42,7 +42,7 @@ class Prepared:
 
     design: Design
     arms: Mapping[str, Arm]
-    data: PairedData
+    data: Pictured
     tasks: tuple[Task, ...]
 
 
@@ -68,9 +68,14 @@ def prepare(
         raise ValueError(
             f"{folder} holds a single run, and a study needs a folder of its own: give one with --out"
         )
-    data = load_data(design.data, design.recipe.towers.image_size)
+    data = pictured(load_any(design.data, design.recipe.towers.image_size))
     if not design.tasks:
         design = replace(design, tasks=default_tasks(data))
+    if not design.tasks:
+        raise ValueError(
+            f"{design.data} has neither captions nor labels, so that no task can compare models on it: put pictures of "
+            "a kind into a folder of their own, or give captions (--captions, a table)"
+        )
     design = design.joined(there, folder)
     arms = {name: Arm.parse(name) for name in design.arms}
     tasks = tuple(create(name) for name in design.tasks)
@@ -90,12 +95,9 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
     Raises:
         ValueError: naming the task, and the arm, the label or the split.
     """
-    if not isinstance(data, PairedData):
-        if tasks:
-            raise ValueError(
-                f"{tasks[0].name} asks about pictures with captions, and {data.name!r} has the columns "
-                f"{', '.join(data.columns)}: leave the task out"
-            )
+    if tasks:
+        pictured(data)
+    if not isinstance(data, Pictured):
         return
     for task in tasks:
         check_asks(task, "embedder")
@@ -161,7 +163,7 @@ def check_modalities(arm: Arm, tasks: Sequence[Task], columns: Mapping[str, str]
             )
 
 
-def check_sizes(tasks: Sequence[Task], data: PairedData) -> None:
+def check_sizes(tasks: Sequence[Task], data: Pictured) -> None:
     """Refuse splits that are too small for what is asked of them, by their names.
 
     Raises:
@@ -170,8 +172,9 @@ def check_sizes(tasks: Sequence[Task], data: PairedData) -> None:
     for name, rows in data.splits.test.items():
         for task in tasks:
             check_rows(data, rows, task.name, task.least, f"test set {name!r}")
+    curve = "retrieval" if "text" in data.columns else "probe"
     for name, rows in data.splits.validation.items():
-        check_rows(data, rows, "a learning curve", create("retrieval").least, f"validation set {name!r}")
+        check_rows(data, rows, "a learning curve", create(curve).least, f"validation set {name!r}")
 
 
 def check_batch(method: Method, arm: str, recipe: Recipe, data: Data) -> None:
@@ -208,7 +211,7 @@ def check_model(method: TowerMethod, tasks: Sequence[Task], data: Data) -> None:
         ValueError: naming the task and what the model lacks.
     """
     suited = data.suited(method.inputs)
-    if not isinstance(suited, PairedData):
+    if not isinstance(suited, Pictured):
         return  # other data is asked nothing
     training = method.training
     method.eval()

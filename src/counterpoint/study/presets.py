@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..data.base import PairedData
+    from ..data.base import Pictured
     from .design import Budget
 
 PAPERS = {"medical-vl-benchmark": ("PRESETS",)}
@@ -40,7 +40,7 @@ class Preset:
         """All arms, family by family."""
         return tuple(arm for arms in self.families.values() for arm in arms)
 
-    def tasks_for(self, data: PairedData) -> tuple[str, ...]:
+    def tasks_for(self, data: Pictured) -> tuple[str, ...]:
         """Return the tasks that some data can be asked: others lack labels or questions there.
 
         Raises:

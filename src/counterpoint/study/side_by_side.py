@@ -12,9 +12,9 @@ import polars as pl
 import torch
 
 from .. import evaluation, models
-from ..data.base import PairedData, Rows
+from ..data.base import Pictured, Rows, pictured
 from ..data.embeddings import EmbeddingCache
-from ..data.source import load as load_data
+from ..data.source import load_any
 from ..evaluation.results import RunResults
 from ..evaluation.task import NotApplicable, Task, check_training
 from ..methods.base import TowerMethod
@@ -153,10 +153,10 @@ def evaluate(
         first = next(iter(runs.values()), None)
         if first is None:
             where = str(data)
-            source = load_data(where)
+            source = pictured(load_any(where))
         else:
             where = data or data_of(first)
-            source = load_data(where, Run.read(first).recipe.towers.image_size)
+            source = pictured(load_any(where, Run.read(first).recipe.towers.image_size))
         whole = split == "all" or (split is None and data is not None and source.split_here)
         # The test rows of a run's own data are new to it, but not to others.
         seen = [trained_on(folder, source) for folder in runs.values() if data or whole or folder != first]
@@ -186,7 +186,7 @@ def evaluate(
 class _Scoring:
     """All that models are scored on alike, and what was left out on the way."""
 
-    source: PairedData
+    source: Pictured
     tasks: Sequence[Task]
     named: bool
     whole: bool
@@ -252,20 +252,20 @@ def _scores(results: RunResults, row: Mapping[str, Any]) -> Any:
     return next((it for it in results.by_test.get(row["test"], ()) if it.task == row["task"]), None)
 
 
-def _rows(data: PairedData, whole: bool, left_out: np.ndarray) -> Mapping[str, Rows]:
+def _rows(data: Pictured, whole: bool, left_out: np.ndarray) -> Mapping[str, Rows]:
     """Return the rows to score of every test set that has some."""
     sets = {ALL: np.arange(len(data))} if whole else data.splits.test
     kept = {name: np.setdiff1d(rows, left_out) if len(left_out) else rows for name, rows in sets.items()}
     return {name: rows for name, rows in kept.items() if len(rows)}
 
 
-def _what_was_trained_on(where: str, data: PairedData, seen: Rows, scored: bool) -> str:
+def _what_was_trained_on(where: str, data: Pictured, seen: Rows, scored: bool) -> str:
     """Return a line on the rows whose picture the run was trained on."""
     what = "scored with the others" if scored else "left out (--split all scores them too)"
     return f"trained on: {len(seen):,} of the {len(data):,} pictures of {where}, {what}"
 
 
-def _what_is_scored(where: str, data: PairedData, rows: Mapping[str, Rows]) -> str:
+def _what_is_scored(where: str, data: Pictured, rows: Mapping[str, Rows]) -> str:
     """Return a line on the rows that are scored, and how many there are."""
     if ALL in rows:
         unsplit = ", which has no splits of its own" if data.split_here else ""

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import RootModel
 
 from ..files import Damaged, read_json
-from ..methods.arm import is_fixed, slug_of
+from ..methods.arm import Arm, is_fixed, slug_of
 from ..recipes import override
 from ..spec import Spec
 from ..training.metrics import read_metrics
@@ -229,11 +229,13 @@ def _winner(results: StudyResults[FinishedRun], arms: Sequence[TrainedArm], head
     # An arm that failed on a seed is not recommended over one that did not.
     best = min(ranked(arms, headline), key=lambda arm: len(arm.failed)).name
     folder = results.finished(best)[0].folder
+    texts = "text" in Arm.parse(best).reads(Run.read(folder).columns)
+    used = "; model.embed('text', ['a red heart'])" if texts else ""
     return Winner(
         name=best,
         folder=str(folder),
         command=f"counterpoint evaluate {folder}",
-        python=f"import counterpoint as cp; model = cp.load({str(folder)!r}); model.embed('text', ['a red heart'])",
+        python=f"import counterpoint as cp; model = cp.load({str(folder)!r}){used}",
     )
 
 
@@ -255,8 +257,8 @@ def _leaks(arms: Sequence[TrainedArm]) -> list[str]:
     for test, n in counts.items():
         if "leaked" in n and CLEAN in n:
             lines.append(
-                f"{n['leaked']} of {n['all']} examples of the test set {test!r} share a caption, a picture or a group "
-                f"with training rows: verdicts are about the {n[CLEAN]} clean ones"
+                f"{n['leaked']} of {n['all']} examples of the test set {test!r} share a caption, a picture, a look or "
+                f"a group with training rows: verdicts are about the {n[CLEAN]} clean ones"
             )
     return lines
 

@@ -13,10 +13,10 @@ from typing import Literal
 import polars as pl
 import torch
 
-from ...data.base import Data, PairedData
+from ...data.base import Data, Pictured
 from ...data.source import load_any
 from ...diagnostics import describe
-from ...evaluation import create, evaluate
+from ...evaluation import applicable, create, evaluate
 from ...execution import leased
 from ...files import latest_checkpoint, sweep, write_json, writing
 from ...methods.arm import Arm
@@ -166,7 +166,8 @@ def _run(
         write(account())
         raise
     began = time.perf_counter()
-    if test and first and isinstance(data, PairedData):  # tasks ask about pictures with captions alone
+    # Tasks ask about pictures, and without captions there may be none to test on.
+    if test and first and isinstance(data, Pictured) and any(map(len, data.splits.test.values())):
         # Where the ranks have parts of the method, it is whole in the folder alone.
         trained = load(folder) if planned.recipe.parallel.mode == "fsdp" else method.eval()
         score(trained, data, folder, tasks)
@@ -215,18 +216,22 @@ def train(
     return load(folder)
 
 
-def score(method: Method, data: PairedData, folder: Path, tasks: Sequence[str] | None = None) -> None:
-    """Evaluate a model on every test set and write ``scores.json``, ``examples.parquet`` and ``diagnostics.json``."""
+def score(method: Method, data: Pictured, folder: Path, tasks: Sequence[str] | None = None) -> None:
+    """Evaluate a model on every test set and write ``scores.json``, ``examples.parquet`` and ``diagnostics.json``.
+
+    A model that no task can ask about its data has diagnostics alone.
+    """
     with torch.inference_mode():
         results = evaluate(method, data, tasks=tasks)
         inside = {name: describe(method, data, rows) for name, rows in data.splits.test.items()}
-    write_json(folder / "scores.json", results.scores())
-    with writing(folder / "examples.parquet") as part:
-        with_keys(results.examples(), data).write_parquet(part)
+    if scores := results.scores():
+        write_json(folder / "scores.json", scores)
+        with writing(folder / "examples.parquet") as part:
+            with_keys(results.examples(), data).write_parquet(part)
     write_json(folder / "diagnostics.json", inside)
 
 
-def with_keys(examples: pl.DataFrame, data: PairedData) -> pl.DataFrame:
+def with_keys(examples: pl.DataFrame, data: Pictured) -> pl.DataFrame:
     """Return outcomes with a column ``key``: what the user calls each example."""
     row_of = {int(identity): row for row, identity in enumerate(data.ids)}
     ids = examples["example"].unique()
@@ -238,10 +243,12 @@ def with_keys(examples: pl.DataFrame, data: PairedData) -> pl.DataFrame:
 def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     """Return the numbers for learning curves and for tuning: retrieval on the validation sets, else the probe.
 
-    Empty for a model of texts alone, and for data other than pictures with captions.
+    Empty for a model of texts alone, and for data without pictures, labels or a validation set.
     """
     task = "retrieval" if len(method.embeds) > 1 else "probe"
-    if "image" not in method.embeds or not isinstance(data, PairedData):
+    if "image" not in method.embeds or not isinstance(data, Pictured) or not data.splits.validation:
+        return {}
+    if not applicable(data, (task,)):
         return {}
     numbers = {}
     with torch.inference_mode():

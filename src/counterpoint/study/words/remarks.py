@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...data.source import load as load_data
+from ...data.source import load_any
 from ...methods.arm import Arm
 from ...recipes import Recipe
 from ..design import ArmCost, ArmPlan, Design
@@ -16,7 +16,7 @@ def remarks(design: Design, plans: Mapping[str, ArmPlan]) -> list[str]:
     if not costs:
         return []
     longest = max(costs, key=lambda arm: plans[arm].steps)
-    rows = len(load_data(design.data, design.recipe.towers.image_size).splits.train)
+    rows = len(load_any(design.data, design.recipe.towers.image_size).splits.train)
     return [
         *length_in_words(design.recipe, rows, costs[longest].batch_size, plans[longest].steps),
         *cut_in_words({arm: cost.cut_captions for arm, cost in costs.items()}),

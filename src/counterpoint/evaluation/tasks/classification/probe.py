@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from ....data.base import PairedData, Rows
+from ....data.base import Pictured, Rows
 from ....data.embeddings import EmbeddingCache
 from ....types import Embedder, Metric, Scores
 from ...classification.classifiers import CLASSIFIERS
@@ -49,16 +49,17 @@ class Probe(EmbedderTask):
     name = "probe"
     papers = ("naive-bayes-linear-eval",)
     modalities = ("image",)
+    reads = ("image",)
     learns = True
 
     def __init__(self, labels: tuple[str, ...] = (), limit: int = 1000) -> None:
         self.labels: tuple[str, ...] = labels
         self.limit = limit
 
-    def main_metrics(self, data: PairedData) -> tuple[str, ...]:
+    def main_metrics(self, data: Pictured) -> tuple[str, ...]:
         return tuple(f"logistic_{label}_top1" for label in main_labels(data, self.labels))
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Pictured, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
         labels = check_labels(data, self.labels, self.name)
         check_training(self, data)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Pictured, Rows
 from ....data.embeddings import EmbeddingCache
 from ....types import Embedder, Metric, Scores
 from ...statistic import mean, mean_per_class
@@ -56,14 +56,15 @@ class ZeroShot(EmbedderTask):
     name = "zero_shot"
     papers = ("clip-rocket",)
     modalities = ("image", "text")
+    reads = ("image",)
 
     def __init__(self, labels: tuple[str, ...] = ()) -> None:
         self.labels: tuple[str, ...] = labels
 
-    def main_metrics(self, data: PairedData) -> tuple[str, ...]:
+    def main_metrics(self, data: Pictured) -> tuple[str, ...]:
         return tuple(f"{label}_top1" for label in main_labels(data, self.labels))
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Pictured, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
         features = EmbeddingCache.of(model, data)
         outcomes: dict[str, np.ndarray] = {}
@@ -92,7 +93,7 @@ class ZeroShot(EmbedderTask):
 
 
 def class_similarities(
-    features: EmbeddingCache, data: PairedData, rows: Rows, label: str
+    features: EmbeddingCache, data: Pictured, rows: Rows, label: str
 ) -> Iterator[tuple[str, Float[Tensor, "n k"]]]:
     """Yield the similarity of rows and classes for every head and mix, with the suffix of its metrics."""
     names = len(data.labels[label].names)
