@@ -232,7 +232,7 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Mon
     assert {name for name in there if name.startswith("train")}
     assert not {name for name in there if name.startswith(("test", "sizes", "."))}
     seen: list[int] = []
-    monkeypatch.setattr(converting, "reduced", lambda data, size: seen.append(1) or genuine(data, size))
+    monkeypatch.setattr(converting, "reduced", lambda data, **how: seen.append(1) or genuine(data, **how))
     convert(source, tmp_path / "out")
     assert len(seen) == ROWS // 4
     for file in (tmp_path / "whole").iterdir():
@@ -244,9 +244,9 @@ import sys, time
 from counterpoint.data import converting
 converting.ROWS = 7
 real = converting.reduced
-def slow(data, size):
+def slow(data, **how):
     time.sleep(0.01)
-    return real(data, size)
+    return real(data, **how)
 converting.reduced = slow
 print("begun", flush=True)
 converting.convert(sys.argv[1], sys.argv[2], to=sys.argv[3], size=24, jobs=1)

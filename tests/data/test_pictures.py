@@ -56,9 +56,9 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes to which something was decoded, in order."""
     sizes: list[int] = []
 
-    def counted(data: bytes, form: int | Fit) -> np.ndarray:
+    def counted(data: bytes, form: int | Fit, most: int) -> np.ndarray:
         sizes.append(side_of(form))
-        return decode(data, form)
+        return decode(data, form, most)
 
     monkeypatch.setattr(pictures, "decode", counted)
     return sizes

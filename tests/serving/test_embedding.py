@@ -348,7 +348,7 @@ def test_files_are_decoded_once_for_the_model_alone(
 
     forms: list[object] = []
     original = pictures.decode
-    monkeypatch.setattr(pictures, "decode", lambda data, form: forms.append(form) or original(data, form))
+    monkeypatch.setattr(pictures, "decode", lambda data, form, _: forms.append(form) or original(data, form))
     folder = shutil.copytree(pairs.parent, tmp_path / "pairs")
     cp.embed(reference, folder, tmp_path / "vectors", modalities=("image",))
     assert forms == [cp.load(reference).inputs["image"].fit] * 70  # type: ignore[attr-defined]

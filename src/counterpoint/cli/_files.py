@@ -29,6 +29,8 @@ class Files:
     """With none, pictures that look alike may lie in several splits, and none is hashed for it."""
     held_out: Count | None = None
     """The most rows of validation and of test, each, where splits are made here; 5,000 unless given."""
+    max_pixels: Count | None = None
+    """Read no picture of more pixels, whatever its file's size; 100,000,000 unless given."""
 
     @overload
     def of(self, data: str) -> str: ...
@@ -53,6 +55,7 @@ class Files:
             "broken": self.broken,
             "group": self.group,
             "held-out": self.held_out,
+            "max-pixels": self.max_pixels,
         }
         if "," in self.captions:
             raise ValueError(f"--captions {self.captions!r}: the sentence cannot hold a comma")

@@ -22,6 +22,7 @@ from ..networks.base import Input
 from ..networks.towers.pixels import Square
 from ..registry import unknown
 from ..types import Fit
+from .decode import MOST_PIXELS
 from .fingerprint import BLOCK, QUESTIONS, Fingerprint, bytes_of, digest, digests_of_images
 from .items import Items
 from .replaced import Replaced
@@ -267,9 +268,14 @@ class Data(ABC):
 
 
 class Pictured(Data):
-    """Examples with a picture each, in the column ``image``, that can be had at the size that a tower asks for."""
+    """Examples with a picture each, in the column ``image``, that can be had at the size that a tower asks for.
+
+    Attributes:
+        most_pixels: that memory is taken for to decode a picture; one of more is broken.
+    """
 
     columns: Mapping[str, str] = MappingProxyType({"image": "image"})
+    most_pixels: int = MOST_PIXELS
 
     def read(self, column: str, rows: Rows) -> Any:
         if column == "image":

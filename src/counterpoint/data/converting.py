@@ -143,7 +143,7 @@ def convert(
             if shard not in there:
                 write_shard(
                     folder / shard.file,
-                    rows.samples(shard, partial(reduced, size=size), pool),
+                    rows.samples(shard, partial(reduced, size=size, most=data.most_pixels), pool),
                     to,
                     rows.columns,
                 )

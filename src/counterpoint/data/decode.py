@@ -19,7 +19,7 @@ from .vector import drawn, is_drawing
 DECODER = 4
 """Version of the decoder; raised whenever the code here would make other pixels of the same bytes, or none."""
 MOST_PIXELS = 100_000_000
-"""A picture of more pixels is refused by its header, before memory is taken for it."""
+"""A picture of more pixels is refused by its header, before memory is taken for it, unless another number is given."""
 QUALITY = 95
 """Quality of the JPEGs that pictures are made smaller to."""
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
@@ -57,7 +57,7 @@ def side_of(form: int | Fit) -> int:
     return form.side if isinstance(form, Fit) else form
 
 
-def decode(data: bytes, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
+def decode(data: bytes, form: int | Fit, most: int = MOST_PIXELS) -> UInt8[np.ndarray, "3 side side"]:
     """Decode a picture's first frame to an upright square of sRGB: by `square` for a side, by `fitted` for a fit.
 
     A JPEG is decoded at 1/2, 1/4 or 1/8 where that leaves three times the side; for a fit, never. An SVG is drawn by
@@ -66,26 +66,29 @@ def decode(data: bytes, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
     Args:
         data: the bytes of a file.
         form: side of the square in pixels, or the way to it that a tower asks for.
+        most: pixels that memory is taken for.
 
     Raises:
         OSError: for bytes that are no picture, or not a whole one, or in none of `FORMATS`.
-        ValueError: for more than `MOST_PIXELS`.
+        ValueError: for more pixels.
     """
-    with open_picture(data, 4 * side_of(form)) as opened:
-        return decoded(opened, form)
+    with open_picture(data, 4 * side_of(form), most) as opened:
+        return decoded(opened, form, most)
 
 
-def decoded(opened: Image.Image, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
+def decoded(
+    opened: Image.Image, form: int | Fit, most: int = MOST_PIXELS
+) -> UInt8[np.ndarray, "3 side side"]:
     """Return the first frame of a picture that is open, its pixels not read yet, as `decode` does.
 
     Raises:
         OSError: for a picture that is not whole.
-        ValueError: for more than `MOST_PIXELS`, before or after a fit resizes them.
+        ValueError: for more than ``most`` pixels, before or after a fit resizes them.
     """
-    pixels = _taken(opened) if opened.info.get("progressive") else 0
+    pixels = _taken(opened, most) if opened.info.get("progressive") else 0
     drafted = None if isinstance(form, Fit) else opened.draft(None, (_LEFT * form, _LEFT * form))
-    pixels = max(pixels, _taken(opened))
-    if isinstance(form, Fit) and math.prod(form.resized(opened.height, opened.width)) > MOST_PIXELS:
+    pixels = max(pixels, _taken(opened, most))
+    if isinstance(form, Fit) and math.prod(form.resized(opened.height, opened.width)) > most:
         raise TooLarge(f"{opened.width} × {opened.height} pixels are too narrow to be resized")
     with _one_large if pixels > _LARGE else nullcontext():
         if isinstance(form, Fit):
@@ -93,28 +96,29 @@ def decoded(opened: Image.Image, form: int | Fit) -> UInt8[np.ndarray, "3 side s
         return square(opened, form, drafted[1][2:] if drafted else None)
 
 
-def shown(data: bytes, side: int) -> Image.Image:
+def shown(data: bytes, side: int, most: int = MOST_PIXELS) -> Image.Image:
     """Decode a picture's first frame for people to look at: all of it, upright, in sRGB on white.
 
     Args:
         data: the bytes of a file.
         side: the most pixels of its longer side.
+        most: pixels that memory is taken for.
 
     Raises:
         OSError: for bytes that are no picture, or not a whole one.
-        ValueError: for more than `MOST_PIXELS`.
+        ValueError: for more pixels.
     """
-    with open_picture(data, side) as opened:
+    with open_picture(data, side, most) as opened:
         if opened.info.get("progressive"):
-            _taken(opened)
+            _taken(opened, most)
         opened.draft(None, (side, side))
-        _taken(opened)
+        _taken(opened, most)
         picture = whole(opened)
     picture.thumbnail((side, side))
     return picture
 
 
-def reduced(data: bytes, size: int | None) -> tuple[bytes, str]:
+def reduced(data: bytes, size: int | None, most: int = MOST_PIXELS) -> tuple[bytes, str]:
     """Return a picture whose shorter side is of at most so many pixels, and the suffix of its kind.
 
     A larger one becomes a JPEG of quality `QUALITY` of its first frame: all of it, upright, in sRGB on white. Any
@@ -123,21 +127,22 @@ def reduced(data: bytes, size: int | None) -> tuple[bytes, str]:
     Args:
         data: the bytes of a file.
         size: in pixels; None for any.
+        most: pixels that memory is taken for.
 
     Raises:
         OSError: for bytes that are no picture, or not a whole one.
-        ValueError: for more than `MOST_PIXELS`.
+        ValueError: for more pixels.
     """
     if is_drawing(data):
         return data, "svg"
-    with open_picture(data, 0) as opened:
+    with open_picture(data, 0, most) as opened:
         shorter = min(opened.size)
         if size is None or shorter <= size:
             return data, str(opened.format).lower()
         if opened.info.get("progressive"):
-            _taken(opened)
+            _taken(opened, most)
         opened.draft(None, (2 * size * opened.width // shorter, 2 * size * opened.height // shorter))
-        _taken(opened)
+        _taken(opened, most)
         picture = whole(opened)
     shorter = min(picture.size)
     sides = (round(picture.width * size / shorter), round(picture.height * size / shorter))
@@ -146,32 +151,37 @@ def reduced(data: bytes, size: int | None) -> tuple[bytes, str]:
     return file.getvalue(), "jpg"
 
 
-def small(opened: Image.Image, side: int) -> Image.Image:
+def small(opened: Image.Image, side: int, most: int) -> Image.Image:
     """Return the first frame of a picture that is open: all of it, upright, grey, on white, roughly of a side.
 
     Args:
         opened: whose pixels may have been read.
         side: of which the shorter side is at least as long, unless the picture's own is shorter.
+        most: pixels that memory is taken for.
+
+    Raises:
+        ValueError: for more pixels.
     """
+    _taken(opened, most)
     opened.load()
     plain = _of_bytes(opened)
     factor = max(min(plain.size) // side, 1)
     return _upright(_on_white(plain.reduce(factor)), opened).convert("L")
 
 
-def open_picture(data: bytes, side: int) -> Image.Image:
+def open_picture(data: bytes, side: int, most: int = MOST_PIXELS) -> Image.Image:
     """Open the bytes of a file by its header; a drawing becomes a picture whose longer side is of so many pixels.
 
     Raises:
         OSError: for bytes that are no picture, or in none of `FORMATS`.
-        ValueError: for far more than `MOST_PIXELS`, or a drawing that is broken or takes too much to draw.
+        ValueError: for more pixels than Pillow opens, or a drawing that is broken or takes too much to draw.
     """
     try:
         return Image.open(io.BytesIO(drawn(data, side) if is_drawing(data) else data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\d+", str(error))
         told = f"{int(pixels[0]):,} pixels" if pixels else str(error)
-        raise TooLarge(f"{told}; at most {MOST_PIXELS:,} are read") from None
+        raise TooLarge(f"{told}; at most {most:,} are read") from None
     except UnidentifiedImageError:
         if _is_of_another_format(data[:16]):
             raise OtherFormat(f"a picture, but none of {', '.join(FORMATS)}, SVG") from None
@@ -185,15 +195,15 @@ def _is_of_another_format(start: bytes) -> bool:
     return len(start) == 16 and any(accepts(start) is True for accepts in others)
 
 
-def _taken(opened: Image.Image) -> int:
+def _taken(opened: Image.Image, most: int) -> int:
     """Return the pixels that memory is taken for; a progressive JPEG takes it for all before it is reduced.
 
     Raises:
-        ValueError: for more than `MOST_PIXELS`.
+        ValueError: for more than ``most``.
     """
     pixels = opened.width * opened.height
-    if pixels > MOST_PIXELS:
-        raise TooLarge(f"{opened.width} × {opened.height} pixels; at most {MOST_PIXELS:,} are read")
+    if pixels > most:
+        raise TooLarge(f"{opened.width} × {opened.height} pixels; at most {most:,} are read")
     return pixels
 
 

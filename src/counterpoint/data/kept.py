@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 from .. import files
 from ..types import Fit
 from .cache import cache_folder, most_bytes, writing
-from .decode import DECODER, side_of
+from .decode import DECODER, MOST_PIXELS, side_of
 
 _BYTES = 2**26  # of the pixels of a block: what waits in memory, and what a kill can cost
 _DAY = 86_400.0
@@ -103,16 +103,17 @@ class Block:
 
 @final
 class Kept:
-    """All pictures of one form that the cache holds, by the digest of the file that each was decoded from.
+    """All pictures of one form and limit that the cache holds, by the digest of the file each was decoded from.
 
     Within a ``with`` block pictures are added; they are written whenever a block is full and at the end, also when the
     user stops the work. Pictures of all forms take as many bytes as `counterpoint.data.cache.most_bytes` says; where
     there is no room left, blocks that nobody used for a day go first, and then no more pictures are kept.
     """
 
-    def __init__(self, form: int | Fit) -> None:
+    def __init__(self, form: int | Fit, most_pixels: int = MOST_PIXELS) -> None:
         self.form, self.size = form, side_of(form)
-        self.folder = cache_folder() / "pictures" / f"{self.size}-{DECODER}{_way(form)}"
+        limit = "" if most_pixels == MOST_PIXELS else f"-{most_pixels}"
+        self.folder = cache_folder() / "pictures" / f"{self.size}-{DECODER}{_way(form)}{limit}"
         self.blocks: list[Block] = []
         self._places: dict[str, tuple[int, int]] = {}
         self._unreadable: dict[str, str] = {}

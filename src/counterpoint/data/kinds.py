@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from ..registry import check_python_file, import_file, named_in_file, unknown
 from ..spec import Spec
@@ -73,6 +73,11 @@ class Written(ABC):
             ValueError: if there is nothing that can be used; the message says what was expected.
         """
 
+    @property
+    def options(self) -> Options:
+        """The user's word on how files are read."""
+        return Options()
+
     def records(self, ledger: Ledger) -> Records | None:
         """Read the data as records, whatever is wrong with it; None where it is opened in other ways.
 
@@ -137,7 +142,11 @@ class _Files(Written):
     """Whatever a source reads: pairs, or pictures alone."""
 
     def open(self, form: int | Fit) -> Data:
-        return _opened(f"{self.head}{self.path or ''}", self.rest, form)
+        return _opened(f"{self.head}{self.path or ''}", self.rest, self.options, form)
+
+    @property
+    def options(self) -> Options:
+        return Options.parse(self.rest[1:])
 
     def records(self, ledger: Ledger) -> Records:
         return read(f"{self.head}{self.path or ''}{self.rest}", ledger)
@@ -150,7 +159,15 @@ class Defined(Written):
     def open(self, form: int | Fit) -> Data:
         symbol, options = self._parts
         defined = self._defined(symbol)
-        return defined if isinstance(defined, Data) else _opened(f"{self.path}:{symbol}", options, form)
+        return (
+            defined
+            if isinstance(defined, Data)
+            else _opened(f"{self.path}:{symbol}", options, self.options, form)
+        )
+
+    @property
+    def options(self) -> Options:
+        return Options.parse(self._parts[1][1:])
 
     def records(self, ledger: Ledger) -> Records | None:
         symbol, options = self._parts
@@ -195,7 +212,12 @@ class _Collected(Written):
             attribution=collection.attribution,
             looks=options.looks,
             held_out=options.held_out,
+            most_pixels=options.max_pixels,
         )
+
+    @property
+    def options(self) -> Options:
+        return self._parts[2]
 
     def records(self, ledger: Ledger) -> Records:
         collection, language, _ = self._parts
@@ -253,7 +275,12 @@ class _Indexed(Written):
     """A folder with the index of a source."""
 
     def open(self, form: int | Fit) -> Data:
-        return open_index(Path(self.path or ""), form, Options.parse(self.rest[1:]).broken)
+        options = Options.parse(self.rest[1:])
+        if options.max_pixels != Options.max_pixels:
+            raise ValueError(
+                f"{self.path} is an index: give max-pixels={options.max_pixels} to the data that it is made of"
+            )
+        return open_index(Path(self.path or ""), form, options.broken)
 
 
 @final
@@ -270,18 +297,19 @@ class _Missing(Written):
         raise unknown("data set", self.source, known)
 
 
-def _opened(place: str, rest: str, form: int | Fit) -> Data:
-    options = Options.parse(rest[1:])
-
+def _opened(place: str, rest: str, options: Options, form: int | Fit) -> Data:
     def all_of(place: str, ledger: Ledger) -> Records:
         return read(f"{place}{rest}", ledger)
 
+    treated: dict[str, Any] = {
+        "looks": options.looks,
+        "held_out": options.held_out,
+        "most_pixels": options.max_pixels,
+    }
     try:
-        return Pairs(place, form, options.broken, read=all_of, looks=options.looks, held_out=options.held_out)
+        return Pairs(place, form, options.broken, read=all_of, **treated)
     except WithoutCaptions:
-        return Photos(
-            place, form, options.broken, read=all_of, looks=options.looks, held_out=options.held_out
-        )
+        return Photos(place, form, options.broken, read=all_of, **treated)
 
 
 def _name(source: str) -> str:

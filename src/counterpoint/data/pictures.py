@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from ..types import Fit
-from .decode import OtherFormat, TooLarge, decode, shown, side_of
+from .decode import MOST_PIXELS, OtherFormat, TooLarge, decode, shown, side_of
 from .kept import Kept, mapped
 from .sources import Asset
 from .traits import KeptTraits, Traits, traits_of
@@ -49,6 +49,7 @@ class Pictures:
         digests: of the files' bytes, where they are known.
         traits: are told those of pictures whose bytes are read; none unless given.
         looks: find the traits of all pictures, and not only of those that the cache has no room for.
+        most_pixels: of a picture; one of more is unreadable.
 
     Attributes:
         size: side of the pictures in pixels.
@@ -69,12 +70,14 @@ class Pictures:
         traits: KeptTraits | None = None,
         *,
         looks: bool = True,
+        most_pixels: int = MOST_PIXELS,
     ) -> None:
-        self.size, self._files, self._form = side_of(form), files, form
+        self.size, self._files, self._form, self._most = side_of(form), files, form, most_pixels
         self.digests: list[str] = []
         self.unreadable: dict[int, str] = {}
-        with Kept(form) as kept:
-            for digest, reason in _read(files, digests or [""] * len(files), kept, traits, looks):
+        with Kept(form, most_pixels) as kept:
+            known = digests or [""] * len(files)
+            for digest, reason in _read(files, known, kept, traits, looks, most_pixels):
                 if reason is not None:
                     self.unreadable[len(self.digests)] = reason
                 self.digests.append(digest)
@@ -114,7 +117,7 @@ class Pictures:
         """Decode some files that the cache does not hold."""
 
         def one(position: int) -> np.ndarray:
-            return decode(self.encoded(position), self._form)
+            return decode(self.encoded(position), self._form, self._most)
 
         # The workers of a loader are as many as there are cores to be used.
         threads = 1 if get_worker_info() else min(_THREADS, os.cpu_count() or 1)
@@ -136,7 +139,7 @@ class Pictures:
 
     def shown(self, position: int, side: int) -> Image.Image:
         """Decode a file's picture for people to look at; see `counterpoint.data.decode.shown`."""
-        return shown(self._files[position].read_bytes(), side)
+        return shown(self._files[position].read_bytes(), side, self._most)
 
     def formed(self, form: int | Fit) -> Pictures:
         """Return the same pictures decoded to squares of another form.
@@ -144,7 +147,7 @@ class Pictures:
         Raises:
             ValueError: if a file is not what it was.
         """
-        other = Pictures(self._files, form, self.digests)
+        other = Pictures(self._files, form, self.digests, most_pixels=self._most)
         for position, file in enumerate(self._files):
             if position in self.unreadable:
                 continue
@@ -154,7 +157,12 @@ class Pictures:
 
 
 def _read(
-    files: Sequence[Asset], digests: Sequence[str], kept: Kept, traits: KeptTraits | None, looks: bool
+    files: Sequence[Asset],
+    digests: Sequence[str],
+    kept: Kept,
+    traits: KeptTraits | None,
+    looks: bool,
+    most: int,
 ) -> Iterator[tuple[str, str | None]]:
     """Decode those files that are not kept, and yield each one's digest and, if it is no picture, the reason."""
 
@@ -170,10 +178,13 @@ def _read(
         if kept.reason(digest) is not None:
             return digest, None, None
         try:
-            result = None if digest in kept or full else decode(data, kept.form)
+            result = None if digest in kept or full else decode(data, kept.form, most)
             wanted = (looks and traits is not None) or (result is None and digest not in kept)
-            known = traits is not None and traits.get(bytes.fromhex(digest)) is not None
-            return digest, result, traits_of(data) if wanted and not known else None
+            known = None if traits is None else traits.get(bytes.fromhex(digest))
+            known_enough = (
+                known is not None and known.pixels <= most
+            )  # else found under another limit, perhaps
+            return digest, result, traits_of(data, most) if wanted and not known_enough else None
         except Exception as error:  # whatever a decoder raises is why there is no picture
             return digest, f"{why(error)}: {' '.join(str(error).split()) or type(error).__name__}", None
 

@@ -23,6 +23,7 @@ from . import sources
 from .base import Pictured, Rows, Splits, stored_size
 from .cache import cache_folder, writing
 from .classes import labels_of
+from .decode import MOST_PIXELS
 from .division import Division, Links, divide
 from .pictures import Pictures
 from .replaced import Replaced
@@ -97,6 +98,7 @@ class Stored(Pictured):
         attribution: the licence line that stands wherever examples are shown.
         looks: pictures that look alike stay in one split, for which each is hashed once.
         held_out: the most rows of validation and of test, each, where the splits are made here.
+        most_pixels: of a picture; one of more is broken.
 
     Raises:
         WithoutCaptions: if there are pictures alone, and rows must have captions.
@@ -118,9 +120,10 @@ class Stored(Pictured):
         attribution: str = "",
         looks: bool = True,
         held_out: int = MOST_HELD_OUT,
+        most_pixels: int = MOST_PIXELS,
     ) -> None:
         self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
-        self.broken = broken
+        self.broken, self.most_pixels = broken, most_pixels
         records = read(str(source), ledger)
         if len(records) > MOST:
             raise ValueError(
@@ -140,7 +143,7 @@ class Stored(Pictured):
         ledger.check(self.name, len(records), broken, listed)  # before pictures are read in vain
         pictures = records.assets("image")
         with KeptTraits() as traits:
-            self._pictures = Pictures(pictures, size, traits=traits, looks=looks)
+            self._pictures = Pictures(pictures, size, traits=traits, looks=looks, most_pixels=most_pixels)
         self._forms: dict[int | Fit, Any] = {size: self}  # of this class
         for position, said in sorted(self._pictures.unreadable.items()):
             reason, _, detail = said.partition(": ")

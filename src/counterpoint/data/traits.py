@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from .. import files
 from .cache import cache_folder, writing
-from .decode import open_picture, small
+from .decode import MOST_PIXELS, open_picture, small
 from .vector import is_drawing
 
 VERSION = 1
@@ -58,19 +58,25 @@ class Traits:
     turned: bool
     hash: bytes
 
+    @property
+    def pixels(self) -> int:
+        """The number of pixels; none of a drawing."""
+        return (self.width or 0) * (self.height or 0)
 
-def traits_of(data: bytes) -> Traits:
+
+def traits_of(data: bytes, most: int = MOST_PIXELS) -> Traits:
     """Return the traits of a picture: a JPEG is decoded at 1/8 where that suffices, a drawing is drawn small.
 
     Args:
         data: the bytes of a file.
+        most: pixels that memory is taken for.
 
     Raises:
         OSError: for bytes that are no picture, or not a whole one, or in a format that is not read.
         ValueError: for too many pixels, or a drawing that is broken.
     """
     drawing = is_drawing(data)
-    with open_picture(data, _DRAWN) as opened:
+    with open_picture(data, _DRAWN, most) as opened:
         width, height = opened.size
         turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
         opened.draft(None, (_SIDE * _OVER * 2, _SIDE * _OVER * 2))
@@ -81,7 +87,7 @@ def traits_of(data: bytes) -> Traits:
             None if drawing else height,
             drawing or opened.has_transparency_data,
             turned,
-            looks_of(small(opened, _SIDE * _OVER * 2)),
+            looks_of(small(opened, _SIDE * _OVER * 2, most)),
         )
 
 

@@ -196,9 +196,9 @@ def test_the_command(
 def test_looking_again_decodes_nothing(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, seen = report(str(table)).plain(), []
 
-    def counting(data: bytes) -> Traits:
+    def counting(data: bytes, most: int) -> Traits:
         seen.append(data)
-        return traits_of(data)
+        return traits_of(data, most)
 
     monkeypatch.setattr("counterpoint.data.reporting._seen.traits_of", counting)
     assert report(str(table)).plain() == first

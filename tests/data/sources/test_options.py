@@ -7,11 +7,16 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from PIL import Image
 
 from counterpoint.cli._files import Files
+from counterpoint.data.base import Pictured
+from counterpoint.data.reporting import report
+from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load
 from counterpoint.data.sources import Options
 from fixtures.files import write_pairs
+from fixtures.shards import write_shards
 
 
 @pytest.fixture
@@ -46,6 +51,36 @@ def test_the_command_writes_them_into_the_name() -> None:
         files.of(None)
 
 
+def test_pictures_of_more_pixels_are_broken(table: Path) -> None:
+    rows = pl.read_csv(table)["file_name"]
+    for row in (0, 1):  # as one may always be broken
+        Image.new("RGB", (200, 100 + row), "red").save(table.parent / rows[row])
+    limited = f"{table},broken=0.5,max-pixels=19999"
+    for _ in range(2):  # the cache knows pictures by their bytes, and has met these under both limits
+        assert len(load(f"{table},broken=0.5,max-pixels=20200")) == len(rows)
+        assert len(load(limited)) == len(rows) - 2
+    assert "picture of too many pixels" in str(report(limited).plain())
+    assert "picture of too many pixels" not in str(report(str(table)).plain())
+    with pytest.raises(ValueError, match=r"2 × picture of too many pixels \(.*at most 19,999 are read"):
+        load(f"{table},broken=0,max-pixels=19999")
+    assert Files(max_pixels=7).of("pairs.csv") == "pairs.csv,max-pixels=7"
+
+
+def test_an_index_keeps_the_limit_of_its_source(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "tars")  # of 576 pixels a picture
+    made = index(f"{shards},max-pixels=576", tmp_path / "limited", jobs=1)
+    assert made.digest != index(shards, tmp_path / "index", jobs=1).digest
+    data = load(str(tmp_path / "limited"))
+    assert isinstance(data, Pictured)
+    assert data.most_pixels == 576
+    with pytest.raises(
+        ValueError, match="limited is an index: give max-pixels=9 to the data that it is made of"
+    ):
+        load(f"{tmp_path / 'limited'},max-pixels=9")
+    with pytest.raises(ValueError, match="no record of the split 'validation' can be used"):
+        index(f"{shards},max-pixels=575", tmp_path / "none", jobs=1)
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [
@@ -53,6 +88,8 @@ def test_the_command_writes_them_into_the_name() -> None:
         ("group=no", "unknown way to keep pictures together 'no': did you mean 'none'?"),
         ("held-out=0", "held-out=0: the rows of validation and of test are a whole number from 1 on"),
         ("held-out=few", "held-out=few: the rows"),
+        ("max-pixels=0", "max-pixels=0: the most pixels of a picture are a whole number from 1 to"),
+        ("max-pixels=1000000000", "max-pixels=1000000000: the most pixels of a picture are"),
     ],
 )
 def test_wrong_values_are_refused(option: str, message: str) -> None:

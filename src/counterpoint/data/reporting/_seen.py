@@ -131,6 +131,7 @@ def seen_in_records(
     *,
     towers: Towers,
     sample: int | None = None,
+    most_pixels: int,
     links: Callable[[Records, pl.Series, Sequence[bytes | None]], Sequence[Links]],
 ) -> Seen:
     """Look at a user's own files.
@@ -141,13 +142,16 @@ def seen_in_records(
         ledger: that was told what was left out; is told what is broken.
         towers: see `Seen`.
         sample: look at the pictures of so many rows; at all unless given.
+        most_pixels: of a picture; one of more is broken.
         links: from records, the digests of their pictures and the hashes of how they look to what binds rows.
     """
     there = records.having("image")
     with_pictures = np.flatnonzero(there.to_numpy())
     chosen = _chosen(with_pictures, sample)
     files = records.with_frame(records.frame[chosen]).assets("image") if len(chosen) else []
-    looks = [replace(look, row=row) for row, look in zip(chosen.tolist(), _looks(files), strict=True)]
+    looks = [
+        replace(look, row=row) for row, look in zip(chosen.tolist(), _looks(files, most_pixels), strict=True)
+    ]
     captioned = records.having("text")
     for file, look in zip(files, looks, strict=True):
         if look.broken is not None:
@@ -187,7 +191,7 @@ def seen_in_records(
         records.labels(),
         _within(ledger.frame),
         towers,
-        lambda row, side: shown(assets[row].read_bytes(), side),
+        lambda row, side: shown(assets[row].read_bytes(), side, most_pixels),
         examples=len(records),
         sides=Counter(division.sides.tolist()),
     )
@@ -262,7 +266,7 @@ def _chosen(rows: Int[np.ndarray, " n"], sample: int | None) -> Int[np.ndarray, 
     return np.sort(np.random.default_rng(_SAMPLE_SEED).choice(rows, sample, replace=False))
 
 
-def _looks(files: Sequence[Asset]) -> Iterator[Look]:
+def _looks(files: Sequence[Asset], most: int) -> Iterator[Look]:
     """Look at pictures; what is known of a file is not found again."""
 
     def one(file: Asset) -> Look:
@@ -272,7 +276,9 @@ def _looks(files: Sequence[Asset]) -> Iterator[Look]:
             return Look(-1, b"", broken=(BROKEN, error.strerror or str(error)))
         digest = hashlib.blake2b(data, digest_size=16).digest()
         try:
-            traits = kept.get(digest) or traits_of(data)
+            traits = kept.get(digest)
+            if traits is None or traits.pixels > most:  # kept under another limit, perhaps
+                traits = traits_of(data, most)
         except Exception as error:  # whatever a decoder raises is why there is no picture
             return Look(-1, digest, broken=(why(error), " ".join(str(error).split()) or type(error).__name__))
         return Look(-1, digest, traits, traits.hash)

@@ -11,7 +11,8 @@ from PIL import Image
 
 from ...files import write_text, writing
 from ...recipes.schema import Towers
-from ..source import load_any, records_of
+from ..kinds import written
+from ..source import load_any
 from ..sources import Ledger
 from ..stored import keep, ledger_file, links_of
 from ._section import Finding, Section
@@ -114,9 +115,18 @@ def report(source: str, *, sample: int | None = None, towers: Towers | None = No
 
 def _seen(source: str, sample: int | None, towers: Towers) -> Seen:
     ledger = Ledger()
-    records = records_of(source, ledger)
+    asked = written(source)
+    records = asked.records(ledger)
     if records is None:
         return seen_in_data(source, load_any(source), towers=towers, sample=sample)
-    found = seen_in_records(source, records, ledger, towers=towers, sample=sample, links=links_of)
+    found = seen_in_records(
+        source,
+        records,
+        ledger,
+        towers=towers,
+        sample=sample,
+        most_pixels=asked.options.max_pixels,
+        links=links_of,
+    )
     keep(ledger, ledger_file(Path(source)))
     return found

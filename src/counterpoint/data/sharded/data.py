@@ -62,7 +62,8 @@ class Sharded(Pictured):
         self._trained = int(self.shards.sum())
         self._form = form
         kind = Pairs if "text" in self.columns else Photos
-        self._held: Stored = kind(self.index.held_out, form, name=self.name)
+        self.most_pixels = index.options.max_pixels
+        self._held: Stored = kind(self.index.held_out, form, name=self.name, most_pixels=self.most_pixels)
         self._map()
         self._opened: OrderedDict[int, Records] = OrderedDict()
         self._read: tuple[bytes, Sequence[Record], Tensor] | None = None
@@ -137,7 +138,7 @@ class Sharded(Pictured):
     def shown(self, row: int, side: int) -> Image.Image:
         if row >= self._trained:
             return self._held.shown(row - self._trained, side)
-        return shown(_picture(self._taken(np.array([row]))[0][0]).read_bytes(), side)
+        return shown(_picture(self._taken(np.array([row]))[0][0]).read_bytes(), side, self.most_pixels)
 
     def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         side = stored_size(image_size)
@@ -261,7 +262,7 @@ class Sharded(Pictured):
                 for further in range(len(records)):
                     record = records[(position + further) % len(records)]
                     try:
-                        pixels = decode(self._bytes(record, shard), self._form)
+                        pixels = decode(self._bytes(record, shard), self._form, self.most_pixels)
                     except (ShardGone, Unreachable, CacheError):
                         raise
                     except (OSError, ValueError) as error:  # no picture: the next one stands for it

@@ -14,7 +14,9 @@ from ..sources import Asset, Record
 _SIDE = 64  # pixels that a picture is decoded to, to see that it can be
 
 
-def copy_out(sides: Mapping[str, Iterable[tuple[str, Record]]], folder: Path) -> dict[str, int]:
+def copy_out(
+    sides: Mapping[str, Iterable[tuple[str, Record]]], folder: Path, most_pixels: int
+) -> dict[str, int]:
     """Write records into a folder, and return how many each side has.
 
     A record whose picture cannot be decoded is left out: what is held out is used by every run, and lacks nothing.
@@ -22,6 +24,7 @@ def copy_out(sides: Mapping[str, Iterable[tuple[str, Record]]], folder: Path) ->
     Args:
         sides: the records of each side, each with the name of its shard.
         folder: takes the place of what is there.
+        most_pixels: of a picture.
     """
     counts = dict.fromkeys(sides, 0)
     with writing_folder(folder) as part:
@@ -30,22 +33,22 @@ def copy_out(sides: Mapping[str, Iterable[tuple[str, Record]]], folder: Path) ->
             with (part / f"{side}.jsonl").open("w", encoding="utf-8") as table:
                 for shard, record in records:
                     name = f"pictures/{side}-{counts[side]:06}"
-                    if (values := _copied(record, part, name)) is not None:
+                    if (values := _copied(record, part, name, most_pixels)) is not None:
                         values["id"] = f"{shard}/{record.key}"
                         table.write(json.dumps(values) + "\n")
                         counts[side] += 1
     return counts
 
 
-def _copied(record: Record, folder: Path, name: str) -> dict[str, Any] | None:
+def _copied(record: Record, folder: Path, name: str, most_pixels: int) -> dict[str, Any] | None:
     """Copy the picture of a record into a folder, and return its row of a table; None where it cannot be decoded."""
     picture, texts = record.cells.get("image"), record.cells.get("text")
     if not isinstance(picture, Asset):
         return None
     try:
         content = picture.read_bytes()
-        decode(content, _SIDE)
-        with open_picture(content, _SIDE) as opened:
+        decode(content, _SIDE, most_pixels)
+        with open_picture(content, _SIDE, most_pixels) as opened:
             kind = (
                 PurePosixPath(picture.member or picture.file).suffix or f".{(opened.format or 'png').lower()}"
             )

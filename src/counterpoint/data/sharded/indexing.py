@@ -22,7 +22,7 @@ from .. import sources
 from ..base import Rows
 from ..division import HELD_OUT
 from ..sides import MOST_HELD_OUT, SIDES
-from ..sources import Ledger, Shard
+from ..sources import Ledger, Options, Shard
 from .copies import opened
 from .counting import count_shards, labels_read, of_side, usable
 from .held_out import copy_out
@@ -122,6 +122,11 @@ class Index:
         )
 
     @property
+    def options(self) -> Options:
+        """The user's word on how the source is read."""
+        return Options.parse(sources.parted(self.source)[1])
+
+    @property
     def training(self) -> Rows:
         """The number of records of every shard that are trained on; none of one that is held out."""
         return (self.table["train"] * (self.table["held_out"] == "").cast(pl.Int64)).to_numpy()
@@ -194,14 +199,16 @@ def index(
     columns = _columns(written, shards)
     counts = count_shards(shards, columns, folder, jobs or os.cpu_count() or 1, on_shard)
     table = _table(shards, counts, held_out)
-    digest = blake2b(json.dumps([table.rows(), columns, held_out]).encode(), digest_size=16).hexdigest()
+    most_pixels = Options.parse(options).max_pixels
+    told = [table.rows(), columns, held_out, *([] if most_pixels == Options.max_pixels else [most_pixels])]
+    digest = blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
     if (folder / FILE).exists():
         made = read_json(folder / FILE, _File, f"delete {folder} and make the index again")
         if made.digest == digest and made.labels is not None:
             return Index.open(folder)
         (folder / FILE).unlink()
     copied = {side: _held_out(shards, table, side, columns, held_out) for side in ("validation", "test")}
-    copied_counts = copy_out(copied, folder / _HELD_OUT)
+    copied_counts = copy_out(copied, folder / _HELD_OUT, most_pixels)
     if empty := [side for side, count in copied_counts.items() if not count]:
         raise ValueError(
             f"{written}: no record of the split {empty[0]!r} can be used; give others that split"

@@ -8,8 +8,11 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path, PurePath
 from typing import Any, Self, final
 
+from PIL import Image
+
 from ...registry import unknown
 from ...spec import Spec
+from ..decode import MOST_PIXELS
 from ..sides import MOST_HELD_OUT
 from ._ledger import BROKEN
 from ._places import local
@@ -71,6 +74,7 @@ class Options:
         broken: the share of examples that may be left out, for whatever reason.
         group: ``"looks"`` keeps pictures that look alike in one split; ``"none"`` spares the hashes for it.
         held_out: the most rows of validation and of test, each, where the splits are made here.
+        max_pixels: of a picture; one of more is broken.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mapping has no hash
@@ -79,6 +83,7 @@ class Options:
     broken: float = BROKEN
     group: str = "looks"
     held_out: int = MOST_HELD_OUT
+    max_pixels: int = MOST_PIXELS
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -200,6 +205,15 @@ def _held_out(said: str, value: str) -> int:
     return int(value)
 
 
+def _max_pixels(said: str, value: str) -> int:
+    most = 2 * (Image.MAX_IMAGE_PIXELS or MOST_PIXELS)
+    if not (value.isdecimal() and 1 <= int(value) <= most):
+        raise ValueError(
+            f"{said}: the most pixels of a picture are a whole number from 1 to {most}, Pillow's own limit"
+        )
+    return int(value)
+
+
 def _field(name: str) -> str:
     """Return the field of an option; runs of earlier versions call what is broken a tolerance."""
     return "broken" if name == "tolerance" else name.replace("-", "_")
@@ -209,6 +223,7 @@ OF_THE_WHOLE: dict[str, Callable[[str, str], Any]] = {
     "broken": _broken,
     "group": _group,
     "held-out": _held_out,
+    "max-pixels": _max_pixels,
     "tolerance": _broken,
 }
 """The options of a data set, whatever it is read from, with what reads each."""
