@@ -25,6 +25,8 @@ class Modality:
 
     Attributes:
         name: as columns, options and metrics call it.
+        noun: several of its examples in words.
+        letter: stands for it in the names of metrics: ``i2t_R@1``; the first letter of the name unless given.
         check: ``check(raw) -> raw`` returns a raw form that can be embedded, and refuses others with what would mend
             them.
         view: ``view(augmentation, options) -> look`` finds a view by its name; ``look(raw, keys, input) -> tensor``
@@ -36,6 +38,10 @@ class Modality:
         share: ``share(raw, options, keys) -> raw`` leaves examples what all their views have in common, once a
             batch; nothing unless given.
         draw: ``draw(axis, example)`` draws one example on an axis of matplotlib.
+        endings: of the files that hold one example each, in small letters; none where examples come in no files.
+        read: ``read(data, form) -> array`` reads the bytes of such a file; ``form`` is the input's ``form`` (see
+            `counterpoint.networks.base.FormedInput`).
+        pack: ``pack(arrays, form) -> raw`` makes one raw form of what was read.
     """
 
     name: str
@@ -47,6 +53,15 @@ class Modality:
     contrasted: str = "simclr"
     share: Reference | None = None
     draw: Reference | None = None
+    noun: str = ""
+    letter: str = ""
+    endings: frozenset[str] = frozenset()
+    read: Reference | None = None
+    pack: Reference | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "noun", self.noun or self.name)
+        object.__setattr__(self, "letter", self.letter or self.name[0])
 
 
 class Modalities:
@@ -84,8 +99,8 @@ class Modalities:
         return iter(self._known.values())
 
 
-def resolve(reference: Reference) -> Any:
-    """Return what a reference stands for.
+def resolve(reference: Reference | None) -> Any:
+    """Return what a reference stands for; None for none.
 
     >>> resolve("json:dumps")([1])
     '[1]'
@@ -104,6 +119,7 @@ MODALITIES = Modalities(
             "sentence-transformers:NAME",
         ),
         draw="counterpoint.data.sheet:draw_picture",
+        noun="pictures",
     ),
     Modality(
         "text",
@@ -117,6 +133,7 @@ MODALITIES = Modalities(
         contrasted="plain",
         share="counterpoint.data.views.captions:share",
         draw="counterpoint.data.sheet:draw_text",
+        noun="texts",
     ),
 )
 """The modalities that are known."""

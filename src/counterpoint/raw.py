@@ -1,11 +1,250 @@
-"""Raw forms: what data gives and models take, checked before anything is computed from it."""
+"""Raw forms: what data gives and models take, checked before anything is computed from it.
+
+Where examples are sequences, one that ends before the longest of them goes on as NaN; so does what was never measured.
+A picture is a row of a tensor, a text a string.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self, final
 
+import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from .modalities import MODALITIES, resolve
+
+
+def ends(values: Float[Tensor, "n T *rest"]) -> Int[Tensor, " n"]:
+    """Return where each of some sequences ends: behind its last time at which anything was measured.
+
+    >>> ends(torch.tensor([[1.0, float("nan"), 2.0, float("nan")], [float("nan")] * 4]))
+    tensor([3, 0])
+    """
+    known: Bool[Tensor, "n T"] = ~values.isnan().flatten(2).all(2) if values.ndim > 2 else ~values.isnan()
+    places = torch.arange(1, values.shape[1] + 1, device=values.device)
+    return (known * places).amax(1) if values.shape[1] else places.new_zeros(len(values))
+
+
+def padded(arrays: Sequence[np.ndarray]) -> Float[Tensor, "n T *rest"]:
+    """Return arrays of different lengths as one tensor, NaN where one has ended; at least one place long."""
+    longest = max(1, *map(len, arrays)) if arrays else 1
+    rest = arrays[0].shape[1:] if arrays else ()
+    whole = np.full((len(arrays), longest, *rest), np.nan, np.float32)
+    for one, array in zip(whole, arrays, strict=True):
+        one[: len(array)] = array
+    return torch.from_numpy(whole)
+
+
+class Raw(Sequence[Any], ABC):
+    """Some examples of a modality in one object, each of them one of its kind again."""
+
+    @property
+    @abstractmethod
+    def values(self) -> Tensor:
+        """The examples, a row each."""
+
+    @abstractmethod
+    def with_values(self, values: Tensor) -> Self:
+        """Return other examples that are measured alike."""
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: Any) -> Self:
+        """Return one example, or several by a slice, a list or an array of their positions."""
+        if isinstance(rows, slice):
+            return self.with_values(self.values[rows])
+        try:
+            row = operator.index(rows)
+        except TypeError:
+            return self.with_values(self.values[torch.as_tensor(np.asarray(rows))])
+        if not -len(self) <= row < len(self):
+            raise IndexError(f"there are {len(self)} examples, and no number {row}")
+        return self.with_values(self.values[row % len(self)][None])
+
+    def __iter__(self) -> Iterator[Self]:
+        return (self[row] for row in range(len(self)))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Waves(Raw):
+    """Sounds of one channel and one rate.
+
+    >>> waves = Waves.of([np.zeros(8), np.ones(4)], rate=8000)
+    >>> waves.lengths, waves[1].samples.shape, waves.seconds
+    (tensor([8, 4]), torch.Size([1, 8]), tensor([0.0010, 0.0005]))
+
+    Attributes:
+        samples: in [−1, 1], NaN behind the end of a sound.
+        rate: samples a second.
+    """
+
+    samples: Float[Tensor, "n T"]
+    rate: int
+
+    @classmethod
+    def of(cls, sounds: Sequence[np.ndarray], rate: int) -> Waves:
+        """Return sounds of different lengths."""
+        return cls(padded(sounds), rate)
+
+    @classmethod
+    def read(cls, paths: Sequence[str | Path], rate: int = 16_000) -> Waves:
+        """Read files, mixed down to one channel, at a rate.
+
+        Raises:
+            MissingPackage: for a file that is no WAV, without the package soundfile.
+            ValueError: for a file that holds no sound.
+        """
+        read = resolve(MODALITIES.get("audio").read)
+        return cls.of([read(Path(path).read_bytes(), rate) for path in paths], rate)
+
+    @property
+    def values(self) -> Tensor:
+        return self.samples
+
+    def with_values(self, values: Tensor) -> Waves:
+        return Waves(values, self.rate)
+
+    @property
+    def lengths(self) -> Int[Tensor, " n"]:
+        """The samples of each sound."""
+        return ends(self.samples)
+
+    @property
+    def seconds(self) -> Float[Tensor, " n"]:
+        """The length of each sound in seconds."""
+        return self.lengths / self.rate
+
+
+def check_waves(waves: object) -> Waves:
+    """Return sounds that can be embedded.
+
+    Raises:
+        ValueError: for anything else, for none, and for a sound without a sample or with an infinite one.
+
+    >>> check_waves(np.zeros((2, 100)))
+    Traceback (most recent call last):
+    ...
+    ValueError: sounds must be cp.Waves, which know their rate, got ndarray: cp.Waves.of(sounds, rate=16000)
+    """
+    if not isinstance(waves, Waves):
+        raise ValueError(
+            f"sounds must be cp.Waves, which know their rate, got {type(waves).__name__}: cp.Waves.of(sounds, "
+            "rate=16000)"
+        )
+    if not len(waves):
+        raise ValueError("there is nothing to embed: there are no sounds")
+    if waves.samples.isinf().any():
+        raise ValueError("a sound holds infinite values")
+    if len(empty := torch.nonzero(waves.lengths == 0)):
+        raise ValueError(f"sound {int(empty[0])} is empty: it has no sample")
+    return waves
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Series(Raw):
+    """Measurements over time, of several channels.
+
+    >>> series = Series.of([np.zeros((5, 2)), np.zeros((3, 2))], channels=("x", "y"))
+    >>> series.lengths, series[0].measured.shape
+    (tensor([5, 3]), torch.Size([1, 5, 2]))
+
+    Attributes:
+        measured: NaN where nothing was measured, and behind the end of a series.
+        channels: their names, one each; none where they have no names.
+    """
+
+    measured: Float[Tensor, "n T C"]
+    channels: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, series: Sequence[np.ndarray], channels: Sequence[str] = ()) -> Series:
+        """Return series ``(T, C)``, or ``(T,)`` of one channel, of different lengths."""
+        return cls(padded([one[:, None] if one.ndim == 1 else one for one in series]), tuple(channels))
+
+    @property
+    def values(self) -> Tensor:
+        return self.measured
+
+    def with_values(self, values: Tensor) -> Series:
+        return Series(values, self.channels)
+
+    @property
+    def lengths(self) -> Int[Tensor, " n"]:
+        """The steps of each series."""
+        return ends(self.measured)
+
+
+def check_series(series: object) -> Series:
+    """Return series that can be embedded; an array or a tensor ``(n, T, C)`` or ``(n, T)`` is one.
+
+    Raises:
+        ValueError: for anything else, for none, and for one in which nothing is measured, or something infinite.
+
+    >>> check_series(np.zeros((4, 10, 3))).measured.shape
+    torch.Size([4, 10, 3])
+    """
+    if isinstance(series, np.ndarray):
+        series = torch.from_numpy(series)
+    if isinstance(series, Tensor) and series.ndim in (2, 3):
+        series = Series(series.float() if series.ndim == 3 else series.float()[..., None])
+    if not isinstance(series, Series):
+        raise ValueError(f"series must be cp.Series or an array (n, T, C), got {type(series).__name__}")
+    if not len(series):
+        raise ValueError("there is nothing to embed: there are no series")
+    if series.measured.isinf().any():
+        raise ValueError("a series holds infinite values")
+    if len(empty := torch.nonzero(series.lengths == 0)):
+        raise ValueError(f"series {int(empty[0])} is empty: nothing is measured in it")
+    return series
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Table(Raw):
+    """Rows of a table: numbers, and categories by their number.
+
+    Attributes:
+        cells: a column's numbers, or the positions of its categories; NaN where nothing is known.
+        names: of the columns.
+        categories: of each column the words of its categories; none of a column of numbers.
+    """
+
+    cells: Float[Tensor, "n F"]
+    names: tuple[str, ...]
+    categories: tuple[tuple[str, ...], ...]
+
+    @property
+    def values(self) -> Tensor:
+        return self.cells
+
+    def with_values(self, values: Tensor) -> Table:
+        return Table(values, self.names, self.categories)
+
+
+def check_table(table: object) -> Table:
+    """Return rows of a table that can be embedded; a row that lacks everything is one.
+
+    Raises:
+        ValueError: for anything else, for none, and for an infinite cell.
+    """
+    if not isinstance(table, Table):
+        raise ValueError(f"rows of a table must be cp.Table, got {type(table).__name__}")
+    if not len(table):
+        raise ValueError("there is nothing to embed: the table has no rows")
+    if len(where := torch.nonzero(table.cells.isinf())):
+        row, column = where[0].tolist()
+        raise ValueError(f"row {row} of the table is infinite in {table.names[column]}")
+    return table
 
 
 def check_pictures(pictures: object) -> Tensor:

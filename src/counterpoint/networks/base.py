@@ -47,6 +47,18 @@ class StatedInput(Protocol):
 
 
 @runtime_checkable
+class FormedInput(Protocol):
+    """An input for which files are read in a form of its own: sounds at its rate, say.
+
+    Attributes:
+        form: the second argument of the modality's ``read`` and ``pack``; the same for inputs that share what was read.
+    """
+
+    @property
+    def form(self) -> int: ...
+
+
+@runtime_checkable
 class Tokenizer(Protocol):
     """Captions to token ids: the input of a text tower.
 

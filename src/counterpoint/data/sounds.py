@@ -1,0 +1,73 @@
+"""Sounds from files: one channel, at the rate that a tower takes."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Sequence
+from math import gcd
+
+import numpy as np
+from jaxtyping import Float32
+
+from ..raw import Waves
+from ..registry import require
+
+_WAV = b"RIFF"
+
+
+def read_sound(data: bytes, rate: int) -> Float32[np.ndarray, " T"]:
+    """Read the bytes of a sound file: its channels' mean in [−1, 1], at a rate.
+
+    Args:
+        data: of a WAV file; of any that libsndfile reads (FLAC, OGG, MP3 …) with the package soundfile.
+        rate: samples a second of what is returned.
+
+    Raises:
+        MissingPackage: for a file that is no WAV, without the package soundfile.
+        ValueError: for bytes that are no sound, or one without samples, or of samples that are not finite.
+    """
+    samples, found = _wav(data) if data[:4] == _WAV else _other(data)
+    mono = samples.mean(1, dtype=np.float32) if samples.ndim > 1 else samples
+    if not len(mono):
+        raise ValueError("the sound has no samples")
+    if not np.isfinite(mono).all():
+        raise ValueError("the sound holds samples that are not finite")
+    if found != rate:
+        from scipy.signal import resample_poly
+
+        common = gcd(rate, found)
+        mono = resample_poly(mono, rate // common, found // common)
+    return np.ascontiguousarray(mono, dtype=np.float32)
+
+
+def pack_sounds(sounds: Sequence[Float32[np.ndarray, " T"]], rate: int) -> Waves:
+    """Return sounds of one rate as their raw form."""
+    return Waves.of(sounds, rate)
+
+
+def _wav(data: bytes) -> tuple[np.ndarray, int]:
+    from scipy.io import wavfile
+
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings(
+                "ignore", category=wavfile.WavFileWarning
+            )  # of chunks that say nothing here
+            rate, samples = wavfile.read(io.BytesIO(data))
+    except Exception as error:  # whatever a damaged header raises
+        raise ValueError(f"no whole WAV file: {error}") from error
+    if samples.dtype == np.uint8:
+        return (samples.astype(np.float32) - 128) / 128, rate
+    if np.issubdtype(samples.dtype, np.integer):
+        return samples.astype(np.float32) / -float(np.iinfo(samples.dtype).min), rate
+    return samples.astype(np.float32), rate
+
+
+def _other(data: bytes) -> tuple[np.ndarray, int]:
+    soundfile = require("soundfile", "audio")
+    try:
+        samples, rate = soundfile.read(io.BytesIO(data), dtype="float32")
+    except soundfile.SoundFileError as error:
+        raise ValueError(f"no sound that libsndfile reads: {error}") from error
+    return samples, rate
