@@ -212,9 +212,9 @@ def test_a_run_on_data_from_a_file_stops_goes_on_and_is_loaded(
     series = whole.embed("series", BOTH.series[:5])
     torch.testing.assert_close(model.embed("series", BOTH.series[:5]), series, rtol=0, atol=0)
     assert not (tmp_path / "run" / "scores.json").exists()
-    with pytest.raises(ValueError, match=r"retrieval asks about pictures .* columns series, text: leave the"):
+    with pytest.raises(ValueError, match=r"columns series, text, and tasks ask about pictures"):
         run(what, tmp_path / "other", tasks=["retrieval"])
-    with pytest.raises(ValueError, match=r"columns series, text, and only pictures with captions"):
+    with pytest.raises(ValueError, match=r"columns series, text, and tasks ask about pictures"):
         cp.compare("clip", data=source, seeds=2, recipe=short, folder=tmp_path / "study")
     with pytest.raises(
         ValueError, match=r"workers=1: batches of .*waves.py:DATA can be prepared in the run's own"
