@@ -16,7 +16,7 @@ from counterpoint.data import load, stored
 from counterpoint.data.base import PairedData
 from counterpoint.data.sharded import data as sharded
 from counterpoint.data.sharded.data import Sharded, ShardedPairs, ShardGone
-from counterpoint.data.sharded.indexing import index
+from counterpoint.data.sharded.indexing import OtherIndex, index
 from counterpoint.data.source import load_any
 from counterpoint.networks.towers.pixels import Square
 from counterpoint.recipes import Recipe, override
@@ -144,6 +144,36 @@ def test_a_shard_that_is_not_what_was_indexed_is_named_with_the_command(event: s
     assert [one.row for one in replaced] == [0, 1, 2]
     assert all(str(shard) in one.reason and words in one.reason for one in replaced)
     assert {one.where for one in replaced} == {str(shard)}
+
+
+@pytest.mark.parametrize("written", ["folder", "pattern"])
+@pytest.mark.parametrize("event", ["missing", "changed"])
+def test_a_shard_that_is_lost_when_a_run_starts_is_replaced_within_the_budget(
+    event: str, written: str, tmp_path: Path
+) -> None:
+    folder = write_shards(tmp_path / "shards", shards=12)
+    index(folder if written == "folder" else f"{folder}/{{00000..00011}}.tar", tmp_path / "index", jobs=1)
+    before = load(str(tmp_path / "index"))
+    assert isinstance(before, Sharded)
+    kept = {row: before.captions(row) for row in range(10, 20)}
+    shard = first_shard(before)
+    if event == "missing":
+        shard.unlink()
+        words = f"{shard} is not there any more: bring it back, or run counterpoint data index"
+    else:
+        write_shard(shard, range(300, 307))
+        words = f"{shard} has changed since it was indexed: run counterpoint data index"
+    with pytest.raises(OtherIndex, match=f"10 of 80 records to train on lie in 1 shard that .* {words}"):
+        load(str(tmp_path / "index"))
+    data = load(f"{tmp_path / 'index'},broken=0.2")
+    assert isinstance(data, Sharded)
+    assert words in data.findings()["shards"]
+    assert len(data) == len(before)
+    seen = [number_of(pixels) for pixels in data.images(np.arange(3))]
+    assert seen == [int(kept[10 + row][0].rpartition(" ")[2]) for row in range(3)]  # of the next shard
+    assert {one.reason for one in data.replaced()} == set(data.index.lost.values())
+    assert {row: data.captions(row) for row in kept} == kept
+    assert len(data.examples()["text"]) == 80
 
 
 def test_where_no_shard_can_be_read_the_first_is_named(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
+from ...reasons import counted
 from ...types import Fit
 from ..base import Labels, PairedData, Pictured, Rows, Splits, stored_size
 from ..cache import CacheError
@@ -30,7 +32,7 @@ from ..sources import BROKEN, Asset, Record, Records, Shard, is_url, state_of
 from ..stored import Stored
 from .copies import Ahead, Copies, Unreachable, is_remote, opened
 from .counting import of_side, usable
-from .indexing import Index
+from .indexing import Index, OtherIndex
 
 _OF_A_PROCESS = {"_ahead", "ids", "splits", "labels"}
 _OPEN = 400_000  # records of opened shards that are held at a time
@@ -68,7 +70,7 @@ class Sharded(Pictured):
         self._opened: OrderedDict[int, Records] = OrderedDict()
         self._read: tuple[bytes, Sequence[Record], Tensor] | None = None
         self._replaced: dict[int, Replaced] = {}
-        self._gone: dict[int, str] = {}
+        self._gone = dict(self.index.lost)
 
     def _map(self) -> None:
         """Map the numbers of all rows."""
@@ -175,12 +177,16 @@ class Sharded(Pictured):
         }
 
     def findings(self) -> Mapping[str, str]:
-        if not self.index.labels or self.index.labelled == self._trained:
-            return {}
-        return {
-            "labels": f"known of {self.index.labelled:,} of {self._trained:,} records to train on: the others were "
-            "counted by what lies beside their shards, and not read"
-        }
+        found = {}
+        if self.index.labels and self.index.labelled < self._trained:
+            found["labels"] = (
+                f"known of {self.index.labelled:,} of {self._trained:,} records to train on: the others were "
+                "counted by what lies beside their shards, and not read"
+            )
+        if lost := [number for number in self.index.lost if self.shards[number]]:
+            said = f"{counted(len(lost), 'shard')} cannot be used, and others stand for what it held"
+            found["shards"] = f"{said}; the first: {self.index.lost[lost[0]]}"
+        return found
 
     def _place(self, row: int) -> tuple[int, int]:
         """Return the shard of a row to train on, and its position among that shard's rows."""
@@ -193,6 +199,8 @@ class Sharded(Pictured):
         Raises:
             ShardGone: if it is missing, is not what was indexed, or holds nothing that can be read.
         """
+        if number in self._gone:
+            raise ShardGone(self._gone[number])
         if number in self._opened:
             self._opened.move_to_end(number)
             return self._opened[number]
@@ -200,7 +208,7 @@ class Sharded(Pictured):
         place = Path(shard.place)
         try:
             if place.is_file() and state_of([place]) != shard.state:
-                raise ShardGone(f"{shard.place} has changed since it was indexed: {self._advice}")
+                raise ShardGone(f"{shard.place} has changed since it was indexed: {self.index.advice}")
             if not is_url(shard.place):
                 place.stat()  # what was read of it before may be kept, but its pictures are not
             # To read through a shard takes as long as to decode half of its small pictures, and every worker needs it.
@@ -210,18 +218,14 @@ class Sharded(Pictured):
             )
         except FileNotFoundError as error:
             raise ShardGone(
-                f"{shard.place} is not there any more: bring it back, or {self._advice}"
+                f"{shard.place} is not there any more: bring it back, or {self.index.advice}"
             ) from error
         if not len(records):
-            raise ShardGone(f"{shard.place} holds no record that can be read any more: {self._advice}")
+            raise ShardGone(f"{shard.place} holds no record that can be read any more: {self.index.advice}")
         self._opened[number] = records
         while len(self._opened) > 1 and sum(map(len, self._opened.values())) > _OPEN:
             self._opened.popitem(last=False)
         return records
-
-    @property
-    def _advice(self) -> str:
-        return f"run counterpoint data index {self.index.source!r} --out {self.index.folder} again"
 
     def _to_train_on(self, shard: Shard) -> pl.DataFrame:
         return of_side(usable(opened(shard), self.columns), "train").frame
@@ -252,13 +256,10 @@ class Sharded(Pictured):
         """
         home, position = self._place(row)
         broken: tuple[str, str, str] | None = None
-        for shard in (*range(home, len(self.shards)), *range(home)):
-            if not self.shards[shard]:
-                continue
+        for shard, records in self.standing_for(home):
+            if home in self._gone and broken is None:
+                broken = self.index.shards[home].place, self._gone[home], ""
             try:
-                if shard in self._gone:
-                    raise ShardGone(self._gone[shard])
-                records = self.records(shard)
                 for further in range(len(records)):
                     record = records[(position + further) % len(records)]
                     try:
@@ -272,11 +273,22 @@ class Sharded(Pictured):
                         self._replaced[row] = Replaced(row, *broken, record.where)
                     return record, pixels
             except (ShardGone, Unreachable) as error:
-                self._gone[shard] = str(error)  # a store is not waited for row by row
-                broken = broken or (self.index.shards[shard].place, str(error), "")
+                self._gone[shard] = str(error)
         raise ShardGone(
             self._gone.get(home, f"{self.index.folder}: no shard holds a picture that can be decoded")
         )
+
+    def standing_for(self, home: int) -> Iterator[tuple[int, Records]]:
+        """Yield the shards to train on that can be read, each with its records: a shard itself, then those after it."""
+        for shard in (*range(home, len(self.shards)), *range(home)):
+            if not self.shards[shard]:
+                continue
+            try:
+                records = self.records(shard)
+            except (ShardGone, Unreachable) as error:
+                self._gone[shard] = str(error)  # a store is not waited for row by row
+                continue
+            yield shard, records
 
     def _bytes(self, record: Record, shard: int) -> bytes:
         """Read the picture of a record, whose shard's copy another process may have removed since it was opened."""
@@ -285,7 +297,7 @@ class Sharded(Pictured):
         except FileNotFoundError as error:
             if not is_remote(self.index.shards[shard]):
                 raise ShardGone(
-                    f"{error.filename} is not there any more: bring it back, or {self._advice}"
+                    f"{error.filename} is not there any more: bring it back, or {self.index.advice}"
                 ) from error
             Copies.usual().local(self.index.shards[shard])
             return _picture(record).read_bytes()
@@ -296,7 +308,8 @@ class Sharded(Pictured):
         return found
 
     def expect(self, shards: Sequence[int]) -> None:
-        wanted = [self.index.shards[number] for number in shards if is_remote(self.index.shards[number])]
+        asked = [self.index.shards[number] for number in shards if number not in self._gone]
+        wanted = [shard for shard in asked if is_remote(shard)]
         if wanted:
             self._ahead.fetch(wanted)
 
@@ -316,10 +329,13 @@ class _Heads(Mapping[str, Any]):
         filled = np.flatnonzero(shards)
         chosen = filled[np.unique(np.linspace(0, len(filled) - 1, min(_HEADS, len(filled))).astype(int))]
         if self._data.columns[column] == "text":
-            heads = (self._data.records(int(shard))[:_HEAD] for shard in chosen)
+            heads = (records[:_HEAD] for shard in chosen for _, records in self._first(int(shard)))
             return [list(_texts(record)) for records in heads for record in records]
         starts = shards.cumsum()[chosen] - shards[chosen]
         return self._data.read_training(column, starts)
+
+    def _first(self, shard: int) -> Iterator[tuple[int, Records]]:
+        return islice(self._data.standing_for(shard), 1)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._data.columns)
@@ -359,9 +375,16 @@ def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> Sharded
         broken: the share of the examples that may be broken.
 
     Raises:
+        OtherIndex: if more than that share lies in shards that are missing or changed.
         ValueError: as for `Index.open`.
     """
     index = Index.open(folder)
+    every, lost = int(index.training.sum()), [number for number in index.lost if index.training[number]]
+    if (gone := int(index.training[lost].sum())) > max(1.0, broken * every):
+        raise OtherIndex(
+            f"{gone:,} of {every:,} records to train on lie in {counted(len(lost), 'shard')} that cannot be used, and "
+            f"{broken:g} of them may be broken: {index.lost[lost[0]]}, or allow more with --broken"
+        )
     data = (ShardedPairs if "text" in index.columns else Sharded)(index, form)
     data.broken = broken
     return data

@@ -22,7 +22,7 @@ from .. import sources
 from ..base import Rows
 from ..division import HELD_OUT
 from ..sides import MOST_HELD_OUT, SIDES
-from ..sources import Ledger, Options, Shard
+from ..sources import Ledger, Missing, Options, Shard
 from .copies import opened
 from .counting import count_shards, labels_read, of_side, usable
 from .held_out import copy_out
@@ -35,6 +35,7 @@ _BEGUN, _TABLE, _ROWS, _HELD_OUT = "begun.json", "shards.parquet", "rows.npy", "
 _COLUMNS = {"name": pl.String(), "state": pl.String(), "held_out": pl.String()} | dict.fromkeys(
     SIDES, pl.Int64()
 )
+_PLACES = ("place", "source", "part", "split")  # of each shard; a table of an earlier version has none
 
 
 class OtherIndex(ValueError):
@@ -66,30 +67,34 @@ class _Begun(BaseModel):
 @final
 @dataclass(frozen=True)
 class Index:
-    """An index that is whole, and whose source is what it was.
+    """An index that is whole, and whose source has the shards that it had, but for some that are lost.
 
     Attributes:
         folder: of the index.
         source: what it is of, as a user writes it.
         columns: of the data, each with its modality; a record without one of them is left out.
-        shards: of the source, in their order.
+        shards: that were indexed, in their order.
+        lost: the numbers of those that are missing or changed by now, each with the reason.
         table: a row a shard: its ``name`` and ``state``, its records by side (``train``, ``validation``, ``test``), and
             the side that all of it is ``held_out`` for, empty for none.
         digest: equal for the same shards in the same states.
         held_out_rows: how many records of each side are copied out.
         labels: the classes of each label; none where an earlier version made the index.
         labelled: how many of the records to train on were read for their labels.
+        advice: the command that makes it anew, in words.
     """
 
     folder: Path
     source: str
     columns: Mapping[str, str]
     shards: Sequence[Shard]
+    lost: Mapping[int, str]
     table: pl.DataFrame
     digest: str
     held_out_rows: Mapping[str, int]
     labels: Mapping[str, tuple[str, ...]]
     labelled: int
+    advice: str
 
     @classmethod
     def open(cls, folder: Path) -> Index:
@@ -98,27 +103,37 @@ class Index:
         Raises:
             Damaged: if it cannot be read.
             NewerFormat: if a later version wrote it.
-            OtherIndex: if its source has other shards now, or changed ones; the message names the first of them.
+            OtherIndex: if its source has further shards now, or the same in another order; if an earlier version wrote
+                it, and a shard is missing.
         """
         remedy = f"delete {folder} and make the index again"
         file = read_json(folder / FILE, _File, remedy)
         table = read_table(folder / _TABLE, _COLUMNS, remedy)
-        shards = sources.shards(file.source, Ledger())
-        if differing := _differing(table, shards):
+        known = _known(table, file.source)
+        try:
+            now = sources.shards(file.source, Ledger())
+        except Missing as error:  # of a pattern, which stands for nothing then
+            now = [shard for shard in known if shard.place not in error.places]
+            if not now:
+                raise
+        advice = f"run counterpoint data index {file.source!r} --out {folder} again"
+        if differing := _differing(table, now, lost=bool(known)):
             raise OtherIndex(
-                f"the index {folder} is out of date: {differing}; run counterpoint data index {file.source!r} --out "
-                f"{folder} again, which counts what changed"
+                f"the index {folder} is out of date: {differing}; {advice}, which counts what changed"
             )
+        there = {shard.name: shard for shard in now}
         return cls(
             folder,
             file.source,
             file.columns,
-            shards,
+            [there.get(shard.name, shard) for shard in known] or now,
+            _lost(known, there, advice),
             table,
             file.digest,
             file.held_out,
             file.labels or {},
             file.labelled,
+            advice,
         )
 
     @property
@@ -214,7 +229,7 @@ def index(
             f"{written}: no record of the split {empty[0]!r} can be used; give others that split"
         )
     with writing(folder / _TABLE) as part:
-        table.write_parquet(part)
+        table.hstack(_places(shards)).write_parquet(part)
     starts = _starts(table)
     read = partial(labels_read, folder, shards, list(columns))
     labels = write_labels(folder, read, starts, sources.read(str(folder / _HELD_OUT), Ledger()))
@@ -333,8 +348,42 @@ def _held_out(
             yield shard.name, record
 
 
-def _differing(table: pl.DataFrame, shards: Sequence[Shard]) -> str:
-    """Return in words what is other than an index says: what is new, gone, changed, and the first that is so."""
+def _places(shards: Sequence[Shard]) -> pl.DataFrame:
+    """Return what is kept of shards to name them when they are not there any more."""
+    rows = [[getattr(shard, name) for name in _PLACES] for shard in shards]
+    return pl.DataFrame(rows, schema=dict.fromkeys(_PLACES, pl.String), orient="row")
+
+
+def _known(table: pl.DataFrame, source: str) -> list[Shard]:
+    """Return the shards that were indexed; none where an earlier version made the table."""
+    if not set(_PLACES) <= set(table.columns):
+        return []
+    options = Options.parse(sources.parted(source)[1])
+    rows = table.select("name", "state", *_PLACES).iter_rows()
+    return [
+        Shard(name, place, of, state, options, part, split) for name, state, place, of, part, split in rows
+    ]
+
+
+def _lost(known: Sequence[Shard], there: Mapping[str, Shard], advice: str) -> dict[int, str]:
+    """Return the numbers of the shards that cannot be read as they were indexed, each with the reason."""
+    lost = {}
+    for number, shard in enumerate(known):
+        if shard.name not in there:
+            lost[number] = f"{shard.place} is not there any more: bring it back, or {advice}"
+        elif there[shard.name].state != shard.state:
+            lost[number] = f"{shard.place} has changed since it was indexed: {advice}"
+    return lost
+
+
+def _differing(table: pl.DataFrame, shards: Sequence[Shard], *, lost: bool) -> str:
+    """Return in words what is other than an index says: what is new, gone, changed, and the first that is so.
+
+    Args:
+        table: of the index.
+        shards: of its source now.
+        lost: what is gone or changed alone is no difference: others stand for it.
+    """
     before, now = (
         dict(table.select("name", "state").iter_rows()),
         {shard.name: shard.state for shard in shards},
@@ -345,9 +394,11 @@ def _differing(table: pl.DataFrame, shards: Sequence[Shard]) -> str:
         "changed": [name for name in now if before.get(name, now[name]) != now[name]],
     }
     said = [f"{counted(len(names), 'shard')} {kind} ({names[0]})" for kind, names in kinds.items() if names]
-    if not said and list(before) != list(now):
+    if kinds["new"] or (said and not lost):
+        return ", ".join(said)
+    if [name for name in before if name in now] != list(now):
         return "its shards come in another order"
-    return ", ".join(said)
+    return ""
 
 
 def _write_numbers(file: Any, count: int) -> None:

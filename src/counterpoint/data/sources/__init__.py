@@ -6,7 +6,7 @@ from ._asset import Asset
 from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
 from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted, without_budget
-from ._places import found, is_pattern, is_url, seen_from, state_of
+from ._places import Missing, found, is_pattern, is_url, seen_from, state_of
 from ._reading import SOURCES, Reader, is_named, is_source, opened, read, shards, suffixes
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
@@ -22,6 +22,7 @@ __all__ = [
     "Asset",
     "Cell",
     "Ledger",
+    "Missing",
     "Options",
     "Reader",
     "Record",

@@ -19,6 +19,19 @@ _GLOB = re.compile(r"[*?\[]")
 _MARKS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated")  # of a changed file, by store
 
 
+class Missing(FileNotFoundError):
+    """Some files are not there.
+
+    Args:
+        message: naming the first, and how many they are.
+        places: of all that are not there.
+    """
+
+    def __init__(self, message: str, places: Iterable[str]) -> None:
+        super().__init__(message)
+        self.places = frozenset(places)
+
+
 def is_url(place: str) -> bool:
     """Return whether a place is not on this machine's disks.
 
@@ -68,7 +81,8 @@ def found(*written: str) -> dict[str, str]:
             paths seen from its folder.
 
     Raises:
-        FileNotFoundError: if a file is not there, or a pattern matches nothing.
+        Missing: if a file is not there.
+        FileNotFoundError: if a pattern matches nothing.
         OSError: if a store cannot be reached.
         MissingPackage: for a URL whose package is not installed.
     """
@@ -224,7 +238,7 @@ def _states(written: str, places: list[str]) -> dict[str, str]:
     """Return the state of every file.
 
     Raises:
-        FileNotFoundError: naming the first that is not there, and how many are not.
+        Missing: naming the first that is not there, and how many are not.
     """
     states: dict[str, str | None] = {}
     listed: dict[str, Mapping[str, str]] = {}
@@ -235,9 +249,8 @@ def _states(written: str, places: list[str]) -> dict[str, str]:
             states[place] = state_of([place]) if os.path.isfile(place) else None
     if missing := [place for place, state in states.items() if state is None]:
         of = f"{len(missing):,} of {len(states):,} files are not there, the first {missing[0]}"
-        raise FileNotFoundError(
-            f"{written}: {of}" if is_pattern(written) else f"there is no file {missing[0]}"
-        )
+        said = f"{written}: {of}" if is_pattern(written) else f"there is no file {missing[0]}"
+        raise Missing(said, missing)
     return {place: state for place, state in states.items() if state is not None}
 
 
