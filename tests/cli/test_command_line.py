@@ -134,7 +134,7 @@ def test_compare_train_evaluate_and_report(
     table = write_pairs(tmp_path / "pairs")
     common = ["--data", str(table), "--steps", "2", "--batch-size", "16", "--towers.image-size", "24"]
     common += ["--towers.vocabulary", "300", "--tasks", "retrieval", "--json"]
-    assert main(["compare", "clip", "siglip", "--seeds", "1", "--out", "study", *common]) == 0
+    assert main(["compare", "clip", "siglip", "--seeds", "1", "--jobs", "1", "--out", "study", *common]) == 0
     summary = json.loads(capsys.readouterr().out)
     assert [arm["name"] for arm in summary["arms"]] == ["clip", "siglip"]
     assert main(["report", "study", "--json"]) == 0

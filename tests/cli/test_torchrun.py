@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import polars as pl
 import pytest
-import torch
-from safetensors.torch import load_file
 
 import counterpoint as cp
 from counterpoint.cli import main
@@ -197,34 +193,3 @@ def test_blocks_are_shared_out_and_the_run_is_whole_at_its_end(tmp_path: Path) -
     assert (run / "scores.json").exists()
     names = set(pl.read_parquet(run / "metrics.parquet")["name"])
     assert any(name.startswith("validation/") for name in names)
-
-
-@pytest.mark.slow
-def test_a_run_in_parts_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    data, moments = write_pairs(tmp_path / "pairs"), random.Random(0)
-    words = ["train", "clip", "--data", data, *OPTIONS, "--steps", "40", "--checkpoint-every", "1", "--out"]
-    launched = [*LAUNCH, *words]
-    for name, kills in (("whole", 0), ("killed", 3)):
-        run = tmp_path / name
-        for kill in range(kills):
-            with started(tmp_path / f"log{kill}", *launched, run, "--parallel.mode", "fsdp") as session:
-                before = latest_checkpoint(run / "checkpoint")
-                session.wait_until(
-                    lambda run=run, before=before: latest_checkpoint(run / "checkpoint") != before,  # type: ignore[misc]
-                    "a new checkpoint",
-                )
-                time.sleep(moments.uniform(0, 0.3))
-                # All at once, as a machine vanishes; at the end of the block.
-        with started(tmp_path / f"log-{name}", *launched, run, "--parallel.mode", "fsdp") as session:
-            assert session.ends() == 0, session.output
-    whole, killed = (pl.read_parquet(tmp_path / name / "metrics.parquet") for name in ("whole", "killed"))
-    timed = pl.col("name").is_in(["seconds", "lr"]) | pl.col("name").str.contains(
-        "second|pairs|waiting|memory"
-    )
-    assert killed.filter(~timed).equals(whole.filter(~timed))
-    models = [
-        load_file(tmp_path / name / "checkpoint" / "step-0000040" / "model.safetensors")
-        for name in ("whole", "killed")
-    ]
-    assert models[0].keys() == models[1].keys()
-    assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())

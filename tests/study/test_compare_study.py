@@ -66,6 +66,7 @@ def quick(pairs: Path, recipe: Recipe, tmp_path: Path) -> dict[str, Any]:
         "recipe": short,
         "tasks": ("retrieval", "zero_shot"),
         "folder": tmp_path / "study",
+        "jobs": 1,  # here, where nothing has to be imported anew
     }
 
 
@@ -126,7 +127,7 @@ def test_a_user_s_own_labels_are_in_verdicts_tables_and_report(
     quick: dict[str, Any], pairs: Path, tmp_path: Path, tasks: tuple[str, ...]
 ) -> None:
     quick |= {"data": f"{own_labels(pairs, tmp_path / 'lab.csv')},outside=yes", "tasks": tasks}
-    study = cp.compare("clip", "dcl", seeds=1, jobs=1, **quick)
+    study = cp.compare("clip", "dcl", seeds=1, **quick)
     by_family = {
         family: {d["metric"] for d in study.summary.plain()["differences"] if d["family"] == family}
         for family in ("main", "on other labels")
@@ -294,7 +295,9 @@ def test_two_at_a_time_give_the_same_numbers(quick: dict[str, Any], monkeypatch:
     finally:
         torch.set_num_threads(threads)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    two = compare("clip", "siglip", seeds=1, jobs=2, **{**quick, "folder": quick["folder"].with_name("two")})
+    two = compare(
+        "clip", "siglip", seeds=1, **quick | {"jobs": 2, "folder": quick["folder"].with_name("two")}
+    )
     for a, b in zip(one.summary.plain()["arms"], two.summary.plain()["arms"], strict=True):
         assert [m["mean"] for m in a["metrics"]] == [m["mean"] for m in b["metrics"]]
 

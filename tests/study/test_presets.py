@@ -122,7 +122,20 @@ def test_the_command_line_takes_a_preset(
 def test_a_papers_claim_is_a_question_to_other_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["--preset", "siglip", "--data", "digits", "--recipe", "seconds", "--steps", "3", "--seeds", "2"]
+    given = [
+        "--preset",
+        "siglip",
+        "--data",
+        "digits",
+        "--recipe",
+        "seconds",
+        "--steps",
+        "3",
+        "--seeds",
+        "2",
+        "--jobs",
+        "1",
+    ]
     assert main(["compare", *given, "--out", str(tmp_path / "study")]) == 0
     shown = capsys.readouterr()
     for arm in find("siglip").arms:

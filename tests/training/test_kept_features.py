@@ -38,18 +38,23 @@ def losses(folder: Path) -> list[float]:
     return read_metrics(folder).filter(name="loss")["value"].to_list()
 
 
-def test_what_is_kept_changes_nothing(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_changes_nothing(
+    weights: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
-    log = {"log_every": 1}
-    run(Run("clip", "digits", recipe(weights, **log)), tmp_path / "kept")
-    run(Run("clip", "digits", recipe(weights, **{"towers.keep": False}, **log)), tmp_path / "plain")
+    for name, keep in (("kept", True), ("plain", False)):
+        asked = recipe(weights, **{"towers.keep": keep, "log_every": 1})
+        run(Run("clip", str(pairs), asked), tmp_path / name, test=False)
     assert losses(tmp_path / "kept") == pytest.approx(losses(tmp_path / "plain"), rel=1e-5)
     assert list((tmp_path / "cache" / "features").iterdir())
 
 
-def test_a_picture_is_drawn_once(weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_picture_is_drawn_once(
+    weights: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
-    data, read = load_data("digits"), []
+    data, read = load_data(str(pairs)), []
+    size = len(data.splits.train) // 2
     original = type(data).read_training
 
     def reading(self: object, column: str, rows: np.ndarray) -> object:
@@ -57,11 +62,11 @@ def test_a_picture_is_drawn_once(weights: Path, tmp_path: Path, monkeypatch: pyt
         return original(self, column, rows)
 
     monkeypatch.setattr(type(data), "read_training", reading)
-    _, loader = prepare(Run("clip", "digits", recipe(weights, batch_size=400)), data)
+    _, loader = prepare(Run("clip", str(pairs), recipe(weights, batch_size=size)), data)
     batches = [loader.batch(step) for step in range(4)]  # two epochs of two batches
     assert len(read) == len(set(read))
     assert all(isinstance(batch["image"], Kept) for batch in batches)
-    assert [len(batch) for batch in batches] == [400] * 4
+    assert [len(batch) for batch in batches] == [size] * 4
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,7 @@ def test_a_study_says_where_its_runs_were_too_short(pairs: Path, recipe: Recipe,
         seeds=1,
         tasks=("retrieval",),
         folder=tmp_path / "study",
+        jobs=1,
     )
     assert any(
         line.startswith("siglip,bias=-10: objective.bias began at -10.00")

@@ -16,8 +16,8 @@ SEEDS = 2
 """Most seeds of a smoke run."""
 PART = 100
 """Divisor of sizes."""
-OF_ALL = 60
-"""Examples where the whole experiment takes all that there are: a size of None."""
+OF_ALL = 32
+"""Examples where the whole experiment takes all that there are: a size of None; a batch of them."""
 _LENGTHS = ("steps", "warm_up", "pretraining", "inversion", "read", "tuned")
 _NUMBERS = (
     "anchors",
@@ -79,7 +79,7 @@ def reduced(name: str, value: Any) -> Any:
     >>> reduced("steps", 300), reduced("steps", 4), reduced("inversion", 0.5), reduced("lr", 0.5)
     (3, 2, 0.005, 0.5)
     >>> reduced("steps", (400, 600)), reduced("most", None)
-    ((4, 6), 60)
+    ((4, 6), 32)
     """
     if name not in SIZES or isinstance(value, bool):
         return value
@@ -96,7 +96,7 @@ def smaller(data: str) -> str:
     """Return the name of a made world with fewer examples of a split: a hundredth, but `OF_ALL` where there are more.
 
     >>> smaller("scenes:clutter,clutter=3-4,train=15000,test=150"), smaller("emoji")
-    ('scenes:clutter,clutter=3-4,train=150,test=60', 'emoji')
+    ('scenes:clutter,clutter=3-4,train=150,test=32', 'emoji')
     """
 
     def fewer(split: re.Match[str]) -> str:
