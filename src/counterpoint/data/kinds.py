@@ -6,6 +6,7 @@ import os
 import re
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any, final
 
@@ -14,13 +15,14 @@ from ..spec import Spec
 from ..types import Fit
 from .base import Data
 from .benchmarks import BENCHMARKS
+from .cache import cache_folder
 from .collections import COLLECTIONS
 from .collections._collection import Collection
 from .decode import side_of
 from .pairs import Pairs
 from .photos import Photos
 from .sharded.data import open_index
-from .sharded.indexing import is_index
+from .sharded.indexing import index, is_index
 from .sources import (
     OF_THE_WHOLE,
     Ledger,
@@ -34,7 +36,9 @@ from .sources import (
     is_url,
     parted,
     read,
+    without_budget,
 )
+from .sources.tables.hub import is_streamed
 from .stored import WithoutCaptions
 from .worlds import WORLDS
 
@@ -107,7 +111,7 @@ def written(source: str) -> Written:
         kind = _Files if is_named(f"{head}{where}") else _Benchmark
         return kind(source, head, _plain(where), rest)
     if is_named(where):
-        return _Files(source, where, None, rest)
+        return _Named(source, where, None, rest)
     if (defined := named_in_file(where)) is not None:
         return Defined(source, "", str(defined[0]), f":{defined[1]}{rest}")
     path = _plain(where)
@@ -137,7 +141,6 @@ class _World(Written):
         return world
 
 
-@final
 class _Files(Written):
     """Whatever a source reads: pairs, or pictures alone."""
 
@@ -150,6 +153,19 @@ class _Files(Written):
 
     def records(self, ledger: Ledger) -> Records:
         return read(f"{self.head}{self.path or ''}{self.rest}", ledger)
+
+
+@final
+class _Named(_Files):
+    """Data that is found by its name, and may be more than is read before training: then it gets an index by itself."""
+
+    def open(self, form: int | Fit) -> Data:
+        if not is_streamed(self.head):
+            return super().open(form)
+        options, source = Options.parse(self.rest[1:]), without_budget(self.source)
+        folder = cache_folder() / "indices" / blake2b(source.encode(), digest_size=8).hexdigest()
+        index(source, folder, held_out=options.held_out)
+        return open_index(folder, form, options.broken)
 
 
 @final

@@ -77,7 +77,7 @@ def test_a_shard_that_changed_is_fetched_again(copies: Copies) -> None:
 
 
 def test_what_lies_here_or_is_named_by_a_table_is_not_copied(copies: Copies) -> None:
-    for place in ("/data/0.tar", "s3://bucket/pairs.parquet"):
+    for place in ("/data/0.tar", "s3://bucket/pairs.csv"):
         here = Shard("0", place, "table", "")
         assert copies.local(here) is here
     assert not copies.folder.exists()

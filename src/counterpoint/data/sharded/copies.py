@@ -24,13 +24,13 @@ from ...files import writing
 from ...registry import MissingPackage
 from .. import sources
 from ..cache import CacheError, cache_folder, most_bytes
-from ..sources import Ledger, Records, Shard, is_url
+from ..sources import Ledger, Records, Shard, is_url, suffix_of
 
 _ATTEMPTS = 6
 _AT_ONCE = 2  # shards that are fetched ahead
 _FIRST_WAIT = 1.0  # seconds, doubled from attempt to attempt
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-_COPIED = ".tar"  # what a table names may lie beside it, so that a copy of it alone is none
+_COPIED = (".tar", ".parquet")  # what other tables name lies elsewhere, so that a copy of them alone is none
 
 
 class Unreachable(OSError):
@@ -215,18 +215,19 @@ class Ahead:
 
 
 def opened(shard: Shard) -> Records:
-    """Read a shard wherever it lies.
+    """Read a shard wherever it lies; of a table only what it says, and none of the pictures in it.
 
     Raises:
         OSError: as for `Copies.local`.
         ValueError: if it cannot be read.
     """
-    return sources.opened(Copies.usual().local(shard), Ledger())
+    through = suffix_of(shard.place) == ".tar"
+    return sources.opened(Copies.usual().local(shard) if through else shard, Ledger())
 
 
 def is_remote(shard: Shard) -> bool:
     """Return whether a shard lies elsewhere, and is one that a copy stands for."""
-    return is_url(shard.place) and shard.place.endswith(_COPIED)
+    return is_url(shard.place) and suffix_of(shard.place) in _COPIED
 
 
 def _touched(path: Path) -> bool:

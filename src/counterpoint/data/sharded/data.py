@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -292,15 +293,20 @@ class Sharded(Pictured):
 
     def _bytes(self, record: Record, shard: int) -> bytes:
         """Read the picture of a record, whose shard's copy another process may have removed since it was opened."""
+        picture = _picture(record)
+        inside = picture.file == self.index.shards[shard].place  # a table
         try:
-            return _picture(record).read_bytes()
+            return (self._in_copy(picture, shard) if inside else picture).read_bytes()
         except FileNotFoundError as error:
             if not is_remote(self.index.shards[shard]):
                 raise ShardGone(
                     f"{error.filename} is not there any more: bring it back, or {self.index.advice}"
                 ) from error
-            Copies.usual().local(self.index.shards[shard])
-            return _picture(record).read_bytes()
+            return self._in_copy(picture, shard).read_bytes()
+
+    def _in_copy(self, picture: Asset, shard: int) -> Asset:
+        """Return a picture in a shard as it is in the shard's copy here, which is fetched unless it is there."""
+        return replace(picture, file=Copies.usual().local(self.index.shards[shard]).place)
 
     def replaced(self) -> list[Replaced]:
         found = list(self._replaced.values())

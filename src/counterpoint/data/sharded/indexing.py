@@ -208,7 +208,7 @@ def index(
         OSError: if the folder cannot be written.
     """
     place, options = sources.parted(os.fspath(source))
-    written, folder = ",".join(filter(None, [sources.seen_from("", place), options])), Path(out)
+    written, folder = ",".join(filter(None, [sources.rooted(place), options])), Path(out)
     _reserve(written, folder, held_out)
     shards = sources.shards(written, Ledger())
     columns = _columns(written, shards)
@@ -297,11 +297,14 @@ def _table(shards: Sequence[Shard], counts: Mapping[str, Mapping[str, Any]], mos
 
 def _chosen(table: pl.DataFrame, side: str, enough: float, taken: Mapping[str, str]) -> dict[str, str]:
     """Return the shards that are held out for a side as a whole: those of the least hashes, until there are enough."""
-    free = pl.sum_horizontal(*SIDES) == 0, pl.col("free") > 0, ~pl.col("name").is_in(list(taken))
-    wholly = table.filter(*free)
+    left = table.filter(~pl.col("name").is_in(list(taken)), validation=0, test=0)
+    wholly = left.filter(pl.col("free") > 0, train=0)
+    if not len(wholly) and side == "validation":  # test is given, and all else is to train on
+        wholly = left.filter(pl.col("train") > 0)
     chosen: dict[str, str] = {}
     held = 0
-    for name, records in sorted(wholly.select("name", "free").iter_rows(), key=lambda one: _hash(one[0])):
+    each = wholly.select("name", pl.col("free") + pl.col("train")).iter_rows()
+    for name, records in sorted(each, key=lambda one: _hash(one[0])):
         if held >= enough or len(chosen) + 1 == len(wholly):  # one is left to train on
             break
         chosen[name] = side

@@ -6,8 +6,8 @@ from ._asset import Asset
 from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
 from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted, without_budget
-from ._places import Missing, found, is_pattern, is_url, seen_from, state_of
-from ._reading import SOURCES, Reader, is_named, is_source, opened, read, shards, suffixes
+from ._places import Missing, found, is_pattern, is_url, seen_from, state_of, suffix_of
+from ._reading import SOURCES, Reader, is_named, is_source, opened, read, rooted, shards, suffixes
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 from ._text import caption_lines
@@ -40,10 +40,12 @@ __all__ = [
     "opened",
     "parted",
     "read",
+    "rooted",
     "seen_from",
     "shards",
     "split_of",
     "state_of",
+    "suffix_of",
     "suffixes",
     "without_budget",
 ]

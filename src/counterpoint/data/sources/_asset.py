@@ -11,7 +11,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import parquet
 
-from ._places import is_url, opened, part_of, suffix_of
+from ._places import is_url, part_of, sought, suffix_of
 
 _CELLS = 64
 
@@ -92,14 +92,14 @@ def _cell_of(table: str, column: str, row: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _groups(table: str) -> list[int]:
-    with opened(table) as file:
+    with sought(table) as file:
         metadata = parquet.ParquetFile(file).metadata
         return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
 
 
 @lru_cache(maxsize=4)
 def _group(table: str, column: str, group: int) -> list[bytes]:
-    with opened(table) as file:
+    with sought(table) as file:
         cells = parquet.ParquetFile(file).read_row_group(group, columns=[column])
     return _bytes(pl.DataFrame(pl.from_arrow(cells))[column])
 

@@ -16,7 +16,15 @@ from braceexpand import braceexpand
 from ...registry import MissingPackage
 
 _GLOB = re.compile(r"[*?\[]")
-_MARKS = ("ETag", "etag", "mtime", "LastModified", "last_modified", "updated")  # of a changed file, by store
+_MARKS = (
+    "ETag",
+    "etag",
+    "blob_id",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "updated",
+)  # of a changed file, by store
 
 
 class Missing(FileNotFoundError):
@@ -110,6 +118,30 @@ def opened(place: str) -> Any:
     with reaching(place):
         store, path = _store(place)
         return store.open(path, "rb")
+
+
+def sought(place: str) -> Any:
+    """Open a file of a store of which some parts are read, and no more bytes than are asked for.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    if place.startswith("http"):  # a server of the web may know no parts of files
+        return opened(place)
+    with reaching(place):
+        store, path = _store(place)
+        return store.open(path, "rb", cache_type="none")
+
+
+def size_of(place: str) -> int:
+    """Return the bytes of a file.
+
+    Raises:
+        OSError: if it is not there.
+    """
+    with reaching(place):
+        store, path = _store(place)
+        return int(store.size(path))
 
 
 def part_of(place: str, offset: int = 0, size: int | None = None) -> bytes:

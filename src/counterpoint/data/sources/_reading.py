@@ -14,6 +14,7 @@ import polars as pl
 from ...registry import Room, import_file, named_in_file, unknown
 from ._ledger import Ledger
 from ._options import Options, parted
+from ._places import seen_from
 from ._record import Records
 from ._source import Shard, Source
 
@@ -65,6 +66,17 @@ def is_named(written: str) -> bool:
     """Return whether a text is of a source that a word before it names: ``hf:NAME``, ``coco:PATH``."""
     headed = [source for source in _sources().values() if source.head and written.startswith(source.head)]
     return any(source.recognises(written) for source in headed)
+
+
+def rooted(place: str) -> str:
+    """Return a place from the root, be it after the word of its source; a name that is no place as it is.
+
+    >>> rooted("hf:owner/name"), rooted("/data/{000..099}.tar")
+    ('hf:owner/name', '/data/{000..099}.tar')
+    """
+    head = next((s.head for s in _sources().values() if s.head and place.startswith(s.head)), "")
+    path = place.removeprefix(head)
+    return place if head and not os.path.exists(path) else f"{head}{seen_from('', path)}"
 
 
 def recognised(written: str) -> Source:

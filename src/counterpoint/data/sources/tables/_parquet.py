@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
 from pyarrow import parquet
 
 from .._asset import arrow_file
-from .._places import is_url, opened, part_of, suffix_of
+from .._places import is_url, opened, part_of, sought, suffix_of
 from .._progress import shown
 from .._record import LABEL
 from ._roles import chosen
@@ -23,7 +25,7 @@ _BYTES_BLOCK = 512  # rows of a table that holds pictures
 def blocks_of(path: str, asked: Mapping[str, str]) -> Iterator[pl.DataFrame]:
     """Yield the rows of a table as columns; see `counterpoint.data.sources.tables._rows.EMPTY`."""
     try:
-        table = _ArrowFile(path) if suffix_of(path) == ".arrow" else _Parquet(path)
+        table = _table(path)
         schema = table.schema
     except Exception as error:
         raise ValueError(f"{path} cannot be read as {suffix_of(path)}: {error}") from error
@@ -46,38 +48,107 @@ def blocks_of(path: str, asked: Mapping[str, str]) -> Iterator[pl.DataFrame]:
         *(values[name].alias(fact) for fact, name in roles.facts.items()),
         *(value.alias(LABEL + name) for name, value in values.items() if name not in roles.taken),
     ]
+    used = [name for name in schema if name in values or name in (roles.image, roles.text)]
     step = _BLOCK if _is_scalar(schema, roles.image) else _BYTES_BLOCK
-    for start in shown(range(0, table.rows, step), f"reading {suffix_of(path)}", -(-table.rows // step)):
-        yield table.part(start, step).select(columns).collect()
+    for part in table.parts(used, roles.image, step):
+        yield part.select(columns).collect()
 
 
-class _Parquet:
-    """A Parquet table that is read in parts; one in a store is held in memory, as its parts would come one by one."""
+class _Table(ABC):
+    """A table that is read in parts."""
 
-    def __init__(self, path: str) -> None:
-        self._scan = (
-            pl.scan_parquet(io.BytesIO(part_of(path))) if is_url(path) else pl.scan_parquet(path, glob=False)
-        )
-        self.schema: Mapping[str, Any] = self._scan.collect_schema()
+    schema: Mapping[str, Any]
+    metadata: Mapping[bytes, bytes]
+
+    @abstractmethod
+    def parts(self, columns: Sequence[str], picture: str, step: int) -> Iterator[pl.LazyFrame]:
+        """Yield some columns, so many rows at once or as the table is divided.
+
+        Args:
+            columns: that are asked for; others may come, too.
+            picture: that of them whose bytes are not looked at, but whether there are any.
+            step: the rows of a part.
+        """
+
+
+def _table(path: str) -> _Table:
+    if suffix_of(path) == ".arrow":
+        return _ArrowFile(path)
+    if not is_url(path):
         with opened(path) as file:
-            self.metadata: Mapping[bytes, bytes] = parquet.read_schema(file).metadata or {}
-        self.rows: int = self._scan.select(pl.len()).collect().item()
+            return _Local(pl.scan_parquet(path, glob=False), parquet.read_schema(file))
+    if path.startswith("http"):  # a server of the web may know no parts of files
+        content = io.BytesIO(part_of(path))
+        return _Local(pl.scan_parquet(content), parquet.read_schema(content))
+    return _InStore(path)
 
-    def part(self, start: int, rows: int) -> pl.LazyFrame:
-        return self._scan.slice(start, rows)
 
-
-class _ArrowFile:
+class _ArrowFile(_Table):
     """An Arrow file that is mapped, and never in memory as a whole."""
 
     def __init__(self, path: str) -> None:
         self._table = arrow_file(path)
-        self.schema: Mapping[str, Any] = self.part(0, 0).collect_schema()
+        self.schema: Mapping[str, Any] = _lazy(self._table.slice(0, 0)).collect_schema()
         self.metadata: Mapping[bytes, bytes] = self._table.schema.metadata or {}
-        self.rows: int = self._table.num_rows
 
-    def part(self, start: int, rows: int) -> pl.LazyFrame:
-        return pl.DataFrame(pl.from_arrow(self._table.slice(start, rows))).lazy()
+    def parts(self, columns: Sequence[str], picture: str, step: int) -> Iterator[pl.LazyFrame]:
+        for start in _starts(self._table.num_rows, step, "reading .arrow"):
+            yield _lazy(self._table.slice(start, step))
+
+
+class _Local(_Table):
+    """A Parquet table on this machine's disks, or in memory."""
+
+    def __init__(self, scan: pl.LazyFrame, schema: pa.Schema) -> None:
+        self._scan = scan
+        self.schema: Mapping[str, Any] = scan.collect_schema()
+        self.metadata: Mapping[bytes, bytes] = schema.metadata or {}
+
+    def parts(self, columns: Sequence[str], picture: str, step: int) -> Iterator[pl.LazyFrame]:
+        for start in _starts(self._scan.select(pl.len()).collect().item(), step, "reading .parquet"):
+            yield self._scan.slice(start, step)
+
+
+class _InStore(_Table):
+    """A Parquet table in a store, of which the pictures are not fetched where the table says that all rows have one."""
+
+    def __init__(self, path: str) -> None:
+        self._file = parquet.ParquetFile(sought(path), pre_buffer=True)
+        schema = self._file.schema_arrow
+        self.schema: Mapping[str, Any] = pl.DataFrame(pl.from_arrow(schema.empty_table())).schema
+        self.metadata: Mapping[bytes, bytes] = schema.metadata or {}
+
+    def parts(self, columns: Sequence[str], picture: str, step: int) -> Iterator[pl.LazyFrame]:
+        kind = self.schema[picture]
+        fields = [field.name for field in kind.fields] if isinstance(kind, pl.Struct) else []
+        beside = [name for name in fields if name != "bytes"]
+        others = [*(name for name in columns if name != picture), *(f"{picture}.{name}" for name in beside)]
+        there = pl.lit(b"")  # in place of a picture's bytes
+        if fields:
+            there = pl.struct(there.alias("bytes"), *(pl.col(picture).struct.field(name) for name in beside))
+        holds = (kind == pl.Binary or "bytes" in fields) and others
+        groups = range(self._file.metadata.num_row_groups)
+        for group in shown(groups, "reading .parquet", len(groups)):
+            if holds and self._all_have(group, f"{picture}.bytes" if fields else picture):
+                rows = self._file.read_row_group(group, columns=others)
+                yield _lazy(rows).with_columns(there.alias(picture))
+            else:
+                yield _lazy(self._file.read_row_group(group, columns=list(columns)))
+
+    def _all_have(self, group: int, leaf: str) -> bool:
+        """Return whether a column is known to be without gaps in a group of rows."""
+        told = self._file.metadata.row_group(group)
+        chunks = [told.column(number) for number in range(told.num_columns)]
+        statistics = next((chunk.statistics for chunk in chunks if chunk.path_in_schema == leaf), None)
+        return statistics is not None and statistics.has_null_count and statistics.null_count == 0
+
+
+def _starts(rows: int, step: int, told: str) -> Iterator[int]:
+    return iter(shown(range(0, rows, step), told, -(-rows // step)))
+
+
+def _lazy(table: pa.Table) -> pl.LazyFrame:
+    return pl.DataFrame(pl.from_arrow(table)).lazy()
 
 
 def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, str]]:

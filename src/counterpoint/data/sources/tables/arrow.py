@@ -1,20 +1,20 @@
-"""Data sets of Hugging Face: by name from the hub, or a folder that ``save_to_disk`` wrote."""
+"""Data sets of Hugging Face on disk: a folder that ``save_to_disk`` wrote."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
 from .._ledger import Ledger
-from .._names import split_of
 from .._options import Options
 from .._places import state_of
 from .._record import Records
 from .._source import Shard, Source
 from . import _parquet
 from ._rows import records_of
+from .table import sides_by_name
 
 _OF_SPLITS = "dataset_dict.json"
 _OF_ONE = "state.json"
@@ -22,43 +22,43 @@ _OF_ONE = "state.json"
 
 @final
 class Arrow(Source):
-    """Arrow files as `datasets` has them: ``hf:NAME``, ``hf:NAME:CONFIGURATION``, or a folder that it wrote.
+    """Arrow files as `datasets` has them, in a folder that it wrote.
 
     Splits that are called train, validation or test are ours, where there are several.
     """
 
     precedence = 0
     takes = frozenset({"columns", "outside"})
-    head = "hf:"
 
     def recognises(self, written: str) -> bool:
         folder = Path(written)
-        return written.startswith(self.head) or any(
-            (folder / name).is_file() for name in (_OF_SPLITS, _OF_ONE)
-        )
+        return any((folder / name).is_file() for name in (_OF_SPLITS, _OF_ONE))
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
-        files = _loaded(written) if written.startswith(self.head) else _saved(Path(written))
-        sides = {name: split_of(name) for name in files} if len(files) > 1 else {}
-        several = len(sides) > 1 and len({*sides.values()}) > 1 and None not in sides.values()
-        return [
-            Shard(
-                f"{name}/{Path(file).name}",
-                file,
-                "arrow",
-                state_of([file]),
-                options,
-                part=name if len(files) > 1 else "",
-                split=sides[name] if several else None,
-            )
-            for name, parts in files.items()
-            for file in parts
-        ]
+        return shards_of(_saved(Path(written)), options)
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
         """Read an Arrow file; see `counterpoint.data.sources.tables.table.Table.open`."""
         blocks = _parquet.blocks_of(shard.place, shard.options.columns)
         return records_of(shard.place, blocks, ledger, outside=shard.options.outside)
+
+
+def shards_of(files: Mapping[str, list[str]], options: Options) -> list[Shard]:
+    """Return Arrow files, given by split, as shards."""
+    sides = sides_by_name(files)
+    return [
+        Shard(
+            f"{name}/{Path(file).name}",
+            file,
+            "arrow",
+            state_of([file]),
+            options,
+            part=name if len(files) > 1 else "",
+            split=sides.get(name),
+        )
+        for name, parts in files.items()
+        for file in parts
+    ]
 
 
 def _saved(folder: Path) -> Mapping[str, list[str]]:
@@ -84,21 +84,3 @@ def _listed(folder: Path) -> list[str]:
     if missing := [file for file in files if not file.is_file()]:
         raise FileNotFoundError(f"there is no {missing[0]}")
     return list(map(str, files))
-
-
-def _loaded(written: str) -> Mapping[str, list[str]]:
-    """Return the Arrow files of a data set of the hub, by split; it is fetched first, if it never was.
-
-    Raises:
-        ValueError: if there is no such data set, or it cannot be fetched.
-    """
-    import datasets
-
-    name, _, configuration = written.removeprefix(Arrow.head).partition(":")
-    try:
-        loaded = datasets.load_dataset(name, configuration or None)
-    except Exception as error:
-        said = " ".join(str(error).split())
-        raise ValueError(f"{written} cannot be loaded: {type(error).__name__}: {said}") from error
-    splits: Iterable[tuple[str, Any]] = loaded.items()
-    return {str(split): [file["filename"] for file in part.cache_files] for split, part in splits}

@@ -48,10 +48,12 @@ class Table(Source):
                 ledger.add("passed over", "beside what is read", other)
         files = found(*(sides or _in_store(written) or [written]))
         if not sides:
-            sides = _sides_by_name(files)
+            sides = sides_by_name(files)
         names = dict(zip(files, told_apart(files), strict=True))
         return [
-            Shard(name, file, "table", files[file], options, _part(name, len(files)), sides.get(file))
+            Shard(
+                name, file, "table", files[file], options, part_of_tables(name, len(files)), sides.get(file)
+            )
             for file, name in names.items()
         ]
 
@@ -67,8 +69,8 @@ class Table(Source):
         return records_of(path, blocks, ledger, outside=shard.options.outside)
 
 
-def _sides_by_name(files: Iterable[str]) -> dict[str, str | None]:
-    """Return the splits that the names of several tables say; one split alone says nothing."""
+def sides_by_name(files: Iterable[str]) -> dict[str, str | None]:
+    """Return the splits that the names of several tables, or of parts, say; one split alone says nothing."""
     sides = {file: split_of(PurePosixPath(file).stem) for file in files}
     return sides if len({*sides.values()}) > 1 and None not in sides.values() else {}
 
@@ -80,7 +82,7 @@ def _in_store(written: str) -> list[str]:
     return [] if shards else [file for file in files if suffix_of(file) in Table.suffixes]
 
 
-def _part(name: str, tables: int) -> str:
+def part_of_tables(name: str, tables: int) -> str:
     """Return the part of a table among some: each counts its rows anew, and is called after its file."""
     return name.rpartition(".")[0] if tables > 1 else ""
 
