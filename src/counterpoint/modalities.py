@@ -26,6 +26,7 @@ class Modality:
     Attributes:
         name: as columns, options and metrics call it.
         noun: several of its examples in words.
+        one: a single example in words; the noun without its s unless given.
         letter: stands for it in the names of metrics: ``i2t_R@1``; the first letter of the name unless given.
         check: ``check(raw) -> raw`` returns a raw form that can be embedded, and refuses others with what would mend
             them.
@@ -41,6 +42,7 @@ class Modality:
         endings: of the files that hold one example each, in small letters; none where examples come in no files.
         read: ``read(data, form) -> array`` reads the bytes of such a file; ``form`` is the input's ``form`` (see
             `counterpoint.networks.base.FormedInput`).
+        form: in which files are read before a tower says otherwise.
         pack: ``pack(arrays, form) -> raw`` makes one raw form of what was read.
     """
 
@@ -54,13 +56,16 @@ class Modality:
     share: Reference | None = None
     draw: Reference | None = None
     noun: str = ""
+    one: str = ""
     letter: str = ""
     endings: frozenset[str] = frozenset()
     read: Reference | None = None
+    form: int = 0
     pack: Reference | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "noun", self.noun or self.name)
+        object.__setattr__(self, "one", self.one or self.noun.removesuffix("s"))
         object.__setattr__(self, "letter", self.letter or self.name[0])
 
 

@@ -66,7 +66,7 @@ def test_same_picture_never_parts_without_a_split_column(table: Path) -> None:
     }
     assert all(side.get(row) == side.get(row + 70) for row in range(70))
     assert not any(leaked.any() for leaked in data.leaked.values())
-    assert data.report.duplicate_pictures == 70
+    assert data.report.duplicates["picture"] == 70
 
 
 def test_what_leaks_between_given_splits_is_marked_row_by_row(table: Path) -> None:

@@ -20,7 +20,7 @@ from PIL import Image
 from rich.console import Console
 
 from counterpoint import files as files_module
-from counterpoint.data import kept, pictures
+from counterpoint.data import kept, pictures, progress
 from counterpoint.data.cache import CacheError
 from counterpoint.data.decode import decode, side_of
 from counterpoint.data.pictures import Pictures
@@ -66,7 +66,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def right(found: Pictures, paths: list[Path]) -> bool:
     whole = np.stack([decode(path.read_bytes(), found.size) for path in paths])
-    return bool((found.images(np.arange(len(paths))).numpy() == whole).all())
+    return bool((found.read(np.arange(len(paths))).numpy() == whole).all())
 
 
 def test_a_picture_is_decoded_once(paths: list[Path], decoded: list[int], tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_a_picture_that_is_none_is_remembered_and_the_others_stay(
 def right_but(found: Pictures, paths: list[Path], unreadable: set[int]) -> bool:
     rows = [row for row in range(len(paths)) if row not in unreadable]
     whole = np.stack([decode(paths[row].read_bytes(), SIZE) for row in rows])
-    return bool((found.images(np.array(rows)).numpy() == whole).all())
+    return bool((found.read(np.array(rows)).numpy() == whole).all())
 
 
 def cut(path: Path) -> None:
@@ -181,7 +181,7 @@ def test_a_full_cache_serves_where_nothing_can_be_written(
     found = Pictures(assets(paths[:-1]), SIZE)
     assert right(found, paths[:-1])
     assert not found._map(0).flags.writeable
-    found.images(np.array([0]))[:] = 0  # what is given out is the caller's own
+    found.read(np.array([0]))[:] = 0  # what is given out is the caller's own
     assert right(found, paths[:-1])
     with pytest.raises(CacheError, match="COUNTERPOINT_CACHE"):
         Pictures(assets(paths), SIZE)
@@ -241,7 +241,7 @@ def test_each_way_to_a_square_has_a_place_of_its_own(paths: list[Path], decoded:
     forms += [Fit(SIZE, SIZE, "longest"), Fit(SIZE, SIZE, "longest", fill=(9, 9, 9))]
     for _ in range(2):
         for form in forms:
-            found = Pictures(assets(paths), form).images(np.arange(COUNT)).numpy()
+            found = Pictures(assets(paths), form).read(np.arange(COUNT)).numpy()
             assert (found == np.stack([decode(path.read_bytes(), form) for path in paths])).all()
     assert len(decoded) == COUNT * len(forms)
 
@@ -262,8 +262,8 @@ def test_long_work_has_a_bar(
     paths: list[Path], monkeypatch: pytest.MonkeyPatch, patience: float, shown: bool
 ) -> None:
     screen = io.StringIO()
-    monkeypatch.setattr(pictures, "Console", lambda stderr: Console(file=screen, force_terminal=True))
-    monkeypatch.setattr(pictures, "_PATIENCE", patience)
+    monkeypatch.setattr(progress, "Console", lambda stderr: Console(file=screen, force_terminal=True))
+    monkeypatch.setattr(progress, "_PATIENCE", patience)
     Pictures(assets(paths), SIZE)
     assert ("Reading 12 pictures" in screen.getvalue()) == shown
 
@@ -346,7 +346,7 @@ def test_what_is_no_picture_is_known_without_room_too(
     found = Pictures(assets(paths), SIZE)
     assert found.unreadable.keys() == {3, 5}
     assert right_but(found, paths, {3, 5})
-    assert found.formed(2 * SIZE).images(np.array([0, 4])).shape == (2, 3, 2 * SIZE, 2 * SIZE)
+    assert found.formed(2 * SIZE).read(np.array([0, 4])).shape == (2, 3, 2 * SIZE, 2 * SIZE)
 
 
 def test_a_file_that_changed_is_not_shown_as_another_picture(
@@ -356,4 +356,4 @@ def test_a_file_that_changed_is_not_shown_as_another_picture(
     found = Pictures(assets(paths), SIZE)
     draw(paths[0], 77)
     with pytest.raises(ValueError, match="changed while it was in use: run the same command again"):
-        found.images(np.array([0]))
+        found.read(np.array([0]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
@@ -21,6 +22,7 @@ from .collections._collection import Collection
 from .decode import side_of
 from .pairs import Pairs
 from .photos import Photos
+from .recorded import Recorded
 from .sharded.data import open_index
 from .sharded.indexing import index, is_index
 from .sources import (
@@ -39,7 +41,7 @@ from .sources import (
     without_budget,
 )
 from .sources.tables.hub import is_streamed
-from .stored import WithoutCaptions
+from .stored import OtherColumns, Stored
 from .worlds import WORLDS
 
 
@@ -322,10 +324,11 @@ def _opened(place: str, rest: str, options: Options, form: int | Fit) -> Data:
         "held_out": options.held_out,
         "most_pixels": options.max_pixels,
     }
-    try:
-        return Pairs(place, form, options.broken, read=all_of, **treated)
-    except WithoutCaptions:
-        return Photos(place, form, options.broken, read=all_of, **treated)
+    kinds: tuple[type[Stored], ...] = (Pairs, Photos)
+    for kind in kinds:
+        with suppress(OtherColumns):
+            return kind(place, form, options.broken, read=all_of, **treated)
+    return Recorded(place, form, options.broken, read=all_of, **treated)
 
 
 def _name(source: str) -> str:

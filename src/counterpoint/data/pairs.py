@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+from ..modalities import PAIR
 from .base import PairedData
-from .stored import Stored
+from .photos import StoredPictures
+from .sources import Records
+from .stored import OtherColumns
 
 
-class Pairs(Stored, PairedData):
+class Pairs(StoredPictures, PairedData):
     """Pictures and captions from files.
 
     A table has a column for the picture (``file_name`` or ``image``; relative to the table, or in Parquet the picture
@@ -27,11 +30,19 @@ class Pairs(Stored, PairedData):
     entered too.
     """
 
-    captioned: ClassVar[bool] = True
+    def columns_of(self, source: str | Path, records: Records) -> Mapping[str, str]:
+        if "image" not in records.columns:
+            raise OtherColumns(f"{source} holds no pictures: it has the columns {', '.join(records.columns)}")
+        if len(records) and not records.having("text").any():
+            raise OtherColumns(
+                f"{source} holds pictures without captions: give a metadata.csv (or .jsonl, .parquet) with columns "
+                "file_name and text (--columns text=NAME names another), or a .txt beside each; without them they can "
+                f"be embedded and searched (counterpoint embed MODEL {source})"
+            )
+        return PAIR
 
     def captions(self, row: int) -> Sequence[str]:
-        start, end = self._starts[[row, row + 1]].tolist()
-        return tuple(self._texts[start:end].to_list())
+        return self._texts["text"].of_row(row)
 
     def evaluation_captions(self, row: int) -> Sequence[str]:
         return self.captions(row)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,20 +14,18 @@ import numpy as np
 import torch
 from jaxtyping import Int, UInt8
 from PIL import Image
-from rich.console import Console
-from rich.progress import Progress
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from ..types import Fit
 from .decode import MOST_PIXELS, OtherFormat, TooLarge, decode, shown, side_of
 from .kept import Kept, mapped
+from .progress import with_bar
 from .sources import Asset
 from .traits import KeptTraits, Traits, traits_of
 
 _AT_ONCE = 64  # files whose pixels wait in memory to be kept
 _THREADS = 16
-_PATIENCE = 1.0  # seconds before a progress bar is shown
 BROKEN = "broken picture"
 """The reason for a file that is no whole picture."""
 _REASONS = {TooLarge: "picture of too many pixels", OtherFormat: "picture in a format that is not read"}
@@ -90,7 +87,7 @@ class Pictures:
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_mapped": {}}  # another process maps the files itself
 
-    def images(self, positions: Int[np.ndarray, " n"]) -> UInt8[Tensor, "n 3 size size"]:
+    def read(self, positions: Int[np.ndarray, " n"]) -> UInt8[Tensor, "n 3 size size"]:
         """Return the pictures of some files by their positions.
 
         Raises:
@@ -190,7 +187,7 @@ def _read(
 
     starts = range(0, len(files), _AT_ONCE)
     with quietly(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
-        for start in _with_bar(starts, f"Reading {len(files):,} pictures"):
+        for start in with_bar(starts, f"Reading {len(files):,} pictures"):
             part, full = slice(start, start + _AT_ONCE), kept.full
             for digest, result, found in pool.map(one, files[part], digests[part]):
                 if not digest:
@@ -222,14 +219,3 @@ def why(error: Exception) -> str:
     ('picture of too many pixels', 'broken picture')
     """
     return next((words for kind, words in _REASONS.items() if isinstance(error, kind)), BROKEN)
-
-
-def _with_bar(steps: Sequence[int], title: str) -> Iterator[int]:
-    """Yield the steps, with a progress bar on a terminal once they have taken a while."""
-    began = time.monotonic()
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task(title, total=len(steps), visible=False)
-        for done, step in enumerate(steps):
-            progress.update(task, completed=done, visible=time.monotonic() - began > _PATIENCE)
-            yield step

@@ -132,7 +132,7 @@ def seen_in_records(
     towers: Towers,
     sample: int | None = None,
     most_pixels: int,
-    links: Callable[[Records, pl.Series, Sequence[bytes | None]], Sequence[Links]],
+    links: Callable[[Records, Mapping[str, pl.Series], Sequence[bytes | None]], Sequence[Links]],
 ) -> Seen:
     """Look at a user's own files.
 
@@ -178,7 +178,9 @@ def seen_in_records(
             digests[look.row], hashes[look.row] = look.digest.hex(), look.hash
     stated = records.frame["split"]
     assets = records.assets("image")
-    division = divide(stated.to_list(), links(records, pl.Series(digests, dtype=pl.String), hashes))
+    division = divide(
+        stated.to_list(), links(records, {"image": pl.Series(digests, dtype=pl.String)}, hashes)
+    )
     return Seen(
         source,
         {name: kind for name, kind in records.columns.items() if records.having(name).any()},

@@ -26,11 +26,10 @@ from ..classes import TEMPLATES
 from ..decode import decode, shown, side_of
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..pairs import Pairs
-from ..photos import Photos
+from ..photos import Photos, StoredPictures
 from ..pictures import why
 from ..replaced import Replaced
 from ..sources import BROKEN, Asset, Record, Records, Shard, is_url, state_of
-from ..stored import Stored
 from .copies import Ahead, Copies, Unreachable, is_remote, opened
 from .counting import of_side, usable
 from .indexing import Index, OtherIndex
@@ -66,7 +65,9 @@ class Sharded(Pictured):
         self._form = form
         kind = Pairs if "text" in self.columns else Photos
         self.most_pixels = index.options.max_pixels
-        self._held: Stored = kind(self.index.held_out, form, name=self.name, most_pixels=self.most_pixels)
+        self._held: StoredPictures = kind(
+            self.index.held_out, form, name=self.name, most_pixels=self.most_pixels
+        )
         self._map()
         self._opened: OrderedDict[int, Records] = OrderedDict()
         self._read: tuple[bytes, Sequence[Record], Tensor] | None = None
@@ -150,7 +151,7 @@ class Sharded(Pictured):
     def fitted(self, fit: Fit) -> Self:
         return self._formed(fit, self._held.fitted(fit))
 
-    def _formed(self, form: int | Fit, held: Stored) -> Self:
+    def _formed(self, form: int | Fit, held: StoredPictures) -> Self:
         if form == self._form:
             return self
         other = copy(self)
