@@ -59,11 +59,13 @@ def test_no_file_that_serves_all_modalities_names_one() -> None:
 
 @pytest.mark.parametrize("modality", list(MODALITIES), ids=lambda m: m.name)
 def test_what_an_entry_refers_to_is_there(modality: Modality) -> None:
-    references = (modality.check, modality.view, modality.build, modality.share, modality.draw)
-    assert all(callable(resolve(reference)) for reference in references if reference is not None)
+    references = [value for value in vars(modality).values() if isinstance(value, str) and ":" in value]
+    assert len(references) > 3
+    assert all(callable(resolve(reference)) for reference in references)
 
 
 def test_listing_them_loads_no_torch() -> None:
-    code = "import sys; from counterpoint.modalities import MODALITIES as m; print(m.names(), 'torch' in sys.modules)"
+    listed = "from counterpoint.modalities import MODALITIES as m; len(m.names()) > 2 or print('too few')"
+    code = f"import sys; {listed}; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "('image', 'text') False"
+    assert done.stdout.strip() == "False"

@@ -140,6 +140,18 @@ MODALITIES = Modalities(
         draw="counterpoint.data.sheet:draw_text",
         noun="texts",
     ),
+    Modality(
+        "audio",
+        check="counterpoint.raw:check_waves",
+        view="counterpoint.data.views.waves:audio",
+        build="counterpoint.networks.towers.build:audio_tower",
+        towers=("mel",),
+        draw="counterpoint.data.sheet:draw_sound",
+        noun="sounds",
+        endings=frozenset({".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}),
+        read="counterpoint.data.sounds:read_sound",
+        pack="counterpoint.data.sounds:pack_sounds",
+    ),
 )
 """The modalities that are known."""
 PAIR = {"image": "image", "text": "text"}

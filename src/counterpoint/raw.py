@@ -27,9 +27,13 @@ def ends(values: Float[Tensor, "n T *rest"]) -> Int[Tensor, " n"]:
     >>> ends(torch.tensor([[1.0, float("nan"), 2.0, float("nan")], [float("nan")] * 4]))
     tensor([3, 0])
     """
-    known: Bool[Tensor, "n T"] = ~values.isnan().flatten(2).all(2) if values.ndim > 2 else ~values.isnan()
-    places = torch.arange(1, values.shape[1] + 1, device=values.device)
-    return (known * places).amax(1) if values.shape[1] else places.new_zeros(len(values))
+    gone: Bool[Tensor, "n T"] = values.isnan().flatten(2).all(2) if values.ndim > 2 else values.isnan()
+    times = values.shape[1]
+    if not times:
+        return torch.zeros(len(values), dtype=torch.long, device=values.device)
+    # The first zero from behind: of a batch of sounds several times as fast as a maximum over all places.
+    behind = gone.flip(1).to(torch.uint8).argmin(1)
+    return torch.where(gone.all(1), 0, times - behind)
 
 
 def padded(arrays: Sequence[np.ndarray]) -> Float[Tensor, "n T *rest"]:
@@ -60,11 +64,14 @@ class Raw(Sequence[Any], ABC):
     def __getitem__(self, rows: Any) -> Self:
         """Return one example, or several by a slice, a list or an array of their positions."""
         if isinstance(rows, slice):
-            return self.with_values(self.values[rows])
+            rows = np.arange(len(self))[rows]  # backwards too, which tensors have no slices for
         try:
             row = operator.index(rows)
         except TypeError:
-            return self.with_values(self.values[torch.as_tensor(np.asarray(rows))])
+            chosen = np.ascontiguousarray(rows)
+            return self.with_values(
+                self.values[torch.as_tensor(chosen if chosen.size else chosen.astype(int))]
+            )
         if not -len(self) <= row < len(self):
             raise IndexError(f"there are {len(self)} examples, and no number {row}")
         return self.with_values(self.values[row % len(self)][None])

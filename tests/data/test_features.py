@@ -125,3 +125,10 @@ def test_a_cache_that_cannot_be_written_says_what_to_set(
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "file"))
     with pytest.raises(CacheError, match="set COUNTERPOINT_CACHE to a folder that can be written"):
         frozen()[0](pictures)
+
+
+def test_a_sound_is_known_whatever_it_is_padded_to() -> None:
+    tower = build_towers(Towers(), {}, 0, columns={"audio": "audio"})["audio"]
+    sounds = torch.tensor([[0.1, 0.2, torch.nan], [0.1, 0.2, 0.3]])
+    short, long = digests(tower, sounds)
+    assert digests(tower, sounds[:1, :2]) == [short] != [long]

@@ -11,10 +11,11 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterpoint.data.fingerprint import PARTS
+from counterpoint.data.fingerprint import PARTS, bytes_of
 from counterpoint.data.pairs import Pairs
 from counterpoint.data.worlds.scenes.shards import read, write
 from counterpoint.data.worlds.scenes.world import Scenes
+from counterpoint.raw import Waves
 from fixtures.files import write_pairs
 from fixtures.tiny import TinyData
 
@@ -91,3 +92,11 @@ def test_scenes_in_a_folder_are_known_by_their_files(tmp_path: Path) -> None:
     content[len(content) // 2] ^= 1
     shard.write_bytes(bytes(content))
     assert read(tmp_path / "b").fingerprint.parts != before
+
+
+def test_a_sound_is_told_by_its_samples_and_its_rate_and_not_by_what_it_is_padded_to() -> None:
+    short, long = np.ones(3, np.float32), np.ones(5, np.float32)
+    alone, beside = Waves.of([short], 8), Waves.of([short, long], 8)
+    assert bytes_of(alone) == bytes_of(beside[0]) != bytes_of(beside[1])
+    assert bytes_of(alone) != bytes_of(Waves.of([short], 9))
+    assert bytes_of(beside) != bytes_of(beside[::-1])

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..networks.base import TextTower, Tower
 from ..networks.fingerprint import fingerprint
+from ..raw import ends
 from .cache import cache_folder, writing
 
 _DIGEST = 16
@@ -104,8 +105,10 @@ class Memory:
 
 
 def digests(tower: Tower, inputs: Tensor) -> list[bytes]:
-    """Return a digest of every example; a caption's ends with its end token, whatever it is padded to."""
+    """Return a digest of every example; a caption's, or another sequence's, ends where it ends, whatever follows."""
     rows = list(inputs.detach().cpu().contiguous().numpy())
+    if inputs.is_floating_point():
+        rows = [row[:end] for row, end in zip(rows, ends(inputs).tolist(), strict=True)]
     if isinstance(tower, TextTower):
         rows = [_caption(row, tower.tokenizer.end) for row in rows]
     return [hashlib.blake2b(row.tobytes(), digest_size=_DIGEST).digest() for row in rows]

@@ -11,6 +11,8 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
+from ..raw import Raw, ends
+
 PARTS = ("ids", "splits", "captions", "pictures", "labels")
 """The parts of a data set that are told apart."""
 QUESTIONS = "questions"
@@ -133,7 +135,7 @@ def digests_of_images(images: Callable[[Any], Any], count: int) -> Sequence[byte
 
 
 def bytes_of(raw: Any) -> bytes:
-    """Return what tells one example in its raw form from others: a string, a tensor, an array, or many of these.
+    """Return what tells one example in its raw form from others: a string, a tensor, an array, `Raw`, or many of these.
 
     >>> bytes_of(["ab", "c"]) == bytes_of(["a", "bc"]), bytes_of(np.zeros(2)) == bytes_of(np.zeros((2, 1)))
     (False, False)
@@ -145,6 +147,9 @@ def bytes_of(raw: Any) -> bytes:
         return b"" if raw is None else raw.encode("utf-8", "surrogatepass")
     if isinstance(raw, bytes):
         return raw
+    if isinstance(raw, Raw):  # what an example is padded to does not count
+        facts = [str(fact) for fact in vars(raw).values() if fact is not raw.values]
+        raw = [*facts, *(row[:end] for row, end in zip(raw.values, ends(raw.values).tolist(), strict=True))]
     if isinstance(raw, Mapping):
         raw = [part for name in sorted(raw) for part in (name, raw[name])]
     if isinstance(raw, Sequence):

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..files import writing
 from ..modalities import MODALITIES, resolve
+from ..raw import Waves
 
 COLUMNS = 8
 
@@ -46,6 +47,18 @@ def contact_sheet(parts: Sequence[Part], path: Path, note: str = "") -> Path:
 def draw_picture(axis: Any, picture: UInt8[Tensor, "3 H W"]) -> None:
     """Draw a picture on an axis."""
     axis.imshow(picture.permute(1, 2, 0).numpy())
+
+
+def draw_sound(axis: Any, sound: Waves) -> None:
+    """Draw the spectrogram of one sound on an axis: time to the right, mel bands upwards."""
+    from ..networks.towers.sound import LogMel
+
+    samples = sound.samples[:, : int(sound.lengths)].nan_to_num(0.0)
+    axis.imshow(
+        LogMel(sound.rate, bands=min(32, sound.rate // 250))(samples)[0].T.numpy(),
+        aspect="auto",
+        origin="lower",
+    )
 
 
 def draw_text(axis: Any, text: str) -> None:

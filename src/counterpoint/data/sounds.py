@@ -41,7 +41,7 @@ def read_sound(data: bytes, rate: int) -> Float32[np.ndarray, " T"]:
     return np.ascontiguousarray(mono, dtype=np.float32)
 
 
-def pack_sounds(sounds: Sequence[Float32[np.ndarray, " T"]], rate: int) -> Waves:
+def pack_sounds(sounds: Sequence[Float32[np.ndarray, " _"]], rate: int) -> Waves:
     """Return sounds of one rate as their raw form."""
     return Waves.of(sounds, rate)
 

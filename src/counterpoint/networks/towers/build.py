@@ -18,6 +18,7 @@ from ..weights import Source
 from .built_in import IMAGE_TOWERS
 from .libraries.hugging_face import LIBRARIES, is_pair
 from .perceptron import BagOfWords
+from .sound import MelTower, SoundTower
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained
 from .transformer import TextTransformer
@@ -74,8 +75,9 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``
-    - both: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or ``sentence-transformers``; as text
-      alone, one of these is its text half before the projection
+    - sounds: ``mel``
+    - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
+      ``sentence-transformers``; as text alone, one of these is its text half before the projection
 
     The PATH of a built-in image tower is the folder of a finished run or a ``safetensors`` file (see
     `load_trained`).
@@ -174,8 +176,7 @@ def image_tower(source: Source, start: Start) -> ImageTower:
 def text_tower(source: Source, start: Start) -> TextTower:
     """Build the tower of texts of a source; see `build_towers`."""
     sizes, layers = start.sizes, start.sizes.text_layers
-    if not source.library and source.weights is not None:
-        raise ValueError(f"tower {source}: only an image tower can start from a run's weights; leave @… out")
+    _check_random(source)
 
     def vocabulary() -> Tokenizer:
         return _vocabulary(start)
@@ -199,6 +200,19 @@ def text_tower(source: Source, start: Start) -> TextTower:
     if layers is not None and source.name != "transformer":
         raise ValueError(f"towers.text_layers={layers}: {source} has no layers to count")
     return TextTransformer(vocabulary(), depth=layers) if layers else _TEXT[source.name](vocabulary())
+
+
+def audio_tower(source: Source, start: Start) -> SoundTower:
+    """Build the tower of sounds of a source; see `build_towers`."""
+    _check_random(source)
+    sizes = start.sizes
+    return MelTower(sizes.audio_rate, sizes.audio_seconds, sizes.audio_bands)
+
+
+def _check_random(source: Source) -> None:
+    """Check that a built-in tower that is none of pictures is named without weights."""
+    if not source.library and source.weights is not None:
+        raise ValueError(f"tower {source}: only an image tower can start from a run's weights; leave @… out")
 
 
 def _vocabulary(start: Start) -> BytePairTokenizer:

@@ -1,0 +1,207 @@
+"""Every modality that files hold: read, seen, made a tower's input, learned, embedded, kept, loaded, drawn."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.figure import Figure
+from scipy.io import wavfile
+
+import counterpoint as cp
+from counterpoint.data.base import Data, Rows, Splits
+from counterpoint.data.source import _slot
+from counterpoint.data.views import key
+from counterpoint.data.views.look import looks
+from counterpoint.modalities import MODALITIES, Modality, resolve
+from counterpoint.networks import build_towers
+from counterpoint.networks.base import FormedInput, Tower
+from counterpoint.recipes import Recipe, load, override
+from counterpoint.recipes.schema import Augmentation
+from counterpoint.study.training.runner import run
+from counterpoint.training.loop import Progress
+from counterpoint.training.run import Run
+from counterpoint.types import View
+
+RATE, ROWS, TRAIN = 8000, 24, 16
+WORDS = ("a low tone", "a high tone", "noise")
+AUGMENTATION = Augmentation(synonyms=False)
+
+
+@dataclass(frozen=True)
+class Case:
+    """Examples of one modality.
+
+    Attributes:
+        keys: of a recipe's section on towers, as small as they may be.
+        file: the bytes of the file of an example, of another length than others.
+        refused: what ``check`` refuses, each with what it says.
+    """
+
+    keys: Mapping[str, Any]
+    file: Callable[[int], bytes]
+    refused: Sequence[tuple[Callable[[Any], Any], str]]
+
+
+def sound(row: int) -> bytes:
+    """A WAV file of what a row of `WORDS` names, of 0.1 to 0.9 seconds."""
+    rng = np.random.default_rng(row)
+    time = np.arange(800 + 270 * row) / RATE
+    kind = row % len(WORDS)
+    samples = (
+        rng.normal(0, 0.3, len(time)) if kind == 2 else 0.5 * np.sin(2 * np.pi * (300, 1900)[kind] * time)
+    )
+    file = io.BytesIO()
+    wavfile.write(file, RATE, samples.astype(np.float32))
+    return file.getvalue()
+
+
+CASES = {
+    "audio": Case(
+        keys={"audio_rate": RATE, "audio_seconds": 0.5, "audio_bands": 24},
+        file=sound,
+        refused=(
+            (lambda raw: raw.samples, "sounds must be cp.Waves"),
+            (lambda raw: raw[:0], "there are no sounds"),
+            (lambda raw: raw.with_values(raw.samples * torch.nan), "sound 0 is empty"),
+            (lambda raw: raw.with_values(raw.samples / 0), "infinite"),
+        ),
+    ),
+}
+OF_FILES = [modality for modality in MODALITIES if modality.read is not None]
+CHECKED = [pytest.param(modality, CASES[modality.name], id=modality.name) for modality in OF_FILES]
+
+
+def recipe(case: Case) -> Recipe:
+    towers = {f"towers.{name}": value for name, value in case.keys.items()}
+    small = {"towers.vocabulary": 280, "towers.context": 8, "widths.embedding": 16, "log_every": 10}
+    return override(load("cpu"), {**towers, **small, "steps": 30, "batch_size": 8, "checkpoint_every": 10})
+
+
+def tower_of(modality: Modality, case: Case) -> Tower:
+    tower = build_towers(recipe(case).towers, {}, 0, columns={modality.name: modality.name})[modality.name]
+    return tower.eval()
+
+
+def raw_of(modality: Modality, case: Case, rows: Sequence[int], form: int | None) -> Any:
+    """Files as they are read for a tower."""
+    read, pack = resolve(modality.read), resolve(modality.pack)
+    return resolve(modality.check)(pack([read(case.file(row), form) for row in rows], form))
+
+
+def form_of(tower: Tower) -> int | None:
+    return tower.input.form if isinstance(tower.input, FormedInput) else None
+
+
+@pytest.mark.parametrize(("modality", "case"), CHECKED)
+def test_a_row_is_embedded_alike_whatever_stands_beside_it(modality: Modality, case: Case) -> None:
+    tower = tower_of(modality, case)
+    raw = raw_of(modality, case, range(7), form_of(tower))
+    assert len(raw) == 7
+    with torch.no_grad():
+        together = tower(tower.input(raw))
+        assert together.shape == (7, tower.width)
+        assert torch.pdist(together).min() > 1e-3
+        order = [3, 0, 6, 2, 5, 1, 4]
+        torch.testing.assert_close(tower(tower.input(raw[order])), together[order], rtol=0, atol=1e-5)
+        for row in range(7):
+            alone = tower.input(raw_of(modality, case, [row], form_of(tower)))
+            torch.testing.assert_close(tower(alone)[0], together[row], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize(("modality", "case"), CHECKED)
+@pytest.mark.parametrize("name", ["plain", "weak", "strong", "simclr"])
+def test_a_view_is_a_function_of_the_key(modality: Modality, case: Case, name: str) -> None:
+    tower = tower_of(modality, case)
+    look = looks({"view": View(modality.name, name)}, AUGMENTATION)["view"]
+    raw, keys = raw_of(modality, case, range(6), form_of(tower)), key(0, 0, np.arange(6), "view")
+    together = look(raw, keys, tower.input)
+    assert torch.equal(look(raw, keys, tower.input).nan_to_num(9), together.nan_to_num(9))
+    others = look(raw, key(0, 1, np.arange(6), "view"), tower.input)
+    same = others.shape == together.shape and torch.equal(others.nan_to_num(9), together.nan_to_num(9))
+    assert same == (name == "plain")
+    with torch.no_grad():
+        assert tower(together).isfinite().all()
+    for row in range(6):
+        alone = look(raw[row], keys[row : row + 1], tower.input)[0]
+        assert torch.equal(alone.nan_to_num(9), together[row, : len(alone)].nan_to_num(9))
+        assert together[row, len(alone) :].isnan().all()
+
+
+@pytest.mark.parametrize(("modality", "case"), CHECKED)
+def test_what_cannot_be_embedded_is_refused(modality: Modality, case: Case) -> None:
+    raw = raw_of(modality, case, range(2), form_of(tower_of(modality, case)))
+    check = resolve(modality.check)
+    for spoil, message in case.refused:
+        with pytest.raises(ValueError, match=message):
+            check(spoil(raw))
+
+
+@pytest.mark.parametrize(("modality", "case"), CHECKED)
+def test_examples_are_drawn(modality: Modality, case: Case) -> None:
+    axis = Figure().subplots()
+    for example in raw_of(modality, case, range(2), form_of(tower_of(modality, case))):
+        assert modality.draw is not None
+        resolve(modality.draw)(axis, example)
+    assert axis.get_images() or axis.get_lines() or axis.texts
+
+
+@pytest.mark.parametrize(("modality", "case"), CHECKED)
+def test_an_entry_is_whole(modality: Modality, case: Case) -> None:
+    assert modality.letter == modality.name[0] or modality.letter == "b"
+    assert modality.noun != modality.name or modality.name == "series"
+    assert all(ending.startswith(".") and ending == ending.lower() for ending in modality.endings)
+    assert not any(modality.endings & other.endings for other in MODALITIES if other is not modality)
+
+
+class Told(Data):
+    """Examples of a modality, and words that name them."""
+
+    def __init__(self, name: str) -> None:
+        self.modality = MODALITIES.get(name)
+        self.name, self.columns = "told", MappingProxyType({name: name, "text": "text"})
+        self.ids = np.arange(ROWS)
+        self.splits = Splits(self.ids[:TRAIN], {}, {"held out": self.ids[TRAIN:]})
+
+    def read(self, column: str, rows: Rows) -> Any:
+        if column == "text":
+            return [WORDS[row % len(WORDS)] for row in rows.tolist()]
+        return raw_of(self.modality, CASES[column], rows.tolist(), RATE)
+
+
+FILE = "from test_modalities import Told\n\nDATA = Told({name!r})\n"
+
+
+@pytest.mark.parametrize(("modality", "case"), CHECKED)
+def test_clip_learns_it_beside_texts_stops_goes_on_and_is_loaded(
+    modality: Modality, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    (tmp_path / "told.py").write_text(FILE.format(name=modality.name))
+    name, source = modality.name, f"{tmp_path / 'told.py'}:DATA"
+    what, losses = Run("clip", source, recipe(case)), []
+
+    def stop(now: Progress) -> None:
+        losses.append(now.loss)
+        if now.step == 20:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(what, tmp_path / "run", on_step=stop)
+    state = run(what, tmp_path / "run", on_step=lambda now: losses.append(now.loss))
+    assert (state.status, state.steps) == ("finished", 30)
+    assert np.mean(losses[-5:]) < 0.9 * np.mean(losses[:5])
+    _slot.cache_clear()  # as in a process that has not opened the data
+    model, data = cp.load(tmp_path / "run"), Told(name)
+    held_out = data.read(name, data.splits.test["held out"])
+    embeddings = model.embed(name, held_out)
+    torch.testing.assert_close(model.embed(name, held_out[::-1]).flip(0), embeddings, rtol=0, atol=1e-5)
+    whole = cp.train("clip", source, recipe=recipe(case), folder=tmp_path / "whole")
+    torch.testing.assert_close(whole.embed(name, held_out), embeddings, rtol=0, atol=0)
