@@ -81,6 +81,15 @@ def test_losses_may_be_computed_in_tiles(mode: str, rank_pool: Callable[[int], R
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("mode", "microbatch", "again"), [("ddp", 0, False), ("fsdp", 5, True)])
+def test_blocks_may_be_compiled(
+    mode: str, microbatch: int, again: bool, rank_pool: Callable[[int], RankPool]
+) -> None:
+    arguments = ("clip", microbatch, None, mode, STEPS, BATCH, "32", STEPS, 0, again, None, True)
+    same_run(rank_pool(2).run(job_run, *arguments), "clip")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])
 @pytest.mark.parametrize("kind", KINDS)

@@ -6,8 +6,10 @@ import errno
 import signal
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor
@@ -23,6 +25,7 @@ from counterpoint.pairwise import Loss
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import load, override
 from counterpoint.training import caching
+from counterpoint.training.compiled import compile_blocks
 from counterpoint.training.loop import Progress, fit, forward
 from counterpoint.training.recompute import recompute
 from counterpoint.training.saving.checkpoint import CheckpointError
@@ -58,6 +61,7 @@ def job_run(
     until: int = 0,
     again: bool = False,
     tile: int | None = None,
+    compiled: bool = False,
 ) -> tuple[list[float], dict[str, Tensor]]:
     """The losses of a short run, which the first rank may be asked to stop behind a step, and the state it leaves."""
     mode = mode if size > 1 else "auto"
@@ -84,6 +88,10 @@ def job_run(
     method = Arm.parse(arm).build(recipe, {"text": captions}, seed=0)
     if precision == "32":
         method = method.double()
+    if compiled:
+        # All but the machine's own code, which takes minutes to be made.
+        with patch.object(torch, "compile", partial(torch.compile, backend="aot_eager")):
+            compile_blocks(method)
     if again:
         recompute(method)
     for loss in method.modules():

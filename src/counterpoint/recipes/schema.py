@@ -122,7 +122,7 @@ class Recipe(Section):
     weights and gradients stay float32, and under float16 the loss is scaled.
     With ``microbatch`` N > 0 encoders see N examples at a time (gradient caching): the same gradient in less
     memory, for one more forward pass. With ``recompute`` the blocks of trained towers keep their inputs alone, and
-    compute the rest again in the backward pass.
+    compute the rest again in the backward pass. With ``compile`` the blocks of towers are compiled (``torch.compile``).
 
     ``options`` are options of single methods, by the name of the method or its short name (``{"siamlip": {"hidden":
     2048}}``); what an arm states itself goes before them.
@@ -141,6 +141,7 @@ class Recipe(Section):
     batch_size: Count = 256
     microbatch: Natural = 0
     recompute: bool = False
+    compile: bool = False
     steps: Count | None = None
     epochs: Positive = 45
     most_passes: Count | None = None

@@ -33,6 +33,7 @@ from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, override, parse
 from ..registry import MissingPackage
+from .compiled import compile_blocks
 from .kept import remember
 from .recompute import recompute
 from .saving import checkpoint as checkpoints
@@ -318,6 +319,8 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     run = replace(run, recipe=recipe, columns=dict(data.columns))
     method = build(run, data.examples(), folder)
     steady = remember(method, recipe) if recipe.towers.keep else {}
+    if recipe.compile:
+        compile_blocks(method)
     if recipe.recompute:
         recompute(method)
     # After the method is built: only its towers know how they want to be shown pictures.

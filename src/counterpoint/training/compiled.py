@@ -1,0 +1,50 @@
+"""Blocks of towers that compute as compiled code (``torch.compile``)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..networks.base import Tower
+from ..networks.towers.blocks import residual_blocks
+from ..reasons import reason
+from .sharing.distributed import device_of
+
+_GRAPHS = 64
+"""Most forms of a block's code: of towers, of their momentum copies, with gradients and without."""
+
+
+def compile_blocks(method: nn.Module) -> None:
+    """Let the blocks of towers compute as compiled code: the same numbers but for rounding.
+
+    They are compiled where they are first used, for batches of any size. Weights keep their names.
+
+    Raises:
+        ValueError: if no tower has blocks.
+        RuntimeError: if nothing here can compile for the device that a run takes.
+    """
+    # What a frozen tower remembers it does not compute.
+    towers = [m for m in method.modules() if isinstance(m, Tower) and m.memory is None]
+    blocks = [block for tower in towers for block in residual_blocks(tower)]
+    if not blocks:
+        raise ValueError("compile: no tower has blocks; take another tower, or leave compile out")
+    _check_compiler(device_of("auto"))
+    torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, _GRAPHS)
+    for block in blocks:
+        # Not the block itself: what gathers it, drops its input or computes it again stays around it.
+        block.forward = torch.compile(block.forward, dynamic=True)
+
+
+def _check_compiler(device: torch.device) -> None:
+    """Raise where torch cannot compile, which it would say in the middle of the first step otherwise."""
+    try:
+        torch.compile(_tried)(torch.ones(2, device=device))
+    except Exception as error:
+        raise RuntimeError(
+            f"compile: torch cannot compile for {device.type} here ({reason(error)}): install a C++ compiler, "
+            "as by apt-get install g++, or leave compile out"
+        ) from error
+
+
+def _tried(x: Tensor) -> Tensor:
+    return x.sin() + 1
