@@ -38,11 +38,14 @@ from .sources import (
     is_url,
     parted,
     read,
+    read_some,
     without_budget,
 )
 from .sources.tables.hub import is_streamed
 from .stored import OtherColumns, Stored
 from .worlds import WORLDS
+
+_PARTS = 5  # of a large table, of which is told as of a sample
 
 
 @dataclass(frozen=True)
@@ -91,6 +94,10 @@ class Written(ABC):
             ledger: is told what is left out.
         """
         return None
+
+    def some_records(self, ledger: Ledger) -> tuple[Records | None, float]:
+        """Read a part of what is too much to be read at once, else all of it, as `records`; and the share read."""
+        return self.records(ledger), 1.0
 
 
 def written(source: str) -> Written:
@@ -155,6 +162,9 @@ class _Files(Written):
 
     def records(self, ledger: Ledger) -> Records:
         return read(f"{self.head}{self.path or ''}{self.rest}", ledger)
+
+    def some_records(self, ledger: Ledger) -> tuple[Records, float]:
+        return read_some(f"{self.head}{self.path or ''}{self.rest}", ledger, _PARTS)
 
 
 @final

@@ -74,6 +74,7 @@ class Seen:
         examples: that the data has.
         sides: how many examples train, validate and test, whatever part of them is here.
         part: the rows here are a sample of the data's, captions and all, as of data over an index.
+        about: the numbers of examples and sides are estimated from that sample.
     """
 
     source: str
@@ -93,6 +94,7 @@ class Seen:
     examples: int = 0
     sides: Mapping[str, int] = field(default_factory=dict)
     part: bool = False
+    about: bool = False
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -132,6 +134,7 @@ def seen_in_records(
     towers: Towers,
     sample: int | None = None,
     most_pixels: int,
+    share: float = 1.0,
     links: Callable[[Records, Mapping[str, pl.Series], Sequence[bytes | None]], Sequence[Links]],
 ) -> Seen:
     """Look at a user's own files.
@@ -141,13 +144,15 @@ def seen_in_records(
         records: that were read from it; they may lack pictures or captions.
         ledger: that was told what was left out; is told what is broken.
         towers: see `Seen`.
-        sample: look at the pictures of so many rows; at all unless given.
+        sample: look at the pictures of so many rows; at all unless given, of a part at a few hundred.
         most_pixels: of a picture; one of more is broken.
+        share: of the source that the records are; of the whole is told by it.
         links: from records, the digests of their pictures and the hashes of how they look to what binds rows.
     """
     there = records.having("image")
     with_pictures = np.flatnonzero(there.to_numpy())
-    chosen = _chosen(with_pictures, sample)
+    part = share < 1
+    chosen = _chosen(with_pictures, sample or (_DRAWN if part else None))
     files = records.with_frame(records.frame[chosen]).assets("image") if len(chosen) else []
     looks = [
         replace(look, row=row) for row, look in zip(chosen.tolist(), _looks(files, most_pixels), strict=True)
@@ -194,8 +199,10 @@ def seen_in_records(
         _within(ledger.frame),
         towers,
         lambda row, side: shown(assets[row].read_bytes(), side, most_pixels),
-        examples=len(records),
-        sides=Counter(division.sides.tolist()),
+        examples=round(len(records) / share),
+        sides={side: round(n / share) for side, n in Counter(division.sides.tolist()).items()},
+        part=part,
+        about=part,
     )
 
 

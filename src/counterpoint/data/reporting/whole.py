@@ -116,7 +116,7 @@ def report(source: str, *, sample: int | None = None, towers: Towers | None = No
 def _seen(source: str, sample: int | None, towers: Towers) -> Seen:
     ledger = Ledger()
     asked = written(source)
-    records = asked.records(ledger)
+    records, share = asked.some_records(ledger)
     if records is None:
         return seen_in_data(source, load_any(source), towers=towers, sample=sample)
     found = seen_in_records(
@@ -126,6 +126,7 @@ def _seen(source: str, sample: int | None, towers: Towers) -> Seen:
         towers=towers,
         sample=sample,
         most_pixels=asked.options.max_pixels,
+        share=share,
         links=links_of,
     )
     keep(ledger, ledger_file(Path(source)))

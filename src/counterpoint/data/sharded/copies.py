@@ -107,7 +107,8 @@ class Copies:
 
     def path(self, shard: Shard) -> Path:
         """Return where the copy of a shard is: another place for another state of it."""
-        told = blake2b(f"{shard.place}\0{shard.state}".encode(), digest_size=12).hexdigest()
+        stretch = "" if shard.span is None else f"\0{shard.span.start}:{shard.span.stop}"
+        told = blake2b(f"{shard.place}\0{shard.state}{stretch}".encode(), digest_size=12).hexdigest()
         return self.folder / told / PurePosixPath(shard.place).name
 
     def _fetch(self, place: str, path: Path) -> None:

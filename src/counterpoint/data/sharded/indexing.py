@@ -22,7 +22,7 @@ from .. import sources
 from ..base import Rows
 from ..division import HELD_OUT
 from ..sides import MOST_HELD_OUT, SIDES
-from ..sources import Ledger, Missing, Options, Shard
+from ..sources import Ledger, Missing, Options, Shard, Span
 from .copies import opened
 from .counting import count_shards, labels_read, of_side, usable
 from .held_out import copy_out
@@ -35,7 +35,8 @@ _BEGUN, _TABLE, _ROWS, _HELD_OUT = "begun.json", "shards.parquet", "rows.npy", "
 _COLUMNS = {"name": pl.String(), "state": pl.String(), "held_out": pl.String()} | dict.fromkeys(
     SIDES, pl.Int64()
 )
-_PLACES = ("place", "source", "part", "split")  # of each shard; a table of an earlier version has none
+# Of each shard; a table of an earlier version has none.
+_PLACES = dict.fromkeys(("place", "source", "part", "split"), pl.String()) | {"span": pl.List(pl.Int64)}
 
 
 class OtherIndex(ValueError):
@@ -112,6 +113,9 @@ class Index:
         known = _known(table, file.source)
         try:
             now = sources.shards(file.source, Ledger())
+            if _differing(table, now, lost=bool(known)):  # an earlier version did not divide large tables
+                whole = sources.wholes(file.source, Ledger())
+                now = now if _differing(table, whole, lost=bool(known)) else whole
         except Missing as error:  # of a pattern, which stands for nothing then
             now = [shard for shard in known if shard.place not in error.places]
             if not now:
@@ -353,8 +357,9 @@ def _held_out(
 
 def _places(shards: Sequence[Shard]) -> pl.DataFrame:
     """Return what is kept of shards to name them when they are not there any more."""
-    rows = [[getattr(shard, name) for name in _PLACES] for shard in shards]
-    return pl.DataFrame(rows, schema=dict.fromkeys(_PLACES, pl.String), orient="row")
+    columns = {name: [getattr(shard, name) for shard in shards] for name in _PLACES}
+    columns["span"] = [shard.span and list(shard.span) for shard in shards]
+    return pl.DataFrame(columns, schema=_PLACES)
 
 
 def _known(table: pl.DataFrame, source: str) -> list[Shard]:
@@ -364,7 +369,8 @@ def _known(table: pl.DataFrame, source: str) -> list[Shard]:
     options = Options.parse(sources.parted(source)[1])
     rows = table.select("name", "state", *_PLACES).iter_rows()
     return [
-        Shard(name, place, of, state, options, part, split) for name, state, place, of, part, split in rows
+        Shard(name, place, of, state, options, part, split, span=Span(*span) if span else None)
+        for name, state, place, of, part, split, span in rows
     ]
 
 

@@ -7,9 +7,21 @@ from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
 from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted, without_budget
 from ._places import Missing, found, is_pattern, is_url, seen_from, state_of, suffix_of
-from ._reading import SOURCES, Reader, is_named, is_source, opened, read, rooted, shards, suffixes
+from ._reading import (
+    SOURCES,
+    Reader,
+    is_named,
+    is_source,
+    opened,
+    read,
+    read_some,
+    rooted,
+    shards,
+    suffixes,
+    wholes,
+)
 from ._record import Cell, Record, Records
-from ._source import Shard, Source
+from ._source import Shard, Source, Span
 from ._text import caption_lines
 
 __all__ = [
@@ -29,6 +41,7 @@ __all__ = [
     "Records",
     "Shard",
     "Source",
+    "Span",
     "caption_lines",
     "checked",
     "columns_of",
@@ -40,6 +53,7 @@ __all__ = [
     "opened",
     "parted",
     "read",
+    "read_some",
     "rooted",
     "seen_from",
     "shards",
@@ -47,5 +61,6 @@ __all__ = [
     "state_of",
     "suffix_of",
     "suffixes",
+    "wholes",
     "without_budget",
 ]

@@ -9,6 +9,7 @@ from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 
 from ...registry import Room, import_file, named_in_file, unknown
@@ -96,9 +97,16 @@ def recognised(written: str) -> Source:
 def shards(written: str, ledger: Ledger) -> list[Shard]:
     """List the shards of what a user wrote, options and all, each with the source that opens it.
 
+    A file that is too much to be read at once is several.
+
     Raises:
         ValueError: if no source recognises it, there is nothing in it, or an option says nothing to its source.
     """
+    return [part for shard in wholes(written, ledger) for part in _named(shard.source).divided(shard)]
+
+
+def wholes(written: str, ledger: Ledger) -> list[Shard]:
+    """List the shards of what a user wrote as `shards` does, but each file is one."""
     place, options = parted(written)
     return shards_of(place, Options.parse(options), ledger)
 
@@ -141,8 +149,31 @@ def read(written: str, ledger: Ledger) -> Records:
     Raises:
         ValueError: if no source recognises it, its shards cannot be read, or an id is there twice.
     """
-    listed = shards(written, ledger)
+    listed = wholes(written, ledger)
     return Records.concat(_told_apart(listed, [opened(shard, ledger) for shard in listed]))
+
+
+def read_some(written: str, ledger: Ledger, most: int) -> tuple[Records, float]:
+    """Read a part of what a user wrote where it has files that are too much to be read at once, else all of it.
+
+    Args:
+        written: the path, with its options.
+        ledger: is told what is left out.
+        most: shards that are read, from the first to the last at equal distances.
+
+    Returns:
+        The records, and the share of the shards that was read.
+
+    Raises:
+        ValueError: as for `read`.
+    """
+    listed = shards(written, ledger)
+    if not any(shard.span for shard in listed):
+        return read(written, ledger), 1.0
+    positions = np.linspace(0, len(listed) - 1, min(most, len(listed))).astype(int)
+    chosen = [listed[position] for position in positions]
+    records = Records.concat(_told_apart(chosen, [opened(shard, ledger) for shard in chosen]))
+    return records, len(chosen) / len(listed)
 
 
 def _told_apart(listed: Sequence[Shard], records: Sequence[Records]) -> list[Records]:

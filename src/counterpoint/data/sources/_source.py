@@ -4,17 +4,31 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import ClassVar, final
+from typing import ClassVar, NamedTuple, final
 
 from ._ledger import Ledger
 from ._options import Options
 from ._record import Records
 
 
+class Span(NamedTuple):
+    """A stretch of a file: of the rows of a Parquet table, of the bytes of a text.
+
+    Attributes:
+        start: the first of them, from 0.
+        stop: the first one behind them.
+        before: rows in front of them; of a text, lines without its header.
+    """
+
+    start: int
+    stop: int
+    before: int
+
+
 @final
 @dataclass(frozen=True)
 class Shard:
-    """A part of a source that is opened by itself: a file, or the pictures of a folder.
+    """A part of a source that is opened by itself: a file, a stretch of one, or the pictures of a folder.
 
     Attributes:
         name: what tells it from the source's other shards, the same wherever the source lies.
@@ -25,6 +39,7 @@ class Shard:
         part: shards of one part share one count of ids; those of two parts may have the same ids.
         split: of all its records, where a name says it.
         records: their number, where something beside the shard says it.
+        span: the stretch of the file that it is; None for all of it.
     """
 
     name: str
@@ -35,6 +50,7 @@ class Shard:
     part: str = ""
     split: str | None = None
     records: int | None = None
+    span: Span | None = None
 
 
 class Source(ABC):
@@ -68,6 +84,10 @@ class Source(ABC):
         Raises:
             ValueError: if there is none; the message says what was expected.
         """
+
+    def divided(self, shard: Shard) -> list[Shard]:
+        """Return the shards that one shard is better read as: itself, unless it is too much to be read at once."""
+        return [shard]
 
     @abstractmethod
     def open(self, shard: Shard, ledger: Ledger) -> Records:

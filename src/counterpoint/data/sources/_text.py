@@ -15,13 +15,17 @@ _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM
 _TRANSLATION = re.compile(r"[a-z]{2,3}([_@-]\w+)*\.utf8=", re.IGNORECASE)
 
 
-def encoding(place: str) -> str:
+def encoding(place: str, part: bytes | None = None) -> str:
     """Return the encoding of a text file; ``"cp1252"`` is a guess, made where it can be nothing else.
+
+    Args:
+        place: of the file.
+        part: of its content, which alone is looked at; all of it unless given.
 
     Raises:
         ValueError: if the file is no text.
     """
-    with opened(place) as file:
+    with opened(place) if part is None else io.BytesIO(part) as file:
         start = file.read(1024)
         marked = _marked(start)
         if marked:
@@ -39,12 +43,13 @@ def encoding(place: str) -> str:
     return "utf-8"
 
 
-def opened_text(place: str, ledger: Ledger) -> io.TextIOWrapper:
-    """Open a text file in its encoding, and enter a guess into the ledger."""
-    coding = encoding(place)
+def opened_text(place: str, ledger: Ledger, part: bytes | None = None) -> io.TextIOWrapper:
+    """Open a text file, or a part of it that is read already, in its encoding; enter a guess into the ledger."""
+    coding = encoding(place, part)
     if coding == "cp1252":
         ledger.add("guessed", GUESSED, place)
-    return io.TextIOWrapper(opened(place), encoding=coding, errors="replace", newline="")
+    file = opened(place) if part is None else io.BytesIO(part)
+    return io.TextIOWrapper(file, encoding=coding, errors="replace", newline="")
 
 
 def decoded(content: bytes, ledger: Ledger, file: object, row: object = "") -> str:

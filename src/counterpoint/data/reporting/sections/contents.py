@@ -18,16 +18,19 @@ class Contents(Section):
 
     def findings(self, seen: Seen) -> list[Finding]:
         found = Findings(seen)
-        found.add("examples", f"{seen.examples:,}", seen.examples)
+        about = "about " if seen.about else ""
+        found.add("examples", f"{about}{seen.examples:,}", seen.examples)
         if seen.part:
             found.add("examples looked at", f"{len(seen):,}, a sample", len(seen))
         found.add("modalities", ", ".join(seen.columns.values()), dict(seen.columns))
-        if seen.sampled and not seen.part:
-            looked = len(seen.looks)
+        looked = len(seen.looks)
+        if seen.sampled and looked < len(seen):
             found.add("pictures looked at", f"{looked:,}, a sample", looked)
         sides = {side: seen.sides[side] for side in SIDES if seen.sides.get(side)}
         how = "the data's own" if seen.given else seen.division.notes.get("splits", "made here")
-        found.add("splits", ", ".join(f"{side} {n:,}" for side, n in sides.items()) + f" ({how})", sides)
+        found.add(
+            "splits", about + ", ".join(f"{side} {n:,}" for side, n in sides.items()) + f" ({how})", sides
+        )
         for name, line in seen.division.notes.items():
             if name != "splits":
                 found.add(name, line, line)

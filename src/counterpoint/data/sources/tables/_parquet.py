@@ -16,16 +16,17 @@ from .._asset import arrow_file
 from .._places import is_url, opened, part_of, sought, suffix_of
 from .._progress import shown
 from .._record import LABEL
+from .._source import Span
 from ._roles import chosen
 
 _BLOCK = 50_000  # rows that are read at once
 _BYTES_BLOCK = 512  # rows of a table that holds pictures
 
 
-def blocks_of(path: str, asked: Mapping[str, str]) -> Iterator[pl.DataFrame]:
-    """Yield the rows of a table as columns; see `counterpoint.data.sources.tables._rows.EMPTY`."""
+def blocks_of(path: str, asked: Mapping[str, str], span: Span | None = None) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a table, or of a stretch of it; see `counterpoint.data.sources.tables._rows.EMPTY`."""
     try:
-        table = _table(path)
+        table = _table(path, span)
         schema = table.schema
     except Exception as error:
         raise ValueError(f"{path} cannot be read as {suffix_of(path)}: {error}") from error
@@ -71,12 +72,14 @@ class _Table(ABC):
         """
 
 
-def _table(path: str) -> _Table:
+def _table(path: str, span: Span | None) -> _Table:
     if suffix_of(path) == ".arrow":
         return _ArrowFile(path)
     if not is_url(path):
         with opened(path) as file:
-            return _Local(pl.scan_parquet(path, glob=False), parquet.read_schema(file))
+            scan = pl.scan_parquet(path, glob=False)
+            stretch = scan if span is None else scan.slice(span.start, span.stop - span.start)
+            return _Local(stretch, parquet.read_schema(file))
     if path.startswith("http"):  # a server of the web may know no parts of files
         content = io.BytesIO(part_of(path))
         return _Local(pl.scan_parquet(content), parquet.read_schema(content))

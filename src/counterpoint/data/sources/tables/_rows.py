@@ -14,6 +14,7 @@ from .._names import SPLITS
 from .._places import beside, is_url
 from .._progress import shown
 from .._record import LABEL, Records
+from .._source import Span
 from ._roles import FACTS
 
 _ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)"
@@ -37,7 +38,12 @@ EMPTY = pl.DataFrame(
 
 
 def records_of(
-    path: str, blocks: Iterable[pl.DataFrame], ledger: Ledger, *, outside: bool = False
+    path: str,
+    blocks: Iterable[pl.DataFrame],
+    ledger: Ledger,
+    *,
+    outside: bool = False,
+    span: Span | None = None,
 ) -> Records:
     """Return the records of a table; rows with one picture are one record with several captions.
 
@@ -46,14 +52,16 @@ def records_of(
         blocks: its rows, in columns like those of `EMPTY`, and labels; without captions it is of pictures alone.
         ledger: is told what is left out.
         outside: read files that are not in the table's folder, or below it.
+        span: the stretch of the table that the rows are; None for all of it.
 
     Raises:
         ValueError: if the rows contradict each other.
     """
     parts = list(blocks)
     captioned = all("captions" in part.columns for part in parts)
-    rows = pl.concat([EMPTY, *parts], how="diagonal").with_row_index("row", offset=1)
-    rows = _sided(path, rows)
+    rows = pl.concat([EMPTY, *parts], how="diagonal")
+    rows = rows.with_row_index("row", offset=1 if span is None else span.before + 1)
+    rows = _sided(path, rows, whole=span is None)
     name = pl.col("picture")
     inline = pl.col("column").is_not_null()
     sound = _without(rows, ~inline & name.is_null(), ledger, path, "no picture named")
@@ -131,8 +139,11 @@ def _without(
     return rows.filter(~bad)
 
 
-def _sided(path: str, rows: pl.DataFrame) -> pl.DataFrame:
-    """Put the names of splits into ours; without any, files that all lie in folders of splits have theirs."""
+def _sided(path: str, rows: pl.DataFrame, *, whole: bool) -> pl.DataFrame:
+    """Put the names of splits into ours; without any, files that all lie in folders of splits have theirs.
+
+    One folder of a split says nothing of all of a table; of a part, other parts may lie in others.
+    """
     stated = pl.col("split").str.strip_chars().str.to_lowercase()
     rows = rows.with_columns(side=stated.replace_strict(SPLITS, default=None, return_dtype=pl.String))
     wrong = rows.filter(pl.col("split").is_not_null() & pl.col("side").is_null())
@@ -142,7 +153,7 @@ def _sided(path: str, rows: pl.DataFrame) -> pl.DataFrame:
     if rows["side"].is_null().all():
         folder = pl.col("picture").str.extract(r"^(?:\./)?([^/\\]+)[/\\]").str.to_lowercase()
         sides = rows.select(folder.replace_strict(SPLITS, default=None, return_dtype=pl.String)).to_series()
-        if sides.is_not_null().all() and sides.n_unique() > 1:
+        if sides.is_not_null().all() and (sides.n_unique() > 1 or not (whole or sides.eq("train").all())):
             rows = rows.with_columns(side=sides)
     return rows.with_columns(split=pl.col("side")).drop("side")
 

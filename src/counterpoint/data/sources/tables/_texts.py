@@ -6,6 +6,7 @@ import csv
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from io import TextIOWrapper
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -17,18 +18,24 @@ from .._names import PICTURES
 from .._places import suffix_of
 from .._progress import shown
 from .._record import LABEL
+from .._source import Span
 from .._text import as_text, opened_text
+from ._parts import lines_of
 from ._roles import Roles, candidates, chosen
 
 _BLOCK = 50_000  # rows that are Python objects at once
 
 
-def blocks_of(path: str, asked: Mapping[str, str], ledger: Ledger) -> Iterator[pl.DataFrame]:
-    """Yield the rows of a table as columns; see `counterpoint.data.sources.tables._rows.EMPTY`."""
+def blocks_of(
+    path: str, asked: Mapping[str, str], ledger: Ledger, span: Span | None = None
+) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a table, or of a stretch of it; see `counterpoint.data.sources.tables._rows.EMPTY`."""
+    text = opened_text(path, ledger, None if span is None else lines_of(path, span))
+    before = 0 if span is None else span.before
     rows = (
-        _json_rows(path, ledger)
+        _json_rows(path, text, before)
         if suffix_of(path) in {".jsonl", ".ndjson"}
-        else _csv_rows(path, asked, ledger)
+        else _csv_rows(path, text, before, asked)
     )
     roles: Roles | None = None
     blocks = iter(lambda: list(islice(rows, _BLOCK)), [])
@@ -98,9 +105,10 @@ def _kind(value: object) -> str:
     return "a list" if isinstance(value, list) else f"the {type(value).__name__} {value}"
 
 
-def _json_rows(path: str, ledger: Ledger) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with opened_text(path, ledger) as file:
-        for line, text in enumerate(file, 1):
+def _json_rows(path: str, opened: TextIOWrapper, before: int) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the rows of a text that is open, behind so many lines, each with its line in the file."""
+    with opened as file:
+        for line, text in enumerate(file, before + 1):
             if not text.strip():
                 continue
             try:
@@ -116,14 +124,18 @@ def _json_rows(path: str, ledger: Ledger) -> Iterator[tuple[int, Mapping[str, An
             yield line, row
 
 
-def _csv_rows(path: str, asked: Mapping[str, str], ledger: Ledger) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    with opened_text(path, ledger) as file:
+def _csv_rows(
+    path: str, opened: TextIOWrapper, before: int, asked: Mapping[str, str]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the rows of a text that is open, as `_json_rows` does; its header comes first, wherever they are."""
+    with opened as file:
         header = file.readline()
         separator = _separator(path, header, asked)
         names = next(csv.reader([header], delimiter=separator), [])
         names = [name.strip() for name in names]
         picture = next((k for k, name in enumerate(names) if name in candidates("image", asked)), None)
-        rows, before = csv.reader(file, delimiter=separator, strict=True), 1
+        rows, front = csv.reader(file, delimiter=separator, strict=True), before + 1
+        before = front
         while True:
             line = before + 1
             try:
@@ -135,7 +147,7 @@ def _csv_rows(path: str, asked: Mapping[str, str], ledger: Ledger) -> Iterator[t
                 raise ValueError(f"{path} cannot be read as {suffix_of(path)}: line {line}: {why}") from error
             if row is None:
                 return
-            before = rows.line_num + 1
+            before = front + rows.line_num
             if before > line:
                 _one_row(path, line, row, picture, separator)
             if len(row) > len(names) and any(cell.strip() for cell in row[len(names) :]):

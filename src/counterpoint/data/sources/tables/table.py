@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import final
 
@@ -13,6 +14,7 @@ from .._places import found, inside, suffix_of, told_apart
 from .._record import Records
 from .._source import Shard, Source
 from . import _parquet, _texts
+from ._parts import spans_of
 from ._rows import FOLDERS, records_of
 
 _DESCRIBING = {"metadata", "captions", "data"}  # names of a table that describes its folder
@@ -63,10 +65,17 @@ class Table(Source):
         Raises:
             ValueError: if it is no table, lacks a column for the picture, or contradicts itself.
         """
-        path, asked = shard.place, shard.options.columns
+        path, asked, span = shard.place, shard.options.columns, shard.span
         parquet = suffix_of(path) == ".parquet"
-        blocks = _parquet.blocks_of(path, asked) if parquet else _texts.blocks_of(path, asked, ledger)
-        return records_of(path, blocks, ledger, outside=shard.options.outside)
+        blocks = (
+            _parquet.blocks_of(path, asked, span) if parquet else _texts.blocks_of(path, asked, ledger, span)
+        )
+        return records_of(path, blocks, ledger, outside=shard.options.outside, span=span)
+
+    def divided(self, shard: Shard) -> list[Shard]:
+        """Return the parts of a large table, in each of which rows of one picture are one record."""
+        spans = spans_of(shard.place)
+        return [replace(shard, name=f"{shard.name}[{s.start}:{s.stop}]", span=s) for s in spans] or [shard]
 
 
 def sides_by_name(files: Iterable[str]) -> dict[str, str | None]:
