@@ -26,6 +26,9 @@ from counterpoint.networks.base import Tower
 from counterpoint.networks.towers.build import Start
 from counterpoint.networks.weights import Source
 from counterpoint.recipes import Recipe, load, override
+from counterpoint.study.layout import run_folder
+from counterpoint.study.numbers import read_scores
+from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress, fit
 from counterpoint.training.provenance import Changed, counts
@@ -82,7 +85,13 @@ def build(source: Source, start: Start) -> SeriesTower:
     return SeriesTower()
 
 
-SERIES = Modality("series", check_series, look, build, ("small",), paired="plain", contrasted="noisy")
+def draw(axis: Any, wave: np.ndarray) -> None:
+    axis.plot(wave)
+
+
+SERIES = Modality(
+    "series", check_series, look, build, ("small",), paired="plain", contrasted="noisy", draw=draw
+)
 
 
 # Data of it.
@@ -211,19 +220,47 @@ def test_a_run_on_data_from_a_file_stops_goes_on_and_is_loaded(
     whole = cp.train("clip", source, recipe=short, folder=tmp_path / "whole")
     series = whole.embed("series", BOTH.series[:5])
     torch.testing.assert_close(model.embed("series", BOTH.series[:5]), series, rtol=0, atol=0)
-    assert not (tmp_path / "run" / "scores.json").exists()
-    with pytest.raises(ValueError, match=r"columns series, text, and tasks ask about pictures"):
-        run(what, tmp_path / "other", tasks=["retrieval"])
-    with pytest.raises(ValueError, match=r"columns series, text, and tasks ask about pictures"):
-        cp.compare("clip", data=source, seeds=2, recipe=short, folder=tmp_path / "study")
+    assert {(it["task"], it["test"]) for it in read_scores(tmp_path / "run")} == {
+        (task, "held out") for task in ("retrieval", "zero_shot", "probe")
+    }
+    with pytest.raises(ValueError, match=r"shift asks about pictures .* columns series, text: leave the"):
+        run(what, tmp_path / "other", tasks=["shift"])
     with pytest.raises(
         ValueError, match=r"workers=1: batches of .*waves.py:DATA can be prepared in the run's own"
     ):
         run(Run("clip", source, override(short, {"workers": 1})), tmp_path / "other")
-    assert not {"other", "study"} & {path.name for path in tmp_path.iterdir()}
+    assert not (tmp_path / "other").exists()
     (tmp_path / "waves.py").write_text(FILE + "DATA.series[3] += 1\n")
     with pytest.raises(Changed, match="1 of 64 train series differ"):
         run(what, tmp_path / "run")
+
+
+def test_arms_are_compared_by_what_tasks_ask_about_any_columns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    (tmp_path / "waves.py").write_text(FILE)
+    source = f"{tmp_path / 'waves.py'}:DATA"
+    study = cp.compare("clip", "siglip", data=source, seeds=2, recipe=recipe(), folder=tmp_path / "study")
+    summary = study.summary
+    assert summary.primary.metric == "s2t_R@1"
+    assert {it.task for it in summary.arms[0].metrics} == {"retrieval", "zero_shot", "probe"}
+    assert {d.metric for d in summary.differences if d.family == "main"} == {
+        *("s2t_R@1", "kind_top1", "logistic_kind_top1")
+    }
+    assert {"alignment", "gap_centroid", "std_series", "std_text"} <= {
+        *summary.arms[0].diagnostics["held out"]
+    }
+    page = (tmp_path / "study" / "report.html").read_text()
+    assert "<summary>Series to text: held out</summary>" in page
+    assert "data:image/png;base64" in page
+    models = [str(run_folder(tmp_path / "study", arm, 0)) for arm in ("clip", "siglip")]
+    beside = evaluate(*models, data=source, split="test", failures=tmp_path / "failures")
+    found = {(row["model"], row["metric"]): row["value"] for row in beside.scores() if row["subset"] == "all"}
+    for model, arm in zip(models, summary.arms, strict=True):
+        assert found[model, "s2t_R@1"] == arm.score(summary.primary.key).seeds["0"]
+    assert not beside.refusals
+    assert len([*(tmp_path / "failures").rglob("held-out-retrieval.png")]) == 2
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=options.output.json)
     with console.status("loading torch"):
-        from ..data import load as load_data
+        from ..data.source import load_any
         from ..study.training.study import conduct, default_jobs
         from ..study.words.remarks import remarks
         from ..training.trackers import check as check_trackers
@@ -73,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     image_size = design.recipe.towers.image_size
     show_data_report(console, design.data, image_size)
     if preset and not design.tasks:
-        design = replace(design, tasks=preset.tasks_for(load_data(design.data, image_size)))
+        design = replace(design, tasks=preset.tasks_for(load_any(design.data, image_size)))
         left = [task for task in preset.tasks if task not in design.tasks]
         console.print(f"{preset.name}: {', '.join(design.tasks)}")
         if left:

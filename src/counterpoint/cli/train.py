@@ -118,7 +118,7 @@ def main(arguments: Sequence[str]) -> int:
     if not scores:
         columns = ", ".join(Run.read(folder).columns)
         console.print(
-            f"no scores: tasks ask about pictures, by their captions or labels, and {source} has {columns}",
+            f"no scores: tasks ask about pairs of columns, or by labels, and {source} has {columns}",
             soft_wrap=True,
         )
     if options.json:

@@ -164,6 +164,11 @@ class Data(ABC):
         """Return some rows of a column as training sees them: where a row has several forms, all of them."""
         return self.read(column, rows)
 
+    def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
+        """Return the texts of a row that count as right in evaluation; one, unless the data says otherwise."""
+        texts: list[str] = self.read(column, np.array([row]))
+        return texts
+
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         """Return which of some rows have a value in a column; all, unless the data says otherwise."""
         return np.ones(len(rows), dtype=bool)
@@ -384,6 +389,9 @@ class PairedData(Pictured):
     def evaluation_captions(self, row: int) -> Sequence[str]:
         """Return the captions that count as correct for a row in evaluation."""
         return self.captions(row)[:1]
+
+    def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
+        return self.evaluation_captions(row) if column == "text" else super().evaluation_texts(column, row)
 
     def questions_about(self, row: int) -> Sequence[str]:
         """Return what is asked about a row beside its captions: questions, options, answers, kinds."""

@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+from ..modalities import PAIR
 from ..types import Embedder
-from .base import Labels, Pictured, Rows
+from .base import Data, Labels, Rows
+from .columns import TEXT
 
 BATCH = 256
 """Inputs per call of a model."""
@@ -29,39 +31,61 @@ class EmbeddingCache:
 
     Args:
         model: what embeds.
-        data: whose rows and captions are embedded.
+        data: whose rows are embedded.
+
+    Attributes:
+        columns: what the model embeds, each with its modality; a model that does not say is asked for anything.
 
     Raises:
         ValueError: as soon as an embedding is not finite, or the model answers with another shape than ``(n,
             d)``.
     """
 
-    def __init__(self, model: Embedder, data: Pictured) -> None:
+    def __init__(self, model: Embedder, data: Data) -> None:
         self.model, self.data = model, data
         self.heads = model.heads
-        self.embeds: tuple[str, ...] = getattr(model, "embeds", ("image", "text"))
+        embeds = getattr(model, "embeds", tuple({**data.columns, **PAIR}))
+        self.columns = {column: data.columns.get(column, column) for column in embeds}
         self._known: dict[Hashable, Any] = {}
-        self._images: dict[str, _Memo[int]] = {}
-        self._texts: dict[str, _Memo[str]] = {}
+        self._rows: dict[tuple[str, str], _Memo[int]] = {}
+        self._texts: dict[tuple[str, str], _Memo[str]] = {}
 
     @classmethod
-    def of(cls, model: Embedder, data: Pictured) -> EmbeddingCache:
+    def of(cls, model: Embedder, data: Data) -> EmbeddingCache:
         """Return the model itself if it is the cache of this data already, else its cache."""
         return model if isinstance(model, cls) and model.data is data else cls(model, data)
 
+    @property
+    def embeds(self) -> tuple[str, ...]:
+        return tuple(self.columns)
+
+    @property
+    def shared(self) -> dict[str, str]:
+        """The columns that data and model have both, each with its modality, in the order of the data."""
+        return {column: it for column, it in self.data.columns.items() if column in self.columns}
+
+    def column(self, column: str, rows: Rows, head: str = "default") -> Float[Tensor, "n d"]:
+        """Return embeddings of some rows of a column of the data, as evaluation sees them."""
+        if self.data.columns[column] == TEXT:
+            return self.texts(self.data.read(column, rows), head, column)
+        head = self._head(head)
+        if (column, head) not in self._rows:
+            self._rows[column, head] = _Memo(
+                lambda part: self.raw(column, self.data.read(column, np.array(part)), head)
+            )
+        return self._rows[column, head]([int(row) for row in rows])
+
     def images(self, rows: Rows, head: str = "default") -> Float[Tensor, "n d"]:
         """Return embeddings of the rows' pictures."""
-        head = self._head(head)
-        if head not in self._images:
-            self._images[head] = _Memo(lambda part: self.pictures(self.data.images(np.array(part)), head))
-        return self._images[head]([int(row) for row in rows])
+        return self.column("image", rows, head)
 
-    def texts(self, texts: Sequence[str], head: str = "default") -> Float[Tensor, "n d"]:
-        """Return embeddings of some strings."""
+    def texts(self, texts: Sequence[str], head: str = "default", column: str = "") -> Float[Tensor, "n d"]:
+        """Return embeddings of some strings, by the first column of texts that the model embeds unless given."""
+        column = column or next((name for name, it in self.columns.items() if it == TEXT), TEXT)
         head = self._head(head)
-        if head not in self._texts:
-            self._texts[head] = _Memo(lambda part: self._embed("text", part, head))
-        return self._texts[head](texts)
+        if (column, head) not in self._texts:
+            self._texts[column, head] = _Memo(lambda part: self._embed(column, part, head))
+        return self._texts[column, head](texts)
 
     def classes(self, labels: Labels, head: str = "default") -> Float[Tensor, "k d"]:
         """Return one embedding per class: every template with the class's name, normalised, averaged, normalised.
@@ -74,9 +98,12 @@ class EmbeddingCache:
 
     def pictures(self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default") -> Float[Tensor, "n d"]:
         """Return embeddings of any pictures; nothing is kept."""
-        return torch.cat(
-            [self._embed("image", part, self._head(head)) for part in torch.split(pictures, BATCH)]
-        )
+        return self.raw("image", pictures, head)
+
+    def raw(self, column: str, raw: Any, head: str = "default") -> Float[Tensor, "n d"]:
+        """Return embeddings of any examples of a column, in their raw form; nothing is kept."""
+        starts = range(0, max(len(raw), 1), BATCH)
+        return torch.cat([self._embed(column, raw[at : at + BATCH], self._head(head)) for at in starts])
 
     def once(self, key: Hashable, compute: Callable[[], T]) -> T:
         """Return the result of ``compute``, which is computed once, at the first call with this key."""
@@ -84,8 +111,8 @@ class EmbeddingCache:
             self._known[key] = compute()
         return self._known[key]
 
-    def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
-        return self.model.embed(modality, inputs, head)
+    def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
+        return self.model.embed(column, inputs, head)
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
         return self.model.similarity(a, b)
@@ -94,17 +121,17 @@ class EmbeddingCache:
         return self.heads[0] if head == "default" else head
 
     @torch.no_grad()
-    def _embed(self, modality: str, inputs: Any, head: str) -> Float[Tensor, "n d"]:
-        z = self.model.embed(modality, inputs, head)
+    def _embed(self, column: str, inputs: Any, head: str) -> Float[Tensor, "n d"]:
+        z = self.model.embed(column, inputs, head)
         if z.ndim != 2 or len(z) != len(inputs):
             raise ValueError(
-                f"the model embedded {len(inputs)} {modality} inputs as a tensor of shape {tuple(z.shape)}; "
+                f"the model embedded {len(inputs)} {column} inputs as a tensor of shape {tuple(z.shape)}; "
                 f"it must be ({len(inputs)}, d)"
             )
         if not torch.isfinite(z).all():
             bad = int((~torch.isfinite(z)).any(1).sum())
             raise ValueError(
-                f"{bad} of {len(z)} {modality} embeddings (head {head!r}) are NaN or infinite, so no score "
+                f"{bad} of {len(z)} {column} embeddings (head {head!r}) are NaN or infinite, so no score "
                 f"means anything: the model has diverged, or an input is broken"
             )
         return z.detach().float().cpu()

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ..data.base import Pictured, Rows
+from ..data.base import Data, Rows
 from ..data.embeddings import EmbeddingCache
 from ..types import Embedder
 
@@ -17,7 +17,7 @@ PAPERS = {"contrastive-gap": ("arithmetic",)}
 LIMIT = 1000
 
 
-def arithmetic(model: Embedder, data: Pictured, rows: Rows, attribute: str) -> float:
+def arithmetic(model: Embedder, data: Data, rows: Rows, attribute: str) -> float:
     """Compute how often exchanging an attribute in embedding space finds the picture with that attribute exchanged.
 
     For a picture a with value x of the attribute and every other value y, the picture nearest to

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
+from itertools import combinations
 
-from ..data.base import PairedData, Pictured, Rows
+import torch
+
+from ..data.base import Data, Rows
+from ..data.columns import way
 from ..data.embeddings import EmbeddingCache
 from ..types import Embedder
 from .analogies import arithmetic
@@ -16,16 +18,17 @@ ATTRIBUTES = ("tone", "gender")
 
 
 @torch.no_grad()
-def describe(model: Embedder, data: Pictured, rows: Rows) -> dict[str, float]:
+def describe(model: Embedder, data: Data, rows: Rows) -> dict[str, float]:
     """Measure a model's representation of some rows; the numbers have names.
 
-    ``alignment``, ``uniformity_image``/``_text``, ``gap_centroid``, ``gap_separability``,
+    Of pictures and captions: ``alignment``, ``uniformity_image``/``_text``, ``gap_centroid``, ``gap_separability``,
     ``effective_rank_image``/``_text``, ``components_99_image``/``_text`` (principal components for 99 % of
     the variance), ``std_image``/``_text`` (mean deviation per dimension times √d; 1 is well spread, 0
     collapsed), and ``arithmetic_tone``/``arithmetic_gender`` where the data has these labels. A row's text is
     its first evaluation caption. A model of one modality has only the numbers of that one, and one
     whose pictures and texts are not points of one space (filip's sets of tokens) none of both. NaN where a number is
-    undefined for so few rows.
+    undefined for so few rows. So it is with the columns of any data: ``uniformity_COLUMN`` … of each that the model
+    embeds, and of pairs after the first ``alignment_i2a`` …, named as those of retrieval.
 
     Args:
         model: an embedder, or its `EmbeddingCache`; the default head is described.
@@ -38,26 +41,31 @@ def describe(model: Embedder, data: Pictured, rows: Rows) -> dict[str, float]:
     if not len(rows):
         raise ValueError(f"there are no rows of {data.name!r} to describe: the split is empty")
     features = EmbeddingCache.of(model, data)
-    embedded: dict[str, Tensor] = {}
-    if "image" in features.embeds:
-        embedded["image"] = features.images(rows)
-    if "text" in features.embeds and isinstance(data, PairedData):
-        embedded["text"] = features.texts([data.evaluation_captions(int(row))[0] for row in rows])
-    numbers = {}
-    together = len(embedded) == 2 and embedded["image"].shape[1] == embedded["text"].shape[1]
-    if together:
-        image, text = embedded["image"], embedded["text"]
-        numbers = {
-            "alignment": alignment(image, text),
-            "gap_centroid": centroid_gap(image, text),
-            "gap_separability": separability(image, text),
-        }
-    for name, z in embedded.items():
-        numbers[f"uniformity_{name}"] = uniformity(z)
-        numbers[f"effective_rank_{name}"] = effective_rank(z)
-        numbers[f"components_99_{name}"] = components(z)
-        numbers[f"std_{name}"] = float(std_per_dimension(z).mean()) * z.shape[1] ** 0.5
+    there = {column: data.present(column, rows) for column in features.shared}
+    numbers: dict[str, float] = {}
+    for position, (a, b) in enumerate(combinations(there, 2)):
+        both = rows[there[a] & there[b]]
+        if not len(both):
+            continue
+        of_a, of_b = features.column(a, both), features.column(b, both)
+        if of_a.shape[1] == of_b.shape[1]:
+            suffix = f"_{way(data.columns, a, b)}" if position else ""
+            numbers[f"alignment{suffix}"] = alignment(of_a, of_b)
+            numbers[f"gap_centroid{suffix}"] = centroid_gap(of_a, of_b)
+            numbers[f"gap_separability{suffix}"] = separability(of_a, of_b)
+    for column, present in there.items():
+        if not present.any():
+            continue
+        z = features.column(column, rows[present])
+        numbers[f"uniformity_{column}"] = uniformity(z)
+        numbers[f"effective_rank_{column}"] = effective_rank(z)
+        numbers[f"components_99_{column}"] = components(z)
+        numbers[f"std_{column}"] = float(std_per_dimension(z).mean()) * z.shape[1] ** 0.5
     for attribute in ATTRIBUTES:
-        if attribute in data.labels and together:
+        if attribute in data.labels and numbers.keys() >= {
+            "alignment",
+            "uniformity_image",
+            "uniformity_text",
+        }:
             numbers[f"arithmetic_{attribute}"] = arithmetic(features, data, rows, attribute)
     return numbers

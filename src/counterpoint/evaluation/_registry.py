@@ -23,8 +23,8 @@ def create(name: str, **options: Any) -> Task:
     Raises:
         UnknownName: if there is none; the message names the nearest.
 
-    >>> create("retrieval").primary, create("pope").asks
-    ('i2t_R@1', ('assistant',))
+    >>> create("shift").primary, create("pope").asks
+    ('corruption_100way', ('assistant',))
     """
     task: Task = TASKS.get(name)(**options)
     return task

@@ -13,7 +13,8 @@ import polars as pl
 import torch
 from jaxtyping import Bool, Float
 
-from ..data.base import PairedData, Pictured, Rows
+from ..data.base import Data, Rows
+from ..data.columns import TEXT, subject
 from ..data.embeddings import EmbeddingCache
 from ..data.frames import sheet
 from ..data.items import (
@@ -28,6 +29,7 @@ from ..data.items import (
     Regions,
 )
 from ..files import writing
+from ..modalities import MODALITIES, resolve
 from ..types import Embedder, Scores
 from . import create
 from .task import NotApplicable, main_labels
@@ -55,16 +57,16 @@ def breakdown(scores: Scores) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One example as it is shown: a picture or several side by side, what lies over them, and lines of text."""
+    """One example as it is shown: what is drawn on an axis, what lies over it, and lines of text."""
 
-    picture: np.ndarray
+    draw: Callable[[Any], Any]
     lines: tuple[str, ...]
     outline: Bool[np.ndarray, "H W"] | None = None
     heat: Float[np.ndarray, "H W"] | None = None
 
 
 def failures(
-    scores: Scores, model: Embedder, data: Pictured, rows: Rows, path: str | Path, most: int = 12
+    scores: Scores, model: Embedder, data: Data, rows: Rows, path: str | Path, most: int = 12
 ) -> Path:
     """Draw what a model got most wrong in a task, as a PNG.
 
@@ -112,12 +114,16 @@ def _worst(scores: Scores, outcome: str, higher_is_better: bool, most: int) -> l
     return turn.sort("turn", maintain_order=True).head(most).to_dicts()
 
 
-def _of_rows(data: Pictured, label: str | None) -> Callable[[int, dict[str, Any]], Exhibit]:
-    """Return a function that shows a row, its caption and what was taken for it; with ``label``, the two classes."""
+def _of_rows(data: Data, label: str | None) -> Callable[[int, dict[str, Any]], Exhibit]:
+    """Return a function that shows a row, its text and what was taken for it; with ``label``, the two classes."""
     position = {int(key): row for row, key in enumerate(data.ids)}
+    column = subject(data.columns) or ""
+    words = next((name for name, it in data.columns.items() if it == TEXT and name != column), None)
+    drawn = resolve(MODALITIES.get(data.columns[column]).draw)
 
     def called(row: int) -> str:
-        return data.captions(row)[0] if isinstance(data, PairedData) else data.key(row)
+        at = np.array([row])
+        return data.read(words, at)[0] if words and data.present(words, at)[0] else data.key(row)
 
     def show(example: int, outcomes: dict[str, Any]) -> Exhibit:
         row = position[example]
@@ -126,15 +132,19 @@ def _of_rows(data: Pictured, label: str | None) -> Callable[[int, dict[str, Any]
             names, true = data.labels[label].names, int(data.labels[label].values[row])
             predicted = int(outcomes["predicted"])
             lines += [f"✓ {names[true]}", *([f"✗ {names[predicted]}"] if predicted != true else [])]
-        if outcomes.get("i2t_top") is not None:
-            lines.append(f"✗ {called(position[int(outcomes['i2t_top'])])}")
-        return Exhibit(_pixels(data.images(np.array([row]))[0]), tuple(lines))
+        first = next((it for name, it in outcomes.items() if name.endswith("_top") and it is not None), None)
+        if first is not None:
+            lines.append(f"✗ {called(position[int(first)])}")
+        there = drawn is not None and data.present(column, np.array([row]))[0]
+        return Exhibit(
+            lambda axis: drawn(axis, data.read(column, np.array([row]))[0]) if there else None, tuple(lines)
+        )
 
     return show
 
 
 def _of_items(
-    items: Items, asked: Set[str], model: Embedder, data: Pictured
+    items: Items, asked: Set[str], model: Embedder, data: Data
 ) -> Callable[[int, dict[str, Any]], Exhibit]:
     position = {int(key): k for k, key in enumerate(items.ids)}
 
@@ -149,29 +159,31 @@ def _of_items(
                 for name in outcomes
                 if name in asked and outcomes[name] in (0, 1)
             )
-            return Exhibit(_side_by_side(pictures), (kind, *captions, answered))
+            return Exhibit(_picture(_side_by_side(pictures)), (kind, *captions, answered))
         if isinstance(items, Choices):
             options, answer = items.options[k], int(items.answers[k])
             lines = [f"✓ {options[answer]}", *_said(model, data, items, k)]
-            return Exhibit(_pixels(items.pictures(at)[0]), (kind, *lines))
+            return Exhibit(_picture(_pixels(items.pictures(at)[0])), (kind, *lines))
         if isinstance(items, ContrastCaptions):
             right, wrong = items.captions[k]
-            return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, f"✓ {right}", f"✗ {wrong}"))
+            return Exhibit(_picture(_pixels(sheet(items.frames(at))[0])), (kind, f"✓ {right}", f"✗ {wrong}"))
         if isinstance(items, GeneratedVideos):
             taken = outcomes.get("predicted")
             lines = [items.captions[k]]
             if taken is not None:
                 lines.append(f"✗ {sorted(set(items.kinds))[int(taken)]}")
-            return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, *lines))
+            return Exhibit(_picture(_pixels(sheet(items.frames(at))[0])), (kind, *lines))
         if isinstance(items, Narrations):
             right = items.options[k][int(items.answers[k])]
             lines = [f"“{items.said[k]}”", items.questions[k], f"✓ {right}"]
-            return Exhibit(_pixels(sheet(items.frames(at))[0]), (kind, *lines))
+            return Exhibit(_picture(_pixels(sheet(items.frames(at))[0])), (kind, *lines))
         if isinstance(items, QuestionVariants):
             return _asked_again(items, k)
         if isinstance(items, Questions):
             question = items.questions[k]
-            return Exhibit(_pixels(items.pictures(at)[0]), (kind, question.text, f"✓ {question.answer}"))
+            return Exhibit(
+                _picture(_pixels(items.pictures(at)[0])), (kind, question.text, f"✓ {question.answer}")
+            )
         assert isinstance(items, Regions)
         return _map(items, k, model, data)
 
@@ -184,10 +196,10 @@ def _asked_again(items: QuestionVariants[Any], k: int) -> Exhibit:
 
     before, (after, _) = items.sample(k), bootstrap(items, k, VLB.primary)
     lines = (f"[{items.kinds[k]}, {VLB.primary}]", after.question.text, f"✓ {after.question.answer}")
-    return Exhibit(_side_by_side([_pixels(before.picture), _pixels(after.picture)]), lines)
+    return Exhibit(_picture(_side_by_side([_pixels(before.picture), _pixels(after.picture)])), lines)
 
 
-def _said(model: Embedder, data: Pictured, items: Choices, k: int) -> list[str]:
+def _said(model: Embedder, data: Data, items: Choices, k: int) -> list[str]:
     """Return the wrong option that is most similar to the picture, as a line of text."""
     features = EmbeddingCache.of(model, data)
     picture = features.pictures(items.pictures(np.array([k])))
@@ -196,7 +208,7 @@ def _said(model: Embedder, data: Pictured, items: Choices, k: int) -> list[str]:
     return [f"✗ {items.options[k][int(near.argmax())]}"]
 
 
-def _map(items: Regions, k: int, model: Embedder, data: Pictured) -> Exhibit:
+def _map(items: Regions, k: int, model: Embedder, data: Data) -> Exhibit:
     from .compositional.maps import centre_square, phrase_maps, place_embeddings
 
     features, at = EmbeddingCache.of(model, data), np.array([k])
@@ -208,13 +220,17 @@ def _map(items: Regions, k: int, model: Embedder, data: Pictured) -> Exhibit:
     try:
         places = place_embeddings(features, pictures, "a picture of failures")
     except NotApplicable:
-        return Exhibit(_pixels(square), lines, mask[0].numpy())
+        return Exhibit(_picture(_pixels(square)), lines, mask[0].numpy())
     heat = phrase_maps(features, places, features.texts([items.phrases[k]]), (side, side))[0]
-    return Exhibit(_pixels(square), lines, mask[0].numpy(), heat.numpy())
+    return Exhibit(_picture(_pixels(square)), lines, mask[0].numpy(), heat.numpy())
 
 
 def _pixels(picture: torch.Tensor) -> np.ndarray:
     return picture.permute(1, 2, 0).numpy()
+
+
+def _picture(pixels: np.ndarray) -> Callable[[Any], Any]:
+    return lambda axis: axis.imshow(pixels)
 
 
 def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
@@ -238,7 +254,7 @@ def _draw(title: str, exhibits: Sequence[Exhibit], attribution: str, path: Path)
     for axis in axes:
         axis.set_axis_off()
     for axis, exhibit in zip(axes, exhibits, strict=False):
-        axis.imshow(exhibit.picture)
+        exhibit.draw(axis)
         if exhibit.heat is not None:
             axis.imshow(exhibit.heat, cmap="inferno", alpha=0.5)
         if exhibit.outline is not None and 0 < exhibit.outline.sum() < exhibit.outline.size:

@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 import polars as pl
 
-from ..data.base import Pictured, Rows
+from ..data.base import Data, Rows
+from ..data.columns import fits
 from ..data.embeddings import EmbeddingCache
 from ..registry import unknown
 from ..types import Assistant, Embedder, Scores
@@ -48,7 +49,7 @@ class RunResults:
         Keys: ``task``, ``test``, ``subset``, ``metric``, ``value``, ``n`` (examples with an outcome),
         ``chance`` (guessing at random; None where unknown), ``constant`` (the best answer that is the same for all
         of these examples; None where there is none), ``role`` (``"primary"``, the metric that a verdict is about;
-        ``"main"``, the same of another label; ``"other"``; empty where the scores do not say),
+        ``"main"``, the same of another label or pair of columns; ``"other"``; empty where the scores do not say),
         ``higher_is_better``, and how to recompute the value from `examples`: ``columns``, the outcomes that are put
         side by side, and ``statistic`` (a key of `counterpoint.evaluation.STATISTICS`). What no example has an outcome
         for (a label that a subset does not have) is undefined and has no row; `value` says NaN.
@@ -109,13 +110,14 @@ class RunResults:
         return tasks[task].value(metric, subset)
 
 
-def default_tasks(data: Pictured) -> tuple[str, ...]:
+def default_tasks(data: Data) -> tuple[str, ...]:
     """Return the default tasks, less those that ask for labels, or for embeddings of columns, that are not there."""
-    learned = (name for name in DEFAULT_TASKS if set(create(name).modalities) <= set(data.columns))
+    there = tuple(data.columns.values())
+    learned = (name for name in DEFAULT_TASKS if fits(create(name).modalities, there))
     return applicable(data, tuple(learned))
 
 
-def applicable(data: Pictured, names: Sequence[str]) -> tuple[str, ...]:
+def applicable(data: Data, names: Sequence[str]) -> tuple[str, ...]:
     """Return the named tasks that the data has columns and labels for, and all its test sets have items for."""
     applying = []
     for name in names:
@@ -127,7 +129,7 @@ def applicable(data: Pictured, names: Sequence[str]) -> tuple[str, ...]:
 
 def evaluate(
     model: Embedder | Assistant,
-    data: Pictured,
+    data: Data,
     tasks: Sequence[str | Task] | None = None,
     tests: Mapping[str, Rows] | None = None,
     *,
@@ -136,16 +138,16 @@ def evaluate(
     """Score a model on every test set with every task. Each input is embedded once.
 
     Args:
-        model: anything that embeds pictures and strings, or that answers in words.
+        model: anything that embeds columns of the data, or that answers in words.
         data: what to score it on.
         tasks: names or task objects; unless given, the default tasks for such a model, less those that ask for
-            captions, labels or questions the data does not have or for embeddings the model does not have.
+            columns, labels or questions the data does not have or for embeddings the model does not have.
         tests: named rows; the test sets of the data unless given.
         seed: of the sampling of a model that answers.
 
     Raises:
         UnknownName: for a task that does not exist.
-        NotApplicable: for a task asked for by name whose captions, labels, items or questions the data does not have.
+        NotApplicable: for a task asked for by name whose columns, labels, items or questions the data does not have.
         ValueError: if there is no test set, one is too small for a task, an embedding is not finite, or a task cannot
             ask such a model.
     """
@@ -165,7 +167,7 @@ def evaluate(
         check_asks(task, asked)
     one = model if isinstance(model, Assistant) else EmbeddingCache.of(model, data)
     if tasks is None and isinstance(one, EmbeddingCache):
-        wanted = [task for task in wanted if set(task.modalities) <= set(one.embeds)]
+        wanted = [task for task in wanted if fits(task.modalities, tuple(one.columns.values()))]
     sampling = {"seed": seed} if answers else {}
     by_test: dict[str, tuple[Scores, ...]] = {}
     for name, rows in tests.items():
@@ -173,7 +175,10 @@ def evaluate(
         for task in wanted:
             try:
                 check_columns(task, data)
-                scores.append(replace(task(one, data, rows, **sampling), main=task.main_metrics(data)))
+                found = task(one, data, rows, **sampling)
+                # Of a model that embeds some of the columns, the first that it has counts.
+                main = tuple(name for name in task.main_metrics(data) if name in found.metrics)
+                scores.append(replace(found, main=main))
             except NotApplicable:
                 if tasks is not None:
                     raise

@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..data.base import PairedData, Pictured, Rows, SomeItems
+from ..data.base import Data, PairedData, Rows, SomeItems
+from ..data.columns import fits, subject
+from ..data.embeddings import EmbeddingCache
 from ..data.items import Items
 from ..data.views import key
 from ..ranges import Checked
@@ -40,9 +42,9 @@ class Task(Checked, ABC):
     Attributes:
         name: what users write.
         asks: the models that it can ask.
-        primary: the metric that a verdict is about first; empty where it depends on the labels of the data.
-        modalities: the modalities that it needs embeddings of.
-        reads: the columns that it reads of the data.
+        primary: the metric that a verdict is about first; empty where it depends on the columns or labels of the data.
+        modalities: the modalities that it needs embeddings of, ``ANY`` for one more of whatever modality.
+        reads: the columns that it reads of the data, ``ANY`` for one more of whatever name.
         labels: the labels that it asks about, where the data has them; ``()``: all of the data; None: none.
         label: the one label whose classes it answers with; empty where it answers with none or with several.
         form: the form of the items that it asks about; None: it asks about plain pairs.
@@ -73,7 +75,7 @@ class Task(Checked, ABC):
         """
 
     def main_metrics(self, data: Any) -> tuple[str, ...]:
-        """Return the metrics that verdicts are about, the primary one first, then those of the data's other labels."""
+        """Return the metrics that verdicts are about, the primary one first, then those of other labels and columns."""
         return (self.primary,)
 
     def check_items(self, items: Items) -> None:
@@ -86,7 +88,7 @@ class Task(Checked, ABC):
 
 
 class EmbedderTask(Task):
-    """A task for models that embed pictures and texts."""
+    """A task for models that embed columns of the data."""
 
     asks: ClassVar[tuple[Asked, ...]] = ("embedder",)
 
@@ -115,7 +117,7 @@ class AnsweringTask(Task):
         """
 
 
-def check_rows(data: Pictured, rows: Rows, task: str, least: int = 1, split: str = "test set") -> None:
+def check_rows(data: Data, rows: Rows, task: str, least: int = 1, split: str = "test set") -> None:
     """Raise ValueError for a split that is too small for a task."""
     if len(rows) < least:
         raise ValueError(
@@ -124,16 +126,16 @@ def check_rows(data: Pictured, rows: Rows, task: str, least: int = 1, split: str
         )
 
 
-def captions_of(data: PairedData, rows: Rows) -> list[list[str]]:
-    """Return the distinct evaluation captions of every row; ValueError if a row has none."""
-    captions = [list(dict.fromkeys(data.evaluation_captions(int(row)))) for row in rows]
+def captions_of(data: Data, rows: Rows, column: str = "text") -> list[list[str]]:
+    """Return the distinct texts of every row that count as right; ValueError if a row has none."""
+    captions = [list(dict.fromkeys(data.evaluation_texts(column, int(row)))) for row in rows]
     for row, of_row in zip(rows, captions, strict=True):
         if not of_row:
             raise ValueError(f"example {data.ids[row]} of {data.name!r} has no caption to be found by")
     return captions
 
 
-def check_labels(data: Pictured, wanted: tuple[str, ...], task: str) -> tuple[str, ...]:
+def check_labels(data: Data, wanted: tuple[str, ...], task: str) -> tuple[str, ...]:
     """Return the wanted labels (all, if none are named) that the data has; raise `NotApplicable` if it has none."""
     labels = tuple(name for name in wanted or data.labels if name in data.labels)
     if not labels:
@@ -144,7 +146,7 @@ def check_labels(data: Pictured, wanted: tuple[str, ...], task: str) -> tuple[st
     return labels
 
 
-def main_labels(data: Pictured, wanted: Sequence[str]) -> tuple[str, ...]:
+def main_labels(data: Data, wanted: Sequence[str]) -> tuple[str, ...]:
     """Order the wanted labels (all, if none are named) that the data has: first the one that a verdict is about.
 
     The label that most test rows have comes first, of equals the one that the data names first. A label of fewer than
@@ -176,7 +178,7 @@ def always_one_class(classes: Int[np.ndarray, " n"]) -> Constant:
 
 
 def items_of(
-    data: Pictured, form: type[SomeItems], rows: Rows, task: str, kinds: Sequence[str] | None = None
+    data: Data, form: type[SomeItems], rows: Rows, task: str, kinds: Sequence[str] | None = None
 ) -> SomeItems:
     """Return the items of some rows.
 
@@ -194,6 +196,26 @@ def items_of(
     return items
 
 
+def asked_column(task: str, features: EmbeddingCache) -> str:
+    """Return the column whose examples are classified, of those that data and model have both.
+
+    Raises:
+        NotApplicable: if there is none.
+    """
+    column = subject(features.shared)
+    if column is None:
+        raise NotApplicable(
+            f"{task} asks about a column that the model embeds ({', '.join(features.embeds)}), and "
+            f"{features.data.name!r} has {', '.join(features.data.columns)}: leave the task out"
+        )
+    return column
+
+
+_COLUMNS: Mapping[tuple[str, ...], str] = {
+    ("image", "text"): "pictures with captions",
+    ("image",): "pictures",
+}
+"""Columns that tasks read, in words."""
 _MODELS: Mapping[Asked, str] = {
     "embedder": "models that embed pictures and texts",
     "assistant": "models that answer in words",
@@ -208,23 +230,23 @@ def check_asks(task: Task, asked: Asked) -> None:
         )
 
 
-def check_columns(task: Task, data: Pictured) -> None:
+def check_columns(task: Task, data: Data) -> None:
     """Raise `NotApplicable` for a task that reads columns which the data does not have."""
-    if not set(task.reads) <= set(data.columns):
-        about = "pictures with captions" if "text" in task.reads else "pictures"
+    if not fits(task.reads, tuple(data.columns)):
+        about = _COLUMNS.get(task.reads, counted(len(task.reads), "column"))
         raise NotApplicable(
             f"{task.name} asks about {about}, and {data.name!r} has the columns {', '.join(data.columns)}: leave the "
             "task out"
         )
 
 
-def check_training(task: Task, data: Pictured) -> None:
+def check_training(task: Task, data: Data) -> None:
     """Raise `NotApplicable` for a task that learns where there is nothing to learn from."""
     if task.learns and not len(data.splits.train):
         raise NotApplicable(f"{task.name} learns from the training split of {data.name!r}, which is empty")
 
 
-def check_data(task: Task, data: Pictured) -> None:
+def check_data(task: Task, data: Data) -> None:
     """Raise `NotApplicable` for a task of columns, labels, items or training examples that the data does not have."""
     check_columns(task, data)
     check_training(task, data)
@@ -243,7 +265,7 @@ def check_data(task: Task, data: Pictured) -> None:
 
 
 def scores(
-    task: str, data: Pictured, rows: Rows, outcomes: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
+    task: str, data: Data, rows: Rows, outcomes: Mapping[str, np.ndarray], metrics: Mapping[str, Metric]
 ) -> Scores:
     """Wrap outcomes ``(n,)`` per row as `Scores`; NaN (not applicable) becomes null."""
     return table(task, data.ids[rows], [str(s) for s in data.subsets[rows]], outcomes, metrics)
@@ -282,7 +304,7 @@ def scatter(values: np.ndarray, positions: Int[np.ndarray, " k"], n: int) -> Flo
     return whole
 
 
-def subsample_by_hash(data: Pictured, rows: Rows, limit: int, purpose: str) -> Int[np.ndarray, " k"]:
+def subsample_by_hash(data: Data, rows: Rows, limit: int, purpose: str) -> Int[np.ndarray, " k"]:
     """Choose at most ``limit`` rows, those whose ids have the smallest hashes, whatever the model."""
     hashes = key(0, 0, data.ids[rows], f"evaluation.{purpose}")
     return np.sort(np.argsort(hashes, kind="stable")[:limit])

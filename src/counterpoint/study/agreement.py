@@ -7,7 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from ..data.base import Pictured
+from ..data.base import Data
 from ..files import Damaged
 from ..reasons import counted
 from ..training.provenance import Provenance, counts, rows_of
@@ -17,7 +17,7 @@ from .numbers import RunScores
 from .unit import StudyUnit
 
 
-def check_made_of_the_same(work: Iterable[StudyUnit[Any]], data: Pictured, study: Path) -> None:
+def check_made_of_the_same(work: Iterable[StudyUnit[Any]], data: Data, study: Path) -> None:
     """Check that the units a study has already are made of what the next ones will be.
 
     Raises:

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import torch
 
-from ..data.base import Data, Examples, Pictured, pictured
+from ..data.base import Data, Examples
+from ..data.columns import fits, in_words
 from ..data.source import load_any
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
 from ..evaluation.task import check_asks, check_data, check_rows
@@ -42,7 +43,7 @@ class Prepared:
 
     design: Design
     arms: Mapping[str, Arm]
-    data: Pictured
+    data: Data
     tasks: tuple[Task, ...]
 
 
@@ -68,13 +69,13 @@ def prepare(
         raise ValueError(
             f"{folder} holds a single run, and a study needs a folder of its own: give one with --out"
         )
-    data = pictured(load_any(design.data, design.recipe.towers.image_size))
+    data = load_any(design.data, design.recipe.towers.image_size)
     if not design.tasks:
         design = replace(design, tasks=default_tasks(data))
     if not design.tasks:
         raise ValueError(
-            f"{design.data} has neither captions nor labels, so that no task can compare models on it: put pictures of "
-            "a kind into a folder of their own, or give captions (--captions, a table)"
+            f"{design.data} has neither captions nor labels, so that no task can compare models on it: put the files "
+            "of a kind into a folder of their own, or give captions (--captions, a table)"
         )
     design = design.joined(there, folder)
     arms = {name: Arm.parse(name) for name in design.arms}
@@ -95,10 +96,6 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
     Raises:
         ValueError: naming the task, and the arm, the label or the split.
     """
-    if tasks:
-        pictured(data)
-    if not isinstance(data, Pictured):
-        return
     for task in tasks:
         check_asks(task, "embedder")
         check_data(task, data)
@@ -151,19 +148,18 @@ def check_gpus(needs: Needs) -> None:
 
 def check_modalities(arm: Arm, tasks: Sequence[Task], columns: Mapping[str, str] = PAIR) -> None:
     """Refuse tasks that ask for embeddings which the arm's model will not have, of data with some columns."""
-    read = tuple(arm.reads(columns))
-    modalities = set(read)
+    read = arm.reads(columns)
+    there = tuple(read.values())
     for task in tasks:
-        if not set(task.modalities) <= modalities:
-            possible = [name for name in DEFAULT_TASKS if set(create(name).modalities) <= modalities]
-            advice = f"choose --tasks {' '.join(possible)}" if possible else "no task asks for texts alone"
+        if not fits(task.modalities, there):
+            possible = [name for name in DEFAULT_TASKS if fits(create(name).modalities, there)]
             raise ValueError(
-                f"arm {arm.spec!r} learns from {read[0]}s alone, and {task.name} needs "
-                f"{' and '.join(task.modalities)} embeddings: {advice}"
+                f"arm {arm.spec!r} learns from {' and '.join(f'{column}s' for column in read)} alone, and {task.name} "
+                f"needs {in_words(task.modalities, columns)} embeddings: choose --tasks {' '.join(possible)}"
             )
 
 
-def check_sizes(tasks: Sequence[Task], data: Pictured) -> None:
+def check_sizes(tasks: Sequence[Task], data: Data) -> None:
     """Refuse splits that are too small for what is asked of them, by their names.
 
     Raises:
@@ -172,7 +168,7 @@ def check_sizes(tasks: Sequence[Task], data: Pictured) -> None:
     for name, rows in data.splits.test.items():
         for task in tasks:
             check_rows(data, rows, task.name, task.least, f"test set {name!r}")
-    curve = "retrieval" if "text" in data.columns else "probe"
+    curve = "retrieval" if len(data.columns) > 1 else "probe"
     for name, rows in data.splits.validation.items():
         check_rows(data, rows, "a learning curve", create(curve).least, f"validation set {name!r}")
 
@@ -210,10 +206,7 @@ def check_model(method: TowerMethod, tasks: Sequence[Task], data: Data) -> None:
     Raises:
         ValueError: naming the task and what the model lacks.
     """
-    suited = data.suited(method.inputs)
-    if not isinstance(suited, Pictured):
-        return  # other data is asked nothing
-    training = method.training
+    suited, training = data.suited(method.inputs), method.training
     method.eval()
     with torch.inference_mode():
         for task in tasks:

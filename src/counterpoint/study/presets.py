@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..data.base import Pictured
+    from ..data.base import Data
     from .design import Budget
 
 PAPERS = {"medical-vl-benchmark": ("PRESETS",)}
@@ -40,7 +40,7 @@ class Preset:
         """All arms, family by family."""
         return tuple(arm for arms in self.families.values() for arm in arms)
 
-    def tasks_for(self, data: Pictured) -> tuple[str, ...]:
+    def tasks_for(self, data: Data) -> tuple[str, ...]:
         """Return the tasks that some data can be asked: others lack labels or questions there.
 
         Raises:
@@ -69,7 +69,7 @@ _ALL = (
         {
             "zero_shot": ("*_mean_per_class",),
             "probe": ("logistic_*_top1",),
-            "retrieval": ("i2t_R@10", "t2i_R@10"),
+            "retrieval": ("*_R@10",),
             "question_answering": ("accuracy",),
         },
     ),

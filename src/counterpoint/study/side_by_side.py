@@ -12,7 +12,8 @@ import polars as pl
 import torch
 
 from .. import evaluation, models
-from ..data.base import Pictured, Rows, pictured
+from ..data.base import Data, Rows
+from ..data.columns import fits, in_words
 from ..data.embeddings import EmbeddingCache
 from ..data.source import load_any
 from ..evaluation.results import RunResults
@@ -115,7 +116,7 @@ def evaluate(
 ) -> SideBySide:
     """Score models of any kind on the same rows of one data set.
 
-    Each model sees the pictures as its own library shows them. Rows whose picture a run among them was trained on are
+    Each model sees the examples as its own library shows them. Rows whose picture a run among them was trained on are
     left out for all. Tasks that ask for what a model does not have are left out for it.
 
     Args:
@@ -153,10 +154,10 @@ def evaluate(
         first = next(iter(runs.values()), None)
         if first is None:
             where = str(data)
-            source = pictured(load_any(where))
+            source = load_any(where)
         else:
             where = data or data_of(first)
-            source = pictured(load_any(where, Run.read(first).recipe.towers.image_size))
+            source = load_any(where, Run.read(first).recipe.towers.image_size)
         whole = split == "all" or (split is None and data is not None and source.split_here)
         # The test rows of a run's own data are new to it, but not to others.
         seen = [trained_on(folder, source) for folder in runs.values() if data or whole or folder != first]
@@ -186,7 +187,7 @@ def evaluate(
 class _Scoring:
     """All that models are scored on alike, and what was left out on the way."""
 
-    source: Pictured
+    source: Data
     tasks: Sequence[Task]
     named: bool
     whole: bool
@@ -207,9 +208,10 @@ class _Scoring:
             # A task that learns from the training rows must not be asked about them.
             tests = _rows(data, self.whole and not task.learns, self.left_out)
             try:
-                if missing := sorted(set(task.modalities) - set(cache.embeds)):
+                if not fits(task.modalities, tuple(cache.columns.values())):
                     raise NotApplicable(
-                        f"{label}{task.name} needs {' and '.join(missing)} embeddings, which the model has not"
+                        f"{label}{task.name} needs {in_words(task.modalities, data.columns)} embeddings, and the model "
+                        f"has those of {' and '.join(cache.embeds)}"
                     )
                 check_training(task, data)
                 by_set = evaluation.evaluate(cache, data, tasks=(task,), tests=tests).by_test
@@ -252,20 +254,20 @@ def _scores(results: RunResults, row: Mapping[str, Any]) -> Any:
     return next((it for it in results.by_test.get(row["test"], ()) if it.task == row["task"]), None)
 
 
-def _rows(data: Pictured, whole: bool, left_out: np.ndarray) -> Mapping[str, Rows]:
+def _rows(data: Data, whole: bool, left_out: np.ndarray) -> Mapping[str, Rows]:
     """Return the rows to score of every test set that has some."""
     sets = {ALL: np.arange(len(data))} if whole else data.splits.test
     kept = {name: np.setdiff1d(rows, left_out) if len(left_out) else rows for name, rows in sets.items()}
     return {name: rows for name, rows in kept.items() if len(rows)}
 
 
-def _what_was_trained_on(where: str, data: Pictured, seen: Rows, scored: bool) -> str:
+def _what_was_trained_on(where: str, data: Data, seen: Rows, scored: bool) -> str:
     """Return a line on the rows whose picture the run was trained on."""
     what = "scored with the others" if scored else "left out (--split all scores them too)"
     return f"trained on: {len(seen):,} of the {len(data):,} pictures of {where}, {what}"
 
 
-def _what_is_scored(where: str, data: Pictured, rows: Mapping[str, Rows]) -> str:
+def _what_is_scored(where: str, data: Data, rows: Mapping[str, Rows]) -> str:
     """Return a line on the rows that are scored, and how many there are."""
     if ALL in rows:
         unsplit = ", which has no splits of its own" if data.split_here else ""

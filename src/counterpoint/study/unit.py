@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol, TypeVar, runtime_checkable
 
-from ..data.base import Pictured
+from ..data.base import Data
 from ..execution import Unit
 from ..training.provenance import Provenance
 
@@ -15,7 +15,7 @@ T = TypeVar("T")
 class StudyUnit(Unit[T], Protocol[T]):
     """Unit that knows what it is made of, and whether its files can be read."""
 
-    def made_of(self, data: Pictured) -> Provenance:
+    def made_of(self, data: Data) -> Provenance:
         """Return the provenance that the unit would have if the unit began now."""
         ...
 

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...data.base import PairedData, Pictured
+from ...data.base import Data, PairedData
 from ...data.source import load
 from ...evaluation import RunResults, evaluate
 from ...evaluation.task import NotApplicable, subsample_by_hash
@@ -180,7 +180,7 @@ class Asking:
         """Return the folder once its files are written."""
         return self.folder if self.unit.finished else None
 
-    def made_of(self, data: Pictured) -> Provenance:
+    def made_of(self, data: Data) -> Provenance:
         """Return the provenance that the unit would have if the unit began now."""
         arm = self.unit.arm
         method = {arm: repr(DecodingArm.parse(arm).method())}

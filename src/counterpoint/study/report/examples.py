@@ -1,4 +1,4 @@
-"""Retrieval examples for the report: what every arm returned for the same few pictures and captions."""
+"""Retrieval examples for the report: what every arm returned for the same few pictures, captions, other examples."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -16,9 +16,10 @@ from jaxtyping import UInt8
 from PIL import Image
 from torch import Tensor
 
-from ...data.base import PairedData
-from ...data.source import load as load_data
-from ...data.source import located
+from ...data.base import Data
+from ...data.columns import TEXT, ways
+from ...data.source import load_any, located
+from ...modalities import MODALITIES, resolve
 from ..layout import run_folder
 from ..schema import TrainingSummary
 
@@ -59,11 +60,13 @@ class Example:
 
 @dataclass(frozen=True)
 class Shelf:
-    """The examples of one test set in one direction (``i2t``, ``t2i``), by kind."""
+    """The examples of one test set in one direction (``i2t``, ``t2i``), by kind; ``asked``: in words."""
 
     test: str
     direction: str
     kinds: Mapping[str, Sequence[Example]]
+    title: str = ""
+    asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,19 @@ def gallery(folder: Path, summary: TrainingSummary) -> Gallery:
         return Gallery(trouble="No task of this study says which captions and pictures the arms returned.")
     try:
         source = located(summary.data, summary.environment.get("folder"))
-        data = load_data(source, summary.recipe["towers"]["image_size"])
+        data = load_any(source, summary.recipe["towers"]["image_size"])
         lookup = Lookup(data)
         shelves = [
-            Shelf(test, direction, lookup.examples(direction, tables))
+            Shelf(
+                test,
+                direction,
+                lookup.examples(direction, returned),
+                f"{query} to {answer}".capitalize(),
+                asked=data.columns[query] == TEXT,
+            )
             for test, tables in outcomes.items()
-            for direction in ("i2t", "t2i")
+            for direction, (query, answer) in ways(data.columns).items()
+            if (returned := {arm: it for arm, it in tables.items() if f"{direction}_top" in it.columns})
         ]
     # Whatever is wrong with somebody's pictures must not cost them the rest of the report.
     except Exception as error:
@@ -113,25 +123,22 @@ def _outcomes(folder: Path, summary: TrainingSummary) -> tuple[int, dict[str, di
     seed = max(finished, key=lambda s: len(finished[s]))
     tables: dict[str, dict[str, pl.DataFrame]] = {}
     for name, path in finished[seed].items():
-        wanted = ("i2t_R@1", "i2t_top", "t2i_R@1", "t2i_top")
         frame = pl.read_parquet(path, glob=False).filter(
-            (pl.col("task") == "retrieval") & pl.col("outcome").is_in(wanted)
+            (pl.col("task") == "retrieval") & pl.col("outcome").str.contains("(_R@1|_top)$")
         )
         for (test,), part in frame.partition_by("test", as_dict=True, maintain_order=True).items():
-            wide = part.pivot(on="outcome", index="example", values="value")
-            if set(wanted) <= set(wide.columns):
-                tables.setdefault(str(test), {})[name] = wide
+            tables.setdefault(str(test), {})[name] = part.pivot(on="outcome", index="example", values="value")
     return seed, tables
 
 
 class Lookup:
     """A finder that shows the examples of a data set by their ids."""
 
-    def __init__(self, data: PairedData) -> None:
-        self.data = data
+    def __init__(self, data: Data) -> None:
+        self.data, self.ways = data, ways(data.columns)
         self.rows = {int(identity): row for row, identity in enumerate(data.ids)}
         self.trouble = ""
-        self._seen: dict[int, Thing] = {}
+        self._seen: dict[tuple[int, str, str], Thing] = {}
 
     def examples(self, direction: str, tables: Mapping[str, pl.DataFrame]) -> dict[str, list[Example]]:
         """Choose a few of every kind, in one direction of retrieval on one test set."""
@@ -147,34 +154,35 @@ class Lookup:
             kind = kind_of(right for _, right in answers.values())
             known = identity in self.rows and all(top in self.rows for top, _ in answers.values())
             if len(answers) == len(tables) and known and len(chosen[kind]) < EACH:
-                chosen[kind].append(self._example(identity, answers))
+                query, answer = self.ways[direction]
+                asked = self.show(identity, query, answer)
+                chosen[kind].append(example(asked, answers, lambda it: self.show(it, answer, query)))  # noqa: B023 # at once
         return {
             title if len(tables) > 1 else kind.capitalize(): chosen[kind]
             for kind, title in KINDS.items()
             if chosen[kind]
         }
 
-    def _example(self, identity: int, answers: Mapping[str, tuple[int, bool]]) -> Example:
-        """Show a query with its answers."""
-        return example(self.show(identity), answers, self.show)
+    def show(self, identity: int, column: str, other: str) -> Thing:
+        """Show an example of a column, which is paired with another: texts in words, all else drawn beside them."""
+        if (identity, column, other) not in self._seen:
+            row, columns = self.rows[identity], self.data.columns
+            told = next((it for it in (column, other) if columns[it] == TEXT), None)
+            texts = [self.data.key(row)] if told is None else list(self.data.evaluation_texts(told, row))
+            more = f" (+{len(texts) - _CAPTIONS})" if len(texts) > _CAPTIONS else ""
+            drawn = None if column == told else self._drawn(row, column)
+            self._seen[identity, column, other] = Thing(" / ".join(texts[:_CAPTIONS]) + more, drawn)
+        return self._seen[identity, column, other]
 
-    def show(self, identity: int) -> Thing:
-        if identity not in self._seen:
-            row = self.rows[identity]
-            captions = list(self.data.evaluation_captions(row))
-            more = f" (+{len(captions) - _CAPTIONS})" if len(captions) > _CAPTIONS else ""
-            self._seen[identity] = Thing(" / ".join(captions[:_CAPTIONS]) + more, self._picture(row))
-        return self._seen[identity]
-
-    def _picture(self, row: int) -> str | None:
+    def _drawn(self, row: int, column: str) -> str | None:
         if self.trouble:
             return None
         try:
-            pixels = self.data.images(np.array([row]))[0]
+            shown = self.data.read(column, np.array([row]))[0]
         except (LookupError, OSError, ValueError, ImportError) as error:
-            self.trouble = f"The pictures could not be had: {error}"
+            self.trouble = f"What belongs to {column} could not be had: {error}"
             return None
-        return data_uri(pixels)
+        return drawing(self.data.columns[column], shown)
 
 
 def kind_of(rights: Iterable[bool]) -> str:
@@ -196,6 +204,26 @@ def data_uri(picture: UInt8[Tensor, "3 H W"]) -> str:
     """Encode a picture as a part of a page."""
     file = io.BytesIO()
     Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG", optimize=True)
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def drawing(modality: str, example: Any) -> str | None:
+    """Draw an example as a part of a page, a picture in its own pixels; None for what cannot be drawn."""
+    from matplotlib.figure import Figure
+
+    draw = resolve(MODALITIES.get(modality).draw)
+    if draw is None:
+        return None
+    dots = 64  # an inch; a power of two, so that no pixel is lost to rounding
+    figure = Figure(figsize=(2, 1), dpi=dots)
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    draw(axis, example)
+    if axis.images:
+        height, width = axis.images[0].get_size()
+        figure.set_size_inches(width / dots, height / dots)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dots)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 

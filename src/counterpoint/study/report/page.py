@@ -165,7 +165,7 @@ def other_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, d
 
 
 def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
-    """Draw the loss, and R@1 of pictures on every validation set."""
+    """Draw the loss, and the first R@1 (of pictures, where there are some) on every validation set."""
     series: dict[str, dict[str, list[Any]]] = {}
     for arm in summary.arms:
         without = {f.seed for f in arm.failed} | set(arm.unfinished)
@@ -174,16 +174,15 @@ def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
             if seed in without or not (run_path / FILE).exists():
                 continue
             frame = read_metrics(run_path).filter(
-                (pl.col("name") == "loss")
-                | (
-                    pl.col("name").str.starts_with("validation/")
-                    & pl.col("name").str.ends_with("/retrieval/i2t_R@1")
-                )
+                (pl.col("name") == "loss") | pl.col("name").str.contains(r"^validation/.*/retrieval/.*_R@1$")
             )
+            parts: dict[str, tuple[str, pl.DataFrame]] = {}
             for (name,), part in frame.partition_by("name", as_dict=True, maintain_order=True).items():
+                parts.setdefault(str(name).rpartition("/")[0], (str(name), part))
+            for name, part in parts.values():
                 part = part.sort("step")
                 run = (part["step"].to_numpy().astype(float), part["value"].to_numpy())
-                series.setdefault(str(name), {}).setdefault(arm.name, []).append(run)
+                series.setdefault(name, {}).setdefault(arm.name, []).append(run)
     panels = []
     for name in sorted(series):
         validation = name.startswith("validation/")
@@ -203,7 +202,7 @@ def _diagnostics(arms: Sequence[TrainedArm]) -> dict[str, Any]:
     for test in tests:
         rows = [(name, [arm.diagnostics.get(test, {}).get(name) for arm in arms]) for name in ordered]
         by_test[test] = [
-            (name, words.DIAGNOSTICS.get(name, ""), values)
+            (name, words.diagnostic(name), values)
             for name, values in rows
             if any(v is not None for v in values)
         ]

@@ -10,6 +10,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from ...modalities import MODALITIES
 from ...statistics.sentences import times
 from ..schema import Difference, TrainingSummary
 
@@ -35,9 +36,15 @@ def meaning(metric: str) -> str:
 
     >>> meaning("animal_top1")
     'pictures put into their animal by its name alone, without training on it'
+    >>> meaning("question2answer_R@1")
+    'question whose counterpart comes first among all answer of the test set'
     """
     if metric in METRICS:
         return METRICS[metric]
+    if match := re.fullmatch(r"(.+)2(.+)_R@1", metric):
+        nouns = {modality.letter: modality.noun for modality in MODALITIES}
+        query, answer = (nouns.get(name, name) for name in match.groups())
+        return f"{query} whose counterpart comes first among all {answer} of the test set"
     for pattern, text in _OF_LABELS:
         if match := re.fullmatch(pattern, metric):
             return text.format(match[1].replace("_", " "))
@@ -60,6 +67,32 @@ DIAGNOSTICS = {
     "arithmetic_gender": "Analogies that hold: a picture, minus one gender's name, plus another's.",
 }
 """Descriptions of what each diagnostic says, in one line."""
+_OF_COLUMNS = (
+    (r"uniformity_(.+)", "How evenly {} covers the sphere. Lower: more even; 0: all in one point."),
+    (r"effective_rank_(.+)", "How many directions {} really uses. Near 1: collapsed."),
+    (r"components_99_(.+)", "Principal components that hold 99 % of the variance of {}."),
+    (r"std_(.+)", "Spread of {} per dimension. 1: well spread; 0: collapsed."),
+    (r"alignment_(.+)", "Mean squared distance between the two of a pair ({}). Lower: pairs lie closer."),
+    (r"gap_centroid_(.+)", "Distance between the means of two columns ({}): the gap between them."),
+    (
+        r"gap_separability_(.+)",
+        "How well a line tells two columns ({}) apart. 0.5: mixed; 1: two separate clouds.",
+    ),
+)
+
+
+def diagnostic(name: str) -> str:
+    """Return what a diagnostic says, empty where nothing is written about it.
+
+    >>> diagnostic("std_series")
+    'Spread of series per dimension. 1: well spread; 0: collapsed.'
+    """
+    if name in DIAGNOSTICS:
+        return DIAGNOSTICS[name]
+    for pattern, text in _OF_COLUMNS:
+        if match := re.fullmatch(pattern, name):
+            return text.format(match[1])
+    return ""
 
 
 def is_fraction(metric: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Literal
 import polars as pl
 import torch
 
-from ...data.base import Data, Pictured
+from ...data.base import Data
 from ...data.source import load_any
 from ...diagnostics import describe
 from ...evaluation import applicable, create, evaluate
@@ -166,8 +166,8 @@ def _run(
         write(account())
         raise
     began = time.perf_counter()
-    # Tasks ask about pictures, and without captions there may be none to test on.
-    if test and first and isinstance(data, Pictured) and any(map(len, data.splits.test.values())):
+    # Without captions there may be nothing to test on.
+    if test and first and any(map(len, data.splits.test.values())):
         # Where the ranks have parts of the method, it is whole in the folder alone.
         trained = load(folder) if planned.recipe.parallel.mode == "fsdp" else method.eval()
         score(trained, data, folder, tasks)
@@ -216,7 +216,7 @@ def train(
     return load(folder)
 
 
-def score(method: Method, data: Pictured, folder: Path, tasks: Sequence[str] | None = None) -> None:
+def score(method: Method, data: Data, folder: Path, tasks: Sequence[str] | None = None) -> None:
     """Evaluate a model on every test set and write ``scores.json``, ``examples.parquet`` and ``diagnostics.json``.
 
     A model that no task can ask about its data has diagnostics alone.
@@ -231,7 +231,7 @@ def score(method: Method, data: Pictured, folder: Path, tasks: Sequence[str] | N
     write_json(folder / "diagnostics.json", inside)
 
 
-def with_keys(examples: pl.DataFrame, data: Pictured) -> pl.DataFrame:
+def with_keys(examples: pl.DataFrame, data: Data) -> pl.DataFrame:
     """Return outcomes with a column ``key``: what the user calls each example."""
     row_of = {int(identity): row for row, identity in enumerate(data.ids)}
     ids = examples["example"].unique()
@@ -243,12 +243,10 @@ def with_keys(examples: pl.DataFrame, data: Pictured) -> pl.DataFrame:
 def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     """Return the numbers for learning curves and for tuning: retrieval on the validation sets, else the probe.
 
-    Empty for a model of texts alone, and for data without pictures, labels or a validation set.
+    Empty for data without a validation set, and for data of one column without labels.
     """
     task = "retrieval" if len(method.embeds) > 1 else "probe"
-    if "image" not in method.embeds or not isinstance(data, Pictured) or not data.splits.validation:
-        return {}
-    if not applicable(data, (task,)):
+    if not data.splits.validation or not applicable(data, (task,)):
         return {}
     numbers = {}
     with torch.inference_mode():

@@ -1,4 +1,4 @@
-"""Naming what is in a picture, without training on the names."""
+"""Naming what is in a picture, or in another example, without training on the names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ....data.base import Pictured, Rows
+from ....data.base import Data, Labels, Rows
+from ....data.columns import ANY, TEXT
 from ....data.embeddings import EmbeddingCache
 from ....types import Embedder, Metric, Scores
 from ...statistic import mean, mean_per_class
@@ -17,6 +18,7 @@ from ...task import (
     EmbedderTask,
     always_commonest,
     always_one_class,
+    asked_column,
     check_labels,
     check_rows,
     main_labels,
@@ -34,20 +36,20 @@ class ZeroShot(EmbedderTask):
 
     A class is the normalised mean of the normalised embeddings of all its templates; a picture belongs to the
     class of highest similarity. All classes of a label compete, also those without an example in the test
-    set. Classes that tie share the hit.
+    set. Classes that tie share the hit. Of data without pictures it is the first column that is no text.
 
     Metrics per label: ``LABEL_top1`` and ``LABEL_mean_per_class`` (over the classes that occur). Chance is
     1/classes; the best constant answer names the commonest class. Main metrics are the ``LABEL_top1``, that of the
     first of `main_labels` before all. The first head has the plain names; others are ``group_top1[local]``; a model
     with heads ``global`` and ``local`` also gets ``group_top1[mixed w]``, w in 0.1 … 0.9, whose similarity is
     ``w · global + (1 − w) · local``. ``LABEL_predicted`` is the class predicted by the first head. Rows without the
-    label have no outcome, and a label with fewer than two classes has none at all (NaN).
+    label, or without the column, have no outcome, and a label with fewer than two classes has none at all (NaN).
 
     Args:
         labels: which labels; all that the data has unless given.
 
     Raises:
-        NotApplicable: if the data has none of the labels.
+        NotApplicable: if the data has none of the labels, or the model embeds none of its columns.
         ValueError: if there are no rows.
 
     Source: clip-rocket (Fini et al. 2023), its evaluation.
@@ -55,26 +57,28 @@ class ZeroShot(EmbedderTask):
 
     name = "zero_shot"
     papers = ("clip-rocket",)
-    modalities = ("image", "text")
-    reads = ("image",)
+    modalities = (ANY, TEXT)
+    reads = (ANY,)
 
     def __init__(self, labels: tuple[str, ...] = ()) -> None:
         self.labels: tuple[str, ...] = labels
 
-    def main_metrics(self, data: Pictured) -> tuple[str, ...]:
+    def main_metrics(self, data: Data) -> tuple[str, ...]:
         return tuple(f"{label}_top1" for label in main_labels(data, self.labels))
 
-    def __call__(self, model: Embedder, data: Pictured, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
         features = EmbeddingCache.of(model, data)
+        column = asked_column(self.name, features)
+        there = data.present(column, rows)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in check_labels(data, self.labels, self.name):
             names, values = data.labels[label].names, data.labels[label].values[rows]
-            labelled = np.flatnonzero(values >= 0) if len(names) > 1 else np.array([], dtype=np.int64)
+            labelled = np.flatnonzero((values >= 0) & there & (len(names) > 1))
             truth, chance = values[labelled], 1 / max(len(names), 1)
             columns: dict[str, np.ndarray] = {f"{label}_class": truth}
-            for suffix, panel in class_similarities(features, data, rows[labelled], label):
+            for suffix, panel in class_similarities(features, column, rows[labelled], data.labels[label]):
                 hits = top1(panel, torch.from_numpy(truth))
                 columns[f"{label}_top1{suffix}"] = hits
                 metrics[f"{label}_top1{suffix}"] = Metric(
@@ -93,15 +97,14 @@ class ZeroShot(EmbedderTask):
 
 
 def class_similarities(
-    features: EmbeddingCache, data: Pictured, rows: Rows, label: str
+    features: EmbeddingCache, column: str, rows: Rows, labels: Labels
 ) -> Iterator[tuple[str, Float[Tensor, "n k"]]]:
     """Yield the similarity of rows and classes for every head and mix, with the suffix of its metrics."""
-    names = len(data.labels[label].names)
 
     def panel(head: str) -> Float[Tensor, "n k"]:
         if not len(rows):
-            return torch.zeros(0, max(names, 1))
-        return similarity(features, features.images(rows, head), features.classes(data.labels[label], head))
+            return torch.zeros(0, max(len(labels.names), 1))
+        return similarity(features, features.column(column, rows, head), features.classes(labels, head))
 
     for number, head in enumerate(features.heads):
         yield "" if number == 0 else f"[{head}]", panel(head)

@@ -1,19 +1,24 @@
-"""Finding pictures of the same class."""
+"""Finding examples of the same class."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Data, Rows
+from ....data.columns import ANY, TEXT, subject, way
 from ....data.embeddings import EmbeddingCache
 from ....types import Embedder, Metric, Scores
 from ...statistic import mean
 from ...task import (
     EmbedderTask,
+    NotApplicable,
     always_commonest,
+    asked_column,
     check_labels,
     check_rows,
     main_labels,
@@ -27,11 +32,12 @@ KS = (5, 10, 50)
 
 
 class LabelRetrieval(EmbedderTask):
-    """Precision@K: the fraction of the K pictures found first that have the query's class.
+    """Precision@K: the fraction of the K pictures, or other examples, found first that have the query's class.
 
     Image to image (``i2i``): every labelled picture of the test set queries the others. Text to image
     (``t2i``): its first evaluation caption queries the pictures of the other rows. The query's own row is
-    never an answer. Where answers tie at the K-th place, the expectation over their order counts. Undefined
+    never an answer. Of data without pictures the first column that is no text takes their place (``a2a``, ``t2a``), of
+    texts alone the first. Where answers tie at the K-th place, the expectation over their order counts. Undefined
     (NaN) where there are fewer than K answers.
 
     Metrics: ``i2i_LABEL_P@5``, ``P@10``, ``P@50`` and the same for ``t2i``; chance is the mean frequency of
@@ -42,7 +48,7 @@ class LabelRetrieval(EmbedderTask):
         labels: which labels; all that the data has unless given.
 
     Raises:
-        NotApplicable: if the data has none of the labels.
+        NotApplicable: if the data has none of the labels, or the model lacks one of the columns.
         ValueError: if there are fewer than two rows.
 
     Source: convirt (Zhang et al. 2020), zero-shot retrieval on CheXpert 8x200 (there with separate query
@@ -51,31 +57,41 @@ class LabelRetrieval(EmbedderTask):
 
     name = "label_retrieval"
     papers = ("convirt",)
-    modalities = ("image", "text")
+    modalities = (ANY, TEXT)
+    reads = (ANY, ANY)
     least = 2
 
     def __init__(self, labels: tuple[str, ...] = ()) -> None:
         self.labels: tuple[str, ...] = labels
 
-    def main_metrics(self, data: PairedData) -> tuple[str, ...]:
-        return tuple(f"t2i_{label}_P@10" for label in main_labels(data, self.labels))
+    def main_metrics(self, data: Data) -> tuple[str, ...]:
+        column, words = subject(data.columns), _words(data.columns)
+        if column is None or words is None:
+            return ()
+        found = way(data.columns, words, column)
+        return tuple(f"{found}_{label}_P@10" for label in main_labels(data, self.labels))
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, self.least)
         features = EmbeddingCache.of(model, data)
+        column, words = asked_column(self.name, features), _words(features.shared)
+        if words is None:
+            raise NotApplicable(
+                f"{self.name} asks by the texts of {data.name!r}, which the model does not embed"
+            )
+        there = data.present(column, rows) & data.present(words, rows)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in check_labels(data, self.labels, self.name):
-            labelled = np.flatnonzero(data.labels[label].values[rows] >= 0)
+            labelled = np.flatnonzero((data.labels[label].values[rows] >= 0) & there)
             mine = rows[labelled]
             values = torch.from_numpy(data.labels[label].values[mine])
             counts = np.bincount(values.numpy(), minlength=1)[values.numpy()]
             chance = float(np.mean((counts - 1) / max(len(mine) - 1, 1))) if len(mine) else None
-            captions = [data.evaluation_captions(int(row))[0] for row in mine]
-            images = features.images(mine)
-            queries = {"i2i": images, "t2i": features.texts(captions) if captions else images}
-            for direction, z in queries.items():
-                by_k = precisions(features, z, images, values)
+            gallery = features.column(column, mine)
+            for asking in (column, words):
+                direction = way(data.columns, asking, column)
+                by_k = precisions(features, features.column(asking, mine), gallery, values)
                 for k, precision in by_k.items():
                     name = f"{direction}_{label}_P@{k}"
                     outcomes[name] = scatter(precision, labelled, len(rows))
@@ -83,6 +99,12 @@ class LabelRetrieval(EmbedderTask):
                         name, mean, chance=chance, constant=always_commonest(data.labels[label].values[rows])
                     )
         return scores(self.name, data, rows, outcomes, metrics)
+
+
+def _words(columns: Mapping[str, str]) -> str | None:
+    """Return the first column of texts besides the one that is looked for; None if there is none."""
+    found = subject(columns)
+    return next((name for name, modality in columns.items() if modality == TEXT and name != found), None)
 
 
 def precisions(
