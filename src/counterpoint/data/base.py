@@ -349,20 +349,6 @@ class Pictured(Data):
         return {}
 
 
-def pictured(data: Data) -> Pictured:
-    """Return data that has pictures as what it is.
-
-    Raises:
-        ValueError: for data without, which tasks have nothing to ask about.
-    """
-    if isinstance(data, Pictured):
-        return data
-    raise ValueError(
-        f"{data.name} has the columns {', '.join(data.columns)}, and tasks ask about pictures: train models on it "
-        "with `counterpoint train`, and give data with pictures otherwise"
-    )
-
-
 class PairedData(Pictured):
     """Examples with a picture and one or more captions: the columns ``image`` and ``text``."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from .sources import Records
@@ -19,3 +19,6 @@ class Recorded(Stored):
         return {
             column: modality for column, modality in records.columns.items() if records.having(column).any()
         }
+
+    def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
+        return self._texts[column].of_row(row)
