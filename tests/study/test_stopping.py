@@ -54,8 +54,8 @@ def test_a_stopped_study_begins_no_run_and_goes_on_bit_exactly(
     assert runs(stopped) == begun
     assert not list(stopped.rglob(".lease-*"))
     if number == signal.SIGINT:
-        for folder in (stopped, whole):
-            with counterpoint(tmp_path / "log", *words, folder) as session:
+        for folder, jobs in ((stopped, "2"), (whole, "1")):
+            with counterpoint(tmp_path / "log", *words, folder, "--jobs", jobs) as session:
                 assert session.ends() == 0, session.output
         assert len(runs(stopped)) == 4
         for run in runs(stopped):
