@@ -3,7 +3,7 @@
 A separable filter that differs from example to example (its own crop box, its own σ) is a dense ``out × in``
 matrix per axis. For pictures up to a hundred pixels two batched matrix products are faster than a loop
 over examples, and they compute the filter itself: bicubic with anti-aliasing inside the crop box. Larger crops go
-through the same filter one by one, since a matrix would be almost all zeros.
+through the same filter one by one, since a matrix would be almost all zeros, and are rounded to bytes in each pass.
 """
 
 from __future__ import annotations
@@ -83,11 +83,13 @@ def crops(
         for square, picture, (top, left, height, width) in zip(
             squares, pictures, boxes.tolist(), strict=True
         ):
-            box = picture[None, :, top : top + height, left : left + width].float()
+            # In bytes, a pixel's colours side by side, as Pillow does: in less than half the time that floats take.
+            box = picture[None, :, top : top + height, left : left + width]
+            box = box.contiguous(memory_format=torch.channels_last)
             (square[:],) = F.interpolate(box, (size, size), mode="bicubic", antialias=True)
         turned = torch.from_numpy(np.flatnonzero(mirrored))
         squares.index_copy_(0, turned, squares.index_select(0, turned).flip(-1))
-        return squares.div_(255).clamp_(0, 1)
+        return squares.div_(255)
     top, left, height, width = boxes.T
     rows = crop_matrices(top, height, pictures.shape[-2], size) / 255
     columns = flip(crop_matrices(left, width, pictures.shape[-1], size), mirrored)
