@@ -9,7 +9,7 @@ from collections.abc import Callable
 import numpy as np
 from PIL import Image, ImageOps
 
-from counterpoint.data.decode import decode
+from counterpoint.data.pictures.decode import decode
 
 Decoder = Callable[[bytes, int], np.ndarray]
 

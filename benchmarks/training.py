@@ -15,7 +15,7 @@ from pathlib import Path
 
 import torch
 
-from counterpoint.data.loader import Loader
+from counterpoint.data.loading.loader import Loader
 from counterpoint.data.source import load
 from counterpoint.methods.base import TowerMethod
 from counterpoint.pairwise import Loss

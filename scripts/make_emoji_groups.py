@@ -18,7 +18,7 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
-from counterpoint.data.rendering import ARTISTS
+from counterpoint.data.pictures.rendering import ARTISTS
 from counterpoint.data.worlds.emoji.splits import NEAR, SAME, alike, components
 
 OUT = Path(__file__).parent.parent / "src/counterpoint/data/files/emoji_groups.tsv.gz"

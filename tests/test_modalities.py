@@ -14,8 +14,8 @@ from counterpoint.modalities import MODALITIES, PAIR, Modality, resolve
 SOURCE = Path(__file__).parents[1] / "src" / "counterpoint"
 LOOKED_AT = (
     *(
-        "data/loader.py",
-        "data/order.py",
+        "data/loading/loader.py",
+        "data/loading/order.py",
         "data/views/look.py",
         "networks/base.py",
         "networks/towers/build.py",

@@ -123,7 +123,7 @@ MODALITIES = Modalities(
             *("cnn", "vit", "mlp", "patches", "timm:NAME", "open_clip:NAME", "transformers:NAME"),
             "sentence-transformers:NAME",
         ),
-        draw="counterpoint.data.sheet:draw_picture",
+        draw="counterpoint.data.pictures.sheet:draw_picture",
         noun="pictures",
     ),
     Modality(
@@ -137,7 +137,7 @@ MODALITIES = Modalities(
         paired="plain",
         contrasted="plain",
         share="counterpoint.data.views.captions:share",
-        draw="counterpoint.data.sheet:draw_text",
+        draw="counterpoint.data.pictures.sheet:draw_text",
         noun="texts",
     ),
     Modality(
@@ -146,7 +146,7 @@ MODALITIES = Modalities(
         view="counterpoint.data.views.waves:audio",
         build="counterpoint.networks.towers.build:audio_tower",
         towers=("mel",),
-        draw="counterpoint.data.sheet:draw_sound",
+        draw="counterpoint.data.pictures.sheet:draw_sound",
         noun="sounds",
         endings=frozenset({".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}),
         read="counterpoint.data.sounds:read_sound",

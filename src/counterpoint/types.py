@@ -141,7 +141,7 @@ class Batch:
 class Clock:
     """The position of a run: ``step`` of ``steps`` (from 0), in ``epoch`` (from 0).
 
-    ``ends_task``: after this step another task begins (see `counterpoint.data.order.InTurn`).
+    ``ends_task``: after this step another task begins (see `counterpoint.data.loading.order.InTurn`).
     """
 
     step: int

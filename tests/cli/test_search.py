@@ -11,7 +11,7 @@ from PIL import Image
 
 import counterpoint as cp
 from counterpoint.cli import main
-from counterpoint.data.single import raw_pictures
+from counterpoint.data.pictures.single import raw_pictures
 from fixtures import foreign
 from fixtures.vectors_folder import unit_vectors, write_vectors
 

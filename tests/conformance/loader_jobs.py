@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from torch.utils.data import DataLoader, Dataset
 
-from counterpoint.data.loader import Loader
-from counterpoint.data.order import Shuffled
+from counterpoint.data.loading.loader import Loader
+from counterpoint.data.loading.order import Shuffled
 from counterpoint.recipes import Augmentation
 from counterpoint.types import Batch
 from fixtures.tiny import TinyData

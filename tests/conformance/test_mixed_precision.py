@@ -13,7 +13,7 @@ from method_stubs import RECIPE, RECIPES, build
 from torch import Tensor, nn
 
 from counterpoint import methods, recipes
-from counterpoint.data.loader import Loader
+from counterpoint.data.loading.loader import Loader
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import override
 from counterpoint.training.loop import Progress, fit

@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from counterpoint.data.pairs import Pairs
+from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load
 from counterpoint.data.sources import SOURCES, Ledger, read
 

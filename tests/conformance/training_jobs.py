@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks
 from torch.distributed.checkpoint import FileSystemWriter
 
-from counterpoint.data.loader import Loader
-from counterpoint.data.order import Shuffled
+from counterpoint.data.loading.loader import Loader
+from counterpoint.data.loading.order import Shuffled
 from counterpoint.execution import Stopped
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.batch_norm import BatchNorm1d

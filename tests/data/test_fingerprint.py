@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.data.fingerprint import PARTS, bytes_of
-from counterpoint.data.pairs import Pairs
+from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.worlds.scenes.shards import read, write
 from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.raw import Waves

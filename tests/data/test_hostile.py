@@ -18,8 +18,8 @@ import polars as pl
 import pytest
 from PIL import Image, features
 
-from counterpoint.data.decode import FORMATS, OtherFormat, TooLarge, decode
-from counterpoint.data.pairs import Pairs
+from counterpoint.data.listed.pairs import Pairs
+from counterpoint.data.pictures.decode import FORMATS, OtherFormat, TooLarge, decode
 from fixtures import pictures as made
 from fixtures.files import write_pairs
 
@@ -185,7 +185,7 @@ def huge(side: int) -> bytes:
 MEASURE = """
 import resource, sys
 from pathlib import Path
-from counterpoint.data.decode import decode
+from counterpoint.data.pictures.decode import decode
 decode(Path(sys.argv[1]).read_bytes(), 64)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 for path in sys.argv[2:]:

@@ -12,7 +12,7 @@ import pytest
 import torch
 from starlette.testclient import TestClient
 
-from counterpoint.data.single import raw_pictures
+from counterpoint.data.pictures.single import raw_pictures
 from counterpoint.serving import Index, app
 from fixtures.served import served
 

@@ -344,7 +344,7 @@ def test_broken_pictures_are_left_out_within_the_tolerance_and_listed(
 def test_files_are_decoded_once_for_the_model_alone(
     pairs: Path, reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from counterpoint.data import pictures
+    from counterpoint.data.pictures import squares as pictures
 
     forms: list[object] = []
     original = pictures.decode

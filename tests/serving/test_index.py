@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 import counterpoint as cp
-from counterpoint.data.single import raw_pictures
+from counterpoint.data.pictures.single import raw_pictures
 from counterpoint.files import Damaged, NewerFormat
 from counterpoint.registry import MissingPackage, UnknownName, require
 from counterpoint.serving import INDEX_KINDS, Index, Vectors, _index, index

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from counterpoint.data.base import Rows
-from counterpoint.data.pairs import Pairs
+from counterpoint.data.listed.pairs import Pairs
 from counterpoint.files import Damaged
 from counterpoint.study.report import examples as report_examples
 from counterpoint.study.report import write_report

@@ -9,8 +9,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from counterpoint.data.loader import Loader
-from counterpoint.data.order import Shuffled
+from counterpoint.data.loading.loader import Loader
+from counterpoint.data.loading.order import Shuffled
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.base import Method
 from counterpoint.recipes import Recipe, override

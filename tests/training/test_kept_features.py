@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from counterpoint.data import load as load_data
-from counterpoint.data.features import Kept
+from counterpoint.data.loading.features import Kept
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.metrics import read_metrics

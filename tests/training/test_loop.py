@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from counterpoint.data.loader import Loader
-from counterpoint.data.order import InTurn, Shuffled
+from counterpoint.data.loading.loader import Loader
+from counterpoint.data.loading.order import InTurn, Shuffled
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Augmentation, Optimizer, Recipe, override
 from counterpoint.study.training.runner import run

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from counterpoint.data.loader import Loader
-from counterpoint.data.order import Shuffled
+from counterpoint.data.loading.loader import Loader
+from counterpoint.data.loading.order import Shuffled
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.towers.blocks import residual_blocks
 from counterpoint.recipes import Recipe, override

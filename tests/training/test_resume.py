@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.order import Shuffled
+from counterpoint.data.loading.order import Shuffled
 from counterpoint.evaluation import create
 from counterpoint.files import Damaged, latest_checkpoint
 from counterpoint.methods import Arm

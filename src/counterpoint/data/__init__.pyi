@@ -7,7 +7,7 @@ from .base import PairedData as PairedData
 from .base import Splits as Splits
 from .converting import convert as convert
 from .embeddings import EmbeddingCache as EmbeddingCache
-from .loader import Loader as Loader
+from .loading.loader import Loader as Loader
 from .reporting import report as report
 from .sharded.indexing import Index as Index
 from .sharded.indexing import index as index

@@ -22,11 +22,11 @@ from ..networks.base import Input
 from ..networks.towers.pixels import Square
 from ..registry import unknown
 from ..types import Fit
-from .decode import MOST_PIXELS
 from .fingerprint import BLOCK, QUESTIONS, Fingerprint, bytes_of, digest, digests_of_images
 from .items import Items
+from .pictures.decode import MOST_PIXELS
+from .pictures.sheet import COLUMNS, contact_sheet
 from .replaced import Replaced
-from .sheet import COLUMNS, contact_sheet
 from .sources import BROKEN
 
 Rows = Int[np.ndarray, " n"]

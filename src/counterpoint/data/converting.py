@@ -19,13 +19,13 @@ from pydantic import BaseModel, ConfigDict
 from ..files import FORMAT, read_json, write_json, write_text
 from ..modalities import PAIR
 from .base import PairedData, Pictured
-from .decode import reduced
+from .listed.stored import Stored
+from .pictures.decode import reduced
 from .sharded.beside import SIZES
 from .sharded.writing import SUFFIX, Form, Sample, reserve, write_shard
 from .sides import SIDES
 from .source import load_any, records_of, rooted, with_columns
 from .sources import CAPTION_COLUMNS, PICTURE_COLUMNS, Ledger, Records, caption_lines
-from .stored import Stored
 from .worlds.scenes import shards as scenes
 from .worlds.scenes.world import Scenes
 

@@ -19,10 +19,11 @@ from .benchmarks import BENCHMARKS
 from .cache import cache_folder
 from .collections import COLLECTIONS
 from .collections._collection import Collection
-from .decode import side_of
-from .pairs import Pairs
-from .photos import Photos
-from .recorded import Recorded
+from .listed.pairs import Pairs
+from .listed.photos import Photos
+from .listed.recorded import Recorded
+from .listed.stored import OtherColumns, Stored
+from .pictures.decode import side_of
 from .sharded.data import open_index
 from .sharded.indexing import index, is_index
 from .sources import (
@@ -42,7 +43,6 @@ from .sources import (
     without_budget,
 )
 from .sources.tables.hub import is_streamed
-from .stored import OtherColumns, Stored
 from .worlds import WORLDS
 
 _PARTS = 5  # of a large table, of which is told as of a sample

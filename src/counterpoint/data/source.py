@@ -11,7 +11,7 @@ from pathlib import Path
 from ..networks.base import Input
 from .base import IMAGE_SIZE, Data, PairedData, Pictured, stored_size
 from .kinds import Defined, is_there, written
-from .single import form_of
+from .pictures.single import form_of
 from .sources import Ledger, Records, checked, found, is_pattern, is_url, seen_from, suffixes
 
 _ANNOTATIONS = ".json"  # files of public benchmarks; the kinds that sources read are benchmarks' too

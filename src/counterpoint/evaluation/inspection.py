@@ -16,7 +16,6 @@ from jaxtyping import Bool, Float
 from ..data.base import Data, Rows
 from ..data.columns import TEXT, subject
 from ..data.embeddings import EmbeddingCache
-from ..data.frames import sheet
 from ..data.items import (
     Choices,
     ContrastCaptions,
@@ -28,6 +27,7 @@ from ..data.items import (
     QuestionVariants,
     Regions,
 )
+from ..data.pictures.frames import sheet
 from ..files import writing
 from ..modalities import MODALITIES, resolve
 from ..types import Embedder, Scores

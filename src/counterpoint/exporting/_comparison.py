@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..data.decode import decode, whole
+from ..data.pictures.decode import decode, whole
 from ..methods.base import TowerMethod
 from ..networks.base import ImageTower
 from ..types import Fit

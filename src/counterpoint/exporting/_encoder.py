@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..data.decode import fitted
+from ..data.pictures.decode import fitted
 from ..methods.base import TowerMethod
 from ..models import load
 from ..types import Fit

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..data.decode import fitted
+from ..data.pictures.decode import fitted
 from ..methods.base import TowerMethod
 from ..models import Stated, load
 from ._comparison import fit_of, uncompared

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from ..data.single import raw_pictures
+from ..data.pictures.single import raw_pictures
 from ..methods.base import TowerMethod
 from ..networks.base import Input
 from ..raw import check_pictures

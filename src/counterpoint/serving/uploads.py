@@ -12,7 +12,7 @@ from jaxtyping import UInt8
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from ..data.single import raw_pictures
+from ..data.pictures.single import raw_pictures
 from ..networks.base import Input
 from .limits import Format, Limits
 from .refusals import Refusal, bad

@@ -12,7 +12,7 @@ from statistics import median
 from typing import NamedTuple
 
 from ..data.base import Data
-from ..data.loader import Loader
+from ..data.loading.loader import Loader
 from ..pairwise.ranks import Ranks
 from ..recipes import override
 from .loop import Progress, fit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..data.features import Memory, Steady
+from ..data.loading.features import Memory, Steady
 from ..data.views.look import looks
 from ..methods.base import TowerMethod
 from ..modalities import MODALITIES

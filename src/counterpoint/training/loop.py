@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..data.loader import Loader
+from ..data.loading.loader import Loader
 from ..data.views import key as view_key
 from ..execution import Stopped, postponed
 from ..methods.base import Method

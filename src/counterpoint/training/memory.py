@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..data.loader import Loader
+from ..data.loading.loader import Loader
 from ..methods.base import Method
 from ..pairwise import evaluate_with
 from ..pairwise.reduce import DEFAULT_TILE

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..data.loader import Loader
+from ..data.loading.loader import Loader
 from ..methods.base import Method
 from ..pairwise.explain import explain
 from ..types import Batch, Clock, Embeddings

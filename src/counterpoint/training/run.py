@@ -19,8 +19,8 @@ import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..data.base import Data
-from ..data.loader import Loader
-from ..data.order import InTurn, Order, Shuffled, Windowed
+from ..data.loading.loader import Loader
+from ..data.loading.order import InTurn, Order, Shuffled, Windowed
 from ..data.source import is_of_python, load_any, located
 from ..data.sources import without_budget
 from ..data.views import wordnet

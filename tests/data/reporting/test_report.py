@@ -14,10 +14,10 @@ import yaml
 from PIL import Image
 
 from counterpoint.cli import main
+from counterpoint.data.pictures.traits import Traits, traits_of
 from counterpoint.data.reporting import Report, report
 from counterpoint.data.reporting._section import Finding, Share
 from counterpoint.data.sharded.indexing import index
-from counterpoint.data.traits import Traits, traits_of
 from counterpoint.recipes.schema import Towers
 from fixtures import pictures as made
 from fixtures.shards import write_shards

@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data import load, stored
+from counterpoint.data import load
 from counterpoint.data.base import PairedData
+from counterpoint.data.listed import stored
 from counterpoint.data.sharded import data as sharded
 from counterpoint.data.sharded.data import Sharded, ShardedPairs, ShardGone
 from counterpoint.data.sharded.indexing import OtherIndex, index

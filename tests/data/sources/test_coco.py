@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.data.benchmarks.coco import COCO
-from counterpoint.data.pairs import Pairs
+from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load, load_any, located, short_name
 from counterpoint.data.sources import Ledger, read
 from fixtures.files import bitmap

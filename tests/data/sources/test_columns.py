@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from counterpoint.cli._files import Files
-from counterpoint.data.pairs import Pairs
+from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load, load_any, located, short_name, with_columns
 from counterpoint.data.sources import columns_of
 from fixtures.files import bitmap

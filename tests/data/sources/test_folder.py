@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterpoint.data.pairs import Pairs
+from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load
 from counterpoint.data.sources import Asset, Ledger, Records, read
 

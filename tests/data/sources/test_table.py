@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterpoint.data.pairs import Pairs
+from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load, located, short_name
 from counterpoint.data.sources import Ledger, Records, read
 

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterpoint.data.pairs import Pairs
+from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load
 from counterpoint.data.sources import Ledger, Records, read
 from fixtures.files import write_pairs

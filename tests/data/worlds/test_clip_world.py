@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.frames import sheet
 from counterpoint.data.items import ContrastCaptions, GeneratedVideos
+from counterpoint.data.pictures.frames import sheet
 from counterpoint.data.worlds.clips.captions import caption
 from counterpoint.data.worlds.clips.hallucinations import CLEAN, HALLUCINATIONS
 from counterpoint.data.worlds.clips.items import ClipContrasts, ClipGeneratedVideos

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from counterpoint.data.rendering import ARTISTS, picture_key
+from counterpoint.data.pictures.rendering import ARTISTS, picture_key
 from counterpoint.data.worlds.emoji.table import TONES, load, without_tone
 from counterpoint.data.worlds.emoji.world import Emoji
 from counterpoint.registry import UnknownName

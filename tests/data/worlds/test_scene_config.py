@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import binom
 
 from counterpoint.data.corruptions import CORRUPTIONS, STRENGTHS
-from counterpoint.data.rendering import ARTISTS
+from counterpoint.data.pictures.rendering import ARTISTS
 from counterpoint.data.worlds.scenes.config import ARTIST_NAMES, CORRUPTED, SIDES, SceneConfig, fitting
 from counterpoint.data.worlds.scenes.layout.compose import compose
 from counterpoint.data.worlds.scenes.scene import COLOURS, RELATIONS, SIZES, Scene

@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from counterpoint.data.corruptions import blur
-from counterpoint.data.rendering import ARTISTS
+from counterpoint.data.pictures.rendering import ARTISTS
 from counterpoint.data.worlds.scenes.concepts import CONCEPTS
 from counterpoint.data.worlds.scenes.config import SceneConfig
 from counterpoint.data.worlds.scenes.layout.compose import compose

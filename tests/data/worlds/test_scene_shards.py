@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from counterpoint.cli import main
-from counterpoint.data.pairs import Pairs
+from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load
 from counterpoint.data.worlds.scenes import shards
 from counterpoint.data.worlds.scenes.annotations import run_lengths, scene_of

@@ -10,8 +10,8 @@ import pytest
 import torch
 from scipy.stats import binom
 
-from counterpoint.data.loader import Loader
-from counterpoint.data.order import Shuffled
+from counterpoint.data.loading.loader import Loader
+from counterpoint.data.loading.order import Shuffled
 from counterpoint.data.source import load
 from counterpoint.data.worlds.scenes.words import captions
 from counterpoint.data.worlds.scenes.world import GREY, Scenes

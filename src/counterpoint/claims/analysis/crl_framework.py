@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ...data.loader import Loader
-from ...data.order import Shuffled
+from ...data.loading.loader import Loader
+from ...data.loading.order import Shuffled
 from ...data.source import load
 from ...methods.base import TowerMethod
 from ...types import Batch, Clock

@@ -12,8 +12,8 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ...data.base import ImageSource, PairedData, Rows
-from ...data.loader import Loader
-from ...data.order import Shuffled
+from ...data.loading.loader import Loader
+from ...data.loading.order import Shuffled
 from ...losses import NTXentLoss
 from ...methods.arm import Arm
 from ...methods.base import Method, TowerMethod

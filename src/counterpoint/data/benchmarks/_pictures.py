@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...types import Fit
-from ..decode import fitted, side_of, square
+from ..pictures.decode import fitted, side_of, square
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in pixels."""

@@ -15,8 +15,8 @@ from torch import Tensor
 
 from ...types import Fit
 from ..base import Rows, SomeItems
-from ..decode import fitted, side_of
 from ..items import Regions
+from ..pictures.decode import fitted, side_of
 from ._base import Benchmark, fields, folder_of_pictures, read_json
 from ._pictures import Files
 

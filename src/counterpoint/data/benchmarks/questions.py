@@ -15,9 +15,9 @@ from torch import Tensor
 
 from ...types import Fit
 from ..base import IMAGE_SIZE, PairedData, Rows, SomeItems, Splits, stored_size
-from ..decode import whole
 from ..fingerprint import digests_of_images
 from ..items import Question, Questions
+from ..pictures.decode import whole
 from ._base import fields, read_csv, read_json
 from ._pictures import Files
 

@@ -17,13 +17,13 @@ from jaxtyping import Int
 from PIL import Image
 
 from ...recipes.schema import Towers
-from ..alike import sets
 from ..base import Data, PairedData, Pictured
-from ..decode import shown
-from ..division import Division, Links, divide
-from ..pictures import BROKEN, quietly, why
+from ..listed.division import Division, Links, divide
+from ..pictures.alike import sets
+from ..pictures.decode import shown
+from ..pictures.squares import BROKEN, quietly, why
+from ..pictures.traits import HASH_BYTES, KeptTraits, Traits, looks_of, traits_of
 from ..sources import Asset, Ledger, Records
-from ..traits import HASH_BYTES, KeptTraits, Traits, looks_of, traits_of
 
 _AT_ONCE = 64
 _SIDE = 96  # pixels of a sheet's pictures

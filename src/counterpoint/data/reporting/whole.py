@@ -12,9 +12,9 @@ from PIL import Image
 from ...files import write_text, writing
 from ...recipes.schema import Towers
 from ..kinds import written
+from ..listed.stored import keep, ledger_file, links_of
 from ..source import load_any
 from ..sources import Ledger
-from ..stored import keep, ledger_file, links_of
 from ._section import Finding, Section
 from ._seen import Seen, seen_in_data, seen_in_records
 from .advice import commands

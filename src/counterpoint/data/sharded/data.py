@@ -22,12 +22,12 @@ from ...reasons import counted
 from ...types import Fit
 from ..base import Labels, PairedData, Pictured, Rows, Splits, stored_size
 from ..cache import CacheError
-from ..classes import TEMPLATES
-from ..decode import decode, shown, side_of
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
-from ..pairs import Pairs
-from ..photos import Photos, StoredPictures
-from ..pictures import why
+from ..listed.classes import TEMPLATES
+from ..listed.pairs import Pairs
+from ..listed.photos import Photos, StoredPictures
+from ..pictures.decode import decode, shown, side_of
+from ..pictures.squares import why
 from ..replaced import Replaced
 from ..sources import BROKEN, Asset, Record, Records, Shard, is_url, state_of
 from .copies import Ahead, Copies, Unreachable, is_remote, opened

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ...files import writing_folder
-from ..decode import decode, open_picture
+from ..pictures.decode import decode, open_picture
 from ..sources import Asset, Record
 
 _SIDE = 64  # pixels that a picture is decoded to, to see that it can be

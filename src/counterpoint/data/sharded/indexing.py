@@ -20,7 +20,7 @@ from ...modalities import PAIR
 from ...reasons import counted
 from .. import sources
 from ..base import Rows
-from ..division import HELD_OUT
+from ..listed.division import HELD_OUT
 from ..sides import MOST_HELD_OUT, SIDES
 from ..sources import Ledger, Missing, Options, Shard, Span
 from .copies import opened

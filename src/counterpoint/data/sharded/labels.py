@@ -13,7 +13,7 @@ import polars as pl
 
 from ...files import writing
 from ..base import Rows
-from ..classes import MOST_CLASSES, Classes
+from ..listed.classes import MOST_CLASSES, Classes
 from ..sources import Records
 
 _NONE = 255  # the code of a record without a value; classes are fewer

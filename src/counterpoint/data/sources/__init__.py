@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from ._asset import Asset
+from ._files.asset import Asset
+from ._files.places import Missing, found, is_pattern, is_url, seen_from, state_of, suffix_of
+from ._files.text import caption_lines
 from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
 from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted, without_budget
-from ._places import Missing, found, is_pattern, is_url, seen_from, state_of, suffix_of
 from ._reading import (
     SOURCES,
     Reader,
@@ -22,7 +23,6 @@ from ._reading import (
 )
 from ._record import Cell, Record, Records
 from ._source import Shard, Source, Span
-from ._text import caption_lines
 
 __all__ = [
     "BROKEN",

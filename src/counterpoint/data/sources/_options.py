@@ -12,10 +12,10 @@ from PIL import Image
 
 from ...registry import unknown
 from ...spec import Spec
-from ..decode import MOST_PIXELS
+from ..pictures.decode import MOST_PIXELS
 from ..sides import MOST_HELD_OUT
+from ._files.places import local
 from ._ledger import BROKEN
-from ._places import local
 
 _PARTS = ("path", "name", "folder")
 ROLES = ("image", "text", "id", "split", "group")

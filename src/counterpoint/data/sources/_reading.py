@@ -13,9 +13,9 @@ import numpy as np
 import polars as pl
 
 from ...registry import Room, import_file, named_in_file, unknown
+from ._files.places import seen_from
 from ._ledger import Ledger
 from ._options import Options, parted
-from ._places import seen_from
 from ._record import Records
 from ._source import Shard, Source
 

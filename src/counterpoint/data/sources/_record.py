@@ -11,7 +11,7 @@ from typing import Any, Self, final, overload
 import polars as pl
 
 from ...modalities import PAIR
-from ._asset import Asset
+from ._files.asset import Asset
 
 LABEL = "label: "
 """Beginning of the names of those columns of `Records.frame` that are the user's own, with whatever name."""

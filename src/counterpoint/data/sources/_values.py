@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ._files.text import as_text
 from ._names import CAPTION_COLUMNS, SPLITS
-from ._text import as_text
 
 
 def captions_in(values: Mapping[str, Any], where: str, asked: Mapping[str, str]) -> tuple[str, ...]:

@@ -9,11 +9,11 @@ from typing import final
 from pydantic import BaseModel
 
 from ...files import read_json
-from ._asset import Asset
+from ._files.asset import Asset
+from ._files.places import state_of
 from ._ledger import Ledger
 from ._names import SPLITS, split_of
 from ._options import Options
-from ._places import state_of
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 

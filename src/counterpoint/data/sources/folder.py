@@ -12,14 +12,14 @@ from typing import Any, final
 
 from ...modalities import PAIR
 from ...reasons import counted
-from ._asset import Asset
+from ._files.asset import Asset
+from ._files.places import state_of
+from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import PICTURES
 from ._options import Named, Options
-from ._places import state_of
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
-from ._text import caption_lines, decoded
 from ._values import captions_in, facts_in
 from .tables.table import Table
 

@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, final
 
-from ._asset import Asset
+from ._files.asset import Asset
+from ._files.places import found, inside, is_url, opened, suffix_of, told_apart
+from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import CAPTION_COLUMNS, PICTURES, split_of
 from ._options import Options
-from ._places import found, inside, is_url, opened, suffix_of, told_apart
 from ._record import Record, Records
 from ._source import Shard, Source
-from ._text import caption_lines, decoded
 from ._values import captions_in, facts_in
 
 DAMAGED = "shard cut short or damaged"

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...data.base import PairedData, Rows, SomeItems
 from ...data.embeddings import EmbeddingCache
-from ...data.loader import Loader
+from ...data.loading.loader import Loader
 from ...methods.base import TowerMethod
 from ..capture import Captured, captured
 

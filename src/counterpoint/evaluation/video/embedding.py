@@ -9,8 +9,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...data.embeddings import EmbeddingCache
-from ...data.frames import middle, sheet
 from ...data.items import Videos
+from ...data.pictures.frames import middle, sheet
 from ...registry import unknown
 from ..compositional.item_scores import batches
 

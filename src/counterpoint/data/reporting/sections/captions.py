@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from ....networks.towers.tokenizer import BytePairTokenizer
-from ...division import normalised
+from ...listed.division import normalised
 from .._section import Finding, Findings, Section, percent
 from .._seen import Seen
 

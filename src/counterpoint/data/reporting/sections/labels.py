@@ -6,7 +6,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from ...classes import MOST_CLASSES
+from ...listed.classes import MOST_CLASSES
 from .._section import Finding, Findings, Section, percent
 from .._seen import Seen
 

@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from ...base import stored_size
-from ...traits import Traits
+from ...pictures.traits import Traits
 from .._section import Finding, Findings, Section, Share
 from .._seen import Seen
 

@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import parquet
 
-from .._asset import arrow_file
-from .._places import is_url, opened, part_of, sought, suffix_of
+from .._files.asset import arrow_file
+from .._files.places import is_url, opened, part_of, sought, suffix_of
 from .._progress import shown
 from .._record import LABEL
 from .._source import Span

@@ -9,9 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from ....modalities import PAIR
+from .._files.places import beside, is_url
 from .._ledger import Ledger
 from .._names import SPLITS
-from .._places import beside, is_url
 from .._progress import shown
 from .._record import LABEL, Records
 from .._source import Span

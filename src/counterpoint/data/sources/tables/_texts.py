@@ -13,13 +13,13 @@ from typing import Any
 
 import polars as pl
 
+from .._files.places import suffix_of
+from .._files.text import as_text, opened_text
 from .._ledger import Ledger
 from .._names import PICTURES
-from .._places import suffix_of
 from .._progress import shown
 from .._record import LABEL
 from .._source import Span
-from .._text import as_text, opened_text
 from ._parts import lines_of
 from ._roles import Roles, candidates, chosen
 

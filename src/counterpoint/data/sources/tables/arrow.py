@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
+from .._files.places import state_of
 from .._ledger import Ledger
 from .._options import Options
-from .._places import state_of
 from .._record import Records
 from .._source import Shard, Source
 from . import _parquet

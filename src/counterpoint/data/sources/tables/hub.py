@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
+from .._files.places import found, size_of, suffix_of, told_apart
 from .._ledger import Ledger
 from .._options import Options
-from .._places import found, size_of, suffix_of, told_apart
 from .._record import Records
 from .._source import Shard, Source
 from .arrow import shards_of

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import final
 
+from .._files.places import found, inside, suffix_of, told_apart
 from .._ledger import Ledger
 from .._names import split_of
 from .._options import Options
-from .._places import found, inside, suffix_of, told_apart
 from .._record import Records
 from .._source import Shard, Source
 from . import _parquet, _texts

@@ -10,7 +10,7 @@ from typing import Literal, cast
 from torch import Tensor
 
 from ....registry import unknown
-from ...frames import middle, sheet
+from ...pictures.frames import middle, sheet
 from ..preset import Overrides, Preset
 from ..scenes.words.lexicon import languages
 from .clip import DIRECTIONS

@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ....files import writing
 from ...base import Rows, Splits
-from ...rendering import SIZE
+from ...pictures.rendering import SIZE
 
 
 @runtime_checkable

@@ -30,7 +30,7 @@ from typing import Any
 import numpy as np
 
 from ...base import Rows, Splits
-from ...rendering import Pictures
+from ...pictures.rendering import Pictures
 
 NEAR = 0.05
 SAME = 0.01

@@ -20,7 +20,7 @@ from ....spec import Spec
 from ....types import Fit
 from ...base import ImageSource, PairedData, Rows, stored_size
 from ...fingerprint import digests_of_images
-from ...rendering import SIZE, Artist, OpenMoji, Pictures, Twemoji
+from ...pictures.rendering import SIZE, Artist, OpenMoji, Pictures, Twemoji
 from . import splits, table
 from .labels import label_sets
 from .sheet import draw
@@ -68,8 +68,8 @@ class Emoji(PairedData):
     With ``split="default"`` a row is an emoji with its Twemoji picture, and ``shifts()["artist"]`` gives the
     OpenMoji pictures. With ``split="artist"`` the OpenMoji pictures follow as further rows: train on one
     artist, test on the other. With ``split="stream"`` it is the default, its training rows in four tasks of
-    whole groups that come in turn. Pictures are 72 × 72, on white (:mod:`counterpoint.data.rendering`), and drawn
-    when first asked for.
+    whole groups that come in turn. Pictures are 72 × 72, on white (:mod:`counterpoint.data.pictures.rendering`),
+    and drawn when first asked for.
 
     Args:
         split: ``"default"``, ``"artist"`` or ``"stream"``.

@@ -26,7 +26,7 @@ CORRUPTED = tuple(f"{kind}_{s}" for kind in ("blur", "noise", "contrast", "jpeg"
 
 ArtistName = Literal["twemoji", "openmoji"]
 ARTIST_NAMES: tuple[ArtistName, ...] = ("twemoji", "openmoji")
-"""Names of the artists, in the order of :data:`counterpoint.data.rendering.ARTISTS`."""
+"""Names of the artists, in the order of :data:`counterpoint.data.pictures.rendering.ARTISTS`."""
 Share = Literal["any", Side]
 Number = Annotated[int, Field(ge=0, le=MOST_THINGS)]
 

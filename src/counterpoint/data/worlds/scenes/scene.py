@@ -40,7 +40,7 @@ class Thing:
         size: what words call it; ``side`` is exact.
         side: of the square that its emoji fills, in thousandths.
         x, y: of the centre of that square, in thousandths.
-        artist: index into :data:`counterpoint.data.rendering.ARTISTS`.
+        artist: index into :data:`counterpoint.data.pictures.rendering.ARTISTS`.
         facing: ``"right"`` shows the emoji mirrored; as most animals are drawn looking left, ``"left"`` is as it is.
         clutter: whether it is there, and true of the picture, but captions do not speak of it.
     """

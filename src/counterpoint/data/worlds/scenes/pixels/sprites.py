@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, UInt16
 from PIL import Image
 
-from ....rendering import ARTISTS, Sprite, Sprites
+from ....pictures.rendering import ARTISTS, Sprite, Sprites
 from ..concepts import CONCEPTS
 from ..scene import Colour, Facing
 

@@ -1,0 +1,207 @@
+"""Examples from files of one modality, such as sounds: kept in the cache folder where there is room, else read anew."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+from jaxtyping import Int
+
+from ... import files as whole_files
+from ...modalities import MODALITIES, resolve
+from ..cache import cache_folder, most_bytes, writing
+from ..progress import with_bar
+from ..sources import Asset
+
+READER = 1
+"""Version of what is kept; raised whenever the same bytes would be read as something else."""
+_TOGETHER = 256  # files whose examples are one block: what a kill, or a file that changes, can cost
+_THREADS = 16
+_DAY = 86_400.0
+
+
+@final
+@dataclass(frozen=True)
+class _Block:
+    """The examples of some consecutive files, one behind the other along their first axis.
+
+    Attributes:
+        path: of the array; None where there was no room for it.
+        starts: the first place of each, and the end of the last.
+        unreadable: positions within the block, each with the reason.
+    """
+
+    path: Path | None
+    starts: tuple[int, ...]
+    unreadable: dict[int, str]
+
+
+@final
+class Decoded:
+    """The examples of some files, mapped from the cache and never in memory as a whole.
+
+    Args:
+        files: one example each.
+        modality: whose ``read`` and ``pack`` make them a raw form.
+        form: in which they are read; see `counterpoint.networks.base.FormedInput`.
+
+    Attributes:
+        digests: of each file's bytes; empty for a file that could not be read.
+        unreadable: a file's position to why it is no example: a reason, the same words for all that have it, a colon,
+            and the details.
+        whole: the cache holds every example, so that files which change matter no more.
+
+    Raises:
+        CacheError: the cache folder has room for some of them and cannot be written.
+    """
+
+    def __init__(self, files: Sequence[Asset], modality: str, form: int) -> None:
+        self.modality, self.form, self._files = modality, form, files
+        self.digests: list[str] = []
+        self.unreadable: dict[int, str] = {}
+        self._blocks: list[_Block] = []
+        self._mapped: dict[int, np.ndarray] = {}
+        self._folder = cache_folder() / "decoded" / f"{modality}-{form}-{READER}"
+        whole_files.sweep(self._folder)
+        with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+            starts = range(0, len(files), _TOGETHER)
+            for start in with_bar(starts, f"Reading {len(files):,} {MODALITIES.get(modality).noun}"):
+                self._add(start, list(pool.map(_bytes, files[start : start + _TOGETHER])), pool)
+        self.whole = all(block.path is not None for block in self._blocks)
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_mapped": {}}  # another process maps the files itself
+
+    def read(self, positions: Int[np.ndarray, " n"]) -> Any:
+        """Return the raw form of some files' examples, by their positions.
+
+        Raises:
+            OSError, ValueError: if a file that has to be read now cannot be, or is not what it was.
+        """
+        return resolve(MODALITIES.get(self.modality).pack)([self._one(int(p)) for p in positions], self.form)
+
+    def encoded(self, position: int) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+            OSError, ValueError: if it cannot be read, or is not what it was.
+        """
+        data = self._files[position].read_bytes()
+        if _digest(data) != self.digests[position]:
+            raise ValueError(
+                f"{self._files[position]} changed while it was in use: run the same command again"
+            )
+        return data
+
+    def formed(self, form: int) -> Decoded:
+        """Return the same examples read in another form.
+
+        Raises:
+            ValueError: if a file is not what it was.
+        """
+        other = Decoded(self._files, self.modality, form)
+        for file, before, now in zip(self._files, self.digests, other.digests, strict=True):
+            if before != now:
+                raise ValueError(f"{file} changed while it was in use: run the same command again")
+        return other
+
+    def _one(self, position: int) -> np.ndarray:
+        number, row = divmod(position, _TOGETHER)
+        block = self._blocks[number]
+        if block.path is not None and number not in self._mapped:
+            with suppress(OSError, ValueError):  # removed since
+                self._mapped[number] = np.load(block.path, mmap_mode="r")
+        if number in self._mapped:
+            return self._mapped[number][block.starts[row] : block.starts[row + 1]]
+        decoded: np.ndarray = resolve(MODALITIES.get(self.modality).read)(self.encoded(position), self.form)
+        return decoded
+
+    def _add(self, start: int, contents: Sequence[bytes | str], pool: ThreadPoolExecutor) -> None:
+        """Take in the examples of some files: from the cache, or read now and kept there if there is room."""
+        digests = [_digest(data) if isinstance(data, bytes) else "" for data in contents]
+        name = _digest("".join(digests).encode())
+        block = _kept(self._folder / f"{name}.json") or self._write(name, contents, pool)
+        self._blocks.append(block)
+        self.unreadable |= {start + row: reason for row, reason in block.unreadable.items()}
+        self.digests += digests
+
+    def _write(self, name: str, contents: Sequence[bytes | str], pool: ThreadPoolExecutor) -> _Block:
+        read = resolve(MODALITIES.get(self.modality).read)
+
+        def one(data: bytes | str) -> np.ndarray | str:
+            if isinstance(data, str):
+                return data
+            try:
+                decoded: np.ndarray = read(data, self.form)
+            except ValueError as error:
+                return f"broken file: {' '.join(str(error).split())}"
+            return decoded
+
+        results = list(pool.map(one, contents))
+        arrays = [result for result in results if not isinstance(result, str)]
+        unreadable = {row: result for row, result in enumerate(results) if isinstance(result, str)}
+        lengths = [0 if isinstance(result, str) else len(result) for result in results]
+        starts = (0, *np.cumsum(lengths, dtype=np.int64).tolist())
+        if not arrays or not _has_room(self._folder.parent, sum(array.nbytes for array in arrays)):
+            return _Block(None, starts, unreadable)
+        with writing(self._folder / f"{name}.npy") as part, part.open("wb") as file:
+            np.save(file, np.concatenate(arrays))
+        with writing(self._folder / f"{name}.json") as part:  # last: what it does not speak of is not there
+            part.write_text(json.dumps({"starts": starts, "unreadable": list(unreadable.items())}))
+        return _Block(self._folder / f"{name}.npy", starts, unreadable)
+
+
+def _bytes(file: Asset) -> bytes | str:
+    """Return the bytes of a file, or why it cannot be read."""
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        return f"unreadable file: {error.strerror or error}"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def _kept(path: Path) -> _Block | None:
+    """Return a block of the cache, and note its use; None where it is not there, or not whole."""
+    try:
+        told = json.loads(path.read_text())
+        starts = tuple(told["starts"])
+        if len(np.load(path.with_suffix(".npy"), mmap_mode="r")) != starts[-1]:
+            return None
+        os.utime(path)
+    except (OSError, ValueError, KeyError, TypeError, IndexError):
+        return None
+    return _Block(path.with_suffix(".npy"), starts, dict(map(tuple, told["unreadable"])))
+
+
+def _has_room(folder: Path, size: int) -> bool:
+    """Return whether there is room for so many bytes, for which blocks that nobody used for a day are removed."""
+    blocks = {path: path.stat().st_size for path in folder.glob("*/*.npy")}
+    room = most_bytes() - sum(blocks.values())
+    for path in sorted(blocks, key=_last_use):
+        if room >= size or _last_use(path) > time.time() - _DAY:
+            break
+        with suppress(OSError):
+            path.with_suffix(".json").unlink(missing_ok=True)
+            path.unlink()
+            room += blocks[path]
+    return room >= size
+
+
+def _last_use(path: Path) -> float:
+    """Return when a block was last used: when its JSON file was last touched."""
+    try:
+        return path.with_suffix(".json").stat().st_mtime
+    except OSError:
+        return 0.0

@@ -1,0 +1,66 @@
+"""A user's own pictures, with or without captions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Self
+
+from jaxtyping import UInt8
+from PIL import Image
+from torch import Tensor
+
+from ...types import Fit
+from ..base import Pictured, Rows, stored_size
+from ..pictures.squares import Pictures
+from ..sources import Records
+from .stored import OtherColumns, Stored
+
+
+class StoredPictures(Stored, Pictured):
+    """Rows with a picture each, from files.
+
+    Pictures are decoded once, into the cache folder, to squares of 64 pixels (shorter side, centre crop) or of the
+    form that a tower asks for.
+    """
+
+    @property
+    def _pictures(self) -> Pictures:
+        pictures = self._files["image"]
+        assert isinstance(pictures, Pictures)
+        return pictures
+
+    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        return self._pictures.read(self._row_of[rows])
+
+    def encoded(self, row: int) -> bytes:
+        return self._pictures.encoded(int(self._row_of[row]))
+
+    def shown(self, row: int, side: int) -> Image.Image:
+        return self._pictures.shown(int(self._row_of[row]), side)
+
+    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
+        side = stored_size(image_size)
+        return self.formed({"image": side if fit is None else fit.uncut(side)})
+
+    def fitted(self, fit: Fit) -> Self:
+        return self.formed({"image": fit})
+
+    def picture_digests(self) -> Sequence[bytes]:
+        return self._digests["image"]
+
+
+class Photos(StoredPictures):
+    """Pictures without captions, in folders or in a table: to be embedded and searched, or trained on alone.
+
+    A folder for each kind (``cat/1.jpg``) makes the label ``folder``, and columns of a table are labels; folders called
+    after splits are splits, as for `Pairs`.
+    """
+
+    columns: Mapping[str, str] = MappingProxyType({"image": "image"})
+
+    def columns_of(self, source: str | Path, records: Records) -> Mapping[str, str]:
+        if "image" not in records.columns:
+            raise OtherColumns(f"{source} holds no pictures: it has the columns {', '.join(records.columns)}")
+        return {"image": "image"}

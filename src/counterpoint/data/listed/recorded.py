@@ -1,0 +1,24 @@
+"""A user's own rows without pictures: sounds and texts, whatever the modalities."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..sources import Records
+from .stored import Stored
+
+
+class Recorded(Stored):
+    """Rows of any columns from files: sounds with captions, sounds alone.
+
+    Everything that `Pairs` says of tables, folders, splits and labels holds here.
+    """
+
+    def columns_of(self, source: str | Path, records: Records) -> Mapping[str, str]:
+        return {
+            column: modality for column, modality in records.columns.items() if records.having(column).any()
+        }
+
+    def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
+        return self._texts[column].of_row(row)

@@ -1,0 +1,70 @@
+"""Rows that stand in for others, whose files break while a model trains: deleted, cut short, written anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, final
+
+import numpy as np
+
+from ..base import Rows
+from ..pictures.squares import why
+from ..replaced import Replaced
+
+
+@final
+class StandIns:
+    """The rows whose examples are read in place of some, and what their files hold; the last ones are remembered.
+
+    A batch is read column by column, and what stands for a row must be the same in each. It is the next row to train
+    on whose files can be read, so a function of the row alone.
+
+    Args:
+        train: the rows to train on, in their order.
+        key: what the user calls a row.
+    """
+
+    def __init__(self, train: Rows, key: Callable[[int], str]) -> None:
+        self._train, self._key = train, key
+        self._last: tuple[bytes, Rows, Mapping[str, Any]] | None = None
+        self._replaced: dict[int, Replaced] = {}
+
+    def read(self, rows: Rows, files: Callable[[Rows], Mapping[str, Any]]) -> tuple[Rows, Mapping[str, Any]]:
+        """Return the rows that stand for some, and what their files hold.
+
+        Args:
+            rows: that are asked for.
+            files: reads the files of some rows, column by column.
+
+        Raises:
+            OSError: if the files of no row to train on can be read any more.
+        """
+        asked = np.asarray(rows, dtype=np.int64).tobytes()
+        if self._last is None or self._last[0] != asked:
+            try:
+                found = rows, files(rows)
+            except Exception:  # whatever a decoder raises; which row it is of is found one by one
+                standing = np.array([self._one(row, files) for row in rows.tolist()])
+                found = standing, files(standing)
+            self._last = asked, *found
+        return self._last[1:]
+
+    def _one(self, row: int, files: Callable[[Rows], Mapping[str, Any]]) -> int:
+        reason: tuple[str, str] | None = None
+        start = int(np.searchsorted(self._train, row))
+        for other in (row, *self._train[start + 1 :].tolist(), *self._train[:start].tolist()):
+            try:
+                files(np.array([other]))
+            except Exception as error:  # as above
+                reason = reason or (why(error), " ".join(str(error).split()))
+                continue
+            if reason is not None:
+                self._replaced[row] = Replaced(row, self._key(row), *reason, self._key(other))
+            return other
+        raise OSError("no example to train on can be read any more")
+
+    def replaced(self) -> list[Replaced]:
+        """Return what was replaced since this was last asked."""
+        found = list(self._replaced.values())
+        self._replaced.clear()
+        return found

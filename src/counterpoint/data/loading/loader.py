@@ -1,0 +1,162 @@
+"""From a data set to batches: which rows, views and random draws follow from the seed and the step alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ...execution import helpers
+from ...modalities import MODALITIES, resolve
+from ...networks.base import Input
+from ...reasons import counted
+from ...recipes.schema import Augmentation
+from ...types import Batch, Clock, ViewSpec
+from .. import views as view_room
+from ..base import Data, Rows
+from ..replaced import Replaced
+from ..views.look import looks
+from .features import Steady
+from .order import Order
+
+
+class Loader:
+    """Batches of a data set for training.
+
+    The batch of a step is a function of ``(seed, step)``: a run can start anywhere, with any number of workers, and
+    see the same examples, crops and words.
+
+    Args:
+        data: where examples come from.
+        order: says which rows are a step's; its seed is that of every view.
+        views: what a batch holds.
+        augmentation: options of the views.
+        inputs: of the towers, by column: what turns raw forms into tensors.
+        workers: processes that prepare batches; 0 prepares them in this process.
+        steady: by name, the views that show the same every time and whose towers remember.
+        rank, world: this process's share of every batch: the consecutive rows that are its turn, so that the ranks'
+            parts in their order are the batch of one process.
+
+    Attributes:
+        replaced: the broken records of the batch that was yielded last, each with what took its place.
+
+    Raises:
+        ValueError: if there are fewer than two rows to train on, or fewer in a batch than ranks.
+    """
+
+    def __init__(
+        self,
+        data: Data,
+        order: Order,
+        views: ViewSpec,
+        *,
+        augmentation: Augmentation,
+        inputs: Mapping[str, Input],
+        workers: int = 0,
+        steady: Mapping[str, Steady] = MappingProxyType({}),
+        rank: int = 0,
+        world: int = 1,
+    ) -> None:
+        if order.examples < 2:
+            raise ValueError(
+                f"the training split of {data.name!r} has {counted(order.examples, 'example')}; contrast needs at "
+                "least 2"
+            )
+        self.data, self.order, self.views, self.inputs = data, order, views, inputs
+        self.augmentation, self.workers = augmentation, workers
+        self.steady = dict(steady)  # a view of a mapping cannot go to the workers
+        self._looks = looks(views, augmentation)
+        self._columns = {view.column: view.modality for view in views.values()}
+        if order.batch_size < world:
+            raise ValueError(
+                f"a batch of {order.batch_size} cannot be shared by {world} ranks; make batch_size larger"
+            )
+        self.rank, self.world = rank, world
+        self.replaced: list[Replaced] = []
+
+    @property
+    def batch_size(self) -> int:
+        """The examples of a step over all ranks."""
+        return self.order.batch_size
+
+    def batch(self, step: int, steps: int | None = None) -> Batch:
+        """Return this rank's part of the batch of a step.
+
+        Args:
+            step: from 0.
+            steps: of the whole run, which tasks in turn are shares of; the first task has every step unless given.
+        """
+        return self._batch(*self.order.part(step, self.rank, self.world, steps))
+
+    def first(self, most: int) -> Batch:
+        """Return the first examples of this rank's part of the first batch, at most so many, for a look ahead."""
+        rows, epoch = self.order.part(0, self.rank, self.world)
+        return self._batch(rows[:most], epoch)
+
+    def _batch(self, rows: Rows, epoch: int) -> Batch:
+        drawn = [name for name in self.views if name not in self.steady]
+        raw = {
+            column: self._read(column, rows, epoch) for column in {self.views[name].column for name in drawn}
+        }
+        tensors = {name: self._look(name, raw[self.views[name].column], rows, epoch) for name in drawn}
+        for name, view in self.steady.items():
+
+            def draw(new: list[int], name: str = name) -> Tensor:
+                part = np.array(new)
+                return self._look(name, self._read(self.views[name].column, part, epoch), part, epoch)
+
+            tensors[name] = view(rows.tolist(), draw)
+        labels = {name: torch.from_numpy(one.values[rows]) for name, one in self.data.labels.items()}
+        return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels)
+
+    def _look(self, name: str, raw: Any, rows: Rows, epoch: int) -> Tensor:
+        """Return a view of some rows, whose column is there in its raw form."""
+        keys = view_room.key(self.order.seed, epoch, self.data.ids_of(rows), name)
+        return self._looks[name](raw, keys, self.inputs[self.views[name].column])
+
+    def _read(self, column: str, rows: Rows, epoch: int) -> Any:
+        """Return a column of a batch in its raw form, with what all views of an example share already drawn."""
+        raw = self.data.read_training(column, rows)
+        share = MODALITIES.get(self._columns[column]).share
+        if share is None:
+            return raw
+        keys = view_room.key(self.order.seed, epoch, self.data.ids_of(rows), "shared caption")
+        return resolve(share)(raw, self.augmentation, keys)
+
+    def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
+        """Yield the batches of steps ``start`` to ``steps - 1``; `replaced` is of the batch that was yielded last."""
+        source: Iterator[tuple[Batch, list[Replaced]]]
+        self.data.replaced()  # what was read before is of no batch
+        if self.workers:
+            whole = DataLoader(
+                _Steps(self, start, steps),
+                batch_size=None,
+                num_workers=self.workers,
+                multiprocessing_context="spawn",
+            )
+            with helpers.begun():
+                source = iter(whole)
+        else:
+            source = ((self.batch(step, steps), self.data.replaced()) for step in range(start, steps))
+        self.data.expect(self.order.shards_of(start, self.rank, self.world))
+        for step, (batch, self.replaced) in zip(range(start, steps), source, strict=True):
+            self.data.expect(self.order.shards_of(step, self.rank, self.world))
+            yield batch, self.order.clock(step, steps)
+
+
+class _Steps(Dataset[tuple[Batch, list[Replaced]]]):
+    """Steps as items, for worker processes."""
+
+    def __init__(self, loader: Loader, start: int, steps: int) -> None:
+        self.loader, self.start, self.steps = loader, start, steps
+
+    def __len__(self) -> int:
+        return self.steps - self.start
+
+    def __getitem__(self, index: int) -> tuple[Batch, list[Replaced]]:
+        return self.loader.batch(self.start + index, self.steps), self.loader.data.replaced()

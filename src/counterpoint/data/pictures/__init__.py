@@ -1,0 +1,1 @@
+"""Pictures from their bytes to pixels: decoded, drawn, kept, compared and shown."""

@@ -1,0 +1,221 @@
+"""Pictures from files, as squares of one form: kept in the cache folder where there is room, else decoded anew."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import final
+
+import numpy as np
+import torch
+from jaxtyping import Int, UInt8
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import get_worker_info
+
+from ...types import Fit
+from ..progress import with_bar
+from ..sources import Asset
+from .decode import MOST_PIXELS, OtherFormat, TooLarge, decode, shown, side_of
+from .kept import Kept, mapped
+from .traits import KeptTraits, Traits, traits_of
+
+_AT_ONCE = 64  # files whose pixels wait in memory to be kept
+_THREADS = 16
+BROKEN = "broken picture"
+"""The reason for a file that is no whole picture."""
+_REASONS = {TooLarge: "picture of too many pixels", OtherFormat: "picture in a format that is not read"}
+
+
+@final
+class Pictures:
+    """The decoded pictures of some files, mapped from the cache and never in memory as a whole.
+
+    A picture is known by the digest of its file's bytes: one that is new, changed, or lost from the cache is decoded
+    alone, and one that cannot be decoded is not tried again. The cache is bounded. Of pictures that it has no room for
+    only the traits are found out at first, which the smallest decoding gives; they are decoded whenever they are asked
+    for.
+
+    Args:
+        files: the pictures.
+        form: side of the decoded squares in pixels, or the way to them that a tower asks for.
+        digests: of the files' bytes, where they are known.
+        traits: are told those of pictures whose bytes are read; none unless given.
+        looks: find the traits of all pictures, and not only of those that the cache has no room for.
+        most_pixels: of a picture; one of more is unreadable.
+
+    Attributes:
+        size: side of the pictures in pixels.
+        digests: of each file's bytes; empty for a file that could not be read.
+        whole: the cache holds every picture that can be read, so that files which change matter no more.
+        unreadable: a file's position to why it is no picture: a reason, the same words for all that have it, a colon,
+            and the details.
+
+    Raises:
+        CacheError: the cache folder has room for some of them and cannot be written.
+    """
+
+    def __init__(
+        self,
+        files: Sequence[Asset],
+        form: int | Fit,
+        digests: Sequence[str] = (),
+        traits: KeptTraits | None = None,
+        *,
+        looks: bool = True,
+        most_pixels: int = MOST_PIXELS,
+    ) -> None:
+        self.size, self._files, self._form, self._most = side_of(form), files, form, most_pixels
+        self.digests: list[str] = []
+        self.unreadable: dict[int, str] = {}
+        with Kept(form, most_pixels) as kept:
+            known = digests or [""] * len(files)
+            for digest, reason in _read(files, known, kept, traits, looks, most_pixels):
+                if reason is not None:
+                    self.unreadable[len(self.digests)] = reason
+                self.digests.append(digest)
+        self._blocks = [(block.path, block.shape) for block in kept.blocks]
+        self._places = np.array([kept.place(digest) for digest in self.digests], np.int32).reshape(-1, 2)
+        readable = np.delete(np.arange(len(self._places)), list(self.unreadable))
+        self.whole = bool((self._places[readable, 0] >= 0).all())
+        self._mapped: dict[int, np.ndarray] = {}
+
+    def __getstate__(self) -> dict[str, object]:
+        return self.__dict__ | {"_mapped": {}}  # another process maps the files itself
+
+    def read(self, positions: Int[np.ndarray, " n"]) -> UInt8[Tensor, "n 3 size size"]:
+        """Return the pictures of some files by their positions.
+
+        Raises:
+            OSError, ValueError: if a file that has to be decoded now cannot be, or is not what it was.
+        """
+        pictures = np.zeros((len(positions), 3, self.size, self.size), np.uint8)
+        blocks, rows = self._places[positions].T
+        for number in np.unique(blocks).tolist():
+            chosen = np.flatnonzero(blocks == number)
+            kept = self._map(number) if number >= 0 else None
+            pictures[chosen] = kept[rows[chosen]] if kept is not None else self._decoded(positions[chosen])
+        return torch.from_numpy(pictures)
+
+    def _map(self, number: int) -> np.ndarray | None:
+        """Map a block; None where it has been removed since."""
+        if number not in self._mapped:
+            try:
+                self._mapped[number] = mapped(*self._blocks[number])
+            except (OSError, ValueError):
+                return None
+        return self._mapped[number]
+
+    def _decoded(self, positions: Int[np.ndarray, " n"]) -> list[np.ndarray]:
+        """Decode some files that the cache does not hold."""
+
+        def one(position: int) -> np.ndarray:
+            return decode(self.encoded(position), self._form, self._most)
+
+        # The workers of a loader are as many as there are cores to be used.
+        threads = 1 if get_worker_info() else min(_THREADS, os.cpu_count() or 1)
+        with quietly(), ThreadPoolExecutor(threads) as pool:
+            return list(pool.map(one, positions.tolist()))
+
+    def encoded(self, position: int) -> bytes:
+        """Return the bytes of a file.
+
+        Raises:
+            OSError, ValueError: if it cannot be read, or is not what it was.
+        """
+        data = self._files[position].read_bytes()
+        if _digest(data) != self.digests[position]:
+            raise ValueError(
+                f"{self._files[position]} changed while it was in use: run the same command again"
+            )
+        return data
+
+    def shown(self, position: int, side: int) -> Image.Image:
+        """Decode a file's picture for people to look at; see `counterpoint.data.pictures.decode.shown`."""
+        return shown(self._files[position].read_bytes(), side, self._most)
+
+    def formed(self, form: int | Fit) -> Pictures:
+        """Return the same pictures decoded to squares of another form.
+
+        Raises:
+            ValueError: if a file is not what it was.
+        """
+        other = Pictures(self._files, form, self.digests, most_pixels=self._most)
+        for position, file in enumerate(self._files):
+            if position in self.unreadable:
+                continue
+            if position in other.unreadable or other.digests[position] != self.digests[position]:
+                raise ValueError(f"{file} changed while it was in use: run the same command again")
+        return other
+
+
+def _read(
+    files: Sequence[Asset],
+    digests: Sequence[str],
+    kept: Kept,
+    traits: KeptTraits | None,
+    looks: bool,
+    most: int,
+) -> Iterator[tuple[str, str | None]]:
+    """Decode those files that are not kept, and yield each one's digest and, if it is no picture, the reason."""
+
+    def one(file: Asset, digest: str) -> tuple[str, np.ndarray | str | None, Traits | None]:
+        # Of a file whose digest is known it is known, too, whether it is a picture.
+        if digest in kept or (digest and full):
+            return digest, None, None
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            return "", f"{BROKEN}: {error.strerror or error}", None
+        digest = _digest(data)
+        if kept.reason(digest) is not None:
+            return digest, None, None
+        try:
+            result = None if digest in kept or full else decode(data, kept.form, most)
+            wanted = (looks and traits is not None) or (result is None and digest not in kept)
+            known = None if traits is None else traits.get(bytes.fromhex(digest))
+            known_enough = (
+                known is not None and known.pixels <= most
+            )  # else found under another limit, perhaps
+            return digest, result, traits_of(data, most) if wanted and not known_enough else None
+        except Exception as error:  # whatever a decoder raises is why there is no picture
+            return digest, f"{why(error)}: {' '.join(str(error).split()) or type(error).__name__}", None
+
+    starts = range(0, len(files), _AT_ONCE)
+    with quietly(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+        for start in with_bar(starts, f"Reading {len(files):,} pictures"):
+            part, full = slice(start, start + _AT_ONCE), kept.full
+            for digest, result, found in pool.map(one, files[part], digests[part]):
+                if not digest:
+                    yield "", str(result)
+                    continue
+                if result is not None:
+                    kept.add(digest, result)
+                if traits is not None and found is not None:
+                    traits.add(bytes.fromhex(digest), found)
+                yield digest, kept.reason(digest)
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Let Pillow warn of nothing."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")  # what is wrong with a picture is in its reason
+        yield
+
+
+def why(error: Exception) -> str:
+    """Return the reason why there is no picture, in the same words for all that have it.
+
+    >>> why(TooLarge("13000 × 13000 pixels")), why(OSError("image file is truncated"))
+    ('picture of too many pixels', 'broken picture')
+    """
+    return next((words for kind, words in _REASONS.items() if isinstance(error, kind)), BROKEN)

@@ -1,0 +1,108 @@
+"""The place where bytes are, which are read when they are asked for and never decoded before."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Self, final
+
+import polars as pl
+import pyarrow as pa
+from pyarrow import parquet
+
+from .places import is_url, part_of, sought, suffix_of
+
+_CELLS = 64
+
+
+@final
+@dataclass(frozen=True)
+class Asset:
+    """A place where bytes are: a file, a part of a file, or a cell of a table. Its text is what users know.
+
+    Attributes:
+        file: the path or the URL of a file.
+        member: the name within an archive, or the column of a Parquet or Arrow table, of bytes or of structs with them.
+        offset: the first byte in an archive, or the row of a table, from 0.
+        size: in bytes; none for a whole file and for a cell.
+
+    >>> print(Asset("shard.tar", "7.png", 512, 90), Asset("pairs.parquet", "image", 7), sep="; ")
+    shard.tar:7.png; pairs.parquet, row 8
+    """
+
+    file: str
+    member: str | None = None
+    offset: int | None = None
+    size: int | None = None
+
+    @classmethod
+    def of(cls, file: str | os.PathLike[str]) -> Self:
+        """Return a whole file."""
+        return cls(os.fspath(file))
+
+    def read_bytes(self) -> bytes:
+        """Read all of it.
+
+        Raises:
+            OSError: if it cannot be read.
+        """
+        if self.offset is None:
+            return part_of(self.file)
+        if self.size is not None:
+            return part_of(self.file, self.offset, self.size)
+        assert self.member is not None
+        try:
+            if is_url(self.file):
+                return _cell_of(self.file, self.member, self.offset)
+            return _cells(self.file, self.member, self.offset // _CELLS)[self.offset % _CELLS]
+        except (pl.exceptions.PolarsError, pa.ArrowException) as error:
+            raise OSError(f"a damaged table: {error}") from error
+
+    def __str__(self) -> str:
+        if self.offset is None:
+            return self.file
+        return f"{self.file}, row {self.offset + 1}" if self.size is None else f"{self.file}:{self.member}"
+
+
+@lru_cache(maxsize=64)
+def _cells(table: str, column: str, block: int) -> list[bytes]:
+    """Read a block of cells, so that those that are read in order are not sought one by one."""
+    if suffix_of(table) == ".arrow":
+        part = arrow_file(table).select([column]).slice(block * _CELLS, _CELLS)
+        return _bytes(pl.DataFrame(pl.from_arrow(part))[column])
+    frame = pl.scan_parquet(table, glob=False).select(column).slice(block * _CELLS, _CELLS).collect()
+    return _bytes(frame[column])
+
+
+@lru_cache(maxsize=64)
+def arrow_file(path: str) -> pa.Table:
+    """Return the table in an Arrow file of `datasets`, mapped and not read."""
+    return pa.ipc.open_stream(pa.memory_map(path)).read_all()
+
+
+def _cell_of(table: str, column: str, row: int) -> bytes:
+    """Read a cell of a table in a store: with all of its group of rows, which comes in one request."""
+    for group, count in enumerate(_groups(table)):
+        if row < count:
+            return _group(table, column, group)[row]
+        row -= count
+    raise OSError("a damaged table: it has fewer rows than before")
+
+
+@lru_cache(maxsize=1024)
+def _groups(table: str) -> list[int]:
+    with sought(table) as file:
+        metadata = parquet.ParquetFile(file).metadata
+        return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
+
+
+@lru_cache(maxsize=4)
+def _group(table: str, column: str, group: int) -> list[bytes]:
+    with sought(table) as file:
+        cells = parquet.ParquetFile(file).read_row_group(group, columns=[column])
+    return _bytes(pl.DataFrame(pl.from_arrow(cells))[column])
+
+
+def _bytes(cells: pl.Series) -> list[bytes]:
+    return (cells if cells.dtype == pl.Binary else cells.struct.field("bytes")).to_list()

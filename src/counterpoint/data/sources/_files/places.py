@@ -1,0 +1,317 @@
+"""Files by what users write for them: paths, ``file://``, ``s3://`` and other URLs, patterns, lists of files."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from hashlib import blake2b
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from braceexpand import braceexpand
+
+from ....registry import MissingPackage
+
+_GLOB = re.compile(r"[*?\[]")
+_MARKS = (
+    "ETag",
+    "etag",
+    "blob_id",
+    "mtime",
+    "LastModified",
+    "last_modified",
+    "updated",
+)  # of a changed file, by store
+
+
+class Missing(FileNotFoundError):
+    """Some files are not there.
+
+    Args:
+        message: naming the first, and how many they are.
+        places: of all that are not there.
+    """
+
+    def __init__(self, message: str, places: Iterable[str]) -> None:
+        super().__init__(message)
+        self.places = frozenset(places)
+
+
+def is_url(place: str) -> bool:
+    """Return whether a place is not on this machine's disks.
+
+    >>> is_url("s3://bucket/0.tar"), is_url("file:///data/0.tar"), is_url("/data/0.tar")
+    (True, False, False)
+    """
+    return bool(re.match(r"(?!file:)[a-z][a-z0-9+.-]*://", place))
+
+
+def is_pattern(written: str) -> bool:
+    """Return whether a text stands for several files: braces, a glob, ``@list.txt``; an existing file's name does not.
+
+    >>> is_pattern("shards/{000..099}.tar"), is_pattern("@shards.txt"), is_pattern("shards/000.tar")
+    (True, True, False)
+    """
+    marked = written.startswith("@") or "{" in written or _is_glob(written)
+    return marked and not os.path.exists(written)
+
+
+def seen_from(folder: str, path: str) -> str:
+    """Return a path, or a pattern, from the root, where it was written as seen from a folder; a URL as it is."""
+    if is_url(path):
+        return path
+    listed = "@" if path.startswith("@") and is_pattern(path) else ""
+    return f"{listed}{os.path.abspath(os.path.join(folder, path.removeprefix(listed)))}"
+
+
+def suffix_of(written: str) -> str:
+    """Return the suffix, in small letters, of the file or of the files that a text stands for.
+
+    >>> suffix_of("s3://bucket/{000..099}.TAR"), suffix_of("https://host/pairs.csv?raw=true"), suffix_of("photos")
+    ('.tar', '.csv', '')
+    """
+    if written.startswith("@") and is_pattern(written):
+        first = next(iter(_lines(Path(written[1:]))), "")
+        return suffix_of(first)
+    name = written.partition("?")[0] if written.startswith("http") else written
+    return PurePosixPath(name.lower()).suffix
+
+
+def found(*written: str) -> dict[str, str]:
+    """Return the files that a user's words stand for, in order and each once, with a text that changes when one does.
+
+    Args:
+        written: each a path or a URL; with braces (``{000..099}``, all of which must be there), with ``*``, ``?``,
+            ``[…]`` (whatever matches, by name), or the name of a list after ``@``: a file with one such text a line,
+            paths seen from its folder.
+
+    Raises:
+        Missing: if a file is not there.
+        FileNotFoundError: if a pattern matches nothing.
+        OSError: if a store cannot be reached.
+        MissingPackage: for a URL whose package is not installed.
+    """
+    return _states(written[0], [file for word in written for file in _expanded(word)])
+
+
+def inside(folder: str) -> list[str]:
+    """Return the files right in a folder of a store, which is written with a slash at its end; none of other places."""
+    if not (is_url(folder) and folder.endswith("/")):
+        return []
+    with reaching(folder):
+        store, path = _store(folder)
+        store.invalidate_cache(path)
+        return sorted(str(store.unstrip_protocol(each)) for each in store.ls(path, detail=False))
+
+
+def opened(place: str) -> Any:
+    """Open a file of a path or a URL to be read, as bytes.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    if not is_url(place):
+        return open(place, "rb")
+    with reaching(place):
+        store, path = _store(place)
+        return store.open(path, "rb")
+
+
+def sought(place: str) -> Any:
+    """Open a file of a store of which some parts are read, and no more bytes than are asked for.
+
+    Raises:
+        OSError: if it cannot be opened.
+    """
+    if place.startswith("http"):  # a server of the web may know no parts of files
+        return opened(place)
+    with reaching(place):
+        store, path = _store(place)
+        return store.open(path, "rb", cache_type="none")
+
+
+def size_of(place: str) -> int:
+    """Return the bytes of a file.
+
+    Raises:
+        OSError: if it is not there.
+    """
+    with reaching(place):
+        store, path = _store(place)
+        return int(store.size(path))
+
+
+def part_of(place: str, offset: int = 0, size: int | None = None) -> bytes:
+    """Read some bytes of a file; all that follow an offset unless their number is given."""
+    if not is_url(place):
+        with open(place, "rb") as file:
+            file.seek(offset)
+            return file.read(size)
+    with reaching(place):
+        store, path = _store(place)
+        if size is None:
+            return bytes(store.cat_file(path, start=offset or None))
+        part = bytes(store.cat_file(path, start=offset, end=offset + size))
+    # A server that knows no parts of files sends the whole one.
+    return part if len(part) <= size else part[offset : offset + size]
+
+
+def beside(place: str, name: str) -> str:
+    """Return the place of a file that is named from the folder of another one."""
+    if is_url(place):
+        return f"{place.rpartition('/')[0]}/{name}"
+    return f"{os.path.dirname(place) or '.'}{os.sep}{name}"
+
+
+def state_of(files: Iterable[str | os.PathLike[str]]) -> str:
+    """Return a text that changes when one of some files does, or another is there."""
+    told = blake2b(digest_size=8)
+    for file in files:
+        stat = os.stat(file)
+        told.update(
+            f"{Path(file).name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape")
+        )
+    return told.hexdigest()
+
+
+def told_apart(places: Iterable[str]) -> list[str]:
+    """Return the shortest names of some files that tell them apart: as much of their paths as that takes.
+
+    >>> told_apart(["s3://a/x/0.tar", "s3://a/x/1.tar"]), told_apart(["a/x/0.tar", "a/y/0.tar"])
+    (['0.tar', '1.tar'], ['x/0.tar', 'y/0.tar'])
+    """
+    parts = [place.replace(os.sep, "/").split("/") for place in places]
+    for length in range(1, max(map(len, parts), default=0) + 1):
+        names = ["/".join(each[-length:]) for each in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(places)
+
+
+@contextmanager
+def reaching(place: str) -> Iterator[None]:
+    """Turn whatever a store's package raises into one error that names the place and what to do.
+
+    Raises:
+        MissingPackage: if the package for this kind of URL is not installed.
+        FileNotFoundError: if there is no such file, or no such bucket.
+        PermissionError: without credentials, or with such as do not suffice.
+        OSError: for everything else.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise MissingPackage(f"{place}: {error}; run: pip install 'counterpoint[cloud]'") from error
+    except FileNotFoundError:
+        raise FileNotFoundError(f"{place}: there is no such file, or no such bucket") from None
+    except Exception as error:
+        kind, said = type(error).__name__, " ".join(str(error).split())
+        if isinstance(error, PermissionError) or "Credentials" in kind:
+            raise PermissionError(
+                f"{place}: no access ({said or kind}): give the credentials that the store's own tools take, for s3:// "
+                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
+            ) from error
+        raise OSError(f"{place} cannot be read: {kind}: {said}") from error
+
+
+def local(written: str) -> str:
+    """Return a path in place of a file URL; any other place as it is."""
+    return written.removeprefix("file://") if written.startswith("file://") else written
+
+
+def _is_glob(written: str) -> bool:
+    """Return whether a text has marks of a glob; in an address of the web a question mark is none."""
+    return not written.startswith("http") and bool(_GLOB.search(written))
+
+
+def _expanded(written: str) -> list[str]:
+    """Return the files that a text stands for, whether they are there or not."""
+    if not is_pattern(written):
+        return [local(written)]
+    if written.startswith("@"):
+        return [file for line in _lines(Path(written[1:])) for file in _expanded(line)]
+    try:
+        expanded = list(braceexpand(written))
+    except ValueError as error:  # braces that are not closed
+        raise ValueError(f"{written}: {error}") from None
+    files = [file for each in expanded for file in _matching(local(each))]
+    if not files:
+        raise FileNotFoundError(f"{written} matches no file")
+    return files
+
+
+def _lines(listed: Path) -> list[str]:
+    """Return the lines of a list of files; paths are seen from its folder."""
+    if not listed.is_file():
+        raise FileNotFoundError(f"there is no list of files {listed}")
+    lines = [line.strip() for line in listed.read_text(encoding="utf-8").splitlines()]
+    files = [line for line in lines if line and not line.startswith("#")]
+    if not files:
+        raise ValueError(f"{listed} lists no files")
+    return [line if is_url(line) else str(listed.parent / local(line)) for line in files]
+
+
+def _matching(pattern: str) -> list[str]:
+    """Return the files that a pattern without braces matches; itself where it has no marks of one."""
+    if not _is_glob(pattern) or os.path.exists(pattern):
+        return [pattern]
+    if not is_url(pattern):
+        return sorted(glob.glob(pattern, recursive=True))
+    with reaching(pattern):
+        store, path = _store(pattern)
+        store.invalidate_cache()
+        return [str(store.unstrip_protocol(each)) for each in sorted(store.glob(path))]
+
+
+def _states(written: str, places: list[str]) -> dict[str, str]:
+    """Return the state of every file.
+
+    Raises:
+        Missing: naming the first that is not there, and how many are not.
+    """
+    states: dict[str, str | None] = {}
+    listed: dict[str, Mapping[str, str]] = {}
+    for place in places:
+        if is_url(place):
+            states[place] = _remote_state(place, listed if len(places) > 1 else None)
+        else:
+            states[place] = state_of([place]) if os.path.isfile(place) else None
+    if missing := [place for place, state in states.items() if state is None]:
+        of = f"{len(missing):,} of {len(states):,} files are not there, the first {missing[0]}"
+        said = f"{written}: {of}" if is_pattern(written) else f"there is no file {missing[0]}"
+        raise Missing(said, missing)
+    return {place: state for place, state in states.items() if state is not None}
+
+
+def _remote_state(place: str, listed: dict[str, Mapping[str, str]] | None) -> str | None:
+    """Return the state of a file in a store; None where it is not there.
+
+    Args:
+        place: a URL.
+        listed: files with their states by folder, where many are asked for: one request instead of thousands.
+    """
+    with reaching(place):
+        store, path = _store(place)
+        folder = path.rpartition("/")[0]
+        if listed is None or place.startswith("http"):  # the web lists nothing
+            store.invalidate_cache(path)
+            return _told(store.info(path))
+        if folder not in listed:
+            store.invalidate_cache(folder)  # which would say what was there at the first look
+            listed[folder] = {str(info["name"]): _told(info) for info in store.ls(folder, detail=True)}
+        return listed[folder].get(path)
+
+
+def _told(info: Mapping[str, Any]) -> str:
+    marks = [str(info[mark]) for mark in _MARKS if info.get(mark)]
+    return f"{info.get('size')} {marks[0]}" if marks else str(info.get("size"))
+
+
+def _store(place: str) -> tuple[Any, str]:
+    import fsspec
+
+    store, path = fsspec.core.url_to_fs(place)
+    return store, str(path)
