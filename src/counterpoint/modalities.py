@@ -125,6 +125,9 @@ MODALITIES = Modalities(
         ),
         draw="counterpoint.data.pictures.sheet:draw_picture",
         noun="pictures",
+        endings=frozenset(
+            {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".svg"}
+        ),
     ),
     Modality(
         "text",
@@ -150,6 +153,7 @@ MODALITIES = Modalities(
         noun="sounds",
         endings=frozenset({".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}),
         read="counterpoint.data.sounds:read_sound",
+        form=16_000,
         pack="counterpoint.data.sounds:pack_sounds",
     ),
 )

@@ -12,7 +12,7 @@ from ..networks.base import Input
 from .base import IMAGE_SIZE, Data, PairedData, Pictured, stored_size
 from .kinds import Defined, is_there, written
 from .pictures.single import form_of
-from .sources import Ledger, Records, checked, found, is_pattern, is_url, seen_from, suffixes
+from .sources import Ledger, Records, checked, found, is_pattern, is_url, said_texts, seen_from, suffixes
 
 _ANNOTATIONS = ".json"  # files of public benchmarks; the kinds that sources read are benchmarks' too
 
@@ -98,7 +98,11 @@ def with_columns(source: str, columns: Mapping[str, str]) -> str:
     >>> with_columns("pairs.csv", {"image": "path", "text": "alt"})
     'pairs.csv,columns=image:path+text:alt'
     """
-    said = "+".join(f"{role}:{column}" for role, column in checked(columns).items())
+    said = "+".join(
+        f"{role}:{column}"
+        for role, named in checked(columns).items()
+        for column in (said_texts(named) if role == "text" else (named,))
+    )
     return f"{source},columns={said}" if said else source
 
 

@@ -70,7 +70,10 @@ def test_the_name_of_the_data_says_the_columns_and_is_found_from_elsewhere(tmp_p
             r"the column pairs holds Struct.*; expected texts or lists of texts",
         ),
         ({"image": "uid"}, r"the column uid holds Int64; expected paths of pictures"),
-        ({"picture": "path"}, "unknown use of a column 'picture': .*known: group, id, image, split, text"),
+        (
+            {"picture": "path"},
+            "unknown use of a column 'picture': .*known: audio, group, id, image, split, text",
+        ),
         ({"image": "a+b"}, r"the column 'a\+b' cannot be named here for its '\+' or ','"),
     ],
 )

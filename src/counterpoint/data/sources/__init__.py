@@ -7,7 +7,7 @@ from ._files.places import Missing, found, is_pattern, is_url, seen_from, state_
 from ._files.text import caption_lines
 from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
-from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted, without_budget
+from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted, said_texts, without_budget
 from ._reading import (
     SOURCES,
     Reader,
@@ -55,6 +55,7 @@ __all__ = [
     "read",
     "read_some",
     "rooted",
+    "said_texts",
     "seen_from",
     "shards",
     "split_of",

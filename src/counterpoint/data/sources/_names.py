@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import PurePosixPath
+
+from ...modalities import MODALITIES
 
 PICTURE_COLUMNS = ("file_name", "image", "image_path", "filepath", "path", "file")
+SOUND_COLUMNS = ("audio", "audio_path", "sound", "audiocap_path", "wav")
 CAPTION_COLUMNS = ("text", "caption", "captions", "title")
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
     "test": "test",
 }
-PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".svg"}
+PICTURES = MODALITIES.get("image").endings
 
 
 def split_of(name: str) -> str | None:
@@ -22,3 +28,15 @@ def split_of(name: str) -> str | None:
     """
     word = re.split(r"[^a-z]", name.lower(), maxsplit=1)[0]
     return SPLITS.get(word)
+
+
+def modality_of(names: Iterable[str]) -> str | None:
+    """Return the modality that the endings of most files' names are of; None where they say nothing.
+
+    >>> modality_of(["a.wav", "b.flac", "c"]), modality_of(["a.png"]), modality_of(["a"])
+    ('audio', 'image', None)
+    """
+    endings = {ending: modality.name for modality in MODALITIES for ending in modality.endings}
+    found = Counter(endings.get(PurePosixPath(name).suffix.lower()) for name in names)
+    del found[None]
+    return found.most_common(1)[0][0] if found else None

@@ -18,7 +18,8 @@ from ._files.places import local
 from ._ledger import BROKEN
 
 _PARTS = ("path", "name", "folder")
-ROLES = ("image", "text", "id", "split", "group")
+FILE_ROLES = ("image", "audio")
+ROLES = (*FILE_ROLES, "text", "id", "split", "group")
 """The values of a record that a column of a table may be named for."""
 
 
@@ -141,17 +142,17 @@ def columns_of(pairs: Sequence[str]) -> dict[str, str]:
     Raises:
         ValueError: for a pair that is none, a role that there is not, or one that is named twice.
 
-    >>> columns_of(["image=path", "text=alt"])
-    {'image': 'path', 'text': 'alt'}
+    >>> columns_of(["image=path", "text=alt+title"])
+    {'image': 'path', 'text': 'alt+title'}
     """
     columns: dict[str, str] = {}
     for pair in pairs:
         role, equals, column = (word.strip() for word in pair.partition("="))
         if not (role and equals and column):
             raise ValueError(f"--columns {pair}: write WHAT=COLUMN, for example image=path")
-        if role in columns:
+        if role in columns and role != "text":
             raise ValueError(f"--columns names the {role} twice: {columns[role]} and {column}")
-        columns[role] = column
+        columns[role] = f"{columns[role]}+{column}" if role in columns else column
     checked(columns)
     return columns
 
@@ -166,11 +167,20 @@ def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
     for role, column in columns.items():
         if role not in ROLES:
             raise unknown("use of a column", role, ROLES)
-        if set(column) & set("+,"):
+        if "," in column or ("+" in column and role != "text"):
             raise ValueError(
                 f"the column {column!r} cannot be named here for its '+' or ',': rename it in the table"
             )
     return columns
+
+
+def said_texts(named: str) -> tuple[str, ...]:
+    """Return the columns of captions that a user named: one, or several with a plus between them.
+
+    >>> said_texts("caption_1+caption_2")
+    ('caption_1', 'caption_2')
+    """
+    return tuple(named.split("+"))
 
 
 def _columns(said: str, value: str) -> Mapping[str, str]:

@@ -1,4 +1,4 @@
-"""Pictures in a folder: with a text file of the same name beside each, with captions from names, or without any."""
+"""Pictures or sounds in a folder: with a text of the same name beside each, with captions from names, or without."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, final
 
-from ...modalities import PAIR
+from ...modalities import MODALITIES
 from ...reasons import counted
 from ._files.asset import Asset
 from ._files.places import state_of
@@ -36,11 +36,12 @@ _BESIDE = {
     **dict.fromkeys((".mp4", ".webm", ".mov", ".avi", ".mkv", ".m4v"), "video"),
 }
 """Suffixes of files of other modalities, which belong to the picture of the same name."""
+_KINDS = {**dict.fromkeys(PICTURES, "image"), **_BESIDE}
 
 
 @final
 class Folder(Source):
-    """Pictures in a folder and in those below it, with or without captions.
+    """Pictures in a folder and in those below it, with or without captions; where there are none, sounds.
 
     Captions are in a file of the picture's name beside it: a ``.txt`` or ``.caption`` with one a line, or a ``.json``
     with ``text`` or ``caption``, which may also hold ``split``, ``id`` and ``group``; its other texts and numbers are
@@ -66,21 +67,22 @@ class Folder(Source):
         """
         folder, named = Path(shard.place), shard.options.captions
         files = list(_files(folder))
-        pictures = [file for file in files if file.suffix.lower() in PICTURES]
-        beside = _beside(files, {_stem(picture) for picture in pictures})
+        main = _main(files)
+        pictures = [file for file in files if _KINDS.get(file.suffix.lower()) == main]
+        beside = _beside(files, {_stem(picture) for picture in pictures}, main)
         noted = {stem for stem, notes in beside.items() if notes.keys() & {"text", "json"}}
         if named is None and not noted:
-            _refuse_alone(folder, files, pictures)
+            _refuse_alone(folder, files, pictures, main)
         chosen = [picture for picture in pictures if named or not noted or _stem(picture) in noted]
         if not chosen:
             raise ValueError(f"{folder} holds no pictures: {_EXPECTED}")
         used = {*chosen, *(file for picture in chosen for file in beside.get(_stem(picture), {}).values())}
         for file in files:
             if file not in used:
-                ledger.add("passed over", _reason(file), file)
-        columns = dict(PAIR) if named or noted else {"image": "image"}
+                ledger.add("passed over", _reason(file, main), file)
+        columns = {main: main} | ({"text": "text"} if named or noted else {})
         columns |= {name: name for notes in beside.values() for name in notes if name in _BESIDE.values()}
-        return Records.collect(_records(folder, chosen, beside, named, ledger), columns)
+        return Records.collect(_records(folder, chosen, beside, named, ledger, main), columns)
 
 
 _EXPECTED = (
@@ -89,20 +91,28 @@ _EXPECTED = (
 )
 
 
-def _refuse_alone(folder: Path, files: Iterable[Path], pictures: list[Path]) -> None:
+def _main(files: Iterable[Path]) -> str:
+    """Return the modality of what a folder's examples are: pictures if there are any, else sounds."""
+    found = {_KINDS.get(file.suffix.lower()) for file in files}
+    return "audio" if "audio" in found and "image" not in found else "image"
+
+
+def _refuse_alone(folder: Path, files: Iterable[Path], pictures: list[Path], main: str) -> None:
     """Refuse a folder whose texts or tables are of no picture, since they would be passed over with all captions."""
     tables = [file.name for file in files if file.suffix.lower() in Table.suffixes]
     texts = [file for file in files if file.suffix.lower() in _TEXTS and not _ABOUT.match(file.name)]
     if tables:
         raise ValueError(f"{folder}: {_EXPECTED}; give the path of {tables[0]} if that is the table")
     if texts or not pictures:
-        alone = f"; of {counted(len(pictures), 'picture')} there none has one" if pictures else ""
+        one = MODALITIES.get(main).one
+        alone = f"; of {counted(len(pictures), one)} there none has one" if pictures else ""
         raise ValueError(f"{folder}: {_EXPECTED}{alone}")
 
 
-def _beside(files: Iterable[Path], stems: set[Path]) -> dict[Path, dict[str, Path]]:
-    """Return the files of a picture's name by what they hold: ``text``, ``json``, or a modality."""
-    kinds = {**dict.fromkeys(_TEXTS, "text"), ".json": "json", **_BESIDE}
+def _beside(files: Iterable[Path], stems: set[Path], main: str) -> dict[Path, dict[str, Path]]:
+    """Return the files of a picture's name by what they hold: ``text``, ``json``, or another modality."""
+    kinds = {**dict.fromkeys(_TEXTS, "text"), ".json": "json"}
+    kinds |= {suffix: kind for suffix, kind in _BESIDE.items() if kind != main}
     beside: dict[Path, dict[str, Path]] = {}
     for file in files:
         kind = kinds.get(file.suffix.lower())
@@ -111,14 +121,14 @@ def _beside(files: Iterable[Path], stems: set[Path]) -> dict[Path, dict[str, Pat
     return beside
 
 
-def _reason(file: Path) -> str:
+def _reason(file: Path, main: str) -> str:
     """Return why a file is passed over."""
-    suffix = file.suffix.lower()
-    if suffix in PICTURES:
-        return "picture without a caption"
+    suffix, one = file.suffix.lower(), MODALITIES.get(main).one
+    if _KINDS.get(suffix) == main:
+        return f"{one} without a caption"
     if suffix in _TEXTS:
-        return "text without a picture"
-    return f"{_BESIDE[suffix]} of no picture" if suffix in _BESIDE else f"{suffix or file.name} file"
+        return f"text without a {one}"
+    return f"{_BESIDE[suffix]} of no {one}" if suffix in _BESIDE else f"{suffix or file.name} file"
 
 
 def _records(
@@ -127,6 +137,7 @@ def _records(
     beside: Mapping[Path, Mapping[str, Path]],
     named: Named | None,
     ledger: Ledger,
+    main: str,
 ) -> Iterator[Record]:
     kinds = [picture.relative_to(folder).parts[:-1] for picture in pictures]
     counts = Counter(kind[0] if kind else "" for kind in kinds)
@@ -135,7 +146,7 @@ def _records(
     last: tuple[Path, _Said | None] | None = None
     for picture, kind in zip(pictures, kinds, strict=True):
         notes = beside.get(_stem(picture), {})
-        cells: dict[str, Cell] = {"image": Asset.of(picture)}
+        cells: dict[str, Cell] = {main: Asset.of(picture)}
         cells |= {name: Asset.of(file) for name, file in notes.items() if name in _BESIDE.values()}
         facts: dict[str, Any] = {"group": None}
         if names[_stem(picture)] > 1:

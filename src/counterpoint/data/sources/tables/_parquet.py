@@ -40,18 +40,19 @@ def blocks_of(path: str, asked: Mapping[str, str], span: Span | None = None) -> 
     values = {
         name: _text(schema, name).replace(classes.get(name, {}))
         for name in schema
-        if name not in (roles.image, roles.text)
+        if name not in (roles.file, *roles.texts)
         and (_is_scalar(schema, name) or name in roles.facts.values())
     }
     columns = [
-        *_picture_columns(path, schema, roles.image),
-        *([] if roles.text is None else [_caption_column(path, schema, roles.text)]),
+        *_picture_columns(path, schema, roles.file),
+        pl.lit(roles.modality, pl.String).alias("modality"),
+        *_caption_columns(path, schema, roles.texts),
         *(values[name].alias(fact) for fact, name in roles.facts.items()),
         *(value.alias(LABEL + name) for name, value in values.items() if name not in roles.taken),
     ]
-    used = [name for name in schema if name in values or name in (roles.image, roles.text)]
-    step = _BLOCK if _is_scalar(schema, roles.image) else _BYTES_BLOCK
-    for part in table.parts(used, roles.image, step):
+    used = [name for name in schema if name in values or name in (roles.file, *roles.texts)]
+    step = _BLOCK if _is_scalar(schema, roles.file) else _BYTES_BLOCK
+    for part in table.parts(used, roles.file, step):
         yield part.select(columns).collect()
 
 
@@ -201,8 +202,14 @@ def _picture_columns(path: str, schema: Mapping[str, Any], name: str) -> list[pl
     ]
 
 
-def _caption_column(path: str, schema: Mapping[str, Any], name: str) -> pl.Expr:
-    """Return the captions of each row, blank ones dropped."""
+def _caption_columns(path: str, schema: Mapping[str, Any], names: Sequence[str]) -> list[pl.Expr]:
+    """Return the captions of each row, those of several columns in one list; none where there are no such columns."""
+    each = [_captions(path, schema, name) for name in names]
+    return [pl.concat_list(each).alias("captions")] if each else []
+
+
+def _captions(path: str, schema: Mapping[str, Any], name: str) -> pl.Expr:
+    """Return the captions of each row in a column, blank ones dropped."""
     kind = schema[name]
     if isinstance(kind, pl.List) and kind.inner == pl.String:
         texts = pl.col(name)
@@ -211,4 +218,4 @@ def _caption_column(path: str, schema: Mapping[str, Any], name: str) -> pl.Expr:
     else:
         raise ValueError(f"{path}: the column {name} holds {kind}; expected texts or lists of texts")
     stripped = texts.list.eval(pl.element().str.strip_chars())
-    return stripped.list.eval(pl.element().filter(pl.element() != "")).fill_null([]).alias("captions")
+    return stripped.list.eval(pl.element().filter(pl.element() != "")).fill_null([])

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import polars as pl
 
-from ....modalities import PAIR
 from .._files.places import beside, is_url
 from .._ledger import Ledger
-from .._names import SPLITS
+from .._names import SPLITS, modality_of
 from .._progress import shown
 from .._record import LABEL, Records
 from .._source import Span
@@ -21,6 +20,7 @@ _ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)"
 
 FOLDERS = ("data", "metadata", "captions")
 """Names of folders for the tables that describe the folder above."""
+_TOLD = 1000  # names of files whose endings tell the modality
 ALONE = "no column of captions, read as pictures alone"
 LEADING_OUT = "path that leads out of the table's folder (--allow-outside reads such)"
 
@@ -28,13 +28,15 @@ EMPTY = pl.DataFrame(
     schema={
         "picture": pl.String,
         "column": pl.String,
+        "modality": pl.String,
         "captions": pl.List(pl.String),
         "id": pl.String,
         "split": pl.String,
         "group": pl.String,
     }
 )
-"""Columns of rows: the picture's name; the column that holds its bytes, if one does; captions, none of them blank."""
+"""Columns of rows: the picture's name; the column that holds its bytes, if one does; the modality, if a name says it;
+captions, none of them blank."""
 
 
 def records_of(
@@ -82,6 +84,8 @@ def records_of(
         offset=pl.when(inline).then(pl.col("row").cast(pl.Int64) - 1),
     )
     _agree(path, sound)
+    stated = sound["modality"].drop_nulls()
+    main = stated[0] if len(stated) else modality_of(sound["picture"].drop_nulls().head(_TOLD)) or "image"
     labels = [column for column in sound.columns if column.startswith(LABEL)]
     joined = sound.group_by("file", "offset", maintain_order=True).agg(
         pl.col("row", "picture", "column", "id", "group", *labels).first(),
@@ -94,14 +98,14 @@ def records_of(
     )
     return Records(
         joined.select(
-            place.alias("image"),
+            place.alias(main),
             *([pl.col("captions").alias("text")] if captioned else []),
             pl.coalesce("id", "picture", pl.format("row {}", "row")).alias("key"),
             *FACTS,
             pl.format("{}, row {}", pl.lit(path), "row").alias("where"),
             *labels,
         ),
-        PAIR if captioned else {"image": PAIR["image"]},
+        {main: main} | ({"text": "text"} if captioned else {}),
     )
 
 

@@ -21,7 +21,7 @@ from .._progress import shown
 from .._record import LABEL
 from .._source import Span
 from ._parts import lines_of
-from ._roles import Roles, candidates, chosen
+from ._roles import Roles, chosen, file_columns, text_columns
 
 _BLOCK = 50_000  # rows that are Python objects at once
 
@@ -47,14 +47,18 @@ def blocks_of(
 
 def _block(path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Roles) -> pl.DataFrame:
     """Return some rows, each with its line in the file, as columns of text."""
-    picture, caption = roles.image, roles.text
+    picture = roles.file
     names = dict.fromkeys(name for _, row in block for name in row if name not in roles.taken)
     columns: dict[str, Any] = {
         "picture": [_named(path, line, picture, row.get(picture)) for line, row in block],
+        "modality": [roles.modality] * len(block),
     }
-    if caption is not None:
+    if roles.texts:
         columns["captions"] = _lists(
-            [_captions(path, line, caption, row.get(caption)) for line, row in block]
+            [
+                [text for name in roles.texts for text in _captions(path, line, name, row.get(name))]
+                for line, row in block
+            ]
         )
     columns |= {
         fact: [_fact(path, line, name, row.get(name)) for line, row in block]
@@ -62,7 +66,7 @@ def _block(path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Rol
     }
     columns |= {LABEL + name: [as_text(row.get(name)) for _, row in block] for name in names}
     text = dict.fromkeys(columns, pl.String)
-    return pl.DataFrame(columns, schema=text | ({} if caption is None else {"captions": pl.List(pl.String)}))
+    return pl.DataFrame(columns, schema=text | ({"captions": pl.List(pl.String)} if roles.texts else {}))
 
 
 def _named(path: str, line: int, column: str, value: object) -> str | None:
@@ -133,7 +137,7 @@ def _csv_rows(
         separator = _separator(path, header, asked)
         names = next(csv.reader([header], delimiter=separator), [])
         names = [name.strip() for name in names]
-        picture = next((k for k, name in enumerate(names) if name in candidates("image", asked)), None)
+        picture = next((k for k, name in enumerate(names) if name in file_columns(asked)), None)
         rows, front = csv.reader(file, delimiter=separator, strict=True), before + 1
         before = front
         while True:
@@ -173,9 +177,10 @@ def _one_row(path: str, line: int, row: Sequence[str], picture: int | None, sepa
 def _separator(path: str, header: str, asked: Mapping[str, str]) -> str:
     """Return what separates the columns: what the suffix says, or what makes the header name what is needed."""
     usual = "\t" if suffix_of(path) == ".tsv" else ","
-    for needed in (("image", "text"), ("image",)):
+    for captioned in (True, False):
         for separator in (usual, ";", "\t", ",", "|"):
-            names = {name.strip() for name in next(csv.reader([header], delimiter=separator), [])}
-            if all(names & {*candidates(role, asked)} for role in needed):
+            names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
+            texts = {*text_columns(names, asked)} & {*names}
+            if {*names} & {*file_columns(asked)} and (texts or not captioned):
                 return separator
     return usual

@@ -1,0 +1,234 @@
+"""Sounds from a user's own files: a folder or a table, read once at the rate that a tower takes."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy.io import wavfile
+
+from counterpoint.cli import main
+from counterpoint.data.listed import decoded
+from counterpoint.data.listed.recorded import Recorded
+from counterpoint.data.sounds import read_sound
+from counterpoint.data.source import load_any
+from counterpoint.networks.towers.sound import Waveform
+from counterpoint.raw import Waves
+
+RATE = 8_000
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+
+
+def tone(path: Path, hertz: float, seconds: float = 0.2, rate: int = RATE, channels: int = 1) -> Path:
+    """Write a sine of amplitude 0.5, in 16 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    wave = 0.5 * np.sin(2 * np.pi * hertz * np.arange(round(seconds * rate)) / rate)
+    wavfile.write(path, rate, np.repeat(np.rint(wave * 32767).astype(np.int16)[:, None], channels, 1))
+    return path
+
+
+def folder(root: Path, count: int = 40, above: int = 0) -> Path:
+    """Write tones, each with the text that says which it is."""
+    for k in range(count):
+        hertz = (300, 600, 1200, 2400)[k % 4] + above
+        tone(root / f"{k:02}.wav", hertz + k, seconds=0.1 + 0.002 * k)
+        (root / f"{k:02}.txt").write_text(f"a tone of about {hertz} hertz, number {k}")
+    return root
+
+
+def test_a_folder_of_sounds_with_texts(tmp_path: Path) -> None:
+    data = load_any(str(folder(tmp_path / "tones")))
+    assert isinstance(data, Recorded)
+    assert dict(data.columns) == {"audio": "audio", "text": "text"}
+    assert len(data) == 40
+    waves = data.suited({"audio": Waveform(RATE)}).read("audio", np.array([3, 0]))
+    assert isinstance(waves, Waves)
+    assert waves.rate == RATE
+    assert waves.lengths.tolist() == [round(RATE * 0.106), round(RATE * 0.1)]
+    written = wavfile.read(tmp_path / "tones" / "03.wav")[1] / 32768
+    np.testing.assert_allclose(waves[0].samples[0, : len(written)], written, atol=1e-7)
+    assert data.read("text", np.array([3])) == ["a tone of about 2400 hertz, number 3"]
+    assert data.read_training("text", np.array([3])) == [("a tone of about 2400 hertz, number 3",)]
+    assert data.key(3) == "03.wav"
+
+
+def test_folders_of_kinds_are_a_label(tmp_path: Path) -> None:
+    for k in range(40):
+        tone(tmp_path / "sounds" / ("dog", "siren")[k % 2] / f"{k}.wav", 300 + k)
+    data = load_any(str(tmp_path / "sounds"))
+    assert dict(data.columns) == {"audio": "audio"}
+    assert data.labels["folder"].names == ("dog", "siren")
+
+
+def test_channels_are_mixed_and_rates_are_changed(tmp_path: Path) -> None:
+    path = tone(tmp_path / "one.wav", 440, seconds=1.0, rate=44_100, channels=2)
+    sound = read_sound(path.read_bytes(), 16_000)
+    assert sound.shape == (16_000,)
+    inside = slice(800, -800)  # the filter rings at both ends
+    expected = 0.5 * np.sin(2 * np.pi * 440 * np.arange(16_000) / 16_000)
+    np.testing.assert_allclose(sound[inside], expected[inside], atol=2e-3)
+
+
+@pytest.mark.parametrize("kind", ["flac", "ogg"])
+def test_other_formats_are_read_by_soundfile(kind: str, tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile")
+    wave = 0.5 * np.sin(2 * np.pi * 300 * np.arange(RATE) / RATE)
+    soundfile.write(tmp_path / f"one.{kind}", wave, RATE)
+    sound = read_sound((tmp_path / f"one.{kind}").read_bytes(), RATE)
+    assert len(sound) == RATE
+    assert np.sqrt(np.mean((sound - wave) ** 2)) < (1e-4 if kind == "flac" else 0.02)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"RIFF but not a sound", "no whole WAV file"),
+        (b"", "no sound that libsndfile reads"),
+        ("empty", "the sound has no samples"),
+        ("nan", "not finite"),
+    ],
+)
+def test_what_is_no_sound_is_named_and_left_out(content: bytes | str, said: str, tmp_path: Path) -> None:
+    folder(tmp_path / "tones", 120)
+    bad = tmp_path / "tones" / "03.wav"
+    if isinstance(content, bytes):
+        bad.write_bytes(content)
+    else:
+        wavfile.write(bad, RATE, np.full(0 if content == "empty" else 50, np.nan, np.float32))
+    with pytest.raises(ValueError, match=said):
+        read_sound(bad.read_bytes(), RATE)
+    data = load_any(str(tmp_path / "tones"))
+    assert len(data) == 119
+    assert any("broken file" in title and "03.wav" in told for title, told in data.findings().items())
+    for other in ("05", "07"):
+        (tmp_path / "tones" / f"{other}.wav").write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match="3 of 120 examples cannot be used"):
+        Recorded(str(tmp_path / "tones"))
+
+
+def test_a_block_is_read_once_and_mended_when_a_file_changes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root, read = folder(tmp_path / "tones"), list[int]()
+    real = read_sound
+
+    def counting(data: bytes, rate: int) -> np.ndarray:
+        read.append(rate)
+        return real(data, rate)
+
+    monkeypatch.setattr("counterpoint.data.sounds.read_sound", counting)
+    monkeypatch.setattr(decoded, "_TOGETHER", 8)
+    first = Recorded(str(root))
+    assert len(read) == 40
+    again = Recorded(str(root))
+    assert len(read) == 40
+    rows = np.arange(40)
+    assert np.array_equal(
+        first.read("audio", rows).samples, again.read("audio", rows).samples, equal_nan=True
+    )
+    tone(root / "09.wav", 500)
+    Recorded(str(root))
+    assert len(read) == 48  # the block of eight that the file is of
+    blocks = list((tmp_path / "cache" / "decoded").glob("*/*.npy"))
+    blocks[0].write_bytes(blocks[0].read_bytes()[:-100])
+    Recorded(str(root))
+    assert len(read) == 56
+
+
+def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = folder(tmp_path / "tones")
+    monkeypatch.setattr(decoded, "_TOGETHER", 10)
+    monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", "200kB")
+    data = Recorded(str(root))
+    kept = list((tmp_path / "cache" / "decoded").glob("*/*.npy"))
+    assert 0 < sum(path.stat().st_size for path in kept) <= 200_000
+    assert len(kept) < 4
+    whole = data.read("audio", np.arange(40))
+    for path in kept:  # nobody used them since yesterday
+        os.utime(path.with_suffix(".json"), (0, time.time() - 100_000))
+    other = folder(tmp_path / "others", above=7)
+    Recorded(str(other))
+    assert {*kept} - {*(tmp_path / "cache" / "decoded").glob("*/*.npy")}
+    assert np.array_equal(data.read("audio", np.arange(40)).samples, whole.samples, equal_nan=True)
+
+
+def test_a_sound_that_breaks_while_a_model_trains_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = folder(tmp_path / "tones")
+    monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", "1")
+    data = Recorded(str(root))
+    first, second, *_ = data.splits.train.tolist()
+    (root / data.key(first)).unlink()
+    rows = np.array([first, second])
+    standing = data.read_training("audio", rows)
+    assert np.array_equal(standing[0].samples, standing[1].samples, equal_nan=True)
+    assert data.read_training("text", rows)[0] == data.read_training("text", np.array([second]))[0]
+    assert [it.row for it in data.replaced()] == [first]
+
+
+def test_sounds_and_texts_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder(tmp_path / "tones", 60)
+    asked = ["--data", str(root), "--steps", "6", "--batch-size", "16", "--out", str(tmp_path / "study")]
+    assert main(["compare", "clip", "siglip", *asked, "--seeds", "2"]) == 0
+    assert "a2t_R@1" in capsys.readouterr().out
+    run = tmp_path / "study" / "runs" / "clip" / "seed-0"
+    scores = json.loads((run / "scores.json").read_text())
+    assert {row["metric"] for row in scores if row["task"] == "retrieval"} >= {"a2t_R@1", "t2a_R@1"}
+    assert main(["evaluate", str(run)]) == 0
+
+
+def clotho(root: Path, count: int = 60) -> Path:
+    """Write a table as Clotho's are: a sound, and five captions in columns of their own."""
+    rows = ["file_name," + ",".join(f"caption_{n}" for n in range(1, 6))]
+    for k in range(count):
+        tone(root / "sounds" / f"{k}.wav", 200 + 30 * k)
+        rows.append(f"sounds/{k}.wav," + ",".join(f"tone {k} said {n} times" for n in range(1, 6)))
+    (root / "clotho.csv").write_text("\n".join(rows))
+    return root / "clotho.csv"
+
+
+def test_a_table_of_sounds_with_captions_in_several_columns(tmp_path: Path) -> None:
+    data = load_any(str(clotho(tmp_path)))
+    assert dict(data.columns) == {"audio": "audio", "text": "text"}
+    assert data.read_training("text", np.array([7])) == [tuple(f"tone 7 said {n} times" for n in range(1, 6))]
+    assert data.read("audio", np.array([7])).rate == 16_000
+    assert data.labels == {}
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_columns_that_the_user_names(kind: str, tmp_path: Path) -> None:
+    import polars as pl
+
+    names = [tone(tmp_path / f"{k}.wav", 200 + 30 * k).name for k in range(40)]
+    table = pl.DataFrame(
+        {"clip": names, "said": [f"tone {k}" for k in range(40)], "meant": [f"sine {k}" for k in range(40)]}
+    )
+    path = tmp_path / f"table.{kind}"
+    {"csv": table.write_csv, "jsonl": table.write_ndjson, "parquet": table.write_parquet}[kind](path)
+    data = load_any(f"{path},columns=audio:clip+text:said+text:meant")
+    assert dict(data.columns) == {"audio": "audio", "text": "text"}
+    assert data.read_training("text", np.array([3])) == [("tone 3", "sine 3")]
+    with pytest.raises(ValueError, match="there is no column 'title' for the text"):
+        load_any(f"{path},columns=audio:clip+text:said+text:title")
+
+
+def test_sounds_within_a_table(tmp_path: Path) -> None:
+    import polars as pl
+
+    sounds = [tone(tmp_path / f"{k}.wav", 200 + 30 * k).read_bytes() for k in range(40)]
+    cells = [{"bytes": sound, "path": None} for sound in sounds]
+    pl.DataFrame({"audio": cells, "text": [f"tone {k}" for k in range(40)]}).write_parquet(
+        tmp_path / "t.parquet"
+    )
+    data = load_any(str(tmp_path / "t.parquet"))
+    assert dict(data.columns) == {"audio": "audio", "text": "text"}
+    assert int(data.read("audio", np.array([5])).lengths[0]) == 3200
