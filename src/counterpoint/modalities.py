@@ -2,7 +2,7 @@
 
 Nothing heavy is imported here. A further modality is one call away, and no other file has to know of it:
 
-    MODALITIES.register(Modality("series", check=..., view=..., build=..., towers=("small",)))
+    MODALITIES.register(Modality("touch", check=..., view=..., build=..., towers=("small",)))
 """
 
 from __future__ import annotations
@@ -155,6 +155,18 @@ MODALITIES = Modalities(
         read="counterpoint.data.sounds:read_sound",
         form=16_000,
         pack="counterpoint.data.sounds:pack_sounds",
+    ),
+    Modality(
+        "series",
+        check="counterpoint.raw:check_series",
+        view="counterpoint.data.views.measured:series",
+        build="counterpoint.networks.towers.build:series_tower",
+        towers=("dilated",),
+        draw="counterpoint.data.pictures.sheet:draw_series",
+        one="series",
+        endings=frozenset({".npy"}),
+        read="counterpoint.data.measured:read_series",
+        pack="counterpoint.data.measured:pack_series",
     ),
 )
 """The modalities that are known."""

@@ -41,7 +41,7 @@ SHAPES = {"slow wave": 1.0, "fast wave": 3.0, "faster wave": 5.0, "noise": 0.0}
 # The registration: a check, a view, an input, a tower.
 
 
-def check_series(raw: object) -> np.ndarray:
+def check_ring(raw: object) -> np.ndarray:
     if not isinstance(raw, np.ndarray) or raw.ndim != 2:
         raise ValueError("series must be an array (n, T)")
     return raw
@@ -68,8 +68,8 @@ def look(name: str, options: object) -> Wobbly:
     return {"plain": Wobbly(0.0), "noisy": Wobbly(1.0)}[name]
 
 
-class SeriesTower(Tower):
-    modality = "series"
+class RingTower(Tower):
+    modality = "ring"
     input = Standard()
     width = 16
 
@@ -81,17 +81,15 @@ class SeriesTower(Tower):
         return self.layers(x)
 
 
-def build(source: Source, start: Start) -> SeriesTower:
-    return SeriesTower()
+def build(source: Source, start: Start) -> RingTower:
+    return RingTower()
 
 
 def draw(axis: Any, wave: np.ndarray) -> None:
     axis.plot(wave)
 
 
-SERIES = Modality(
-    "series", check_series, look, build, ("small",), paired="plain", contrasted="noisy", draw=draw
-)
+RING = Modality("ring", check_ring, look, build, ("small",), paired="plain", contrasted="noisy", draw=draw)
 
 
 # Data of it.
@@ -122,15 +120,15 @@ class Waves(Data):
         return self.series[rows]
 
 
-BOTH = Waves(MappingProxyType({"series": "series", "text": "text"}))
-ALONE = Waves(MappingProxyType({"series": "series"}))
+BOTH = Waves(MappingProxyType({"ring": "ring", "text": "text"}))
+ALONE = Waves(MappingProxyType({"ring": "ring"}))
 
 
 @pytest.fixture(autouse=True)
 def _registered() -> Iterator[None]:
-    MODALITIES.register(SERIES)
+    MODALITIES.register(RING)
     yield
-    MODALITIES._known.pop("series", None)
+    MODALITIES._known.pop("ring", None)
 
 
 def recipe() -> Recipe:
@@ -165,24 +163,24 @@ def fell(losses: list[float]) -> bool:
 def test_clip_learns_series_and_texts() -> None:
     method, losses = trained("clip", BOTH)
     assert fell(losses)
-    assert set(method.state_dict()) >= {"towers.series.layers.0.weight", "projections.series.weight"}
+    assert set(method.state_dict()) >= {"towers.ring.layers.0.weight", "projections.ring.weight"}
     held_out = BOTH.splits.test["held out"]
-    series = method.embed("series", BOTH.read("series", held_out))
+    series = method.embed("ring", BOTH.read("ring", held_out))
     texts = method.embed("text", list(SHAPES))
     right = method.similarity(series, texts).argmax(1).numpy() == BOTH.kinds[held_out]
     assert right.mean() > 0.5  # a guess is right in a quarter
     with pytest.raises(ValueError, match=r"series must be an array"):
-        method.embed("series", ["a wave"])
+        method.embed("ring", ["a wave"])
 
 
-@pytest.mark.parametrize(("arm", "data"), [("ntxent,on=series", BOTH), ("moco,queue=32", ALONE)])
+@pytest.mark.parametrize(("arm", "data"), [("ntxent,on=ring", BOTH), ("moco,queue=32", ALONE)])
 def test_a_loss_of_one_column_learns_series_alone(arm: str, data: Data) -> None:
     method, losses = trained(arm, data)
     assert fell(losses) or arm.startswith("moco")  # while a queue fills, its loss may rise
-    assert list(method.towers) == ["series"]
-    assert method.embeds == ("series",)
-    assert method.passes() == {"series": 2}
-    assert method.embed("series", data.read("series", data.ids[:3])).shape == (3, SeriesTower.width)
+    assert list(method.towers) == ["ring"]
+    assert method.embeds == ("ring",)
+    assert method.passes() == {"ring": 2}
+    assert method.embed("ring", data.read("ring", data.ids[:3])).shape == (3, RingTower.width)
 
 
 FILE = """
@@ -191,7 +189,7 @@ from pathlib import Path
 import test_new_modality as waves
 from counterpoint.modalities import MODALITIES
 
-MODALITIES.register(waves.SERIES)
+MODALITIES.register(waves.RING)
 DATA = waves.Waves(waves.BOTH.columns)
 """
 
@@ -201,7 +199,7 @@ def test_a_run_on_data_from_a_file_stops_goes_on_and_is_loaded(
 ) -> None:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     (tmp_path / "waves.py").write_text(FILE)
-    del MODALITIES._known["series"]
+    del MODALITIES._known["ring"]
     source, short = f"{tmp_path / 'waves.py'}:DATA", override(recipe(), {"steps": 6, "checkpoint_every": 2})
     what = Run("clip", source, short)
 
@@ -212,18 +210,18 @@ def test_a_run_on_data_from_a_file_stops_goes_on_and_is_loaded(
     with pytest.raises(KeyboardInterrupt):
         run(what, tmp_path / "run", on_step=stop)
     state = run(what, tmp_path / "run")
-    assert (state.status, state.steps, state.passes) == ("finished", 6, {"series": 96, "text": 96})
+    assert (state.status, state.steps, state.passes) == ("finished", 6, {"ring": 96, "text": 96})
     assert run(what, tmp_path / "run") == state
-    del MODALITIES._known["series"]
+    del MODALITIES._known["ring"]
     _slot.cache_clear()  # as in a process that has not opened the data
     model = cp.load(tmp_path / "run")
     whole = cp.train("clip", source, recipe=short, folder=tmp_path / "whole")
-    series = whole.embed("series", BOTH.series[:5])
-    torch.testing.assert_close(model.embed("series", BOTH.series[:5]), series, rtol=0, atol=0)
+    series = whole.embed("ring", BOTH.series[:5])
+    torch.testing.assert_close(model.embed("ring", BOTH.series[:5]), series, rtol=0, atol=0)
     assert {(it["task"], it["test"]) for it in read_scores(tmp_path / "run")} == {
         (task, "held out") for task in ("retrieval", "zero_shot", "probe")
     }
-    with pytest.raises(ValueError, match=r"shift asks about pictures .* columns series, text: leave the"):
+    with pytest.raises(ValueError, match=r"shift asks about pictures .* columns ring, text: leave the"):
         run(what, tmp_path / "other", tasks=["shift"])
     with pytest.raises(
         ValueError, match=r"workers=1: batches of .*waves.py:DATA can be prepared in the run's own"
@@ -231,7 +229,7 @@ def test_a_run_on_data_from_a_file_stops_goes_on_and_is_loaded(
         run(Run("clip", source, override(short, {"workers": 1})), tmp_path / "other")
     assert not (tmp_path / "other").exists()
     (tmp_path / "waves.py").write_text(FILE + "DATA.series[3] += 1\n")
-    with pytest.raises(Changed, match="1 of 64 train series differ"):
+    with pytest.raises(Changed, match="1 of 64 train ring differ"):
         run(what, tmp_path / "run")
 
 
@@ -243,22 +241,20 @@ def test_arms_are_compared_by_what_tasks_ask_about_any_columns(
     source = f"{tmp_path / 'waves.py'}:DATA"
     study = cp.compare("clip", "siglip", data=source, seeds=2, recipe=recipe(), folder=tmp_path / "study")
     summary = study.summary
-    assert summary.primary.metric == "s2t_R@1"
+    assert summary.primary.metric == "r2t_R@1"
     assert {it.task for it in summary.arms[0].metrics} == {"retrieval", "zero_shot", "probe"}
     assert {d.metric for d in summary.differences if d.family == "main"} == {
-        *("s2t_R@1", "kind_top1", "logistic_kind_top1")
+        *("r2t_R@1", "kind_top1", "logistic_kind_top1")
     }
-    assert {"alignment", "gap_centroid", "std_series", "std_text"} <= {
-        *summary.arms[0].diagnostics["held out"]
-    }
+    assert {"alignment", "gap_centroid", "std_ring", "std_text"} <= {*summary.arms[0].diagnostics["held out"]}
     page = (tmp_path / "study" / "report.html").read_text()
-    assert "<summary>Series to text: held out</summary>" in page
+    assert "<summary>Ring to text: held out</summary>" in page
     assert "data:image/png;base64" in page
     models = [str(run_folder(tmp_path / "study", arm, 0)) for arm in ("clip", "siglip")]
     beside = evaluate(*models, data=source, split="test", failures=tmp_path / "failures")
     found = {(row["model"], row["metric"]): row["value"] for row in beside.scores() if row["subset"] == "all"}
     for model, arm in zip(models, summary.arms, strict=True):
-        assert found[model, "s2t_R@1"] == arm.score(summary.primary.key).seeds["0"]
+        assert found[model, "r2t_R@1"] == arm.score(summary.primary.key).seeds["0"]
     assert not beside.refusals
     assert len([*(tmp_path / "failures").rglob("held-out-retrieval.png")]) == 2
 
@@ -299,32 +295,32 @@ def test_what_changed_in_a_column_has_its_name() -> None:
 
     before = fingerprint(lambda data: None)
     assert before.parts == BOTH.fingerprint.parts
-    assert list(before.parts) == ["ids", "splits", "labels", "series", "text"]
+    assert list(before.parts) == ["ids", "splits", "labels", "ring", "text"]
     assert {*ALONE.fingerprint.parts.items()} < {*before.parts.items()}
     for change, differing, said in (
-        (louder, {"series"}, "1 of 64 train series differ"),
+        (louder, {"ring"}, "1 of 64 train ring differ"),
         (other, {"text", "labels"}, "1 of 32 test labels differ, 1 of 32 test text differ"),
     ):
         after = fingerprint(change)
         assert {name for name, digest in after.parts.items() if digest != before.parts[name]} == differing
         assert counts(before.parts, after.parts, before.rows, after.rows) == said
     with pytest.raises(ValueError, match="waves: a column cannot be called 'labels'"):
-        _ = Waves({"labels": "series"}).fingerprint
+        _ = Waves({"labels": "ring"}).fingerprint
 
 
 def test_an_arm_names_a_tower_of_the_new_modality() -> None:
-    with pytest.raises(ValueError, match="unknown series tower 'smal': did you mean 'small'"):
-        prepare(Run("clip,series=smal", "waves", recipe()), BOTH)
+    with pytest.raises(ValueError, match="unknown ring tower 'smal': did you mean 'small'"):
+        prepare(Run("clip,ring=smal", "waves", recipe()), BOTH)
 
 
 @pytest.mark.parametrize(
     ("arm", "data", "message"),
     [
-        ("clip", ALONE, r"clip takes 2 columns, and there is 1 \(series\)"),
-        ("ebm", ALONE, r"ebm takes a column of image, and is given series \(series\)"),
-        ("mil", BOTH, r"mil takes a column of image and one of text, and is given series \(series\), text"),
+        ("clip", ALONE, r"clip takes 2 columns, and there is 1 \(ring\)"),
+        ("ebm", ALONE, r"ebm takes a column of image, and is given ring \(ring\)"),
+        ("mil", BOTH, r"mil takes a column of image and one of text, and is given ring \(ring\), text"),
         ("ntxent,on=image", BOTH, "unknown column 'image'"),
-        ("clip,columns=series", BOTH, r"clip takes 2 columns, and there is 1 \(series\)"),
+        ("clip,columns=ring", BOTH, r"clip takes 2 columns, and there is 1 \(ring\)"),
     ],
 )
 def test_columns_that_a_method_does_not_take_are_named(arm: str, data: Data, message: str) -> None:
@@ -333,10 +329,8 @@ def test_columns_that_a_method_does_not_take_are_named(arm: str, data: Data, mes
 
 
 def test_of_more_columns_than_a_method_takes_the_pairs_are_listed() -> None:
-    three = {"image": "image", "text": "text", "series": "series"}
-    with pytest.raises(
-        ValueError, match=r"write one of clip,columns=image\+text, clip,columns=image\+series"
-    ):
+    three = {"image": "image", "text": "text", "ring": "ring"}
+    with pytest.raises(ValueError, match=r"write one of clip,columns=image\+text, clip,columns=image\+ring"):
         Arm.parse("clip").reads(three)
-    assert Arm.parse("clip,columns=series+text").reads(three) == {"series": "series", "text": "text"}
+    assert Arm.parse("clip,columns=ring+text").reads(three) == {"ring": "ring", "text": "text"}
     assert Arm.parse("mil").reads(three) == {"image": "image", "text": "text"}

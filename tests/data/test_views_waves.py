@@ -8,7 +8,8 @@ import torch
 
 import counterpoint as cp
 from counterpoint.data import views
-from counterpoint.data.views.waves import WAVE_VIEWS, WaveView, audio, level, reverberant, white
+from counterpoint.data.views.keys import white
+from counterpoint.data.views.waves import WAVE_VIEWS, WaveView, audio, level, reverberant
 from counterpoint.networks.towers.sound import Waveform
 from counterpoint.registry import UnknownName
 

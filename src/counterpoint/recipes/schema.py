@@ -34,19 +34,20 @@ class Section(BaseModel):
 
 
 class Towers(Section):
-    """The encoders: ``cnn``, ``vit``, ``mlp``, ``patches``, ``transformer``, ``bag``, ``mel``, ``timm:NAME`` …
+    """The encoders, by modality: ``cnn`` or ``vit`` of pictures, ``transformer`` of texts, ``timm:NAME`` …
 
     ``image_size`` is for towers without a size of their own; those of ``open_clip``, and of ``timm`` with weights, take
     pictures of the size that they were made for. ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower
     another number of layers deep. Sounds are read at ``audio_rate`` samples a second; a tower hears ``audio_seconds``
-    of each, and ``mel`` has ``audio_bands`` bands. ``tune`` says what moves in pretrained towers, where neither arm nor
-    method does. With ``keep`` features of frozen towers are computed once for each picture and text, and kept in the
-    cache folder for all runs.
+    of each, and ``mel`` has ``audio_bands`` bands. A tower sees ``series_steps`` steps of a series. ``tune`` says what
+    moves in pretrained towers, where neither arm nor method does. With ``keep`` features of frozen towers are computed
+    once for each picture and text, and kept in the cache folder for all runs.
     """
 
     image: str = "cnn"
     text: str = "transformer"
     audio: str = "mel"
+    series: str = "dilated"
     image_size: Count = 48
     context: Count = 24
     vocabulary: Count = 2048
@@ -54,13 +55,14 @@ class Towers(Section):
     audio_rate: Count = 16_000
     audio_seconds: Positive = 5.0
     audio_bands: Count = 64
+    series_steps: Count = 1000
     tune: Literal["full", "lora", "frozen"] | None = None
     keep: bool = False
 
     @property
     def names(self) -> dict[str, str]:
         """The names of towers, by modality."""
-        return {"image": self.image, "text": self.text, "audio": self.audio}
+        return {"image": self.image, "text": self.text, "audio": self.audio, "series": self.series}
 
 
 class Widths(Section):

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...files import writing
 from ...modalities import MODALITIES, resolve
-from ...raw import Waves
+from ...raw import Series, Waves
 
 COLUMNS = 8
 
@@ -59,6 +59,11 @@ def draw_sound(axis: Any, sound: Waves) -> None:
         aspect="auto",
         origin="lower",
     )
+
+
+def draw_series(axis: Any, series: Series) -> None:
+    """Draw the channels of one series on an axis, a line each, with gaps where nothing was measured."""
+    axis.plot(series.measured[0, : int(series.lengths)].numpy(), linewidth=0.7)
 
 
 def draw_text(axis: Any, text: str) -> None:

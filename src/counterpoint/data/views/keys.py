@@ -6,7 +6,7 @@ from functools import lru_cache
 from hashlib import blake2b
 
 import numpy as np
-from jaxtyping import Float64, Int, UInt64
+from jaxtyping import Float32, Float64, Int, UInt64
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
@@ -69,3 +69,11 @@ def uniform(keys: UInt64[np.ndarray, " n"], purpose: str, count: int = 1) -> Flo
     streams = _absorb(keys, np.asarray([_word(purpose)], dtype=np.uint64))
     bits = _absorb(streams[:, None], np.arange(count, dtype=np.uint64)[None, :])
     return (bits >> np.uint64(11)) * 2.0**-53
+
+
+def white(key: UInt64[np.ndarray, " 1"], count: int) -> Float32[np.ndarray, " count"]:
+    """Return uniform white noise of variance 1; of more numbers the first ones are the same."""
+    # Made of a generator's words, which no version of numpy may change, four numbers of 16 bits each.
+    words = np.random.PCG64(int(uniform(key, "white noise")[0, 0] * 2**53)).random_raw(-(-count // 4))
+    bits = np.asarray(words, dtype="<u8").view("<u2")[:count]
+    return (bits.astype(np.float32) - np.float32(32767.5)) * np.float32(np.sqrt(12) / 65536)

@@ -13,7 +13,7 @@ from torch import Tensor
 from ...networks.towers.sound import Waveform
 from ...raw import Waves
 from ...registry import unknown
-from .keys import uniform
+from .keys import uniform, white
 
 _REFLECTIONS = 24
 _DECAY = np.log(1000.0)  # over the time in which a room's sound falls by 60 dB
@@ -87,14 +87,6 @@ class WaveView:
 def level(sound: Float32[np.ndarray, " T"]) -> float:
     """Return the root mean square of a sound, whose gaps count as silence."""
     return float(np.sqrt(np.square(np.nan_to_num(sound)).mean())) if len(sound) else 0.0
-
-
-def white(key: UInt64[np.ndarray, " 1"], samples: int) -> Float32[np.ndarray, " samples"]:
-    """Return uniform white noise of variance 1; of more samples the first ones are the same."""
-    # Made of a generator's words, which no version of numpy may change, four samples of 16 bits each.
-    words = np.random.PCG64(int(uniform(key, "noise samples")[0, 0] * 2**53)).random_raw(-(-samples // 4))
-    bits = np.asarray(words, dtype="<u8").view("<u2")[:samples]
-    return (bits.astype(np.float32) - np.float32(32767.5)) * np.float32(np.sqrt(12) / 65536)
 
 
 def reverberant(

@@ -18,12 +18,14 @@ from ..weights import Source
 from .built_in import IMAGE_TOWERS
 from .libraries.hugging_face import LIBRARIES, is_pair
 from .perceptron import BagOfWords
+from .series import DilatedTower, SeriesTower, Standardised
 from .sound import MelTower, SoundTower
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained
 from .transformer import TextTransformer
 
 T = TypeVar("T")
+Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised)
 
 
 _TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {"transformer": TextTransformer, "bag": BagOfWords}
@@ -75,7 +77,7 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``
-    - sounds: ``mel``
+    - sounds: ``mel``; series: ``dilated``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection
 
@@ -209,20 +211,35 @@ def audio_tower(source: Source, start: Start) -> SoundTower:
     return MelTower(sizes.audio_rate, sizes.audio_seconds, sizes.audio_bands)
 
 
+def series_tower(source: Source, start: Start) -> SeriesTower:
+    """Build the tower of series of a source; see `build_towers`."""
+    _check_random(source)
+    return DilatedTower(
+        _fitted(start, Standardised, lambda: Standardised.fit(start.examples(), start.sizes.series_steps))
+    )
+
+
 def _check_random(source: Source) -> None:
     """Check that a built-in tower that is none of pictures is named without weights."""
     if not source.library and source.weights is not None:
         raise ValueError(f"tower {source}: only an image tower can start from a run's weights; leave @… out")
 
 
+def _fitted(start: Start, form: type[Fitted], fit: Callable[[], Fitted]) -> Fitted:
+    """Return the input that an earlier start left, or one that is fitted now."""
+    file = None if start.folder is None else start.folder / form.file
+    return form.load(file) if file is not None and file.exists() else fit()
+
+
 def _vocabulary(start: Start) -> BytePairTokenizer:
     """Return the tokenizer that an earlier start left, or one that is trained on all captions."""
-    file = None if start.folder is None else start.folder / BytePairTokenizer.file
-    if file is not None and file.exists():
-        return BytePairTokenizer.load(file)
-    raws = [raw for column in start.examples() for raw in column]
-    captions = [caption for raw in raws for caption in ([raw] if isinstance(raw, str) else raw)]
-    return BytePairTokenizer.train(captions, start.sizes.vocabulary, start.sizes.context)
+
+    def train() -> BytePairTokenizer:
+        raws = [raw for column in start.examples() for raw in column]
+        captions = [caption for raw in raws for caption in ([raw] if isinstance(raw, str) else raw)]
+        return BytePairTokenizer.train(captions, start.sizes.vocabulary, start.sizes.context)
+
+    return _fitted(start, BytePairTokenizer, train)
 
 
 def _open_clip(source: Source, start: Start) -> tuple[torch.nn.Module, Any]:
