@@ -20,6 +20,7 @@ from counterpoint.data.base import Data, Labels, Rows, Splits
 from counterpoint.data.fingerprint import Fingerprint
 from counterpoint.data.source import _slot, load_any
 from counterpoint.data.views import uniform
+from counterpoint.diagnostics.report import network
 from counterpoint.methods import Arm
 from counterpoint.modalities import MODALITIES, Modality
 from counterpoint.networks.base import Tower
@@ -28,6 +29,7 @@ from counterpoint.networks.weights import Source
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.study.layout import run_folder
 from counterpoint.study.numbers import read_scores
+from counterpoint.study.report.diagnosis import diagnose_model
 from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress, fit
@@ -239,7 +241,12 @@ def test_arms_are_compared_by_what_tasks_ask_about_any_columns(
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     (tmp_path / "waves.py").write_text(FILE)
     source = f"{tmp_path / 'waves.py'}:DATA"
-    study = cp.compare("clip", "siglip", data=source, seeds=2, recipe=recipe(), folder=tmp_path / "study")
+    for name in ("BATCHES", "PRODUCTS", "GRID_POINTS"):
+        monkeypatch.setattr(network, name, 3)
+    short = override(recipe(), {"steps": 6})
+    study = cp.compare(
+        "clip", "siglip", data=source, seeds=2, recipe=short, folder=tmp_path / "study", jobs=1
+    )
     summary = study.summary
     assert summary.primary.metric == "r2t_R@1"
     assert {it.task for it in summary.arms[0].metrics} == {"retrieval", "zero_shot", "probe"}
@@ -257,6 +264,13 @@ def test_arms_are_compared_by_what_tasks_ask_about_any_columns(
         assert found[model, "r2t_R@1"] == arm.score(summary.primary.key).seeds["0"]
     assert not beside.refusals
     assert len([*(tmp_path / "failures").rglob("held-out-retrieval.png")]) == 2
+    inside = diagnose_model(models[0], out=tmp_path / "inside")
+    assert inside["conclusion"][1].startswith("Series and texts ")
+    assert inside["conclusion"][2].startswith("A series is closer to its own text than to another's by")
+    assert inside["sections"]["inversion"]["sentence"] == (
+        "Not measured: it takes embeddings of pictures and of texts."
+    )
+    assert inside["sections"]["landscape"]["numbers"]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from ..geometry import (
 )
 from ..inversion import average_precision, to_image, to_text
 from ..negatives import hardness
-from .subject import Section, Subject
+from .subject import Section, Side, Subject
 
 INVERTED = {"image": 128, "text": 24}
 """Number of samples that are inverted."""
@@ -33,26 +33,35 @@ AUGMENTED, VIEWS, SIDE = 200, 16, 16
 
 
 def spread(subject: Subject) -> Section:
-    images = subject.images
-    numbers = {"uniformity of pictures": uniformity(images)}
-    groups = {"any two pictures": _cosines(images, images.roll(1, 0))}
+    first, *others = subject.sides
+    z = first.embeddings
+    numbers = {f"uniformity of {first.things}": uniformity(z)}
+    groups = {f"any two {first.things}": _cosines(z, z.roll(1, 0))}
     if subject.label is not None:
-        numbers["tolerance of pictures"] = tolerance(images, subject.labels(subject.seen))
-    sentence = "Pictures cover the sphere as evenly as uniformity says (0: one point, −4: as even as can be)"
-    if subject.both:
+        numbers[f"tolerance of {first.things}"] = tolerance(z, subject.labels(subject.seen))
+    sentence = (
+        f"{first.things.capitalize()} cover the sphere as evenly as uniformity says (0: one point, −4: as even as can "
+        "be)"
+    )
+    for other in others:
         numbers |= {
-            "alignment": alignment(images, subject.texts),
-            "uniformity of texts": uniformity(subject.texts),
+            "alignment": alignment(z, other.embeddings),
+            f"uniformity of {other.things}": uniformity(other.embeddings),
         }
+        own, strange = (
+            f"a {first.thing} and its {other.thing}",
+            f"a {first.thing} and another's {other.thing}",
+        )
         groups = {
-            "a picture and its text": _cosines(images, subject.texts),
-            "a picture and another's text": _cosines(images, subject.texts.roll(1, 0)),
+            own: _cosines(z, other.embeddings),
+            strange: _cosines(z, other.embeddings.roll(1, 0)),
             **groups,
         }
-        apart = float(groups["a picture and its text"].mean() - groups["a picture and another's text"].mean())
-        numbers["own text closer than another's by"] = apart
+        apart = float(groups[own].mean() - groups[strange].mean())
+        numbers[f"own {other.thing} closer than another's by"] = apart
         sentence = (
-            f"A picture is closer to its own text than to another's by a cosine of {apart:.2f} on average"
+            f"A {first.thing} is closer to its own {other.thing} than to another's by a cosine of {apart:.2f} on "
+            "average"
         )
     sentence += (
         ". Tolerance, the cosine within a class, rises by itself under collapse: read it beside uniformity."
@@ -66,53 +75,52 @@ def _cosines(x: torch.Tensor, y: torch.Tensor) -> np.ndarray:
 
 
 def rank(subject: Subject) -> Section:
-    clouds = {"pictures": subject.images} | ({"texts": subject.texts} if subject.both else {})
     numbers: dict[str, float] = {}
     curves: dict[str, plots.Curve] = {}
     warnings = []
-    for name, z in clouds.items():
-        numbers[f"effective rank of {name}"] = effective_rank(z)
-        numbers[f"components for 99 % of {name}"] = components(z)
-        explained = explained_variance(z).numpy()
-        curves[name] = (np.arange(1, len(explained) + 1), explained)
-        warning = collapse_warning(z)
-        warnings += [f"{name} are {warning}"] if warning else []
-    d = subject.images.shape[1]
-    used = numbers["effective rank of pictures"]
-    sentence = f"Of {d} directions pictures use about {used:.0f} (effective rank, RankMe)"
+    for side in subject.sides:
+        numbers[f"effective rank of {side.things}"] = effective_rank(side.embeddings)
+        numbers[f"components for 99 % of {side.things}"] = components(side.embeddings)
+        explained = explained_variance(side.embeddings).numpy()
+        curves[side.things] = (np.arange(1, len(explained) + 1), explained)
+        warning = collapse_warning(side.embeddings)
+        warnings += [f"{side.things} are {warning}"] if warning else []
+    first = subject.sides[0]
+    used = numbers[f"effective rank of {first.things}"]
+    sentence = f"Of {first.embeddings.shape[1]} directions {first.things} use about {used:.0f} (effective rank, RankMe)"
     sentence += f"; {'; '.join(warnings)}." if warnings else "; nothing has collapsed."
     figure = plots.lines(curves, x="principal components", y="variance explained", log=True)
     return Section("rank", "Directions in use", sentence, numbers, figure)
 
 
 def gap(subject: Subject) -> Section:
-    _needs_both(subject)
-    images, texts = (F.normalize(z, dim=-1) for z in (subject.images, subject.texts))
+    a, b = _needs_both(subject)
+    one, other = (F.normalize(side.embeddings, dim=-1) for side in (a, b))
     numbers = {
-        "distance of the centres": centroid_gap(images, texts),
-        "separability": separability(images, texts),
+        "distance of the centres": centroid_gap(one, other),
+        "separability": separability(one, other),
         # The cheap control: what is left of the gap when each modality's mean is taken away.
-        "separability, means removed": separability(images - images.mean(0), texts - texts.mean(0)),
+        "separability, means removed": separability(one - one.mean(0), other - other.mean(0)),
     }
-    both = torch.cat([images, texts]).double()
+    both = torch.cat([one, other]).double()
     axes = torch.linalg.svd(both - both.mean(0), full_matrices=False).Vh[:2]
     accuracy = numbers["separability"]
     sentence = (
-        f"A linear classifier tells pictures from texts in {accuracy:.0%} of cases (50 %: mixed, 100 %: two clouds), "
-        f"and their centres are {numbers['distance of the centres']:.2f} apart."
+        f"A linear classifier tells {a.things} from {b.things} in {accuracy:.0%} of cases (50 %: mixed, 100 %: two "
+        f"clouds), and their centres are {numbers['distance of the centres']:.2f} apart."
     )
     figure = plots.scatter(
-        {"pictures": (images.double() @ axes.T).numpy(), "texts": (texts.double() @ axes.T).numpy()},
+        {a.things: (one.double() @ axes.T).numpy(), b.things: (other.double() @ axes.T).numpy()},
         x="first principal component of both",
         y="second",
     )
-    return Section("gap", "The gap between pictures and texts", sentence, numbers, figure)
+    return Section("gap", f"The gap between {a.things} and {b.things}", sentence, numbers, figure)
 
 
 def hard_negatives(subject: Subject) -> Section:
-    _needs_both(subject)
-    profile = hardness(subject.images, subject.texts)
-    n = len(subject.images) - 1
+    a, b = _needs_both(subject)
+    profile = hardness(a.embeddings, b.embeddings)
+    n = len(a.embeddings) - 1
     share = np.array(profile.effective) / n
     middle = profile.temperatures.index(0.1)
     sentence = (
@@ -137,18 +145,20 @@ def hard_negatives(subject: Subject) -> Section:
 
 def inversion(subject: Subject) -> Section:
     """Measure retrieval of pictures, and of texts, of the same class: within the modality, and across by inversion."""
-    _needs_both(subject)
+    if not subject.of_captions:
+        raise ValueError("it takes embeddings of pictures and of texts")
+    images, texts = (side.embeddings for side in subject.sides)
     classes = subject.labels(subject.seen)
     kept = torch.arange(len(classes))[classes >= 0]
     numbers: dict[str, float] = {}
-    for kind, gallery in (("image", subject.images), ("text", subject.texts)):
+    for kind, gallery in (("image", images), ("text", texts)):
         queries = kept[torch.linspace(0, len(kept) - 1, min(INVERTED[kind], len(kept))).long()]
         rows = subject.seen[queries.numpy()]
         try:
             inverted = (
-                to_text(subject.model, subject.data.images(rows), steps=STEPS[kind])
+                to_text(subject.model, subject.pictures(rows), steps=STEPS[kind])
                 if kind == "image"
-                else to_image(subject.model, subject.captions(rows), steps=STEPS[kind])
+                else to_image(subject.model, subject.data.read("text", rows), steps=STEPS[kind])
             )
         except ValueError:
             if kind == "image":
@@ -196,7 +206,7 @@ def views(subject: Subject) -> Section:
         raise ValueError("the method sees no pictures")
     rows = subject.seen[:: max(len(subject.seen) // AUGMENTED, 1)][:AUGMENTED]
     labels = subject.labels(rows)
-    view, ids, pictures = view_room.image(name), subject.data.ids[rows], subject.data.images(rows)
+    view, ids, pictures = view_room.image(name), subject.data.ids[rows], subject.pictures(rows)
     size = subject.model.image_tower.size
     pixels, features = [], []
     for k in range(VIEWS):
@@ -228,6 +238,7 @@ def views(subject: Subject) -> Section:
     return Section("augmentation", "Concentration under augmentation", sentence, numbers, figure)
 
 
-def _needs_both(subject: Subject) -> None:
+def _needs_both(subject: Subject) -> tuple[Side, ...]:
     if not subject.both:
-        raise ValueError("it takes embeddings of pictures and of texts, and this model has those of one")
+        raise ValueError("it takes embeddings of two columns, and this model has those of one")
+    return subject.sides

@@ -39,7 +39,7 @@ BATCHES, LARGEST, EXAMPLES, PRODUCTS = 3, 5, 8, 12
 def dense_features(subject: Subject) -> Section:
     """Return the last states of the tower, of two crops of each picture that overlap."""
     tower = subject.model.image_tower
-    pictures = subject.data.images(subject.inside)
+    pictures = subject.pictures(subject.inside)
     h, w = pictures.shape[-2:]
     high, wide = int(CROP * h), int(CROP * w)
     boxes = torch.tensor([[0, 0, wide, high], [w - wide, h - high, w, h]], dtype=torch.float32)
@@ -244,7 +244,7 @@ def neighbours(subject: Subject) -> Section:
     rows = spaced(subject.rows, CLASSIFIED)
     classes = subject.labels(rows)
     rows, classes = rows[(classes >= 0).numpy()], classes[classes >= 0]
-    pictures = subject.data.images(rows)
+    pictures = subject.pictures(rows)
     curves: dict[str, plots.Curve] = {}
     for name, model in (("trained", subject.model), ("at the start", subject.start)):
         batches = [
@@ -272,7 +272,7 @@ def neighbours(subject: Subject) -> Section:
 def ablation_study(subject: Subject) -> Section:
     """Report how far the embedding turns without each step, and what retrieval loses."""
     model, tower = subject.model, subject.model.image_tower
-    pictures = subject.data.images(subject.inside)
+    pictures = subject.pictures(subject.inside)
     whole = model.embed("image", pictures)
     turned = {
         step: -drop
@@ -284,8 +284,8 @@ def ablation_study(subject: Subject) -> Section:
     shown = {f"without {step}": -value for step, value in turned.items()}
     worst = max(shown, key=lambda name: shown[name])
     sentence = f"The embedding turns most {worst}: by {shown[worst]:.2f} (1 − cosine)."
-    if subject.both:
-        texts = model.embed("text", subject.captions(subject.inside))
+    if subject.of_captions:
+        texts = model.embed("text", subject.data.read("text", subject.inside))
 
         def found_first() -> float:
             scores = model.similarity(model.embed("image", pictures), texts)

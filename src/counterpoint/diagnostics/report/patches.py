@@ -30,7 +30,7 @@ POINTS_WITHIN = (0.1, 0.05, 0.01)
 
 def what_heads_look_at(subject: Subject) -> Section:
     """Return the attention of some pictures, block by block, and how much it depends on head and query."""
-    pictures = subject.data.images(subject.inside)
+    pictures = subject.pictures(subject.inside)
     by_block: dict[str, list[list[float]]] = {"heads": [], "queries": [], "class": []}
     for look in subject.looks(subject.model, pictures):
         patches = [heads.spatial(a, look.prefix) for a in look.attended()]

@@ -12,7 +12,7 @@ from .subject import Section, Subject
 SECTIONS: dict[str, tuple[str, Callable[[Subject], Section]]] = {
     "spread": ("Alignment, uniformity, tolerance", embeddings.spread),
     "rank": ("Directions in use", embeddings.rank),
-    "gap": ("The gap between pictures and texts", embeddings.gap),
+    "gap": ("The gap between the columns", embeddings.gap),
     "hardness": ("Which negatives are pushed", embeddings.hard_negatives),
     "inversion": ("Within a modality or across", embeddings.inversion),
     "augmentation": ("Concentration under augmentation", embeddings.views),

@@ -12,10 +12,12 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ...data.base import PairedData, Rows, SomeItems
+from ...data.base import Data, Pictured, Rows, SomeItems
+from ...data.columns import subject
 from ...data.embeddings import EmbeddingCache
 from ...data.loading.loader import Loader
 from ...methods.base import TowerMethod
+from ...modalities import MODALITIES
 from ..capture import Captured, captured
 
 EMBEDDED = 2000
@@ -44,13 +46,35 @@ class Section:
 
 
 @dataclass(frozen=True)
+class Side:
+    """A column whose embeddings are looked at.
+
+    Attributes:
+        things, thing: its examples in words, several and one.
+    """
+
+    column: str
+    things: str
+    thing: str
+    embeddings: Float[Tensor, "n d"]
+
+    @classmethod
+    def of(cls, column: str, modality: str | None, embeddings: Float[Tensor, "n d"]) -> Side:
+        """Name a column by what it is of, or by its own name where another is of the same."""
+        if modality is None:
+            return cls(column, column, column, embeddings)
+        noun = MODALITIES.get(modality).noun
+        return cls(column, noun, noun if noun == modality else noun.removesuffix("s"), embeddings)
+
+
+@dataclass(frozen=True)
 class Subject:
     """A trained model with what it is examined on.
 
     Attributes:
         model: the model.
         control: the same model before training; None where that is not known, as of other libraries' models.
-        data: pictures and captions.
+        data: what it is examined on.
         rows: of the test set it is examined on.
         training: batches as in training, for the loss; None where the model was not trained here.
         weight_decay: of the training.
@@ -58,7 +82,7 @@ class Subject:
 
     model: TowerMethod
     control: TowerMethod | None
-    data: PairedData
+    data: Data
     rows: Rows
     training: Loader | None
     weight_decay: float
@@ -95,20 +119,41 @@ class Subject:
         return spaced(self.rows, EMBEDDED)
 
     @cached_property
-    def images(self) -> Float[Tensor, "n d"]:
-        return self.features.images(self.seen)
+    def sides(self) -> tuple[Side, ...]:
+        """The column that is looked at, pictures where there are some, and the one beside it where there is one.
 
-    @cached_property
-    def texts(self) -> Float[Tensor, "n d"]:
-        return self.features.texts(self.captions(self.seen))
-
-    def captions(self, rows: Rows) -> list[str]:
-        return [self.data.evaluation_captions(int(row))[0] for row in rows]
+        Raises:
+            ValueError: if the model embeds no column of the data.
+        """
+        columns = self.features.shared
+        if (first := subject(columns)) is None:
+            raise ValueError(f"the model embeds no column of {self.data.name!r}")
+        pair = [first, *(column for column in columns if column != first)][:2]
+        alike = len({columns[column] for column in pair}) < len(pair)
+        return tuple(
+            Side.of(column, None if alike else columns[column], self.features.column(column, self.seen))
+            for column in pair
+        )
 
     @property
     def both(self) -> bool:
-        """Return whether there are embeddings of pictures and of texts."""
-        return {"image", "text"} <= set(self.model.embeds)
+        """Return whether there are embeddings of two columns."""
+        return len(self.sides) > 1
+
+    @property
+    def of_captions(self) -> bool:
+        """Return whether the two columns are pictures and their captions."""
+        return [side.column for side in self.sides] == ["image", "text"]
+
+    def pictures(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
+        """Return the pictures of some rows.
+
+        Raises:
+            ValueError: for data without.
+        """
+        if not isinstance(self.data, Pictured):
+            raise ValueError("the data has no pictures")
+        return self.data.images(rows)
 
     @cached_property
     def label(self) -> str | None:
@@ -141,7 +186,7 @@ class Subject:
     ) -> Iterator[Captured]:
         """Yield the inside of a model's image tower, batch by batch; with the pictures of `inside` unless given."""
         tower = model.to(self.device).image_tower
-        for part in torch.split(self.data.images(self.inside) if pictures is None else pictures, BATCH):
+        for part in torch.split(self.pictures(self.inside) if pictures is None else pictures, BATCH):
             yield captured(tower, tower.input(part).to(self.device))
 
     def items(self, form: type[SomeItems]) -> SomeItems:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ... import models
-from ...data.source import load as load_data
+from ...data.source import load_any
 from ...diagnostics.report import Subject, diagnose
 from ...files import write_json
 from ...training.run import Run, data_of, prepare
@@ -59,10 +59,10 @@ def diagnose_model(
     run = None if folder is None else Run.read(folder)
     control, loader = None, None
     if folder is not None and run is not None:
-        trained_on = load_data(data_of(folder), run.recipe.towers.image_size)
+        trained_on = load_any(data_of(folder), run.recipe.towers.image_size)
         control, loader = prepare(run, trained_on, folder)
         control.eval()
-    examined = (trained_on if data is None else load_data(data)).suited(model.inputs)
+    examined = (trained_on if data is None else load_any(data)).suited(model.inputs)
     test = next(name for name, rows in examined.splits.test.items() if len(rows))
     decay = 0.0 if run is None else run.recipe.optimizer.weight_decay
     subject = Subject(model, control, examined, examined.splits.test[test], loader, decay)
@@ -82,7 +82,9 @@ def diagnose_model(
             s.name: {"title": s.title, "sentence": s.sentence, "numbers": dict(s.numbers)} for s in sections
         },
     }
-    diagnosis["conclusion"] = conclusion(diagnosis["sections"])
+    diagnosis["conclusion"] = conclusion(
+        diagnosis["sections"], [(side.thing, side.things) for side in subject.sides]
+    )
     cleaned: dict[str, Any] = finite(diagnosis)
     write_json(target / FILE, cleaned)
     command = ["counterpoint", "diagnose", str(reference), *(["--data", data] if data else [])]
@@ -98,11 +100,15 @@ def diagnose_model(
     return cleaned
 
 
-def conclusion(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def conclusion(
+    sections: Mapping[str, Mapping[str, Any]],
+    sides: Sequence[tuple[str, str]] = (("picture", "pictures"), ("text", "texts")),
+) -> list[str]:
     """Return what a diagnosis amounts to, in at most three lines: directions in use, the gap, what pairs are worth.
 
     Args:
         sections: each with its ``sentence`` and ``numbers``; those that were not measured have no numbers.
+        sides: the columns in words, one example and several.
     """
     lines = []
     if sections["rank"]["numbers"]:
@@ -111,13 +117,15 @@ def conclusion(sections: Mapping[str, Mapping[str, Any]]) -> list[str]:
     if gap:
         told, rest = gap["separability"], gap["separability, means removed"]
         mixed = "are mixed" if told < _MIXED else "lie apart"
-        lines.append(
-            f"Pictures and texts {mixed}: a line tells {told:.0%} of them apart".replace("%", " %")
-            + f" ({rest:.0%} once their means are removed).".replace("%", " %")
-        )
-    closer = sections["spread"]["numbers"].get("own text closer than another's by")
-    if closer is not None:
-        lines.append(f"A picture is closer to its own text than to another's by a cosine of {closer:.2f}.")
+        named = " and ".join(things for _, things in sides).capitalize()
+        line = f"{named} {mixed}: a line tells {told:.0%} of them apart ({rest:.0%} once their means are removed)."
+        lines.append(line.replace("%", " %"))
+    one, *others = (thing for thing, _ in sides)
+    for other in others:
+        if (closer := sections["spread"]["numbers"].get(f"own {other} closer than another's by")) is not None:
+            lines.append(
+                f"A {one} is closer to its own {other} than to another's by a cosine of {closer:.2f}."
+            )
     return lines
 
 
