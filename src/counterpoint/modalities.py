@@ -168,6 +168,16 @@ MODALITIES = Modalities(
         read="counterpoint.data.measured:read_series",
         pack="counterpoint.data.measured:pack_series",
     ),
+    Modality(
+        "table",
+        check="counterpoint.raw:check_table",
+        view="counterpoint.data.views.cells:table",
+        build="counterpoint.networks.towers.build:table_tower",
+        towers=("mlp",),
+        draw="counterpoint.data.pictures.sheet:draw_cells",
+        noun="table rows",
+        letter="b",
+    ),
 )
 """The modalities that are known."""
 PAIR = {"image": "image", "text": "text"}

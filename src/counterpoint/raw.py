@@ -237,6 +237,20 @@ class Table(Raw):
     def with_values(self, values: Tensor) -> Table:
         return Table(values, self.names, self.categories)
 
+    def rows(self) -> list[dict[str, str]]:
+        """Return each row in words: a column's name to a number or a category, empty for what is not known.
+
+        >>> Table(torch.tensor([[31.0, 1], [float("nan"), 0]]), ("age", "sex"), ((), ("f", "m"))).rows()
+        [{'age': '31', 'sex': 'm'}, {'age': '', 'sex': 'f'}]
+        """
+        return [
+            {
+                name: "" if value != value else words[int(value)] if words else f"{value:g}"
+                for name, words, value in zip(self.names, self.categories, row, strict=True)
+            }
+            for row in self.cells.tolist()
+        ]
+
 
 def check_table(table: object) -> Table:
     """Return rows of a table that can be embedded; a row that lacks everything is one.

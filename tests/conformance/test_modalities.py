@@ -1,4 +1,4 @@
-"""Every modality that files hold: read, seen, made a tower's input, learned, embedded, kept, loaded, drawn."""
+"""Every modality but pictures and texts: read, seen, made a tower's input, learned, embedded, kept, loaded, drawn."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.source import _slot
 from counterpoint.data.views import key
 from counterpoint.data.views.look import looks
-from counterpoint.modalities import MODALITIES, Modality, resolve
+from counterpoint.modalities import MODALITIES, PAIR, Modality, resolve
 from counterpoint.networks import build_towers
 from counterpoint.networks.base import FormedInput, Tower
 from counterpoint.recipes import Recipe, load, override
@@ -41,13 +41,15 @@ class Case:
 
     Attributes:
         keys: of a recipe's section on towers, as small as they may be.
-        file: the bytes of the file of an example, of another length than others.
+        file: the bytes of the file of an example, of another length than others; None where there are no such files.
+        raw: the raw form of some rows where there are no files.
         refused: what ``check`` refuses, each with what it says.
     """
 
     keys: Mapping[str, Any]
-    file: Callable[[int], bytes]
     refused: Sequence[tuple[Callable[[Any], Any], str]]
+    file: Callable[[int], bytes] | None = None
+    raw: Callable[[Sequence[int]], Any] | None = None
 
 
 def sound(row: int) -> bytes:
@@ -76,7 +78,25 @@ def series(row: int) -> bytes:
     return file.getvalue()
 
 
+def cells(rows: Sequence[int]) -> cp.Table:
+    """Rows of a table that go as `WORDS` says: two numbers and a category, with gaps."""
+    kinds, rng = np.array(rows) % len(WORDS), np.random.default_rng(0)
+    noise, gaps = rng.normal(0, 0.1, (ROWS, 2))[list(rows)], rng.random((ROWS, 3))[list(rows)] < 0.15
+    numbers = np.stack([kinds * 100.0, kinds == 1], 1) + noise
+    values = np.where(gaps, np.nan, np.concatenate([numbers, kinds[:, None] > 0], 1))
+    return cp.Table(torch.from_numpy(values).float(), ("pitch", "level", "kind"), ((), (), ("low", "other")))
+
+
 CASES = {
+    "table": Case(
+        keys={},
+        raw=cells,
+        refused=(
+            (lambda raw: raw.cells, "must be cp.Table"),
+            (lambda raw: raw[:0], "no rows"),
+            (lambda raw: raw.with_values(raw.cells / 0), "infinite in"),
+        ),
+    ),
     "series": Case(
         keys={"series_steps": 40},
         file=series,
@@ -98,8 +118,8 @@ CASES = {
         ),
     ),
 }
-OF_FILES = [modality for modality in MODALITIES if modality.read is not None]
-CHECKED = [pytest.param(modality, CASES[modality.name], id=modality.name) for modality in OF_FILES]
+REST = [modality for modality in MODALITIES if modality.name not in PAIR]
+CHECKED = [pytest.param(modality, CASES[modality.name], id=modality.name) for modality in REST]
 
 
 def recipe(case: Case) -> Recipe:
@@ -120,7 +140,10 @@ def tower_of(modality: Modality, case: Case) -> Tower:
 
 
 def raw_of(modality: Modality, case: Case, rows: Sequence[int], form: int) -> Any:
-    """Files as they are read for a tower."""
+    """Files as they are read for a tower, or what is in no files."""
+    if case.raw is not None:
+        return resolve(modality.check)(case.raw(rows))
+    assert case.file is not None
     read, pack = resolve(modality.read), resolve(modality.pack)
     return resolve(modality.check)(pack([read(case.file(row), form) for row in rows], form))
 

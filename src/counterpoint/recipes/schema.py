@@ -48,6 +48,7 @@ class Towers(Section):
     text: str = "transformer"
     audio: str = "mel"
     series: str = "dilated"
+    table: str = "mlp"
     image_size: Count = 48
     context: Count = 24
     vocabulary: Count = 2048
@@ -62,7 +63,7 @@ class Towers(Section):
     @property
     def names(self) -> dict[str, str]:
         """The names of towers, by modality."""
-        return {"image": self.image, "text": self.text, "audio": self.audio, "series": self.series}
+        return {name: getattr(self, name) for name in ("image", "text", "audio", "series", "table")}
 
 
 class Widths(Section):

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from ...files import writing
 from ...modalities import MODALITIES, resolve
-from ...raw import Series, Waves
+from ...raw import Series, Table, Waves
 
 COLUMNS = 8
+_LINES = 12  # columns of a table that are shown
 
 
 Part = tuple[str, Sequence[tuple[str, Any]]]
@@ -64,6 +65,12 @@ def draw_sound(axis: Any, sound: Waves) -> None:
 def draw_series(axis: Any, series: Series) -> None:
     """Draw the channels of one series on an axis, a line each, with gaps where nothing was measured."""
     axis.plot(series.measured[0, : int(series.lengths)].numpy(), linewidth=0.7)
+
+
+def draw_cells(axis: Any, row: Table) -> None:
+    """Write the columns of one row of a table and what stands in them on an axis; nothing for what is not known."""
+    lines = [f"{name}: {told}" for name, told in row.rows()[0].items()]
+    axis.text(0.0, 0.5, "\n".join(lines[:_LINES]), transform=axis.transAxes, va="center", fontsize=6)
 
 
 def draw_text(axis: Any, text: str) -> None:

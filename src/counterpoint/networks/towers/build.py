@@ -20,12 +20,13 @@ from .libraries.hugging_face import LIBRARIES, is_pair
 from .perceptron import BagOfWords
 from .series import DilatedTower, SeriesTower, Standardised
 from .sound import MelTower, SoundTower
+from .table import Cells, TablePerceptron, TableTower
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained
 from .transformer import TextTransformer
 
 T = TypeVar("T")
-Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised)
+Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells)
 
 
 _TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {"transformer": TextTransformer, "bag": BagOfWords}
@@ -77,7 +78,7 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``
-    - sounds: ``mel``; series: ``dilated``
+    - sounds: ``mel``; series: ``dilated``; tables: ``mlp``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection
 
@@ -217,6 +218,12 @@ def series_tower(source: Source, start: Start) -> SeriesTower:
     return DilatedTower(
         _fitted(start, Standardised, lambda: Standardised.fit(start.examples(), start.sizes.series_steps))
     )
+
+
+def table_tower(source: Source, start: Start) -> TableTower:
+    """Build the tower of tables of a source; see `build_towers`."""
+    _check_random(source)
+    return TablePerceptron(_fitted(start, Cells, lambda: Cells.fit(start.examples())))
 
 
 def _check_random(source: Source) -> None:

@@ -120,6 +120,10 @@ def modalities_of(tower: str) -> tuple[str, ...]:
         return ()
     source = Source.parse(tower)
     known = tuple(modality.name for modality in MODALITIES if source.form in modality.towers)
+    if not source.library:
+        return known[
+            :1
+        ]  # of towers with one name only that of pictures, the first, starts from a run's weights
     return known if source.library not in LIBRARIES or is_pair(source) else ("text",)
 
 
