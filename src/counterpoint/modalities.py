@@ -7,7 +7,7 @@ Nothing heavy is imported here. A further modality is one call away, and no othe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -191,3 +191,13 @@ def passes_by_modality(values: Any) -> Any:
     counted = {modality: f"{modality}_passes" for modality in PAIR}
     passes = {modality: values[key] for modality, key in counted.items() if values.get(key)}
     return {**{k: v for k, v in values.items() if k not in counted.values()}, "passes": passes}
+
+
+def leading(passes: Iterable[Mapping[str, int]]) -> str:
+    """Return the modality whose passes say what arms look at: pictures, without them the first that is no text.
+
+    >>> leading([{"text": 1, "audio": 2}, {"text": 1}]), leading([{"text": 1}])
+    ('audio', 'text')
+    """
+    there = dict.fromkeys(modality for of_arm in passes for modality in of_arm)
+    return min(there, key=lambda modality: (modality != "image", modality == "text"), default="image")

@@ -254,7 +254,9 @@ def test_arms_are_compared_by_what_tasks_ask_about_any_columns(
         *("r2t_R@1", "kind_top1", "logistic_kind_top1")
     }
     assert {"alignment", "gap_centroid", "std_ring", "std_text"} <= {*summary.arms[0].diagnostics["held out"]}
+    assert "pass" not in "".join(summary.cannot_show)  # both see as many
     page = (tmp_path / "study" / "report.html").read_text()
+    assert "ring through the ring tower" in page
     assert "<summary>Ring to text: held out</summary>" in page
     assert "data:image/png;base64" in page
     models = [str(run_folder(tmp_path / "study", arm, 0)) for arm in ("clip", "siglip")]
@@ -265,8 +267,8 @@ def test_arms_are_compared_by_what_tasks_ask_about_any_columns(
     assert not beside.refusals
     assert len([*(tmp_path / "failures").rglob("held-out-retrieval.png")]) == 2
     inside = diagnose_model(models[0], out=tmp_path / "inside")
-    assert inside["conclusion"][1].startswith("Series and texts ")
-    assert inside["conclusion"][2].startswith("A series is closer to its own text than to another's by")
+    assert inside["conclusion"][1].startswith("Ring and texts ")
+    assert inside["conclusion"][2].startswith("A ring is closer to its own text than to another's by")
     assert inside["sections"]["inversion"]["sentence"] == (
         "Not measured: it takes embeddings of pictures and of texts."
     )

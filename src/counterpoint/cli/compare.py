@@ -113,6 +113,7 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
     """
     from rich.table import Table
 
+    from ..modalities import leading
     from ..training.negatives import negatives_in_words
 
     seeds, trials = len(design.seeds), design.tune
@@ -136,13 +137,14 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
         ),
         caption_justify="left",
     )
+    modality = leading(cost.passes for _, cost in priced.values())
     for heading in (
         "arm",
         "steps",
         "seconds a run",
         "negatives per anchor",
-        "image passes a step",
-        "image passes a run",
+        f"{modality} passes a step",
+        f"{modality} passes a run",
         "parameters",
         "peak memory",
     ):
@@ -153,8 +155,8 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
             f"{steps:,}",
             f"{cost.seconds_per_step * steps:.0f}" if timed else "",
             negatives_in_words(cost.negatives),
-            f"{cost.passes.get('image', 0)} × {cost.batch_size}",
-            f"{cost.passes.get('image', 0) * steps * cost.batch_size:,}",
+            f"{cost.passes.get(modality, 0)} × {cost.batch_size}",
+            f"{cost.passes.get(modality, 0) * steps * cost.batch_size:,}",
             f"{cost.parameters / 1e6:.1f} M",
             f"{cost.peak_memory_bytes / 2**30:.1f} GB",
         )

@@ -23,7 +23,7 @@ from .summary import read_results, summarise
 from .unit import StudyUnit
 from .words.conclusion import conclusion
 from .words.tables import write_tables
-from .words.terminal import TRAINING_COSTS, Costs
+from .words.terminal import CostsOf, training_costs
 
 D = TypeVar("D", bound=FolderDesign)
 S = TypeVar("S", bound=StudySummary)
@@ -64,7 +64,7 @@ class Kind(Generic[D, S]):
     read_results: Callable[[D, Path], StudyResults[Any]]
     summarise: Callable[[StudyResults[Any], D], S]
     answer: Callable[[S], list[str]]
-    costs: Costs
+    costs: CostsOf
     write: Callable[[Path, S], None]
 
 
@@ -82,8 +82,16 @@ def _write_decoding(folder: Path, summary: DecodingSummary) -> None:
 
 
 _KINDS: tuple[Kind[Any, Any], ...] = (
-    Kind(Design, TrainingSummary, read_results, summarise, conclusion, TRAINING_COSTS, _write_training),
-    Kind(DecodingDesign, DecodingSummary, read_replies, summarise_replies, answer, COSTS, _write_decoding),
+    Kind(Design, TrainingSummary, read_results, summarise, conclusion, training_costs, _write_training),
+    Kind(
+        DecodingDesign,
+        DecodingSummary,
+        read_replies,
+        summarise_replies,
+        answer,
+        lambda summary: COSTS,
+        _write_decoding,
+    ),
 )
 KINDS: Mapping[str, Kind[Any, Any]] = {kind.design.kind: kind for kind in _KINDS}
 

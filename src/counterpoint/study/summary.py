@@ -13,6 +13,7 @@ from pydantic import RootModel
 
 from ..files import Damaged, read_json
 from ..methods.arm import Arm, is_fixed, slug_of
+from ..modalities import MODALITIES, PAIR, leading
 from ..recipes import override
 from ..spec import Spec
 from ..training.metrics import read_metrics
@@ -264,13 +265,17 @@ def _leaks(arms: Sequence[TrainedArm]) -> list[str]:
 
 
 def _cannot_show(results: StudyResults[FinishedRun], design: Design) -> list[str]:
-    passes = {
-        arm: max(run.state.passes.get("image", 0) for run in runs.values())
+    trained = {
+        arm: [run.state.passes for run in runs.values()]
         for arm, runs in results.runs.items()
         if arm not in results.fixed
     }
+    modality = leading(each for runs in trained.values() for each in runs)
+    passes = {arm: max(each.get(modality, 0) for each in runs) for arm, runs in trained.items()}
+    seen = {it for run in results.finished() for it in run.state.passes} or {*PAIR}
+    towers = [name for it, name in design.recipe.towers.names.items() if it in seen]
     lines = [
-        f"It is about {design.data!r}, these towers ({design.recipe.towers.image}, {design.recipe.towers.text}) and "
+        f"It is about {design.data!r}, these towers ({', '.join(towers)}) and "
         f"this budget. Another data set, size or length of training can order the arms differently."
     ]
     lines += results.of_few_seeds()
@@ -284,13 +289,14 @@ def _cannot_show(results: StudyResults[FinishedRun], design: Design) -> list[str
             "No arm was tuned: all ran with the recipe's learning rate and their own papers' defaults, which may suit "
             "some better than others. --tune N searches for every arm with the same budget."
         )
+    things = MODALITIES.get(modality).noun
     if design.budget == "steps" and len(set(passes.values())) > 1:
         most, least = max(passes, key=lambda a: passes[a]), min(passes, key=lambda a: passes[a])
         lines.append(
-            f"Equal steps are not equal compute: {most} passed {passes[most]:,} pictures through its image tower, "
-            f"{least} {passes[least]:,}. --budget images or --budget time compares them at equal cost."
+            f"Equal steps are not equal compute: {most} passed {passes[most]:,} {things} through its {modality} "
+            f"tower, {least} {passes[least]:,}. --budget images or --budget time compares them at equal cost."
         )
     lines.append(
-        "The test examples are a sample too: differences on them say nothing about pictures of another kind."
+        f"The test examples are a sample too: differences on them say nothing about {things} of another kind."
     )
     return lines

@@ -76,6 +76,11 @@ def test_what_each_budget_makes_equal() -> None:
     assert steps_under("steps", measured, "clip", 300) == {"clip": 300, "slip": 300}
     assert steps_under("images", measured, "clip", 300) == {"clip": 300, "slip": 100}
     assert steps_under("time", measured, "clip", 300) == {"clip": 300, "slip": 120}
+    heard = {
+        arm: replace(cost, passes={"text": 1, "audio": cost.passes["image"]})
+        for arm, cost in measured.items()
+    }
+    assert steps_under("images", heard, "clip", 300) == {"clip": 300, "slip": 100}
 
 
 def measuring() -> tuple[Callable[[Sequence[str]], dict[str, ArmCost]], list[Sequence[str]]]:

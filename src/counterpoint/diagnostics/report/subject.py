@@ -63,8 +63,8 @@ class Side:
         """Name a column by what it is of, or by its own name where another is of the same."""
         if modality is None:
             return cls(column, column, column, embeddings)
-        noun = MODALITIES.get(modality).noun
-        return cls(column, noun, noun if noun == modality else noun.removesuffix("s"), embeddings)
+        named = MODALITIES.get(modality)
+        return cls(column, named.noun, named.one, embeddings)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from ..schema import ArmSummary, Difference, Key
+from ...modalities import MODALITIES, leading
+from ..schema import ArmSummary, Difference, Key, TrainedArm
 from .words import count, duration, is_fraction, number, verdict
 
 _LABEL_GAP = 15.0  # pixels between the names at the ends of curves
@@ -219,16 +220,25 @@ def _memory(value: float) -> str:
 
 Kinds = Sequence[tuple[Callable[[Any], float | None], str, Callable[[float], str]]]
 """Kinds of cost: the value of an arm's cost (None where it is not known), the title, the words for a value."""
-TRAINING: Kinds = (
-    (lambda cost: cost.seconds, "training time of a run", duration),
-    (lambda cost: cost.waiting_seconds, "of it, waiting for data", duration),
-    (lambda cost: cost.passes.get("image", 0), "pictures through the image tower", count),
-    (lambda cost: cost.peak_memory_bytes, "peak memory", _memory),
-    (lambda cost: cost.trained_parameters, "trained parameters", count),
-)
 
 
-def costs(arms: Sequence[ArmSummary], kinds: Kinds = TRAINING) -> list[dict[str, Any]]:
+def training(arms: Sequence[TrainedArm]) -> Kinds:
+    """Return the kinds of cost of runs that were trained."""
+    modality = leading(arm.cost.passes for arm in arms)
+    return (
+        (lambda cost: cost.seconds, "training time of a run", duration),
+        (lambda cost: cost.waiting_seconds, "of it, waiting for data", duration),
+        (
+            lambda cost: cost.passes.get(modality, 0),
+            f"{MODALITIES.get(modality).noun} through the {modality} tower",
+            count,
+        ),
+        (lambda cost: cost.peak_memory_bytes, "peak memory", _memory),
+        (lambda cost: cost.trained_parameters, "trained parameters", count),
+    )
+
+
+def costs(arms: Sequence[ArmSummary], kinds: Kinds) -> list[dict[str, Any]]:
     """Lay out a set of bars for each kind of cost that is known of every arm."""
     panels = []
     for value_of, title, wording in kinds:

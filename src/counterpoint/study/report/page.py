@@ -55,7 +55,7 @@ def content(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
         "conclusion": conclusion(summary),
         "answers": [{"verdict": words.verdict(d), "sentence": d.sentence} for d in first],
         "page_curves": _curves(folder, summary),
-        "page_costs": charts.costs(summary.arms),
+        "page_costs": charts.costs(summary.arms, charts.training(summary.arms)),
         "gallery": gallery(folder, summary),
         "diagnostics": _diagnostics(summary.arms),
         "diagnoses": _diagnoses(folder, summary),

@@ -15,6 +15,7 @@ import torch
 from ...data.base import Data
 from ...methods.arm import is_fixed
 from ...methods.base import TowerMethod
+from ...modalities import leading
 from ...networks.base import Tokenizer
 from ...networks.towers.pixels import Square
 from ...recipes import override
@@ -154,8 +155,9 @@ def plan_arms(
         reference, steps = there, known[there].steps
     else:
         trained = [arm for arm in new if not is_fixed(arm)] or new
-        priced = [arm for arm in trained if _price(costs[arm], design.budget)] or trained
-        reference = min(priced, key=lambda arm: _price(costs[arm], design.budget))
+        prices = _prices(costs, design.budget)
+        priced = [arm for arm in trained if prices[arm]] or trained
+        reference = min(priced, key=lambda arm: prices[arm])
         of_all = design.budget == "steps"
         passes = max(_passes(costs[arm]) for arm in (trained if of_all else [reference]))
         steps = design.recipe.steps_for(rows, costs[reference].batch_size, passes)
@@ -177,20 +179,22 @@ def steps_under(budget: Budget, costs: Mapping[str, ArmCost], reference: str, st
     """
     if budget == "steps":
         return dict.fromkeys(costs, steps)
-    price = _price(costs[reference], budget)
+    prices = _prices(costs, budget)
+    price = prices[reference]
+    return {arm: max(round(steps * price / (its or price or 1)), 1) for arm, its in prices.items()}
+
+
+def _prices(costs: Mapping[str, ArmCost], budget: Budget) -> dict[str, float]:
+    """Return what a step of every arm costs in the currency of a budget."""
+    modality = leading(cost.passes for cost in costs.values())
     return {
-        arm: max(round(steps * price / (_price(cost, budget) or price or 1)), 1)
+        arm: {
+            "steps": 1.0,
+            "images": float(max(cost.passes.get(modality, 0), 1)),
+            "time": cost.seconds_per_step,
+        }[budget]
         for arm, cost in costs.items()
     }
-
-
-def _price(cost: ArmCost, budget: Budget) -> float:
-    """Return what a step costs in the currency of a budget."""
-    return {
-        "steps": 1.0,
-        "images": float(max(cost.passes.get("image", 0), 1)),
-        "time": cost.seconds_per_step,
-    }[budget]
 
 
 def _passes(cost: ArmCost) -> int:

@@ -11,6 +11,7 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from ...modalities import leading
 from ...reasons import counted
 from ...spec import Spec
 from ..schema import ArmSummary, Key, Score, StudySummary
@@ -24,6 +25,8 @@ AnySummary = TypeVar("AnySummary", bound=StudySummary)
 
 Costs = Mapping[str, Callable[[Any], str]]
 """Rows of cost: a title to how an arm's cost is written there."""
+CostsOf = Callable[[Any], Costs]
+"""A summary to the rows of cost that its arms have."""
 _NAME, _CELL, _FEW_LABELS = 24, 15, 4
 """Characters of an arm's name and of a number with its interval; metrics of further labels shown unasked."""
 CONSTANT = "best constant"
@@ -52,16 +55,19 @@ def waiting(seconds: float | None, whole: float) -> str:
     return "–" if seconds is None or not whole else f"{seconds / whole:.0%}".replace("%", " %")
 
 
-TRAINING_COSTS: Costs = {
-    "training seconds a run": lambda cost: f"{cost.seconds:.0f}",
-    "waiting for data": lambda cost: waiting(cost.waiting_seconds, cost.seconds),
-    "image passes a run": lambda cost: f"{cost.passes.get('image', 0):,}",
-    "still improving": lambda cost: still_improving(cost.improving, cost.late_gain),
-}
+def training_costs(summary: Any) -> Costs:
+    """Return how the costs of arms that were trained are written."""
+    modality = leading(arm.cost.passes for arm in summary.arms)
+    return {
+        "training seconds a run": lambda cost: f"{cost.seconds:.0f}",
+        "waiting for data": lambda cost: waiting(cost.waiting_seconds, cost.seconds),
+        f"{modality} passes a run": lambda cost: f"{cost.passes.get(modality, 0):,}",
+        "still improving": lambda cost: still_improving(cost.improving, cost.late_gain),
+    }
 
 
 def leaderboard(
-    summary: StudySummary, costs: Costs = TRAINING_COSTS, width: int = 80, every: bool = False
+    summary: StudySummary, costs: CostsOf = training_costs, width: int = 80, every: bool = False
 ) -> list[Table | Text]:
     """Return the arms, best first, with each main metric and its interval, and then their costs.
 
@@ -69,7 +75,7 @@ def leaderboard(
 
     Args:
         summary: of a study.
-        costs: how an arm's costs are written.
+        costs: how the arms' costs are written.
         width: of a line.
         every: show the main metrics of further labels too, however many there are.
     """
@@ -95,14 +101,15 @@ def leaderboard(
                 table.add_row(Text(title, "dim"), *(Text(number(value), "dim") for value in values))
         tables.append(table)
     cost = _arms_table()
-    for title in costs:
+    rows = costs(summary)
+    for title in rows:
         cost.add_column(title, justify="right")
     failed = any(arm.failed for arm in arms)
     if failed:
         cost.add_column("failed seeds", justify="right")
     for arm in arms:
         failures = [Text(str(len(arm.failed)), "red" if arm.failed else "")] if failed else []
-        cost.add_row(arm.name, *(wording(arm.cost) for wording in costs.values()), *failures)
+        cost.add_row(arm.name, *(wording(arm.cost) for wording in rows.values()), *failures)
     tables.append(cost)
     if len(shown) < len(keys) + len(others):
         tables.append(
