@@ -78,7 +78,7 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``
-    - sounds: ``mel``; series: ``dilated``; tables: ``mlp``
+    - sounds: ``mel``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``; tables: ``mlp``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection
 
@@ -209,6 +209,10 @@ def audio_tower(source: Source, start: Start) -> SoundTower:
     """Build the tower of sounds of a source; see `build_towers`."""
     _check_random(source)
     sizes = start.sizes
+    if source.library:
+        from .libraries.sound_towers import sound_encoder
+
+        return sound_encoder(source, sizes.audio_seconds, start.seed)
     return MelTower(sizes.audio_rate, sizes.audio_seconds, sizes.audio_bands)
 
 
