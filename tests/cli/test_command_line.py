@@ -16,6 +16,7 @@ from counterpoint.cli import COMMANDS, main
 from counterpoint.cli.arguments import parse
 from counterpoint.cli.train import Train
 from counterpoint.data.collections import COLLECTIONS
+from counterpoint.modalities import MODALITIES, Modality
 from counterpoint.recipes import override
 from fixtures.files import write_pairs
 
@@ -40,6 +41,7 @@ sys.exit(status)
         ["list", "decoding"],
         ["list", "recipes"],
         ["list", "towers"],
+        ["list", "modalities"],
         ["papers", "list", "--json"],
     ],
 )
@@ -47,6 +49,24 @@ def test_answers_without_torch(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", _WITHOUT_TORCH, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+def test_modalities_are_listed_with_what_they_are_read_from_and_trained_with(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    touch = Modality(
+        "touch", check=len, view=len, build=len, towers=("skin",), noun="touches", endings=frozenset({".tch"})
+    )
+    monkeypatch.setattr(MODALITIES, "_known", {"audio": MODALITIES.get("audio"), "touch": touch})
+    assert main(["list", "modalities"]) == 0
+    rows = [line.split("│")[1:-1] for line in capsys.readouterr().out.splitlines() if "│" in line]
+    audio, last = ([cell.strip() for cell in row] for row in rows)
+    assert audio[:2] == ["audio", "sounds"]
+    assert ".wav" in audio[2].split()
+    assert last == ["touch", "touches", ".tch", "skin", "weak simclr"]
+    assert main(["list", "modalities", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == ["audio", "touch"]
 
 
 def test_runs_as_a_module_and_fails_as_one() -> None:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Positional
 from .arguments import parse
 
-Kind = Literal["losses", "methods", "tasks", "decoding", "presets", "recipes", "towers"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+Kind = Literal["losses", "methods", "tasks", "decoding", "presets", "recipes", "towers", "modalities"]
 
 
 @form(frozen=True, config=FORM)
@@ -29,6 +32,11 @@ def main(arguments: Sequence[str]) -> int:
     names = known(options.kind)
     if options.json:
         print(json.dumps(list(names)))
+        return 0
+    if options.kind == "modalities":
+        from .terminal import Terminal
+
+        Terminal().print(modalities())
         return 0
     for name in names:
         print(name)
@@ -61,6 +69,30 @@ def known(kind: Kind) -> tuple[str, ...]:
         from .. import decoding
 
         return decoding.DECODING.names()
+    if kind == "modalities":
+        from ..modalities import MODALITIES
+
+        return MODALITIES.names()
     from .. import networks
 
     return networks.TOWERS
+
+
+def modalities() -> Table:
+    """Return a table of the modalities: the files, the towers and the views of training of each."""
+    from rich.table import Table
+
+    from ..modalities import MODALITIES
+
+    shown = Table()
+    for heading in ("modality", "examples", "files", "towers", "views"):
+        shown.add_column(heading, overflow="fold", no_wrap=heading in {"modality", "examples"})
+    for modality in MODALITIES:
+        shown.add_row(
+            modality.name,
+            modality.noun,
+            " ".join(sorted(modality.endings)),
+            " ".join(modality.towers),
+            " ".join(dict.fromkeys((modality.paired, modality.contrasted))),
+        )
+    return shown
