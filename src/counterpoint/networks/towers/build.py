@@ -78,7 +78,8 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``
-    - sounds: ``mel``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``; tables: ``mlp``
+    - sounds: ``mel``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``, ``transformers:patchtst[@hub|@PATH]``;
+      tables: ``mlp``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection
 
@@ -219,9 +220,15 @@ def audio_tower(source: Source, start: Start) -> SoundTower:
 def series_tower(source: Source, start: Start) -> SeriesTower:
     """Build the tower of series of a source; see `build_towers`."""
     _check_random(source)
-    return DilatedTower(
-        _fitted(start, Standardised, lambda: Standardised.fit(start.examples(), start.sizes.series_steps))
-    )
+
+    def fit(steps: int) -> Standardised:
+        return _fitted(start, Standardised, lambda: Standardised.fit(start.examples(), steps))
+
+    if source.library:
+        from .libraries.patch_tst import series_encoder
+
+        return series_encoder(source, start.sizes.series_steps, start.seed, fit)
+    return DilatedTower(fit(start.sizes.series_steps))
 
 
 def table_tower(source: Source, start: Start) -> TableTower:
