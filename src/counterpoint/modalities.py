@@ -39,6 +39,8 @@ class Modality:
         share: ``share(raw, options, keys) -> raw`` leaves examples what all their views have in common, once a
             batch; nothing unless given.
         draw: ``draw(axis, example)`` draws one example on an axis of matplotlib.
+        corruptions: ways to make examples worse, by name: ``worse(raw, ids, strength) -> raw``, of strength 0 to 2, by
+            an example and its id alone; the task ``shift`` asks about them.
         endings: of the files that hold one example each, in small letters; none where examples come in no files.
         read: ``read(data, form) -> array`` reads the bytes of such a file; ``form`` is the input's ``form`` (see
             `counterpoint.networks.base.FormedInput`).
@@ -55,6 +57,7 @@ class Modality:
     contrasted: str = "simclr"
     share: Reference | None = None
     draw: Reference | None = None
+    corruptions: Reference | Mapping[str, Callable[..., Any]] | None = None
     noun: str = ""
     one: str = ""
     letter: str = ""
@@ -104,7 +107,7 @@ class Modalities:
         return iter(self._known.values())
 
 
-def resolve(reference: Reference | None) -> Any:
+def resolve(reference: Reference | Mapping[str, Any] | None) -> Any:
     """Return what a reference stands for; None for none.
 
     >>> resolve("json:dumps")([1])
@@ -124,6 +127,7 @@ MODALITIES = Modalities(
             "sentence-transformers:NAME",
         ),
         draw="counterpoint.data.pictures.sheet:draw_picture",
+        corruptions="counterpoint.data.corruptions.pictures:CORRUPTIONS",
         noun="pictures",
         endings=frozenset(
             {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".svg"}
@@ -150,6 +154,7 @@ MODALITIES = Modalities(
         build="counterpoint.networks.towers.build:audio_tower",
         towers=("mel", "transformers:NAME"),
         draw="counterpoint.data.pictures.sheet:draw_sound",
+        corruptions="counterpoint.data.corruptions.sounds:CORRUPTIONS",
         noun="sounds",
         endings=frozenset({".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}),
         read="counterpoint.data.sounds:read_sound",
@@ -163,6 +168,7 @@ MODALITIES = Modalities(
         build="counterpoint.networks.towers.build:series_tower",
         towers=("dilated", "transformers:NAME"),
         draw="counterpoint.data.pictures.sheet:draw_series",
+        corruptions="counterpoint.data.corruptions.series:CORRUPTIONS",
         one="series",
         endings=frozenset({".npy"}),
         read="counterpoint.data.measured:read_series",

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from jaxtyping import Bool
 from torch import Tensor
 
-from counterpoint.data.base import ImageSource
+from counterpoint.data.base import Data, ImageSource, Labels, Rows, Splits
 from counterpoint.data.corruptions import CORRUPTIONS, STRENGTHS
-from counterpoint.evaluation import create
+from counterpoint.evaluation import create, default_tasks
+from counterpoint.evaluation.task import NotApplicable, check_data
 from counterpoint.evaluation.tasks.classification.shift import _candidates
+from counterpoint.raw import Waves
 from fixtures.tiny import Oracle, Pixels, TinyData
 
 ROWS = np.arange(60)
@@ -151,3 +156,74 @@ def test_a_single_caption_is_an_error() -> None:
 
     with pytest.raises(ValueError, match="the test set of 'tiny' has one"):
         create("shift")(Pixels(), Same(), ROWS)
+
+
+class Sounds(Data):
+    """Tones with their names: loud or quiet, low or high."""
+
+    name, columns = "tones", MappingProxyType({"text": "text", "audio": "audio"})  # as the base has it
+
+    def __init__(self) -> None:
+        self.ids = np.arange(12)
+        self.splits = Splits(self.ids[:0], {}, {"test": self.ids})
+        self.hertz = 200 * (1 + self.ids)
+
+    @property
+    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override] # the base keeps what it makes
+        return {"pitch": Labels(("200", "2400"), (self.hertz > 1200).astype(int), ("tone {}",))}
+
+    def read(self, column: str, rows: Rows) -> Any:
+        if column == "text":
+            return [f"tone {hertz}" for hertz in self.hertz[rows]]
+        time = np.arange(4000) / 16_000
+        return Waves.of([np.sin(2 * np.pi * hertz * time) for hertz in self.hertz[rows]], 16_000)
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        return (rows != 7) | (column == "text")
+
+
+class Ear:
+    """Hears the loudest frequency."""
+
+    heads = ("global",)
+    embeds = ("text", "audio")
+
+    def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
+        if column == "text":
+            hertz = torch.tensor([float(text.split()[1]) for text in inputs])
+        else:
+            hertz = torch.fft.rfft(inputs.samples).abs().argmax(1) * inputs.rate / inputs.samples.shape[1]
+        return torch.stack([(hertz / 3000).cos(), (hertz / 3000).sin()], 1)
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        return a @ b.T
+
+
+def test_sounds_are_made_worse_as_sounds_are() -> None:
+    data = Sounds()
+    assert default_tasks(data) == ("retrieval", "zero_shot", "shift")  # nothing to learn from
+    scores = create("shift")(Ear(), data, data.ids)
+    kinds = ("noise", "band", "clipping", "gain")
+    assert {*scores.metrics} == {
+        f"{kind}_{question}"
+        for kind in ("clean", "corruption", *kinds)
+        for question in ("100way", "pitch_top1")
+    }
+    assert scores.value("clean_100way") == scores.value("gain_100way") == scores.value("clipping_100way") == 1
+    assert scores.examples["clean_100way"][7] is None  # it has no sound
+    # Of the eleven others the five up to 1 kHz are left by the narrowest band.
+    assert scores.examples["band_3_100way"].drop_nulls().to_list() == [1.0] * 5 + [0.0] * 6
+    assert scores.metrics["clean_100way"].chance == pytest.approx(1 / 11)
+    assert scores.value("corruption_100way") == pytest.approx(
+        np.mean([scores.value(f"{kind}_100way") for kind in kinds])
+    )
+
+
+def test_what_has_no_corruptions_is_left_out() -> None:
+    class Words(Sounds):
+        columns = MappingProxyType({"question": "text", "answer": "text"})  # as the base has it
+
+    with pytest.raises(
+        NotApplicable, match=r"shift asks about pictures .* columns question, answer: leave the"
+    ):
+        check_data(create("shift"), Words())

@@ -42,6 +42,16 @@ def subject(columns: Mapping[str, str]) -> str | None:
     return min(columns, key=lambda column: columns[column] == TEXT, default=None)
 
 
+def words(columns: Mapping[str, str]) -> str | None:
+    """Return the first column of texts besides the one that is classified; None if there is none.
+
+    >>> words({"audio": "audio", "text": "text"}), words({"question": "text", "answer": "text"})
+    ('text', 'answer')
+    """
+    classified = subject(columns)
+    return next((it for it, modality in columns.items() if modality == TEXT and it != classified), None)
+
+
 def way(columns: Mapping[str, str], query: str, answer: str) -> str:
     """Return the name of the way from one column of the data to another, or to itself.
 

@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 
 from ..data.base import Data, Rows
-from ..data.columns import TEXT, subject
+from ..data.columns import subject, words
 from ..data.embeddings import EmbeddingCache
 from ..data.items import (
     Choices,
@@ -118,12 +118,12 @@ def _of_rows(data: Data, label: str | None) -> Callable[[int, dict[str, Any]], E
     """Return a function that shows a row, its text and what was taken for it; with ``label``, the two classes."""
     position = {int(key): row for row, key in enumerate(data.ids)}
     column = subject(data.columns) or ""
-    words = next((name for name, it in data.columns.items() if it == TEXT and name != column), None)
+    told = words(data.columns)
     drawn = resolve(MODALITIES.get(data.columns[column]).draw)
 
     def called(row: int) -> str:
         at = np.array([row])
-        return data.read(words, at)[0] if words and data.present(words, at)[0] else data.key(row)
+        return data.read(told, at)[0] if told and data.present(told, at)[0] else data.key(row)
 
     def show(example: int, outcomes: dict[str, Any]) -> Exhibit:
         row = position[example]

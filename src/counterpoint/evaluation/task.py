@@ -78,6 +78,10 @@ class Task(Checked, ABC):
         """Return the metrics that verdicts are about, the primary one first, then those of other labels and columns."""
         return (self.primary,)
 
+    def check_columns(self, data: Data) -> None:
+        """Raise `NotApplicable` for data with columns that the task cannot ask about, though there are as many."""
+        return None
+
     def check_items(self, items: Items) -> None:
         """Raise `NotApplicable` for items that lack what the task asks of them beyond their form."""
         return None
@@ -238,6 +242,7 @@ def check_columns(task: Task, data: Data) -> None:
             f"{task.name} asks about {about}, and {data.name!r} has the columns {', '.join(data.columns)}: leave the "
             "task out"
         )
+    task.check_columns(data)
 
 
 def check_training(task: Task, data: Data) -> None:

@@ -17,17 +17,16 @@ from ..schema import Difference, TrainingSummary
 METRICS = {
     "i2t_R@1": "pictures whose own caption comes first among all captions of the test set",
     "t2i_R@1": "captions whose own picture comes first among all pictures of the test set",
-    "corruption_100way": "pictures whose own caption is found among 100, averaged over blur, noise, contrast and "
-    "JPEG at three strengths",
+    "corruption_100way": "examples whose own text is found among 100, averaged over all corruptions at three strengths",
 }
 """Descriptions of what the main metrics count."""
 _OF_LABELS = (
-    (r"logistic_(.+)_top1", "pictures put into their {} by logistic regression on the frozen embeddings"),
+    (r"logistic_(.+)_top1", "examples put into their {} by logistic regression on the frozen embeddings"),
     (
         r"corruption_(.+)_top1",
-        "pictures put into their {} by its name alone, averaged over twelve corruptions",
+        "examples put into their {} by its name alone, averaged over all corruptions",
     ),
-    (r"(.+)_top1", "pictures put into their {} by its name alone, without training on it"),
+    (r"(.+)_top1", "examples put into their {} by its name alone, without training on it"),
 )
 
 
@@ -35,7 +34,7 @@ def meaning(metric: str) -> str:
     """Return what a metric counts, empty where nothing is written about it; labels are named as in the data.
 
     >>> meaning("animal_top1")
-    'pictures put into their animal by its name alone, without training on it'
+    'examples put into their animal by its name alone, without training on it'
     >>> meaning("question2answer_R@1")
     'question whose counterpart comes first among all answer of the test set'
     """

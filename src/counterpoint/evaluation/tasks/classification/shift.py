@@ -1,22 +1,26 @@
-"""The robustness of a model on other pictures of the same things."""
+"""The robustness of a model on other pictures of the same things, or on sounds and series made worse."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
-from ....data.corruptions import CORRUPTIONS, STRENGTHS
+from ....data.base import Data, ImageSource, Pictured, Rows
+from ....data.columns import ANY, TEXT, subject, words
+from ....data.corruptions import STRENGTHS, Corruption
 from ....data.embeddings import EmbeddingCache
 from ....data.views import key
+from ....modalities import MODALITIES, resolve
 from ....types import Constant, Embedder, Metric, Scores
 from ...statistic import mean
 from ...task import (
     EmbedderTask,
+    NotApplicable,
     always_commonest,
     captions_of,
     check_rows,
@@ -47,36 +51,53 @@ class Shift(EmbedderTask):
     metric, and ``corruption_LABEL_top1`` are the means over all twelve. Only the first head is used. At most ``limit``
     pictures are asked, chosen by the hash of their ids; the others have no outcome.
 
+    Of data without pictures the first column that is no text takes their place, and the corruptions are those of its
+    modality: of sounds noise, a narrower band, clipping and gain, of series noise, drift and dropped channels, each at
+    three strengths.
+
     Args:
         limit: pictures of a test set at most; 100 keeps the fourteen passes of a demo within seconds.
 
     Raises:
+        NotApplicable: if data and model do not have such a column and texts both, or its modality has no corruptions.
         ValueError: if there are fewer than two distinct captions to choose from.
     """
 
     name = "shift"
     primary = "corruption_100way"
-    modalities = ("image", "text")
+    modalities = (ANY, TEXT)
+    reads = (ANY, ANY)
     least = 2
 
     def __init__(self, limit: int = 100) -> None:
         self.limit = limit
 
-    def main_metrics(self, data: PairedData) -> tuple[str, ...]:
+    def check_columns(self, data: Data) -> None:
+        _asked(data.columns, data)
+
+    def main_metrics(self, data: Data) -> tuple[str, ...]:
         return self.primary, *(f"corruption_{label}_top1" for label in main_labels(data, ()))
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, self.least)
         features = EmbeddingCache.of(model, data)
-        asked = subsample_by_hash(data, rows, self.limit, self.name)
-        candidates, gallery = _candidates(data, rows, asked)
-        conditions = ["clean", *data.shifts(), *CORRUPTIONS, "corruption"]
+        column, told, corruptions = _asked(features.shared, data)
+        kept = np.flatnonzero(data.present(column, rows) & data.present(told, rows))
+        if len(kept) < self.least:
+            raise NotApplicable(
+                f"{self.name} asks about rows with {column} and {told}, and {data.name!r} has none"
+            )
+        chosen = subsample_by_hash(data, rows[kept], self.limit, self.name)
+        candidates, gallery = _candidates(data, rows[kept], chosen, told)
+        asked = kept[chosen]
+        others = data.shifts() if isinstance(data, Pictured) else {}
+        conditions = ["clean", *others, *corruptions, "corruption"]
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
 
         def add(question: str, hits: Mapping[str, np.ndarray], chance: float, constant: Constant) -> None:
             means = {
-                kind: np.mean([hits[f"{kind}_{s + 1}"] for s in STRENGTHS], axis=0) for kind in CORRUPTIONS
+                kind: np.mean([hits[f"{kind}_{s + 1}"] for s in STRENGTHS], axis=0) for kind in corruptions
             }
             everything = {**hits, **means, "corruption": np.mean(list(means.values()), axis=0)}
             for condition, values in everything.items():
@@ -86,12 +107,12 @@ class Shift(EmbedderTask):
                 metrics[name] = Metric(name, mean, chance=chance, constant=constant)
 
         embedded = {
-            condition: features.images(rows[asked]) if pictures is None else features.pictures(pictures)
-            for condition, pictures in _conditions(data, rows[asked])
+            condition: features.column(column, rows[asked]) if raw is None else features.raw(column, raw)
+            for condition, raw in _conditions(data, column, rows[asked], others, corruptions)
         }
-        captions = features.texts(gallery)
+        captions = features.texts(gallery, column=told)
         by_corruption = {c: _hits(features, z, captions, candidates) for c, z in embedded.items()}
-        preferred = scatter(_preferred(data, rows, candidates, gallery), asked, len(rows))
+        preferred = scatter(_preferred(data, rows[kept], candidates, gallery, told), asked, len(rows))
         add("100way", by_corruption, 1 / candidates.shape[1], lambda positions: mean(preferred[positions]))
         for name in main_labels(data, ()):
             labels = data.labels[name]
@@ -107,22 +128,44 @@ class Shift(EmbedderTask):
         return scores(self.name, data, rows, outcomes, metrics)
 
 
-def _conditions(data: PairedData, rows: Rows) -> Iterator[tuple[str, UInt8[Tensor, "n 3 H W"] | None]]:
-    """Yield names and pictures; None for the pictures as they are."""
+def _asked(columns: Mapping[str, str], data: Data) -> tuple[str, str, Mapping[str, Corruption]]:
+    """Return the column whose examples are made worse, that of their texts, and the ways to make them worse.
+
+    Raises:
+        NotApplicable: if there is none of these.
+    """
+    column, told = subject(columns), words(columns)
+    corruptions = None if column is None else resolve(MODALITIES.get(columns[column]).corruptions)
+    if column is None or told is None or not corruptions:
+        raise NotApplicable(
+            f"shift asks about pictures with captions, sounds or series that can be made worse, with texts, and "
+            f"{data.name!r} has the columns {', '.join(data.columns)}: leave the task out"
+        )
+    return column, told, corruptions
+
+
+def _conditions(
+    data: Data,
+    column: str,
+    rows: Rows,
+    others: Mapping[str, ImageSource],
+    corruptions: Mapping[str, Corruption],
+) -> Iterator[tuple[str, Any]]:
+    """Yield names and examples in their raw form; None for those of the data as they are."""
     yield "clean", None
-    for name, source in data.shifts().items():
+    for name, source in others.items():
         yield name, source(rows)
-    pictures, ids = data.images(rows), torch.from_numpy(data.ids[rows])
-    for kind, corrupt in CORRUPTIONS.items():
+    raw, ids = data.read(column, rows), torch.from_numpy(data.ids[rows])
+    for kind, corrupt in corruptions.items():
         for strength in STRENGTHS:
-            yield f"{kind}_{strength + 1}", corrupt(pictures, ids, strength)
+            yield f"{kind}_{strength + 1}", corrupt(raw, ids, strength)
 
 
 def _candidates(
-    data: PairedData, rows: Rows, asked: Int[np.ndarray, " k"]
+    data: Data, rows: Rows, asked: Int[np.ndarray, " k"], column: str = TEXT
 ) -> tuple[Int[np.ndarray, "k ways"], list[str]]:
     """Draw for each asked row its own caption (first) and others, as positions in the captions."""
-    by_row = captions_of(data, rows)
+    by_row = captions_of(data, rows, column)
     gallery = list(dict.fromkeys(caption for captions in by_row for caption in captions))
     position = {caption: i for i, caption in enumerate(gallery)}
     correct = [[position[caption] for caption in by_row[i]] for i in asked]
@@ -140,12 +183,13 @@ def _candidates(
 
 
 def _preferred(
-    data: PairedData, rows: Rows, candidates: Int[np.ndarray, "k ways"], gallery: Sequence[str]
+    data: Data, rows: Rows, candidates: Int[np.ndarray, "k ways"], gallery: Sequence[str], column: str
 ) -> Float[np.ndarray, " k"]:
     """Return the hits of an answer that ignores the picture: the candidate that most rows of the test set have."""
     position = {caption: i for i, caption in enumerate(gallery)}
     have = np.bincount(
-        [position[c] for captions in captions_of(data, rows) for c in captions], minlength=len(gallery)
+        [position[c] for captions in captions_of(data, rows, column) for c in captions],
+        minlength=len(gallery),
     )
     counts = have[candidates]
     best = counts == counts.max(1, keepdims=True)

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ....data.base import Data, Rows
-from ....data.columns import ANY, TEXT, subject, way
+from ....data.columns import ANY, TEXT, subject, way, words
 from ....data.embeddings import EmbeddingCache
 from ....types import Embedder, Metric, Scores
 from ...statistic import mean
@@ -65,21 +63,21 @@ class LabelRetrieval(EmbedderTask):
         self.labels: tuple[str, ...] = labels
 
     def main_metrics(self, data: Data) -> tuple[str, ...]:
-        column, words = subject(data.columns), _words(data.columns)
-        if column is None or words is None:
+        column, told = subject(data.columns), words(data.columns)
+        if column is None or told is None:
             return ()
-        found = way(data.columns, words, column)
+        found = way(data.columns, told, column)
         return tuple(f"{found}_{label}_P@10" for label in main_labels(data, self.labels))
 
     def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, self.least)
         features = EmbeddingCache.of(model, data)
-        column, words = asked_column(self.name, features), _words(features.shared)
-        if words is None:
+        column, told = asked_column(self.name, features), words(features.shared)
+        if told is None:
             raise NotApplicable(
                 f"{self.name} asks by the texts of {data.name!r}, which the model does not embed"
             )
-        there = data.present(column, rows) & data.present(words, rows)
+        there = data.present(column, rows) & data.present(told, rows)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in check_labels(data, self.labels, self.name):
@@ -89,7 +87,7 @@ class LabelRetrieval(EmbedderTask):
             counts = np.bincount(values.numpy(), minlength=1)[values.numpy()]
             chance = float(np.mean((counts - 1) / max(len(mine) - 1, 1))) if len(mine) else None
             gallery = features.column(column, mine)
-            for asking in (column, words):
+            for asking in (column, told):
                 direction = way(data.columns, asking, column)
                 by_k = precisions(features, features.column(asking, mine), gallery, values)
                 for k, precision in by_k.items():
@@ -99,12 +97,6 @@ class LabelRetrieval(EmbedderTask):
                         name, mean, chance=chance, constant=always_commonest(data.labels[label].values[rows])
                     )
         return scores(self.name, data, rows, outcomes, metrics)
-
-
-def _words(columns: Mapping[str, str]) -> str | None:
-    """Return the first column of texts besides the one that is looked for; None if there is none."""
-    found = subject(columns)
-    return next((name for name, modality in columns.items() if modality == TEXT and name != found), None)
 
 
 def precisions(

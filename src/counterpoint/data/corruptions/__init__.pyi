@@ -1,0 +1,11 @@
+from .pictures import BLUR as BLUR
+from .pictures import CONTRAST as CONTRAST
+from .pictures import CORRUPTIONS as CORRUPTIONS
+from .pictures import JPEG as JPEG
+from .pictures import NOISE as NOISE
+from .pictures import STRENGTHS as STRENGTHS
+from .pictures import Corruption as Corruption
+from .pictures import blur as blur
+from .pictures import contrast as contrast
+from .pictures import jpeg as jpeg
+from .pictures import noise as noise
