@@ -43,7 +43,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
     for line in (
         *length_in_words(asked, len(data.splits.train), loader.batch_size, recipe.total_steps),
         *cut_in_words({run.arm: cut_captions(method, data)}),
-        *random_starts(recipe, {run.arm: sum(p.numel() for p in method.parameters())}),
+        *random_starts(recipe, {run.arm: sum(p.numel() for p in method.parameters())}, data.columns),
     ):
         console.print(f"! {line}", style="yellow", soft_wrap=True)
     negatives = negatives_per_anchor(method, loader)

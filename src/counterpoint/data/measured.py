@@ -1,8 +1,9 @@
-"""Series from files, as arrays of NumPy."""
+"""Series from files: arrays of NumPy, lines of ``.ts`` files."""
 
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,12 +11,20 @@ from jaxtyping import Float32
 
 from ..raw import Series
 
+_LINE = re.compile(rb"[\s\d.,:?eE+na-]+", re.IGNORECASE)
+"""Values of a ``.ts`` line: numbers, ``?`` and NaN, with commas and colons."""
+
 
 def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
-    """Read the bytes of an ``.npy`` file with one series ``(T, C)``, or ``(T,)`` of one channel; NaN is not measured.
+    """Read an ``.npy`` file with one series ``(T, C)``, or ``(T,)`` of one channel, or the values of a ``.ts`` line.
+
+    NaN is not measured; a ``.ts`` file writes ``?``.
+
+    >>> read_series(b"1,2,3:4,?", 0).tolist()
+    [[1.0, 4.0], [2.0, nan], [3.0, nan]]
 
     Args:
-        data: of the file.
+        data: of the file, or of the line without its class.
         form: of no meaning; there is one form alone.
 
     Raises:
@@ -23,7 +32,7 @@ def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
             an infinite one.
     """
     try:
-        array = np.load(io.BytesIO(data), allow_pickle=False)
+        array = _of_line(data) if _LINE.fullmatch(data) else np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # whatever a damaged header raises
         raise ValueError(f"no .npy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
@@ -34,6 +43,15 @@ def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
         raise ValueError("the series holds infinite values")
     if not (~np.isnan(series)).any():
         raise ValueError("nothing is measured in the series")
+    return series
+
+
+def _of_line(line: bytes) -> Float32[np.ndarray, "T C"]:
+    """Return the channels of a line, NaN behind the end of one that is shorter."""
+    texts = [channel.decode().replace("?", "nan").split(",") for channel in line.split(b":")]
+    series = np.full((max(map(len, texts)), len(texts)), np.nan, np.float32)
+    for channel, values in zip(series.T, texts, strict=True):
+        channel[: len(values)] = [float(value) for value in values]
     return series
 
 

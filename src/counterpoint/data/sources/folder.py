@@ -1,4 +1,4 @@
-"""Pictures or sounds in a folder: with a text of the same name beside each, with captions from names, or without."""
+"""Pictures, sounds or series in a folder: with a text beside each, with captions from names, or without any."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from ._files.asset import Asset
 from ._files.places import state_of
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
-from ._names import PICTURES
 from ._options import Named, Options
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
@@ -36,12 +35,11 @@ _BESIDE = {
     **dict.fromkeys((".mp4", ".webm", ".mov", ".avi", ".mkv", ".m4v"), "video"),
 }
 """Suffixes of files of other modalities, which belong to the picture of the same name."""
-_KINDS = {**dict.fromkeys(PICTURES, "image"), **_BESIDE}
 
 
 @final
 class Folder(Source):
-    """Pictures in a folder and in those below it, with or without captions; where there are none, sounds.
+    """Pictures in a folder and in those below it, with or without captions; where there are none, sounds or series.
 
     Captions are in a file of the picture's name beside it: a ``.txt`` or ``.caption`` with one a line, or a ``.json``
     with ``text`` or ``caption``, which may also hold ``split``, ``id`` and ``group``; its other texts and numbers are
@@ -68,7 +66,7 @@ class Folder(Source):
         folder, named = Path(shard.place), shard.options.captions
         files = list(_files(folder))
         main = _main(files)
-        pictures = [file for file in files if _KINDS.get(file.suffix.lower()) == main]
+        pictures = [file for file in files if _kinds().get(file.suffix.lower()) == main]
         beside = _beside(files, {_stem(picture) for picture in pictures}, main)
         noted = {stem for stem, notes in beside.items() if notes.keys() & {"text", "json"}}
         if named is None and not noted:
@@ -91,10 +89,16 @@ _EXPECTED = (
 )
 
 
+def _kinds() -> dict[str, str]:
+    """Return the modality of the files of each suffix."""
+    return _BESIDE | {ending: modality.name for modality in MODALITIES for ending in modality.endings}
+
+
 def _main(files: Iterable[Path]) -> str:
-    """Return the modality of what a folder's examples are: pictures if there are any, else sounds."""
-    found = {_KINDS.get(file.suffix.lower()) for file in files}
-    return "audio" if "audio" in found and "image" not in found else "image"
+    """Return the modality of what a folder's examples are: of those that are read the first that it has files of."""
+    found, kinds = {file.suffix.lower() for file in files}, _kinds()
+    names = {kinds[suffix] for suffix in found if suffix in kinds}
+    return next((modality.name for modality in MODALITIES if modality.name in names), "image")
 
 
 def _refuse_alone(folder: Path, files: Iterable[Path], pictures: list[Path], main: str) -> None:
@@ -124,7 +128,7 @@ def _beside(files: Iterable[Path], stems: set[Path], main: str) -> dict[Path, di
 def _reason(file: Path, main: str) -> str:
     """Return why a file is passed over."""
     suffix, one = file.suffix.lower(), MODALITIES.get(main).one
-    if _KINDS.get(suffix) == main:
+    if _kinds().get(suffix) == main:
         return f"{one} without a caption"
     if suffix in _TEXTS:
         return f"text without a {one}"

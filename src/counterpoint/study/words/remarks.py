@@ -16,11 +16,13 @@ def remarks(design: Design, plans: Mapping[str, ArmPlan]) -> list[str]:
     if not costs:
         return []
     longest = max(costs, key=lambda arm: plans[arm].steps)
-    rows = len(load_any(design.data, design.recipe.towers.image_size).splits.train)
+    data = load_any(design.data, design.recipe.towers.image_size)
     return [
-        *length_in_words(design.recipe, rows, costs[longest].batch_size, plans[longest].steps),
+        *length_in_words(
+            design.recipe, len(data.splits.train), costs[longest].batch_size, plans[longest].steps
+        ),
         *cut_in_words({arm: cost.cut_captions for arm, cost in costs.items()}),
-        *random_starts(design.recipe, {arm: cost.parameters for arm, cost in costs.items()}),
+        *random_starts(design.recipe, {arm: cost.parameters for arm, cost in costs.items()}, data.columns),
         *_image_sizes(costs),
     ]
 
@@ -57,18 +59,19 @@ def cut_in_words(shares: Mapping[str, float]) -> list[str]:
     ]
 
 
-def random_starts(recipe: Recipe, parameters: Mapping[str, int]) -> list[str]:
+def random_starts(recipe: Recipe, parameters: Mapping[str, int], columns: Mapping[str, str]) -> list[str]:
     """Return a line for each tower of another library that was named without weights.
 
     Args:
         recipe: of all arms.
         parameters: how many each arm has.
+        columns: of the data, each with its modality.
     """
     arms: dict[str, list[str]] = {}
     for arm in parameters:
         parsed = Arm.parse(arm)
         towers = {**recipe.towers.names, **parsed.towers}
-        for name in dict.fromkeys(towers.get(modality, "") for modality in parsed.reads().values()):
+        for name in dict.fromkeys(towers.get(modality, "") for modality in parsed.reads(columns).values()):
             if ":" in name and "@" not in name:
                 arms.setdefault(name, []).append(arm)
     return [

@@ -1,0 +1,93 @@
+"""Series in ``.ts`` files, the form of the UCR and UEA archives: a series a line, its class behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import final
+
+from ._files.asset import Asset
+from ._files.places import opened, state_of, suffix_of
+from ._ledger import Ledger
+from ._names import SPLITS
+from ._options import Options
+from ._record import Record, Records
+from ._source import Shard, Source
+
+
+@final
+class TimeSeries(Source):
+    """A ``.ts`` file, or a folder with some: ``BasicMotions_TRAIN.ts`` and ``BasicMotions_TEST.ts`` are splits.
+
+    A line holds a series: its channels with colons between them, the values of each with commas, ``?`` for one that was
+    not measured; then, where the header says ``@classLabel true``, a colon and the class, which becomes the label
+    ``class``. Series, and channels of one series, may be of different lengths. Lines that say the time of each value
+    are not read.
+
+    Source: Bagnall et al., "The UEA multivariate time series classification archive, 2018", arXiv 1811.00075.
+    """
+
+    suffixes = frozenset({".ts"})
+    precedence = 3
+
+    def recognises(self, written: str) -> bool:
+        return bool(_files(written))
+
+    def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+        files = _files(written)
+        sides = {file: SPLITS.get(PurePath(file).stem.rpartition("_")[2].lower()) for file in files}
+        return [
+            Shard(
+                PurePath(file).name,
+                file,
+                "ts",
+                state_of([Path(file)]),
+                options,
+                split=sides[file] if None not in sides.values() and len(files) > 1 else None,
+            )
+            for file in files
+        ]
+
+    def open(self, shard: Shard, ledger: Ledger) -> Records:
+        """Read where the lines of a file begin and end, and their classes.
+
+        Raises:
+            ValueError: for a file without ``@data``, or of series with times.
+        """
+        return Records.collect(_records(shard, ledger), {"series": "series"})
+
+
+def _files(written: str) -> list[str]:
+    if Path(written).is_dir():
+        return [str(file) for file in sorted(Path(written).glob("*.ts"))]
+    return [written] if suffix_of(written) in TimeSeries.suffixes else []
+
+
+def _records(shard: Shard, ledger: Ledger) -> Iterator[Record]:
+    classes, stem, offset, row, begun = False, PurePath(shard.place).stem, 0, 0, False
+    with opened(shard.place) as file:
+        for number, line in enumerate(file, 1):
+            start, offset = offset, offset + len(line)
+            said = line.strip().lower()
+            if not said or said.startswith(b"#"):
+                continue
+            if not begun:
+                classes |= said.startswith(b"@classlabel true")
+                if said.startswith(b"@timestamps true"):
+                    raise ValueError(
+                        f"{shard.place}: its series say the time of each value, which is not read: write values at "
+                        "equal steps, with @timeStamps false"
+                    )
+                begun = said == b"@data"
+                continue
+            row += 1
+            where = f"{shard.place}, line {number}"
+            values, colon, name = line.rpartition(b":") if classes else (line, b"", b"")
+            if classes and not colon:
+                ledger.add("lost", "series without a class", where)
+                continue
+            asset = Asset(shard.place, f"{row}", start, len(values))
+            labels = {"class": name.strip().decode(errors="replace")} if classes else {}
+            yield Record({"series": asset}, f"{stem}:{row}", split=shard.split, labels=labels, where=where)
+    if not begun:
+        raise ValueError(f"{shard.place} has no line @data, after which a .ts file holds its series")
