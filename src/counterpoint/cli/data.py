@@ -9,7 +9,10 @@ from typing import Annotated, Literal
 
 from pydantic.dataclasses import dataclass as form
 
+from ..execution import HandedOver
+from ..execution.executors import LOCAL
 from ..forms import FORM, Count, Flat, Folder, Name, Positional
+from ._execution import Execution
 from ._files import Files
 from .arguments import parse
 from .terminal import Terminal
@@ -43,13 +46,14 @@ class Data:
     """convert: the format of the shards, tar files or Parquet with the pictures inside."""
     size: Count | None = None
     """convert: most pixels of a picture's shorter side; a larger one becomes a JPEG of quality 95."""
-    jobs: Count | None = None
-    """index, convert: processes that count, pictures made smaller at a time; as many as processors unless given."""
+    execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Data, arguments, "data")
 
+    if options.action != "index" and options.execution.executor != LOCAL:
+        raise ValueError(f"data {options.action} is done on this machine: --executor is for data index")
     console = Terminal(stderr=options.json)
     if options.action == "describe":
         return _describe(options, console)
@@ -90,21 +94,26 @@ def _describe(options: Data, console: Terminal) -> int:
 def _index(source: str, options: Data, console: Terminal) -> int:
     if options.out is None:
         raise ValueError("where to? For example: --out my-index")
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
+    where, executor = options.execution, options.execution.chosen
     with console.status("loading"):
         from ..data.sharded.indexing import index
         from ..data.sides import MOST_HELD_OUT
-    columns = (TextColumn("shards"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("")
-        made = index(
-            source,
-            options.out,
-            held_out=options.files.held_out or MOST_HELD_OUT,
-            jobs=options.jobs,
-            on_shard=lambda done, total: progress.update(bar, completed=done, total=total),
-        )
+    from .progress import WorkProgress
+
+    with WorkProgress(console) as progress:
+        try:
+            made = index(
+                source,
+                options.out,
+                held_out=options.files.held_out or MOST_HELD_OUT,
+                jobs=where.jobs,
+                executor=executor,
+                needs=where.needs,
+                listener=progress,
+            )
+        except HandedOver as handed:
+            console.print(str(handed), soft_wrap=True)
+            return 0
     held = ", ".join(f"{count:,} of {side}" for side, count in made.held_out_rows.items())
     console.print(
         f"{options.out}: {int(made.training.sum()):,} records to train on in {len(made.shards):,} shards; "
@@ -130,7 +139,7 @@ def _convert(source: str, options: Data, console: Terminal) -> int:
             options.out,
             to=options.to,
             size=options.size,
-            jobs=options.jobs,
+            jobs=options.execution.jobs,
             on_rows=lambda done, total: progress.update(bar, completed=done, total=total),
         )
     rows = ", ".join(f"{count:,} of {split}" for split, count in counts.items())

@@ -32,7 +32,7 @@ class Status:
     """
 
     folder: Annotated[OutFolder, Positional()]
-    """The folder of a study, of vectors that are being made, or of one run."""
+    """The folder of a study, of vectors or an index that are being made, or of one run."""
     watch: bool = False
     """Look again every two seconds, until all has ended."""
     json: bool = False

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,9 +19,38 @@ import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.data.sharded import counting, indexing
 from counterpoint.data.sharded.beside import records_beside
+from counterpoint.data.sharded.counting import Counting
 from counterpoint.data.sharded.indexing import Index, OtherIndex, index
+from counterpoint.data.sources import Ledger, Span
+from counterpoint.execution import HandedOver, Listener, Needs, NullListener, Unit, work
+from counterpoint.execution.orders import Order
 from counterpoint.files import NewerFormat
 from fixtures.shards import write_shard, write_shards
+
+
+class Heard(NullListener):
+    """Listener that counts the shards that it hears of."""
+
+    begun = done = 0
+
+    def begin(self, title: str, units: Sequence[Unit[Any]]) -> None:
+        self.begun += sum(len(unit.shards) for unit in units if isinstance(unit, Counting))
+
+    def ended(self, unit: Unit[Any], result: Any) -> None:
+        self.done += result
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """Executor that hands over what it is told of, as jobs of a cluster that come later do."""
+
+    def check(self, needs: Needs) -> None:
+        return None
+
+    def carry_out(
+        self, units: Sequence[Unit[Any]], listener: Listener | None = None, listed: Path | None = None
+    ) -> list[Any]:
+        raise HandedOver("jobs are queued")
 
 
 @pytest.fixture
@@ -28,9 +59,9 @@ def shards(tmp_path: Path) -> Path:
 
 
 def test_records_are_counted_and_whole_shards_held_out(shards: Path, tmp_path: Path) -> None:
-    told: list[tuple[int, int]] = []
-    made = index(shards, tmp_path / "index", jobs=1, on_shard=lambda *now: told.append(now))
-    assert [told[0], told[-1], len(told)] == [(0, 12), (12, 12), 13]
+    told = Heard()
+    made = index(shards, tmp_path / "index", jobs=1, listener=told)
+    assert [told.begun, told.done] == [12, 12]
     assert made.table["name"].to_list() == [f"{n:05}.tar" for n in range(12)]
     held = dict(made.table.select("name", "held_out").iter_rows())
     assert sorted(held.values()) == [""] * 8 + ["test"] * 2 + ["validation"] * 2
@@ -175,6 +206,8 @@ def test_the_command_says_what_it_made_and_how_it_is_used(
     assert f"counterpoint train clip --data {out}" in said
     assert main(["data", "index", str(shards)]) == 1
     assert "where to? For example: --out" in capsys.readouterr().err
+    assert main(["data", "show", str(shards), "--executor", "slurm"]) == 1
+    assert "--executor is for data index" in capsys.readouterr().err
 
 
 _KILLED = """
@@ -198,14 +231,47 @@ def test_an_index_that_was_killed_goes_on(moment: int, shards: Path, tmp_path: P
     out = tmp_path / "index"
     done = subprocess.run([sys.executable, "-c", _KILLED, shards, out, str(moment)], check=False)
     assert done.returncode == -signal.SIGKILL
-    with (
-        (out / "counted.jsonl").open("ab")
-        if (out / "counted.jsonl").exists()
-        else open(os.devnull, "ab") as log
-    ):
-        log.write(b'\n{"name": "00011.tar", "sta')  # as if it had been killed while it wrote
+    for log in out.glob("counted*.jsonl"):
+        log.write_bytes(log.read_bytes() + b'\n{"name": "00011.tar", "sta')  # killed while it wrote
     undisturbed = index(shards, tmp_path / "other", jobs=1)
     assert index(shards, out, jobs=1).digest == undisturbed.digest
+
+
+def test_others_count_and_end_what_is_handed_over(shards: Path, tmp_path: Path) -> None:
+    undisturbed = index(shards, tmp_path / "other", jobs=1)
+    out = tmp_path / "index"
+    with pytest.raises(HandedOver):
+        index(shards, out, executor=Elsewhere())
+    with pytest.raises(OtherIndex, match=r"is not whole yet: run counterpoint data index .* again"):
+        cp.data.load(str(out))
+    work(out)
+    assert Index.open(out).digest == undisturbed.digest
+    assert not list(out.glob(".*"))
+    assert not (out / "units.json").exists()
+    with pytest.raises(ValueError, match="lists no units of work: give the folder of a study"):
+        work(out)
+
+
+def test_shards_are_told_of_to_another_process(tmp_path: Path) -> None:
+    table = tmp_path / "pairs.csv"
+    table.write_text("file_name,text,alt\n1.png,one,uno\n")
+    named = indexing.sources.shards(f"{table},columns=text:alt,max-pixels=7", Ledger())
+    spanned = replace(named[0], span=Span(3, 7, 2), records=4, split="test")
+    unit = Counting((*named, spanned), ("image", "text"), tmp_path / ".parts" / "1", Needs(cpus=2))
+    assert Order.read(json.loads(json.dumps(Order.of(unit).plain()))).parse() == unit
+
+
+def test_what_an_earlier_version_counted_counts(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = index(shards, tmp_path / "index", jobs=1)
+    logs = list((tmp_path / "index").glob("counted-*.jsonl"))
+    assert len(logs) == 12
+    (tmp_path / "index" / "counted.jsonl").write_bytes(b"".join(log.read_bytes() for log in logs))
+    for log in logs:
+        log.unlink()
+    monkeypatch.setattr(counting, "_count", lambda columns, shard: pytest.fail("it is counted"))
+    assert index(shards, tmp_path / "index", jobs=1).digest == first.digest
 
 
 @pytest.mark.slow

@@ -1,18 +1,28 @@
-"""The one pass over the shards of a source that an index counts: what each holds, in a log, resumed if killed."""
+"""The one pass over the shards of a source that an index counts: what each holds, in logs, resumed if killed.
+
+Shards are counted some at a time, as units of work, each with a log in the index. A unit's own folder, which is leased,
+lies in ``.parts`` below the index until all are done.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import partial
-from multiprocessing import get_context
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from hashlib import blake2b
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, ClassVar, final
 
 import polars as pl
+from pydantic import TypeAdapter
 
-from ...execution import helpers
+from ...execution import Executor, Listed, Listener, Local, Needs, OnProgress, Progress, Then
+from ...execution.executors import LOCAL, executor_of
+from ...execution.listed import FILE as LIST
+from ...execution.state import FILE as STATE
+from ...reasons import counted
 from .. import sources
 from ..sides import SIDES
 from ..sources import Records, Shard
@@ -20,8 +30,11 @@ from .beside import records_beside
 from .copies import opened
 from .labels import Told, labels_told
 
-_FILE = "counted.jsonl"
+_PARTS = ".parts"
 _FEW = 8  # shards that no second process is begun for
+_MOST = 64  # shards of a unit
+_UNITS = 32  # units at least, where there are shards enough
+_SHARDS = TypeAdapter(tuple[Shard, ...])
 
 
 def usable(records: Records, columns: Iterable[str]) -> Records:
@@ -37,71 +50,160 @@ def of_side(records: Records, side: str) -> Records:
     return records.with_frame(records.frame.filter(pl.col("split").fill_null("train") == side))
 
 
+@final
+@dataclass(frozen=True)
+class Counting:
+    """The unit of work that counts some shards, one after another.
+
+    Attributes:
+        shards: to be counted.
+        columns: a record without one of them does not count.
+        folder: the unit's own.
+        needs: of the unit.
+    """
+
+    shards: tuple[Shard, ...]
+    columns: tuple[str, ...]
+    folder: Path
+    needs: Needs = field(default_factory=Needs)
+
+    lighter: ClassVar[str] = "smaller shards need less memory"
+
+    @property
+    def key(self) -> str:
+        first, last = self.shards[0].name, self.shards[-1].name
+        return first if first == last else f"{first} to {last}"
+
+    @property
+    def log(self) -> Path:
+        """The file that says what each shard holds."""
+        return self.folder.parents[1] / f"counted-{self.folder.name}.jsonl"
+
+    def read(self) -> int | None:
+        return len(self.shards) if len(self._counted()) == len(self.shards) else None
+
+    def work(self, on_progress: OnProgress) -> int:
+        done = self._counted()
+        with self.log.open("ab") as file:
+            for shard in self.shards:
+                if shard.name not in done:
+                    one = _count(list(self.columns), shard)
+                    # The end of a line that a kill cut short is not the beginning of this one.
+                    file.write(b"\n" + json.dumps(one).encode())
+                    file.flush()
+                    done.add(shard.name)
+                    on_progress(Progress(len(done), len(self.shards)))
+        return len(done)
+
+    def outcome(self, result: int) -> str:
+        return f"{counted(result, 'shard')} counted"
+
+    def plain(self) -> dict[str, Any]:
+        return {"shards": _SHARDS.dump_python(self.shards, mode="json"), "columns": self.columns}
+
+    @classmethod
+    def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Counting:
+        return cls(_SHARDS.validate_python(plain["shards"]), tuple(plain["columns"]), folder, needs)
+
+    def _counted(self) -> set[str]:
+        return {one["name"] for one in _logged([self.log], self.shards, self.columns)}
+
+
 def count_shards(
     shards: Sequence[Shard],
-    columns: Mapping[str, str],
+    columns: Iterable[str],
     folder: Path,
+    *,
     jobs: int,
-    on_shard: Callable[[int, int], None],
-) -> dict[str, dict[str, Any]]:
-    """Return what every shard holds; what an earlier process counted of a shard in its present state counts."""
-    known = {one["name"]: _counts(one) for one in _logged(folder, shards, columns)}
+    executor: str | Executor,
+    needs: Needs,
+    listener: Listener,
+    then: Then,
+) -> None:
+    """Count every shard that is not counted in its present state; `counted_in` returns what was found.
+
+    Args:
+        shards: to be counted.
+        columns: a record without one of them does not count.
+        folder: of the index.
+        jobs: processes on this machine.
+        executor: where shards are counted.
+        needs: of those who count.
+        listener: is told of progress.
+        then: what ends the work that others carry out.
+
+    Raises:
+        HandedOver: if others carry it out, after this process.
+    """
+    columns = tuple(columns)
+    known = {one["name"] for one in _logged(_logs(folder), shards, columns)}
     todo = [shard for shard in shards if shard.name not in known]
-    on_shard(len(shards) - len(todo), len(shards))
-    with (folder / _FILE).open("ab") as file:
-        for one in _each(partial(_count, list(columns)), todo, min(jobs, len(todo) // _FEW)):
-            # The end of a line that a kill cut short is not the beginning of this one.
-            file.write(b"\n" + json.dumps(one).encode())
-            file.flush()
-            known[one["name"]] = _counts(one)
-            on_shard(len(known), len(shards))
-    return known
+    if not todo:
+        return
+    several = max(1, min(_MOST, len(todo) // _UNITS))
+    units = [
+        Counting(some, columns, folder / _PARTS / _named(some, columns), needs)
+        for start in range(0, len(todo), several)
+        for some in [tuple(todo[start : start + several])]
+    ]
+    Listed.of("counting shards", units, folder, then).write(folder)
+    listener.begin("counting shards", units)
+    local = Local(min(jobs, len(todo) // _FEW))
+    (local if executor == LOCAL else executor_of(executor, needs)).carry_out(units, listener, folder)
+
+
+def counted_in(folder: Path, shards: Sequence[Shard], columns: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Return what each shard was found to hold: all but its records' labels."""
+    return {
+        one["name"]: {name: value for name, value in one.items() if name != "labels"}
+        for one in _logged(_logs(folder), shards, columns)
+    }
+
+
+def gather(folder: Path) -> None:
+    """End the work on an index whose shards are all counted: what it was told in goes."""
+    shutil.rmtree(folder / _PARTS, ignore_errors=True)
+    for name in (LIST, STATE):
+        (folder / name).unlink(missing_ok=True)
 
 
 def labels_read(folder: Path, shards: Sequence[Shard], columns: Iterable[str]) -> Iterator[tuple[str, Told]]:
     """Yield the names of the shards that were read, and not only counted, each with what was told of its labels."""
     return (
-        (one["name"], one["labels"]) for one in _logged(folder, shards, columns) if one["labels"] is not None
+        (one["name"], one["labels"])
+        for one in _logged(_logs(folder), shards, columns)
+        if one["labels"] is not None
     )
 
 
-def _logged(folder: Path, shards: Sequence[Shard], columns: Iterable[str]) -> Iterator[dict[str, Any]]:
+def _logs(folder: Path) -> list[Path]:
+    """Return the logs of an index; an earlier version wrote one, ``counted.jsonl``."""
+    return sorted(folder.glob("counted*.jsonl"))
+
+
+def _named(shards: Sequence[Shard], columns: Sequence[str]) -> str:
+    """Return the name of the unit that counts some shards in their present states."""
+    told = json.dumps([[(shard.name, shard.state) for shard in shards], columns])
+    return blake2b(told.encode(), digest_size=12).hexdigest()
+
+
+def _logged(
+    logs: Iterable[Path], shards: Sequence[Shard], columns: Iterable[str]
+) -> Iterator[dict[str, Any]]:
     """Yield what was counted of each shard that is still what it was."""
     still = {shard.name: (shard.state, list(columns)) for shard in shards}
-    if not (folder / _FILE).exists():
-        return
-    with (folder / _FILE).open("rb") as file:
-        for line in file:
-            try:
-                one = json.loads(line)
-            except ValueError:  # empty, or cut short by a kill
-                continue
-            if "labels" not in one:  # of an earlier version, which knew no labels
-                continue
-            if still.get(one["name"]) == (one["state"], one["columns"]):
-                del still[one["name"]]  # it may be there twice
-                yield one
-
-
-def _counts(one: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what is held of a shard: all but its records' labels."""
-    return {name: value for name, value in one.items() if name != "labels"}
-
-
-def _each(
-    count: Callable[[Shard], dict[str, Any]], shards: Sequence[Shard], jobs: int
-) -> Iterator[dict[str, Any]]:
-    if jobs < 2:
-        yield from map(count, shards)
-        return
-    pool = ProcessPoolExecutor(jobs, mp_context=get_context("spawn"))
-    try:
-        with helpers.begun():
-            counting = [pool.submit(count, shard) for shard in shards]
-        for done in as_completed(counting):
-            yield done.result()
-    finally:
-        pool.shutdown(cancel_futures=True)
+    for log in logs:
+        with suppress(FileNotFoundError), log.open("rb") as file:
+            for line in file:
+                try:
+                    one = json.loads(line)
+                except ValueError:  # empty, or cut short by a kill
+                    continue
+                if "labels" not in one:  # of an earlier version, which knew no labels
+                    continue
+                if still.get(one["name"]) == (one["state"], one["columns"]):
+                    del still[one["name"]]  # it may be there twice
+                    yield one
 
 
 def _count(columns: list[str], shard: Shard) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
@@ -15,6 +15,8 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from ...execution import Executor, Listener, Needs, NullListener, Then, leased
+from ...execution.executors import LOCAL, executor_of
 from ...files import FORMAT, Damaged, read_json, read_table, sweep, write_json, writing
 from ...modalities import PAIR
 from ...reasons import counted
@@ -24,7 +26,7 @@ from ..listed.division import HELD_OUT
 from ..sides import MOST_HELD_OUT, SIDES
 from ..sources import Ledger, Missing, Options, Shard, Span
 from .copies import opened
-from .counting import count_shards, labels_read, of_side, usable
+from .counting import count_shards, counted_in, gather, labels_read, of_side, usable
 from .held_out import copy_out
 from .labels import read_labels, write_labels
 
@@ -104,10 +106,16 @@ class Index:
         Raises:
             Damaged: if it cannot be read.
             NewerFormat: if a later version wrote it.
-            OtherIndex: if its source has further shards now, or the same in another order; if an earlier version wrote
-                it, and a shard is missing.
+            OtherIndex: if it is not whole yet; if its source has further shards now, or the same in another order; if
+                an earlier version wrote it, and a shard is missing.
         """
         remedy = f"delete {folder} and make the index again"
+        if not (folder / FILE).exists():
+            begun = read_json(folder / _BEGUN, _Begun, remedy)
+            raise OtherIndex(
+                f"the index {folder} is not whole yet: run counterpoint data index {begun.source!r} --out {folder} "
+                "again, which goes on, or wait until whoever makes it is done"
+            )
         file = read_json(folder / FILE, _File, remedy)
         table = read_table(folder / _TABLE, _COLUMNS, remedy)
         known = _known(table, file.source)
@@ -189,36 +197,67 @@ def index(
     *,
     held_out: int = MOST_HELD_OUT,
     jobs: int | None = None,
-    on_shard: Callable[[int, int], None] = lambda done, total: None,
+    executor: str | Executor = LOCAL,
+    needs: Needs | None = None,
+    listener: Listener | None = None,
 ) -> Index:
     """Make an index of a source, once: data that is too much to be listed record by record is then trained on by it.
 
     Records are counted by what lies beside their shards (``NAME_stats.json`` of img2dataset, ``sizes.json``), else by
     one pass over the shards. Records of given splits stay in them; else whole shards are held out by the hash of their
     name. Held-out records are copied into the index. An index that was killed goes on, and one whose source has
-    changed counts the changed shards alone.
+    changed counts the changed shards alone. Several commands, and `counterpoint.execution.work`, share the counting.
 
     Args:
         source: what a user writes after ``--data``: a folder of shards, a pattern, a table.
         out: the folder of the index.
         held_out: the most rows of validation and of test, each.
         jobs: processes that count; as many as there are processors unless given.
-        on_shard: is told how many shards are counted, of how many.
+        executor: where shards are counted: ``"local"``, ``"ray"`` or an executor (`counterpoint.execution`).
+        needs: of those who count.
+        listener: is told of progress.
 
     Raises:
         OtherIndex: if the folder holds an index of another source.
         ValueError: if no source recognises what was written, a shard cannot be read, nothing is left to train on, or
             nothing can be held out.
         OSError: if the folder cannot be written.
+        HandedOver: if others go on with it after this call, as in jobs of SLURM.
     """
+    needs = needs or Needs()
+    if executor != LOCAL:
+        executor = executor_of(executor, needs)
     place, options = sources.parted(os.fspath(source))
     written, folder = ",".join(filter(None, [sources.rooted(place), options])), Path(out)
     _reserve(written, folder, held_out)
     shards = sources.shards(written, Ledger())
     columns = _columns(written, shards)
-    counts = count_shards(shards, columns, folder, jobs or os.cpu_count() or 1, on_shard)
-    table = _table(shards, counts, held_out)
-    most_pixels = Options.parse(options).max_pixels
+    count_shards(
+        shards,
+        columns,
+        folder,
+        jobs=jobs or os.cpu_count() or 1,
+        executor=executor,
+        needs=needs,
+        listener=listener or NullListener(),
+        then=Then(f"{__name__}:{ended.__name__}", {"source": written, "held_out": held_out}, more=False),
+    )
+    gather(folder)
+    with leased(folder, wait=True):  # of several commands that have counted, one does the rest
+        return _written(written, folder, shards, columns, held_out)
+
+
+def ended(folder: Path, source: str, held_out: int) -> None:
+    """End an index whose shards others have counted."""
+    index(source, folder, held_out=held_out)
+
+
+def _written(
+    written: str, folder: Path, shards: Sequence[Shard], columns: Mapping[str, str], held_out: int
+) -> Index:
+    """Write what was counted as an index, unless it is there."""
+    table = _table(shards, counted_in(folder, shards, columns), held_out)
+    most_pixels = Options.parse(sources.parted(written)[1]).max_pixels
     told = [table.rows(), columns, held_out, *([] if most_pixels == Options.max_pixels else [most_pixels])]
     digest = blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
     if (folder / FILE).exists():
@@ -240,7 +279,7 @@ def index(
     file = _File(
         format=FORMAT,
         source=written,
-        columns=columns,
+        columns=dict(columns),
         held_out=copied_counts,
         digest=digest,
         labels=labels,
