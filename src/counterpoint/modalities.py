@@ -41,6 +41,7 @@ class Modality:
         draw: ``draw(axis, example)`` draws one example on an axis of matplotlib.
         corruptions: ways to make examples worse, by name: ``worse(raw, ids, strength) -> raw``, of strength 0 to 2, by
             an example and its id alone; the task ``shift`` asks about them.
+        play: ``play(example) -> bytes`` returns a WAV file of what is heard of one example; none for what is silent.
         endings: of the files that hold one example each, in small letters; none where examples come in no files.
         read: ``read(data, form) -> array`` reads the bytes of such a file; ``form`` is the input's ``form`` (see
             `counterpoint.networks.base.FormedInput`).
@@ -57,6 +58,7 @@ class Modality:
     contrasted: str = "simclr"
     share: Reference | None = None
     draw: Reference | None = None
+    play: Reference | None = None
     corruptions: Reference | Mapping[str, Callable[..., Any]] | None = None
     noun: str = ""
     one: str = ""
@@ -154,6 +156,7 @@ MODALITIES = Modalities(
         build="counterpoint.networks.towers.build:audio_tower",
         towers=("mel", "transformers:NAME"),
         draw="counterpoint.data.pictures.sheet:draw_sound",
+        play="counterpoint.data.sounds:play_sound",
         corruptions="counterpoint.data.corruptions.sounds:CORRUPTIONS",
         noun="sounds",
         endings=frozenset({".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}),

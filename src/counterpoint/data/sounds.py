@@ -13,6 +13,8 @@ from jaxtyping import Float32
 from ..raw import Waves
 from ..registry import require
 
+HEARD = 5
+"""Seconds of a sound that a report plays, at most: what it holds travels with the page."""
 _WAV = b"RIFF"
 
 
@@ -44,6 +46,20 @@ def read_sound(data: bytes, rate: int) -> Float32[np.ndarray, " T"]:
 def pack_sounds(sounds: Sequence[Float32[np.ndarray, " _"]], rate: int) -> Waves:
     """Return sounds of one rate as their raw form."""
     return Waves.of(sounds, rate)
+
+
+def play_sound(sound: Waves) -> bytes:
+    """Return the first `HEARD` seconds of one sound as a WAV file of 16 bits.
+
+    >>> play_sound(Waves.of([np.zeros(100)], rate=8000))[:4], len(play_sound(Waves.of([np.zeros(100)], rate=8000)))
+    (b'RIFF', 244)
+    """
+    from scipy.io import wavfile
+
+    samples = sound.samples[0, : int(sound.lengths)][: HEARD * sound.rate]
+    file = io.BytesIO()
+    wavfile.write(file, sound.rate, (samples.clamp(-1, 1) * 32767).round().short().numpy())
+    return file.getvalue()
 
 
 def _wav(data: bytes) -> tuple[np.ndarray, int]:

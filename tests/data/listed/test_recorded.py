@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -184,6 +187,13 @@ def test_sounds_and_texts_are_compared(tmp_path: Path, capsys: pytest.CaptureFix
     scores = json.loads((run / "scores.json").read_text())
     assert {row["metric"] for row in scores if row["task"] == "retrieval"} >= {"a2t_R@1", "t2a_R@1"}
     assert main(["evaluate", str(run)]) == 0
+    page = (tmp_path / "study" / "report.html").read_text()
+    player = re.search(r'<audio controls[^>]* src="data:audio/wav;base64,([^"]*)"', page)
+    assert player is not None
+    rate, samples = wavfile.read(io.BytesIO(base64.b64decode(player[1])))
+    assert rate == 16_000
+    assert 0.1 <= len(samples) / rate <= 0.22
+    assert np.abs(samples).max() == pytest.approx(0.5 * 32767, rel=0.02)
 
 
 def clotho(root: Path, count: int = 60) -> Path:

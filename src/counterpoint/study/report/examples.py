@@ -39,6 +39,8 @@ class Thing:
     caption: str
     picture: str | None
     """A data URI."""
+    sound: str | None = None
+    """A data URI, of what can be heard."""
 
 
 @dataclass(frozen=True)
@@ -170,19 +172,20 @@ class Lookup:
             told = next((it for it in (column, other) if columns[it] == TEXT), None)
             texts = [self.data.key(row)] if told is None else list(self.data.evaluation_texts(told, row))
             more = f" (+{len(texts) - _CAPTIONS})" if len(texts) > _CAPTIONS else ""
-            drawn = None if column == told else self._drawn(row, column)
-            self._seen[identity, column, other] = Thing(" / ".join(texts[:_CAPTIONS]) + more, drawn)
+            seen = (None, None) if column == told else self._seen_and_heard(row, column)
+            self._seen[identity, column, other] = Thing(" / ".join(texts[:_CAPTIONS]) + more, *seen)
         return self._seen[identity, column, other]
 
-    def _drawn(self, row: int, column: str) -> str | None:
+    def _seen_and_heard(self, row: int, column: str) -> tuple[str | None, str | None]:
         if self.trouble:
-            return None
+            return None, None
         try:
             shown = self.data.read(column, np.array([row]))[0]
         except (LookupError, OSError, ValueError, ImportError) as error:
             self.trouble = f"What belongs to {column} could not be had: {error}"
-            return None
-        return drawing(self.data.columns[column], shown)
+            return None, None
+        modality = self.data.columns[column]
+        return drawing(modality, shown), recording(modality, shown)
 
 
 def kind_of(rights: Iterable[bool]) -> str:
@@ -225,6 +228,12 @@ def drawing(modality: str, example: Any) -> str | None:
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dots)
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+
+
+def recording(modality: str, example: Any) -> str | None:
+    """Encode what is heard of an example as a part of a page; None for what is silent."""
+    play = resolve(MODALITIES.get(modality).play)
+    return None if play is None else f"data:audio/wav;base64,{base64.b64encode(play(example)).decode()}"
 
 
 def order(identity: int) -> bytes:
