@@ -33,7 +33,7 @@ from counterpoint.study.report.diagnosis import diagnose_model
 from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress, fit
-from counterpoint.training.provenance import Changed, counts
+from counterpoint.training.provenance import Changed, counts, trained_on
 from counterpoint.training.run import Run, prepare
 
 STEPS, TRAIN = 40, 64
@@ -266,6 +266,7 @@ def test_arms_are_compared_by_what_tasks_ask_about_any_columns(
         assert found[model, "r2t_R@1"] == arm.score(summary.primary.key).seeds["0"]
     assert not beside.refusals
     assert len([*(tmp_path / "failures").rglob("held-out-retrieval.png")]) == 2
+    assert trained_on(Path(models[0]), BOTH).tolist() == BOTH.splits.train.tolist()
     inside = diagnose_model(models[0], out=tmp_path / "inside")
     assert inside["conclusion"][1].startswith("Ring and texts ")
     assert inside["conclusion"][2].startswith("A ring is closer to its own text than to another's by")

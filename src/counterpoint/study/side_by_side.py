@@ -13,12 +13,13 @@ import torch
 
 from .. import evaluation, models
 from ..data.base import Data, Rows
-from ..data.columns import fits, in_words
+from ..data.columns import fits, in_words, subject
 from ..data.embeddings import EmbeddingCache
 from ..data.source import load_any
 from ..evaluation.results import RunResults
 from ..evaluation.task import NotApplicable, Task, check_training
 from ..methods.base import TowerMethod
+from ..modalities import MODALITIES
 from ..spec import Spec
 from ..statistics import Outcomes, compare_arms, holm
 from ..training.provenance import trained_on
@@ -116,8 +117,8 @@ def evaluate(
 ) -> SideBySide:
     """Score models of any kind on the same rows of one data set.
 
-    Each model sees the examples as its own library shows them. Rows whose picture a run among them was trained on are
-    left out for all. Tasks that ask for what a model does not have are left out for it.
+    Each model sees the examples as its own library shows them. Rows whose picture, or sound or series, a run
+    among them was trained on are left out for all. Tasks that ask for what a model does not have are left out for it.
 
     Args:
         references: what `counterpoint.load` takes; differences are from the first.
@@ -262,9 +263,10 @@ def _rows(data: Data, whole: bool, left_out: np.ndarray) -> Mapping[str, Rows]:
 
 
 def _what_was_trained_on(where: str, data: Data, seen: Rows, scored: bool) -> str:
-    """Return a line on the rows whose picture the run was trained on."""
+    """Return a line on the rows whose picture, or sound or series, the run was trained on."""
+    things = MODALITIES.get(data.columns[subject(data.columns) or "image"]).noun
     what = "scored with the others" if scored else "left out (--split all scores them too)"
-    return f"trained on: {len(seen):,} of the {len(data):,} pictures of {where}, {what}"
+    return f"trained on: {len(seen):,} of the {len(data):,} {things} of {where}, {what}"
 
 
 def _what_is_scored(where: str, data: Data, rows: Mapping[str, Rows]) -> str:

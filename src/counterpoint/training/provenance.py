@@ -14,6 +14,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from ..data.base import Data, Rows
+from ..data.columns import subject
 from ..data.fingerprint import PARTS, QUESTIONS, ROW_SCHEMA, digest
 from ..files import (
     FORMAT,
@@ -145,14 +146,17 @@ def rows_of(folder: Path) -> pl.DataFrame:
 def trained_on(folder: Path, data: Data) -> Rows:
     """Return the rows whose picture, file for file, a run was trained on; none where nothing is known of its data.
 
+    Of data without pictures it is the first column that is no text.
+
     Raises:
         Damaged: if what is known cannot be read.
     """
     known = rows_of(folder).filter(pl.col("split").str.contains("train"))
     here = data.fingerprint.rows
-    if not (len(known) and len(here)) or "pictures" not in known or "pictures" not in here:
+    part = next((it for it in ("pictures", subject(data.columns) or "") if it in here), None)
+    if not (len(known) and len(here)) or part is None or part not in known:
         return np.arange(0)
-    return np.flatnonzero(here["pictures"].is_in(known["pictures"].implode()).to_numpy())
+    return np.flatnonzero(here[part].is_in(known[part].implode()).to_numpy())
 
 
 def counts(before: Mapping[str, str], after: Mapping[str, str], old: pl.DataFrame, new: pl.DataFrame) -> str:
