@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,11 @@ from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.diagnostics import describe
 from counterpoint.evaluation import create, default_tasks, evaluate, failures
 from counterpoint.evaluation.task import NotApplicable
+from counterpoint.files import write_json
 from counterpoint.methods import Arm
 from counterpoint.modalities import MODALITIES, Modality
-from counterpoint.study.gate import check_modalities
+from counterpoint.study.gate import check_comparable, check_modalities
+from counterpoint.study.numbers import RunScores, StudyScores
 
 MODALITY = Modality("pulse", "json:dumps", "json:dumps", "json:dumps", ("none",), noun="pulses")
 
@@ -163,6 +166,28 @@ def test_every_pair_is_asked_about_and_a_model_only_about_what_it_embeds() -> No
     assert numbers["alignment"] == pytest.approx(0)
     assert numbers["alignment_pulse2note"] > 0.5
     assert {"std_pulse", "std_text", "std_note"} <= numbers.keys()
+
+
+def test_arms_that_share_some_pairs_are_compared_by_the_first_of_them(tmp_path: Path) -> None:
+    arms = {"all": ("pulse", "text", "note"), "some": ("pulse", "note")}
+    for order in ((*arms,), (*reversed(arms),)):
+        runs: dict[str, dict[int, RunScores | None]] = {}
+        for arm in order:
+            results = evaluate(Line(*arms[arm]), THREE, ["retrieval"])
+            write_json(tmp_path / arm / "scores.json", results.scores())
+            results.examples().write_parquet(tmp_path / arm / "examples.parquet")
+            runs[arm] = {0: RunScores(tmp_path / arm)}
+        numbers = StudyScores(runs, margin=0.01)
+        keys = numbers.main({"retrieval": ""})
+        assert keys == [("retrieval", "test", "all", "pulse2note_R@1")]
+        assert numbers.other_labels(keys) == []
+    arms_of = [Arm.parse(f"clip,columns={pair}") for pair in ("pulse+text", "pulse+note")]
+    with pytest.raises(
+        ValueError, match=r"cannot compare arms that share no two columns \(clip,columns=pulse\+text:"
+    ):
+        check_comparable(arms_of, (create("retrieval"),), THREE.columns)
+    check_comparable(arms_of, (create("retrieval"), create("probe")), THREE.columns)
+    check_comparable(arms_of[:1] * 2, (create("retrieval"),), THREE.columns)
 
 
 def test_labels_are_asked_about_of_the_first_column_that_is_no_text() -> None:

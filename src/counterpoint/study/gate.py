@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from ..data.base import Data, Examples
-from ..data.columns import fits, in_words
+from ..data.columns import ANY, fits, in_words
 from ..data.source import load_any
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
 from ..evaluation.task import check_asks, check_data, check_rows
@@ -81,6 +81,7 @@ def prepare(
     arms = {name: Arm.parse(name) for name in design.arms}
     tasks = tuple(create(name) for name in design.tasks)
     check_asked(arms.values(), tasks, data)
+    check_comparable(arms.values(), tasks, data.columns)
     examples = Examples(data, data.splits.train[:_CAPTIONS])
     for name, arm in arms.items():
         if name not in known:
@@ -157,6 +158,22 @@ def check_modalities(arm: Arm, tasks: Sequence[Task], columns: Mapping[str, str]
                 f"arm {arm.spec!r} learns from {' and '.join(f'{column}s' for column in read)} alone, and {task.name} "
                 f"needs {in_words(task.modalities, columns)} embeddings: choose --tasks {' '.join(possible)}"
             )
+
+
+def check_comparable(arms: Iterable[Arm], tasks: Sequence[Task], columns: Mapping[str, str]) -> None:
+    """Refuse arms of which no task asks the same, since each works on columns of its own.
+
+    Raises:
+        ValueError: naming the arms with their columns.
+    """
+    read = {arm.spec: set(arm.reads(columns)) for arm in arms}
+    about_pairs = all(set(task.modalities) == {ANY} and len(task.modalities) > 1 for task in tasks)
+    if about_pairs and len(set.intersection(*read.values())) < 2:
+        listed = "; ".join(f"{spec}: {', '.join(sorted(these))}" for spec, these in read.items())
+        raise ValueError(
+            f"{' and '.join(task.name for task in tasks)} cannot compare arms that share no two columns ({listed}): "
+            "name columns that all have, or ask for labels with --tasks probe"
+        )
 
 
 def check_sizes(tasks: Sequence[Task], data: Data) -> None:

@@ -235,11 +235,20 @@ class StudyScores:
         def is_primary(key: Key, role: str) -> bool:
             return role == "primary" if role else key[3] == (primaries[key[0]] or first[key[0]])
 
-        return [key for key, definition in whole.items() if is_primary(key, definition.role)]
+        keys = [key for key, definition in whole.items() if is_primary(key, definition.role)]
+        # Where arms embed different columns, the first metric of its role that they share.
+        led = {(task, test) for task, test, _, _ in keys}
+        for key, definition in whole.items():
+            if definition.role == "main" and key[:2] not in led:
+                keys.append(key)
+                led.add(key[:2])
+        return keys
 
-    def other_labels(self) -> list[Key]:
-        """Return what is the primary metric of another label, on each test set."""
-        return [key for key, definition in self._judged.items() if definition.role == "main"]
+    def other_labels(self, keys: Collection[Key]) -> list[Key]:
+        """Return what is the primary metric of another label or pair of columns, besides the main metrics."""
+        return [
+            key for key, definition in self._judged.items() if definition.role == "main" and key not in keys
+        ]
 
     @cached_property
     def _judged(self) -> dict[Key, MetricDefinition]:
@@ -278,7 +287,7 @@ class StudyScores:
         by_subset = [
             key for key in self.definitions if key not in keys and (key[0], key[1], key[3]) in wanted
         ]
-        for family, further in (("by subset", by_subset), (OTHER_LABELS, self.other_labels())):
+        for family, further in (("by subset", by_subset), (OTHER_LABELS, self.other_labels(keys))):
             exploratory, also = self._family(further, pairs, family)
             differences += exploratory
             multiplicity += f" Differences {family} are a family of their own: {also}." if also else ""
