@@ -20,6 +20,7 @@ from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.source import _slot
 from counterpoint.data.views import key
 from counterpoint.data.views.look import looks
+from counterpoint.exporting import LAYOUTS
 from counterpoint.modalities import MODALITIES, PAIR, Modality, resolve
 from counterpoint.networks import build_towers
 from counterpoint.networks.base import FormedInput, Tower
@@ -257,3 +258,11 @@ def test_clip_learns_it_beside_texts_stops_goes_on_and_is_loaded(
     torch.testing.assert_close(model.embed(name, held_out[::-1]).flip(0), embeddings, rtol=0, atol=1e-5)
     whole = cp.train("clip", source, recipe=recipe(case), folder=tmp_path / "whole")
     torch.testing.assert_close(whole.embed(name, held_out), embeddings, rtol=0, atol=0)
+    exported = cp.export(tmp_path / "run", "safetensors", tmp_path / "exported")
+    assert set(exported.differences) == {name, "text"}
+    again = cp.load(tmp_path / "exported")
+    torch.testing.assert_close(again.embed(name, held_out), embeddings, rtol=0, atol=0)
+    for layout in LAYOUTS.names():
+        if layout != "safetensors":
+            with pytest.raises(ValueError, match=f"cannot be exported to {layout}: .*{name}|{modality.noun}"):
+                cp.export(tmp_path / "run", layout, tmp_path / layout)

@@ -17,6 +17,10 @@ from torch import Tensor
 from ..data.pictures.decode import decode, whole
 from ..methods.base import TowerMethod
 from ..networks.base import ImageTower
+from ..networks.towers.series import Standardised
+from ..networks.towers.sound import Waveform
+from ..networks.towers.table import Cells
+from ..raw import Series, Table, Waves
 from ..types import Fit
 from ._layout import Layout
 from ._samples import TEXTS, write_pictures
@@ -71,7 +75,48 @@ def _texts(model: TowerMethod, column: str) -> tuple[list[str], list[str]]:
     return list(TEXTS), list(TEXTS)
 
 
-_SAMPLES: Mapping[str, Callable[[TowerMethod, str], tuple[Any, Any]]] = {"image": _pictures, "text": _texts}
+def _sounds(model: TowerMethod, column: str) -> tuple[Waves, Waves]:
+    """Sounds shorter and longer than what the tower hears, and one sample alone."""
+    made = model.tower(column).input
+    assert isinstance(made, Waveform)
+    rng = np.random.default_rng(0)
+    lengths = (1, made.samples // 3 + 1, made.samples, 2 * made.samples)
+    waves = Waves.of([rng.normal(0, 0.1, length) for length in lengths], made.rate)
+    return waves, waves
+
+
+def _series(model: TowerMethod, column: str) -> tuple[Series, Series]:
+    """Series shorter and longer than what the tower sees, with gaps."""
+    made = model.tower(column).input
+    assert isinstance(made, Standardised)
+    rng = np.random.default_rng(0)
+    found = []
+    for length in (1, made.steps // 2 + 1, made.steps + 9):
+        values = rng.normal(made.means, made.deviations, (length, len(made.means)))
+        values[1:][rng.random((length - 1, len(made.means))) < 0.1] = np.nan
+        found.append(values)
+    series = Series.of(found, made.channels)
+    return series, series
+
+
+def _rows(model: TowerMethod, column: str) -> tuple[Table, Table]:
+    """Rows like those that the tower learned from, with gaps."""
+    made = model.tower(column).input
+    assert isinstance(made, Cells)
+    rng = np.random.default_rng(0)
+    cells = made.drawn(rng.random((9, len(made.cells))))
+    cells[torch.from_numpy(rng.random(cells.shape) < 0.1)] = torch.nan
+    table = Table(cells.float(), tuple(c.name for c in made.cells), tuple(c.words for c in made.cells))
+    return table, table
+
+
+_SAMPLES: Mapping[str, Callable[[TowerMethod, str], tuple[Any, Any]]] = {
+    "image": _pictures,
+    "text": _texts,
+    "audio": _sounds,
+    "series": _series,
+    "table": _rows,
+}
 """The samples that a model and its export are given, by modality."""
 
 

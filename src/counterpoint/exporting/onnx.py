@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..files import read_json, write_json
 from ..methods.base import TowerMethod
+from ..modalities import MODALITIES
 from ..networks.base import ImageTower, TextTower, Tower
 from ..networks.towers.libraries.open_clip_tower import OpenClipTokenizer
 from ..registry import require
@@ -48,6 +49,8 @@ class Onnx(Layout):
         if why := uncompared(model):
             return why
         for tower in _towers(model).values():
+            if not isinstance(tower, ImageTower | TextTower):
+                return f"a graph is written of pictures and of texts, and not of {MODALITIES.get(tower.modality).noun}"
             if isinstance(tower, TextTower):
                 try:
                     backend_of(tower)

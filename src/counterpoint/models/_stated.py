@@ -76,6 +76,7 @@ class StatedTower(BaseModel):
         size, fit, mean, std: of pictures: the side in pixels, the way to it, and the normalisation of pixels.
         context, layers, pooling: of texts: the most tokens, the number of blocks where a name does not say it, and how
             the states of the tokens become one vector.
+        sizes: further keys of a recipe's section on towers that it is built with.
         fitted: the file beside this one with what its input learned of the data, a tokenizer.
     """
 
@@ -90,6 +91,7 @@ class StatedTower(BaseModel):
     context: int | None = None
     layers: int | None = None
     pooling: Pooling | None = None
+    sizes: dict[str, int | float] = {}
     fitted: str | None = None
 
 
@@ -174,7 +176,7 @@ def read(folder: Path) -> Pretrained:
     sizes: dict[str, Any] = {}
     for tower in stated.towers.values():
         given = {"image_size": tower.size, "context": tower.context, "text_layers": tower.layers}
-        sizes |= {key: value for key, value in given.items() if value is not None}
+        sizes |= {key: value for key, value in given.items() if value is not None} | tower.sizes
     columns = {column: stated.towers[name].modality for column, name in stated.columns.items()}
     try:
         with restored():
@@ -265,6 +267,7 @@ def _stated(name: str, tower: Tower, places: dict[Path, str]) -> StatedTower:
         modality=tower.modality,
         name=_built_as(tower, source, place),
         configuration=None if place is None else places[place],
+        sizes=dict(tower.sizes),
         fitted=tower.input.file if isinstance(tower.input, FittedInput) else None,
     )
     if isinstance(tower, ImageTower):

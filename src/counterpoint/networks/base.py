@@ -121,6 +121,11 @@ class Tower(nn.Module, ABC):
         """The way from the modality's raw form to what `forward` takes; small, and good in another process."""
 
     @property
+    def sizes(self) -> Mapping[str, int | float]:
+        """The keys of a recipe's section on towers that its name and the files beside it do not say; none of most."""
+        return {}
+
+    @property
     def pretrained(self) -> bool:
         """True where the tower was named with weights to start from."""
         return "@" in self.name

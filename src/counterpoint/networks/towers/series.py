@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Self, final
 
@@ -130,6 +130,10 @@ class SeriesTower(Tower, ABC):
     @property
     def input(self) -> Standardised:
         return self.standardised
+
+    @property
+    def sizes(self) -> Mapping[str, int | float]:
+        return {"series_steps": self.standardised.steps}
 
     def states(self, series: Float[Tensor, "B T C"]) -> Float[Tensor, "B t width"]:
         """Return features of times, in the space of `forward`'s, before they are pooled; zero behind a series' end.

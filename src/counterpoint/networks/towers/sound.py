@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -161,6 +161,10 @@ class SoundTower(Tower, ABC):
     def input(self) -> Waveform:
         return Waveform(self.rate, self.seconds)
 
+    @property
+    def sizes(self) -> Mapping[str, int | float]:
+        return {"audio_rate": self.rate, "audio_seconds": self.seconds}
+
     def states(self, sounds: Float[Tensor, "B T"]) -> Float[Tensor, "B t width"]:
         """Return features of times, in the space of `forward`'s, before they are pooled; zero behind a sound's end.
 
@@ -206,6 +210,10 @@ class MelTower(SoundTower):
         self.stem = TimeConvolution(bands, width, 2 * self._STRIDE, self._STRIDE, padding=self._STRIDE // 2)
         self.blocks = nn.ModuleList(TimeResidual(width, dilation) for dilation in dilations)
         self.norm = TimeNorm(width)
+
+    @property
+    def sizes(self) -> Mapping[str, int | float]:
+        return {**super().sizes, "audio_bands": self.bands}
 
     def forward(self, sounds: Float[Tensor, "B T"]) -> Float[Tensor, "B width"]:
         return mean_inside(*self._states(sounds))
