@@ -134,9 +134,9 @@ def test_a_modality_without_samples_is_refused(
     model = cp.load(whole)
     target = LAYOUTS.get(layout)()
     assert target.refusal(model) == ""
-    monkeypatch.setattr(type(model.image_tower), "modality", "series")
+    monkeypatch.setattr(type(model.image_tower), "modality", "touch")
     assert target.refusal(model) == (
-        "there are no samples of the modality 'series' to compare its embeddings on"
+        "there are no samples of the modality 'touch' to compare its embeddings on"
     )
 
 

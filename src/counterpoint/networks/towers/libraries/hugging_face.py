@@ -8,7 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from ....modalities import MODALITIES
+from ....modalities import MODALITIES, PAIR
 from ....registry import MissingPackage, require
 from ...weights import Source
 from .packaged import PACKAGE, packaged
@@ -119,12 +119,11 @@ def modalities_of(tower: str) -> tuple[str, ...]:
     if not {"@", ":"} & set(tower):
         return ()
     source = Source.parse(tower)
+    if source.library in LIBRARIES:
+        return tuple(PAIR) if is_pair(source) else ("text",)
     known = tuple(modality.name for modality in MODALITIES if source.form in modality.towers)
-    if not source.library:
-        return known[
-            :1
-        ]  # of towers with one name only that of pictures, the first, starts from a run's weights
-    return known if source.library not in LIBRARIES or is_pair(source) else ("text",)
+    # Of towers with one name only that of pictures, the first, starts from a run's weights.
+    return known if source.library else known[:1]
 
 
 def is_pair(source: Source) -> bool:
