@@ -76,7 +76,7 @@ def _texts(model: TowerMethod, column: str) -> tuple[list[str], list[str]]:
 
 
 def _sounds(model: TowerMethod, column: str) -> tuple[Waves, Waves]:
-    """Sounds shorter and longer than what the tower hears, and one sample alone."""
+    """Return sounds shorter and longer than what the tower hears, and one sample alone."""
     made = model.tower(column).input
     assert isinstance(made, Waveform)
     rng = np.random.default_rng(0)
@@ -86,7 +86,7 @@ def _sounds(model: TowerMethod, column: str) -> tuple[Waves, Waves]:
 
 
 def _series(model: TowerMethod, column: str) -> tuple[Series, Series]:
-    """Series shorter and longer than what the tower sees, with gaps."""
+    """Return series shorter and longer than what the tower sees, with gaps."""
     made = model.tower(column).input
     assert isinstance(made, Standardised)
     rng = np.random.default_rng(0)
@@ -100,7 +100,7 @@ def _series(model: TowerMethod, column: str) -> tuple[Series, Series]:
 
 
 def _rows(model: TowerMethod, column: str) -> tuple[Table, Table]:
-    """Rows like those that the tower learned from, with gaps."""
+    """Return rows like those that the tower learned from, with gaps."""
     made = model.tower(column).input
     assert isinstance(made, Cells)
     rng = np.random.default_rng(0)
