@@ -8,7 +8,10 @@ from pathlib import Path
 import pytest
 
 from counterpoint.cli import main
+from counterpoint.recipes import load, override
 from counterpoint.study import compare
+from counterpoint.study.study import resummarise
+from counterpoint.training.run import Run
 
 TINY = ("--steps", "2", "--batch-size", "8", "--checkpoint-every", "2", "--validate-every", "2")
 TOWERS = ("--towers.image-size", "24", "--towers.vocabulary", "300", "--towers.context", "16")
@@ -26,9 +29,8 @@ def test_train_on_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> N
     }
 
 
-def test_compare_on_sounds(tmp_path: Path) -> None:
-    from counterpoint.recipes import load, override
-
+def test_compare_on_sounds_as_pictures(tmp_path: Path) -> None:
+    data = "sounds:order,train=24,validation=6,test=8,pixels=24,as=pictures"
     recipe = override(
         load("cpu"),
         {
@@ -44,7 +46,7 @@ def test_compare_on_sounds(tmp_path: Path) -> None:
     study = compare(
         "clip",
         "siglip",
-        data="sounds:order,train=24,validation=6,test=8,pixels=24",
+        data=data,
         seeds=1,
         recipe=recipe,
         budget="images",
@@ -54,6 +56,37 @@ def test_compare_on_sounds(tmp_path: Path) -> None:
     )
     assert "compa" in study.report.read_text(encoding="utf-8")
 
+    # Earlier versions knew sounds as pictures alone, and wrote nothing of it.
+    for path in [study.folder / "study.yaml", *study.folder.glob("runs/*/*/recipe.yaml")]:
+        path.write_text(path.read_text().replace(",as=pictures", ""))
+    run = next(study.folder.glob("runs/*/*"))
+    assert "columns" not in (run / "recipe.yaml").read_text()
+    assert Run.read(run).data == data
+    assert resummarise(study.folder).summary.data == data
+    assert main(["evaluate", str(run), "--tasks", "compa"]) == 0
+
+
+def test_compare_on_what_is_heard(tmp_path: Path) -> None:
+    data = "sounds:order,train=24,validation=6,test=8"
+    study = compare(
+        "clip",
+        data=data,
+        seeds=1,
+        recipe=override(
+            load("cpu"), {"steps": 2, "batch_size": 8, "towers.vocabulary": 300, "towers.context": 16}
+        ),
+        folder=tmp_path / "study",
+        jobs=1,
+    )
+    (arm,) = study.summary.arms
+    assert {(it.task, it.metric) for it in arm.metrics} >= {
+        ("retrieval", "a2t_R@1"),
+        ("retrieval", "t2a_R@1"),
+    }
+    run = next(study.folder.glob("runs/*/*"))
+    assert Run.read(run).data == data
+    assert resummarise(study.folder).summary.data == data
+
 
 def test_a_task_that_the_world_has_nothing_for_is_refused_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -62,7 +95,7 @@ def test_a_task_that_the_world_has_nothing_for_is_refused_before_training(
         "train",
         "clip",
         "--data",
-        "sounds:basic,train=24",
+        "sounds:basic,train=24,as=pictures",
         "--out",
         str(tmp_path / "run"),
         *TINY,

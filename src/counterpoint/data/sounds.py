@@ -35,12 +35,17 @@ def read_sound(data: bytes, rate: int) -> Float32[np.ndarray, " T"]:
         raise ValueError("the sound has no samples")
     if not np.isfinite(mono).all():
         raise ValueError("the sound holds samples that are not finite")
+    return resampled(mono, found, rate)
+
+
+def resampled(samples: Float32[np.ndarray, "*n T"], found: int, rate: int) -> Float32[np.ndarray, "*n T2"]:
+    """Return samples of one rate at another; themselves where the rates are the same."""
     if found != rate:
         from scipy.signal import resample_poly
 
         common = gcd(rate, found)
-        mono = resample_poly(mono, rate // common, found // common)
-    return np.ascontiguousarray(mono, dtype=np.float32)
+        samples = resample_poly(samples, rate // common, found // common, axis=-1)
+    return np.ascontiguousarray(samples, dtype=np.float32)
 
 
 def pack_sounds(sounds: Sequence[Float32[np.ndarray, " _"]], rate: int) -> Waves:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Typed
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as form
 
+from ..data.worlds import of_today
 from ..files import FORMAT, Damaged, read_yaml, write_yaml
 from ..forms import FORM, Margin, Name, Names, Natural, Positional, Seeds, Typed, validated
 from ..methods.arm import is_fixed
-from ..modalities import passes_by_modality
+from ..modalities import PAIR, passes_by_modality
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
 
@@ -160,7 +161,7 @@ class FolderDesign(ABC):
         if margin is not None:
             plain["margin"] = margin
         try:
-            return validated(cls, cls.of_today(plain))
+            return validated(cls, cls.of_today(plain | {"data": _data_of(folder, plain["data"])}))
         except ValueError as error:
             raise Damaged(path, str(error), REMEDY) from None
 
@@ -206,6 +207,16 @@ class FolderDesign(ABC):
                 f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
             ) from error
         return merged
+
+
+def _data_of(folder: Path, source: str) -> str:
+    """Return the data of a study in the words of today: its runs know which columns it had."""
+    run = next(folder.glob("runs/*/*/recipe.yaml"), None)
+    if run is None or of_today(source, PAIR) == source:
+        return source
+    from ..training.run import Run
+
+    return Run.read(run.parent).data
 
 
 def _recipe_of(value: object) -> object:

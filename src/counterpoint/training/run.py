@@ -24,6 +24,7 @@ from ..data.loading.order import InTurn, Order, Shuffled, Windowed
 from ..data.source import is_of_python, load_any, located
 from ..data.sources import without_budget
 from ..data.views import wordnet
+from ..data.worlds import of_today
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
@@ -97,7 +98,8 @@ class Run:
             raise ValueError(f"{folder} is not a run folder: it has no recipe.yaml")
         plain = read_yaml(path, _RunFile, remedy(folder))
         try:
-            return cls(plain.arm, plain.data, parse(plain.recipe), plain.seed, plain.columns)
+            data = of_today(plain.data, plain.columns)
+            return cls(plain.arm, data, parse(plain.recipe), plain.seed, plain.columns)
         except ValueError as error:
             raise Damaged(path, str(error), remedy(folder)) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 import sys
 from hashlib import blake2b
@@ -14,10 +15,12 @@ import torch
 
 from counterpoint.data import load
 from counterpoint.data.items import MinimalPairs
+from counterpoint.data.source import load_any
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.sounds.compose import SoundConfig, alike, compose_sounds, twin
 from counterpoint.data.worlds.sounds.items import SoundMinimalPairs
 from counterpoint.data.worlds.sounds.mel import spectrogram
+from counterpoint.data.worlds.sounds.pictured import SoundPictures
 from counterpoint.data.worlds.sounds.soundscape import (
     ATTRIBUTES,
     SOURCES,
@@ -27,6 +30,7 @@ from counterpoint.data.worlds.sounds.soundscape import (
 )
 from counterpoint.data.worlds.sounds.speech import RATE, VOICES, speak
 from counterpoint.data.worlds.sounds.world import Sounds
+from counterpoint.networks.towers.sound import Waveform
 from counterpoint.registry import MissingPackage, UnknownName
 
 CONFIG = SoundConfig()
@@ -87,8 +91,8 @@ def test_what_is_heard_at_once_has_no_order() -> None:
 
 
 def test_data_is_found_by_its_name_and_its_pictures_are_spectrograms() -> None:
-    data = load(f"sounds:basic,{SMALL}")
-    assert isinstance(data, Sounds)
+    data = load(f"sounds:basic,{SMALL},as=pictures")
+    assert isinstance(data, SoundPictures)
     rows = np.array([0, 45])
     waves = data.waves(rows)
     assert torch.equal(data.images(rows), spectrogram(list(waves), 24))
@@ -98,7 +102,7 @@ def test_data_is_found_by_its_name_and_its_pictures_are_spectrograms() -> None:
 
 
 def test_squares_are_soundscapes_and_their_twins() -> None:
-    data = Sounds.parse(f"sounds:attributes,{SMALL}")
+    data = Sounds.parse(f"sounds:attributes,{SMALL},as=pictures")
     items = data.items(MinimalPairs, data.splits.train)
     assert isinstance(items, SoundMinimalPairs)
     assert set(items.kinds) == {"order", "attribute"}
@@ -136,8 +140,48 @@ def test_a_block_is_spoken_alike_in_every_process(monkeypatch: pytest.MonkeyPatc
 
 
 def test_twins_need_two_sounds_and_sounds_their_sources() -> None:
-    data = Sounds.parse(f"sounds:basic,{SMALL},sounds=1")
+    data = Sounds.parse(f"sounds:basic,{SMALL},sounds=1,as=pictures")
     with pytest.raises(LookupError, match="has two sounds to exchange"):
         data.items(MinimalPairs, data.splits.train)
     with pytest.raises(ValueError, match="3 sounds need as many sources, got 1"):
         Sounds.parse("sounds:basic,sources=beep")
+
+
+def test_models_hear_the_sounds_unless_they_are_asked_for_as_pictures() -> None:
+    data, pictured = load_any(f"sounds:basic,{SMALL}"), load_any(f"sounds:basic,{SMALL},as=pictures")
+    assert isinstance(data, Sounds)
+    assert dict(data.columns) == {"audio": "audio", "text": "text"}
+    rows = np.array([0, 45])
+    heard = data.read("audio", rows)
+    assert heard.rate == 16_000
+    assert np.array_equal(heard.samples.numpy() * 32768, data.waves(rows))
+    assert data.read("text", rows) == [pictured.captions(int(row))[0] for row in rows]
+    assert data.read_training("text", rows) == [pictured.captions(int(row)) for row in rows]
+    assert list(data.evaluation_texts("text", 45)) == pictured.captions(45)
+    assert np.array_equal(data.waves(rows), pictured.waves(rows))
+    assert data.suited({"audio": Waveform(16_000)}) is data
+    slow = data.suited({"audio": Waveform(8_000)})
+    assert slow.read("audio", rows).samples.shape == (2, heard.samples.shape[1] // 2)
+    assert pickle.loads(pickle.dumps(slow)).read("audio", rows).rate == 8_000
+    with pytest.raises(UnknownName, match="did you mean 'pictures'"):
+        load_any("sounds:basic,as=picture")
+    with pytest.raises(UnknownName, match="column of sounds:basic"):
+        data.read("image", rows)
+
+
+def test_a_row_may_lack_its_sound_in_either_form() -> None:
+    named = f"sounds:basic,{SMALL},missing_pictures=0.5,missing_captions=0.3"
+    data, pictured = load_any(named), load_any(f"{named},as=pictures")
+    rows = np.arange(len(data))
+    there = data.present("audio", rows)
+    assert 10 < there.sum() < 40
+    assert np.array_equal(there, pictured.present("image", rows))
+    assert np.array_equal(data.read("audio", rows).samples.abs().amax(1) > 0, there)
+    assert np.array_equal(np.array(data.read("text", rows)) != "", data.present("text", rows))
+
+
+def test_what_made_the_pictures_has_the_digest_of_earlier_versions() -> None:
+    now = Sounds.parse("sounds:basic,train=40,as=pictures,test=6")
+    before = "('sounds:basic,train=40,test=6', 'sounds basic 1', 0, [(('train', ''), 40), "
+    assert now.made_of().startswith(before)
+    assert Sounds.parse("sounds:basic,train=40,test=6").identity(()) != now.identity(())

@@ -195,7 +195,7 @@ def test_vibe_runs_on_clips_and_failures_are_drawn(tmp_path: Path, monkeypatch: 
 
 
 def test_compa_scores_squares_of_sounds() -> None:
-    data = Sounds.parse("sounds:order,train=2,validation=2,test=20,pixels=24")
+    data = Sounds.parse("sounds:order,train=2,validation=2,test=20,pixels=24,as=pictures")
     scores = create("compa")(Bag(), data, data.splits.test["as trained"])
     assert scores.value("text") == scores.value("group") == 0  # the same words
     assert scores.metrics["audio"].chance == 0.25

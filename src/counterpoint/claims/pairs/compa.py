@@ -17,6 +17,7 @@ from ...data.worlds.rng import Rng
 from ...data.worlds.scenes.layout.compositions import Part, pair_part
 from ...data.worlds.sounds.compose import TWINS, twin
 from ...data.worlds.sounds.mel import spectrogram
+from ...data.worlds.sounds.pictured import SoundPictures
 from ...data.worlds.sounds.soundscape import ATTRIBUTES, SOURCES, Soundscape, caption
 from ...data.worlds.sounds.synthesis import SECONDS, synthesise
 from ...data.worlds.sounds.world import Sounds
@@ -37,7 +38,7 @@ CLAIM = (
 REFUTED = "captions in part do not raise the group score above that of hard negatives alone"
 
 
-WORLD = "sounds:basic,sounds=2,together=0.3,described=0.6"
+WORLD = "sounds:basic,sounds=2,together=0.3,described=0.6,as=pictures"
 SIDE = 32
 """Mel bands, and moments, of a spectrogram."""
 ARMS = ("plain", "hard", "modular")
@@ -152,8 +153,9 @@ class Heard(NamedTuple):
         return len(self.said)
 
 
-def world() -> Sounds:
-    return Sounds.parse(f"{WORLD},pixels={SIDE},train={TRAINED},test={TESTED}")
+def world() -> SoundPictures:
+    made: SoundPictures = Sounds.parse(f"{WORLD},pixels={SIDE},train={TRAINED},test={TESTED}")
+    return made
 
 
 def rows_of(part: Part, count: int) -> Int[np.ndarray, " n"]:

@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ...spec import Spec
-from ..base import PairedData, Rows, Splits
+from ..base import Data, Rows, Splits
 from ..fingerprint import Fingerprint
 from ..sides import SIDES, Side
 from .config import WorldConfig
@@ -28,7 +28,7 @@ GREY = 128
 _SPLIT = 10**9  # ids of a split start at a multiple, so that they stay when another split grows
 
 
-class World(PairedData, Generic[C, R]):
+class World(Data, Generic[C, R]):
     """Rows of a preset, made when they are asked for: each is a function of its id and its split.
 
     Args:
@@ -57,7 +57,7 @@ class World(PairedData, Generic[C, R]):
         self.splits = Splits(rows["train"][""], rows["validation"], rows["test"])
         self.made = lru_cache(maxsize=2**16)(self._made)
 
-    def __reduce__(self) -> tuple[Callable[..., PairedData], tuple[Any, ...]]:
+    def __reduce__(self) -> tuple[Callable[..., Data], tuple[Any, ...]]:
         return type(self), (self.preset, self.name)  # rows are made anew where they are unpickled
 
     @classmethod

@@ -11,7 +11,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from torch import Tensor
 
-from ...base import Labels, Rows, SomeItems
+from ...base import Labels, PairedData, Rows, SomeItems
 from ..scenes.pixels.sprites import credit_line
 from ..scenes.words.lexicon import lexicon
 from ..world import GREY, World
@@ -25,7 +25,7 @@ from .sensors import acceleration
 
 
 @final
-class Clips(World[ClipConfig, Clip]):
+class Clips(World[ClipConfig, Clip], PairedData):
     """Clips of a preset, made when they are asked for.
 
     A row's picture is a contact sheet of nine frames or the middle frame, so that a tower that knows pictures can

@@ -14,7 +14,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ....types import Fit
-from ...base import IMAGE_SIZE, ImageSource, Labels, Rows, SomeItems, stored_size
+from ...base import IMAGE_SIZE, ImageSource, Labels, PairedData, Rows, SomeItems, stored_size
 from ..world import GREY, World
 from .config import SceneConfig
 from .items.forms import items_of
@@ -34,7 +34,7 @@ _DESCRIBED = 1000
 
 
 @final
-class Scenes(World[SceneConfig, Scene]):
+class Scenes(World[SceneConfig, Scene], PairedData):
     """Scenes of a preset, made when they are asked for: a scene is a function of its row's id and split.
 
     The first caption of a row says plainly what there is, in the first language; others follow in further

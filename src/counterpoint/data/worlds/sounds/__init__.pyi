@@ -1,5 +1,6 @@
 from .compose import SoundConfig as SoundConfig
 from .mel import spectrogram as spectrogram
+from .pictured import SoundPictures as SoundPictures
 from .presets import PRESETS as PRESETS
 from .soundscape import Sound as Sound
 from .soundscape import Soundscape as Soundscape

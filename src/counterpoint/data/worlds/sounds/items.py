@@ -13,7 +13,7 @@ from ...items import MinimalPairs
 from ..rng import Rng
 from .compose import TWINS, twin
 from .mel import spectrogram
-from .rows import SoundRows
+from .rows import Soundscapes
 from .soundscape import Soundscape, caption
 from .synthesis import SECONDS, synthesise
 
@@ -25,7 +25,7 @@ class SoundMinimalPairs(MinimalPairs):
     Noise in both is drawn alike. Of its kinds a row gives the first one, in an order drawn for it, that it has.
     """
 
-    def __init__(self, world: SoundRows, rows: Rows) -> None:
+    def __init__(self, world: Soundscapes, rows: Rows) -> None:
         asked: list[tuple[int, str, Soundscape, Soundscape]] = []
         for row in map(int, rows):
             scape, draws = world.scape(row), world.draws(row)

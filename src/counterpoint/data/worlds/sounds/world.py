@@ -1,93 +1,87 @@
-"""``sounds``: soundscapes of which everything is known, as pictures of their spectrograms, as a data set."""
+"""``sounds``: soundscapes of which everything is known, with captions, as a data set."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import final
+from typing import Any, Self, final
 
 import numpy as np
-from jaxtyping import Int16, UInt8
-from torch import Tensor
+import torch
 
-from ....reasons import counted
-from ...base import Labels, Rows, SomeItems
-from ...items import MinimalPairs
-from ..world import GREY, World
-from .compose import SoundConfig, compose_sounds
-from .items import SoundMinimalPairs
-from .mel import spectrogram
+from ....networks.base import FormedInput, Input
+from ....raw import Waves
+from ....registry import unknown
+from ....spec import Spec
+from ...base import Data, Rows
+from ...sounds import resampled
+from ..preset import preset_of
+from .pictured import SoundPictures
 from .presets import PRESETS, SoundPreset
-from .soundscape import SOURCES, Soundscape, caption
-from .synthesis import synthesise
+from .rows import Soundscapes
+from .synthesis import RATE
 
 
 @final
-class Sounds(World[SoundConfig, Soundscape]):
-    """Soundscapes of a preset, made when they are asked for; the picture of a row is its log-mel spectrogram.
+class Sounds(Soundscapes):
+    """Soundscapes of a preset, made when they are asked for: sounds of two seconds and what words say of them.
 
     Args:
         preset: what they are like, and how many there are.
         name: how the user named it.
+        rate: samples a second.
 
     >>> world = Sounds.parse("sounds:order,train=300")
-    >>> world.waves(np.array([0, 1])).shape, world.images(np.array([0])).shape
-    ((2, 32000), torch.Size([1, 3, 96, 96]))
+    >>> world.read("audio", np.array([0, 1])).samples.shape, world.read("text", np.array([0]))
+    (torch.Size([2, 32000]), ['a short loud rumble, then a high whistle'])
     """
 
-    preset: SoundPreset
-    presets = PRESETS
-    gaps = MappingProxyType({"image": ("sound", "missing_pictures"), "text": ("text", "missing_captions")})
+    columns: Mapping[str, str] = MappingProxyType({"audio": "audio", "text": "text"})
 
-    def make(self, config: SoundConfig, index: int, stream: str) -> Soundscape:
-        return compose_sounds(config, self.preset.seed, index, stream)
+    def __init__(self, preset: SoundPreset, name: str = "", rate: int = RATE) -> None:
+        super().__init__(preset, name)
+        self.rate = rate
 
-    def scape(self, row: int) -> Soundscape:
-        """Return what is heard in a row."""
-        return self.made(row)
+    def __reduce__(self) -> tuple[Callable[..., Data], tuple[Any, ...]]:
+        return type(self), (self.preset, self.name, self.rate)
 
-    def waves(self, rows: Rows) -> Int16[np.ndarray, "n samples"]:
-        """Return the waves of some rows, silent where the sound is missing."""
-        waves = np.stack([synthesise(self.scape(int(row)), self.draws(int(row))) for row in rows])
-        waves[~self.present("image", rows)] = 0
-        return waves
+    @classmethod
+    def parse(cls, source: str) -> Any:
+        """Return a world as it is written: ``sounds:PRESET``, then options after commas.
 
-    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        """Return the spectrograms of some rows, grey where the sound is missing."""
-        pictures = spectrogram(list(self.waves(rows)), self.preset.pixels)
-        pictures[~self.present("image", rows)] = GREY
-        return pictures
-
-    def captions(self, row: int) -> Sequence[str]:
-        """Return a caption of what is heard; empty if the caption is missing."""
-        return ["" if self.lacks("text", row) else caption(self.scape(row))]
-
-    @cached_property
-    def subsets(self) -> np.ndarray:
-        """Return the subset of each row: one sound, several after each other, or several at once."""
-        scapes = [self.scape(row) for row in range(len(self))]
-        return np.array(
-            ["one" if len(s.sounds) == 1 else "together" if s.together else "in order" for s in scapes]
-        )
-
-    @cached_property
-    def labels(self) -> Mapping[str, Labels]:
-        """Return the labels of ``source``: what is heard first, or is said first."""
-        values = np.array([SOURCES.index(self.scape(row).sounds[0].source) for row in range(len(self))])
-        return {"source": Labels(SOURCES, values, ("a {}", "the sound of a {}"))}
-
-    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Return squares of some rows: their soundscapes beside twins in order or attribute.
+        With ``as=pictures`` it is a `SoundPictures`.
 
         Raises:
-            LookupError: for another form, where no row has a twin, or where kinds are chosen.
+            UnknownName: for an unknown preset or option.
+            ValueError: for a value that an option cannot have, or an option without one.
         """
-        if form is not MinimalPairs or kinds is not None:
-            return super().items(form, rows, kinds)
-        squares = SoundMinimalPairs(self, rows)
-        if not len(squares):
-            raise LookupError(
-                f"none of {counted(len(rows), 'row')} of {self.name!r} has two sounds to exchange"
-            )
-        return squares  # type: ignore[return-value] # SomeItems is MinimalPairs here
+        spec = Spec.parse(source)
+        options = dict(spec.options)
+        form = options.pop("as", None)
+        if form not in (None, "pictures"):
+            raise unknown("form of sounds", form, ("pictures",))
+        made = cls if form is None else SoundPictures
+        return made(preset_of(Spec(spec.name, options), PRESETS), str(spec))
+
+    def made_of(self) -> str:
+        return f"{super().made_of()}, heard"
+
+    def read(self, column: str, rows: Rows) -> Any:
+        if column == "text":
+            return [self.captions(int(row))[0] for row in rows]
+        if column != "audio":
+            raise unknown(f"column of {self.name}", column, self.columns)
+        samples = self.waves(rows).astype(np.float32) / 32768
+        return Waves(torch.from_numpy(resampled(samples, RATE, self.rate)), self.rate)
+
+    def read_training(self, column: str, rows: Rows) -> Any:
+        return [self.captions(int(row)) for row in rows] if column == "text" else self.read(column, rows)
+
+    def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
+        return self.captions(row)
+
+    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
+        heard = inputs.get("audio")
+        if not isinstance(heard, FormedInput) or heard.form == self.rate:
+            return self
+        return type(self)(self.preset, self.name, heard.form)
