@@ -10,9 +10,11 @@ import pytest
 from counterpoint.claims._presets import find
 from counterpoint.cli import main
 from counterpoint.data import load
+from counterpoint.data.source import load_any
 from counterpoint.evaluation import TASKS
 from counterpoint.methods.arm import Arm
 from counterpoint.registry import UnknownName
+from counterpoint.study import Study
 from counterpoint.study.presets import PRESETS
 from counterpoint.study.schema import TrainedArm, TrainingCost
 from counterpoint.study.words.standings import mean_ranks, of_arms
@@ -44,6 +46,21 @@ def test_tasks_that_data_cannot_be_asked_are_left_out() -> None:
     preset = find("medical-vl-benchmark")
     assert preset.tasks_for(load(SMALL)) == tuple(preset.tasks)
     assert "question_answering" not in preset.tasks_for(load("emoji"))
+
+
+def test_sounds_and_texts_are_compared_on_what_is_heard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset, data = find("sound-text"), "sounds:basic,train=16,validation=4,test=12"
+    assert preset.arms == ("clip", "dcl", "siglip")
+    assert preset.tasks_for(load_any(data)) == ("retrieval",)
+    options = ["--seeds", "1", "--steps", "1", "--batch-size", "8", "--jobs", "1", "--out", str(tmp_path)]
+    assert main(["compare", "--preset", "sound-text", "--data", data, *options]) == 0
+    (test,) = of_arms(
+        [arm for arm in Study.read(tmp_path).summary.arms if arm.name == "dcl"], preset.tasks
+    ).values()
+    assert len(test) == 2 * len(load_any(data).splits.test), "both ways, on every test set"
+    assert "each pair by itself" in capsys.readouterr().out
 
 
 def test_ranks_by_hand() -> None:

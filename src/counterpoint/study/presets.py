@@ -73,6 +73,16 @@ _ALL = (
             "question_answering": ("accuracy",),
         },
     ),
+    Preset(
+        "sound-text",
+        "the plain contrasts of sounds with what is said of them: which finds sounds by texts, and texts by sounds",
+        {
+            "each among all of a batch": ("clip", "dcl"),
+            "each pair by itself": ("siglip",),
+        },
+        "clip",
+        {"retrieval": ("*_R@10",)},
+    ),
 )
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}
 """Every preset by its name.
