@@ -91,7 +91,7 @@ def pictures(folder: Path) -> str:
 
 
 def indexed(folder: Path) -> str:
-    cp.data.index(write_shards(folder / "tars"), folder / "index", jobs=1)
+    cp.data.index(write_shards(folder / "tars", kinds=3), folder / "index", jobs=1)
     return str(folder / "index")
 
 

@@ -7,7 +7,6 @@ import re
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, final
 
@@ -16,16 +15,16 @@ from ..spec import Spec
 from ..types import Fit
 from .base import Data
 from .benchmarks import BENCHMARKS
-from .cache import cache_folder
 from .collections import COLLECTIONS
 from .collections._collection import Collection
 from .listed.pairs import Pairs
 from .listed.photos import Photos
 from .listed.recorded import Recorded
-from .listed.stored import OtherColumns, Stored
+from .listed.stored import OtherColumns, Stored, TooMany
 from .pictures.decode import side_of
 from .sharded.data import open_index
-from .sharded.indexing import index, is_index
+from .sharded.indexing import is_index
+from .sharded.unasked import is_much, open_unasked
 from .sources import (
     OF_THE_WHOLE,
     Ledger,
@@ -40,9 +39,7 @@ from .sources import (
     parted,
     read,
     read_some,
-    without_budget,
 )
-from .sources.tables.hub import is_streamed
 from .worlds import WORLDS
 
 _PARTS = 5  # of a large table, of which is told as of a sample
@@ -120,7 +117,7 @@ def written(source: str) -> Written:
         kind = _Files if is_named(f"{head}{where}") else _Benchmark
         return kind(source, head, _plain(where), rest)
     if is_named(where):
-        return _Named(source, where, None, rest)
+        return _Files(source, where, None, rest)
     if (defined := named_in_file(where)) is not None:
         return Defined(source, "", str(defined[0]), f":{defined[1]}{rest}")
     path = _plain(where)
@@ -151,33 +148,34 @@ class _World(Written):
 
 
 class _Files(Written):
-    """Whatever a source reads: pairs, or pictures alone."""
+    """Whatever a source reads; what is more than is read before training gets an index by itself."""
 
     def open(self, form: int | Fit) -> Data:
-        return _opened(f"{self.head}{self.path or ''}", self.rest, self.options, form)
+        if is_much(self._whole):
+            with suppress(OtherColumns):
+                return open_unasked(self._whole, form)
+        try:
+            return _opened(self._place, self.rest, self.options, form)
+        except TooMany:
+            return open_unasked(self._whole, form)
 
     @property
     def options(self) -> Options:
         return Options.parse(self.rest[1:])
 
     def records(self, ledger: Ledger) -> Records:
-        return read(f"{self.head}{self.path or ''}{self.rest}", ledger)
+        return read(self._whole, ledger)
 
     def some_records(self, ledger: Ledger) -> tuple[Records, float]:
-        return read_some(f"{self.head}{self.path or ''}{self.rest}", ledger, _PARTS)
+        return read_some(self._whole, ledger, _PARTS)
 
+    @property
+    def _place(self) -> str:
+        return f"{self.head}{self.path or ''}"
 
-@final
-class _Named(_Files):
-    """Data that is found by its name, and may be more than is read before training: then it gets an index by itself."""
-
-    def open(self, form: int | Fit) -> Data:
-        if not is_streamed(self.head):
-            return super().open(form)
-        options, source = Options.parse(self.rest[1:]), without_budget(self.source)
-        folder = cache_folder() / "indices" / blake2b(source.encode(), digest_size=8).hexdigest()
-        index(source, folder, held_out=options.held_out)
-        return open_index(folder, form, options.broken)
+    @property
+    def _whole(self) -> str:
+        return f"{self._place}{self.rest}"
 
 
 @final

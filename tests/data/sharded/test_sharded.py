@@ -196,13 +196,20 @@ def test_of_a_shard_that_was_cut_short_the_readable_part_is_used(tmp_path: Path)
     assert said[10:] == said[:4]
 
 
-def test_more_than_is_held_one_by_one_needs_an_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_than_is_held_one_by_one_gets_an_index_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
     folder = write_shards(tmp_path / "shards", shards=3)
     monkeypatch.setattr(stored, "MOST", 29)
-    with pytest.raises(
-        ValueError, match=r"has 30 examples, and more than 29 are not held.*counterpoint data index"
-    ):
-        load(str(folder))
+    data = load(f"{folder},held-out=4,broken=0.2")
+    assert isinstance(data, sharded.Sharded)
+    assert (data.broken, len(data.splits.train), len(data)) == (0.2, 10, 18)
+    monkeypatch.chdir(tmp_path)
+    assert load("shards,held-out=4").fingerprint.parts == data.fingerprint.parts
+    assert len(list((tmp_path / "cache" / "indices").iterdir())) == 1
+    with pytest.raises(ValueError, match="divide them into more shards"):
+        load(str(write_shard(tmp_path / "one" / "0.tar", range(30))))
 
 
 def test_a_tokenizer_learns_its_words_without_decoding_pictures(

@@ -11,12 +11,12 @@ import numpy as np
 import polars as pl
 import pytest
 
+from counterpoint.data.sharded import unasked
 from counterpoint.data.sharded.copies import Copies
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load, rooted
 from counterpoint.data.sources import Ledger, read, shards
-from counterpoint.data.sources.tables import hub as hubs
 from fixtures.data_hub import hub
 from fixtures.shards import number_of, picture
 
@@ -97,7 +97,7 @@ def test_a_small_data_set_is_read_before_training(served: Served) -> None:
 def test_a_large_one_is_read_while_it_is_trained_on_over_an_index_that_nobody_asked_for(
     served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(hubs, "MOST_FETCHED", 1000)
+    monkeypatch.setattr(unasked, "MOST_FETCHED", 1000)
     data = load(f"{served.name},broken=0.1")
     assert isinstance(data, Sharded)
     assert data.broken == 0.1

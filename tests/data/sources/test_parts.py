@@ -10,8 +10,11 @@ import pytest
 from PIL import Image
 
 import counterpoint as cp
+from counterpoint.data import kinds
+from counterpoint.data.listed import stored
 from counterpoint.data.reporting import report
 from counterpoint.data.sharded import indexing
+from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.source import load
 from counterpoint.data.sources import Ledger, Records, opened, read, shards, wholes
 from counterpoint.data.sources.tables import _parts
@@ -71,6 +74,18 @@ def test_an_index_of_one_large_table(kind: str, tmp_path: Path) -> None:
     seen = {data.key(int(row)).partition("/")[0] for row in data.splits.train}
     assert len(seen) > 2
     assert all(name.startswith(f"pairs.{kind}[") for name in seen)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_table_of_more_than_is_held_row_by_row_is_not_read_to_see_it(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = table(tmp_path, kind)
+    monkeypatch.setattr(stored, "MOST", 200)
+    monkeypatch.setattr(kinds, "read", lambda *_: pytest.fail("the whole is not read"))
+    data = load(f"{path},held-out=20")
+    assert isinstance(data, Sharded)
+    assert data.index.source == f"{path},held-out=20"
 
 
 def test_an_index_that_knew_no_parts_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from counterpoint.data.sharded import unasked
+from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.source import load, rooted, short_name
 from counterpoint.data.sources import Ledger, read, shards
 from fixtures import store
@@ -81,6 +83,22 @@ def test_what_lies_on_the_web_is_read_as_what_lies_here(name: str, site: str) ->
     found = read(f"{site}/{name}", Ledger())
     assert found.frame["text"].to_list() == [[f"caption {k}"] for k in range(30)]
     assert [asset.read_bytes() for asset in found.assets("image")] == [bitmap(k) for k in range(30)]
+
+
+def test_much_in_a_bucket_is_read_while_it_is_trained_on(
+    bucket: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    small = load(f"{bucket}/{{0..2}}.tar", 6)
+    assert not isinstance(small, Sharded)
+    monkeypatch.setattr(unasked, "MOST_FETCHED", 100)
+    assert not isinstance(load(f"{bucket}/it.csv", 6), Sharded)
+    assert not isinstance(load(f"{bucket}/{{0..1}}.tar", 6), Sharded)
+    large = load(f"{bucket}/{{0..2}}.tar,held-out=5", 6)
+    assert isinstance(large, Sharded)
+    assert [len(rows) for rows in large.splits.sides.values()] == [10, 5, 5]
+    listed = tmp_path / "all.txt"
+    listed.write_text("".join(f"{bucket}/{k}.tar\n" for k in range(3)))
+    assert isinstance(load(f"@{listed}", 6), Sharded)
 
 
 def test_a_shard_that_changed_in_its_bucket_has_another_state(bucket: str, files: Path) -> None:

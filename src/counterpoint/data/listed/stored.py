@@ -145,8 +145,8 @@ class Stored(Data):
 
     Raises:
         OtherColumns: if rows of this kind have columns that are not there.
-        ValueError: if there is no usable table, no row to test on, more than `MOST` examples, or more than that share
-            of them is left out.
+        TooMany: if there are more than `MOST` examples.
+        ValueError: if there is no usable table, no row to test on, or more than that share of the examples is left out.
     """
 
     def __init__(
@@ -166,7 +166,7 @@ class Stored(Data):
         self.broken = broken
         records = read(str(source), ledger)
         if len(records) > MOST:
-            raise ValueError(
+            raise TooMany(
                 f"{self.name} has {len(records):,} examples, and more than {MOST:,} are not held one by one: index "
                 f"them once, counterpoint data index {self.name!r} --out INDEX, and give --data INDEX"
             )
@@ -326,6 +326,10 @@ class Stored(Data):
 
     def findings(self) -> dict[str, str]:
         return self.report.lines()
+
+
+class TooMany(ValueError):
+    """The error for more examples than are held one by one."""
 
 
 class OtherColumns(ValueError):

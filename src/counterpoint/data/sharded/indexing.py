@@ -23,6 +23,7 @@ from ...reasons import counted
 from .. import sources
 from ..base import Rows
 from ..listed.division import HELD_OUT
+from ..listed.stored import OtherColumns
 from ..sides import MOST_HELD_OUT, SIDES
 from ..sources import Ledger, Missing, Options, Shard, Span
 from .copies import opened
@@ -370,7 +371,7 @@ def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
         records = opened(shard)
         if having := {name: kind for name, kind in PAIR.items() if records.having(name).any()}:
             if "image" not in having:
-                raise ValueError(
+                raise OtherColumns(
                     f"{written}: {shard.name} holds no pictures, and an index is of data with pictures"
                 )
             return having

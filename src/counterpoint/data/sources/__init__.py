@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ._files.asset import Asset
-from ._files.places import Missing, found, is_pattern, is_url, seen_from, state_of, suffix_of
+from ._files.places import Missing, found, is_pattern, is_url, seen_from, size_of, state_of, suffix_of
 from ._files.text import caption_lines
 from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
@@ -58,6 +58,7 @@ __all__ = [
     "said_texts",
     "seen_from",
     "shards",
+    "size_of",
     "split_of",
     "state_of",
     "suffix_of",

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
-from .._files.places import found, size_of, suffix_of, told_apart
+from .._files.places import found, suffix_of, told_apart
 from .._ledger import Ledger
 from .._options import Options
 from .._record import Records
@@ -16,9 +16,6 @@ from .table import Table, part_of_tables, sides_by_name
 
 _DONE = "dataset_info.json"  # in the folder of a data set that `datasets` fetched
 _READ_BY = {**dict.fromkeys(Table.suffixes, "table"), ".tar": "webdataset"}
-
-MOST_FETCHED = 2**30
-"""Bytes of the largest data set that is read as a whole before training; more is read while it is trained on."""
 
 
 @final
@@ -65,16 +62,6 @@ class Hub(Source):
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
         raise AssertionError("each shard is of the source that reads such files")
-
-
-def is_streamed(written: str) -> bool:
-    """Return whether a data set of the hub is too large to be read before training, and can be read meanwhile.
-
-    Raises:
-        ValueError: as for `Hub.shards`.
-    """
-    shards = Hub().shards(written, Options(), Ledger())
-    return len(shards) > 2 and sum(size_of(shard.place) for shard in shards) > MOST_FETCHED
 
 
 def _builder(written: str) -> Any:
