@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,7 @@ import pytest
 import counterpoint as cp
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Recipe, override
-from counterpoint.training.compiled import compile_blocks
+from counterpoint.training import compiled
 from counterpoint.training.metrics import read_metrics
 from fixtures.commands import counterpoint
 
@@ -18,7 +20,23 @@ from fixtures.commands import counterpoint
 def test_towers_without_blocks_are_refused(recipe: Recipe) -> None:
     plain = override(recipe, {"towers.image": "mlp", "towers.text": "bag"})
     with pytest.raises(ValueError, match="compile: no tower has blocks"):
-        compile_blocks(Arm.parse("clip").build(plain, {"text": ["a red circle"]}, seed=0))
+        compiled.compile_blocks(Arm.parse("clip").build(plain, {"text": ["a red circle"]}, seed=0))
+
+
+def test_what_a_kill_left_of_compiled_code_is_removed(
+    recipe: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(compiled, "_check_compiler", lambda device: None)
+    left, linked, whole = (tmp_path / "aa" / f"{name}.so" for name in ("left", "linked", "whole"))
+    left.parent.mkdir()
+    for path in (left, linked, whole):
+        path.write_bytes(b"code" if path == whole else b"")
+    for path in (left, whole):
+        os.utime(path, (time.time() - 60,) * 2)
+    vit = override(recipe, {"towers.image": "vit", "towers.text": "bag"})
+    compiled.compile_blocks(Arm.parse("clip").build(vit, {"text": ["a red circle"]}, seed=0))
+    assert [path.exists() for path in (left, linked, whole)] == [False, True, True]
 
 
 @pytest.fixture
@@ -44,13 +62,13 @@ def test_a_run_is_the_same_and_is_read_as_any(words: list[str], tmp_path: Path) 
     for name, more in (("plain", []), ("compiled", ["--compile"])):
         with counterpoint(tmp_path / "log", *words, *more, "--out", tmp_path / name) as command:
             assert command.ends() == 0, command.output
-    plain, compiled = (
+    plain, other = (
         read_metrics(tmp_path / name).filter(name="loss")["value"].to_numpy()
         for name in ("plain", "compiled")
     )
     assert len(plain) == 5
-    np.testing.assert_allclose(compiled, plain, rtol=1e-3)  # float32: Adam's first steps enlarge its rounding
-    assert not np.array_equal(compiled, plain), "its sums have another order"
+    np.testing.assert_allclose(other, plain, rtol=1e-3)  # float32: Adam's first steps enlarge its rounding
+    assert not np.array_equal(other, plain), "its sums have another order"
     names = [cp.load(str(tmp_path / name)).state_dict().keys() for name in ("plain", "compiled")]
     assert names[0] == names[1]
 

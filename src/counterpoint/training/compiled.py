@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import time
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
@@ -10,6 +13,8 @@ from ..networks.towers.blocks import residual_blocks
 from ..reasons import reason
 from .sharing.distributed import device_of
 
+_LINKED = 10.0
+"""Seconds after which a library is written, unless its compiler was killed."""
 _GRAPHS = 64
 """Most forms of a block's code: of towers, of their momentum copies, with gradients and without."""
 
@@ -28,11 +33,25 @@ def compile_blocks(method: nn.Module) -> None:
     blocks = [block for tower in towers for block in residual_blocks(tower)]
     if not blocks:
         raise ValueError("compile: no tower has blocks; take another tower, or leave compile out")
+    _remove_unfinished()
     _check_compiler(device_of("auto"))
     torch._dynamo.config.cache_size_limit = max(torch._dynamo.config.cache_size_limit, _GRAPHS)
     for block in blocks:
         # Not the block itself: what gathers it, drops its input or computes it again stays around it.
         block.forward = torch.compile(block.forward, dynamic=True)
+
+
+def _remove_unfinished() -> None:
+    """Remove the empty libraries that a kill left in torch's cache: it takes each for whole, and fails to load it."""
+    from torch._inductor.runtime.cache_dir_utils import cache_dir  # here, as it loads the compiler
+
+    for path in Path(cache_dir()).rglob("*.so"):
+        try:
+            stat = path.stat()
+            if not stat.st_size and time.time() - stat.st_mtime > _LINKED:
+                path.unlink()
+        except OSError:  # another process removed it first, or another user's
+            continue
 
 
 def _check_compiler(device: torch.device) -> None:
