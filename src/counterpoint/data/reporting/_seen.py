@@ -16,8 +16,11 @@ import polars as pl
 from jaxtyping import Int
 from PIL import Image
 
+from ...modalities import MODALITIES, Modality
 from ...recipes.schema import Towers
 from ..base import Data, PairedData, Pictured
+from ..columns import subject
+from ..listed.decoded import Decoded
 from ..listed.division import Division, Links, divide
 from ..pictures.alike import sets
 from ..pictures.decode import shown
@@ -34,14 +37,14 @@ _DRAWN = 500  # pictures of a world that are looked at unless more are asked for
 @final
 @dataclass(frozen=True)
 class Look:
-    """A picture that was looked at.
+    """A file, of a picture unless said otherwise, that was looked at.
 
     Attributes:
         row: of the data.
         digest: of its bytes; empty where they could not be read.
         traits: None where it is no picture that is read, or was drawn here.
         hash: of how it looks; None where it is no picture.
-        broken: the reason and the details, where it is none.
+        broken: the reason and the details, where nothing can be read from it.
     """
 
     row: int
@@ -149,24 +152,26 @@ def seen_in_records(
         share: of the source that the records are; of the whole is told by it.
         links: from records, the digests of their pictures and the hashes of how they look to what binds rows.
     """
-    there = records.having("image")
-    with_pictures = np.flatnonzero(there.to_numpy())
+    column = subject(records.columns) or "image"
+    modality = MODALITIES.get(records.columns.get(column, column))
+    pictured = modality.name == "image"
+    there = records.having(column)
+    with_files = np.flatnonzero(there.to_numpy())
     part = share < 1
-    chosen = _chosen(with_pictures, sample or (_DRAWN if part else None))
-    files = records.with_frame(records.frame[chosen]).assets("image") if len(chosen) else []
-    looks = [
-        replace(look, row=row) for row, look in zip(chosen.tolist(), _looks(files, most_pixels), strict=True)
-    ]
+    chosen = _chosen(with_files, sample or (_DRAWN if part else None))
+    files = records.with_frame(records.frame[chosen]).assets(column) if len(chosen) else []
+    found = _looks(files, most_pixels) if pictured else _reads(files, modality)
+    looks = [replace(look, row=row) for row, look in zip(chosen.tolist(), found, strict=True)]
     captioned = records.having("text")
     for file, look in zip(files, looks, strict=True):
         if look.broken is not None:
             ledger.add("lost", look.broken[0], file, detail=look.broken[1])
     if captioned.any():
         for where in records.frame.filter(there & ~captioned)["where"]:
-            ledger.add("lost", "picture without a caption", where)
+            ledger.add("lost", f"{modality.one} without a caption", where)
     for where in records.frame.filter(~there)["where"]:
-        ledger.add("lost", "caption without a picture", where)
-    broken = {look.row for look in looks if look.hash is None}
+        ledger.add("lost", f"caption without a {modality.one}", where)
+    broken = {look.row for look in looks if look.broken is not None}
     whole = (there & (captioned | (not captioned.any()))).to_numpy() & ~np.isin(
         np.arange(len(records)), list(broken)
     )
@@ -182,23 +187,21 @@ def seen_in_records(
         if look.row >= 0:
             digests[look.row], hashes[look.row] = look.digest.hex(), look.hash
     stated = records.frame["split"]
-    assets = records.assets("image")
-    division = divide(
-        stated.to_list(), links(records, {"image": pl.Series(digests, dtype=pl.String)}, hashes)
-    )
+    assets = records.assets(column)
+    division = divide(stated.to_list(), links(records, {column: pl.Series(digests, dtype=pl.String)}, hashes))
     return Seen(
         source,
         {name: kind for name, kind in records.columns.items() if records.having(name).any()},
         records.frame["key"].to_list(),
         records.frame["text"] if "text" in records.columns else _no_texts(len(records)),
         looks,
-        len(chosen) < len(with_pictures),
+        len(chosen) < len(with_files),
         division,
         stated.null_count() < len(stated),
         records.labels(),
         _within(ledger.frame),
         towers,
-        lambda row, side: shown(assets[row].read_bytes(), side, most_pixels),
+        (lambda row, side: shown(assets[row].read_bytes(), side, most_pixels)) if pictured else _no_picture,
         examples=round(len(records) / share),
         sides={side: round(n / share) for side, n in Counter(division.sides.tolist()).items()},
         part=part,
@@ -298,6 +301,14 @@ def _looks(files: Sequence[Asset], most: int) -> Iterator[Look]:
                 if look.traits is not None:
                     kept.add(look.digest, look.traits)
                 yield look
+
+
+def _reads(files: Sequence[Asset], modality: Modality) -> Iterator[Look]:
+    """Read files that are no pictures, such as sounds, as data reads them; they stay read for training."""
+    decoded = Decoded(files, modality.name, modality.form)
+    for position, digest in enumerate(decoded.digests):
+        reason, _, detail = decoded.unreadable.get(position, "").partition(": ")
+        yield Look(-1, bytes.fromhex(digest), broken=(reason, detail) if reason else None)
 
 
 def _together(values: Sequence[object], rows: Sequence[int]) -> list[list[int]]:

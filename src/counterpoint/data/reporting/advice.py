@@ -35,8 +35,20 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
                 "take captions from the names of folders and files, if they say what is shown",
             )
         return
-    if not {"image", "text"} <= held:
-        yield f"counterpoint train clip --data {data}", "train on these columns"
+    if len(held) == 1:
+        column = min(held)
+        if labelled:
+            arms = f'"dcl,on={column}" "ntxent,on={column}"'
+            yield (
+                f"counterpoint compare {arms} --data {data} --tasks probe --seeds 5",
+                "compare methods on this column alone, by classes",
+            )
+        else:
+            yield f'counterpoint train "dcl,on={column}" --data {data}', "train on this column alone"
+        return
+    if len(held) > 2 and not {"image", "text"} <= held:
+        pair = "+".join(list(seen.columns)[:2])
+        yield f'counterpoint train "clip,columns={pair}" --data {data}', "train on two of these columns"
         return
     if not seen.sides.get("train"):
         yield f"counterpoint evaluate RUN --data {data}", "evaluate a model: there is nothing to train on"
@@ -45,7 +57,7 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
         f"counterpoint compare clip siglip --data {data} --seeds 5",
         ("find out which method helps on it, with verdicts"),
     )
-    if seen.examples < _FEW:
+    if seen.examples < _FEW and "image" in held:
         yield (
             f"counterpoint compare clip siglip --data {data} --seeds 5 --recipe frozen",
             (f"the same on frozen pretrained towers, as {seen.examples:,} examples are few"),

@@ -1,0 +1,58 @@
+"""The report on files that are no pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from counterpoint.cli import main
+from counterpoint.data.reporting.whole import report
+from counterpoint.data.worlds.sounds.synthesis import save, tone
+
+
+@pytest.fixture(autouse=True)
+def _cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+
+
+def folder(root: Path) -> Path:
+    for kind in ("high", "low"):
+        for row in range(20):
+            path = root / kind / f"{row}.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save(tone((900 if kind == "high" else 200) + row, 800).astype(np.int16), path)
+    return root
+
+
+def test_sounds_with_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root = folder(tmp_path / "tones")
+    for path in root.rglob("*.wav"):
+        path.with_suffix(".txt").write_text(f"a {path.parent.name} tone, number {path.stem}")
+    (root / "low" / "7.wav").write_bytes(b"RIFF and no more")
+    (root / "low" / "8.txt").unlink()
+    found = report(str(root))
+    assert found.seen.columns == {"audio": "audio", "text": "text"}
+    assert len(found.seen) == 38
+    assert sum(found.seen.sides.values()) == 38
+    assert set(found.seen.labels) == {"folder"}
+    left = {(row["reason"], Path(row["file"]).name) for row in found.seen.ledger.to_dicts()}
+    assert left == {("broken file", "7.wav"), ("sound without a caption", "8.wav")}
+    assert found.commands[0][0] == f"counterpoint compare clip siglip --data {root} --seeds 5"
+    assert not any("frozen" in command for command, _ in found.commands)
+    assert main(["data", "describe", str(root)]) == 0
+    assert "audio, text" in capsys.readouterr().out
+
+
+def test_sounds_alone(tmp_path: Path) -> None:
+    root = folder(tmp_path / "tones")
+    assert report(str(root)).commands == (
+        (
+            f'counterpoint compare "dcl,on=audio" "ntxent,on=audio" --data {root} --tasks probe --seeds 5',
+            "compare methods on this column alone, by classes",
+        ),
+    )
+    assert [command for command, _ in report(str(root / "high")).commands] == [
+        f'counterpoint train "dcl,on=audio" --data {root / "high"}'
+    ]
