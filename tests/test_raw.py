@@ -42,3 +42,8 @@ def test_a_row_that_is_not_there() -> None:
     with pytest.raises(IndexError, match="3 examples, and no number 3"):
         WAVES[3]
     assert [int(one.lengths) for one in WAVES] == [3, 1, 2]
+
+
+def test_no_series_are_series() -> None:
+    assert cp.Series.of([]).measured.shape == (0, 1, 1)
+    assert len(cp.Series.of([]).lengths) == 0

@@ -176,7 +176,8 @@ class Series(Raw):
     @classmethod
     def of(cls, series: Sequence[np.ndarray], channels: Sequence[str] = ()) -> Series:
         """Return series ``(T, C)``, or ``(T,)`` of one channel, of different lengths."""
-        return cls(padded([one[:, None] if one.ndim == 1 else one for one in series]), tuple(channels))
+        columns = [one[:, None] if one.ndim == 1 else one for one in series]
+        return cls(padded(columns) if columns else torch.zeros(0, 1, 1), tuple(channels))
 
     @property
     def values(self) -> Tensor:

@@ -60,9 +60,9 @@ def sized(count: int) -> str:
 
 
 def counted(n: int, noun: str) -> str:
-    """Write a number of things.
+    """Write a number of things; a noun that ends in s, as series does, is its own plural.
 
-    >>> counted(1, "seed"), counted(3, "seed")
-    ('1 seed', '3 seeds')
+    >>> counted(1, "seed"), counted(3, "seed"), counted(3, "series")
+    ('1 seed', '3 seeds', '3 series')
     """
-    return f"{n:,} {noun}{'s' * (n != 1)}"
+    return f"{n:,} {noun}{'s' * (n != 1 and not noun.endswith('s'))}"
