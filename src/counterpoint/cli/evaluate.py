@@ -33,7 +33,7 @@ class Evaluate:
     split: Literal["test", "all"] | None = None
     """Score the test rows, or all rows; unless given, all rows of another data set that has no splits of its own.
 
-    Rows of another data set whose picture a run was trained on are left out, but of `all`.
+    Rows of another data set whose picture (sound, series) a run was trained on are left out, but of `all`.
     """
     tasks: Names = ()
     """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as data and models allow."""

@@ -23,14 +23,14 @@ def fits(wanted: Sequence[str], there: Sequence[str]) -> bool:
     return {name for name in wanted if name != ANY} <= set(there) and len(wanted) <= len(there)
 
 
-def in_words(wanted: Sequence[str], columns: Mapping[str, str]) -> str:
-    """Write what a task asks for, with the columns of some data that it would be.
+def named(wanted: Sequence[str], columns: Mapping[str, str]) -> list[str]:
+    """Return what a task asks for by the names of the columns of some data that it would be.
 
-    >>> in_words((ANY, ANY), {"image": "image", "text": "text"}), in_words((ANY, "text"), {})
-    ('image and text', 'other and text')
+    >>> named((ANY, ANY), {"image": "image", "text": "text"}), named((ANY, "text"), {})
+    (['image', 'text'], ['other', 'text'])
     """
     free = iter([column for column in columns if column not in wanted])
-    return " and ".join(next(free, "other") if name == ANY else name for name in wanted)
+    return [next(free, "other") if name == ANY else name for name in wanted]
 
 
 def subject(columns: Mapping[str, str]) -> str | None:

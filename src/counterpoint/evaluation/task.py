@@ -221,7 +221,7 @@ _COLUMNS: Mapping[tuple[str, ...], str] = {
 }
 """Columns that tasks read, in words."""
 _MODELS: Mapping[Asked, str] = {
-    "embedder": "models that embed pictures and texts",
+    "embedder": "models that embed columns of the data",
     "assistant": "models that answer in words",
 }
 

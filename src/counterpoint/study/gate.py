@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from ..data.base import Data, Examples
-from ..data.columns import ANY, fits, in_words
+from ..data.columns import ANY, fits, named
 from ..data.source import load_any
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
 from ..evaluation.task import check_asks, check_data, check_rows
@@ -156,7 +156,7 @@ def check_modalities(arm: Arm, tasks: Sequence[Task], columns: Mapping[str, str]
             possible = [name for name in DEFAULT_TASKS if fits(create(name).modalities, there)]
             raise ValueError(
                 f"arm {arm.spec!r} learns from {' and '.join(f'{column}s' for column in read)} alone, and {task.name} "
-                f"needs {in_words(task.modalities, columns)} embeddings: choose --tasks {' '.join(possible)}"
+                f"needs {' and '.join(named(task.modalities, columns))} embeddings: choose --tasks {' '.join(possible)}"
             )
 
 

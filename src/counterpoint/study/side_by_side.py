@@ -13,7 +13,7 @@ import torch
 
 from .. import evaluation, models
 from ..data.base import Data, Rows
-from ..data.columns import fits, in_words, subject
+from ..data.columns import fits, named, subject
 from ..data.embeddings import EmbeddingCache
 from ..data.source import load_any
 from ..evaluation.results import RunResults
@@ -210,9 +210,9 @@ class _Scoring:
             tests = _rows(data, self.whole and not task.learns, self.left_out)
             try:
                 if not fits(task.modalities, tuple(cache.columns.values())):
+                    missing = [it for it in named(task.modalities, data.columns) if it not in cache.embeds]
                     raise NotApplicable(
-                        f"{label}{task.name} needs {in_words(task.modalities, data.columns)} embeddings, and the model "
-                        f"has those of {' and '.join(cache.embeds)}"
+                        f"{label}{task.name} needs {' and '.join(missing)} embeddings, which the model has not"
                     )
                 check_training(task, data)
                 by_set = evaluation.evaluate(cache, data, tasks=(task,), tests=tests).by_test
