@@ -42,6 +42,8 @@ class Modality:
         corruptions: ways to make examples worse, by name: ``worse(raw, ids, strength) -> raw``, of strength 0 to 2, by
             an example and its id alone; the task ``shift`` asks about them.
         play: ``play(example) -> bytes`` returns a WAV file of what is heard of one example; none for what is silent.
+        unit: of lengths: ``"seconds"``, of which ``form`` places make one, or what places are called; none where
+            examples have no length.
         endings: of the files that hold one example each, in small letters; none where examples come in no files.
         read: ``read(data, form) -> array`` reads the bytes of such a file; ``form`` is the input's ``form`` (see
             `counterpoint.networks.base.FormedInput`).
@@ -63,6 +65,7 @@ class Modality:
     noun: str = ""
     one: str = ""
     letter: str = ""
+    unit: str = ""
     endings: frozenset[str] = frozenset()
     read: Reference | None = None
     form: int = 0
@@ -159,6 +162,7 @@ MODALITIES = Modalities(
         play="counterpoint.data.sounds:play_sound",
         corruptions="counterpoint.data.corruptions.sounds:CORRUPTIONS",
         noun="sounds",
+        unit="seconds",
         endings=frozenset({".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif"}),
         read="counterpoint.data.sounds:read_sound",
         form=16_000,
@@ -173,6 +177,7 @@ MODALITIES = Modalities(
         draw="counterpoint.data.pictures.sheet:draw_series",
         corruptions="counterpoint.data.corruptions.series:CORRUPTIONS",
         one="series",
+        unit="steps",
         endings=frozenset({".npy"}),
         read="counterpoint.data.measured:read_series",
         pack="counterpoint.data.measured:pack_series",

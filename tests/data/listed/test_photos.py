@@ -128,7 +128,18 @@ def test_methods_of_pictures_are_compared_by_labels(
     for k in range(60):
         put(tmp_path / "photos" / ("cat", "dog")[k % 2] / f"{k}.png", k)
     asked = ["--data", str(tmp_path / "photos"), "--steps", "4", "--batch-size", "8"]
-    compared = ["compare", "moco", "dcl,on=images", *asked, "--seeds", "2", "--out", str(tmp_path / "study")]
+    compared = [
+        "compare",
+        "moco",
+        "dcl,on=images",
+        *asked,
+        "--seeds",
+        "2",
+        "--jobs",
+        "1",
+        "--out",
+        str(tmp_path / "study"),
+    ]
     assert main(compared) == 0
     assert "leads by" in capsys.readouterr().out
     run = str(tmp_path / "study" / "runs" / "moco" / "seed-0")

@@ -181,7 +181,7 @@ def test_a_sound_that_breaks_while_a_model_trains_is_replaced(
 def test_sounds_and_texts_are_compared(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = folder(tmp_path / "tones", 60)
     asked = ["--data", str(root), "--steps", "6", "--batch-size", "16", "--out", str(tmp_path / "study")]
-    assert main(["compare", "clip", "siglip", *asked, "--seeds", "2"]) == 0
+    assert main(["compare", "clip", "siglip", *asked, "--seeds", "2", "--jobs", "1"]) == 0
     assert "a2t_R@1" in capsys.readouterr().out
     run = tmp_path / "study" / "runs" / "clip" / "seed-0"
     scores = json.loads((run / "scores.json").read_text())

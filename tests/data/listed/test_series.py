@@ -95,6 +95,16 @@ def test_a_damaged_line_is_left_out(tmp_path: Path) -> None:
     assert any("x.ts:8" in told for told in data.findings().values())
 
 
+def test_series_of_other_channels_are_left_out(tmp_path: Path) -> None:
+    for k in range(150):
+        (tmp_path / "motions").mkdir(exist_ok=True)
+        np.save(tmp_path / "motions" / f"{k:03}.npy", motion(k)[:, : 1 if k == 7 else 2])
+    for _ in range(2):  # read, and from the cache
+        data = Recorded(str(tmp_path / "motions"))
+        assert len(data) == 149
+        assert any("other channels" in title for title in data.findings())
+
+
 @pytest.mark.parametrize("data", [b"1,2,3:4,5", b"?,?", b"1e400"])
 def test_lines(data: bytes) -> None:
     if data == b"1,2,3:4,5":
@@ -108,7 +118,20 @@ def test_methods_of_one_column_are_compared_by_the_probe(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = archive(tmp_path / "Motions")
-    asked = ["--data", str(root), "--tasks", "probe", "--steps", "8", "--batch-size", "16", "--seeds", "2"]
+    asked = [
+        "--data",
+        str(root),
+        "--tasks",
+        "probe",
+        "--steps",
+        "8",
+        "--batch-size",
+        "16",
+        "--seeds",
+        "2",
+        "--jobs",
+        "1",
+    ]
     arms = ["ntxent,on=series", "supcon,on=series,labels=class"]
     assert main(["compare", *arms, *asked, "--out", str(tmp_path / "study")]) == 0
     assert "logistic_class_top1" in "".join(capsys.readouterr().out.split())

@@ -56,3 +56,18 @@ def test_sounds_alone(tmp_path: Path) -> None:
     assert [command for command, _ in report(str(root / "high")).commands] == [
         f'counterpoint train "dcl,on=audio" --data {root / "high"}'
     ]
+
+
+def test_lengths(tmp_path: Path) -> None:
+    root = folder(tmp_path / "tones")
+    save(tone(300, 6 * 16_000).astype(np.int16), root / "low" / "9.wav")
+    sounds, longer = report(str(root)).sections["lengths"]
+    assert sounds.value == {"unit": "seconds", "least": 0.05, "median": 0.05, "most": 6.0}
+    assert longer.name == "longer than the 5 seconds that a tower hears"
+    assert longer.value == 1 / 40
+    for row in range(20):
+        path = tmp_path / "motions" / f"{row}.npy"
+        path.parent.mkdir(exist_ok=True)
+        np.save(path, np.ones((10 + row, 2)))
+    (steps,) = report(str(tmp_path / "motions")).sections["lengths"]
+    assert steps.value == {"unit": "steps", "least": 10.0, "median": 19.5, "most": 29.0}

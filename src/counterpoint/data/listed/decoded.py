@@ -69,6 +69,7 @@ class Decoded:
         self.digests: list[str] = []
         self.unreadable: dict[int, str] = {}
         self._blocks: list[_Block] = []
+        self._rest: tuple[int, ...] | None = None  # the axes behind the first, which are the same for all
         self._mapped: dict[int, np.ndarray] = {}
         self._folder = cache_folder() / "decoded" / f"{modality}-{form}-{READER}"
         whole_files.sweep(self._folder)
@@ -80,6 +81,11 @@ class Decoded:
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_mapped": {}}  # another process maps the files itself
+
+    @property
+    def lengths(self) -> Int[np.ndarray, " n"]:
+        """The length of each example along its first axis; 0 for a file that is none."""
+        return np.concatenate([np.zeros(0, np.int64), *(np.diff(block.starts) for block in self._blocks)])
 
     def read(self, positions: Int[np.ndarray, " n"]) -> Any:
         """Return the raw form of some files' examples, by their positions.
@@ -129,10 +135,22 @@ class Decoded:
         """Take in the examples of some files: from the cache, or read now and kept there if there is room."""
         digests = [_digest(data) if isinstance(data, bytes) else "" for data in contents]
         name = _digest("".join(digests).encode())
-        block = _kept(self._folder / f"{name}.json") or self._write(name, contents, pool)
+        block = _kept(self._folder / f"{name}.json", self._rest) or self._write(name, contents, pool)
+        if self._rest is None and block.path is not None:
+            self._rest = np.load(block.path, mmap_mode="r").shape[1:]
         self._blocks.append(block)
         self.unreadable |= {start + row: reason for row, reason in block.unreadable.items()}
         self.digests += digests
+
+    def _alike(self, result: np.ndarray | str) -> np.ndarray | str:
+        """Return what was read, or why it cannot stand beside what was read first."""
+        if isinstance(result, str):
+            return result
+        if self._rest is None:
+            self._rest = result.shape[1:]
+        if result.shape[1:] == self._rest:
+            return result
+        return f"other channels: {result.shape[1:]} where the first file has {self._rest}"
 
     def _write(self, name: str, contents: Sequence[bytes | str], pool: ThreadPoolExecutor) -> _Block:
         read = resolve(MODALITIES.get(self.modality).read)
@@ -146,7 +164,7 @@ class Decoded:
                 return f"broken file: {' '.join(str(error).split())}"
             return decoded
 
-        results = list(pool.map(one, contents))
+        results = list(map(self._alike, pool.map(one, contents)))
         arrays = [result for result in results if not isinstance(result, str)]
         unreadable = {row: result for row, result in enumerate(results) if isinstance(result, str)}
         lengths = [0 if isinstance(result, str) else len(result) for result in results]
@@ -172,12 +190,13 @@ def _digest(data: bytes) -> str:
     return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
-def _kept(path: Path) -> _Block | None:
-    """Return a block of the cache, and note its use; None where it is not there, or not whole."""
+def _kept(path: Path, rest: tuple[int, ...] | None) -> _Block | None:
+    """Return a block of the cache, and note its use; None where it is not there, not whole, or of other channels."""
     try:
         told = json.loads(path.read_text())
         starts = tuple(told["starts"])
-        if len(np.load(path.with_suffix(".npy"), mmap_mode="r")) != starts[-1]:
+        values = np.load(path.with_suffix(".npy"), mmap_mode="r")
+        if len(values) != starts[-1] or values.shape[1:] != (values.shape[1:] if rest is None else rest):
             return None
         os.utime(path)
     except (OSError, ValueError, KeyError, TypeError, IndexError):

@@ -16,9 +16,12 @@ class Recorded(Stored):
     """
 
     def columns_of(self, source: str | Path, records: Records) -> Mapping[str, str]:
-        return {
+        there = {
             column: modality for column, modality in records.columns.items() if records.having(column).any()
         }
+        if not there:
+            raise ValueError(f"{source} holds nothing that is read: no row has a file or a text")
+        return there
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         return self._texts[column].of_row(row)

@@ -45,6 +45,7 @@ class Look:
         traits: None where it is no picture that is read, or was drawn here.
         hash: of how it looks; None where it is no picture.
         broken: the reason and the details, where nothing can be read from it.
+        length: of what is a sequence, in the unit of its modality; 0 for a picture.
     """
 
     row: int
@@ -52,6 +53,7 @@ class Look:
     traits: Traits | None = None
     hash: bytes | None = None
     broken: tuple[str, str] | None = None
+    length: float = 0.0
 
 
 @final
@@ -306,9 +308,11 @@ def _looks(files: Sequence[Asset], most: int) -> Iterator[Look]:
 def _reads(files: Sequence[Asset], modality: Modality) -> Iterator[Look]:
     """Read files that are no pictures, such as sounds, as data reads them; they stay read for training."""
     decoded = Decoded(files, modality.name, modality.form)
+    lengths = decoded.lengths / (modality.form if modality.unit == "seconds" else 1)
     for position, digest in enumerate(decoded.digests):
         reason, _, detail = decoded.unreadable.get(position, "").partition(": ")
-        yield Look(-1, bytes.fromhex(digest), broken=(reason, detail) if reason else None)
+        broken = (reason, detail) if reason else None
+        yield Look(-1, bytes.fromhex(digest), broken=broken, length=float(lengths[position]))
 
 
 def _together(values: Sequence[object], rows: Sequence[int]) -> list[list[int]]:

@@ -1,0 +1,41 @@
+"""The lengths of sounds and series."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+import numpy as np
+
+from ....modalities import MODALITIES
+from ...columns import subject
+from .._section import Finding, Findings, Section, percent
+from .._seen import Seen
+
+
+@final
+class Lengths(Section):
+    """The lengths of what is a sequence, and of how many a tower does not hear the end."""
+
+    order: ClassVar[int] = 15
+    title: ClassVar[str] = "lengths"
+
+    def findings(self, seen: Seen) -> list[Finding]:
+        column = subject(seen.columns)
+        lengths = np.array([look.length for look in seen.looks if look.broken is None])
+        if column is None or not lengths.any():
+            return []
+        found, modality = Findings(seen), MODALITIES.get(seen.columns[column])
+        least, middle, most = np.quantile(lengths, [0, 0.5, 1]).tolist()
+        found.add(
+            modality.noun,
+            f"{middle:,.3g} {modality.unit} in the middle, {least:,.3g} to {most:,.3g}",
+            {"unit": modality.unit, "least": least, "median": middle, "most": most},
+        )
+        heard = seen.towers.audio_seconds
+        if modality.unit == "seconds" and (longer := float((lengths > heard).mean())):
+            found.add(
+                f"longer than the {heard:g} seconds that a tower hears",
+                f"{percent(longer)} %; --towers.audio-seconds says how many it hears",
+                longer,
+            )
+        return found.listed
