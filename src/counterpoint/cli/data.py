@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -52,8 +53,10 @@ class Data:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Data, arguments, "data")
 
-    if options.action != "index" and options.execution.executor != LOCAL:
-        raise ValueError(f"data {options.action} is done on this machine: --executor is for data index")
+    if options.action in ("show", "convert") and options.execution.executor != LOCAL:
+        raise ValueError(
+            f"data {options.action} is done on this machine: --executor is for data index and data describe"
+        )
     console = Terminal(stderr=options.json)
     if options.action == "describe":
         return _describe(options, console)
@@ -72,14 +75,26 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _describe(options: Data, console: Terminal) -> int:
-    named = options.files.of(options.source)
+    named, where, executor = options.files.of(options.source), options.execution, options.execution.chosen
+    shared = executor != LOCAL or (where.jobs or 1) > 1
     with console.status(f"looking at {named}"):
         from ..data.reporting import report
         from ..recipes import load
         from ._description import show
+        from .progress import WorkProgress
 
-        found = report(named, sample=options.sample, towers=load(options.recipe).towers)
-        alike = found.sheet(options.out)
+        look = partial(report, named, sample=options.sample, towers=load(options.recipe).towers)
+        found = None if shared else look()
+    if found is None:
+        with WorkProgress(console) as progress:
+            try:
+                found = look(jobs=where.jobs or 1, executor=executor, needs=where.needs, listener=progress)
+            except HandedOver as handed:
+                console.print(str(handed), soft_wrap=True)
+                return 0
+        if not progress.count:
+            console.print("looked at by this process: --jobs and --executor are for pictures in files")
+    alike = found.sheet(options.out)
     if options.card is not None:
         console.print(f"wrote {found.card(options.card)}", soft_wrap=True)
     if options.json:

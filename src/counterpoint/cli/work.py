@@ -23,8 +23,8 @@ class Work:
     """
 
     folder: Annotated[OutFolder, Positional()]
-    """The folder of a study, or of vectors or an index that are being made, where the command that began it has listed
-    its runs."""
+    """The folder of a study, or of vectors, an index or a report on data that are being made, where the command that
+    began it has listed its runs."""
     wait: bool = True
     """Wait for runs in other hands, take up what is given up there, and write the report; with --no-wait, end when no
     run is left to take."""

@@ -94,8 +94,8 @@ class Listed:
         if not path.exists():
             seen = "lists no units of work" if folder.is_dir() else "is not to be seen from here"
             raise ValueError(
-                f"{folder} {seen}: give the folder of a study, or of vectors or an index that are being made, on a "
-                "disk that this machine shares with the one where the work began"
+                f"{folder} {seen}: give the folder of a study, or of vectors, an index or a report on data that are "
+                "being made, on a disk that this machine shares with the one where the work began"
             )
         file = read_json(path, _File, _REMEDY)
         orders = [Order.read(plain) for plain in file.units]
@@ -118,7 +118,7 @@ def work(folder: str | os.PathLike[str], *, wait: bool = True, listener: Listene
     writes the report.
 
     Args:
-        folder: of a study, or of vectors or an index of data that are being made.
+        folder: of a study, or of vectors, an index or a report on data that are being made.
         wait: wait for units in other hands, take up what is given up there, and end the work; otherwise return when
             there is no unit left to take.
         listener: told of every event.

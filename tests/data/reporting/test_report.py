@@ -200,6 +200,6 @@ def test_looking_again_decodes_nothing(table: Path, monkeypatch: pytest.MonkeyPa
         seen.append(data)
         return traits_of(data, most)
 
-    monkeypatch.setattr("counterpoint.data.reporting._seen.traits_of", counting)
+    monkeypatch.setattr("counterpoint.data.reporting._looking.traits_of", counting)
     assert report(str(table)).plain() == first
     assert seen == [made.bomb(40_000, 40_000)]

@@ -207,7 +207,7 @@ def test_the_command_says_what_it_made_and_how_it_is_used(
     assert main(["data", "index", str(shards)]) == 1
     assert "where to? For example: --out" in capsys.readouterr().err
     assert main(["data", "show", str(shards), "--executor", "slurm"]) == 1
-    assert "--executor is for data index" in capsys.readouterr().err
+    assert "--executor is for data index and data describe" in capsys.readouterr().err
 
 
 _KILLED = """

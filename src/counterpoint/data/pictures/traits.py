@@ -21,13 +21,7 @@ VERSION = 1
 """Version of the traits; raised whenever the code here would say something else of the same bytes."""
 HASH_BYTES = 18
 """Bytes of a hash: the signs of the 12 × 12 lowest frequencies."""
-
-_SIDE = 12
-_OVER = 3  # frequencies that are looked at, for each that is kept
-_DRAWN = 144  # pixels of a drawing's side
-_JPEG = {"JPEG", "MPO"}  # an MPO is a JPEG with others behind it
-_MANY = 20_000
-_SCHEMA: dict[str, Any] = {
+SCHEMA: dict[str, Any] = {
     "digest": pl.Binary,
     "format": pl.String,
     "width": pl.Int32,
@@ -36,6 +30,13 @@ _SCHEMA: dict[str, Any] = {
     "turned": pl.Boolean,
     "hash": pl.Binary,
 }
+"""Columns of tables of traits: the digest of a file, and what `Traits` has."""
+
+_SIDE = 12
+_OVER = 3  # frequencies that are looked at, for each that is kept
+_DRAWN = 144  # pixels of a drawing's side
+_JPEG = {"JPEG", "MPO"}  # an MPO is a JPEG with others behind it
+_MANY = 20_000
 
 
 @final
@@ -118,7 +119,7 @@ class KeptTraits:
         frames = [
             frame for path in sorted(self.folder.glob("*.parquet")) if (frame := _read(path)) is not None
         ]
-        kept = pl.concat([pl.DataFrame(schema=_SCHEMA), *frames]).unique("digest")
+        kept = pl.concat([pl.DataFrame(schema=SCHEMA), *frames]).unique("digest")
         self._kept: dict[bytes, Traits] = {row[0]: Traits(*row[1:]) for row in kept.iter_rows()}
         self._new: dict[bytes, Traits] = {}
 
@@ -152,7 +153,7 @@ class KeptTraits:
             rows = [{"digest": digest, **asdict(traits)} for digest, traits in self._new.items()]
             name = hashlib.blake2b(b"".join(self._new), digest_size=12).hexdigest()
             with writing(self.folder / f"{name}.parquet") as part:
-                pl.DataFrame(rows, schema=_SCHEMA).write_parquet(part)
+                pl.DataFrame(rows, schema=SCHEMA).write_parquet(part)
             self._new = {}
 
 
@@ -162,4 +163,4 @@ def _read(path: Path) -> pl.DataFrame | None:
         frame = pl.read_parquet(path)
     except Exception:  # whatever is wrong with it
         return None
-    return frame if dict(frame.schema) == _SCHEMA else None
+    return frame if dict(frame.schema) == SCHEMA else None

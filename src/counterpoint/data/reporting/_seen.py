@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, final
@@ -24,36 +23,16 @@ from ..listed.decoded import Decoded
 from ..listed.division import Division, Links, divide
 from ..pictures.alike import sets
 from ..pictures.decode import shown
-from ..pictures.squares import BROKEN, quietly, why
-from ..pictures.traits import HASH_BYTES, KeptTraits, Traits, looks_of, traits_of
+from ..pictures.traits import HASH_BYTES, looks_of
 from ..sources import Asset, Ledger, Records
+from ._looking import AT_ONCE, Look
 
-_AT_ONCE = 64
 _SIDE = 96  # pixels of a sheet's pictures
 _SAMPLE_SEED = 0
 _DRAWN = 500  # pictures of a world that are looked at unless more are asked for
 
-
-@final
-@dataclass(frozen=True)
-class Look:
-    """A file, of a picture unless said otherwise, that was looked at.
-
-    Attributes:
-        row: of the data.
-        digest: of its bytes; empty where they could not be read.
-        traits: None where it is no picture that is read, or was drawn here.
-        hash: of how it looks; None where it is no picture.
-        broken: the reason and the details, where nothing can be read from it.
-        length: of what is a sequence, in the unit of its modality; 0 for a picture.
-    """
-
-    row: int
-    digest: bytes
-    traits: Traits | None = None
-    hash: bytes | None = None
-    broken: tuple[str, str] | None = None
-    length: float = 0.0
+Looks = Callable[[Sequence[Asset], int], Iterable[Look]]
+"""A way to look at pictures of at most so many pixels, in their order."""
 
 
 @final
@@ -140,6 +119,7 @@ def seen_in_records(
     sample: int | None = None,
     most_pixels: int,
     share: float = 1.0,
+    looking: Looks,
     links: Callable[[Records, Mapping[str, pl.Series], Sequence[bytes | None]], Sequence[Links]],
 ) -> Seen:
     """Look at a user's own files.
@@ -152,6 +132,7 @@ def seen_in_records(
         sample: look at the pictures of so many rows; at all unless given, of a part at a few hundred.
         most_pixels: of a picture; one of more is broken.
         share: of the source that the records are; of the whole is told by it.
+        looking: looks at pictures.
         links: from records, the digests of their pictures and the hashes of how they look to what binds rows.
     """
     column = subject(records.columns) or "image"
@@ -162,7 +143,7 @@ def seen_in_records(
     part = share < 1
     chosen = _chosen(with_files, sample or (_DRAWN if part else None))
     files = records.with_frame(records.frame[chosen]).assets(column) if len(chosen) else []
-    found = _looks(files, most_pixels) if pictured else _reads(files, modality)
+    found = looking(files, most_pixels) if pictured else _reads(files, modality)
     looks = [replace(look, row=row) for row, look in zip(chosen.tolist(), found, strict=True)]
     captioned = records.having("text")
     for file, look in zip(files, looks, strict=True):
@@ -224,8 +205,8 @@ def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None 
     chosen = _chosen(np.arange(len(data)), sample or _DRAWN)
     rows = chosen if len(data.shards) else np.arange(len(data))
     if isinstance(data, Pictured):
-        for start in range(0, len(chosen), _AT_ONCE):
-            some = chosen[start : start + _AT_ONCE]
+        for start in range(0, len(chosen), AT_ONCE):
+            some = chosen[start : start + AT_ONCE]
             places = np.searchsorted(rows, some).tolist()
             for place, picture in zip(places, data.images(some).numpy(), strict=True):
                 digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
@@ -278,31 +259,6 @@ def _chosen(rows: Int[np.ndarray, " n"], sample: int | None) -> Int[np.ndarray, 
     if sample is None or sample >= len(rows):
         return rows
     return np.sort(np.random.default_rng(_SAMPLE_SEED).choice(rows, sample, replace=False))
-
-
-def _looks(files: Sequence[Asset], most: int) -> Iterator[Look]:
-    """Look at pictures; what is known of a file is not found again."""
-
-    def one(file: Asset) -> Look:
-        try:
-            data = file.read_bytes()
-        except OSError as error:
-            return Look(-1, b"", broken=(BROKEN, error.strerror or str(error)))
-        digest = hashlib.blake2b(data, digest_size=16).digest()
-        try:
-            traits = kept.get(digest)
-            if traits is None or traits.pixels > most:  # kept under another limit, perhaps
-                traits = traits_of(data, most)
-        except Exception as error:  # whatever a decoder raises is why there is no picture
-            return Look(-1, digest, broken=(why(error), " ".join(str(error).split()) or type(error).__name__))
-        return Look(-1, digest, traits, traits.hash)
-
-    with quietly(), KeptTraits() as kept, ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
-        for start in range(0, len(files), _AT_ONCE):
-            for look in pool.map(one, files[start : start + _AT_ONCE]):
-                if look.traits is not None:
-                    kept.add(look.digest, look.traits)
-                yield look
 
 
 def _reads(files: Sequence[Asset], modality: Modality) -> Iterator[Look]:

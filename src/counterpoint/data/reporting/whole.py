@@ -4,19 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, final
 
 from PIL import Image
 
+from ...execution import Executor, Listener, Local, Needs, NullListener
+from ...execution.executors import LOCAL, executor_of
 from ...files import write_text, writing
 from ...recipes.schema import Towers
 from ..kinds import written
 from ..listed.stored import keep, ledger_file, links_of
 from ..source import load_any
 from ..sources import Ledger
+from ._looking import looks, looks_of_units
 from ._section import Finding, Section
-from ._seen import Seen, seen_in_data, seen_in_records
+from ._seen import Looks, Seen, seen_in_data, seen_in_records
 from .advice import commands
 from .card import card
 from .sections import SECTIONS
@@ -89,31 +93,52 @@ class Report:
         return path
 
 
-def report(source: str, *, sample: int | None = None, towers: Towers | None = None) -> Report:
+def report(
+    source: str,
+    *,
+    sample: int | None = None,
+    towers: Towers | None = None,
+    jobs: int = 1,
+    executor: str | Executor = LOCAL,
+    needs: Needs | None = None,
+    listener: Listener | None = None,
+) -> Report:
     """Look at data and tell what is there, what is wrong with it, and which commands fit it.
 
-    Nothing is refused for being broken: whatever can be read is told of, and the rest counted by reason.
+    Nothing is refused for being broken: whatever can be read is told of, and the rest counted by reason. Pictures in
+    files may be looked at by other processes, elsewhere too; all else is looked at in this one. The report is the same.
 
     Args:
         source: whatever ``--data`` takes: a folder, a table, shards, the name of a world.
         sample: look at the pictures of so many examples, and give shares with intervals; at all unless given.
         towers: of the recipe that captions and pictures are measured against; those of ``cpu`` unless given.
+        jobs: processes that look at pictures.
+        executor: where pictures are looked at: ``"local"``, ``"ray"`` or an executor (`counterpoint.execution`); other
+            machines must see the cache folder.
+        needs: of those who look.
+        listener: is told of progress.
 
     Raises:
+        HandedOver: if others look at the pictures, after this call, as jobs of SLURM; called again, it reports.
         ValueError: if there is nothing that can be read; the message says what was expected.
 
     >>> found = report("digits")
     >>> found.sections["contents"][0].text
     '1,797'
     """
-    found = _seen(source, sample, towers or Towers())
+    looking: Looks = looks
+    if executor != LOCAL or jobs > 1:
+        needs = needs or Needs()
+        chosen = Local(jobs) if executor == LOCAL else executor_of(executor, needs)
+        looking = partial(looks_of_units, executor=chosen, needs=needs, listener=listener or NullListener())
+    found = _seen(source, sample, towers or Towers(), looking)
     parts: list[Section] = sorted((SECTIONS.get(name)() for name in SECTIONS.names()), key=lambda s: s.order)
     sections = {part.title: tuple(findings) for part in parts if (findings := part.findings(found))}
     left_out = ledger_file(Path(source)) if len(found.ledger) else None
     return Report(source, sections, tuple(commands(found)), found, left_out)
 
 
-def _seen(source: str, sample: int | None, towers: Towers) -> Seen:
+def _seen(source: str, sample: int | None, towers: Towers, looking: Looks) -> Seen:
     ledger = Ledger()
     asked = written(source)
     records, share = asked.some_records(ledger)
@@ -127,6 +152,7 @@ def _seen(source: str, sample: int | None, towers: Towers) -> Seen:
         sample=sample,
         most_pixels=asked.options.max_pixels,
         share=share,
+        looking=looking,
         links=links_of,
     )
     keep(ledger, ledger_file(Path(source)))

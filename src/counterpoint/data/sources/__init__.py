@@ -21,7 +21,7 @@ from ._reading import (
     suffixes,
     wholes,
 )
-from ._record import Cell, Record, Records
+from ._record import PLACES, Cell, Record, Records
 from ._source import Shard, Source, Span
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "CAPTION_COLUMNS",
     "OF_THE_WHOLE",
     "PICTURE_COLUMNS",
+    "PLACES",
     "ROLES",
     "SOURCES",
     "Asset",

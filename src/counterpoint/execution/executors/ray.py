@@ -172,7 +172,7 @@ def _check_seen(ray: Any, folder: Path) -> None:
     if blind:
         raise ValueError(
             f"{folder} is not to be seen on {', '.join(blind)}: choose a folder on a disk that all machines of the "
-            "cluster share, with --out"
+            "cluster share, with --out, or COUNTERPOINT_CACHE"
         )
 
 

@@ -165,5 +165,5 @@ def _check_shared(folder: Path) -> None:
     if mounts and max(mounts)[1] in _MEMORY:
         raise ValueError(
             f"{folder} is in the memory of this machine, and jobs on others do not see it: choose a folder on a disk "
-            "that all machines of the cluster share, with --out"
+            "that all machines of the cluster share, with --out, or COUNTERPOINT_CACHE"
         )
