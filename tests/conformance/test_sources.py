@@ -96,7 +96,11 @@ WRITERS: dict[str, Callable[[Path, list[Row]], None]] = {
     ".tar": write_tar,
     "": write_folder,
 }
-SUFFIXES = sorted({suffix for name in SOURCES.names() for suffix in SOURCES.get(name).suffixes or {""}})
+SERIES = {".ts"}
+"""Suffixes of sources that hold no pictures; tests/data/listed/test_series.py is about them."""
+SUFFIXES = sorted(
+    {suffix for name in SOURCES.names() for suffix in SOURCES.get(name).suffixes or {""}} - SERIES
+)
 every = pytest.mark.parametrize("suffix", SUFFIXES, ids=lambda suffix: suffix or "folder")
 every_file = pytest.mark.parametrize("suffix", [suffix for suffix in SUFFIXES if suffix])
 

@@ -233,4 +233,4 @@ def test_unknown_views_are_found_before_the_run() -> None:
     with pytest.raises(UnknownName, match="unknown text view 'simclr'"):
         views.looks({"text": View("text", "simclr")}, Options())
     with pytest.raises(UnknownName, match="modality"):
-        views.looks({"text": View("audio", "plain")}, Options())
+        views.looks({"text": View("smell", "plain")}, Options())
