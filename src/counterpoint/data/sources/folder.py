@@ -31,7 +31,7 @@ _ABOUT = re.compile(
 """Names of texts that are about a folder and caption nothing."""
 _TEXTS = {".txt", ".caption"}
 _BESIDE = {
-    **dict.fromkeys((".wav", ".mp3", ".ogg", ".oga", ".flac", ".m4a", ".opus"), "audio"),
+    **dict.fromkeys((*MODALITIES.get("audio").endings, ".m4a"), "audio"),
     **dict.fromkeys((".mp4", ".webm", ".mov", ".avi", ".mkv", ".m4v"), "video"),
 }
 """Suffixes of files of other modalities, which belong to the picture of the same name."""
