@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import operator
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self, final
@@ -57,6 +57,13 @@ class Raw(Sequence[Any], ABC):
     @abstractmethod
     def with_values(self, values: Tensor) -> Self:
         """Return other examples that are measured alike."""
+
+    def changed(self, keys: Int[Tensor, " n"], change: Callable[[Tensor, torch.Generator], Tensor]) -> Self:
+        """Return every example changed by itself, up to its end, by draws of its own key."""
+        values = self.values.clone()
+        for row, (end, key) in enumerate(zip(ends(values).tolist(), keys.tolist(), strict=True)):
+            values[row, :end] = change(self.values[row, :end], torch.Generator().manual_seed(key))
+        return self.with_values(values)
 
     def __len__(self) -> int:
         return len(self.values)

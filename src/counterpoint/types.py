@@ -250,6 +250,14 @@ class Embedder(Protocol):
 
 
 @runtime_checkable
+class ColumnEmbedder(Protocol):
+    """A model that says which columns it embeds."""
+
+    @property
+    def embeds(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
 class PatchEmbedder(Protocol):
     """A model that embeds the places of pictures too, for tasks that ask where things are."""
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..modalities import PAIR
-from ..types import Embedder
+from ..types import ColumnEmbedder, Embedder
 from .base import Data, Labels, Rows
 from .columns import TEXT
 
@@ -44,7 +44,8 @@ class EmbeddingCache:
     def __init__(self, model: Embedder, data: Data) -> None:
         self.model, self.data = model, data
         self.heads = model.heads
-        embeds = getattr(model, "embeds", tuple({**data.columns, **PAIR}))
+        # One that does not say is asked for the columns that there are, and for pictures and texts.
+        embeds = model.embeds if isinstance(model, ColumnEmbedder) else tuple({**data.columns, **PAIR})
         self.columns = {column: data.columns.get(column, column) for column in embeds}
         self._known: dict[Hashable, Any] = {}
         self._rows: dict[tuple[str, str], _Memo[int]] = {}

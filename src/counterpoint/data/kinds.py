@@ -211,7 +211,7 @@ class Defined(Written):
         check_python_file(file)
         try:
             module = import_file(file)
-        except Exception as error:
+        except Exception as error:  # whatever a user's own file raises
             raise ValueError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
         defined = {
             name: value

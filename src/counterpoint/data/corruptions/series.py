@@ -24,7 +24,7 @@ def noise(series: Series, ids: Int[Tensor, " n"], strength: int) -> Series:
     def worse(measured: Float[Tensor, "T C"], draws: torch.Generator) -> Float[Tensor, "T C"]:
         return measured + NOISE[strength] * _spread(measured) * torch.randn(measured.shape, generator=draws)
 
-    return _each(series, ids, worse)
+    return series.changed(ids, worse)
 
 
 def drift(series: Series, ids: Int[Tensor, " n"], strength: int) -> Series:
@@ -35,7 +35,7 @@ def drift(series: Series, ids: Int[Tensor, " n"], strength: int) -> Series:
         rise = torch.linspace(0, 1, len(measured))[:, None]
         return measured + DRIFT[strength] * _spread(measured) * ways * rise
 
-    return _each(series, ids, worse)
+    return series.changed(ids, worse)
 
 
 def dropped(series: Series, ids: Int[Tensor, " n"], strength: int) -> Series:
@@ -47,7 +47,7 @@ def dropped(series: Series, ids: Int[Tensor, " n"], strength: int) -> Series:
         lost = there[: min(round(DROPPED[strength] * len(there)), len(there) - 1)]
         return measured.index_fill(1, lost, torch.nan)
 
-    return _each(series, ids, worse)
+    return series.changed(ids, worse)
 
 
 def _spread(measured: Float[Tensor, "T C"]) -> Float[Tensor, " C"]:
@@ -56,15 +56,6 @@ def _spread(measured: Float[Tensor, "T C"]) -> Float[Tensor, " C"]:
     count = known.sum(0).clamp(min=1)
     mean = measured.nan_to_num(0.0).sum(0) / count
     return ((measured - mean).nan_to_num(0.0).square().sum(0) / count).sqrt()
-
-
-def _each(series: Series, ids: Tensor, worse: Callable[[Tensor, torch.Generator], Tensor]) -> Series:
-    """Change every series by itself, without what stands behind its end."""
-    changed = series.measured.clone()
-    for row, (length, key) in enumerate(zip(series.lengths.tolist(), ids.tolist(), strict=True)):
-        draws = torch.Generator().manual_seed(key)
-        changed[row, :length] = worse(series.measured[row, :length], draws)
-    return series.with_values(changed)
 
 
 CORRUPTIONS: Mapping[str, Callable[[Series, Tensor, int], Series]] = {

@@ -23,45 +23,37 @@ GAIN = (10.0, 20.0, 40.0)
 def noise(waves: Waves, ids: Int[Tensor, " n"], strength: int) -> Waves:
     """Add white noise; an id has the same noise at every strength, scaled."""
 
-    def worse(sound: Float[Tensor, " T"], key: int) -> Float[Tensor, " T"]:
-        white = torch.randn(len(sound), generator=torch.Generator().manual_seed(key))
+    def worse(sound: Float[Tensor, " T"], draws: torch.Generator) -> Float[Tensor, " T"]:
+        white = torch.randn(len(sound), generator=draws)
         return sound + white * sound.square().mean().sqrt() * 10 ** (-NOISE[strength] / 20)
 
-    return _each(waves, ids, worse)
+    return waves.changed(ids, worse)
 
 
 def band(waves: Waves, ids: Int[Tensor, " n"], strength: int) -> Waves:
     """Leave out all frequencies above a limit."""
 
-    def worse(sound: Float[Tensor, " T"], key: int) -> Float[Tensor, " T"]:
+    def worse(sound: Float[Tensor, " T"], draws: torch.Generator) -> Float[Tensor, " T"]:
         spectrum = torch.fft.rfft(sound)
         above = torch.fft.rfftfreq(len(sound), 1 / waves.rate) > BAND[strength]
         return torch.fft.irfft(spectrum.masked_fill(above, 0), n=len(sound))
 
-    return _each(waves, ids, worse)
+    return waves.changed(ids, worse)
 
 
 def clipping(waves: Waves, ids: Int[Tensor, " n"], strength: int) -> Waves:
     """Cut off what is louder than a share of the peak, as a recorder does whose level is too high."""
 
-    def worse(sound: Float[Tensor, " T"], key: int) -> Float[Tensor, " T"]:
+    def worse(sound: Float[Tensor, " T"], draws: torch.Generator) -> Float[Tensor, " T"]:
         most = float(sound.abs().amax())
         return (sound / CLIP[strength]).clamp(-most, most)
 
-    return _each(waves, ids, worse)
+    return waves.changed(ids, worse)
 
 
 def gain(waves: Waves, ids: Int[Tensor, " n"], strength: int) -> Waves:
     """Make sounds quieter."""
     return waves.with_values(waves.samples * 10 ** (-GAIN[strength] / 20))
-
-
-def _each(waves: Waves, ids: Tensor, worse: Callable[[Tensor, int], Tensor]) -> Waves:
-    """Change every sound by itself, without what stands behind its end."""
-    changed = waves.samples.clone()
-    for row, (length, key) in enumerate(zip(waves.lengths.tolist(), ids.tolist(), strict=True)):
-        changed[row, :length] = worse(waves.samples[row, :length], key)
-    return waves.with_values(changed)
 
 
 CORRUPTIONS: Mapping[str, Callable[[Waves, Tensor, int], Waves]] = {

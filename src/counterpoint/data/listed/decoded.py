@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -20,7 +19,7 @@ from ... import files as whole_files
 from ...modalities import MODALITIES, resolve
 from ..cache import cache_folder, most_bytes, writing
 from ..progress import with_bar
-from ..sources import Asset
+from ..sources import Asset, digest_of
 
 READER = 1
 """Version of what is kept; raised whenever the same bytes would be read as something else."""
@@ -101,12 +100,7 @@ class Decoded:
         Raises:
             OSError, ValueError: if it cannot be read, or is not what it was.
         """
-        data = self._files[position].read_bytes()
-        if _digest(data) != self.digests[position]:
-            raise ValueError(
-                f"{self._files[position]} changed while it was in use: run the same command again"
-            )
-        return data
+        return self._files[position].read_same(self.digests[position])
 
     def formed(self, form: int) -> Decoded:
         """Return the same examples read in another form.
@@ -133,8 +127,8 @@ class Decoded:
 
     def _add(self, start: int, contents: Sequence[bytes | str], pool: ThreadPoolExecutor) -> None:
         """Take in the examples of some files: from the cache, or read now and kept there if there is room."""
-        digests = [_digest(data) if isinstance(data, bytes) else "" for data in contents]
-        name = _digest("".join(digests).encode())
+        digests = [digest_of(data) if isinstance(data, bytes) else "" for data in contents]
+        name = digest_of("".join(digests).encode())
         block = _kept(self._folder / f"{name}.json", self._rest) or self._write(name, contents, pool)
         if self._rest is None and block.path is not None:
             self._rest = np.load(block.path, mmap_mode="r").shape[1:]
@@ -184,10 +178,6 @@ def _bytes(file: Asset) -> bytes | str:
         return file.read_bytes()
     except OSError as error:
         return f"unreadable file: {error.strerror or error}"
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def _kept(path: Path, rest: tuple[int, ...] | None) -> _Block | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import warnings
 from collections.abc import Iterator, Sequence
@@ -19,7 +18,7 @@ from torch.utils.data import get_worker_info
 
 from ...types import Fit
 from ..progress import with_bar
-from ..sources import Asset
+from ..sources import Asset, digest_of
 from .decode import MOST_PIXELS, OtherFormat, TooLarge, decode, shown, side_of
 from .kept import Kept, mapped
 from .traits import KeptTraits, Traits, traits_of
@@ -127,12 +126,7 @@ class Pictures:
         Raises:
             OSError, ValueError: if it cannot be read, or is not what it was.
         """
-        data = self._files[position].read_bytes()
-        if _digest(data) != self.digests[position]:
-            raise ValueError(
-                f"{self._files[position]} changed while it was in use: run the same command again"
-            )
-        return data
+        return self._files[position].read_same(self.digests[position])
 
     def shown(self, position: int, side: int) -> Image.Image:
         """Decode a file's picture for people to look at; see `counterpoint.data.pictures.decode.shown`."""
@@ -171,7 +165,7 @@ def _read(
             data = file.read_bytes()
         except OSError as error:
             return "", f"{BROKEN}: {error.strerror or error}", None
-        digest = _digest(data)
+        digest = digest_of(data)
         if kept.reason(digest) is not None:
             return digest, None, None
         try:
@@ -198,10 +192,6 @@ def _read(
                 if traits is not None and found is not None:
                     traits.add(bytes.fromhex(digest), found)
                 yield digest, kept.reason(digest)
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 @contextmanager

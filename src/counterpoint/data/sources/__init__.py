@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ._files.asset import Asset
+from ._files.asset import Asset, digest_of
 from ._files.places import Missing, found, is_pattern, is_url, seen_from, size_of, state_of, suffix_of
 from ._files.text import caption_lines
 from ._ledger import BROKEN, Ledger
@@ -46,6 +46,7 @@ __all__ = [
     "caption_lines",
     "checked",
     "columns_of",
+    "digest_of",
     "found",
     "is_named",
     "is_pattern",

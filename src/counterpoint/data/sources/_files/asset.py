@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from dataclasses import dataclass
 from functools import lru_cache
@@ -59,10 +60,30 @@ class Asset:
         except (pl.exceptions.PolarsError, pa.ArrowException) as error:
             raise OSError(f"a damaged table: {error}") from error
 
+    def read_same(self, digest: str) -> bytes:
+        """Read all of it again.
+
+        Args:
+            digest: of the bytes when they were first read; see `digest_of`.
+
+        Raises:
+            OSError: if it cannot be read.
+            ValueError: if it is not what it was.
+        """
+        data = self.read_bytes()
+        if digest_of(data) != digest:
+            raise ValueError(f"{self} changed while it was in use: run the same command again")
+        return data
+
     def __str__(self) -> str:
         if self.offset is None:
             return self.file
         return f"{self.file}, row {self.offset + 1}" if self.size is None else f"{self.file}:{self.member}"
+
+
+def digest_of(data: bytes) -> str:
+    """Return the digest that tells a file's bytes from others."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 @lru_cache(maxsize=64)
