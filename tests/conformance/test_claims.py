@@ -15,6 +15,17 @@ from counterpoint.claims._registry import module
 every = pytest.mark.parametrize("slug", CLAIMS.names())
 
 
+def of_each_room() -> list[object]:
+    """Return all claims, of which the first of every room alone is quick to check."""
+    seen: set[str] = set()
+    cases: list[object] = []
+    for slug in CLAIMS.names():
+        room = CLAIMS.reference(slug).split(":")[0].rpartition(".")[0]
+        cases.append(pytest.param(slug, marks=[pytest.mark.slow] if room in seen else []))
+        seen.add(room)
+    return cases
+
+
 def test_the_catalog_names_the_same_claims() -> None:
     assert {paper.slug for paper in catalog.papers() if paper.claim} == set(CLAIMS.names())
 
@@ -29,7 +40,7 @@ def test_it_says_what_is_claimed_and_what_would_refute_it(slug: str) -> None:
     assert not claim.REFUTED.endswith(".")  # it ends the sentence "Refuted if …."
 
 
-@every
+@pytest.mark.parametrize("slug", of_each_room())
 def test_its_smoke_run_goes_the_whole_way_from_training_to_evidence(
     slug: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
