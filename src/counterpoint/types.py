@@ -9,7 +9,8 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final, runtime_checkable
 
 import numpy as np
-from jaxtyping import Float, Int, UInt8
+import torch
+from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor
 
 if TYPE_CHECKING:
@@ -106,17 +107,30 @@ class Batch:
         views: a view's name to its tensor, the input of its tower: images ``(B, 3, H, W)`` in [0, 1], token ids
             ``(B, L)``.
         labels: the data's labels by name, the class of each example ``(B,)``, −1 where it has none.
+        present: a column to which of the examples have a value in it, ``(B,)``; of a column that is not named, all have
+            one. The views of the others hold some tensor, which must not matter.
     """
 
     ids: Int[Tensor, " B"]
     views: Mapping[str, Tensor]
     labels: Mapping[str, Tensor] = field(default_factory=dict)
+    present: Mapping[str, Bool[Tensor, " B"]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
 
     def __getitem__(self, view: str) -> Tensor:
         return self.views[view]
+
+    def has(self, column: str) -> Bool[Tensor, " B"]:
+        """Return which of the examples have a value in a column.
+
+        >>> batch = Batch(torch.arange(3), {}, present={"audio": torch.tensor([True, False, True])})
+        >>> batch.has("audio").tolist(), batch.has("text").tolist()
+        ([True, False, True], [True, True, True])
+        """
+        there = self.present.get(column)
+        return torch.ones_like(self.ids, dtype=torch.bool) if there is None else there
 
     def to(self, device: Any) -> Batch:
         return self._map(lambda t: t.to(device, non_blocking=True))
@@ -133,8 +147,9 @@ class Batch:
             yield self._map(itemgetter(slice(start, end)))
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        views, labels = ({k: function(v) for k, v in m.items()} for m in (self.views, self.labels))
-        return Batch(function(self.ids), views, labels)
+        named = (self.views, self.labels, self.present)
+        views, labels, present = ({k: function(v) for k, v in m.items()} for m in named)
+        return Batch(function(self.ids), views, labels, present)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,8 @@ class Method(Checked, nn.Module, ABC):
         papers: the slugs of the papers it implements.
         tunable: the options that a search draws, log-uniformly where they are positive: loss weights, and the start of
             every scalar that a run learns.
+        incomplete: what becomes of rows to train on that lack a column of the views: they are left out (``"drop"``),
+            or they come too, and ``batch.present`` says what each of them has (``"use"``).
         draws: ``losses`` draws from torch's generator, which the loop seeds at every step.
         earlier: of weights that an earlier version saved under another name, how the names began and begin today;
             nothing for weights that are not kept any more.
@@ -51,6 +53,7 @@ class Method(Checked, nn.Module, ABC):
     heads: tuple[str, ...] = ("global",)
     papers: tuple[str, ...] = ()
     tunable: ClassVar[Ranges] = {}
+    incomplete: ClassVar[Literal["drop", "use"]] = "drop"
     draws: ClassVar[bool] = False
     earlier: Mapping[str, str] = MappingProxyType({})
 

@@ -112,7 +112,9 @@ class Loader:
 
             tensors[name] = view(rows.tolist(), draw)
         labels = {name: torch.from_numpy(one.values[rows]) for name, one in self.data.labels.items()}
-        return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels)
+        there = {column: torch.from_numpy(self.data.present(column, rows)) for column in self._columns}
+        gaps = {column: have for column, have in there.items() if not have.all()}
+        return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels, gaps)
 
     def _look(self, name: str, raw: Any, rows: Rows, epoch: int) -> Tensor:
         """Return a view of some rows, whose column is there in its raw form."""
