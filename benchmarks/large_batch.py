@@ -16,9 +16,9 @@ from torch import Tensor
 
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import load, override
-from counterpoint.training import caching
-from counterpoint.training.optim import adamw
 from counterpoint.training.run import PeakMemory
+from counterpoint.training.step import caching
+from counterpoint.training.step.optim import adamw
 from counterpoint.types import Batch, Clock
 
 SHAPES = ("square", "disc", "cross")

@@ -7,8 +7,8 @@ from method_stubs import LATE, batch, build
 from torch import Tensor
 
 from counterpoint.pairwise.ranks import Ranks
-from counterpoint.training import caching
 from counterpoint.training.sharing.distributed import average_gradients
+from counterpoint.training.step import caching
 from counterpoint.types import Batch
 
 

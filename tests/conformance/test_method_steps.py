@@ -15,7 +15,7 @@ from torch import Tensor
 
 from counterpoint import methods
 from counterpoint.networks.base import Tower
-from counterpoint.training import caching
+from counterpoint.training.step import caching
 from counterpoint.types import Batch
 
 every = pytest.mark.parametrize("name", methods.names())

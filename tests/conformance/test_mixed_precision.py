@@ -17,9 +17,9 @@ from counterpoint.data.loading.loader import Loader
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import override
 from counterpoint.training.loop import Progress, fit
-from counterpoint.training.precision import Precision
 from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving import saver
+from counterpoint.training.step.precision import Precision
 from counterpoint.types import Batch
 from fixtures.open_clip import CONFIG
 from fixtures.tiny import TinyData

@@ -33,7 +33,7 @@ from counterpoint.study.report.diagnosis import diagnose_model
 from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress, fit
-from counterpoint.training.provenance import Changed, counts, trained_on
+from counterpoint.training.record.provenance import Changed, counts, trained_on
 from counterpoint.training.run import Run, prepare
 
 STEPS, TRAIN = 40, 64

@@ -24,13 +24,13 @@ from counterpoint.networks.batch_norm import BatchNorm1d
 from counterpoint.pairwise import Loss
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import load, override
-from counterpoint.training import caching
-from counterpoint.training.compiled import compile_blocks
 from counterpoint.training.loop import Progress, fit, forward
-from counterpoint.training.recompute import recompute
 from counterpoint.training.saving.checkpoint import CheckpointError
 from counterpoint.training.sharing.distributed import average_gradients, whole
 from counterpoint.training.sharing.parallel import Overlapped, shared
+from counterpoint.training.speed.compiled import compile_blocks
+from counterpoint.training.speed.recompute import recompute
+from counterpoint.training.step import caching
 from counterpoint.types import Batch, Clock, View
 from fixtures.tiny import TinyData
 

@@ -19,7 +19,7 @@ from counterpoint.study.summary import FinishedRun
 from counterpoint.study.training.runner import run
 from counterpoint.study.training.study import compare
 from counterpoint.training.loop import Progress
-from counterpoint.training.provenance import Changed, counts
+from counterpoint.training.record.provenance import Changed, counts
 from counterpoint.training.run import OtherRun, Run, RunState
 from fixtures.files import write_pairs
 from fixtures.run_folders import contents, marks

@@ -13,11 +13,11 @@ from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Augmentation, Optimizer, Recipe, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import fit
-from counterpoint.training.optim import adamw, learning_rate
 from counterpoint.training.run import OtherRun, Run
 from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving import saver
 from counterpoint.training.saving.checkpoint import CheckpointError
+from counterpoint.training.step.optim import adamw, learning_rate
 from counterpoint.types import Clock, View
 from fixtures.tiny import TinyData
 

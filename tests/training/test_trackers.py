@@ -15,7 +15,7 @@ from counterpoint.recipes import Recipe, override
 from counterpoint.registry import MissingPackage, UnknownName
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress
-from counterpoint.training.metrics import read_metrics
+from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run
 from counterpoint.training.trackers import TRACKERS, MetricLog, Remote, check
 from counterpoint.training.trackers import _log as log_module

@@ -11,8 +11,8 @@ from .progress import in_words
 from .terminal import Terminal
 
 if TYPE_CHECKING:
-    from ..training.memory import MemoryReport
     from ..training.run import Run
+    from ..training.speed.memory import MemoryReport
 
 
 def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryReport, int | None]:
@@ -31,10 +31,10 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
     from ..data.source import load_any
     from ..study.training.cost import cut_captions
     from ..study.words.remarks import cut_in_words, length_in_words, random_starts
-    from ..training.memory import available, measure
-    from ..training.negatives import negatives_in_words, negatives_per_anchor
+    from ..training.record.negatives import negatives_in_words, negatives_per_anchor
     from ..training.run import prepare
     from ..training.sharing.distributed import first_alone
+    from ..training.speed.memory import available, measure
 
     recipe = run.recipe
     with first_alone():

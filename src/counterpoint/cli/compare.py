@@ -114,7 +114,7 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
     from rich.table import Table
 
     from ..modalities import leading
-    from ..training.negatives import negatives_in_words
+    from ..training.record.negatives import negatives_in_words
 
     seeds, trials = len(design.seeds), design.tune
     priced = {arm: (plan.steps, plan.cost) for arm, plan in plans.items() if plan.cost is not None}

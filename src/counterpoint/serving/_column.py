@@ -22,7 +22,7 @@ from ..methods.base import TowerMethod
 from ..networks.base import TextTower
 from ..networks.towers.pooling import inside
 from ..reasons import counted, out_of_memory
-from ..training.precision import Precision
+from ..training.step.precision import Precision
 from ._ahead import Ahead
 from ._batch_size import BatchSize
 from .vectors import RESERVED, About, part_paths, write_part

@@ -10,7 +10,7 @@ from typing import Any
 from ..data.base import Data
 from ..files import Damaged
 from ..reasons import counted
-from ..training.provenance import Provenance, counts, rows_of
+from ..training.record.provenance import Provenance, counts, rows_of
 from ..training.run import OtherRun
 from .design import OtherStudy
 from .numbers import RunScores

@@ -22,7 +22,7 @@ from ..methods.base import TowerMethod
 from ..modalities import MODALITIES
 from ..spec import Spec
 from ..statistics import Outcomes, compare_arms, holm
-from ..training.provenance import trained_on
+from ..training.record.provenance import trained_on
 from ..training.run import Run, data_of
 from ..types import Scores
 from .numbers import bounded

@@ -16,8 +16,8 @@ from ..methods.arm import Arm, is_fixed, slug_of
 from ..modalities import MODALITIES, PAIR, leading
 from ..recipes import override
 from ..spec import Spec
-from ..training.metrics import read_metrics
-from ..training.provenance import Provenance, rows_of
+from ..training.record.metrics import read_metrics
+from ..training.record.provenance import Provenance, rows_of
 from ..training.run import Environment, Run, RunState, remedy
 from .agreement import check_examples
 from .design import ArmPlan, Design

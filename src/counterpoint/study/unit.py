@@ -6,7 +6,7 @@ from typing import Protocol, TypeVar, runtime_checkable
 
 from ..data.base import Data
 from ..execution import Unit
-from ..training.provenance import Provenance
+from ..training.record.provenance import Provenance
 
 T = TypeVar("T")
 

@@ -20,16 +20,16 @@ from ..methods.base import Method
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
 from ..types import Batch, Clock, Embeddings, NonFiniteLoss
-from . import caching
-from .broken import ASKED, Budget
-from .metrics import balanced_scalars, learnt_scalars
-from .optim import adamw, learning_rate
-from .pace import Pace, Stopwatch, memory_in_use
-from .precision import Precision
+from .record.broken import ASKED, Budget
+from .record.metrics import balanced_scalars, learnt_scalars
 from .saving import checkpoint as checkpoints
 from .saving.saver import Saver
 from .sharing.distributed import device_of
 from .sharing.parallel import shared
+from .speed.pace import Pace, Stopwatch, memory_in_use
+from .step import caching
+from .step.optim import adamw, learning_rate
+from .step.precision import Precision
 from .trackers import MetricLog
 
 

@@ -34,10 +34,10 @@ from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, override, parse
 from ..registry import MissingPackage
-from .compiled import compile_blocks
-from .kept import remember
-from .recompute import recompute
 from .saving import checkpoint as checkpoints
+from .speed.compiled import compile_blocks
+from .speed.kept import remember
+from .speed.recompute import recompute
 
 _PACKAGES = (
     *(

@@ -24,7 +24,7 @@ from counterpoint.recipes import Recipe, override
 from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress
-from counterpoint.training.provenance import trained_on
+from counterpoint.training.record.provenance import trained_on
 from counterpoint.training.run import Run, prepare
 from fixtures.shards import number_of, write_shard, write_shards
 

@@ -13,7 +13,7 @@ from ...evaluation import create
 from ...losses import InfoNCELoss
 from ...methods.base import Method
 from ...networks.init import initialise
-from ...training import caching
+from ...training.step import caching
 from ...types import Batch, Clock, Embeddings
 from ..benches.emoji import SmallTwoTower, emoji_inputs, pairs_of
 from ..lab import Arrays, Lab, Result, above, below, decides, exact

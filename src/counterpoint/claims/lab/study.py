@@ -21,7 +21,7 @@ from ...study.presets import Preset
 from ...study.results import StudyResults
 from ...study.schema import Key
 from ...study.summary import FinishedRun
-from ...training.metrics import read_metrics
+from ...training.record.metrics import read_metrics
 from . import quick as smoke
 from .score import Arm, Score, of_arm
 

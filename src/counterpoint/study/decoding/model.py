@@ -10,7 +10,7 @@ from typing import Any
 
 from ...decoding import Decoding
 from ...networks import tiny_vlm
-from ...training.provenance import digest_of_weights
+from ...training.record.provenance import digest_of_weights
 from ...types import Assistant
 
 Assistants = Callable[[Decoding], Assistant]

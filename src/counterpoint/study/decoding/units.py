@@ -21,7 +21,7 @@ from ...evaluation.task import NotApplicable, subsample_by_hash
 from ...execution import Needs, OnProgress, Progress
 from ...files import Damaged, write_json, writing
 from ...forms import validated
-from ...training.provenance import Provenance, rows_of
+from ...training.record.provenance import Provenance, rows_of
 from ...training.run import remedy
 from ...types import Assistant, Prompt, Scores
 from ..layout import run_folder

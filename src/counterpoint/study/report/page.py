@@ -12,7 +12,7 @@ import yaml
 
 from ...recipes import load as load_recipe
 from ...recipes import names as recipe_names
-from ...training.metrics import FILE, read_metrics
+from ...training.record.metrics import FILE, read_metrics
 from ...training.run import Run, RunState
 from ..layout import run_folder, trial_folder
 from ..schema import ArmSummary, Key, StudySummary, TrainedArm, TrainingSummary

@@ -15,8 +15,8 @@ from jaxtyping import Float
 from scipy import stats
 
 from ...recipes.schema import Optimizer
-from ...training.metrics import BALANCED, LEARNT, read_metrics
-from ...training.optim import learning_rate
+from ...training.record.metrics import BALANCED, LEARNT, read_metrics
+from ...training.step.optim import learning_rate
 
 _LEVEL = 0.95
 _FULL = 0.8

@@ -20,7 +20,7 @@ from ...networks.base import Tokenizer
 from ...networks.towers.pixels import Square
 from ...recipes import override
 from ...training.loop import fit
-from ...training.negatives import negatives_per_anchor
+from ...training.record.negatives import negatives_per_anchor
 from ...training.run import PeakMemory, Run, prepare
 from ...types import NonFiniteLoss
 from ..design import ArmCost, ArmPlan, Budget, Design

@@ -13,8 +13,8 @@ from ...data.source import load_any
 from ...files import latest_checkpoint
 from ...recipes import parse as parse_recipe
 from ...training.loop import Progress
-from ...training.metrics import read_metrics
-from ...training.provenance import Provenance
+from ...training.record.metrics import read_metrics
+from ...training.record.provenance import Provenance
 from ...training.run import Run, RunState
 from ..summary import FinishedRun
 from .runner import run
@@ -134,7 +134,7 @@ def numbers_of(now: Progress) -> dict[str, float]:
 def note_of(now: Progress) -> str:
     """Write the numbers of a run that trains, but for its step and the time that is left.
 
-    >>> from counterpoint.training.pace import Pace
+    >>> from counterpoint.training.speed.pace import Pace
     >>> note_of(Progress(12, 90, loss=2.31, lr=1e-3, pace=Pace(350.0, 0.12, 60.0), memory=2**30))
     'loss 2.310, lr 1.0e-03, 350 pairs/s, 12% waiting for data, 1.0 GB'
     >>> note_of(Progress(12, 90))

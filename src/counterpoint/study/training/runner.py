@@ -24,7 +24,7 @@ from ...methods.base import Method, TowerMethod
 from ...recipes import Recipe, override
 from ...recipes import load as load_recipe
 from ...training.loop import Progress, fit
-from ...training.provenance import Provenance
+from ...training.record.provenance import Provenance
 from ...training.run import (
     OtherRun,
     PeakMemory,

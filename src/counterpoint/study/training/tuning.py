@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ...methods.arm import Arm
-from ...training.metrics import read_metrics
+from ...training.record.metrics import read_metrics
 from ...training.run import RunState
 from ..design import ArmPlan, Design
 from .convergence import validation_curve

@@ -24,10 +24,10 @@ from ...networks.tiny_vlm import MODEL, build, processor, train_tokenizer
 from ...recipes.schema import Optimizer
 from ...recipes.tiny_vlm import TinyVLM
 from ...types import NonFiniteLoss
-from ..optim import adamw, learning_rate
 from ..run import OtherRun
 from ..saving import checkpoint as checkpoints
 from ..saving.saver import save
+from ..step.optim import adamw, learning_rate
 from ..trackers import MetricLog
 from .conversations import Exchange, Packer, corpus, exchanges
 from .grounding import FIRST, LAYER, Grounding

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Self, final
 
 from ...reasons import reason
-from ..metrics import FILE
+from ..record.metrics import FILE
 from ._registry import TRACKERS
 from ._tracker import Tracker
 from .parquet import Parquet

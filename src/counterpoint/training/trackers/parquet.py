@@ -10,7 +10,7 @@ from typing import final
 import polars as pl
 
 from ...files import writing
-from ..metrics import FILE, SCHEMA, read_metrics
+from ..record.metrics import FILE, SCHEMA, read_metrics
 from ._tracker import Tracker
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from ..data.loading.loader import Loader
-from ..methods.base import Method
-from ..pairwise.explain import explain
-from ..types import Batch, Clock, Embeddings
-from .memory import rehearsal
+from ...data.loading.loader import Loader
+from ...methods.base import Method
+from ...pairwise.explain import explain
+from ...types import Batch, Clock, Embeddings
+from ..speed.memory import rehearsal
 
 _EXAMPLES = 64
 """Examples that are encoded."""

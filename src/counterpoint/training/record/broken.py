@@ -9,8 +9,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, final
 
-from ..data.replaced import Replaced
-from ..files import write_text
+from ...data.replaced import Replaced
+from ...files import write_text
 
 LAST = 10_000
 """Examples, the newest of a run, of which no larger share may be broken either."""

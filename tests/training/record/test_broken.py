@@ -13,8 +13,8 @@ from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load_any
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training.runner import run
-from counterpoint.training.broken import LAST, Budget, TooMuchBroken
 from counterpoint.training.loop import fit
+from counterpoint.training.record.broken import LAST, Budget, TooMuchBroken
 from counterpoint.training.run import OtherRun, Run, prepare
 from fixtures.shards import write_shards
 

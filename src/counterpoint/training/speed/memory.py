@@ -10,12 +10,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from ..data.loading.loader import Loader
-from ..methods.base import Method
-from ..pairwise import evaluate_with
-from ..pairwise.reduce import DEFAULT_TILE
-from ..types import Clock
-from .caching import refuse_batch_norms
+from ...data.loading.loader import Loader
+from ...methods.base import Method
+from ...pairwise import evaluate_with
+from ...pairwise.reduce import DEFAULT_TILE
+from ...types import Clock
+from ..step.caching import refuse_batch_norms
 
 PAPERS = {"grad-cache": ("MemoryReport",)}
 

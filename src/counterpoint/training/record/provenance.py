@@ -13,10 +13,10 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from ..data.base import Data, Rows
-from ..data.columns import subject
-from ..data.fingerprint import PARTS, QUESTIONS, ROW_SCHEMA, digest
-from ..files import (
+from ...data.base import Data, Rows
+from ...data.columns import subject
+from ...data.fingerprint import PARTS, QUESTIONS, ROW_SCHEMA, digest
+from ...files import (
     FORMAT,
     digest_of_file,
     latest_checkpoint,
@@ -25,9 +25,9 @@ from ..files import (
     write_json,
     writing,
 )
-from ..methods.arm import Arm
-from ..networks.weights import Source
-from .run import OtherRun, Run, remedy
+from ...methods.arm import Arm
+from ...networks.weights import Source
+from ..run import OtherRun, Run, remedy
 
 FILE = "provenance.json"
 ROWS = "data.parquet"

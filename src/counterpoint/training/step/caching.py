@@ -19,10 +19,10 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor, nn
 
-from ..methods.base import Method
-from ..networks.base import Tower
-from ..types import Batch, Clock, Embeddings
-from .sharing.parallel import Alone, Parallel
+from ...methods.base import Method
+from ...networks.base import Tower
+from ...types import Batch, Clock, Embeddings
+from ..sharing.parallel import Alone, Parallel
 
 PAPERS = {"grad-cache": ("backward",)}
 

@@ -14,7 +14,7 @@ from counterpoint.data import load as load_data
 from counterpoint.data.loading.features import Kept
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.study.training.runner import run
-from counterpoint.training.metrics import read_metrics
+from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run, prepare
 
 NAME = "test_resnet.r160_in1k"

@@ -7,8 +7,8 @@ import math
 import torch
 from torch import nn
 
-from ..recipes.schema import Optimizer
-from .sharing.distributed import is_part
+from ...recipes.schema import Optimizer
+from ..sharing.distributed import is_part
 
 
 def adamw(module: nn.Module, options: Optimizer) -> torch.optim.AdamW:

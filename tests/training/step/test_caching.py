@@ -14,9 +14,9 @@ from counterpoint.data.loading.order import Shuffled
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.base import Method
 from counterpoint.recipes import Recipe, override
-from counterpoint.training import caching
 from counterpoint.training.loop import fit
-from counterpoint.training.memory import MemoryReport, measure
+from counterpoint.training.speed.memory import MemoryReport, measure
+from counterpoint.training.step import caching
 from counterpoint.types import Batch, Clock, NonFiniteLoss
 from fixtures.tiny import TinyData
 

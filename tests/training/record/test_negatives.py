@@ -7,7 +7,7 @@ import torch
 
 from counterpoint.data.source import load
 from counterpoint.recipes import Recipe, override
-from counterpoint.training.negatives import negatives_per_anchor
+from counterpoint.training.record.negatives import negatives_per_anchor
 from counterpoint.training.run import Run, prepare
 
 

@@ -12,8 +12,8 @@ import pytest
 import counterpoint as cp
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Recipe, override
-from counterpoint.training import compiled
-from counterpoint.training.metrics import read_metrics
+from counterpoint.training.record.metrics import read_metrics
+from counterpoint.training.speed import compiled
 from fixtures.commands import counterpoint
 
 

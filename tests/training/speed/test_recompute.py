@@ -14,8 +14,8 @@ from counterpoint.methods.arm import Arm
 from counterpoint.networks.towers.blocks import residual_blocks
 from counterpoint.recipes import Recipe, override
 from counterpoint.training.loop import fit
-from counterpoint.training.memory import measure
-from counterpoint.training.recompute import recompute
+from counterpoint.training.speed.memory import measure
+from counterpoint.training.speed.recompute import recompute
 from fixtures.tiny import TinyData
 
 DATA = TinyData()

@@ -8,10 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..networks.base import Tower
-from ..networks.towers.blocks import residual_blocks
-from ..reasons import reason
-from .sharing.distributed import device_of
+from ...networks.base import Tower
+from ...networks.towers.blocks import residual_blocks
+from ...reasons import reason
+from ..sharing.distributed import device_of
 
 _LINKED = 10.0
 """Seconds after which a library is written, unless its compiler was killed."""

@@ -7,8 +7,8 @@ from pathlib import Path
 import polars as pl
 from torch import nn
 
-from ..files import read_table
-from ..pairwise import Loss
+from ...files import read_table
+from ...pairwise import Loss
 
 LEARNT = "learnt/"
 """Before the name of a scalar that the run learns; its value at step 0 is its start."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from ..data.loading.features import Memory, Steady
-from ..data.views.look import looks
-from ..methods.base import TowerMethod
-from ..modalities import MODALITIES
-from ..networks.base import Tower
-from ..recipes import Recipe
+from ...data.loading.features import Memory, Steady
+from ...data.views.look import looks
+from ...methods.base import TowerMethod
+from ...modalities import MODALITIES
+from ...networks.base import Tower
+from ...recipes import Recipe
 
 PLAIN = "plain"
 """The view of every modality that shows an example as it is."""

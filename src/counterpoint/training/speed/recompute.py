@@ -7,8 +7,8 @@ from functools import partial
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from ..networks.base import Tower
-from ..networks.towers.blocks import residual_blocks
+from ...networks.base import Tower
+from ...networks.towers.blocks import residual_blocks
 
 
 def recompute(method: nn.Module) -> None:

@@ -1,0 +1,1 @@
+"""A step of training: precision, optimiser, microbatches, and what comes before it."""
