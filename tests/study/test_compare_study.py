@@ -166,7 +166,7 @@ def test_finished_runs_are_not_repeated_and_a_study_can_grow(quick: dict[str, An
 def test_another_study_in_the_folder(quick: dict[str, Any]) -> None:
     compare("clip", seeds=1, **quick)
     with pytest.raises(OtherStudy, match=r"it differs in budget.*another folder"):
-        compare("clip", seeds=1, budget="images", **quick)
+        compare("clip", seeds=1, budget="passes", **quick)
 
 
 def test_data_with_another_budget_for_what_is_broken_is_the_same(quick: dict[str, Any], pairs: Path) -> None:

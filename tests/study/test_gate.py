@@ -118,6 +118,15 @@ def test_a_folder_that_cannot_be_the_studys(design: Design, tmp_path: Path) -> N
         prepare(design, tmp_path)
 
 
+def test_passes_were_called_images(design: Design, tmp_path: Path) -> None:
+    passes = replace(design, budget="passes")
+    passes.reserve(tmp_path)
+    file = tmp_path / "study.yaml"
+    file.write_text(file.read_text().replace("budget: passes", "budget: images"))
+    assert Design.read(tmp_path) == passes
+    assert replace(design, budget="images") == passes  # type: ignore[arg-type] # the earlier word
+
+
 def test_a_run_does_not_go_into_a_studys_folder(design: Design, tmp_path: Path) -> None:
     design.reserve(tmp_path)
     with pytest.raises(ValueError, match="holds a study, and a run needs a folder of its own"):
@@ -127,7 +136,7 @@ def test_a_run_does_not_go_into_a_studys_folder(design: Design, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"budget": "nosuch"}, "budget must be one of 'steps', 'images' or 'time', got 'nosuch'"),
+        ({"budget": "nosuch"}, "budget must be one of 'steps', 'passes' or 'time', got 'nosuch'"),
         ({"tasks": "retrieval"}, r"tasks must be a list of names, got 'retrieval': write \['retrieval'\]"),
         ({"recipe": {"steps": 2}}, "recipe must be a recipe, its name or its file"),
         ({"recipe": "cpuu"}, "did you mean 'cpu'"),

@@ -49,7 +49,7 @@ def test_compare_on_sounds_as_pictures(tmp_path: Path) -> None:
         data=data,
         seeds=1,
         recipe=recipe,
-        budget="images",
+        budget="passes",
         tasks=("retrieval", "compa"),
         folder=tmp_path / "study",
         jobs=1,

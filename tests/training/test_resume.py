@@ -223,6 +223,15 @@ def test_the_model_of_a_run_folder_embeds(whole: Path) -> None:
     assert z.norm(dim=1).tolist() == pytest.approx([1.0, 1.0])
 
 
+def test_what_inputs_learned_is_read_where_earlier_versions_put_it(whole: Path, tmp_path: Path) -> None:
+    before, texts = load(whole).embed("text", ["a small red circle"]), ["a small red circle"]
+    old = tmp_path / "old"
+    shutil.copytree(whole, old)
+    (old / "inputs" / "tokenizer.json").rename(old / "tokenizer.json")
+    (old / "inputs").rmdir()
+    assert torch.equal(load(old).embed("text", texts), before)
+
+
 def _flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1

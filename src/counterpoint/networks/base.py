@@ -19,6 +19,10 @@ Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
 the root of their number, and their mean weighted by their place, 1 for the first."""
 
 
+INPUTS = "inputs"
+"""The folder of a run where inputs lie that were fitted on its training rows."""
+
+
 @runtime_checkable
 class Input(Protocol):
     """From a raw form (see `counterpoint.modalities.Modality`) to the tensor that a tower takes."""
@@ -31,7 +35,7 @@ class FittedInput(Protocol):
     """An input that was fitted on training rows, and is kept with the run that fitted it.
 
     Attributes:
-        file: its file's name in the folder of a run.
+        file: its file's name among the `INPUTS` of a run.
     """
 
     file: str

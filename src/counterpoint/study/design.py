@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Of = TypeVar("Of", bound="FolderDesign")
 """The design of one kind; `Self` inside a union is more than beartype checks."""
-Budget = Literal["steps", "images", "time"]
+Budget = Literal["steps", "passes", "time"]
 FILE = "study.yaml"
 REMEDY = "restore it from a copy, or give another folder with --out; the runs beside it are whole"
 """Advice for a damaged ``study.yaml``."""
@@ -231,6 +231,11 @@ def _recipe_of(value: object) -> object:
     return value
 
 
+def _budget_of(value: object) -> object:
+    # The word of versions that knew pictures alone, which folders of studies still hold.
+    return "passes" if value == "images" else value
+
+
 @form(frozen=True, config=FORM)
 class Design(FolderDesign):
     """A study before it is run, and the form of its options: the command line, Python and ``study.yaml`` fill it.
@@ -254,8 +259,9 @@ class Design(FolderDesign):
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
     recipe: Annotated[Recipe, BeforeValidator(_recipe_of)] = field(default_factory=lambda: load_recipe("cpu"))
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
-    budget: Budget = "steps"
-    """Budget that is the same for every arm: optimiser steps, passes through the image tower, or time."""
+    budget: Annotated[Budget, BeforeValidator(_budget_of)] = "steps"
+    """Budget that is the same for every arm: optimiser steps, passes through the tower of pictures (through the first
+    one that is of no texts where there are no pictures), or time. An earlier word for passes: images."""
     tune: Annotated[Natural, Field(strict=True)] = 0
     """Trials per arm of a random search on validation (learning rate, temperature, loss weight)."""
     margin: Margin = 0.01
@@ -306,7 +312,7 @@ class DesignOptions(TypedDict, total=False):
     data: str | os.PathLike[str]
     seeds: int | Sequence[int]
     recipe: str | os.PathLike[str] | Recipe
-    budget: Budget
+    budget: Budget | Literal["images"]
     tune: int
     margin: float
     tasks: Sequence[str] | None

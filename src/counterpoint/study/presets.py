@@ -90,5 +90,5 @@ PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}
 ``medical-vl-benchmark``: Roy et al., "Benchmarking Vision-Language Contrastive Methods for Medical Representation
 Learning" (2024), arXiv 2406.07450. Its three families and its kinds of tasks; which eight methods it compared could not
 be checked, so these stand for them. At equal steps all arms see the same pairs, and some look at pictures three times
-as often: compare with ``--budget images`` too.
+as often: compare with ``--budget passes`` too.
 """

@@ -294,7 +294,7 @@ def _cannot_show(results: StudyResults[FinishedRun], design: Design) -> list[str
         most, least = max(passes, key=lambda a: passes[a]), min(passes, key=lambda a: passes[a])
         lines.append(
             f"Equal steps are not equal compute: {most} passed {passes[most]:,} {things} through its {modality} "
-            f"tower, {least} {passes[least]:,}. --budget images or --budget time compares them at equal cost."
+            f"tower, {least} {passes[least]:,}. --budget passes or --budget time compares them at equal cost."
         )
     lines.append(
         f"The test examples are a sample too: differences on them say nothing about {things} of another kind."

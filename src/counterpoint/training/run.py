@@ -29,7 +29,7 @@ from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yam
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
 from ..modalities import MODALITIES, PAIR, passes_by_modality
-from ..networks.base import FittedInput
+from ..networks.base import INPUTS, FittedInput
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, override, parse
@@ -357,10 +357,11 @@ def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> 
 
 
 def keep_inputs(method: Method, folder: Path) -> None:
-    """Write what the towers' inputs learned of the data, a tokenizer, into the folder of a run."""
+    """Write what the towers' inputs learned of the data, a tokenizer say, into ``inputs/`` of a run's folder."""
     for made in method.inputs.values():
         if isinstance(made, FittedInput):
-            made.save(folder / made.file)
+            (folder / INPUTS).mkdir(parents=True, exist_ok=True)
+            made.save(folder / INPUTS / made.file)
 
 
 def keep_order(order: Order, folder: Path) -> None:

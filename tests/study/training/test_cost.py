@@ -74,13 +74,13 @@ def test_an_arm_that_takes_no_step_is_not_timed_and_gets_the_reference_s_steps()
 def test_what_each_budget_makes_equal() -> None:
     measured = {"clip": priced(0.1), "slip": priced(0.25, 3)}
     assert steps_under("steps", measured, "clip", 300) == {"clip": 300, "slip": 300}
-    assert steps_under("images", measured, "clip", 300) == {"clip": 300, "slip": 100}
+    assert steps_under("passes", measured, "clip", 300) == {"clip": 300, "slip": 100}
     assert steps_under("time", measured, "clip", 300) == {"clip": 300, "slip": 120}
     heard = {
         arm: replace(cost, passes={"text": 1, "audio": cost.passes["image"]})
         for arm, cost in measured.items()
     }
-    assert steps_under("images", heard, "clip", 300) == {"clip": 300, "slip": 100}
+    assert steps_under("passes", heard, "clip", 300) == {"clip": 300, "slip": 100}
 
 
 def measuring() -> tuple[Callable[[Sequence[str]], dict[str, ArmCost]], list[Sequence[str]]]:
@@ -113,7 +113,7 @@ def test_all_arms_get_the_steps_that_the_costliest_can_make() -> None:
     recipe = override(load("cpu"), {"epochs": 10, "most_passes": 48_000})
     design = Design(("clip", "slip"), recipe=recipe)
     assert {p.steps for p in plan_arms(design, {}, 16 * 1000, measure).values()} == {1000}
-    images = plan_arms(replace(design, budget="images"), {}, 16 * 1000, measure)
+    images = plan_arms(replace(design, budget="passes"), {}, 16 * 1000, measure)
     assert {arm: p.steps for arm, p in images.items()} == {"clip": 3000, "slip": 1000}
     # An arm that joins makes the steps of those that were there.
     grown = plan_arms(design, {"clip": ArmPlan(3000)}, 16 * 1000, measure)

@@ -12,7 +12,7 @@ import torch
 from ...modalities import MODALITIES, PAIR, resolve
 from ...recipes.schema import Towers
 from ...registry import unknown
-from ..base import ImageTower, TextTower, Tokenizer, Tower
+from ..base import INPUTS, ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
 from ..weights import Source
 from .built_in import IMAGE_TOWERS
@@ -245,8 +245,12 @@ def _check_random(source: Source) -> None:
 
 def _fitted(start: Start, form: type[Fitted], fit: Callable[[], Fitted]) -> Fitted:
     """Return the input that an earlier start left, or one that is fitted now."""
-    file = None if start.folder is None else start.folder / form.file
-    return form.load(file) if file is not None and file.exists() else fit()
+    if start.folder is not None:
+        # Earlier versions kept it beside the run's other files.
+        for folder in (start.folder / INPUTS, start.folder):
+            if (folder / form.file).exists():
+                return form.load(folder / form.file)
+    return fit()
 
 
 def _vocabulary(start: Start) -> BytePairTokenizer:

@@ -190,7 +190,7 @@ def _prices(costs: Mapping[str, ArmCost], budget: Budget) -> dict[str, float]:
     return {
         arm: {
             "steps": 1.0,
-            "images": float(max(cost.passes.get(modality, 0), 1)),
+            "passes": float(max(cost.passes.get(modality, 0), 1)),
             "time": cost.seconds_per_step,
         }[budget]
         for arm, cost in costs.items()
