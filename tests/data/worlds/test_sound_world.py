@@ -1,13 +1,10 @@
-"""Soundscapes as a data set: composition, twins, squares, speech."""
+"""Soundscapes as a data set: composition, twins, squares."""
 
 from __future__ import annotations
 
 import pickle
 import re
-import sys
 from hashlib import blake2b
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,10 +25,9 @@ from counterpoint.data.worlds.sounds.soundscape import (
     Soundscape,
     caption,
 )
-from counterpoint.data.worlds.sounds.speech import RATE, VOICES, speak
 from counterpoint.data.worlds.sounds.world import Sounds
 from counterpoint.networks.towers.sound import Waveform
-from counterpoint.registry import MissingPackage, UnknownName
+from counterpoint.registry import UnknownName
 
 CONFIG = SoundConfig()
 SMALL = "train=40,validation=4,test=6,pixels=24"
@@ -112,31 +108,6 @@ def test_squares_are_soundscapes_and_their_twins() -> None:
     row = items.rows[3]
     assert torch.equal(pictures[1, 0], data.images(np.array([row]))[0])
     assert items.captions[3][0] == data.captions(row)[0]
-
-
-def test_speech_needs_its_package_a_known_voice_and_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UnknownName, match="did you mean 'plain'"):
-        speak([("a cat", "plane")])
-    with pytest.raises(ValueError, match="nothing to say in ' '"):
-        speak([(" ", "plain")])
-    monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(MissingPackage, match=r"pip install 'counterpoint\[speech\]'"):
-        speak([("a cat", "plain")])
-
-
-@pytest.mark.skipif(find_spec("espeakng_loader") is None, reason="needs the extra [speech]")
-def test_a_block_is_spoken_alike_in_every_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    block = [("a red cat appears, then a dog moves up", voice) for voice in VOICES]
-    found = []
-    for folder in ("one", "two"):
-        monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / folder))
-        found.append(speak(block))
-        assert list((tmp_path / folder / "speech").iterdir())
-    assert all((a == b).all() for a, b in zip(*found, strict=True))
-    assert all(RATE < len(wave) < 5 * RATE and np.abs(wave).max() > 5000 for wave in found[0])
-    assert len({wave.tobytes() for wave in found[0]}) == len(VOICES)
-    monkeypatch.setattr("subprocess.run", None)  # what is kept is not spoken again
-    assert (speak(block)[0] == found[0][0]).all()
 
 
 def test_twins_need_two_sounds_and_sounds_their_sources() -> None:

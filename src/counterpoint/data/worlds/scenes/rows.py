@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -16,19 +17,29 @@ from .scene import Scene
 
 
 @runtime_checkable
-class SceneRows(Protocol):
-    """Rows that are scenes: a world of scenes is one, and what is asked about it needs no more."""
+class ComposedRows(Protocol):
+    """Rows that are scenes, in whatever form they are shown or spoken of."""
+
+    @property
+    def configs(self) -> Sequence[SceneConfig]:
+        """The configuration of every split."""
+        ...
+
+    def __len__(self) -> int: ...
+    def scene(self, row: int, /) -> Scene: ...
+    def config(self, row: int) -> SceneConfig: ...
+    def draws(self, row: int) -> Rng: ...
+
+
+@runtime_checkable
+class SceneRows(ComposedRows, Protocol):
+    """Rows that are pictures of scenes: a world of scenes is one, and what is asked about it needs no more."""
 
     name: str
     ids: Int64[np.ndarray, " n"]
     preset: ScenePreset
     pixels: int
     attribution: str
-
-    def __len__(self) -> int: ...
-    def scene(self, row: int, /) -> Scene: ...
-    def config(self, row: int) -> SceneConfig: ...
-    def draws(self, row: int) -> Rng: ...
 
 
 @runtime_checkable

@@ -4,8 +4,6 @@ from .pictured import SoundPictures as SoundPictures
 from .presets import PRESETS as PRESETS
 from .soundscape import Sound as Sound
 from .soundscape import Soundscape as Soundscape
-from .speech import VOICES as VOICES
-from .speech import speak as speak
 from .synthesis import save as save
 from .synthesis import synthesise as synthesise
 from .world import Sounds as Sounds

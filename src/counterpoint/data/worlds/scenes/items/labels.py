@@ -14,19 +14,19 @@ from ..words.captions import phrase
 from ..words.lexicon import lexicon
 
 if TYPE_CHECKING:
-    from ..rows import SceneRows
+    from ..rows import ComposedRows
 
 _OF = ("{}", "a picture of {}")
 
 
-def label_sets(world: SceneRows) -> dict[str, Labels]:
+def label_sets(world: ComposedRows) -> dict[str, Labels]:
     """Return the label sets of every row.
 
     ``concept``, ``group`` (its kind) and ``colour`` are those of scenes whose things agree in them; ``count`` and
     ``background`` every scene has. A set that has fewer than two classes in this world is left out, and so are
     labels that the configuration hides.
     """
-    config = [config for _, config in world.preset.splits.values()]
+    config = world.configs
     english = lexicon("en")
     possible: dict[str, tuple[Sequence[Hashable], Sequence[str], tuple[str, ...]]] = {}
     concepts = [name for name in CONCEPTS if any(name in each.concepts for each in config)]

@@ -1,0 +1,61 @@
+"""The configuration of spoken scenes: that of scenes, and how their captions are said."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, ClassVar, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from ....forms import Fraction
+from ..scenes.config import SceneConfig
+
+Speaker = Literal["plain", "deep", "rough", "bright", "quick", "scottish"]
+SPEAKERS: tuple[Speaker, ...] = get_args(Speaker)
+Percent = Annotated[int, Field(ge=1, le=400)]
+Decibels = Annotated[int, Field(ge=0, le=60)]
+Milliseconds = Annotated[int, Field(ge=1, le=5_000)]
+
+
+class SpeechConfig(SceneConfig):
+    """The configuration of a world of spoken scenes. On the command line: ``speakers=plain+deep``, ``speed=80-120``.
+
+    All options of `counterpoint.data.worlds.scenes.SceneConfig` say what there is to speak of.
+
+    Attributes:
+        speakers: the voices, each as likely.
+        speed: the least and the most, in percent of a voice's own.
+        noise: probability that there is white noise.
+        levels: how many dB the speech is above it, at least and at most.
+        pauses: probability of a pause before a word, the first one apart.
+        pause: how long it is at least and at most, in milliseconds.
+        unspoken: probability that a word of the caption is not said; one always is.
+        missing_speech: fraction of rows that have a caption and no speech.
+        missing_captions: fraction of rows that have speech and no caption. No row lacks both.
+
+    Raises:
+        ValueError: for an unknown option or name, a value out of range, more missing rows than there are, or label
+            noise.
+    """
+
+    ranges: ClassVar[tuple[str, ...]] = (*SceneConfig.ranges, "speed", "levels", "pause")
+    known: ClassVar[Mapping[str, tuple[str, ...]]] = {**SceneConfig.known, "speakers": SPEAKERS}
+    speakers: tuple[Speaker, ...] = SPEAKERS
+    speed: tuple[Percent, Percent] = (100, 100)
+    noise: Fraction = 0.0
+    levels: tuple[Decibels, Decibels] = (0, 20)
+    pauses: Fraction = 0.0
+    pause: tuple[Milliseconds, Milliseconds] = (150, 600)
+    unspoken: Fraction = 0.0
+    missing_speech: Fraction = 0.0
+
+    @model_validator(mode="after")
+    def _something_left(self) -> Self:
+        if self.missing_speech + self.missing_captions > 1:
+            raise ValueError(
+                f"missing_speech={self.missing_speech:g} and missing_captions={self.missing_captions:g} are of "
+                "different rows, so together at most 1"
+            )
+        if self.label_noise:
+            raise ValueError("label_noise gives scenes the captions of others, and speech says what is there")
+        return self
