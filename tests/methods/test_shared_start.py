@@ -9,7 +9,7 @@ from method_stubs import build
 from counterpoint import methods
 
 OTHER_HEADS = {
-    *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "lit", "m3col"),
+    *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "lat", "lit", "m3col"),
     *("mochi", "moco", "moco-dual-view", "sy-con", "whitened-cse"),
 }
 LINEAR_HEADS = [n for n in methods.names() if n not in OTHER_HEADS]

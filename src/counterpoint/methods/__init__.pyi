@@ -11,6 +11,7 @@ from .dual.convirt import ConVIRT as ConVIRT
 from .dual.cwcl import CWCL as CWCL
 from .dual.diht_distilled import DistilledDiHT as DistilledDiHT
 from .dual.filip import FILIP as FILIP
+from .dual.lat import LaT as LaT
 from .dual.lit import LiT as LiT
 from .dual.mil import MIL as MIL
 from .dual.siglip import SigLIP as SigLIP

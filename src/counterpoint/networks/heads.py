@@ -86,6 +86,30 @@ def mlp(
     return nn.Sequential(*modules)
 
 
+class ResidualMLP(nn.Module):
+    """``x + W₂ drop(GELU(W₁ LN(x)))``, four times as wide inside.
+
+    >>> ResidualMLP(8)(torch.zeros(5, 8)).shape
+    torch.Size([5, 8])
+
+    Args:
+        width: of input and output.
+        dropout: of the hidden layer.
+        std: standard deviation of W₂ at the start, its bias then zero: small, the block begins near the identity;
+            PyTorch's own start of a linear layer unless given.
+    """
+
+    def __init__(self, width: int, dropout: float = 0.0, std: float | None = None) -> None:
+        super().__init__()
+        last = nn.Linear(4 * width, width) if std is None else Linear(4 * width, width, std=std, bias=True)
+        self.branch = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Dropout(dropout), last
+        )
+
+    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        return x + self.branch(x)
+
+
 class Prototypes(nn.Module):
     """Scores of features against learned unit vectors: s = v̂ ĉᵀ, with v̂ = v/‖v‖ and ĉ_k = c_k/‖c_k‖.
 

@@ -13,6 +13,7 @@ from ...forms import BelowOne, Natural, Positive
 from ...losses import InfoNCELoss
 from ...networks import tune
 from ...networks.base import Towers
+from ...networks.heads import ResidualMLP
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
@@ -22,30 +23,13 @@ Mixing = Literal["shared", "independent", "none"]
 """Choices of λ: one for both modalities, one for each, or the pairs as they are."""
 
 
-class _ResidualMLP(nn.Module):
-    """``x + W₂ drop(GELU(W₁ LN(x)))``, four times as wide inside."""
-
-    def __init__(self, width: int, dropout: float) -> None:
-        super().__init__()
-        self.branch = nn.Sequential(
-            nn.LayerNorm(width),
-            nn.Linear(width, 4 * width),
-            nn.GELU(),
-            nn.Dropout(dropout),
-            nn.Linear(4 * width, width),
-        )
-
-    def forward(self, x: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        return x + self.branch(x)
-
-
 def adapter(width: int, out: int, layers: int, dropout: float) -> nn.Sequential:
     """Build residual blocks, a layer norm and a linear layer.
 
     >>> adapter(8, 4, layers=2, dropout=0.6)(torch.randn(5, 8)).shape
     torch.Size([5, 4])
     """
-    blocks = (_ResidualMLP(width, dropout) for _ in range(layers))
+    blocks = (ResidualMLP(width, dropout) for _ in range(layers))
     return nn.Sequential(*blocks, nn.LayerNorm(width), nn.Linear(width, out))
 
 
