@@ -169,6 +169,20 @@ class Clock:
         return self.step / max(self.steps, 1)
 
 
+@final
+@dataclass(frozen=True)
+class Target:
+    """The label that a method learns from.
+
+    Attributes:
+        label: its name among those of the data.
+        classes: the names of its classes, in the order of their numbers.
+    """
+
+    label: str
+    classes: tuple[str, ...]
+
+
 Constant = Callable[[Int[np.ndarray, " k"]], float]
 """A function from the positions of examples to the score of the best answer that is the same for all these examples."""
 
@@ -270,6 +284,27 @@ class ColumnEmbedder(Protocol):
 
     @property
     def embeds(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A model that says which class of one label an example is of, from those of its columns that there are.
+
+    Attributes:
+        target: the label; None where it was trained without one.
+        columns: that it looks at.
+        incomplete: ``"use"`` where it answers without some of them too.
+    """
+
+    target: Target | None
+    columns: Mapping[str, Any]
+    incomplete: Literal["drop", "use"]
+
+    def classify(
+        self, inputs: Mapping[str, Any], present: Mapping[str, Bool[np.ndarray, " n"]] | None = None
+    ) -> Float[Tensor, "n classes"]:
+        """Return the probability of every class; LookupError where it was trained without a label."""
+        ...
 
 
 @runtime_checkable

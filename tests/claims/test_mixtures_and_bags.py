@@ -13,7 +13,7 @@ from counterpoint.claims.fusion import fusemix, m3col
 from counterpoint.claims.pairs import cwcl, mil_multimodal
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.fusion.m3col import M3Col
-from counterpoint.types import Batch, Clock, Embeddings
+from counterpoint.types import Batch, Clock, Embeddings, Target
 
 
 def test_one_hot_weights_make_cwcl_infonce_and_full_shares_make_m3co_infonce() -> None:
@@ -78,7 +78,11 @@ def test_a_method_learns_from_vectors_alone() -> None:
     classes = torch.arange(60) % 3
     x, y = (torch.eye(3)[classes] + 0.1 * torch.randn(60, 3, generator=g) for _ in range(2))
     towers = vectors.FirstTower(nn.Linear(3, 8), 8), vectors.SecondTower(nn.Linear(3, 8), 8)
-    method = M3Col(dict(zip(("image", "text"), towers, strict=True)), recipe(False), labels="kind", classes=3)
+    method = M3Col(
+        dict(zip(("image", "text"), towers, strict=True)),
+        recipe(False),
+        target=Target("kind", ("a", "b", "c")),
+    )
     clocks: list[Clock] = []
 
     def batch_of(rows: np.ndarray) -> Batch:

@@ -20,7 +20,7 @@ from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.recipes.schema import Recipe, Towers, Widths
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, Clock, Target
 
 SIZE = 8
 LATE = Clock(1000, 2000)
@@ -40,6 +40,9 @@ READ = RECIPE.model_copy(
     update={"towers": Towers(image="cnn@weights", text="transformer@weights", image_size=SIZE)}
 )
 """A recipe with two pretrained towers."""
+FIVE = Target("group", ("a", "b", "c", "d", "e"))
+TARGETS = dict.fromkeys(("late", "multimodn"), FIVE)
+"""The label of methods that learn nothing else; see `batch`."""
 RECIPES = {"cwcl": READ, "fusemix": READ, "lit": LOCKED}
 
 
@@ -155,7 +158,14 @@ def towers_of(name: str, image: Tower, text: Tower, recipe: Recipe, on: str = "p
     return {column: available[column] for column in Arm.parse(f"{name},on={on}").reads()}
 
 
-def build(name: str, seed: int = 0, recipe: Recipe | None = None, on: str = "pairs", **options: Any) -> Any:
+def build(
+    name: str,
+    seed: int = 0,
+    recipe: Recipe | None = None,
+    on: str = "pairs",
+    target: Target | None = None,
+    **options: Any,
+) -> Any:
     """A method on the stub towers, started from a seed as a run starts it."""
     recipe = recipe or RECIPES.get(name, RECIPE)
     towers = towers_of(name, StubImage(), StubText(), recipe, on)
@@ -165,7 +175,7 @@ def build(name: str, seed: int = 0, recipe: Recipe | None = None, on: str = "pai
     options = {**OPTIONS.get(name, {}), **options}
     if name == "diht-distilled":
         options = {"teacher": teacher(seed), "top": 3, **options}
-    method = methods.create(name, towers, recipe, **options)
+    method = methods.create(name, towers, recipe, target=target or TARGETS.get(name), **options)
     initialise(method, seed)
     if name == "sy-con":
         method.begin_task()  # in the first there is no previous model, and nothing for its predictor to learn
@@ -176,7 +186,7 @@ def through(name: str, width: int = 8, recipe: Recipe = RECIPE, **options: Any) 
     """A method in float64 whose features a test chooses, and whose contrastive heads are the identity."""
     options = {**OPTIONS.get(name, {}), **options}
     towers = towers_of(name, ThroughImage(width), ThroughText(width), recipe)
-    method = methods.create(name, towers, recipe, **options)
+    method = methods.create(name, towers, recipe, target=TARGETS.get(name), **options)
     initialise(method, 0)
     identities = nn.ModuleDict({"image": nn.Identity(), "text": nn.Identity()})
     method.projections = identities

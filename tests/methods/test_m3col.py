@@ -8,14 +8,17 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import LATE, RECIPE, StubImage, StubText, batch, build, features, run, through, total
+from method_stubs import LATE, RECIPE, SIZE, StubImage, StubText, batch, build, features, run, through, total
 from torch import Tensor, nn
 
 from counterpoint import methods
 from counterpoint.losses import InfoNCELoss, MultiSClipLoss
-from counterpoint.types import Batch, Clock
+from counterpoint.methods import Arm
+from counterpoint.recipes.schema import Towers
+from counterpoint.types import Batch, Clock, Target
 
 F64 = torch.float64
+THREE = Target("group", ("a", "b", "c"))
 EARLY = Clock(329, 1000)
 
 
@@ -98,7 +101,7 @@ def test_features_meet_without_heads_where_their_widths_agree() -> None:
 
 
 def test_classifiers_learn_from_labelled_examples_alone() -> None:
-    method = build("m3col", labels="group", classes=3).double()
+    method = build("m3col", target=THREE).double()
     given = batch(method, 6, dtype=F64)
     target = torch.tensor([0, 2, -1, 1, -1, 2])
     losses = run(method, replace(given, labels={"group": target}))
@@ -110,11 +113,11 @@ def test_classifiers_learn_from_labelled_examples_alone() -> None:
         torch.testing.assert_close(losses[name], F.cross_entropy(logits, target, ignore_index=-1))
         kinds = [type(layer).__name__ for layer in method.classifiers[name]]
         assert kinds == ["Linear", "ReLU", "Linear", "ReLU", "Linear"]
-    torch.testing.assert_close(method.classify(z), method.classifiers["fusion"](inputs["fusion"]))
+    torch.testing.assert_close(method.logits(z, given), method.classifiers["fusion"](inputs["fusion"]))
 
 
 def test_without_any_label_the_classifiers_cost_nothing() -> None:
-    method = build("m3col", labels="group", classes=3)
+    method = build("m3col", target=THREE)
     losses = run(method, replace(batch(method, 4), labels={"group": torch.full((4,), -1)}))
     assert [losses[name].item() for name in ("fusion", "image", "text")] == [0, 0, 0]
 
@@ -126,14 +129,22 @@ def test_the_weight_is_on_the_contrastive_term() -> None:
 
 
 def test_labels_that_the_data_lacks_or_exceed_the_classes_are_refused() -> None:
-    method = build("m3col", labels="group", classes=3)
+    method = build("m3col", target=THREE)
     given = batch(method, 4)
     with pytest.raises(ValueError, match="unknown label 'group': did you mean 'groups'"):
         run(method, replace(given, labels={"groups": torch.zeros(4, dtype=torch.long)}))
-    with pytest.raises(ValueError, match="group has a class 3, but classes=3"):
+    with pytest.raises(ValueError, match="group has a class 3, and the model was built for 3"):
         run(method, replace(given, labels={"group": torch.arange(4)}))
 
 
-def test_labels_need_the_number_of_their_classes() -> None:
-    with pytest.raises(ValueError, match="classes=0 must be 2 or more"):
-        build("m3col", labels="group")
+def test_a_label_needs_two_classes() -> None:
+    with pytest.raises(ValueError, match="group has 1 classes: 2 or more"):
+        build("m3col", target=Target("group", ("a",)))
+
+
+def test_an_arm_of_an_earlier_version_counts_its_classes_itself() -> None:
+    arm = Arm.parse("m3col,labels=group,classes=3")
+    assert (arm.labels, arm.classes, dict(arm.options)) == ("group", 3, {})
+    towers = Towers(image="mlp", text="bag", image_size=SIZE)
+    built = arm.build(RECIPE.model_copy(update={"towers": towers}), {"text": ["a cat", "a dog"]}, 0)
+    assert built.target == Target("group", ("0", "1", "2"))

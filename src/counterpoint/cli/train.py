@@ -43,6 +43,8 @@ class Train:
     """Seed of the initial weights, the order of the data and every view."""
     recipe: Recipe = field(default_factory=Recipe)
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
+    labels: str = ""
+    """Label of the data that methods which learn from labels learn from (late, multimodn, m3col, supcon)."""
     tasks: Names = ()
     """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as data and model allow."""
     out: Folder = None
@@ -91,7 +93,7 @@ def main(arguments: Sequence[str]) -> int:
         raise OtherRun(
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
         )
-    planned = Run(options.method, source, options.recipe, options.seed)
+    planned = Run(options.method, source, options.recipe, options.seed, options.labels)
     with joined() as ranks:
         console.quiet = ranks.rank > 0
         show_data_report(console, source, options.recipe.towers.image_size)

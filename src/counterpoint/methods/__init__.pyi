@@ -17,6 +17,7 @@ from .dual.mil import MIL as MIL
 from .dual.siglip import SigLIP as SigLIP
 from .dual_encoder import DualEncoder as DualEncoder
 from .fusion.fusemix import FuseMix as FuseMix
+from .fusion.late import Late as Late
 from .fusion.m3col import M3Col as M3Col
 from .needs import Needs as Needs
 from .queue.brivl import BriVL as BriVL

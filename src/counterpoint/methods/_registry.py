@@ -6,6 +6,7 @@ import ast
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from importlib.resources import files
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ..losses import LOSSES
@@ -14,6 +15,7 @@ from ..registry import Room
 if TYPE_CHECKING:
     from ..networks.base import Towers
     from ..recipes.schema import Recipe
+    from ..types import Target
     from .base import TowerMethod
 
 SHORT: Mapping[str, tuple[str, Mapping[str, str]]] = {
@@ -99,13 +101,16 @@ def names() -> tuple[str, ...]:
     return METHODS.names()
 
 
-def create(name: str, towers: Towers, recipe: Recipe, **options: Any) -> TowerMethod:
+def create(
+    name: str, towers: Towers, recipe: Recipe, *, target: Target | None = None, **options: Any
+) -> TowerMethod:
     """Return a method by name.
 
     Args:
         name: one of `names`.
         towers: of the columns that the method is to work on, in this order; columns of one modality share a tower.
         recipe: gives the widths.
+        target: the label that a method which learns from labels learns from.
         options: the method's own arguments; of a loss, its own and those of `SingleLoss`.
 
     Raises:
@@ -118,7 +123,9 @@ def create(name: str, towers: Towers, recipe: Recipe, **options: Any) -> TowerMe
     name, implied = METHODS.resolve(name)
     check(name, constructor, options)
     # The caller's own options last: a short name only says what they are by default.
-    return assemble(name, constructor, towers, recipe, **{**read(name, constructor, implied), **options})
+    return assemble(
+        name, constructor, towers, recipe, target, **{**read(name, constructor, implied), **options}
+    )
 
 
 def assemble(
@@ -126,17 +133,22 @@ def assemble(
     constructor: Callable[..., Any],
     towers: Towers,
     recipe: Recipe,
+    target: Target | None = None,
     **options: Any,
 ) -> TowerMethod:
-    """Return a method from its class, or from the class of a loss by way of `SingleLoss`."""
+    """Return a method from its class, or from the class of a loss by way of `SingleLoss`.
+
+    Those that learn from no label are not told one.
+    """
     from .base import TowerMethod
     from .options import options_of
     from .single_loss import SingleLoss
 
     if isinstance(constructor, type) and issubclass(constructor, TowerMethod):
         build: Callable[..., TowerMethod] = constructor
-        return build(towers, recipe, **options)
+        learned = {"target": target} if "target" in signature(constructor).parameters else {}
+        return build(towers, recipe, **learned, **options)
     # Written side by side with the loss's own; `options_of_arm` refuses a loss that has one of them too.
     around = {k: options.pop(k) for k in options_of(SingleLoss) if k in options}
     loss: Any = constructor(**options)
-    return SingleLoss(towers, recipe, loss, name, **around)
+    return SingleLoss(towers, recipe, loss, name, target=target, **around)

@@ -15,6 +15,7 @@ from . import METHODS
 
 if TYPE_CHECKING:
     from ..recipes.schema import Recipe
+    from ..types import Target
     from .base import TowerMethod
 
 TUNE = ("full", "lora", "frozen", "none")
@@ -37,6 +38,7 @@ class Arm:
     ``dcl,temperature=0.1``                   a loss, on CLIP's towers and heads (see `SingleLoss`)
     ``dcl,on=images``                         the same loss on two views of each picture; so ``on=texts``, ``on=COLUMN``
     ``clip,columns=image+audio``              a method on other columns than the first ones that suit it
+    ``supcon,labels=colour``                  a method that learns from another label than the run's
     ``./my_loss.py:MyLoss,margin=0.2``        a loss from a file: an ``nn.Module`` called with unit-norm image
                                               and text embeddings that returns a number
     ========================================  ==============================================================
@@ -49,6 +51,8 @@ class Arm:
         tune: one of `TUNE`, or None where it was not given.
         loss: the file and the class of the user's loss.
         columns: those that the arm asks for; those that suit the method unless given.
+        labels: the label that it learns from; the run's unless given.
+        classes: of that label, as arms of earlier versions counted them; 0 where the data says it.
     """
 
     spec: str
@@ -58,6 +62,8 @@ class Arm:
     tune: str | None = None
     loss: tuple[Path, str] | None = None
     columns: tuple[str, ...] = ()
+    labels: str = ""
+    classes: int = 0
 
     @classmethod
     def parse(cls, text: str) -> Arm:
@@ -74,7 +80,7 @@ class Arm:
         spec = Spec.parse(text)
         head, options = spec.name, dict(spec.options)
         towers: dict[str, str] = {m: options.pop(m) for m in MODALITIES.names() if m in options}
-        columns = _columns(text, options)
+        columns, labels = _columns(text, options), options.pop("labels", "")
         tune = options.pop("tune", None)
         if tune is not None and tune not in TUNE:
             raise unknown("way to tune", tune, TUNE)
@@ -89,9 +95,11 @@ class Arm:
             loss = _loss(head)
         else:
             raise unknown("method", head, METHODS.names())
+        # The one that counted its classes itself before the data did.
+        classes = int(options.pop("classes", 0)) if method == "m3col" else 0
         if method == "lit" and tune is not None:
             raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
-        return cls(str(spec), method, options, towers, tune, loss, columns)
+        return cls(str(spec), method, options, towers, tune, loss, columns, labels, classes)
 
     @property
     def label(self) -> str:
@@ -154,6 +162,7 @@ class Arm:
         seed: int,
         folder: Path | None = None,
         columns: Mapping[str, str] = PAIR,
+        target: Target | None = None,
     ) -> TowerMethod:
         """Build the method at the start of a run.
 
@@ -167,6 +176,7 @@ class Arm:
             seed: of the initial weights.
             folder: of the run, where an earlier start may have left its tokenizer.
             columns: of the data, each with its modality.
+            target: the label that a method which learns from labels learns from.
 
         Raises:
             UnknownName: for an unknown option or tower; the message gives the nearest one.
@@ -177,6 +187,7 @@ class Arm:
 
         from ..networks import build_towers
         from ..networks.init import initialise
+        from ..types import Target
         from . import assemble
         from .base import distinct
         from .options import read
@@ -206,7 +217,9 @@ class Arm:
 
             for tower in pretrained:
                 tune(tower, "frozen" if way == "none" else way, seed=seed)
-        method = assemble(kind, constructor, towers, recipe, **options)
+        if target is None and self.classes:
+            target = Target(self.labels, tuple(map(str, range(self.classes))))
+        method = assemble(kind, constructor, towers, recipe, target, **options)
         initialise(method, seed)
         if pair:
             for head in method.projections.values():

@@ -14,7 +14,7 @@ from torch import nn
 from ..forms import fault
 from ..registry import unknown
 
-_GIVEN = {"self", "towers", "recipe", "objective", "name"}
+_GIVEN = {"self", "towers", "recipe", "objective", "name", "target"}
 """Arguments that the builder of a method passes itself."""
 _PLAIN = Annotated[int | float | bool | str, Field(union_mode="left_to_right")]
 """Type of an option where nothing says what the option is: a number if its text reads as one."""
@@ -57,7 +57,7 @@ def options_of_arm(constructor: Callable[..., Any]) -> dict[str, Any]:
     if not inspect.isclass(constructor) or issubclass(constructor, Method):
         return options
     around = options_of(SingleLoss)
-    for name in options.keys() & (around.keys() | {"on", "columns"}):
+    for name in options.keys() & (around.keys() | {"on", "columns", "labels"}):
         raise ValueError(
             f"{constructor.__name__} must call its option {name!r} otherwise: every loss has one"
         )

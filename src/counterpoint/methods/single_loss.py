@@ -14,7 +14,7 @@ from ..networks.heads import mlp
 from ..pairwise import Loss
 from ..recipes.schema import Recipe
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings
+from ..types import Batch, Clock, Embeddings, Target
 from .base import TowerMethod, contrasted, paired
 from .dual_encoder import linear_heads
 from .needs import Needs
@@ -36,7 +36,7 @@ class SingleLoss(TowerMethod):
         objective: the loss of unit-norm views ``(B, d)``.
         name: of the loss in logs.
         views: V; more than 2 where the loss takes them.
-        labels: which of the data's labels a loss that needs them gets.
+        target: the label that a loss which needs classes gets; ``group`` unless given.
         dropout: of the tower's residual blocks, on one column whose tower takes a rate: on texts.
 
     Raises:
@@ -53,7 +53,7 @@ class SingleLoss(TowerMethod):
         name: str,
         *,
         views: int = 2,
-        labels: str = "group",
+        target: Target | None = None,
         dropout: Fraction = 0.1,
     ) -> None:
         super().__init__(towers)
@@ -74,7 +74,8 @@ class SingleLoss(TowerMethod):
             self.views = contrasted(column, tower, views)
             self.projections = nn.ModuleDict({column: mlp(tower.width, widths.ssl_hidden, widths.ssl_output)})
             self.dropout = dropout if tower.takes_dropout else 0.0
-        self.objective, self.name, self.labels = objective, name, labels
+        self.objective, self.name = objective, name
+        self.labels = "group" if target is None else target.label
         self.needs_ids, self.needs_labels, self.papers = facts.needs_ids, facts.needs_labels, facts.papers
 
     def encode(self, batch: Batch) -> Embeddings:

@@ -268,6 +268,8 @@ class Design(FolderDesign):
     """Margin of equivalence: differences within ± this margin are called equivalent."""
     tasks: Names = ()
     """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as the data has labels for them."""
+    labels: str = ""
+    """Label of the data that methods which learn from labels learn from (late, multimodn, m3col, supcon)."""
 
     def __post_init__(self) -> None:
         if not self.arms:
@@ -279,7 +281,7 @@ class Design(FolderDesign):
         from ..training.run import Run
 
         recipe = override(self.recipe, {**plan.changes, "steps": plan.steps})
-        return Run(with_options(arm, plan.options), self.data, recipe, seed)
+        return Run(with_options(arm, plan.options), self.data, recipe, seed, self.labels)
 
     def seeds_of(self, arm: str) -> tuple[int, ...]:
         """Return the seeds that an arm runs under: all, or the first one where nothing is trained."""
@@ -295,6 +297,7 @@ class Design(FolderDesign):
             "tune": self.tune,
             "margin": self.margin,
             "tasks": list(self.tasks),
+            **({"labels": self.labels} if self.labels else {}),
             "recipe": self.recipe.model_dump(),
         }
 
@@ -316,6 +319,7 @@ class DesignOptions(TypedDict, total=False):
     tune: int
     margin: float
     tasks: Sequence[str] | None
+    labels: str
 
 
 def check_names(design: Design) -> None:

@@ -23,6 +23,7 @@ from ..modalities import PAIR
 from ..pairwise import Loss
 from ..reasons import counted
 from ..recipes import Recipe
+from ..training.run import target_of
 from .design import Design, check_names
 
 _LOG = logging.getLogger(__name__)
@@ -85,9 +86,9 @@ def prepare(
     examples = Examples(data, data.splits.train[:_CAPTIONS])
     for name, arm in arms.items():
         if name not in known:
-            check_batch(
-                arm.build(design.recipe, examples, 0, columns=data.columns), name, design.recipe, data
-            )
+            target = target_of(arm, design.labels, data)
+            built = arm.build(design.recipe, examples, 0, columns=data.columns, target=target)
+            check_batch(built, name, design.recipe, data)
     return Prepared(design, arms, data, tasks)
 
 

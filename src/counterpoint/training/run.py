@@ -33,7 +33,8 @@ from ..networks.base import INPUTS, FittedInput
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, override, parse
-from ..registry import MissingPackage
+from ..registry import MissingPackage, unknown
+from ..types import Target
 from .saving import checkpoint as checkpoints
 from .speed.compiled import compile_blocks
 from .speed.kept import remember
@@ -66,14 +67,18 @@ class Run:
         arm, data: as they are written.
         recipe: of the training.
         seed: of the initial weights, of the order of the data and of every view.
+        labels: the label that methods which learn from labels learn from, unless the arm names another.
         columns: of the data, each with its modality, as the data says when the run begins.
+        target: the label that this arm learns from, as the data says when the run begins; None for none.
     """
 
     arm: str
     data: str
     recipe: Recipe
     seed: int = 0
+    labels: str = ""
     columns: Mapping[str, str] = field(default_factory=PAIR.copy, compare=False)
+    target: Target | None = field(default=None, compare=False)
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -82,8 +87,19 @@ class Run:
             "data": self.data,
             "seed": self.seed,
             "recipe": self.recipe.model_dump(),
+            **({"labels": self.labels} if self.labels else {}),
             **({} if self.columns == PAIR else {"columns": dict(self.columns)}),
+            **({} if self.target is None else {"target": asdict(self.target)}),
         }
+
+    def on(self, data: Data) -> Run:
+        """Return the run as it is on its data, loaded: with what the data says of columns and classes.
+
+        Raises:
+            UnknownName: for a label that the data does not have.
+        """
+        target = target_of(Arm.parse(self.arm), self.labels, data)
+        return replace(self, columns=dict(data.columns), target=target)
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -99,7 +115,9 @@ class Run:
         plain = read_yaml(path, _RunFile, remedy(folder))
         try:
             data = of_today(plain.data, plain.columns)
-            return cls(plain.arm, data, parse(plain.recipe), plain.seed, plain.columns)
+            return cls(
+                plain.arm, data, parse(plain.recipe), plain.seed, plain.labels, plain.columns, plain.target
+            )
         except ValueError as error:
             raise Damaged(path, str(error), remedy(folder)) from None
 
@@ -151,7 +169,9 @@ class _RunFile(BaseModel):
     data: str
     seed: int
     recipe: dict[str, Any]
+    labels: str = ""
     columns: dict[str, str] = PAIR
+    target: Target | None = None
 
 
 class _OrderFile(BaseModel):
@@ -251,6 +271,20 @@ class RunState:
         return replace(self, status="failed", reason=reason)
 
 
+def target_of(arm: Arm, labels: str, data: Data) -> Target | None:
+    """Return the label that an arm learns from: its own, or that of all arms; None where neither names one.
+
+    Raises:
+        UnknownName: for a label that the data does not have.
+    """
+    label = arm.labels or labels
+    if not label:
+        return None
+    if label not in data.labels:
+        raise unknown("label", label, data.labels)
+    return Target(label, data.labels[label].names)
+
+
 def load(folder: str | os.PathLike[str]) -> TowerMethod:
     """Load the trained model of a run folder, or of one of its checkpoints, ready to ``embed``.
 
@@ -318,7 +352,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     rows, ranks = data.splits.train, Ranks.present()
     # What a method takes from the batch, a bias that suits it, must be of the batch that there is.
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
-    run = replace(run, recipe=recipe, columns=dict(data.columns))
+    run = replace(run, recipe=recipe).on(data)
     method = build(run, data.examples(), folder)
     steady = remember(method, recipe) if recipe.towers.keep else {}
     if recipe.compile:
@@ -353,7 +387,7 @@ def order_of(data: Data, batch_size: int, seed: int) -> Order:
 
 def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> TowerMethod:
     """Build the run's method at its start, with the towers' inputs as an earlier start left them in its folder."""
-    return Arm.parse(run.arm).build(run.recipe, examples, run.seed, folder, run.columns)
+    return Arm.parse(run.arm).build(run.recipe, examples, run.seed, folder, run.columns, run.target)
 
 
 def keep_inputs(method: Method, folder: Path) -> None:

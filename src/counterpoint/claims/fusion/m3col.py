@@ -16,7 +16,7 @@ from ...methods.fusion.m3col import M3Col
 from ...networks import initialise
 from ...networks.heads import mlp
 from ...study.presets import Preset
-from ...types import Batch, Clock, Embeddings
+from ...types import Batch, Clock, Embeddings, Target
 from ..benches.emoji import BUCKETS, SIDE, emoji_inputs, view, words
 from ..benches.exact import random_views, relative_error
 from ..benches.towers import recipe
@@ -70,8 +70,8 @@ def classified(arm: str, dropped: float, seed: int, steps: int) -> Arrays:
         "text": SecondTower(mlp(BUCKETS, 128, WIDTH, layers=2, norm=False), WIDTH),
     }
     weight = WEIGHT if arm == "M3CoL" else 0.0
-    classes = len(data.labels["group"].names)
-    method = M3Col(towers, recipe(False), weight=weight, temperature=TAU, labels="group", classes=classes)
+    target = Target("group", data.labels["group"].names)
+    method = M3Col(towers, recipe(False), target=target, weight=weight, temperature=TAU)
     initialise(method, seed)
     rows = np.random.default_rng([seed, 53]).permutation(data.splits.train)[:LABELLED]
     clip = InfoNCELoss(TAU)
@@ -93,8 +93,12 @@ def classified(arm: str, dropped: float, seed: int, steps: int) -> Arrays:
     test = data.splits.test["concepts"]
     kinds = torch.from_numpy(data.labels["subgroup"].values[test])
     with torch.no_grad():
-        z = method.encode(batch_of(test))
-        logits = {"fusion": method.classify(z), **{m: method.classifiers[m](z[m]) for m in ("image", "text")}}
+        tested = batch_of(test)
+        z = method.encode(tested)
+        logits = {
+            "fusion": method.logits(z, tested),
+            **{m: method.classifiers[m](z[m]) for m in ("image", "text")},
+        }
     found = {name: (s.argmax(1) == groups[test]).double().numpy() for name, s in logits.items()}
     cosines = F.normalize(z["image"], dim=-1) @ F.normalize(z["text"], dim=-1).T
     alike = kinds[:, None] == kinds[None]

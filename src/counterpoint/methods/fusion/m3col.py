@@ -9,19 +9,17 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...forms import Fraction, Natural, NonNegative, Positive
+from ...forms import Fraction, NonNegative, Positive
 from ...losses import M3CoLoss, MultiSClipLoss
 from ...networks.base import Towers
 from ...networks.heads import Linear, mlp
-from ...pairwise import moments
-from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
-from ...registry import unknown
-from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, distinct, paired
+from ...types import Batch, Clock, Embeddings, Target
+from ..base import Ranges, distinct
+from ._classifying import Classifying
 
 
-class M3Col(TowerMethod):
+class M3Col(Classifying):
     """L = λ · (M3Co for the first third of the steps, then MultiSClip) [+ CE(fusion) + CE(image) + CE(text)].
 
     Both contrastive losses act on the towers' own features u and v; only where their widths differ does a
@@ -32,24 +30,23 @@ class M3Col(TowerMethod):
     with p a random permutation of the rank's batch, and compared with the unmixed other one. With β = 0.15
     shares lie near 0 and 1. The draws come from torch's generator.
 
-    With ``labels`` three classifiers learn beside that: of each modality, and of the unmixed features of both
-    together, which is the one to use (`classify`). Examples without a label (−1) are left out of them.
+    With a label three classifiers learn beside that: of each modality, and of the unmixed features of both
+    together, which is the one to use (`classify`). Examples without a class (−1) are left out of them.
 
     Args:
         towers: the towers, by column.
         recipe: unused: no head has a width of its own.
+        target: the label that the classifiers learn; None for none.
         weight: λ.
         mixing: the share of the steps with M3Co.
         beta: β > 0.
         mixed: the probability that an example is mixed.
         temperature: of M3Co; fixed.
         soft_temperature: of MultiSClip; fixed.
-        labels: which of the data's labels the classifiers learn; none if empty.
-        classes: how many classes that label has.
 
     Raises:
-        ValueError: for β ≤ 0, probabilities outside [0, 1], and labels without at least 2 classes; in
-            ``losses`` for a label that the data does not have or that exceeds the classes.
+        ValueError: for β ≤ 0, probabilities outside [0, 1], and a label without at least 2 classes; in
+            ``losses`` for one that the data does not have or that exceeds the classes.
 
     Source: Kumar et al., "Harnessing Shared Relations via Multimodal Mixup Contrastive Learning for
     Multimodal Classification" (2024), arXiv 2409.17777.
@@ -64,21 +61,15 @@ class M3Col(TowerMethod):
         towers: Towers,
         recipe: Recipe,
         *,
+        target: Target | None = None,
         weight: NonNegative = 0.1,
         mixing: Fraction = 0.33,
         beta: Positive = 0.15,
         mixed: Fraction = 0.5,
         temperature: Positive = 0.1,
         soft_temperature: Positive = 0.125,
-        labels: str = "",
-        classes: Natural = 0,
     ) -> None:
-        super().__init__(towers)
-        if labels and classes < 2:
-            raise ValueError(
-                f"labels={labels} needs the number of its classes: classes={classes} must be 2 or more"
-            )
-        self.views = paired(towers)
+        super().__init__(towers, target)
         width = next(iter(towers.values())).width
         self.projections = nn.ModuleDict(
             {
@@ -88,11 +79,11 @@ class M3Col(TowerMethod):
         )
         self.m3co, self.multi_sclip = M3CoLoss(temperature), MultiSClipLoss(soft_temperature)
         self.weight, self.mixing, self.beta, self.mixed = weight, mixing, beta, mixed
-        self.labels, self.classes = labels, classes
         widths = {column: tower.width for column, tower in towers.items()}
         widths = {"fusion": sum(widths.values()), **widths}
+        classes = 0 if target is None else len(target.classes)
         self.classifiers = nn.ModuleDict(
-            {name: mlp(width, 256, classes, norm=False) for name, width in widths.items()} if labels else {}
+            {name: mlp(width, 256, classes, norm=False) for name, width in widths.items()} if classes else {}
         )
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
@@ -127,21 +118,14 @@ class M3Col(TowerMethod):
 
     def classification(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
         """Compute the cross-entropy of every classifier over the labelled examples."""
-        if not self.labels:
+        if self.target is None:
             return {}
-        if self.labels not in batch.labels:
-            raise unknown("label", self.labels, batch.labels)
-        target = batch.labels[self.labels]
-        if int(target.max()) >= self.classes:
-            raise ValueError(f"{self.labels} has a class {int(target.max())}, but classes={self.classes}")
-        logits = {"fusion": self.classify(z), **{c: self.classifiers[c](z[c]) for c in self.columns}}
-        # Without a label an example has weight 0, and any class that exists.
-        known, target = (target >= 0).to(logits["fusion"].dtype), target.clamp_min(0)
-        return {
-            name: moments.mean(F.cross_entropy(s, target, reduction="none"), known, ranks=Ranks.present())
-            for name, s in logits.items()
+        logits = {
+            "fusion": self.logits(z, batch),
+            **{column: self.classifiers[column](z[column]) for column in self.columns},
         }
+        return {name: self.cross_entropy(of_classes, batch) for name, of_classes in logits.items()}
 
-    def classify(self, z: Embeddings) -> Float[Tensor, "B classes"]:
-        """Return the logits of the classifier of both modalities, from what ``encode`` gave."""
+    def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
+        """Return the logits of the classifier of both modalities."""
         return self.classifiers["fusion"](torch.cat([z[column] for column in self.columns], dim=1))

@@ -80,7 +80,7 @@ def _threads_of(jobs: int) -> Iterator[None]:
 def _measured(study: Prepared, arms: Sequence[str], turns: int | None, clock: Clock) -> dict[str, ArmCost]:
     design, data = study.design, study.data
     recipe = override(design.recipe, {"steps": _WARM_UP + _TIMED, "workers": 0})
-    runs = {arm: prepare(Run(arm, design.data, recipe), data) for arm in arms}
+    runs = {arm: prepare(Run(arm, design.data, recipe, labels=design.labels), data) for arm in arms}
     for method, _ in runs.values():
         check_model(method, study.tasks, data)
     memory = PeakMemory()

@@ -108,7 +108,7 @@ class TrainingRun:
         run, tasks = plain["run"], plain["tasks"]
         recipe = parse_recipe(run["recipe"], "the recipe")
         return cls(
-            Run(run["arm"], run["data"], recipe, run["seed"]),
+            Run(run["arm"], run["data"], recipe, run["seed"], run.get("labels", "")),
             folder,
             None if tasks is None else tuple(tasks),
             plain["test"],

@@ -99,7 +99,7 @@ def _run(
             )
         asked = [create(name) for name in tasks or ()] if test else []
         data = load_any(planned.data, planned.recipe.towers.image_size)
-        planned = replace(planned, columns=dict(data.columns))
+        planned = planned.on(data)
         made_of, whole = Provenance.of(planned, data), data
         made_of.check(whole, folder)
         check_asked([Arm.parse(planned.arm)], asked, data)
@@ -180,6 +180,7 @@ def train(
     *,
     recipe: str | Recipe = "cpu",
     seed: int = 0,
+    labels: str = "",
     folder: str | os.PathLike[str],
     tasks: Sequence[str] | None = None,
     on_step: OnStep | None = None,
@@ -194,6 +195,7 @@ def train(
         data: a data set's name or a path.
         recipe: a recipe or its name.
         seed: of the initial weights, the order of the data and every view.
+        labels: the label that methods which learn from labels learn from.
         folder: the run's folder.
         tasks: evaluation tasks; all of them unless given.
         on_step: called after every training step.
@@ -208,7 +210,7 @@ def train(
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
     if parallel is not None:
         chosen = override(chosen, {"parallel.mode": parallel})
-    planned = with_steps(Run(method, data, chosen, seed), load_any(data, chosen.towers.image_size))
+    planned = with_steps(Run(method, data, chosen, seed, labels), load_any(data, chosen.towers.image_size))
     with joined(), copied(Path(folder), sync), leased(Path(folder)):
         state = run(planned, Path(folder), tasks=tasks, on_step=on_step, track=track)
     if state.status == "failed":

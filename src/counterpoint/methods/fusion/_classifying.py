@@ -1,0 +1,176 @@
+"""The base of methods that learn a label: the loss of its classes, and how a user asks for them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ...modalities import MODALITIES, resolve
+from ...networks.base import Towers
+from ...pairwise import moments
+from ...pairwise.ranks import Ranks
+from ...registry import unknown
+from ...types import Batch, Embeddings, Target
+from ..base import TowerMethod, paired
+
+
+class Classifying(TowerMethod):
+    """A method that learns the classes of a label from the features of its columns.
+
+    Args:
+        towers: by column.
+        target: the label; None for none.
+
+    Raises:
+        ValueError: for a label of fewer than two classes.
+    """
+
+    incomplete: ClassVar[Literal["drop", "use"]] = "drop"
+
+    def __init__(self, towers: Towers, target: Target | None) -> None:
+        super().__init__(towers)
+        if target is not None and len(target.classes) < 2:
+            raise ValueError(
+                f"the label {target.label} has {len(target.classes)} classes: 2 or more tell apart"
+            )
+        self.target = target
+        self.views = paired(towers)
+
+    def told(self) -> Target:
+        """Return the label, of a method that learns nothing without one.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        if self.target is None:
+            raise ValueError(
+                f"{type(self).__name__.lower()} learns the classes of a label: name one of the data's with "
+                "--labels NAME (counterpoint data describe lists them)"
+            )
+        return self.target
+
+    @abstractmethod
+    def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
+        """Return the logits of the classes, from what ``encode`` gave; of the batch, which columns there are."""
+
+    def outputs(self, column: str) -> tuple[str, ...]:
+        """Return the names of what ``encode`` makes of a column, as wide as its tower each."""
+        return (column,)
+
+    def seen(self, column: str, inputs: Tensor) -> Embeddings:
+        """Return what ``encode`` makes of a column."""
+        return {column: self.features(column, inputs)}
+
+    def encode(self, batch: Batch) -> Embeddings:
+        # What stands in a view where an example lacks its column must not matter, and its NaN would in gradients.
+        return {
+            name: torch.where(batch.has(column)[:, None], z, 0.0)
+            for column in self.columns
+            for name, z in self.seen(column, batch[column]).items()
+        }
+
+    def cross_entropy(
+        self, logits: Float[Tensor, "B classes"], batch: Batch, weights: Tensor | None = None
+    ) -> Float[Tensor, ""]:
+        """Compute the mean cross-entropy of the examples that have a class, those of all ranks.
+
+        Args:
+            logits: of the classes.
+            batch: its labels.
+            weights: of examples ``(B,)``; one of 0 counts neither above nor below.
+
+        Raises:
+            UnknownName: for a label that the data does not have.
+            ValueError: for a class beyond those that the label had.
+        """
+        classes = self.classes(batch)
+        known = (classes >= 0).to(logits.dtype)
+        # Without a class an example has weight 0, and any class that exists.
+        terms = F.cross_entropy(logits, classes.clamp_min(0), reduction="none")
+        return moments.mean(terms, known if weights is None else known * weights, ranks=Ranks.present())
+
+    def classes(self, batch: Batch) -> Tensor:
+        """Return the class of every example, −1 where it has none; see `cross_entropy` for errors."""
+        assert self.target is not None
+        if self.target.label not in batch.labels:
+            raise unknown("label", self.target.label, batch.labels)
+        classes = batch.labels[self.target.label]
+        if int(classes.max()) >= len(self.target.classes):
+            raise ValueError(
+                f"{self.target.label} has a class {int(classes.max())}, and the model was built for "
+                f"{len(self.target.classes)}"
+            )
+        return classes
+
+    @torch.no_grad()
+    def classify(
+        self, inputs: Mapping[str, Any], present: Mapping[str, Bool[np.ndarray, " n"]] | None = None
+    ) -> Float[Tensor, "n classes"]:
+        """Return the probability of every class of the label that the model learned, ``target.classes``.
+
+        Args:
+            inputs: the raw form of the examples by column, as `embed` takes it. A column may be left out.
+            present: of columns that some examples lack, which ones have it, ``(n,)``; ``inputs`` holds these alone.
+
+        Raises:
+            LookupError: for a model that was trained without a label.
+            UnknownName: for a column that the model does not look at.
+            ValueError: for columns of different lengths, for none, and for a column that is missing where the model
+                needs all of them.
+        """
+        if self.target is None:
+            raise LookupError("this model learned no label: train it with --labels NAME")
+        rows = self._rows(inputs, present or {})
+        device, was_training = next(self.parameters()).device, self.training
+        n = len(next(iter(rows.values())))
+        z: Embeddings = {}
+        self.eval()
+        try:
+            for column in self.columns:
+                tower, there = self.tower(column), rows[column].to(device)
+                for name in self.outputs(column):
+                    z[name] = torch.zeros(n, tower.width, device=device)
+                if not there.any():
+                    continue
+                raw = resolve(MODALITIES.get(tower.modality).check)(inputs[column])
+                prepared = tower.input(raw.to(device) if isinstance(raw, Tensor) else raw).to(device)
+                for name, seen in self.seen(column, prepared).items():
+                    z[name][there] = seen.to(z[name].dtype)
+            ids = torch.arange(n, device=device)
+            asked = Batch(ids, {}, present={column: there.to(device) for column, there in rows.items()})
+            return self.logits(z, asked).float().softmax(1)
+        finally:
+            self.train(was_training)
+
+    def _rows(
+        self, inputs: Mapping[str, Any], present: Mapping[str, Bool[np.ndarray, " n"]]
+    ) -> dict[str, Bool[Tensor, " n"]]:
+        """Return which examples have each column."""
+        for column in (*inputs, *present):
+            if column not in self.columns:
+                raise unknown("column", column, self.columns)
+        rows = {column: torch.ones(len(raw), dtype=torch.bool) for column, raw in inputs.items()}
+        rows |= {column: torch.from_numpy(np.asarray(there, dtype=bool)) for column, there in present.items()}
+        if not rows:
+            raise ValueError(f"give some of {', '.join(self.columns)} to be classified by")
+        if len(lengths := {len(there) for there in rows.values()}) > 1:
+            said = ", ".join(f"{len(there)} of {column}" for column, there in rows.items())
+            raise ValueError(f"columns must hold the same examples, and there are {said}")
+        for column, there in rows.items():
+            given = len(inputs[column]) if column in inputs else 0
+            if given != int(there.sum()):
+                raise ValueError(
+                    f"{int(there.sum())} examples have {column}, and {given} are given: leave out those without"
+                )
+        none = torch.zeros(lengths.pop(), dtype=torch.bool)
+        rows = {column: rows.get(column, none) for column in self.columns}
+        if self.incomplete == "drop" and not all(there.all() for there in rows.values()):
+            raise ValueError(f"{type(self).__name__} needs all of {', '.join(self.columns)} of every example")
+        return rows

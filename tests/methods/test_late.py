@@ -1,0 +1,214 @@
+"""Late fusion: what stands in for what is missing, modality dropout, classes of raw inputs."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from method_stubs import FIVE, LATE, RECIPE, ThroughImage, ThroughText, batch, build, features, run, total
+from torch import Tensor
+
+from counterpoint import methods
+from counterpoint.methods.fusion._running import RunningMean
+from counterpoint.methods.fusion.late import Late
+from counterpoint.networks.init import initialise
+from counterpoint.types import Batch, Classifier, Target
+
+F64 = torch.float64
+PICTURES = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+TEXTS = ["a red cat", "a dog", "the hill", "a cat", "one more dog", "red"]
+
+
+def gapped(method: Any, size: int = 8) -> Batch:
+    """A batch in which one example lacks its picture and two their text, whatever their views hold."""
+    there = {"image": torch.arange(size) != 1, "text": (torch.arange(size) != 4) & (torch.arange(size) != 5)}
+    return replace(batch(method, size, dtype=F64), present=there)
+
+
+@pytest.mark.parametrize("options", [{}, {"fill": "mean"}, {"operator": "mul"}, {"drop": 0.4}])
+def test_what_a_view_holds_where_its_column_is_missing_does_not_matter(options: dict[str, Any]) -> None:
+    method = build("late", **options).double()
+    given = gapped(method)
+    other = {name: view.clone() for name, view in given.views.items()}
+    other["image"][1] = torch.nan
+    other["text"][4:6] = 3
+    for changed in (given, replace(given, views=other)):
+        method.zero_grad(set_to_none=True)
+        torch.manual_seed(0)
+        total(method, changed).backward()
+        found = [p.grad.clone() for p in method.classifier.parameters()]
+        if changed is given:
+            expected = found
+    for one, same in zip(found, expected, strict=True):
+        torch.testing.assert_close(one, same, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("fill", ["zero", "mean"])
+def test_filling_changes_nothing_without_gaps(fill: str) -> None:
+    method = build("late", fill=fill).double()
+    given = batch(method, 8, dtype=F64)
+    z = method.encode(given)
+    h = [method.projections[column](z[column]) for column in ("image", "text")]
+    logits = method.classifier(torch.cat(h, 1))
+    expected = F.cross_entropy(logits, given.labels["group"])
+    torch.testing.assert_close(run(method, given)["late"], expected)
+    method.after_step(z, given, LATE)
+    torch.testing.assert_close(run(method, given)["late"], expected)
+
+
+def test_the_mean_is_that_of_the_examples_that_have_the_column() -> None:
+    method = build("late", fill="mean").double()
+    given = gapped(method)
+    z = method.encode(given)
+    method.after_step(z, given, LATE)
+    seen = given.has("text")
+    mean = method.projections["text"](z["text"])[seen].mean(0)
+    torch.testing.assert_close(method.means["text"].value, mean)
+    filled = method.filled(method.projected(z), given.present)
+    torch.testing.assert_close(filled["text"][~seen], mean.expand(2, -1))
+
+
+def test_a_running_mean_weighs_steps_and_a_step_without_any_is_none() -> None:
+    mean = RunningMean(2).double()
+    assert mean.value.tolist() == [0, 0]
+    steps = [torch.tensor([[1.0, 2.0], [3.0, 6.0]], dtype=F64), torch.tensor([[8.0, 0.0]], dtype=F64)]
+    for step in (steps[0], torch.full((3, 2), torch.nan, dtype=F64), steps[1]):
+        mean.add(step, ~step.isnan().any(1))
+    weights = torch.tensor([0.99, 1.0], dtype=F64)
+    expected = (weights[:, None] * torch.stack([s.mean(0) for s in steps])).sum(0) / weights.sum()
+    torch.testing.assert_close(mean.value, expected)
+
+
+def test_modality_dropout_leaves_the_last_column_and_as_many_as_it_says() -> None:
+    method = build("late", drop=0.5)
+    torch.manual_seed(0)
+    there = {"image": torch.ones(4000, dtype=torch.bool), "text": torch.arange(4000) % 2 == 0}
+    kept = method.kept(there)
+    both = torch.stack(list(kept.values()), 1)
+    assert both.any(1).all()
+    assert not (kept["text"] & ~there["text"]).any()
+    assert kept["image"][~there["text"]].all()
+    # Of two columns an example keeps both with probability 1/4 and each alone with 3/8; 5 standard deviations.
+    assert abs(both[::2].all(1).double().mean() - 0.25) < 5 * (0.1875 / 2000) ** 0.5
+    nothing = method.kept({column: torch.zeros(3, dtype=torch.bool) for column in there})
+    assert not torch.stack(list(nothing.values())).any()
+    assert build("late").kept(there) == there
+
+
+@pytest.mark.parametrize(
+    ("operator", "joined"),
+    [
+        ("concat", lambda a, b: torch.cat([a, b], 1)),
+        ("mean", lambda a, b: (a + b) / 2),
+        ("mul", lambda a, b: a * b),
+        ("max", torch.maximum),
+    ],
+)
+def test_operators(operator: str, joined: Any) -> None:
+    method = build("late", operator=operator)
+    given = batch(method, 4)
+    z = method.encode(given)
+    a, b = (method.projections[column](z[column]) for column in ("image", "text"))
+    torch.testing.assert_close(method.logits(z, given), method.classifier(joined(a, b)))
+
+
+def test_examples_without_a_class_count_for_nothing() -> None:
+    method = build("late").double()
+    given = batch(method, 6, dtype=F64)
+    target = torch.tensor([0, 2, -1, 1, -1, 2])
+    logits = method.logits(method.encode(given), given)
+    losses = run(method, replace(given, labels={"group": target}))
+    torch.testing.assert_close(losses["late"], F.cross_entropy(logits, target, ignore_index=-1))
+    assert run(method, replace(given, labels={"group": torch.full((6,), -1)}))["late"] == 0
+
+
+def test_columns_of_one_modality_share_a_tower_and_keep_their_places() -> None:
+    tower, text = ThroughImage(8), ThroughText(8)
+    towers = {"image": tower, "second": tower, "text": text}
+    method = methods.create("late", towers, RECIPE, target=FIVE)
+    initialise(method, 0)
+    g = torch.Generator().manual_seed(0)
+    views = {column: torch.randn(3, 8, generator=g) for column in towers}
+    given = features(**views)
+    swapped = features(image=views["second"], second=views["image"], text=views["text"])
+    assert isinstance(method, Late)
+    one, other = (method.logits(method.encode(b), b) for b in (given, swapped))
+    assert set(method.towers) == {"image", "text"}
+    assert not torch.allclose(one, other)
+
+
+# Classes of raw inputs
+
+
+def test_classify_gives_probabilities_and_takes_what_there_is() -> None:
+    method = build("late", fill="mean")
+    assert isinstance(method, Classifier)
+    whole = method.classify({"image": PICTURES, "text": TEXTS})
+    assert whole.shape == (6, 5)
+    torch.testing.assert_close(whole.sum(1), torch.ones(6))
+    without = method.classify({"image": PICTURES})
+    there = np.array([True, False, True, True, False, True])
+    some = method.classify(
+        {"image": PICTURES, "text": [t for t, has in zip(TEXTS, there, strict=True) if has]}, {"text": there}
+    )
+    torch.testing.assert_close(some[there], whole[there])
+    torch.testing.assert_close(some[~there], without[~there])
+    nothing = method.classify({}, {"image": np.zeros(2, dtype=bool)})
+    torch.testing.assert_close(nothing[0], nothing[1])
+
+
+def test_classify_is_what_the_losses_are_of() -> None:
+    method = build("late")
+    prepared = {"image": PICTURES, "text": TEXTS}
+    p = method.classify(prepared)
+    views = {column: method.tower(column).input(raw) for column, raw in prepared.items()}
+    of_batch = Batch(torch.arange(6), views, {"group": torch.arange(6) % 5})
+    expected = F.nll_loss(p.log(), of_batch.labels["group"])
+    torch.testing.assert_close(run(method, of_batch)["late"], expected)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "present", "message"),
+    [
+        ({"imag": PICTURES}, {}, "unknown column 'imag': did you mean 'image'"),
+        ({}, {}, "give some of image, text to be classified by"),
+        ({"image": PICTURES, "text": TEXTS[:2]}, {}, "same examples, and there are 6 of image, 2 of text"),
+        ({"image": PICTURES}, {"image": np.arange(6) < 2}, "2 examples have image, and 6 are given"),
+        ({"text": PICTURES}, {}, "texts must be a list of texts"),
+    ],
+)
+def test_classify_refuses_what_cannot_be_meant(inputs: Any, present: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build("late").classify(inputs, present)
+
+
+def test_a_method_that_needs_all_columns_says_so() -> None:
+    method = build("m3col", target=FIVE)
+    assert method.classify({"image": PICTURES, "text": TEXTS}).shape == (6, 5)
+    with pytest.raises(ValueError, match="M3Col needs all of image, text of every example"):
+        method.classify({"image": PICTURES})
+    with pytest.raises(LookupError, match="this model learned no label: train it with --labels NAME"):
+        build("m3col").classify({"image": PICTURES, "text": TEXTS})
+
+
+def test_it_needs_a_label() -> None:
+    towers: dict[str, Any] = {"image": ThroughImage(8)}
+    with pytest.raises(
+        ValueError, match="late learns the classes of a label: name one of the data's with --labels"
+    ):
+        methods.create("late", towers, RECIPE)
+    with pytest.raises(ValueError, match="group has 1 classes"):
+        methods.create("late", towers, RECIPE, target=Target("group", ("a",)))
+
+
+def test_gradients_do_not_reach_towers_from_missing_columns() -> None:
+    method = build("late")
+    given = batch(method, 4)
+    gone = replace(given, present={"text": torch.zeros(4, dtype=torch.bool)})
+    total(method, gone).backward()
+    gradients: list[Tensor] = [p.grad for p in method.towers["text"].parameters()]
+    assert all(g is None or not g.any() for g in gradients)
