@@ -29,7 +29,7 @@ import torch
 from _timing import spread
 
 from counterpoint.serving import Found, index
-from counterpoint.serving.kinds import hnsw
+from counterpoint.serving.indexing.kinds import hnsw
 from counterpoint.serving.vectors import About, Vectors, part_paths, write_part
 
 COLUMNS = ["id", "key", "modality", "split", "text"]

@@ -14,7 +14,7 @@ import torch
 
 from counterpoint.methods.base import TowerMethod
 from counterpoint.serving import Index
-from counterpoint.serving.batching import Batcher
+from counterpoint.serving.requests.batching import Batcher
 from fixtures.served import served
 
 

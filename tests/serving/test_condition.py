@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoint.serving import _condition, index
+from counterpoint.serving import index
+from counterpoint.serving.indexing import condition
 from fixtures.vectors_folder import unit_vectors, write_vectors
 
 TABLE = pl.DataFrame(
@@ -42,7 +43,7 @@ TABLE = pl.DataFrame(
     ],
 )
 def test_what_holds(where: str, holds: list[bool]) -> None:
-    assert _condition.rows(_condition.condition(where, TABLE), TABLE).tolist() == holds
+    assert condition.rows(condition.condition(where, TABLE), TABLE).tolist() == holds
 
 
 @pytest.mark.parametrize(
@@ -60,7 +61,7 @@ def test_what_would_end_the_process_is_refused(where: str) -> None:
     with pytest.raises(
         ValueError, match=r"is too long: a condition has at most|is no SQL condition"
     ) as error:
-        _condition.condition(where, TABLE)
+        condition.condition(where, TABLE)
     assert len(str(error.value)) < 600
 
 
@@ -84,7 +85,7 @@ def test_anything_is_a_condition_or_refused_in_one_line(pieces: list[str]) -> No
     where = " ".join(pieces)
     refusal, found = "", None
     try:
-        found = _condition.rows(_condition.condition(where, TABLE), TABLE)
+        found = condition.rows(condition.condition(where, TABLE), TABLE)
     except ValueError as error:
         refusal = str(error)
     assert "\n" not in refusal

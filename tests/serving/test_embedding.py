@@ -27,9 +27,10 @@ from counterpoint.execution import Stopped
 from counterpoint.methods.base import TowerMethod
 from counterpoint.models import Pretrained
 from counterpoint.registry import UnknownName
-from counterpoint.serving import Vectors, embedding
-from counterpoint.serving._ahead import Ahead
-from counterpoint.serving._batch_size import BatchSize
+from counterpoint.serving import Vectors
+from counterpoint.serving.embedding.ahead import Ahead
+from counterpoint.serving.embedding.batch_size import BatchSize
+from counterpoint.serving.embedding.rows import rows as embedding
 from fixtures import foreign
 from fixtures.tiny import TinyData
 from fixtures.units import Heard
@@ -482,7 +483,7 @@ def test_a_batch_size_is_found_by_trial(
 def test_a_trial_embeds_rows_of_the_data(
     reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("counterpoint.serving._batch_size._MOST", 16)
+    monkeypatch.setattr("counterpoint.serving.embedding.batch_size._MOST", 16)
     plain = cp.embed(reference, TinyData(), tmp_path / "plain", batch_size=16)
     counted = Counted(monkeypatch)
     tried = cp.embed(reference, TinyData(), tmp_path / "tried")

@@ -14,7 +14,8 @@ import pytest
 import counterpoint as cp
 from counterpoint.execution import HandedOver, Needs, Ray, Slurm, work
 from counterpoint.execution.watch import standings
-from counterpoint.serving import Vectors, embedding
+from counterpoint.serving import Vectors
+from counterpoint.serving.embedding.rows import rows as embedding
 from fixtures import foreign, ray_cluster
 from fixtures.tiny import TinyData
 

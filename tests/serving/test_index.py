@@ -18,8 +18,9 @@ import counterpoint as cp
 from counterpoint.data.pictures.single import raw_pictures
 from counterpoint.files import Damaged, NewerFormat
 from counterpoint.registry import MissingPackage, UnknownName, require
-from counterpoint.serving import INDEX_KINDS, Index, Vectors, _index, index
-from counterpoint.serving.kinds import _faiss, exact, lancedb
+from counterpoint.serving import INDEX_KINDS, Index, Vectors, index
+from counterpoint.serving.indexing import index as _index
+from counterpoint.serving.indexing.kinds import _faiss, exact, lancedb
 from fixtures import foreign
 from fixtures.vectors_folder import unit_vectors, write_vectors
 
@@ -155,9 +156,9 @@ def test_the_map_of_principal_components(tmp_path: Path) -> None:
 
 
 def test_a_large_map_leaves_rows_out(vectors: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from counterpoint.serving import _map
+    from counterpoint.serving.indexing import coordinates
 
-    monkeypatch.setattr(_map, "MOST", 12)
+    monkeypatch.setattr(coordinates, "MOST", 12)
     placed = index(vectors, map="tsne").table
     assert placed["x"].null_count() == 8
     assert not placed["x"].is_nan().any()

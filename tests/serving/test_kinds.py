@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from counterpoint.serving import INDEX_KINDS, Index, index
-from counterpoint.serving.kinds import _faiss, exact, lancedb
+from counterpoint.serving.indexing.kinds import _faiss, exact, lancedb
 from fixtures.vectors_folder import unit_vectors, write_vectors
 
 KINDS = INDEX_KINDS.names()

@@ -11,7 +11,7 @@ import pytest
 
 import counterpoint
 
-PAGE = Path(counterpoint.__file__).parent / "serving" / "page"
+PAGE = Path(counterpoint.__file__).parent / "serving" / "application" / "page"
 FILES = sorted(path for path in PAGE.iterdir() if path.is_file())
 SCRIPTS = [path for path in FILES if path.suffix == ".js"]
 

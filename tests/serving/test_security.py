@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
 from counterpoint.serving import Index, Limits, app
-from counterpoint.serving.gate import Gate
+from counterpoint.serving.requests.gate import Gate
 from fixtures.served import served
 
 URL = "http://127.0.0.1"
@@ -334,7 +334,7 @@ def test_an_error_below_is_told_and_logged_without_words(caplog: pytest.LogCaptu
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o666])
 def test_a_token_that_others_can_read_is_refused(mode: int, tmp_path: Path) -> None:
-    from counterpoint.serving.server import token_of
+    from counterpoint.serving.application.server import token_of
 
     file = tmp_path / "token"
     file.write_text("word\n")

@@ -66,7 +66,7 @@ def test_options_out_of_range(
 
 
 def test_an_answer_does_not_wait_for_its_second_part() -> None:
-    from counterpoint.serving.server import listening
+    from counterpoint.serving.application.server import listening
 
     with listening("127.0.0.1", 0) as sock, socket.create_connection(sock.getsockname()):
         taken, _ = sock.accept()

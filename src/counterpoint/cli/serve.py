@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Flat, Names, Positional
-from ..serving.limits import Limits
+from ..serving.requests.limits import Limits
 from .arguments import parse
 from .terminal import Terminal
 
@@ -44,7 +44,8 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal()
     with console.status("loading torch"):
-        from ..serving import application, server
+        from ..serving.application import app as application
+        from ..serving.application import server
     loopback = server.is_loopback(options.host)
     if not loopback and options.token_file is None and not options.open:
         raise ValueError(

@@ -18,7 +18,7 @@ from ._left_out import left_out
 from ._licence import check
 from ._parts import merged
 
-LAYOUTS = Room("layout", "counterpoint.exporting")
+LAYOUTS = Room("layout", "counterpoint.exporting.layouts")
 """Layouts; each file holds a `Layout`."""
 
 

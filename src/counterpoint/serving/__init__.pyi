@@ -1,9 +1,9 @@
-from ._found import Found as Found
-from ._index import INDEX_KINDS as INDEX_KINDS
-from ._index import Index as Index
-from ._index import index as index
-from .application import app as app
-from .embedding import embed as embed
-from .limits import Limits as Limits
+from .application.app import app as app
+from .embedding.rows import embed as embed
+from .indexing.found import Found as Found
+from .indexing.index import INDEX_KINDS as INDEX_KINDS
+from .indexing.index import Index as Index
+from .indexing.index import index as index
+from .requests.limits import Limits as Limits
 from .vectors import About as About
 from .vectors import Vectors as Vectors

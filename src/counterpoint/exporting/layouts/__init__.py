@@ -1,0 +1,1 @@
+"""Layouts that a model is exported to."""

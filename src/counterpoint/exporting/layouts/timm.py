@@ -1,0 +1,92 @@
+"""The layout of timm."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from ...methods.base import TowerMethod
+from ...networks.base import ImageTower
+from ...networks.towers.libraries.told import Untold
+from .._layout import Embed, Layout
+from .._parts import plain, solid
+
+
+class Timm(Layout):
+    """The tower of pictures without its head: ``timm.create_model("local-dir:FOLDER", pretrained=True)``."""
+
+    form: ClassVar[str] = "the picture tower: timm.create_model('local-dir:FOLDER', pretrained=True)"
+    library: ClassVar[str] = "timm"
+
+    def refusal(self, model: TowerMethod) -> str:
+        try:
+            _tower(model).in_timm()
+        except (Untold, LookupError) as error:
+            return str(error)
+        return ""
+
+    def leaves_out(self, model: TowerMethod) -> Sequence[str]:
+        others = [name for name in model.towers if model.towers[name] is not _tower(model)]
+        head = ["the head: what timm gives are the features below it"] if _has_head(model) else []
+        return [*head, *(f"the tower of the column {name!r}" for name in others)]
+
+    def modalities(self, model: TowerMethod) -> tuple[str, ...]:
+        return (_tower(model).modality,)
+
+    def embed(self, model: TowerMethod, column: str, raw: Any) -> Tensor:
+        tower = model.tower(column)
+        with torch.no_grad():
+            return tower(tower.input(raw))
+
+    def write(self, model: TowerMethod, folder: Path) -> None:
+        told = _tower(model).in_timm()
+        save_file(solid(told.weights), folder / "model.safetensors", {"format": "pt"})
+        width = _tower(model).width
+        config = {**told.config, "num_classes": 0, "num_features": width}
+        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        told.save(folder)
+
+    def use(self, model: TowerMethod) -> Sequence[str]:
+        told = ["import counterpoint.networks.towers.in_timm  # tells timm of the picture tower"]
+        return [
+            "",
+            "import timm",
+            *(told if _tower(model).kept_in_timm else []),
+            "",
+            'model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()',
+            "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
+        ]
+
+    def read(self, folder: Path) -> Embed:
+        import timm
+
+        from ...networks.towers import in_timm  # noqa: F401 # tells timm of the built-in towers
+
+        model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+        transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))
+
+        def embed(modality: str, raw: Any) -> Tensor:
+            return model(torch.stack([transform(picture) for picture in raw]))
+
+        return embed
+
+
+def _tower(model: TowerMethod) -> ImageTower:
+    """Return the tower of pictures.
+
+    Raises:
+        LookupError: for a model without one.
+    """
+    return model.image_tower
+
+
+def _has_head(model: TowerMethod) -> bool:
+    column = next(name for name in model.embeds if model.tower(name) is _tower(model))
+    head = plain(model, column)
+    return head is None or not head.is_identity

@@ -1,0 +1,138 @@
+"""The layout of transformers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from ...methods.base import TowerMethod
+from ...networks.towers.libraries.told import Told, Untold
+from .._layout import Embed, Layout
+from .._left_out import scale_of
+from .._parts import head_of, solid
+
+
+class Transformers(Layout):
+    """A dual encoder with processor and tokenizer, or a text tower alone with its projection."""
+
+    form: ClassVar[str] = (
+        "a dual encoder with processor and tokenizer, or CLIP's text tower alone: from_pretrained"
+    )
+    library: ClassVar[str] = "transformers"
+    keeps_scale: ClassVar[bool] = True
+
+    def refusal(self, model: TowerMethod) -> str:
+        try:
+            _halves(model)
+        except Untold as error:
+            return str(error)
+        return ""
+
+    def leaves_out(self, model: TowerMethod) -> Sequence[str]:
+        held = self.modalities(model)
+        others = [column for column in model.embeds if model.tower(column).modality not in held]
+        return [
+            f"the tower of the column {column!r}, which transformers has no words for" for column in others
+        ]
+
+    def modalities(self, model: TowerMethod) -> tuple[str, ...]:
+        return tuple(_halves(model))
+
+    @torch.no_grad()
+    def write(self, model: TowerMethod, folder: Path) -> None:
+        import transformers
+
+        halves = _halves(model)
+        told = next(iter(halves.values()))
+        kind = getattr(transformers, told.config["kind"])
+        config = kind.config_class.from_dict(dict(told.config["config"]))
+        whole = kind(config).eval()
+        weights = {name: weight for half in halves.values() for name, weight in half.weights.items()}
+        scale, bias = scale_of(model) or told.scale or (1 / 0.07, None)
+        of_whole = whole.state_dict()
+        for name, value in (("logit_scale", math.log(scale)), ("logit_bias", bias or 0.0)):
+            if name in of_whole:
+                weights[name] = torch.full_like(of_whole[name], value)
+        whole.load_state_dict(solid(weights))
+        whole.save_pretrained(folder)
+        for half in halves.values():
+            half.save(folder)
+
+    def use(self, model: TowerMethod) -> Sequence[str]:
+        halves = _halves(model)
+        kind = next(iter(halves.values())).config["kind"]
+        pictures = ["processor = transformers.AutoImageProcessor.from_pretrained(folder)"]
+        return [
+            "",
+            "import transformers",
+            "",
+            f"model = transformers.{kind}.from_pretrained(folder).eval()",
+            "tokenizer = transformers.AutoTokenizer.from_pretrained(folder)",
+            *(pictures if "image" in halves else []),
+        ]
+
+    def read(self, folder: Path) -> Embed:
+        import transformers
+
+        config = transformers.AutoConfig.from_pretrained(folder)
+        model = getattr(transformers, config.architectures[0]).from_pretrained(folder).eval()
+        tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+        padding = "max_length" if config.model_type.startswith("siglip") else True
+        alone = not hasattr(model, "get_text_features")
+        processor = None if alone else transformers.AutoImageProcessor.from_pretrained(folder)
+
+        def embed(modality: str, raw: Any) -> Tensor:
+            if modality == "image":
+                assert processor is not None
+                found = model.get_image_features(**processor(list(raw), return_tensors="pt"))
+            else:
+                words = tokenizer(list(raw), padding=padding, truncation=True, return_tensors="pt")
+                words.pop("token_type_ids", None)
+                found = model(**words).text_embeds if alone else model.get_text_features(**words)
+            return found if isinstance(found, Tensor) else found.pooler_output
+
+        return embed
+
+
+def _halves(model: TowerMethod) -> dict[str, Told]:
+    """Return the towers that a model of transformers can hold, in its words: a pair's, or the text tower alone.
+
+    Raises:
+        Untold: where there are none.
+    """
+    columns = {model.tower(column).modality: column for column in reversed(model.embeds)}
+    told: dict[str, Told] = {}
+    why: list[str] = []
+    for modality, column in reversed(columns.items()):
+        try:
+            told[modality] = model.tower(column).in_transformers(head_of(model, column))
+        except Untold as error:
+            why.append(str(error))
+    whole = {half.config["kind"] for half in told.values()}
+    if set(told) == {"image", "text"} and len(whole) == 1:
+        first, second = told.values()
+        if first.config == second.config:
+            return {
+                modality: _sized(half, head_of(model, columns[modality]).width)
+                for modality, half in told.items()
+            }
+        why.append("its towers come from two dual encoders of transformers")
+    text = told.get("text")
+    if text is not None and text.config["kind"].endswith("WithProjection"):
+        return {"text": text}
+    raise Untold(
+        "; ".join(why) or "transformers keeps towers in pairs, and half of one is not all of this model"
+    )
+
+
+def _sized(half: Told, width: int) -> Told:
+    """Return a half whose configuration states the width of the embeddings."""
+    config = dict(half.config["config"])
+    if "projection_dim" in config:
+        config["projection_dim"] = width
+    return Told({**half.config, "config": config}, half.weights, save=half.save, scale=half.scale)

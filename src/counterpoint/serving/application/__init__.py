@@ -1,0 +1,1 @@
+"""The application that serves an index: routes, page and process."""

@@ -1,0 +1,56 @@
+"""The application, without the packages that it needs until it is made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING
+
+from ...registry import require
+from ..indexing.index import Index
+from ..requests.limits import Limits
+
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+"""Names of this machine for itself."""
+
+
+def app(
+    index: str | os.PathLike[str] | Index,
+    *,
+    against: str | os.PathLike[str] | Index | None = None,
+    limits: Limits | None = None,
+    token: str | None = None,
+    hosts: Iterable[str] = LOOPBACK,
+    origins: Collection[str] = (),
+) -> FastAPI:
+    """Return an ASGI application, for uvicorn, gunicorn or Ray Serve: page, search, and embeddings in OpenAI's form.
+
+    It fetches nothing: an address or a path in a request is an error where a picture is asked for, and else a text.
+
+    Args:
+        index: a folder that `counterpoint.index` wrote, or an open index; the model is the one that made its vectors.
+        against: another one of the same rows, to be shown beside it.
+        limits: of the requests; the defaults of `Limits` unless given.
+        token: that requests for data must bear, as ``Authorization: Bearer TOKEN``; none unless given.
+        hosts: names by which the server may be called; ``0.0.0.0`` stands for any address of version 4, ``::`` for any.
+        origins: pages of other origins that may ask, as ``https://example.org``.
+
+    Raises:
+        MissingPackage: where the packages of the extra ``serve`` are missing.
+        ValueError: for a folder that is no index, a model that is not the one of the vectors, and indexes of
+            different rows.
+    """
+    for package in ("fastapi", "prometheus_client"):
+        require(package, "serve")
+    from .routes import assembled
+    from .service import Service
+
+    served = Service(_opened(index), None if against is None else _opened(against), limits or Limits())
+    return assembled(served, hosts=tuple(hosts), origins=frozenset(origins), token=token)
+
+
+def _opened(index: str | os.PathLike[str] | Index) -> Index:
+    return index if isinstance(index, Index) else Index.open(os.fspath(index))

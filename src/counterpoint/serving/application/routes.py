@@ -1,0 +1,153 @@
+"""Routes and layers, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+
+from ..requests.forms import (
+    EmbeddingsAnswer,
+    EmbeddingsRequest,
+    Labelling,
+    MapAnswer,
+    Query,
+    SearchRequest,
+    ZeroShotRequest,
+)
+from ..requests.gate import Gate
+from ..requests.refusals import MEANINGS, Failure, Refusal, bad, refused
+from ..requests.security import Security
+from . import items, openai, searching
+from .metrics import Measured
+from .pages import page_files
+from .service import Service
+
+Answer = type[BaseModel] | str | None
+
+_REFERENCE = "#/components/schemas/{model}"
+_FORMS = (EmbeddingsRequest, SearchRequest, ZeroShotRequest)
+_PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif")
+_BESIDE = "Beside a picture that is sent as it is."
+
+
+def assembled(
+    service: Service, *, hosts: Collection[str], origins: Collection[str], token: str | None
+) -> FastAPI:
+    """Return the application of a service; see `counterpoint.serving.app`."""
+
+    @asynccontextmanager
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        yield
+        service.end()
+
+    made = FastAPI(
+        title="counterpoint", docs_url=None, redoc_url=None, lifespan=lifespan, redirect_slashes=False
+    )
+    made.state.service = service
+    post, get = partial(made.add_api_route, methods=["POST"]), partial(made.add_api_route, methods=["GET"])
+    post("/v1/embeddings", openai.embeddings, **_told(EmbeddingsRequest, answer=EmbeddingsAnswer))
+    post("/v1/search", searching.search, **_told(SearchRequest, Query))
+    post("/v1/zero-shot", searching.zero_shot, **_told(ZeroShotRequest, Labelling))
+    get("/v1/models", openai.models, **_told())
+    get("/v1/about", items.about, **_told())
+    get("/v1/map", items.map_points, **_told(answer=MapAnswer))
+    get("/v1/items/{id}", items.item, **_told())
+    get("/v1/items/{id}/picture", items.picture, **_told(answer="image/jpeg"))
+    get("/health", items.health, **_told())
+    get("/ready", items.ready, **_told())
+    get("/metrics", items.metrics, **_told(answer="text/plain"))
+    for file in page_files():
+        made.add_route(file.path, file.answer, methods=["GET"], include_in_schema=False)
+    _refuse_alike(made)
+    made.add_middleware(Gate, limits=service.limits, listener=service.metrics.in_hand.set)
+    made.add_middleware(Security, hosts=hosts, origins=origins, token=token)
+    made.add_middleware(Measured, metrics=service.metrics)
+    _describe(made)
+    return made
+
+
+def _refuse_alike(made: FastAPI) -> None:
+    """Give every refusal the same form, those of the library too, and none the words of a request."""
+
+    async def unformed(request: Request, error: Exception) -> Response:
+        return bad("an id is a whole number", "id").response()
+
+    async def unknown(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        said = {404: "there is no such route", 405: "the route has no such method"}
+        refusal = Refusal(
+            error.status_code,
+            said.get(error.status_code, "the request cannot be read"),
+            headers=error.headers,
+        )
+        return refusal.response()
+
+    made.add_exception_handler(Refusal, refused)
+    made.add_exception_handler(RequestValidationError, unformed)
+    made.add_exception_handler(HTTPException, unknown)
+
+
+def _told(
+    form: type[BaseModel] | None = None, query: type[BaseModel] | None = None, answer: Answer = None
+) -> dict[str, Any]:
+    """Return what the description of a route says beside its answer.
+
+    Args:
+        form: of the JSON that it takes.
+        query: of the words after the question mark, where it takes a picture as it is too.
+        answer: the form of its answer, or its media type where that is no JSON; what the route returns unless given.
+    """
+    extra: dict[str, Any] = {}
+    if form is not None:
+        content: dict[str, Any] = {
+            "application/json": {"schema": {"$ref": _REFERENCE.format(model=form.__name__)}}
+        }
+        if query is not None:
+            content |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _PICTURES}
+            extra["parameters"] = _parameters(query)
+        extra["requestBody"] = {"required": True, "content": content}
+    told: dict[int | str, dict[str, Any]] = {
+        status: {"model": Failure, "description": said} for status, said in MEANINGS.items()
+    }
+    more: dict[str, Any] = {}
+    if isinstance(answer, str):
+        told[200] = {"content": {answer: {"schema": {"type": "string"}}}, "description": "It is there."}
+        more["response_class"] = Response
+    elif answer is not None:
+        more["response_model"] = answer
+    return {"openapi_extra": extra, "responses": told, **more}
+
+
+def _parameters(form: type[BaseModel]) -> list[dict[str, Any]]:
+    """Return the fields of a form as words after the question mark."""
+    fields = form.model_json_schema()
+    return [
+        {"name": name, "in": "query", "required": False, "schema": schema, "description": _BESIDE}
+        for name, schema in fields["properties"].items()
+    ]
+
+
+def _describe(made: FastAPI) -> None:
+    """Let ``/openapi.json`` say the forms of requests, which are read here and not by the library."""
+    plain = made.openapi
+
+    def openapi() -> dict[str, Any]:
+        told = plain()
+        forms = models_json_schema([(form, "validation") for form in _FORMS], ref_template=_REFERENCE)[1]
+        told["components"]["schemas"] |= forms["$defs"]
+        for operations in told["paths"].values():
+            for operation in operations.values():
+                operation["responses"].pop("422", None)  # of the library's own checks, which answer 400 here
+        return told
+
+    made.openapi = openapi  # type: ignore[method-assign] # the way that the library's documentation shows

@@ -1,0 +1,143 @@
+"""Search and zero-shot classification."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import polars as pl
+import torch
+from starlette.requests import Request
+
+from ..indexing.condition import condition
+from ..requests.forms import (
+    Label,
+    Labelling,
+    Query,
+    Result,
+    SearchAnswer,
+    SearchRequest,
+    ZeroShotAnswer,
+    ZeroShotRequest,
+)
+from ..requests.reading import asked, checked_texts, filled, upload
+from ..requests.refusals import bad
+from ..requests.uploads import of_address
+from .engine import PLAIN, Engine
+from .service import service_of
+
+_RESULTS = 10
+
+
+async def search(request: Request) -> SearchAnswer:
+    """Find the rows that are most like a text, a picture or an item.
+
+    A picture may be sent as it is, with its own Content-Type, and the options after the question mark.
+    """
+    began, service = time.perf_counter(), service_of(request)
+    picture, like = await upload(request), None
+    if picture is not None:
+        options: Query = asked(request, Query)
+        engine = service.engine(options.index)
+    else:
+        options = wanted = await filled(request, SearchRequest)
+        engine = service.engine(options.index)
+        given = [name for name in ("query", "image", "id") if getattr(wanted, name) is not None]
+        if len(given) != 1:
+            raise bad(f"give one of query, image and id, got {' and '.join(given) or 'none'}")
+        if wanted.image is not None:
+            picture = of_address(wanted.image, "image")
+        elif wanted.id is not None:
+            like = _stored(engine, wanted.id, options.modality)
+    most = service.limits.results
+    k = min(_RESULTS, most, len(engine.index)) if options.k is None else options.k
+    if k > most:
+        raise bad(f"k is {k:,}; at most {most:,} results are given", "k")
+    if like is None:
+        column, param = ("text", "query") if picture is None else ("image", "image")
+        engine.check(column, param)
+        engine.check_space(column, options.modality)
+    if picture is not None:
+        vectors = (await engine.pictures([picture], "image")).vectors
+    elif like is not None:
+        vectors = engine.index.vectors(np.array([like]))
+    else:
+        texts = checked_texts([wanted.query or ""], service.limits, "query")
+        vectors = (await engine.texts(texts, "query")).vectors
+    found = await engine.do(_nearest, engine, vectors, k, options, like)
+    results = [
+        Result(**engine.item(row), score=row["score"], picture=service.picture_of(row["id"]))
+        for row in found.iter_rows(named=True)
+    ]
+    return SearchAnswer(results=results, seconds=time.perf_counter() - began)
+
+
+async def zero_shot(request: Request) -> ZeroShotAnswer:
+    """Say which of some labels goes best with a picture.
+
+    A picture may be sent as it is, with its own Content-Type, and the labels after the question mark.
+    """
+    began, service = time.perf_counter(), service_of(request)
+    picture = await upload(request)
+    if picture is not None:
+        options: Labelling = asked(request, Labelling, lists=("labels",))
+        engine = service.engine(options.index)
+    else:
+        options = wanted = await filled(request, ZeroShotRequest)
+        engine = service.engine(options.index)
+        if (wanted.image is None) == (wanted.id is None):
+            raise bad("give one of image and id")
+        if wanted.image is not None:
+            picture = of_address(wanted.image, "image")
+    if options.template.count("{}") != 1:
+        raise bad("template must hold {} once, for the label", "template")
+    engine.check("text", "labels")
+    engine.check("image", "image")
+    sentences = [options.template.replace("{}", label) for label in options.labels]
+    checked_texts(options.labels, service.limits, "labels")
+    checked_texts(sentences, service.limits, "labels")
+    if picture is not None:
+        image = (await engine.pictures([picture], "image")).vectors
+    else:
+        image = engine.index.vectors(np.array([_stored(engine, wanted.id or 0, "image", only=True)]))
+    texts = (await engine.texts(sentences, "labels")).vectors
+    scores = engine.model.similarity(torch.from_numpy(image), torch.from_numpy(texts))[0].tolist()
+    ranked = sorted(zip(options.labels, scores, strict=True), key=lambda each: -each[1])
+    labels = [Label(label=label, score=score) for label, score in ranked]
+    return ZeroShotAnswer(labels=labels, seconds=time.perf_counter() - began)
+
+
+def _stored(engine: Engine, id: int, modality: str | None, *, only: bool = False) -> int:
+    """Return the position of an item's row of a modality; of any, where it has none of that one.
+
+    Raises:
+        Refusal: if there is no such row.
+    """
+    rows = engine.rows(id)
+    chosen = rows.filter(pl.col("modality") == modality) if modality is not None else rows
+    if only and not len(chosen):
+        raise bad("the item has no picture in the index", "id")
+    return int((chosen if len(chosen) else rows)["position"][0])
+
+
+def _nearest(engine: Engine, vectors: np.ndarray, k: int, options: Query, like: int | None) -> pl.DataFrame:
+    """Search; a row is not found by its own vector.
+
+    Raises:
+        Refusal: for a condition that is none, and for more results than there are rows.
+    """
+    if options.where is not None:
+        try:
+            condition(options.where, engine.table.select(*PLAIN, *engine.labels))
+        except ValueError as error:
+            raise bad(" ".join(str(error).split()), "where") from None
+    try:
+        more = like is not None and k < len(engine.index)
+        (found,) = engine.index.nearest(vectors, k + more, where=options.where, modality=options.modality)
+    except ValueError as error:
+        raise bad(" ".join(str(error).split())) from None
+    rows = found.rows
+    if like is not None:
+        own = engine.table.row(like, named=True)
+        rows = rows.filter(~((pl.col("id") == own["id"]) & (pl.col("modality") == own["modality"])))
+    return rows.head(k)

@@ -1,0 +1,149 @@
+"""The things that requests share: what is served, the threads, the limits, the numbers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import final
+
+from starlette.requests import Request
+
+from ..indexing.index import Index
+from ..requests.forms import AboutAnswer, Asked, Served, Side
+from ..requests.limits import Limits
+from ..requests.refusals import Refusal, bad
+from .engine import PLAIN, Engine, plain_name
+from .gallery import Gallery
+from .metrics import Metrics
+
+_HANDS = 2  # pictures are decoded and indexes searched by so many threads, and memory is taken for so many
+_EXAMPLES = 12
+
+
+@final
+class Service:
+    """One index that is served, or two of the same rows.
+
+    Args:
+        index: the one that is searched unless the other one is named.
+        against: the other one.
+        limits: of the requests.
+
+    Raises:
+        ValueError: for two indexes of different rows.
+    """
+
+    def __init__(self, index: Index, against: Index | None, limits: Limits) -> None:
+        if against is not None:
+            _check_same(index, against)
+        self.limits, self.metrics = limits, Metrics()
+        self.hands = ThreadPoolExecutor(_HANDS, "hands")
+        served: dict[Side, Index] = (
+            {"first": index} if against is None else {"first": index, "against": against}
+        )
+        self.engines: Mapping[Side, Engine] = {
+            side: Engine(one, limits, self.hands, self.metrics.batch) for side, one in served.items()
+        }
+        self.gallery = Gallery(index.about.data)
+        self.created = int(time.time())
+
+    @property
+    def first(self) -> Engine:
+        return self.engines["first"]
+
+    @property
+    def models(self) -> dict[str, Engine]:
+        """The models by the names that requests give them."""
+        return {"default" if side == "first" else side: engine for side, engine in self.engines.items()}
+
+    def engine(self, side: Side) -> Engine:
+        """Return one of the indexes.
+
+        Raises:
+            Refusal: for the other one, where there is none.
+        """
+        if side not in self.engines:
+            raise bad("there is no index to compare with; one is served with --against", "index")
+        return self.engines[side]
+
+    def of_model(self, name: str) -> Engine:
+        """Return the engine of a model.
+
+        Raises:
+            Refusal: for a name that none has.
+        """
+        if name not in self.models:
+            known = ", ".join(self.models)
+            raise Refusal(
+                404, f"there is no model of this name, only {known}", param="model", code="model_not_found"
+            )
+        return self.models[name]
+
+    def picture_of(self, id: int) -> str | None:
+        """Return the address of an item's picture; None where there are no pictures."""
+        return f"/v1/items/{id}/picture" if self.gallery.open else None
+
+    def about(self) -> AboutAnswer:
+        """Say what is served."""
+        from ... import __version__
+
+        about, table, limits = self.first.index.about, self.first.table, self.limits
+        counts = table["modality"].value_counts(sort=True).iter_rows()
+        return AboutAnswer(
+            version=__version__,
+            indexes=[self._served(side, engine) for side, engine in self.engines.items()],
+            data=plain_name(about.data),
+            attribution=about.attribution,
+            modalities=dict(counts),
+            columns=[*PLAIN, *self.first.labels],
+            examples=self.first.ids[:: max(len(self.first.ids) // _EXAMPLES, 1)][:_EXAMPLES].tolist(),
+            pictures=self.gallery.open,
+            map={"x", "y"} <= set(table.columns),
+            against=len(self.engines) > 1,
+            limits=Asked(
+                body=limits.body,
+                pixels=limits.pixels,
+                formats=[*limits.formats],
+                inputs=limits.inputs,
+                characters=limits.characters,
+                results=limits.results,
+            ),
+        )
+
+    def end(self) -> None:
+        """Finish what is in hand."""
+        for engine in self.engines.values():
+            engine.batcher.end()
+
+    def _served(self, side: Side, engine: Engine) -> Served:
+        about, model = engine.index.about, engine.model
+        return Served(
+            index=side,
+            name="default" if side == "first" else side,
+            model=plain_name(about.model),
+            fingerprint=about.fingerprint,
+            kind=engine.index.kind,
+            rows=len(engine.index),
+            embeds=list(model.embeds),
+            width=about.width,
+            picture_size=model.picture_size,
+            context=model.context,
+            shares_space=model.shares_space,
+        )
+
+
+def service_of(request: Request) -> Service:
+    """Return what a request is answered from."""
+    service: Service = request.app.state.service
+    return service
+
+
+def _check_same(index: Index, against: Index) -> None:
+    """Refuse two indexes of different rows."""
+    one, other = (each.table.select("id", "key").unique().sort("id", "key") for each in (index, against))
+    if not one.equals(other):
+        raise ValueError(
+            f"the indexes are of different rows: {len(one):,} of {index.about.data}, and {len(other):,} of "
+            f"{against.about.data}; embed the same data with both models"
+        )

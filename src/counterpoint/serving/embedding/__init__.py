@@ -1,0 +1,1 @@
+"""Embeddings of the rows of data, written part by part."""

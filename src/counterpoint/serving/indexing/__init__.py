@@ -1,0 +1,1 @@
+"""An index of vectors: its places, queries and conditions."""

@@ -1,0 +1,123 @@
+"""Conditions on rows, as SQL: read, refused where they are more than a condition, and applied."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool
+
+from ...registry import unknown
+
+_TOKEN = re.compile(
+    r"""(?P<text>'(?:[^']|'')*')|(?P<quoted>"[^"]+"|`[^`]+`)|(?P<word>[^\W\d]\w*)|(?P<other>\s+|[\d.]+|--|/\*|.)""",
+    re.DOTALL,
+)
+_JOINING = ("and", "or", "not", "in", "is", "null", "like", "ilike", "between", "escape", "distinct", "from")
+_WORDS = frozenset((*_JOINING, "true", "false", "case", "when", "then", "else", "end"))
+"""Words of a condition; ``from`` stands in IS DISTINCT FROM."""
+_FUNCTIONS = frozenset(
+    ("lower", "upper", "length", "trim", "abs", "round", "coalesce", "nullif", "starts_with", "ends_with")
+)
+"""Functions of single rows that polars and LanceDB have under one name."""
+_MARKS = (";", "--", "/*")
+_OPERATORS = frozenset("=<>!+-*/%|&^~")
+_MOST = (
+    200  # AND, OR and operators together: deep expressions end a process, as polars and LanceDB recur on them
+)
+_MOST_CHARACTERS = 100_000
+_LONGEST = 200  # characters of a condition that a message quotes
+_QUOTES = ("'", '"', "`")
+
+
+def condition(where: str, table: pl.DataFrame) -> str:
+    """Return a condition with every column quoted, so that each reader of SQL takes it for the same.
+
+    It may use columns, texts in single quotes, numbers, comparisons, AND, OR, NOT, IN, LIKE, BETWEEN, IS NULL, CASE,
+    and the functions lower, upper, length, trim, abs, round, coalesce, nullif, starts_with and ends_with.
+
+    Args:
+        where: as the user wrote it.
+        table: whose columns it is on.
+
+    Raises:
+        UnknownName: for a column that the table does not have.
+        ValueError: for what is no SQL, or more than a condition on single rows.
+
+    >>> condition("split = 'train' AND length(text) > 3", pl.DataFrame({"split": ["train"], "text": ["a cat"]}))
+    '"split" = \\'train\\' AND length("text") > 3'
+    """
+    if not where.strip():
+        raise ValueError("the condition is empty: write one such as split = 'train', or leave it out")
+    if len(where) > _MOST_CHARACTERS:
+        raise ValueError(
+            f"{_shown(where)} is too long: a condition has at most {_MOST_CHARACTERS:,} characters"
+        )
+    tokens = [(match.lastgroup or "", match[0]) for match in _TOKEN.finditer(where)]
+    if sum(token.lower() in ("and", "or") or token in _OPERATORS for _, token in tokens) > _MOST:
+        raise ValueError(
+            f"{_shown(where)} is too long: a condition has at most {_MOST} operators, AND and OR"
+        )
+    told = []
+    for place, (kind, token) in enumerate(tokens):
+        if token in _QUOTES:
+            raise ValueError(f"{_shown(where)} is no SQL condition: a quote is not closed")
+        if token in _MARKS:
+            raise ValueError(f"{_shown(where)} is more than a condition: {token!r} has no place in it")
+        if kind == "quoted":
+            told.append(f'"{_column(token[1:-1], where, table)}"')
+        elif kind == "word" and token.lower() in _WORDS:
+            told.append(token)
+        elif kind == "word" and _before_parenthesis(tokens, place):
+            if token.lower() not in _FUNCTIONS:
+                raise ValueError(
+                    f"{_shown(where)} calls {token}: a condition may use the functions {', '.join(sorted(_FUNCTIONS))}"
+                )
+            told.append(token)
+        elif kind == "word" and token.lower() in ("select", "with", "over", "exists", "as"):
+            raise ValueError(f"{_shown(where)} is more than a condition: {token} has no place in it")
+        elif kind == "word":
+            told.append(f'"{_column(token, where, table)}"')
+        else:
+            told.append(token)
+    whole = "".join(told)
+    rows(whole, table.head(1))
+    return whole
+
+
+def rows(whole: str, table: pl.DataFrame) -> Bool[np.ndarray, " n"]:
+    """Return for which rows of a table a condition holds; where it is null, it does not.
+
+    Raises:
+        ValueError: for what is no SQL, or no condition.
+    """
+    try:
+        found = table.select(pl.sql_expr(whole).alias("chosen"))["chosen"]
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        why = str(error).splitlines()[0][:_LONGEST]
+        raise ValueError(f"{_shown(whole)} is no SQL condition: {why}") from None
+    if found.dtype != pl.Boolean:
+        raise ValueError(f"{_shown(whole)} is no condition, which is true or false: it gives {found.dtype}")
+    return np.broadcast_to(found.fill_null(False).to_numpy(), len(table))
+
+
+def _before_parenthesis(tokens: Sequence[tuple[str, str]], place: int) -> bool:
+    """Return whether the next token that is no space opens a parenthesis."""
+    after = (tokens[later][1] for later in range(place + 1, len(tokens)))
+    return next((text for text in after if not text.isspace()), "") == "("
+
+
+def _shown(text: str) -> str:
+    """Return a condition as messages quote it."""
+    return repr(text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…")
+
+
+def _column(name: str, where: str, table: pl.DataFrame) -> str:
+    if name in table.columns:
+        return name
+    error = unknown("column", name, table.columns)
+    if f'"{name}"' in where:  # which other databases take for a text
+        raise type(error)(f"{error}; a text stands in single quotes: '{name}'")
+    raise error

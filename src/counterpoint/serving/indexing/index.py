@@ -1,0 +1,411 @@
+"""An index: vectors and what is known of each, with the model that embeds what is asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, Self, final, overload
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Int
+
+from ...files import Damaged, digest_of_file
+from ...methods.base import TowerMethod
+from ...models import load
+from ...reasons import counted
+from ...registry import Room, unknown
+from ..vectors import About, Vectors
+from . import condition as _condition
+from .coordinates import coordinates
+from .found import Found, Rows
+from .kinds._kind import Chosen, Given, Kind
+from .place import Place, Record, Taken, is_address, place_of
+from .query import Query, embedded
+
+INDEX_KINDS = Room("kind of index", "counterpoint.serving.indexing.kinds")
+"""Kinds of index; each file holds a `Kind`."""
+EXACT_UP_TO = 2_000_000
+"""Vectors up to which an index is exact unless another kind is asked for."""
+
+EVERY = "all"
+"""Word for every modality of an index."""
+
+Way = Literal["pca", "tsne"]
+_PLACED = ("x", "y")
+_USUAL = 10  # rows that are found unless a number is given
+
+
+@final
+class Index:
+    """Vectors that can be searched; made by `index`, opened by `Index.open`.
+
+    Attributes:
+        about: the origin of the vectors.
+        kind: of the index: ``exact``, ``hnsw``, ``ivf`` or ``lancedb``.
+        table: what is known of every vector, in order: ``id``, ``key``, ``modality``, ``split``, ``text``, a text per
+            label, and with a map ``x`` and ``y`` (null for a row that it leaves out).
+        place: where the index is kept; None in memory.
+    """
+
+    def __init__(self, record: Record, table: pl.DataFrame, vectors: Kind, place: Place | None) -> None:
+        self._record, self.table, self._vectors, self.place = record, table, vectors, place
+        self._model: TowerMethod | None = None
+
+    @classmethod
+    def open(cls, where: str | Path) -> Self:
+        """Open an index.
+
+        Args:
+            where: its folder, or the address of its database.
+
+        Raises:
+            FileNotFoundError: if there is none.
+            Damaged: if it is not whole; the message is the command that makes it again.
+            MissingPackage: without the package of its kind.
+            ValueError: for a place that holds something else.
+        """
+        place = place_of(where)
+        record = place.record()
+        if record is None:
+            raise FileNotFoundError(
+                f"there is no index at {where}: make one with counterpoint index VECTORS --out {where}"
+            )
+        table, files = place.table(record), place.files(record)
+        try:
+            vectors = INDEX_KINDS.get(record.kind).open(place.where, files, record.rows, record.about.width)
+            if len(table) != record.rows:
+                raise ValueError(f"its table has {len(table):,} rows, not {record.rows:,}")
+        except (ValueError, OSError) as error:
+            broken = files[0] if files else Path(place.where)
+            raise Damaged(broken, str(error), record.remedy(place.where)) from error
+        return cls(record, table, vectors, place)
+
+    @property
+    def about(self) -> About:
+        return self._record.about
+
+    @property
+    def kind(self) -> str:
+        return self._record.kind
+
+    @property
+    def map(self) -> Way | None:
+        """The way in which the coordinates ``x`` and ``y`` were found; None without a map."""
+        return self._record.map
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    @property
+    def model(self) -> TowerMethod:
+        """The model that made the vectors, loaded when it is first asked for; one without a name can be set.
+
+        Raises:
+            ValueError: if it cannot be loaded, or is not what it was.
+        """
+        if self._model is None:
+            if not self.about.model:
+                raise ValueError(
+                    "these vectors were made by a model without a name: set it (index.model = model), or give "
+                    "embedded queries to index.nearest"
+                )
+            self.model = load(self.about.model)
+        assert self._model is not None
+        return self._model
+
+    @model.setter
+    def model(self, model: TowerMethod) -> None:
+        if model.fingerprint != self.about.fingerprint:
+            raise ValueError(
+                f"{self.about.model or 'this model'} is not the model that made the vectors: its fingerprint is "
+                f"{model.fingerprint}, theirs {self.about.fingerprint}; embed the data again, and make a new index"
+            )
+        self._model = model
+
+    def vectors(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+        """Return the vectors of some rows of the table, of norm one."""
+        return self._vectors.take(rows)
+
+    @overload
+    def search(
+        self, query: Query, k: int | None = None, *, where: str | None = None, modality: str | None = None
+    ) -> Found: ...
+
+    @overload
+    def search(
+        self, query: list[Any], k: int | None = None, *, where: str | None = None, modality: str | None = None
+    ) -> list[Found]: ...
+
+    def search(
+        self,
+        query: Query | list[Any],
+        k: int | None = None,
+        *,
+        where: str | None = None,
+        modality: str | None = None,
+    ) -> Found | list[Found]:
+        """Embed a query with the index's model and find the nearest vectors.
+
+        Vectors of the query's own modality are in general nearer than those of another, so one modality is searched:
+        pictures, where pictures and texts are in the index.
+
+        Args:
+            query: a text; a picture, as a path (`pathlib.Path`), a file's bytes, Pillow's, or uint8 ``(3, H, W)``; or
+                a list of these.
+            k: how many to find; ten unless given, or all where there are fewer.
+            where: an SQL condition on the table's columns, applied before the search: ``"split = 'train'"``.
+            modality: search the vectors of this one; the first of the index unless given, and ``"all"`` searches every
+                one.
+
+        Returns:
+            `Found`; of a list, a list of these.
+
+        Raises:
+            UnknownName: for a column or a modality that the index does not have.
+            ValueError: for an empty query, k above the number of rows, a condition that is none, a model that is not
+                what it was, and a query of a modality that shares no space with the vectors.
+            OSError: for a file that is no picture.
+        """
+        count, searched = self._checked(k), self.searched(modality)
+        chosen = self._chosen(where, searched)
+        several = isinstance(query, list)
+        vectors = embedded(query if isinstance(query, list) else [query], self.model, self.about, searched)
+        found = self._found(vectors, count, chosen)
+        return found if several else found[0]
+
+    def nearest(
+        self,
+        vectors: Float[np.ndarray, "m d"],
+        k: int | None = None,
+        *,
+        where: str | None = None,
+        modality: str | None = EVERY,
+    ) -> list[Found]:
+        """Find the nearest vectors, of every modality unless given, to queries that are embedded already; see `search`.
+
+        Fewer than k are found where fewer rows fulfil the condition.
+
+        Raises:
+            UnknownName: as for `search`.
+            ValueError: as for `search`, and for vectors of another width, or without a direction.
+        """
+        count = self._checked(k)
+        return self._found(np.asarray(vectors), count, self._chosen(where, self.searched(modality)))
+
+    def searched(self, modality: str | None) -> tuple[str, ...]:
+        """Return the modalities that a search looks through.
+
+        Args:
+            modality: as `search` takes it.
+
+        Raises:
+            UnknownName: for one that the index does not have.
+        """
+        if modality is None:
+            return tuple(self._modalities[:1])
+        if modality == EVERY:
+            return tuple(self._modalities)
+        if modality not in self._modalities:
+            raise unknown("modality of the index", modality, [*self._modalities, EVERY])
+        return (modality,)
+
+    def _found(self, vectors: np.ndarray, k: int, chosen: Chosen | None) -> list[Found]:
+        if vectors.ndim != 2 or vectors.shape[1] != self.about.width:
+            raise ValueError(
+                f"queries must be (m, {self.about.width}) as the vectors are, got {vectors.shape}"
+            )
+        norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
+        if not (np.isfinite(norms) & (norms > 0)).all():
+            raise ValueError("a query has no direction: its vector is zero, NaN or infinite")
+        scores, rows = self._vectors.nearest((vectors / norms).astype(np.float32), k, chosen)
+        there = rows >= 0
+        counts = there.sum(1)
+        found, ends = Rows(self.table, rows[there], scores[there].clip(-1, 1)), counts.cumsum()
+        return [
+            Found(found, end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
+        ]
+
+    def _checked(self, k: int | None) -> int:
+        """Return how many rows are looked for."""
+        if k is None:
+            return min(_USUAL, len(self))
+        if isinstance(k, bool) or k < 1:
+            raise ValueError(f"k must be a whole number of at least 1, got {k!r}")
+        if k > len(self):
+            raise ValueError(
+                f"k is {k:,}, and the index has {counted(len(self), 'row')}: ask for at most so many"
+            )
+        return k
+
+    def _chosen(self, where: str | None, searched: tuple[str, ...]) -> Chosen | None:
+        parts = []
+        if len(searched) < len(self._modalities):
+            (modality,) = searched
+            parts.append(f"\"modality\" = '{modality.replace(chr(39), chr(39) * 2)}'")
+        if where is not None:
+            parts.append(f"({_condition.condition(where, self._columns)})")
+        if not parts:
+            return None
+        whole = " AND ".join(parts)
+        return Chosen(whole, lambda: _condition.rows(whole, self._columns))
+
+    @cached_property
+    def _columns(self) -> pl.DataFrame:
+        """The columns that a condition may be on: those that every kind of index has."""
+        return self.table.drop(_PLACED, strict=False)
+
+    @cached_property
+    def _modalities(self) -> list[str]:
+        return self.table["modality"].unique(maintain_order=True).to_list()
+
+    def add(self, vectors: str | Path | Vectors) -> None:
+        """Add vectors of the same model; a part that is in the index already is not added again.
+
+        A map is drawn anew. The index on disk is the old one until the new one is whole.
+
+        Raises:
+            ValueError: for vectors of another model, naming both fingerprints, or of another width; and for rows whose
+                ids are in the index already.
+            Damaged: for a part of the vectors that is not whole.
+            OSError: the index cannot be written.
+        """
+        self._extend(_opened(vectors), self.map)
+
+    def _extend(self, vectors: Vectors, way: Way | None) -> None:
+        about = vectors.about
+        if about.fingerprint != self.about.fingerprint:
+            raise ValueError(
+                f"{vectors.folder} was made by another model than the index: {about.model or 'a model'} of fingerprint "
+                f"{about.fingerprint}, not {self.about.model or 'a model'} of fingerprint {self.about.fingerprint}"
+            )
+        self._become(*_extended(self._record, self.table, self._vectors, self.place, vectors, way))
+
+    def _become(self, record: Record, table: pl.DataFrame, vectors: Kind) -> None:
+        for name in ("_columns", "_modalities"):
+            self.__dict__.pop(name, None)
+        self._record, self.table, self._vectors = record, table, vectors
+
+
+def index(
+    vectors: str | Path | Vectors,
+    out: str | Path | None = None,
+    *,
+    kind: str | None = None,
+    map: Way | None = None,
+) -> Index:
+    """Make an index of vectors, or add them to one.
+
+    >>> import tempfile
+    >>> import counterpoint as cp
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     vectors = cp.embed("transformers:all-MiniLM-L6-v2@package", "emoji", f"{folder}/vectors", limit=50)
+    ...     found = cp.index(vectors).search("a happy face", k=2, where="split = 'train'")
+    >>> [row["text"] for row in found]
+    ['smiling face', 'smiling face with smiling eyes']
+
+    Args:
+        vectors: a folder of vectors, by its path or open.
+        out: the folder to keep it in; with ``kind="lancedb"`` it may be an address (``s3://…``). The index stays in
+            memory unless given. Where an index is there already, the parts that it does not have are added.
+        kind: ``exact``, ``hnsw``, ``ivf`` or ``lancedb``; that of the index that is there, else exact up to two million
+            vectors, and ``hnsw`` above.
+        map: also find two coordinates for every vector, by ``pca`` or ``tsne`` (of at most 20,000 rows).
+
+    Raises:
+        UnknownName: for a kind that is not known.
+        FileNotFoundError: if there are no vectors.
+        Damaged: for vectors, or an index, that are not whole.
+        MissingPackage: without the package of the kind.
+        ValueError: for a place that holds something else, an index of another kind, and as for `Index.add`.
+        OSError: the index cannot be written.
+    """
+    if kind is not None:
+        INDEX_KINDS.reference(kind)
+    if out is not None and is_address(out):
+        kind = kind or "lancedb"
+        if not INDEX_KINDS.get(kind).database:
+            raise ValueError(
+                f"an index of kind {kind} is kept in a folder, not at {out}; give --kind lancedb"
+            )
+    opened, place = _opened(vectors), None if out is None else place_of(out)
+    if place is not None and place.record() is not None:
+        there = Index.open(place.where)
+        if kind is not None and kind != there.kind:
+            raise ValueError(
+                f"{out} is an index of kind {there.kind}, not {kind}: give another folder, or delete it"
+            )
+        there._extend(opened, map or there.map)
+        return there
+    chosen = kind or ("exact" if len(opened) <= EXACT_UP_TO else "hnsw")
+    record = Record(kind=chosen, about=opened.about, rows=0)
+    return Index(*_extended(record, pl.DataFrame(), None, place, opened, map), place)
+
+
+def _opened(vectors: str | Path | Vectors) -> Vectors:
+    return vectors if isinstance(vectors, Vectors) else Vectors.open(vectors)
+
+
+def _extended(
+    record: Record,
+    table: pl.DataFrame,
+    held: Kind | None,
+    place: Place | None,
+    vectors: Vectors,
+    way: Way | None,
+) -> tuple[Record, pl.DataFrame, Kind]:
+    """Return an index with the parts of some vectors that it does not have."""
+    about = vectors.about
+    known = {taken.digest for taken in record.parts}
+    digests = {part: digest_of_file(part) for part in vectors.parts}
+    new = [part for part in vectors.parts if digests[part] not in known]
+    if not new and held is not None and way == record.map:
+        return record, table, held
+    if about.width != record.about.width:
+        raise ValueError(f"{vectors.folder} has vectors of width {about.width}, not {record.about.width}")
+    before = table.drop(_PLACED, strict=False)
+    if new:
+        added = pl.concat([vectors.read(part)[1] for part in new], how="diagonal")
+        _check_ids(before, added, record, about)
+        whole = pl.concat([before, added], how="diagonal") if len(before) else added
+
+        def blocks() -> Iterator[np.ndarray]:
+            return (_unit(vectors.read(part)[0]) for part in new)
+
+        given = Given(whole[len(before) :], about.width, record.about.dtype, blocks, first=len(before))
+        build = INDEX_KINDS.get(record.kind).build if held is None else held.extended
+        held = build(given, None if place is None else place.where)
+    else:
+        whole = before
+    assert held is not None
+    if way is not None:
+        placed = coordinates(held.take, whole["modality"].to_numpy(), way)
+        whole = whole.with_columns(
+            pl.Series(name, placed[:, axis]).fill_nan(None) for axis, name in enumerate(_PLACED)
+        )
+    folder = str(vectors.folder.absolute())
+    parts = [Taken(folder=folder, part=part.name, digest=digests[part], data=about.data) for part in new]
+    after = record.model_copy(update={"rows": len(whole), "map": way, "parts": (*record.parts, *parts)})
+    return (after if place is None else place.write(after, whole, held.files)), whole, held
+
+
+def _check_ids(before: pl.DataFrame, added: pl.DataFrame, record: Record, about: About) -> None:
+    """Refuse a row that is in the index already, and one that shares its id with a row of other data."""
+    if not len(before):
+        return
+    same = {taken.data for taken in record.parts} == {about.data}
+    shared = before.join(added, on=["id", "modality"] if same else ["id"], how="semi")
+    if len(shared):
+        meant = "are in the index already" if same else "stand in the index for rows of other data"
+        raise ValueError(
+            f"{counted(len(shared), 'row')} of the vectors {meant}, the first of id {shared['id'][0]}: make a new "
+            "index, of data whose rows have ids of their own"
+        )
+
+
+def _unit(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Return vectors of norm one; one of zero stays as it is, and is near to nothing."""
+    single = vectors.astype(np.float32)
+    norms = np.linalg.norm(single, axis=1, keepdims=True)
+    return single / np.where(norms > 0, norms, 1)

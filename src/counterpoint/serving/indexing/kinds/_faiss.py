@@ -1,0 +1,114 @@
+"""The part that kinds of index of FAISS share."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ....files import writing
+from ....registry import require
+from ._kind import Chosen, Given, Kind, Positions, Scores, next_file
+
+
+class FaissKind(Kind):
+    """An index of FAISS, in memory while it is used.
+
+    Args:
+        index: of FAISS, by inner products.
+        files: the one that it is kept in, if it is.
+
+    Attributes:
+        name: of its file.
+    """
+
+    name: ClassVar[str]
+
+    def __init__(self, index: Any, files: Sequence[Path] = ()) -> None:
+        self.index, self.files = index, tuple(files)
+
+    @classmethod
+    @abstractmethod
+    def empty(cls, faiss: Any, given: Given) -> Any:
+        """Return an index of FAISS that vectors can be added to."""
+
+    @abstractmethod
+    def among(self, faiss: Any, k: int, share: float) -> Any:
+        """Return the parameters of a search for k rows where a share of all counts."""
+
+    @abstractmethod
+    def exactly(
+        self, queries: Float[np.ndarray, "m d"], k: int, mask: Bool[np.ndarray, " n"]
+    ) -> tuple[Scores, Positions]:
+        """Compare queries with every vector of a mask."""
+
+    @classmethod
+    def build(cls, given: Given, place: str | None) -> Self:
+        return cls(cls.empty(require("faiss", "index"), given)).extended(given, place)
+
+    def extended(self, given: Given, place: str | None) -> Self:
+        faiss = require("faiss", "index")
+        index = faiss.clone_index(self.index)
+        for block in given.blocks():
+            index.add(block)
+        if place is None:
+            return type(self)(index)
+        path = next_file(Path(place), f"{self.name}.faiss")
+        with writing(path) as part:
+            faiss.write_index(index, str(part))
+        return type(self)(index, [path])
+
+    @classmethod
+    def open(cls, place: str, files: Sequence[Path], rows: int, width: int) -> Self:
+        faiss = require("faiss", "index")
+        try:
+            index = faiss.read_index(str(files[0]))
+        except RuntimeError as error:
+            raise ValueError(f"FAISS cannot read it: {str(error).splitlines()[0]}") from error
+        if (index.ntotal, index.d) != (rows, width):
+            raise ValueError(f"it holds {index.ntotal:,} vectors of {index.d}, not {rows:,} of {width}")
+        return cls(index, files)
+
+    def nearest(
+        self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None
+    ) -> tuple[Scores, Positions]:
+        faiss = require("faiss", "index")
+        if chosen is None:
+            found = self._search(queries, k, self.among(faiss, k, 1.0))
+            return (
+                found
+                if (found[1] >= 0).all()
+                else self._completed(found, queries, np.ones(self.index.ntotal, bool))
+            )
+        count = int(chosen.mask.sum())
+        if count <= max(_FEW, k):
+            return self.exactly(queries, k, chosen.mask)
+        parameters = self.among(faiss, k, count / self.index.ntotal)
+        parameters.sel = faiss.IDSelectorBitmap(np.packbits(chosen.mask, bitorder="little"))
+        return self._completed(self._search(queries, k, parameters), queries, chosen.mask)
+
+    def _search(self, queries: Float[np.ndarray, "m d"], k: int, parameters: Any) -> tuple[Scores, Positions]:
+        scores, rows = self.index.search(queries, k, params=parameters)
+        scores[rows < 0] = -np.inf
+        return scores, rows
+
+    def _completed(
+        self,
+        found: tuple[Scores, Positions],
+        queries: Float[np.ndarray, "m d"],
+        mask: Bool[np.ndarray, " n"],
+    ) -> tuple[Scores, Positions]:
+        """Search anew, and exactly, for the queries that found fewer than they asked for."""
+        scores, rows = found
+        short = (rows < 0).any(1)
+        if short.any():
+            scores[short], rows[short] = self.exactly(queries[short], scores.shape[1], mask)
+        return scores, rows
+
+
+_FEW = 20_000
+"""Chosen rows of which every one is compared, which takes no longer than a search that must pass over all others."""

@@ -1,0 +1,50 @@
+"""A graph of near vectors, through which a search walks: FAISS' HNSW."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, final
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from ....registry import require
+from . import exact
+from ._faiss import FaissKind
+from ._kind import Given, Positions, Scores
+
+_NEIGHBOURS = 32
+_WHILE_BUILDING = 128
+_LEAST = 128  # vectors that a search keeps in view
+
+
+@final
+class HNSW(FaissKind):
+    """A search through a graph of near vectors: quick at any size, and slow to build."""
+
+    form: ClassVar[str] = "a graph of near vectors (FAISS); it takes longer to build"
+    name: ClassVar[str] = "hnsw"
+
+    @classmethod
+    def empty(cls, faiss: Any, given: Given) -> Any:
+        index = faiss.IndexHNSWFlat(given.width, _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+        index.hnsw.efConstruction = _WHILE_BUILDING
+        return index
+
+    def among(self, faiss: Any, k: int, share: float) -> Any:
+        # The walk passes over rows that do not count as over those that do.
+        return faiss.SearchParametersHNSW(efSearch=int(max(_LEAST, 2 * k) / share))
+
+    def exactly(
+        self, queries: Float[np.ndarray, "m d"], k: int, mask: Bool[np.ndarray, " n"]
+    ) -> tuple[Scores, Positions]:
+        return exact.nearest([self._vectors], queries, k, mask)
+
+    def take(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+        return self._vectors[rows]
+
+    @property
+    def _vectors(self) -> Float[np.ndarray, "n d"]:
+        """The vectors where FAISS has them."""
+        faiss = require("faiss", "index")
+        held = faiss.downcast_index(self.index.storage)
+        return faiss.rev_swig_ptr(held.get_xb(), held.ntotal * held.d).reshape(held.ntotal, held.d)

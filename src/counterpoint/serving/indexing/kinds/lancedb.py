@@ -1,0 +1,167 @@
+"""Vectors with their columns in LanceDB: a folder, or a database at an address."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self, final
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from jaxtyping import Float, Int
+
+from ....registry import require
+from ._kind import Chosen, Given, Kind, Positions, Scores
+
+TABLE = "vectors"
+POSITION = "position_in_index"
+_FLAT = 200_000  # up to so many vectors LanceDB compares them all
+_BATCH = 50_000  # rows: LanceDB keeps what is added at once in few files, and never puts small ones together
+
+
+@final
+class LanceDB(Kind):
+    """A table of LanceDB: vectors and columns, on this machine or in an object store.
+
+    Args:
+        table: of LanceDB.
+        rows: those of the table that count; what stands after them was written by a command that did not end.
+    """
+
+    form: ClassVar[str] = "a table of LanceDB, in a folder or at an address (s3://…)"
+    database: ClassVar[bool] = True
+
+    def __init__(self, table: Any, rows: int) -> None:
+        self.table, self.rows = table, rows
+        self.more = table.count_rows() > rows
+
+    @classmethod
+    def build(cls, given: Given, place: str | None) -> Self:
+        if place is None:
+            raise ValueError("an index of kind lancedb is in a database: say where with --out (out=…)")
+        database = require("lancedb", "lance").connect(place)
+        there = opened(database, TABLE)
+        if there is not None and POSITION not in there.schema.names:
+            raise ValueError(f"{place} has a table {TABLE!r} that is no index: give another database")
+        return cls(_indexed(put(database, TABLE, _reader(given))), len(given))
+
+    def extended(self, given: Given, place: str | None) -> Self:
+        table = require("lancedb", "lance").connect(place).open_table(TABLE)
+        table.delete(f"{POSITION} >= {given.first}")  # left by a command that did not end
+        if more := set(given.table.columns) - set(table.schema.names):
+            raise ValueError(
+                f"{place} has no column {', '.join(sorted(more))}, as the vectors have: make a new index of all"
+            )
+        table.add(_reader(given))
+        return type(self)(_indexed(table), given.first + len(given))
+
+    @classmethod
+    def open(cls, place: str, files: Sequence[Path], rows: int, width: int) -> Self:
+        database = require("lancedb", "lance").connect(place)
+        table = opened(database, TABLE)
+        if table is None:
+            raise ValueError(f"it has no table {TABLE!r}")
+        try:
+            # The positions are read, and with them the ends of all files.
+            held, found = (
+                table.count_rows(f"{POSITION} < {rows}"),
+                table.schema.field("vector").type.list_size,
+            )
+        except (ValueError, RuntimeError, KeyError) as error:
+            raise ValueError(f"LanceDB cannot read its table: {str(error).splitlines()[0]}") from error
+        if held != rows or found != width:
+            raise ValueError(f"its table holds {held:,} vectors of {found}, not {rows:,} of {width}")
+        return cls(table, rows)
+
+    def nearest(
+        self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None
+    ) -> tuple[Scores, Positions]:
+        search = self.table.search(queries, vector_column_name="vector", query_type="vector")
+        search = search.distance_type("cosine").select([POSITION, "_distance"]).limit(k)
+        conditions = [f"{POSITION} < {self.rows}"] * self.more + ([f"({chosen.condition})"] if chosen else [])
+        if conditions:
+            search = search.where(" AND ".join(conditions), prefilter=True)
+        try:
+            found = search.to_arrow()
+        except (ValueError, RuntimeError) as error:
+            if chosen is None:
+                raise
+            raise ValueError(f"LanceDB does not take the condition: {str(error).splitlines()[0]}") from error
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        rows = np.full((len(queries), k), -1, np.int64)
+        single = "query_index" not in found.column_names
+        whose = np.zeros(len(found), int) if single else found["query_index"].to_numpy()
+        for query in range(len(queries)):
+            own = whose == query
+            count = int(own.sum())
+            scores[query, :count] = 1 - found["_distance"].to_numpy()[own]
+            rows[query, :count] = found[POSITION].to_numpy()[own]
+        return scores, rows
+
+    def take(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+        condition = f"{POSITION} IN ({', '.join(map(str, rows.tolist()))})"
+        found = self.table.search().where(condition).select([POSITION, "vector"]).limit(len(rows)).to_arrow()
+        column = found["vector"].combine_chunks()
+        vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(found), -1)
+        order = np.argsort(found[POSITION].to_numpy())
+        return vectors[order][np.searchsorted(found[POSITION].to_numpy()[order], rows)].astype(np.float32)
+
+
+def opened(database: Any, name: str) -> Any:
+    """Open a table of a database; None where there is none."""
+    try:
+        return database.open_table(name)
+    except ValueError as error:
+        if "not found" in str(error):
+            return None
+        raise
+
+
+def put(database: Any, name: str, rows: pa.Table | pa.RecordBatchReader) -> Any:
+    """Write a table, in place of what is there."""
+    return database.create_table(name, rows, mode="create" if opened(database, name) is None else "overwrite")
+
+
+def _indexed(table: Any) -> Any:
+    """Return a table that LanceDB searches by an index of its own, if it has many rows."""
+    if table.count_rows() > _FLAT:
+        index = require("lancedb.index", "lance")
+        table.create_index("vector", config=index.IvfFlat(distance_type="cosine"))
+    return table
+
+
+def _reader(given: Given) -> pa.RecordBatchReader:
+    """Return all rows as batches of one table, so that they are added in one go or not at all."""
+    kind = pa.list_(pa.float16() if given.dtype == "float16" else pa.float32(), given.width)
+    plain = given.table.head(0).to_arrow(compat_level=pl.CompatLevel.oldest())
+    columns = [pa.field(POSITION, pa.int64()), *plain.schema, pa.field("vector", kind)]
+    schema = pa.schema(columns)
+
+    def batches() -> Iterator[pa.RecordBatch]:
+        start = 0
+        for block in _large(given.blocks()):
+            rows = given.table[start : start + len(block)]
+            numbers = pa.array(np.ascontiguousarray(block, given.dtype).reshape(-1))
+            own = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+            arrays = [
+                pa.array(np.arange(given.first + start, given.first + start + len(block))),
+                *(column.combine_chunks() for column in own.columns),
+                pa.FixedSizeListArray.from_arrays(numbers, type=kind),
+            ]
+            yield pa.record_batch(arrays, schema=schema)
+            start += len(block)
+
+    return pa.RecordBatchReader.from_batches(schema, batches())
+
+
+def _large(blocks: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Put small blocks together."""
+    held: list[np.ndarray] = []
+    for block in blocks:
+        held.append(block)
+        if sum(map(len, held)) >= _BATCH:
+            yield np.concatenate(held)
+            held = []
+    if held:
+        yield np.concatenate(held)

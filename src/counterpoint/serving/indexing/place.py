@@ -1,0 +1,228 @@
+"""The places of an index's record and table: files of a folder, or tables of a database at an address."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, final
+
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from ...files import (
+    FORMAT,
+    Damaged,
+    digest_of_file,
+    formed,
+    read_json,
+    read_table,
+    write_json,
+    writing,
+)
+from ...registry import require
+from ..vectors import About
+from .kinds._kind import next_file
+from .kinds.lancedb import opened, put
+
+RECORD = "index.json"
+
+
+class Taken(BaseModel):
+    """A part of vectors that an index holds.
+
+    Attributes:
+        folder: of the vectors.
+        part: its file's name.
+        digest: of its bytes.
+        data: the data that its rows are of.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    folder: str
+    part: str
+    digest: str
+    data: str
+
+
+class Record(BaseModel):
+    """All that an index is beside its vectors and its table; written last, so that it is of what is there.
+
+    Attributes:
+        kind: of the index.
+        about: the origin of its vectors; of several folders, of the first.
+        rows: the number of vectors.
+        map: the way in which coordinates were found; None without.
+        table: the table's file.
+        digest: of the table's bytes.
+        files: those of the vectors, and the bytes of each.
+        parts: of vectors, in order.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    format: int = FORMAT
+    kind: str
+    about: About
+    rows: int
+    map: Literal["pca", "tsne"] | None = None
+    table: str = ""
+    digest: str = ""
+    files: dict[str, int] = {}
+    parts: tuple[Taken, ...] = ()
+
+    def remedy(self, where: str) -> str:
+        """Say how to make the index of a place again."""
+        options = ["--kind", self.kind, *(["--map", self.map] if self.map else [])]
+        folders = dict.fromkeys(taken.folder for taken in self.parts)
+        commands = [
+            shlex.join(["counterpoint", "index", folder, "--out", where, *options]) for folder in folders
+        ]
+        return f"delete it, and make it again: {' && '.join(commands)}"
+
+
+class Place(ABC):
+    """A place that holds an index.
+
+    Attributes:
+        where: as the user wrote it, absolute for a folder.
+    """
+
+    where: str
+
+    @abstractmethod
+    def record(self) -> Record | None:
+        """Return what the index is; None where there is none.
+
+        Raises:
+            Damaged: for a record that cannot be read.
+            ValueError: for a place that holds something else.
+        """
+
+    @abstractmethod
+    def table(self, record: Record) -> pl.DataFrame:
+        """Return what is known of every vector.
+
+        Raises:
+            Damaged: for a table that is not the record's.
+        """
+
+    @abstractmethod
+    def files(self, record: Record) -> list[Path]:
+        """Return the files of the vectors.
+
+        Raises:
+            Damaged: for one that is missing or has another length.
+        """
+
+    @abstractmethod
+    def write(self, record: Record, table: pl.DataFrame, files: Sequence[Path]) -> Record:
+        """Write a table and then the record, and remove what is no part of the index any more."""
+
+
+@final
+class Folder(Place):
+    """A folder of this machine."""
+
+    def __init__(self, where: str) -> None:
+        self.path = Path(where)
+        self.where = str(self.path.absolute())
+
+    def record(self) -> Record | None:
+        if not (self.path / RECORD).exists():
+            others = self.path.iterdir() if self.path.is_dir() else []
+            strange = [path.name for path in others if not _ours(path)]
+            if strange or self.path.is_file():
+                raise ValueError(
+                    f"{self.path} is no index: it has no {RECORD}; make one with counterpoint index VECTORS --out "
+                    "FOLDER, in a folder of its own"
+                )
+            return None
+        again = f"delete {self.path}, and make it again: counterpoint index VECTORS --out {self.path}"
+        return read_json(self.path / RECORD, Record, again)
+
+    def table(self, record: Record) -> pl.DataFrame:
+        path, remedy = self.path / record.table, record.remedy(self.where)
+        if path.is_file() and digest_of_file(path) != record.digest:
+            raise Damaged(path, "its content is not what was written", remedy)
+        return read_table(path, {"id": pl.Int64, "modality": pl.String}, remedy)
+
+    def files(self, record: Record) -> list[Path]:
+        for name, size in record.files.items():
+            path = self.path / name
+            found = path.stat().st_size if path.is_file() else None
+            if found != size:
+                wrong = "it is missing" if found is None else f"it has {found:,} of {size:,} bytes"
+                raise Damaged(path, wrong, record.remedy(self.where))
+        return [self.path / name for name in record.files]
+
+    def write(self, record: Record, table: pl.DataFrame, files: Sequence[Path]) -> Record:
+        path = next_file(self.path, "table.parquet")
+        with writing(path) as part:
+            table.write_parquet(part)
+        sizes = {file.name: file.stat().st_size for file in files}
+        written = record.model_copy(
+            update={"table": path.name, "digest": digest_of_file(path), "files": sizes}
+        )
+        write_json(self.path / RECORD, written.model_dump(mode="json"))
+        for other in self.path.iterdir():
+            if other.is_file() and _ours(other) and other.name not in {RECORD, path.name, *sizes}:
+                other.unlink()
+        return written
+
+
+@final
+class Database(Place):
+    """A database of LanceDB at an address: two tables beside that of the vectors."""
+
+    _TABLE, _RECORD = "vectors_rows", "vectors_index"
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._connection: Any = require("lancedb", "lance").connect(where)
+
+    def record(self) -> Record | None:
+        table = opened(self._connection, self._RECORD)
+        if table is None:
+            return None
+        written = json.loads(table.to_arrow()["json"][0].as_py())
+        again = f"delete it, and make it again: counterpoint index VECTORS --kind lancedb --out {self.where}"
+        return formed(Path(self.where), written, Record, again)
+
+    def table(self, record: Record) -> pl.DataFrame:
+        table = pl.from_arrow(self._connection.open_table(self._TABLE).to_arrow())
+        assert isinstance(table, pl.DataFrame)
+        if len(table) < record.rows:
+            found = f"it has {len(table):,} of {record.rows:,} rows"
+            raise Damaged(Path(self.where), found, record.remedy(self.where))
+        return table[: record.rows]
+
+    def files(self, record: Record) -> list[Path]:
+        return []
+
+    def write(self, record: Record, table: pl.DataFrame, files: Sequence[Path]) -> Record:
+        plain = table.to_arrow(compat_level=pl.CompatLevel.oldest())
+        put(self._connection, self._TABLE, plain)
+        told = pl.DataFrame({"json": [record.model_dump_json()]}).to_arrow(
+            compat_level=pl.CompatLevel.oldest()
+        )
+        put(self._connection, self._RECORD, told)
+        return record
+
+
+def place_of(where: str | Path) -> Place:
+    """Return a folder, or the database at an address."""
+    return Database(str(where)) if is_address(where) else Folder(str(where))
+
+
+def is_address(where: str | Path) -> bool:
+    """Return whether a place is written as an address: ``s3://…``, ``file://…``."""
+    return "://" in str(where)
+
+
+def _ours(path: Path) -> bool:
+    """Return whether a file or a folder is one that an index consists of, finished or not."""
+    stem, _, number = path.stem.rpartition("-")
+    numbered = number.isdigit() and stem in ("vectors", "table", "hnsw", "ivf")
+    return numbered or path.name in (RECORD, "vectors.lance") or path.name.endswith(".part")

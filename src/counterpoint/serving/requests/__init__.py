@@ -1,0 +1,1 @@
+"""Requests: their forms, limits, rights and refusals."""
