@@ -20,6 +20,7 @@ from . import types as types
 from .execution import work as work
 from .exporting import export as export
 from .models import load as load
+from .raw import Clips as Clips
 from .raw import Series as Series
 from .raw import Table as Table
 from .raw import Waves as Waves

@@ -41,7 +41,8 @@ class Modality:
         draw: ``draw(axis, example)`` draws one example on an axis of matplotlib.
         corruptions: ways to make examples worse, by name: ``worse(raw, ids, strength) -> raw``, of strength 0 to 2, by
             an example and its id alone; the task ``shift`` asks about them.
-        play: ``play(example) -> bytes`` returns a WAV file of what is heard of one example; none for what is silent.
+        play: ``play(example) -> kind, file`` returns what is heard of one example, or seen to move, as a file and its
+            MIME type; none for what is silent and still.
         unit: of lengths: ``"seconds"``, of which ``form`` places make one, or what places are called; none where
             examples have no length.
         endings: of the files that hold one example each, in small letters; none where examples come in no files.
@@ -167,6 +168,22 @@ MODALITIES = Modalities(
         read="counterpoint.data.sounds:read_sound",
         form=16_000,
         pack="counterpoint.data.sounds:pack_sounds",
+    ),
+    Modality(
+        "video",
+        check="counterpoint.raw:check_clips",
+        view="counterpoint.data.views.footage:video",
+        build="counterpoint.networks.towers.build:video_tower",
+        towers=("frames", "stills", "transformers:NAME"),
+        draw="counterpoint.data.pictures.sheet:draw_clip",
+        play="counterpoint.data.films:play_clip",
+        corruptions="counterpoint.data.corruptions.clips:CORRUPTIONS",
+        noun="clips",
+        unit="frames",
+        endings=frozenset({".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v"}),
+        read="counterpoint.data.films:read_clip",
+        form=64,
+        pack="counterpoint.data.films:pack_clips",
     ),
     Modality(
         "series",

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from matplotlib.figure import Figure
+from PIL import Image
 from scipy.io import wavfile
 
 import counterpoint as cp
@@ -44,6 +45,7 @@ class Case:
         keys: of a recipe's section on towers, as small as they may be.
         file: the bytes of the file of an example, of another length than others; None where there are no such files.
         raw: the raw form of some rows where there are no files.
+        form: in which the tower takes files.
         refused: what ``check`` refuses, each with what it says.
     """
 
@@ -51,6 +53,7 @@ class Case:
     refused: Sequence[tuple[Callable[[Any], Any], str]]
     file: Callable[[int], bytes] | None = None
     raw: Callable[[Sequence[int]], Any] | None = None
+    form: int = 0
 
 
 def sound(row: int) -> bytes:
@@ -63,6 +66,18 @@ def sound(row: int) -> bytes:
     )
     file = io.BytesIO()
     wavfile.write(file, RATE, samples.astype(np.float32))
+    return file.getvalue()
+
+
+def clip(row: int) -> bytes:
+    """A WebP file of 1 to 8 frames that go as a row of `WORDS` says: dark above, dark below, or noise."""
+    rng = np.random.default_rng(row)
+    kind = row % len(WORDS)
+    frames = rng.integers(0, 256 if kind == 2 else 60, (1 + row % 8, 24, 24, 3), np.uint8)
+    frames[:, (slice(12, 24), slice(0, 12), slice(0, 0))[kind]] += 180
+    first, *rest = map(Image.fromarray, frames)
+    file = io.BytesIO()
+    first.save(file, "WEBP", lossless=True, save_all=True, append_images=rest)
     return file.getvalue()
 
 
@@ -108,8 +123,20 @@ CASES = {
             (lambda raw: raw.with_values(raw.measured / 0), "infinite"),
         ),
     ),
+    "video": Case(
+        keys={"image_size": 16, "video_frames": 4, "image": "patches"},
+        form=21,
+        file=clip,
+        refused=(
+            (lambda raw: raw.frames.float(), "clips must be cp.Clips or bytes"),
+            (lambda raw: raw.frames.permute(0, 1, 3, 4, 2), "clips must be cp.Clips or bytes"),
+            (lambda raw: raw[:0], "there are no clips"),
+            (lambda raw: cp.Clips(raw.frames, 0 * raw.lengths), "clip 0 is empty"),
+        ),
+    ),
     "audio": Case(
         keys={"audio_rate": RATE, "audio_seconds": 0.5, "audio_bands": 24},
+        form=RATE,
         file=sound,
         refused=(
             (lambda raw: raw.samples, "sounds must be cp.Waves"),
@@ -226,7 +253,7 @@ class Told(Data):
     def read(self, column: str, rows: Rows) -> Any:
         if column == "text":
             return [WORDS[row % len(WORDS)] for row in rows.tolist()]
-        return raw_of(self.modality, CASES[column], rows.tolist(), RATE)
+        return raw_of(self.modality, CASES[column], rows.tolist(), CASES[column].form)
 
 
 FILE = "from test_modalities import Told\n\nDATA = Told({name!r})\n"

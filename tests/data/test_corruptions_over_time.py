@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.data.corruptions import STRENGTHS, series, sounds
-from counterpoint.raw import Series, Waves
+from counterpoint.data.corruptions import STRENGTHS, clips, series, sounds
+from counterpoint.raw import Clips, Series, Waves
 
 RATE = 16_000
 IDS = torch.tensor([3, 2**40, 8])
@@ -29,15 +29,22 @@ def walks() -> Series:
     return Series.of(rows)
 
 
+def films() -> Clips:
+    waves = 128 + 100 * np.sin(np.arange(24) / 3)[:, None] * np.cos(np.arange(24) / 4)
+    frames = np.stack([np.roll(waves, 5 * time, 1) for time in range(9)])[:, None].repeat(3, 1)
+    return Clips.of([frames[:length].astype(np.uint8) for length in (9, 5, 9)])
+
+
 SOUNDS = Waves.of([tone(500), tone(3000, 3000) + tone(440, 3000), tone(7000)], RATE)
 CASES: list[Any] = [
     *(pytest.param(worse, SOUNDS, id=f"sounds {name}") for name, worse in sounds.CORRUPTIONS.items()),
+    *(pytest.param(worse, films(), id=f"clips {name}") for name, worse in clips.CORRUPTIONS.items()),
     *(pytest.param(worse, walks(), id=f"series {name}") for name, worse in series.CORRUPTIONS.items()),
 ]
 
 
 def distance(changed: Tensor, values: Tensor) -> float:
-    return float((changed.nan_to_num(0) - values.nan_to_num(0)).square().mean())
+    return float((changed.float().nan_to_num(0) - values.float().nan_to_num(0)).square().mean())
 
 
 @pytest.mark.parametrize(("worse", "raw"), CASES)

@@ -11,7 +11,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
-from ..raw import Raw, ends
+from ..raw import Raw
 
 PARTS = ("ids", "splits", "captions", "pictures", "labels")
 """The parts of a data set that are told apart."""
@@ -149,7 +149,7 @@ def bytes_of(raw: Any) -> bytes:
         return raw
     if isinstance(raw, Raw):  # what an example is padded to does not count
         facts = [str(fact) for fact in vars(raw).values() if fact is not raw.values]
-        raw = [*facts, *(row[:end] for row, end in zip(raw.values, ends(raw.values).tolist(), strict=True))]
+        raw = [*facts, *(row[:end] for row, end in zip(raw.values, raw.ends().tolist(), strict=True))]
     if isinstance(raw, Mapping):
         raw = [part for name in sorted(raw) for part in (name, raw[name])]
     if isinstance(raw, Sequence):

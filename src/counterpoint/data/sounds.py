@@ -53,18 +53,19 @@ def pack_sounds(sounds: Sequence[Float32[np.ndarray, " _"]], rate: int) -> Waves
     return Waves.of(sounds, rate)
 
 
-def play_sound(sound: Waves) -> bytes:
-    """Return the first `HEARD` seconds of one sound as a WAV file of 16 bits.
+def play_sound(sound: Waves) -> tuple[str, bytes]:
+    """Return the first `HEARD` seconds of one sound as a WAV file of 16 bits, with its kind.
 
-    >>> play_sound(Waves.of([np.zeros(100)], rate=8000))[:4], len(play_sound(Waves.of([np.zeros(100)], rate=8000)))
-    (b'RIFF', 244)
+    >>> kind, file = play_sound(Waves.of([np.zeros(100)], rate=8000))
+    >>> kind, file[:4], len(file)
+    ('audio/wav', b'RIFF', 244)
     """
     from scipy.io import wavfile
 
     samples = sound.samples[0, : int(sound.lengths)][: HEARD * sound.rate]
     file = io.BytesIO()
     wavfile.write(file, sound.rate, (samples.clamp(-1, 1) * 32767).round().short().numpy())
-    return file.getvalue()
+    return "audio/wav", file.getvalue()
 
 
 def _wav(data: bytes) -> tuple[np.ndarray, int]:

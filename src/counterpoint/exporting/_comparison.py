@@ -17,10 +17,11 @@ from torch import Tensor
 from ..data.pictures.decode import decode, whole
 from ..methods.base import TowerMethod
 from ..networks.base import ImageTower
+from ..networks.towers.footage import Footage
 from ..networks.towers.series import Standardised
 from ..networks.towers.sound import Waveform
 from ..networks.towers.table import Cells
-from ..raw import Series, Table, Waves
+from ..raw import Clips, Series, Table, Waves
 from ..types import Fit
 from ._layout import Layout
 from ._samples import TEXTS, write_pictures
@@ -85,6 +86,17 @@ def _sounds(model: TowerMethod, column: str) -> tuple[Waves, Waves]:
     return waves, waves
 
 
+def _clips(model: TowerMethod, column: str) -> tuple[Clips, Clips]:
+    """Return clips shorter and longer than what the tower sees, larger than it takes them."""
+    made = model.tower(column).input
+    assert isinstance(made, Footage)
+    rng = np.random.default_rng(0)
+    shape = (3, made.form, made.form)
+    lengths = (1, made.frames, 2 * made.frames + 1)
+    clips = Clips.of([rng.integers(0, 256, (length, *shape), dtype=np.uint8) for length in lengths])
+    return clips, clips
+
+
 def _series(model: TowerMethod, column: str) -> tuple[Series, Series]:
     """Return series shorter and longer than what the tower sees, with gaps."""
     made = model.tower(column).input
@@ -114,6 +126,7 @@ _SAMPLES: Mapping[str, Callable[[TowerMethod, str], tuple[Any, Any]]] = {
     "image": _pictures,
     "text": _texts,
     "audio": _sounds,
+    "video": _clips,
     "series": _series,
     "table": _rows,
 }

@@ -91,7 +91,7 @@ class StatedTower(BaseModel):
     context: int | None = None
     layers: int | None = None
     pooling: Pooling | None = None
-    sizes: dict[str, int | float] = {}
+    sizes: dict[str, int | float | str] = {}
     fitted: str | None = None
 
 

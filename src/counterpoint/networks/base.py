@@ -125,7 +125,7 @@ class Tower(nn.Module, ABC):
         """The way from the modality's raw form to what `forward` takes; small, and good in another process."""
 
     @property
-    def sizes(self) -> Mapping[str, int | float]:
+    def sizes(self) -> Mapping[str, int | float | str]:
         """The keys of a recipe's section on towers that its name and the files beside it do not say; none of most."""
         return {}
 

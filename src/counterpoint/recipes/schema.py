@@ -39,14 +39,16 @@ class Towers(Section):
     ``image_size`` is for towers without a size of their own; those of ``open_clip``, and of ``timm`` with weights, take
     pictures of the size that they were made for. ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower
     another number of layers deep. Sounds are read at ``audio_rate`` samples a second; a tower hears ``audio_seconds``
-    of each, and ``mel`` has ``audio_bands`` bands. A tower sees ``series_steps`` steps of a series. ``tune`` says what
-    moves in pretrained towers, where neither arm nor method does. With ``keep`` features of frozen towers are computed
-    once for each picture and text, and kept in the cache folder for all runs.
+    of each, and ``mel`` has ``audio_bands`` bands. A tower sees ``video_frames`` frames of a clip, each as large as a
+    picture and through a tower of pictures like ``image``. It sees ``series_steps`` steps of a series. ``tune`` says
+    what moves in pretrained towers, where neither arm nor method does. With ``keep`` features of frozen towers are
+    computed once for each picture and text, and kept in the cache folder for all runs.
     """
 
     image: str = "cnn"
     text: str = "transformer"
     audio: str = "mel"
+    video: str = "frames"
     series: str = "dilated"
     table: str = "mlp"
     image_size: Count = 48
@@ -56,6 +58,7 @@ class Towers(Section):
     audio_rate: Count = 16_000
     audio_seconds: Positive = 5.0
     audio_bands: Count = 64
+    video_frames: Count = 8
     series_steps: Count = 1000
     tune: Literal["full", "lora", "frozen"] | None = None
     keep: bool = False
@@ -63,7 +66,7 @@ class Towers(Section):
     @property
     def names(self) -> dict[str, str]:
         """The names of towers, by modality."""
-        return {name: getattr(self, name) for name in ("image", "text", "audio", "series", "table")}
+        return {name: getattr(self, name) for name in ("image", "text", "audio", "video", "series", "table")}
 
 
 class Widths(Section):

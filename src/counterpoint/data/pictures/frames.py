@@ -2,24 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
-
-def centres(total: int, count: int) -> Int[np.ndarray, " count"]:
-    """Return places of frames sampled uniformly: the middle of each of ``count`` equal parts of ``total`` frames.
-
-    >>> centres(12, 3).tolist(), centres(2, 4).tolist()
-    ([2, 6, 10], [0, 0, 1, 1])
-
-    Raises:
-        ValueError: for a video without frames, or a sample of none.
-    """
-    if total < 1 or count < 1:
-        raise ValueError(f"frames are sampled from one at least, and one at least: got {count} of {total}")
-    return (2 * np.arange(count) + 1) * total // (2 * count)
+from ...networks.towers.footage import centres
 
 
 def sheet(videos: UInt8[Tensor, "k T 3 H W"], side: int = 3) -> UInt8[Tensor, "k 3 height width"]:

@@ -7,14 +7,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
 from ...files import writing
 from ...modalities import MODALITIES, resolve
-from ...raw import Series, Table, Waves
+from ...networks.towers.footage import centres
+from ...raw import Clips, Series, Table, Waves
 
 COLUMNS = 8
+_FRAMES = 4  # of a clip that are shown
 _LINES = 12  # columns of a table that are shown
 
 
@@ -60,6 +63,13 @@ def draw_sound(axis: Any, sound: Waves) -> None:
         aspect="auto",
         origin="lower",
     )
+
+
+def draw_clip(axis: Any, clip: Clips) -> None:
+    """Draw frames of one clip in a row on an axis, evenly spread."""
+    length = max(int(clip.lengths), 1)
+    frames = clip.frames[0, centres(length, min(length, _FRAMES))]
+    draw_picture(axis, torch.cat(list(frames), 2))
 
 
 def draw_series(axis: Any, series: Series) -> None:

@@ -1,4 +1,4 @@
-"""Pictures, sounds or series in a folder: with a text beside each, with captions from names, or without any."""
+"""Pictures, sounds, clips or series in a folder: with a text beside each, with captions from names, or without any."""
 
 from __future__ import annotations
 
@@ -32,14 +32,15 @@ _ABOUT = re.compile(
 _TEXTS = {".txt", ".caption"}
 _BESIDE = {
     **dict.fromkeys((*MODALITIES.get("audio").endings, ".m4a"), "audio"),
-    **dict.fromkeys((".mp4", ".webm", ".mov", ".avi", ".mkv", ".m4v"), "video"),
+    **dict.fromkeys(MODALITIES.get("video").endings, "video"),
 }
 """Suffixes of files of other modalities, which belong to the picture of the same name."""
 
 
 @final
 class Folder(Source):
-    """Pictures in a folder and in those below it, with or without captions; where there are none, sounds or series.
+    """Pictures in a folder and in those below it, with or without captions; where there are none, sounds, clips
+    or series.
 
     Captions are in a file of the picture's name beside it: a ``.txt`` or ``.caption`` with one a line, or a ``.json``
     with ``text`` or ``caption``, which may also hold ``split``, ``id`` and ``group``; its other texts and numbers are

@@ -48,7 +48,7 @@ class Draw:
     def __len__(self) -> int:
         return len(self.box)
 
-    def part(self, chosen: slice) -> Draw:
+    def part(self, chosen: slice | Int[np.ndarray, " k"]) -> Draw:
         return Draw(**{f.name: getattr(self, f.name)[chosen] for f in fields(self)})
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ from .table import Cells, TablePerceptron, TableTower
 from .tokenizer import BytePairTokenizer
 from .trained import load_trained
 from .transformer import TextTransformer
+from .video import FramesTower, VideoTower
 
 T = TypeVar("T")
 Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells)
@@ -79,7 +80,8 @@ def build_towers(
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``
     - sounds: ``mel``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``, ``transformers:patchtst[@hub|@PATH]``;
-      tables: ``mlp``
+      tables: ``mlp``; clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
+      ``transformers:NAME[@hub|@PATH]``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection
 
@@ -215,6 +217,19 @@ def audio_tower(source: Source, start: Start) -> SoundTower:
 
         return sound_encoder(source, sizes.audio_seconds, start.seed)
     return MelTower(sizes.audio_rate, sizes.audio_seconds, sizes.audio_bands)
+
+
+def video_tower(source: Source, start: Start) -> VideoTower:
+    """Build the tower of clips of a source; see `build_towers`."""
+    _check_random(source)
+    sizes = start.sizes
+    if source.library:
+        from .libraries.video_towers import clip_encoder
+
+        return clip_encoder(source, sizes.image_size, sizes.video_frames, start.seed)
+    image = build_tower("image", replace(start, name=sizes.image))
+    assert isinstance(image, ImageTower)
+    return FramesTower(image, sizes.video_frames, ordered=source.name == "frames")
 
 
 def series_tower(source: Source, start: Start) -> SeriesTower:

@@ -6,7 +6,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..base import ImageTower, TextTower, Tokenizer
@@ -42,14 +42,24 @@ class Block(nn.Module):
         self.down = Linear(4 * width, width, std=residual, bias=True)
 
     def forward(
-        self, x: Float[Tensor, "*batch n W"], packing: Packing | None = None
+        self,
+        x: Float[Tensor, "*batch n W"],
+        packing: Packing | None = None,
+        own: Bool[Tensor, "B n"] | None = None,
     ) -> Float[Tensor, "*batch n W"]:
-        """Return states after the block: ``(B, L, W)``, or those of the tokens of a ``packing`` alone, ``(n, W)``."""
+        """Return states after the block: ``(B, L, W)``, or those of the tokens of a ``packing`` alone, ``(n, W)``.
+
+        Args:
+            x: states before it.
+            packing: of the tokens that the states are of.
+            own: the places that are attended to, of which each row has one; all unless given.
+        """
         qkv = self.qkv(self.norm_1(x))
         if packing is not None:
             qkv = packing.unpack(qkv)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        attended = F.scaled_dot_product_attention(q, k, v, is_causal=self.causal)
+        mask = None if own is None else own[:, None, None]
+        attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
         attended = attended.transpose(1, 2).flatten(2)
         x = x + self.out(attended if packing is None else packing.pack(attended))
         fed: Tensor = self.down(F.gelu(self.up(self.norm_2(x))))

@@ -184,8 +184,7 @@ class Lookup:
         except (LookupError, OSError, ValueError, ImportError) as error:
             self.trouble = f"What belongs to {column} could not be had: {error}"
             return None, None
-        modality = self.data.columns[column]
-        return drawing(modality, shown), recording(modality, shown)
+        return seen_and_heard(self.data.columns[column], shown)
 
 
 def kind_of(rights: Iterable[bool]) -> str:
@@ -230,10 +229,14 @@ def drawing(modality: str, example: Any) -> str | None:
     return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
 
 
-def recording(modality: str, example: Any) -> str | None:
-    """Encode what is heard of an example as a part of a page; None for what is silent."""
+def seen_and_heard(modality: str, example: Any) -> tuple[str | None, str | None]:
+    """Return what is seen and what is heard of an example, as parts of a page; what moves is seen to move."""
+    parts = {"image": drawing(modality, example), "audio": None}
     play = resolve(MODALITIES.get(modality).play)
-    return None if play is None else f"data:audio/wav;base64,{base64.b64encode(play(example)).decode()}"
+    if play is not None:
+        kind, file = play(example)
+        parts[kind.partition("/")[0]] = f"data:{kind};base64,{base64.b64encode(file).decode()}"
+    return parts["image"], parts["audio"]
 
 
 def order(identity: int) -> bytes:

@@ -52,8 +52,8 @@ class Shift(EmbedderTask):
     pictures are asked, chosen by the hash of their ids; the others have no outcome.
 
     Of data without pictures the first column that is no text takes their place, and the corruptions are those of its
-    modality: of sounds noise, a narrower band, clipping and gain, of series noise, drift and dropped channels, each at
-    three strengths.
+    modality: of sounds noise, a narrower band, clipping and gain, of series noise, drift and dropped channels, of clips
+    those of pictures and frames that stand still, each at three strengths.
 
     Args:
         limit: pictures of a test set at most; 100 keeps the fourteen passes of a demo within seconds.
@@ -138,7 +138,7 @@ def _asked(columns: Mapping[str, str], data: Data) -> tuple[str, str, Mapping[st
     corruptions = None if column is None else resolve(MODALITIES.get(columns[column]).corruptions)
     if column is None or told is None or not corruptions:
         raise NotApplicable(
-            f"shift asks about pictures with captions, sounds or series that can be made worse, with texts, and "
+            f"shift asks about pictures with captions, sounds, clips or series that can be made worse, with texts, and "
             f"{data.name!r} has the columns {', '.join(data.columns)}: leave the task out"
         )
     return column, told, corruptions
