@@ -8,6 +8,7 @@ from __future__ import annotations
 import cases_first
 import cases_kernels
 import cases_queues
+import cases_sequences
 import cases_targets
 import cases_views
 import cases_weighted
@@ -17,6 +18,7 @@ CASES = (
     *cases_kernels.CASES,
     *cases_targets.CASES,
     *cases_queues.CASES,
+    *cases_sequences.CASES,
     *cases_views.CASES,
     *cases_weighted.CASES,
 )

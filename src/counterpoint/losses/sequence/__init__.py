@@ -1,0 +1,1 @@
+"""Losses between sequences: states of times and of words."""
