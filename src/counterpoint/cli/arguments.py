@@ -16,6 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from ..data.mixture import together
 from ..forms import Derived, Flat, Positional, Typed, fields_of, validated
 from ..recipes import Recipe, override
 from ..recipes import load as load_recipe
@@ -43,6 +44,7 @@ def parse(
         ValueError: for a value that an option cannot take.
         SystemExit: after ``--help``, and for words that are no options.
     """
+    arguments = _mixed(arguments)
     recipe = _named(arguments)
     named = {"recipe": recipe} if any(field.annotation is Recipe for _, field in _asked(form)) else {}
     shown = _shown(form, {**(defaults or {}), **named})
@@ -55,6 +57,22 @@ def parse(
             print(f"counterpoint {command}: {_in_a_line(refusal.getvalue(), command)}", file=sys.stderr)
         raise
     return validated(form, _values(form, filled, recipe), partial(_option, form))
+
+
+def _mixed(arguments: Sequence[str]) -> list[str]:
+    """Return the words with one ``--data`` for all: the sources that it names several times are mixed.
+
+    >>> _mixed(["clip", "--data", "emoji", "--data=glosses,share=0.5", "--seeds", "3"])
+    ['clip', '--seeds', '3', '--data', 'emoji + glosses,share=0.5']
+    """
+    words, sources, others = iter(arguments), [], []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag == "--data" and (equals or (value := next(words, ""))):
+            sources.append(value)
+        else:
+            others.append(word)
+    return [*others, "--data", together(sources)] if len(sources) > 1 else [*arguments]
 
 
 def _in_a_line(box: str, command: str) -> str:

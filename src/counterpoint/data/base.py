@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self, TypeVar
+from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Int, UInt8
@@ -59,7 +59,8 @@ class Labels:
     Attributes:
         names: readable class names; a class is its position here.
         values: the class of every row, −1 where the row has none.
-        templates: sentences with one ``{}`` for the class name.
+        templates: sentences with one ``{}`` for the class name; none for a label that says nothing of what an example
+            shows or means, which tasks ask about where it is named alone.
     """
 
     names: tuple[str, ...]
@@ -71,13 +72,17 @@ class Labels:
 class Splits:
     """Row numbers for training, and named sets for validation and for test (kept apart in every report).
 
-    With ``tasks`` the rows to train on come in turns: those of the first task, then those of the second.
+    With ``tasks`` the rows to train on come in turns: those of the first task, then those of the second. With
+    ``sources`` they are mixed: of each source, its rows to train on and its share, of every batch or of the steps, as
+    ``by`` says.
     """
 
     train: Int[np.ndarray, " _"]
     validation: Mapping[str, Int[np.ndarray, " _"]]
     test: Mapping[str, Int[np.ndarray, " _"]]
     tasks: Sequence[Int[np.ndarray, " _"]] = ()
+    sources: Sequence[tuple[Int[np.ndarray, " _"], float]] = ()
+    by: Literal["batch", "steps"] = "batch"
 
     @property
     def sides(self) -> dict[str, Int[np.ndarray, " _"]]:
@@ -232,6 +237,14 @@ class Data(ABC):
         """
         return self
 
+    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
+        """Return the same data with pictures good for views of ``image_size`` pixels; all else is shared.
+
+        Itself where its pictures are of that size already, or of one size for good, or where it has none. Pictures that
+        are not square are made so in the way of ``fit``, by their central square unless given.
+        """
+        return self
+
     def describe(self) -> dict[str, dict[str, Any]]:
         """Describe the data as titled tables: a title to rows, a row's name to a number or a text."""
         return {
@@ -319,14 +332,6 @@ class Pictured(Data):
         picture.thumbnail((side, side))
         return picture
 
-    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
-        """Return the same data with pictures good for views of ``image_size`` pixels; all else is shared.
-
-        Itself where its pictures are of that size already, or of one size for good. Pictures that are not square are
-        made so in the way of ``fit``, by their central square unless given.
-        """
-        return self
-
     def fitted(self, fit: Fit) -> Self:
         """Return the same data with pictures, for evaluation, exactly as ``fit`` resizes them.
 
@@ -409,7 +414,8 @@ class Examples(Mapping[str, Any]):
         self.data, self.rows = data, rows
 
     def __getitem__(self, column: str) -> Any:
-        return self.data.read_training(column, self.rows)
+        # What is learned is learned of values, and not of what stands in place of those that are not there.
+        return self.data.read_training(column, self.rows[self.data.present(column, self.rows)])
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.data.columns)

@@ -93,9 +93,10 @@ class EmbeddingCache:
 
         Source: evaluation of CLIP-like models, as in ``clip-rocket``.
         """
-        prompts = [template.format(name) for name in labels.names for template in labels.templates]
+        templates = labels.templates or ("{}",)
+        prompts = [template.format(name) for name in labels.names for template in templates]
         z = F.normalize(self.texts(prompts, head), dim=-1)
-        return F.normalize(z.reshape(len(labels.names), len(labels.templates), -1).mean(1), dim=-1)
+        return F.normalize(z.reshape(len(labels.names), len(templates), -1).mean(1), dim=-1)
 
     def pictures(self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default") -> Float[Tensor, "n d"]:
         """Return embeddings of any pictures; nothing is kept."""

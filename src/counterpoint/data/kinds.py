@@ -21,6 +21,8 @@ from .listed.pairs import Pairs
 from .listed.photos import Photos
 from .listed.recorded import Recorded
 from .listed.stored import OtherColumns, Stored, TooMany
+from .mixed import Mixed
+from .mixture import Part, parts_of
 from .pictures.decode import side_of
 from .sharded.data import open_index
 from .sharded.indexing import is_index
@@ -102,7 +104,12 @@ def written(source: str) -> Written:
 
     >>> written("scenes:basic").path is None, written("stamps:it,language=de").rest, written("hf:NAME").head
     (True, ',language=de', 'hf:NAME')
+
+    Raises:
+        ValueError: for sources that cannot be mixed as they are written.
     """
+    if parts := parts_of(source):
+        return _Mixture(source, parts=tuple(parts))
     name = _name(source)
     if name in WORLDS:
         return _World(source)
@@ -136,6 +143,17 @@ def is_there(path: str) -> bool:
         return bool(found(path)) if is_pattern(path) else os.path.exists(path)
     except (OSError, ValueError):
         return False
+
+
+@final
+@dataclass(frozen=True)
+class _Mixture(Written):
+    """Several sources, each of a kind of its own."""
+
+    parts: tuple[Part, ...] = ()
+
+    def open(self, form: int | Fit) -> Data:
+        return Mixed.of(self.parts, [written(part.source).open(form) for part in self.parts], self.source)
 
 
 @final

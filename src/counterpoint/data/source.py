@@ -9,8 +9,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from ..networks.base import Input
-from .base import IMAGE_SIZE, Data, PairedData, Pictured, stored_size
+from .base import IMAGE_SIZE, Data, PairedData, stored_size
 from .kinds import Defined, is_there, written
+from .mixture import each_changed, parts_of
 from .pictures.single import form_of
 from .sources import Ledger, Records, checked, found, is_pattern, is_url, said_texts, seen_from, suffixes
 
@@ -63,13 +64,13 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
         ValueError: if the files hold no usable pairs.
     """
     asked = written(source)
-    slot = _slot(source, _stamp(asked.path))
+    slot = _slot(source, tuple(_stamp(written(one).path) for one in _each(source)))
     if not slot:
         slot.append(asked.open(stored_size(image_size) if inputs is None else form_of(inputs.get("image"))))
     data = slot[0]
     if inputs is not None:
         return data.suited(inputs)
-    return data.sized(image_size) if isinstance(data, Pictured) else data
+    return data.sized(image_size)
 
 
 def records_of(source: str, ledger: Ledger) -> Records | None:
@@ -98,6 +99,10 @@ def with_columns(source: str, columns: Mapping[str, str]) -> str:
     >>> with_columns("pairs.csv", {"image": "path", "text": "alt"})
     'pairs.csv,columns=image:path+text:alt'
     """
+    if columns and parts_of(source):
+        raise ValueError(
+            "columns of which source? With several --data, say it behind each: pairs.csv,columns=image:path+text:alt"
+        )
     said = "+".join(
         f"{role}:{column}"
         for role, named in checked(columns).items()
@@ -112,6 +117,8 @@ def rooted(source: str) -> str:
     >>> rooted("emoji:artist")
     'emoji:artist'
     """
+    if parts_of(source):
+        return each_changed(source, rooted)
     asked = written(source)
     if asked.path is None or not is_there(asked.path):
         return source
@@ -128,6 +135,8 @@ def located(source: str, began: str | None) -> str:
     Raises:
         FileNotFoundError: for a path that is in neither place.
     """
+    if parts_of(source):
+        return each_changed(source, lambda one: located(one, began))
     asked = written(source)
     if asked.path is None or is_there(asked.path):
         return source
@@ -146,7 +155,7 @@ def is_of_python(source: str) -> bool:
     >>> is_of_python("waves.py:WAVES"), is_of_python("pairs.csv")
     (True, False)
     """
-    return isinstance(written(source), Defined)
+    return any(isinstance(written(one), Defined) for one in _each(source))
 
 
 def short_name(source: str) -> str:
@@ -154,7 +163,11 @@ def short_name(source: str) -> str:
 
     >>> short_name("scenes:basic")
     'scenes-basic'
+    >>> short_name("emoji + scenes:basic,share=0.5")
+    'emoji-scenes-basic'
     """
+    if len(each := _each(source)) > 1:
+        return "-".join(map(short_name, each))
     asked = written(source)
     if asked.path is None or not is_there(asked.path):
         return re.sub(r"[:/\\\\]+", "-", source)
@@ -162,6 +175,11 @@ def short_name(source: str) -> str:
     if is_url(asked.path) or is_pattern(asked.path):
         stem = re.sub(r"[^\w.=-]+", "-", stem).strip("-.") or "data"
     return f"{asked.head.replace(':', '-')}{stem}"
+
+
+def _each(source: str) -> list[str]:
+    """Return the sources that a text names, without what says how they are mixed."""
+    return [part.source for part in parts_of(source)] or [source]
 
 
 @lru_cache(maxsize=4)

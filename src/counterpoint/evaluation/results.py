@@ -147,7 +147,7 @@ def evaluate(
 
     Raises:
         UnknownName: for a task that does not exist.
-        NotApplicable: for a task asked for by name whose columns, labels, items or questions the data does not have.
+        NotApplicable: for a task asked for by name whose columns, labels, items or questions no test set has.
         ValueError: if there is no test set, one is too small for a task, an embedding is not finite, or a task cannot
             ask such a model.
     """
@@ -170,6 +170,7 @@ def evaluate(
         wanted = [task for task in wanted if fits(task.modalities, tuple(one.columns.values()))]
     sampling = {"seed": seed} if answers else {}
     by_test: dict[str, tuple[Scores, ...]] = {}
+    refused: dict[str, NotApplicable] = {}
     for name, rows in tests.items():
         scores = []
         for task in wanted:
@@ -179,10 +180,13 @@ def evaluate(
                 # Of a model that embeds some of the columns, the first that it has counts.
                 main = tuple(name for name in task.main_metrics(data) if name in found.metrics)
                 scores.append(replace(found, main=main))
-            except NotApplicable:
-                if tasks is not None:
-                    raise
+            except NotApplicable as error:
+                refused.setdefault(task.name, error)
         by_test[name] = tuple(scores)
+    # Of sources that are mixed, some may lack what a task asks about.
+    asked_of = {scored.task for scores in by_test.values() for scored in scores}
+    if tasks is not None and (never := [name for name in refused if name not in asked_of]):
+        raise refused[never[0]]
     return RunResults(by_test)
 
 

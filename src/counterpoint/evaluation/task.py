@@ -141,13 +141,18 @@ def captions_of(data: Data, rows: Rows, column: str = "text") -> list[list[str]]
 
 def check_labels(data: Data, wanted: tuple[str, ...], task: str) -> tuple[str, ...]:
     """Return the wanted labels (all, if none are named) that the data has; raise `NotApplicable` if it has none."""
-    labels = tuple(name for name in wanted or data.labels if name in data.labels)
+    labels = tuple(name for name in wanted or _asked_about(data) if name in data.labels)
     if not labels:
         raise NotApplicable(
             f"{task} needs {'one of the labels ' + ', '.join(wanted) if wanted else 'labels'}, and "
             f"{data.name!r} has {', '.join(data.labels) or 'none'}: leave the task out"
         )
     return labels
+
+
+def _asked_about(data: Data) -> list[str]:
+    """Return the labels that are asked about where none is named: those whose classes can be said of an example."""
+    return [name for name, labels in data.labels.items() if labels.templates]
 
 
 def main_labels(data: Data, wanted: Sequence[str]) -> tuple[str, ...]:
@@ -158,7 +163,9 @@ def main_labels(data: Data, wanted: Sequence[str]) -> tuple[str, ...]:
     """
     tests = np.concatenate([*data.splits.test.values(), np.array([], dtype=np.int64)])
     told = [
-        name for name in wanted or data.labels if name in data.labels and len(data.labels[name].names) > 1
+        name
+        for name in wanted or _asked_about(data)
+        if name in data.labels and len(data.labels[name].names) > 1
     ]
     return tuple(sorted(told, key=lambda name: -int((data.labels[name].values[tests] >= 0).sum())))
 

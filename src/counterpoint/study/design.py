@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Typed
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as form
 
+from ..data.mixture import together
 from ..data.worlds import of_today
 from ..files import FORMAT, Damaged, read_yaml, write_yaml
-from ..forms import FORM, Margin, Name, Names, Natural, Positional, Seeds, Typed, validated
+from ..forms import FORM, Margin, Names, Natural, Positional, Seeds, Typed, validated
 from ..methods.arm import is_fixed
 from ..modalities import PAIR, passes_by_modality
 from ..recipes import Recipe, override, parse
@@ -250,7 +251,7 @@ class Design(FolderDesign):
     arms: Annotated[Names, Positional()] = ()
     """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
     open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
-    data: Name = "emoji"
+    data: Annotated[str, BeforeValidator(together)] = "emoji"
     """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, stamps, drawings or
     monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar), several by braces,
     a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco:PATH; or FILE.py:NAME, data or a
@@ -312,7 +313,7 @@ class Design(FolderDesign):
 class DesignOptions(TypedDict, total=False):
     """The options of a `Design` as Python gives them: a number for the first seeds, a name for a recipe."""
 
-    data: str | os.PathLike[str]
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     seeds: int | Sequence[int]
     recipe: str | os.PathLike[str] | Recipe
     budget: Budget | Literal["images"]

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..data.base import Data
 from ..data.loading.loader import Loader
+from ..data.loading.mixed import Mixture
 from ..data.loading.order import InTurn, Order, Shuffled, Windowed
 from ..data.source import is_of_python, load_any, located
 from ..data.sources import without_budget
@@ -377,7 +378,15 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
 
 
 def order_of(data: Data, batch_size: int, seed: int) -> Order:
-    """Return the order in which a run's examples come: by shards, where the data lies in some; tasks come in turn."""
+    """Return the order in which a run's examples come: by shards, where the data lies in some; tasks come in turn.
+
+    Sources that are mixed have their shares.
+
+    Raises:
+        ValueError: for a source that has too few rows for its share of a batch.
+    """
+    if data.splits.sources:
+        return Mixture.of(data.splits, data.splits.train, batch_size, seed)
     if len(data.shards):
         return Windowed(data.shards, batch_size, seed)
     if tasks := data.splits.tasks:

@@ -98,7 +98,7 @@ class Shuffled(Order):
         return {"order": "shuffled", "rows": self.examples, "batch_size": self.batch_size, "seed": self.seed}
 
 
-@lru_cache(maxsize=2)
+@lru_cache(maxsize=8)
 def _permutation(seed: int, epoch: int, count: int) -> Rows:
     """Return the permutation of an epoch, which all of its steps share."""
     order = np.random.default_rng([seed, epoch]).permutation(count)

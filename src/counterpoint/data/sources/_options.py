@@ -12,6 +12,7 @@ from PIL import Image
 
 from ...registry import unknown
 from ...spec import Spec
+from ..mixture import each_changed, parts_of
 from ..pictures.decode import MOST_PIXELS
 from ..sides import MOST_HELD_OUT
 from ._files.places import local
@@ -129,6 +130,8 @@ def without_budget(written: str) -> str:
     >>> without_budget("pairs.csv,broken=0.1,group=none")
     'pairs.csv,group=none'
     """
+    if parts_of(written):
+        return each_changed(written, without_budget)
     place, options = parted(written)
     meant = [
         option for option in options.split(",") if option and _field(option.partition("=")[0]) != "broken"

@@ -14,6 +14,7 @@ import polars as pl
 import torch
 
 from ...data.base import Data
+from ...data.mixture import together
 from ...data.source import load_any
 from ...diagnostics import describe
 from ...evaluation import applicable, create, evaluate
@@ -176,7 +177,7 @@ def _run(
 
 def train(
     method: str,
-    data: str = "emoji",
+    data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = "emoji",
     *,
     recipe: str | Recipe = "cpu",
     seed: int = 0,
@@ -192,7 +193,7 @@ def train(
 
     Args:
         method: a method's name, with options after commas.
-        data: a data set's name or a path.
+        data: a data set's name or a path, or several, which are mixed (`counterpoint.data.mixed.Mixed`).
         recipe: a recipe or its name.
         seed: of the initial weights, the order of the data and every view.
         labels: the label that methods which learn from labels learn from.
@@ -210,7 +211,10 @@ def train(
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
     if parallel is not None:
         chosen = override(chosen, {"parallel.mode": parallel})
-    planned = with_steps(Run(method, data, chosen, seed, labels), load_any(data, chosen.towers.image_size))
+    source = together(data)
+    planned = with_steps(
+        Run(method, source, chosen, seed, labels), load_any(source, chosen.towers.image_size)
+    )
     with joined(), copied(Path(folder), sync), leased(Path(folder)):
         state = run(planned, Path(folder), tasks=tasks, on_step=on_step, track=track)
     if state.status == "failed":

@@ -1,0 +1,395 @@
+"""Sources joined to one data set: the union of their columns, a label that says where a row is from, fixed shares."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from dataclasses import fields, is_dataclass
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Literal, Self, final
+
+import numpy as np
+import polars as pl
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Int
+from torch import Tensor
+
+from ..networks.base import Input
+from ..raw import Raw, Table
+from ..registry import unknown
+from ..types import Fit
+from .base import Data, Examples, Labels, Rows, Splits
+from .fingerprint import ROW_SCHEMA, Fingerprint, digest
+from .mixture import Part
+from .replaced import Replaced
+
+SOURCE = "source"
+"""The label that says which source a row is from."""
+
+
+@final
+class Mixed(Data):
+    """Sources as one: their columns together, each with a fixed share of every batch.
+
+    A source that lacks a column leaves a gap in its rows (`Data.present`). Columns of one name are one column. Test and
+    validation sets stay apart by source (``emoji: held out``), so that every number is of one source; the label
+    ``source`` says where a row is from, and other labels of one name are one label. The id of a row follows from its
+    source's place and its id there, so that it stays when another source grows.
+
+    Args:
+        sources: what is joined, in this order.
+        shares: of each, above 0, of every batch; equal ones unless given.
+        by: ``"steps"`` for batches of one source each, as many of each as its share says, in place of a share of every
+            batch.
+        name: of the whole; the names of the sources unless given.
+
+    Raises:
+        ValueError: for fewer than two sources, shares that are not one a source, a column of two modalities, a source
+            that is read shard by shard or comes in tasks, and one with nothing to train on where others have something.
+
+    >>> from counterpoint.data.worlds.digits import Digits
+    >>> both = Mixed([Digits(), Digits()], shares=[0.75, 0.25])
+    >>> dict(both.columns), both.labels["source"].names, list(both.splits.test)
+    ({'image': 'image', 'text': 'text'}, ('digits', 'digits 2'), ['digits: held out', 'digits 2: held out'])
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Data],
+        shares: Sequence[float] | None = None,
+        *,
+        by: Literal["batch", "steps"] = "batch",
+        name: str = "",
+    ) -> None:
+        if len(sources) < 2:
+            raise ValueError(f"a mixture needs two sources or more, got {len(sources)}")
+        shares = [1 / len(sources)] * len(sources) if shares is None else list(shares)
+        if len(shares) != len(sources) or min(shares) <= 0:
+            raise ValueError(f"shares={shares} must be one above 0 for each of the {len(sources)} sources")
+        self.sources, self.called = tuple(sources), _called(sources)
+        for source in sources:
+            _check(source)
+        self.columns = _columns(sources)
+        self.name = name or " + ".join(source.name for source in sources)
+        self._starts = np.cumsum([0, *map(len, sources)])
+        self.ids = _ids(sources)
+        self.splits = self._joined(shares, by)
+        self.split_here = any(source.split_here for source in sources)
+        self.broken = max(source.broken for source in sources)
+        self.attribution = "; ".join(dict.fromkeys(filter(None, (it.attribution for it in sources))))
+        kinds = dict.fromkeys(kind for source in sources for kind in source.leaked)
+        self.leaked = {
+            kind: np.concatenate([it.leaked.get(kind, np.zeros(len(it), dtype=bool)) for it in sources])
+            for kind in kinds
+        }
+
+    @classmethod
+    def of(cls, parts: Sequence[Part], sources: Sequence[Data], name: str) -> Mixed:
+        """Return sources joined as a user wrote it.
+
+        Raises:
+            ValueError: for shares that are more than the whole, or leave others nothing, and for two ways to mix.
+        """
+        ways = dict.fromkeys(part.by for part in parts if part.by)
+        if len(ways) > 1:
+            raise ValueError(f"{name!r}: by={' and by='.join(ways)} cannot both be; give one")
+        by: Any = next(iter(ways), "batch")
+        said = [part.share for part in parts if part.share is not None]
+        left, others = 1 - sum(said), len(parts) - len(said)
+        if (others and left <= 1e-9) or (not others and abs(left) > 1e-9):
+            raise ValueError(
+                f"{name!r}: the shares make {sum(said):g}; of all sources they make 1, and leave those without one "
+                "a part of it"
+            )
+        shares = [left / others if part.share is None else part.share for part in parts]
+        return cls(sources, shares, by=by, name=name)
+
+    def _joined(self, shares: Sequence[float], by: Literal["batch", "steps"]) -> Splits:
+        """Return the splits of the whole."""
+        train = [source.splits.train + start for start, source in self._numbered()]
+        if any(map(len, train)) and not all(map(len, train)):
+            empty = next(name for name, rows in zip(self.called, train, strict=True) if not len(rows))
+            raise ValueError(f"{empty} has nothing to train on: it cannot have a share of the batches")
+        # Spread over each other, so that the first rows that somebody looks at are of all sources.
+        within = np.concatenate([np.linspace(0, 1, len(rows)) for rows in train])
+        validation, test = (
+            {
+                f"{name}: {split}": rows + start
+                for (start, _), name, held_out in zip(self._numbered(), self.called, of_each, strict=True)
+                for split, rows in held_out.items()
+            }
+            for of_each in (
+                [source.splits.validation for source in self.sources],
+                [source.splits.test for source in self.sources],
+            )
+        )
+        mixed = np.concatenate(train)[np.argsort(within, kind="stable")]
+        mixing = list(zip(train, shares, strict=True)) if len(mixed) else []
+        return Splits(mixed, validation, test, sources=mixing, by=by)
+
+    def _numbered(self) -> Iterator[tuple[int, Data]]:
+        """Yield every source with the number of its first row."""
+        yield from zip(self._starts[:-1].tolist(), self.sources, strict=True)
+
+    def _place(self, row: int) -> tuple[int, int]:
+        """Return the source of a row, and the row's number there."""
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return number, int(row - self._starts[number])
+
+    @cached_property
+    def subsets(self) -> np.ndarray:
+        return np.concatenate([np.asarray(source.subsets, dtype=str) for source in self.sources])
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:
+        # What one of them calls its source is something else, and is named after it.
+        of_each = [
+            {f"{called} {name}" if name == SOURCE else name: labels for name, labels in source.labels.items()}
+            for called, source in zip(self.called, self.sources, strict=True)
+        ]
+        names = dict.fromkeys(name for labels in of_each for name in labels)
+        sizes = [len(source) for source in self.sources]
+        own = Labels(self.called, np.repeat(np.arange(len(sizes)), sizes), ())
+        return {**{name: self._label([it.get(name) for it in of_each]) for name in names}, SOURCE: own}
+
+    def _label(self, of_each: Sequence[Labels | None]) -> Labels:
+        """Return a label of the sources that have it, with the classes of all of them."""
+        having = [labels for labels in of_each if labels is not None]
+        classes = list(dict.fromkeys(known for labels in having for known in labels.names))
+        values = []
+        for source, labels in zip(self.sources, of_each, strict=True):
+            if labels is None:
+                values.append(np.full(len(source), -1))
+                continue
+            # One class more, the last, which −1 stands for.
+            of_all = np.array([*map(classes.index, labels.names), -1])
+            values.append(of_all[labels.values])
+        return Labels(tuple(classes), np.concatenate(values), having[0].templates)
+
+    def examples(self) -> Mapping[str, Any]:
+        return Examples(self, self.splits.train)
+
+    def key(self, row: int) -> str:
+        number, own = self._place(row)
+        return f"{self.called[number]}/{self.sources[number].key(own)}"
+
+    def read(self, column: str, rows: Rows) -> Any:
+        return self._gathered(column, rows, lambda source, own: source.read(column, own), "")
+
+    def read_training(self, column: str, rows: Rows) -> Any:
+        return self._gathered(column, rows, lambda source, own: source.read_training(column, own), [""])
+
+    def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
+        number, own = self._place(row)
+        source = self.sources[number]
+        return source.evaluation_texts(column, own) if column in source.columns else ()
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        there = np.zeros(len(rows), dtype=bool)
+        for source, places, own in self._parts(rows):
+            if column in source.columns:
+                there[places] = source.present(column, own)
+        return there
+
+    def replaced(self) -> list[Replaced]:
+        return [replaced for source in self.sources for replaced in source.replaced()]
+
+    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
+        return self._of(
+            [
+                source.suited({c: it for c, it in inputs.items() if c in source.columns}, training=training)
+                for source in self.sources
+            ]
+        )
+
+    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
+        return self._of([source.sized(image_size, fit) for source in self.sources])
+
+    def _of(self, sources: Sequence[Data]) -> Self:
+        """Return the same rows from sources whose raw forms are others; itself where none is."""
+        if all(one is other for one, other in zip(sources, self.sources, strict=True)):
+            return self
+        other = copy(self)
+        other.sources = tuple(sources)
+        return other
+
+    def _parts(self, rows: Rows) -> Iterator[tuple[Data, Int[np.ndarray, " _"], Rows]]:
+        """Yield the sources that some rows are from, with the rows' places among them and their numbers there."""
+        rows = np.asarray(rows)
+        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        for number, (start, source) in enumerate(self._numbered()):
+            places = np.flatnonzero(numbers == number)
+            if len(places):
+                yield source, places, rows[places] - start
+
+    def _gathered(self, column: str, rows: Rows, read: Callable[[Data, Rows], Any], blank: Any) -> Any:
+        """Return a column of some rows, each read from its source; what stands in a gap means nothing."""
+        if column not in self.columns:
+            raise unknown(f"column of {self.name}", column, self.columns)
+        parts = [
+            (places, read(source, own))
+            for source, places, own in self._parts(rows)
+            if column in source.columns
+        ]
+        if len(parts) == 1 and len(parts[0][0]) == len(rows):
+            return parts[0][1]
+        if not parts:  # no row has it: blanks are made in the image of one that has
+            source = next(it for it in self.sources if column in it.columns)
+            parts = [(np.arange(0), read(source, np.arange(1)))]
+        if not isinstance(parts[0][1], list):
+            return _gathered(parts, len(rows), f"column {column!r} of {self.name}")
+        texts = [blank] * len(rows)
+        for places, raw in parts:
+            for place, text in zip(places.tolist(), raw, strict=False):
+                texts[place] = text
+        return texts
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Digests of the sources', part by part; the rows of all of them, where none is a world."""
+        prints = [source.fingerprint for source in self.sources]
+        names = dict.fromkeys(name for it in prints for name in it.parts)
+        parts = {
+            name: digest([self._mixing(), *(it.parts.get(name, "").encode() for it in prints)])
+            for name in names
+        }
+        if not all(len(it.rows) for it in prints):
+            return Fingerprint(parts, pl.DataFrame(schema=ROW_SCHEMA))
+        rows = pl.concat([it.rows for it in prints], how="diagonal").with_columns(id=pl.Series(self.ids))
+        checksums = [name for name in rows.columns if name not in ("id", "split")]
+        return Fingerprint(parts, rows.with_columns(pl.col(checksums).fill_null(0)))
+
+    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
+        yield self._mixing()
+        wanted = list(columns)
+        for source in self.sources:
+            yield source.identity([column for column in wanted if column in source.columns]).encode()
+
+    def _mixing(self) -> bytes:
+        """Return what tells the mixture from others of the same sources."""
+        return repr((self.called, [share for _, share in self.splits.sources], self.splits.by)).encode()
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        shares = [share for _, share in self.splits.sources] or [0.0] * len(self.sources)
+        of = "every batch" if self.splits.by == "batch" else "the steps"
+        said = {
+            name: f"{len(source)} rows ({', '.join(source.columns)}), {share:.3g} of {of}"
+            for name, source, share in zip(self.called, self.sources, shares, strict=True)
+        }
+        return super().describe() | {"sources": said}
+
+    def findings(self) -> Mapping[str, str]:
+        return {
+            f"{name}: {title}": line
+            for name, source in zip(self.called, self.sources, strict=True)
+            for title, line in source.findings().items()
+        }
+
+
+def _called(sources: Sequence[Data]) -> tuple[str, ...]:
+    """Return what each source is called: its name, or the last part of its path; no two are called alike."""
+    seen: Counter[str] = Counter()
+    names = []
+    for source in sources:
+        name = Path(source.name.partition(",")[0]).name or source.name
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name} {seen[name]}")
+    return tuple(names)
+
+
+def _check(source: Data) -> None:
+    """Refuse a source that cannot be mixed."""
+    if len(source.shards):
+        raise ValueError(
+            f"{source.name} is read shard by shard, and sources that are mixed are read at random: mix it before it "
+            "is written as shards"
+        )
+    if source.splits.tasks:
+        raise ValueError(
+            f"{source.name} comes in tasks, one after another, and cannot be mixed: leave it alone"
+        )
+    if source.splits.sources:
+        raise ValueError(f"{source.name} is mixed already: name all of its sources in one mixture")
+
+
+def _columns(sources: Sequence[Data]) -> dict[str, str]:
+    """Return the columns of all sources, those of the first one first."""
+    columns: dict[str, str] = {}
+    for source in sources:
+        for column, modality in source.columns.items():
+            if columns.setdefault(column, modality) != modality:
+                raise ValueError(
+                    f"the column {column!r} is of {modality} in {source.name} and of {columns[column]} before it: "
+                    "give it another name"
+                )
+    return columns
+
+
+def _ids(sources: Sequence[Data]) -> Int[np.ndarray, " N"]:
+    """Return an id a row: a hash of its source's place and its id there.
+
+    Raises:
+        ValueError: for two rows of one id, which a source has that is not sound.
+    """
+    ids = []
+    for number, source in enumerate(sources):
+        told = [f"{number} {identity}".encode() for identity in np.asarray(source.ids).tolist()]
+        ids += [int.from_bytes(blake2b(it, digest_size=8).digest(), "little") >> 1 for it in told]
+    whole = np.array(ids, dtype=np.int64)
+    if len(np.unique(whole)) < len(whole):
+        raise ValueError(
+            f"two rows of {', '.join(it.name for it in sources)} have one id: every row needs its own"
+        )
+    return whole
+
+
+def _gathered(parts: Sequence[tuple[Int[np.ndarray, " _"], Any]], count: int, what: str) -> Any:
+    """Return one raw form of the parts of several sources, each with its places in it.
+
+    Between them stand zeros, of a table cells that nothing is known of.
+
+    Raises:
+        ValueError: for raw forms that are not measured alike: other channels, other cells.
+    """
+    first = parts[0][1]
+    values = [raw.values if isinstance(raw, Raw) else raw for _, raw in parts]
+    for _, raw in parts[1:]:
+        if _facts(raw) != _facts(first):
+            raise ValueError(
+                f"{what}: sources do not measure alike ({_facts(first)} and {_facts(raw)}): give the columns of one of "
+                "them other names"
+            )
+    if isinstance(first, Tensor):
+        side = max(it.shape[-1] for it in values), max(it.shape[-2] for it in values)
+        values = [_of_size(it, (side[1], side[0])) for it in values]
+    shape = [max(lengths) for lengths in zip(*(it.shape[1:] for it in values), strict=True)]
+    blank = float("nan") if isinstance(first, Table) else 0
+    whole = torch.full((count, *shape), blank, dtype=values[0].dtype)
+    for (places, _), part in zip(parts, values, strict=True):
+        if not len(places):
+            continue
+        longer = shape[0] - part.shape[1]
+        if longer and isinstance(first, Raw):
+            part = F.pad(part, (*[0] * (2 * (part.ndim - 2)), 0, longer), value=float("nan"))
+        whole[torch.from_numpy(places)] = part
+    return first.with_values(whole) if isinstance(first, Raw) else whole
+
+
+def _facts(raw: Any) -> dict[str, Any]:
+    """Return what a raw form says of itself beside its values: a rate, names of channels."""
+    if not isinstance(raw, Raw) or not is_dataclass(raw):
+        return {}
+    own: dict[str, Any] = {it.name: getattr(raw, it.name) for it in fields(raw)}
+    return {name: value for name, value in own.items() if value is not raw.values}
+
+
+def _of_size(pictures: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return uint8 pictures of a size, as they are where they are of it."""
+    if tuple(pictures.shape[-2:]) == size:
+        return pictures
+    larger = F.interpolate(pictures.float(), size, mode="bicubic", antialias=True)
+    return larger.round().clamp(0, 255).to(torch.uint8)
