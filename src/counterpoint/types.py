@@ -325,6 +325,15 @@ class EnergyModel(Protocol):
     def energy(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, " n"]: ...
 
 
+@runtime_checkable
+class Transcriber(Protocol):
+    """A model that writes down what is said."""
+
+    def transcribe(self, sounds: Any) -> list[str]:
+        """Return what is said in each of some sounds, `counterpoint.raw.Waves`."""
+        ...
+
+
 Picture = UInt8[Tensor, "3 H W"]
 
 

@@ -14,11 +14,14 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from counterpoint import methods
-from counterpoint.methods import Arm
+from counterpoint.methods import Arm, Needs
 from counterpoint.methods.base import TowerMethod
+from counterpoint.modalities import PAIR
 from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.networks.init import initialise
+from counterpoint.networks.towers.sound import SoundTower
 from counterpoint.networks.towers.transformer import VisionTransformer
+from counterpoint.raw import ends
 from counterpoint.recipes.schema import Recipe, Towers, Widths
 from counterpoint.types import Batch, Clock, Target
 
@@ -103,6 +106,26 @@ class StubText(TextTower):
         return torch.tanh(self.linear(self.words(tokens))) * (tokens > 0)[..., None]
 
 
+class StubSound(SoundTower):
+    """A linear layer on windows of four samples, read as the mean of its states."""
+
+    rate, seconds = 8000, 0.01
+
+    def __init__(self, width: int = 10) -> None:
+        super().__init__()
+        self.width = width
+        self.linear = nn.Linear(4, width)
+
+    def states(self, sounds: Tensor) -> Tensor:
+        windows = sounds.nan_to_num(0.0).unfold(1, 4, 4)
+        own = torch.arange(windows.shape[1]) < (ends(sounds)[:, None] + 3) // 4
+        return torch.tanh(self.linear(windows)) * own[..., None]
+
+    def forward(self, sounds: Tensor) -> Tensor:
+        states = self.states(sounds)
+        return states.sum(1) / (states != 0).any(-1).sum(1, keepdim=True)
+
+
 class ThroughImage(ImageTower):
     """A tower whose input is its output, so that a test can choose the features."""
 
@@ -154,8 +177,11 @@ def teacher(seed: int = 0) -> str:
 def towers_of(name: str, image: Tower, text: Tower, recipe: Recipe, on: str = "pairs") -> dict[str, Tower]:
     """The towers of the columns that a method works on, with the names that the recipe has for them."""
     image.name, text.name = recipe.towers.image, recipe.towers.text
-    available = {"image": image, "text": text}
-    return {column: available[column] for column in Arm.parse(f"{name},on={on}").reads()}
+    available = {"image": image, "text": text, "audio": StubSound()}
+    needed = getattr(methods.METHODS.get(name), "needs", Needs()).modalities
+    # Those of pictures and texts unless the method is about others.
+    columns = {column: column for column in needed} if set(needed) - set(PAIR) else PAIR
+    return {column: available[column] for column in Arm.parse(f"{name},on={on}").reads(columns)}
 
 
 def build(
@@ -205,6 +231,8 @@ def batch(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtype
             views[name] = torch.randn(size, width, generator=generator, dtype=dtype)
         elif view.modality == "image":
             views[name] = torch.rand(size, 3, SIZE, SIZE, generator=generator, dtype=dtype)
+        elif view.modality == "audio":
+            views[name] = torch.randn(size, 40, generator=generator, dtype=dtype)
         else:
             views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
     return Batch(torch.arange(size), views, {"group": torch.arange(size) % 5})

@@ -31,6 +31,7 @@ WORLDS = (
     f"scenes:counts,pixels=24,{SIZES}",
     f"scenes:cooccurrence,pixels=24,{SIZES}",
     f"clips:narrated,pixels=16,frames=6,{SIZES}",
+    f"speech:short,pixels=24,{SIZES}",
 )
 ROWS = 12
 CASES = [(name, asked) for name in TASKS.names() for asked in TASKS.get(name).asks]
@@ -38,7 +39,10 @@ each_task = pytest.mark.parametrize(("name", "asked"), CASES, ids=lambda part: s
 
 
 class Places(Pixels):
-    """`Pixels` with an embedding for each quarter of a picture."""
+    """`Pixels` with an embedding for each quarter of a picture, and words for every sound."""
+
+    def transcribe(self, sounds: Any) -> list[str]:
+        return ["a red cat" for _ in range(len(sounds))]
 
     def embed_patches(self, pictures: Tensor, head: str = "default") -> Tensor:
         side = pictures.shape[-1] // 2

@@ -117,6 +117,16 @@ def share(values: Rows) -> float:
     return float(values[:, 1].sum() / max(values[:, 0].sum(), 1))
 
 
+def error_rate(values: Rows) -> float:
+    """Compute all errors over all that was said, of examples with so many errors and so much said; it may exceed 1.
+
+    >>> error_rate(np.array([[1.0, 4.0], [1.0, 6.0]]))
+    0.2
+    """
+    errors, said = values.sum(0)
+    return float(errors / max(said, 1))
+
+
 def spearman(values: Rows) -> float:
     """Compute the rank correlation of a level and the score that it is given; 0 where either is constant.
 
@@ -179,6 +189,7 @@ STATISTICS: Mapping[str, Statistic] = {
             for function in (macro_f1, weighted_f1, precision, recall, f1)
         ),
         Statistic(share, ("whole", "part"), 0.0, 1.0),
+        Statistic(error_rate, ("errors", "said"), 0.0),
         Statistic(calibration_error, ("confidence", "hit"), 0.0, 1.0),
         *(Statistic(function, ("level", "score"), -1.0, 1.0) for function in (spearman, pearson)),
     )

@@ -35,4 +35,5 @@ from .single.amcl import AMCL as AMCL
 from .single.ebm import EBM as EBM
 from .single.whitened_cse import WhitenedCSE as WhitenedCSE
 from .single_loss import SingleLoss as SingleLoss
+from .speech.best_alignment import BestAlignment as BestAlignment
 from .user_loss import LossError as LossError

@@ -36,6 +36,7 @@ from .retrieval.label_retrieval import LabelRetrieval as LabelRetrieval
 from .retrieval.retrieval import Retrieval as Retrieval
 from .shortcuts.cl_simplicity_bias import CLSimplicityBias as CLSimplicityBias
 from .shortcuts.mmcl_robustness import MMCLRobustness as MMCLRobustness
+from .speech.transcription import Transcription as Transcription
 from .video.modality_importance_score import ModalityImportance as ModalityImportance
 from .video.vibe import ViBe as ViBe
 from .video.videocon import VideoCon as VideoCon

@@ -1,0 +1,1 @@
+"""Methods of speech: frames and tokens, masked frames."""
