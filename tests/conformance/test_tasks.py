@@ -7,12 +7,15 @@ with right and wrong answers occurs.
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, ClassVar, Literal
+from zlib import crc32
 
 import numpy as np
 import polars as pl
 import pytest
+import torch
 from polars.testing import assert_frame_equal
 from torch import Tensor
 
@@ -21,7 +24,7 @@ from counterpoint.data.base import PairedData, Rows
 from counterpoint.evaluation import STATISTICS, TASKS, RunResults, Task, create, evaluate
 from counterpoint.evaluation.statistic import name_of
 from counterpoint.evaluation.task import Asked, NotApplicable, check_data
-from counterpoint.types import Assistant, Embedder, Prompt, Scores
+from counterpoint.types import Assistant, Classifier, Embedder, Prompt, Scores, Target
 from fixtures.assistants import Says
 from fixtures.tiny import Pixels, TinyData
 
@@ -51,12 +54,35 @@ class Places(Pixels):
         return embedded.view(len(pictures), 2, 2, -1).permute(0, 3, 1, 2)
 
 
+class Names(Places):
+    """A model that names classes by chance, of whatever of pictures and captions there is."""
+
+    columns: ClassVar = {"image": "image", "text": "text"}
+    incomplete: Literal["drop", "use"] = "use"
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self.target: Target | None = target
+
+    def classify(self, inputs: Mapping[str, Any], present: Any = None) -> Tensor:
+        assert self.target is not None
+        seeds = np.zeros(len(next(iter(present.values()))), dtype=np.int64)
+        for column, raw in inputs.items():
+            of_raw = [crc32(one.encode() if isinstance(one, str) else one.numpy().tobytes()) for one in raw]
+            seeds[present[column]] += np.array(of_raw)
+        drawn = [torch.Generator().manual_seed(int(seed)) for seed in seeds]
+        return torch.stack([torch.rand(len(self.target.classes), generator=g) for g in drawn]).softmax(1)
+
+
 def guess(prompt: Prompt, word: str = "", seed: int = 0) -> float:
     shown = b"" if prompt.picture is None else prompt.picture.numpy().tobytes()
     return random.Random(f"{prompt.text}{shown!r}{word}{seed}").random()
 
 
-def model_for(asked: Asked) -> Embedder | Assistant:
+def model_for(asked: Asked, data: PairedData) -> Embedder | Assistant | Classifier:
+    if asked == "classifier":
+        classes = {label: of_label.names for label, of_label in data.labels.items()} or {"size": ("s", "l")}
+        return Names(Target(*next(iter(classes.items()))))
     if asked == "embedder":
         return Places()
     return Says(lambda prompt, seed: "yes" if guess(prompt, seed=seed) < 0.5 else "a red cat", guess)
@@ -84,7 +110,7 @@ def case(name: str, asked: Asked) -> tuple[PairedData, Rows, Scores]:
 def scored(name: str, asked: Asked, data: PairedData, rows: Rows) -> Scores:
     """Return the scores of a new model by a new task, so that nothing is kept of earlier calls."""
     task: Any = create(name)
-    return task(model_for(asked), data, rows)
+    return task(model_for(asked, data), data, rows)
 
 
 @pytest.mark.parametrize("name", TASKS.names())
@@ -94,7 +120,7 @@ def test_a_task_has_the_name_of_its_file_and_says_whom_it_asks(name: str) -> Non
     assert task.name == name
     assert TASKS.modules[name].endswith(f".{name}")
     assert task.asks
-    assert set(task.asks) <= {"embedder", "assistant"}
+    assert set(task.asks) <= {"embedder", "assistant", "classifier"}
     assert task.modalities or "embedder" not in task.asks
 
 
@@ -207,7 +233,7 @@ def scored_or_refused(name: str, asked: Asked, data: PairedData, rows: Rows) -> 
 @each_task
 def test_evaluated_by_name_it_gives_the_same_again_with_its_main_metrics(name: str, asked: Asked) -> None:
     data, rows, scores = case(name, asked)
-    (again,) = evaluate(model_for(asked), data, [name], {"some": rows}).by_test["some"]
+    (again,) = evaluate(model_for(asked, data), data, [name], {"some": rows}).by_test["some"]
     assert_frame_equal(again.examples, scores.examples)
     assert again.main == create(name).main_metrics(data)
     for metric in scores.metrics:
@@ -221,7 +247,7 @@ def test_it_refuses_models_of_the_other_kind(name: str, asked: Asked) -> None:
     others: set[Asked] = {"embedder", "assistant"} - set(create(name).asks)
     for other in others:
         with pytest.raises(ValueError, match=f"{name} is a task for models that"):
-            evaluate(model_for(other), data, [name], {"some": rows})
+            evaluate(model_for(other, data), data, [name], {"some": rows})
 
 
 def test_hyphens_are_understood() -> None:

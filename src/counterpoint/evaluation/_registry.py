@@ -13,6 +13,8 @@ TASKS = Room("task", "counterpoint.evaluation.tasks", base="Task", hyphens=False
 
 DEFAULT_TASKS = ("retrieval", "zero_shot", "probe", "shift")
 """Tasks for models that embed, unless others are named."""
+DEFAULT_CLASSIFYING = ("classification",)
+"""Tasks, before those for models that embed, for models that learned the classes of a label."""
 DEFAULT_ANSWERING = ("answers", "pope", "chair", "mme")
 """Tasks for models that answer in words, unless others are named."""
 

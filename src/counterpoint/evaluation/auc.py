@@ -37,12 +37,12 @@ def auc_components(
             raise ValueError(
                 f"{name} must be at least one score, all finite; got {counted(len(scores), 'score')}"
             )
-    below = _share_below(negatives, positives)
-    above = 1 - _share_below(positives, negatives)
+    below = share_below(negatives, positives)
+    above = 1 - share_below(positives, negatives)
     return below + above - below.mean()
 
 
-def _share_below(values: np.ndarray, points: np.ndarray) -> np.ndarray:
+def share_below(values: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Return the share of values below each point, equal ones counted half."""
     ordered = np.sort(values)
     both = np.searchsorted(ordered, points, "left") + np.searchsorted(ordered, points, "right")

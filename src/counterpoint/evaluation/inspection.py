@@ -32,7 +32,7 @@ from ..files import writing
 from ..modalities import MODALITIES, resolve
 from ..types import Embedder, Scores
 from . import create
-from .task import NotApplicable, main_labels
+from .task import NotApplicable, is_classifier, main_labels
 
 _COLUMNS = 4
 
@@ -93,6 +93,9 @@ def failures(
     asked = {m.columns for m in metrics if m.higher_is_better and isinstance(m.columns, str)}
     # What a task that answers with a class calls its label; of several, it is about the first that there is.
     labels = (task.label,) if task.label else () if task.labels is None else main_labels(data, task.labels)
+    if "classifier" in task.asks and is_classifier(model):
+        assert model.target is not None
+        labels = (model.target.label,)
     label = next((name for name in labels if name in data.labels), None)
     form = task.form
     show = _of_rows(data, label) if form is None else _of_items(data.items(form, rows), asked, model, data)

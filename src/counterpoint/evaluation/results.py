@@ -14,9 +14,9 @@ from ..data.columns import fits
 from ..data.embeddings import EmbeddingCache
 from ..registry import unknown
 from ..types import Assistant, Embedder, Scores
-from ._registry import DEFAULT_ANSWERING, DEFAULT_TASKS, create
+from ._registry import DEFAULT_ANSWERING, DEFAULT_CLASSIFYING, DEFAULT_TASKS, create
 from .statistic import name_of
-from .task import Asked, NotApplicable, Task, check_asks, check_columns, check_data
+from .task import Asked, NotApplicable, Task, check_asks, check_columns, check_data, is_classifier
 
 Role = Literal["primary", "main", "other", ""]
 """The part that a metric has in verdicts."""
@@ -160,11 +160,14 @@ def evaluate(
                 f"the test set {name!r} of {data.name!r} is empty: leave it out, or put rows in it"
             )
     answers = isinstance(model, Assistant)
-    asked: Asked = "assistant" if answers else "embedder"
-    usual = DEFAULT_ANSWERING if answers else DEFAULT_TASKS
+    classifies = is_classifier(model)
+    asked: list[Asked] = ["assistant" if answers else "embedder"]
+    if classifies:
+        asked.append("classifier")
+    usual = DEFAULT_ANSWERING if answers else (*DEFAULT_CLASSIFYING * classifies, *DEFAULT_TASKS)
     wanted = [create(named) if isinstance(named, str) else named for named in tasks or usual]
     for task in wanted:
-        check_asks(task, asked)
+        check_asks(task, *asked)
     one = model if isinstance(model, Assistant) else EmbeddingCache.of(model, data)
     if tasks is None and isinstance(one, EmbeddingCache):
         wanted = [task for task in wanted if fits(task.modalities, tuple(one.columns.values()))]
@@ -176,7 +179,7 @@ def evaluate(
         for task in wanted:
             try:
                 check_columns(task, data)
-                found = task(one, data, rows, **sampling)
+                found = task(model if "classifier" in task.asks else one, data, rows, **sampling)
                 # Of a model that embeds some of the columns, the first that it has counts.
                 main = tuple(name for name in task.main_metrics(data) if name in found.metrics)
                 scores.append(replace(found, main=main))

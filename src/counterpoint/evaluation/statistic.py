@@ -9,6 +9,7 @@ from jaxtyping import Float, Real
 
 from ..statistics import Statistic
 from ..types import mean as mean
+from .auc import share_below
 
 PAPERS = {"ebm-vs-cl-vqa": ("calibration_error",)}
 
@@ -108,6 +109,20 @@ def f1(values: Rows) -> float:
     return _f1(values, 1)
 
 
+def auroc(values: Rows) -> float:
+    """Compute the area under the ROC curve of a score for class 1; 1/2 where only one class occurs.
+
+    It is the share of pairs of an example of class 1 and one of class 0 in which the first scores higher, ties half.
+
+    >>> auroc(np.array([[1, 0.9], [1, 0.4], [0, 0.5], [0, 0.1]]))
+    0.75
+    """
+    of_class = values[:, 0] == 1
+    if of_class.all() or not of_class.any():
+        return 0.5
+    return float(share_below(values[~of_class, 1], values[of_class, 1]).mean())
+
+
 def share(values: Rows) -> float:
     """Compute all parts over all wholes, of examples with a number of things of which some are of a kind; 0 of nothing.
 
@@ -190,6 +205,7 @@ STATISTICS: Mapping[str, Statistic] = {
         ),
         Statistic(share, ("whole", "part"), 0.0, 1.0),
         Statistic(error_rate, ("errors", "said"), 0.0),
+        Statistic(auroc, ("true", "score"), 0.0, 1.0),
         Statistic(calibration_error, ("confidence", "hit"), 0.0, 1.0),
         *(Statistic(function, ("level", "score"), -1.0, 1.0) for function in (spearman, pearson)),
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeGuard
 
 import numpy as np
 import polars as pl
@@ -19,7 +19,7 @@ from ..data.items import Items
 from ..data.views import key
 from ..ranges import Checked
 from ..reasons import counted
-from ..types import Assistant, Constant, Embedder, Metric, Scores
+from ..types import Assistant, Classifier, Constant, Embedder, Metric, Scores
 
 PANEL = 1 << 22
 """Similarities held at once."""
@@ -29,15 +29,15 @@ class NotApplicable(ValueError):
     """The error for data that lack what a task asks about."""
 
 
-Asked = Literal["embedder", "assistant"]
-"""Models that tasks ask: one that embeds, and one that answers in words."""
+Asked = Literal["embedder", "assistant", "classifier"]
+"""Models that tasks ask: one that embeds, one that answers in words, and one that names the classes of a label."""
 
 
 class Task(Checked, ABC):
     """A task: it scores a model on some rows of a data set.
 
-    Subclass `EmbedderTask` or `AnsweringTask`. A task is found by its file, which is named after it, below
-    ``counterpoint/evaluation/tasks``.
+    Subclass `EmbedderTask`, `AnsweringTask` or `ClassifierTask`. A task is found by its file, which is named after it,
+    below ``counterpoint/evaluation/tasks``.
 
     Attributes:
         name: what users write.
@@ -119,6 +119,27 @@ class AnsweringTask(Task):
             NotApplicable: if the data lack what the task asks about.
             ValueError: if there are no rows, or fewer than the task needs.
         """
+
+
+class ClassifierTask(Task):
+    """A task for models that name the classes of the label that they learned."""
+
+    asks: ClassVar[tuple[Asked, ...]] = ("classifier",)
+
+    @abstractmethod
+    def __call__(self, model: Classifier, data: Data, rows: Rows) -> Scores: ...
+
+    def check_model(self, model: Any, data: Data) -> None:
+        if not is_classifier(model):
+            raise ValueError(
+                f"{self.name} asks which class an example is of, and this model learned no label: give --labels NAME "
+                "to arms that learn one (late, multimodn, m3col), or leave the task out"
+            )
+
+
+def is_classifier(model: object) -> TypeGuard[Classifier]:
+    """Return whether a model learned the classes of a label."""
+    return isinstance(model, Classifier) and model.target is not None
 
 
 def check_rows(data: Data, rows: Rows, task: str, least: int = 1, split: str = "test set") -> None:
@@ -230,14 +251,15 @@ _COLUMNS: Mapping[tuple[str, ...], str] = {
 _MODELS: Mapping[Asked, str] = {
     "embedder": "models that embed columns of the data",
     "assistant": "models that answer in words",
+    "classifier": "models that name the classes of a label",
 }
 
 
-def check_asks(task: Task, asked: Asked) -> None:
-    """Raise ValueError for a task that cannot ask such a model."""
-    if asked not in task.asks:
+def check_asks(task: Task, *asked: Asked) -> None:
+    """Raise ValueError for a task that cannot ask such a model, which may be several things at once."""
+    if not set(asked) & set(task.asks):
         raise ValueError(
-            f"{task.name} is a task for {_MODELS[task.asks[0]]}, and here are {_MODELS[asked]}: leave the task out"
+            f"{task.name} is a task for {_MODELS[task.asks[0]]}, and here are {_MODELS[asked[0]]}: leave the task out"
         )
 
 

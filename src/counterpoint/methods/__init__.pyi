@@ -19,6 +19,7 @@ from .dual_encoder import DualEncoder as DualEncoder
 from .fusion.fusemix import FuseMix as FuseMix
 from .fusion.late import Late as Late
 from .fusion.m3col import M3Col as M3Col
+from .fusion.multimodn import MultiModN as MultiModN
 from .needs import Needs as Needs
 from .queue.brivl import BriVL as BriVL
 from .queue.mochi import MoCHi as MoCHi

@@ -99,7 +99,7 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
         ValueError: naming the task, and the arm, the label or the split.
     """
     for task in tasks:
-        check_asks(task, "embedder")
+        check_asks(task, "embedder", "classifier")
         check_data(task, data)
     for arm in arms:
         check_modalities(arm, tasks, data.columns)

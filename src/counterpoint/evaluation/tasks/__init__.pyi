@@ -7,7 +7,9 @@ from .answering.multiple_choice import MultipleChoice as MultipleChoice
 from .answering.pope import Pope as Pope
 from .answering.sycophancy import Sycophancy as Sycophancy
 from .answering.vlb import VLB as VLB
+from .classification.classification import Classification as Classification
 from .classification.fudd import FuDD as FuDD
+from .classification.missing_modality import MissingModality as MissingModality
 from .classification.multi_attribute_bias_amplification import BiasAmplification as BiasAmplification
 from .classification.out_of_distribution import OutOfDistribution as OutOfDistribution
 from .classification.probe import Probe as Probe

@@ -93,10 +93,16 @@ class Convergence:
         return sorted(set.intersection(*runs)) if runs else []
 
 
+_SCORES = r"_R@1$|/probe/.*_top1$|/classification/accuracy$"
+
+
 def validation_curve(metrics: pl.DataFrame) -> Curve:
-    """Return the validation score over the steps: the mean R@1 of both directions, else the probes' mean accuracy."""
+    """Return the validation score over the steps: the mean R@1 of both directions, or the accuracy of what stands in.
+
+    That of the classes that a model learns, else the mean of the probes'; see `runner.validation_numbers`.
+    """
     scores = metrics.filter(
-        pl.col("name").str.starts_with("validation/") & pl.col("name").str.contains(r"_R@1$|/probe/.*_top1$")
+        pl.col("name").str.starts_with("validation/") & pl.col("name").str.contains(_SCORES)
     )
     means = scores.group_by("step").agg(pl.col("value").mean()).sort("step")
     return [(int(step), float(value)) for step, value in means.iter_rows()]

@@ -18,6 +18,7 @@ from ...data.mixture import together
 from ...data.source import load_any
 from ...diagnostics import describe
 from ...evaluation import applicable, create, evaluate
+from ...evaluation.task import is_classifier
 from ...execution import leased
 from ...files import latest_checkpoint, sweep, write_json, writing
 from ...methods.arm import Arm
@@ -247,11 +248,13 @@ def with_keys(examples: pl.DataFrame, data: Data) -> pl.DataFrame:
 
 
 def validation_numbers(method: Method, data: Data) -> dict[str, float]:
-    """Return the numbers for learning curves and for tuning: retrieval on the validation sets, else the probe.
+    """Return the numbers for learning curves and for tuning, on the validation sets.
 
-    Empty for data without a validation set, and for data of one column without labels.
+    Those of the classes that it learns, else retrieval, else the probe; empty for data without a validation set, and
+    for data of one column without labels.
     """
     task = "retrieval" if len(method.embeds) > 1 else "probe"
+    task = "classification" if is_classifier(method) else task
     if not data.splits.validation or not applicable(data, (task,)):
         return {}
     numbers = {}
