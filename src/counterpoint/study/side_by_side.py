@@ -17,7 +17,7 @@ from ..data.columns import fits, named, subject
 from ..data.embeddings import EmbeddingCache
 from ..data.source import load_any
 from ..evaluation.results import RunResults
-from ..evaluation.task import NotApplicable, Task, check_training
+from ..evaluation.task import NotApplicable, Task, check_training, is_classifier
 from ..methods.base import TowerMethod
 from ..modalities import MODALITIES
 from ..spec import Spec
@@ -214,8 +214,14 @@ class _Scoring:
                     raise NotApplicable(
                         f"{label}{task.name} needs {' and '.join(missing)} embeddings, which the model has not"
                     )
+                classifies = "classifier" in task.asks
+                if classifies and not is_classifier(model):
+                    raise NotApplicable(
+                        f"{label}{task.name} needs a label that the model learned: it learned none"
+                    )
                 check_training(task, data)
-                by_set = evaluation.evaluate(cache, data, tasks=(task,), tests=tests).by_test
+                asked = model if classifies else cache
+                by_set = evaluation.evaluate(asked, data, tasks=(task,), tests=tests).by_test
             except NotApplicable as error:
                 if self.named and alone:
                     self.refusals.append(str(error))

@@ -1,4 +1,4 @@
-"""What a model loses when columns are withheld from it."""
+"""The loss in accuracy when columns are withheld from a model, and what each column is worth to it."""
 
 from __future__ import annotations
 
