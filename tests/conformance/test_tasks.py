@@ -33,7 +33,7 @@ WORLDS = (
     f"scenes:basic,pixels=24,{SIZES}",
     f"scenes:counts,pixels=24,{SIZES}",
     f"scenes:cooccurrence,pixels=24,{SIZES}",
-    f"clips:narrated,pixels=16,frames=6,{SIZES}",
+    f"clips:narrated,pixels=16,frames=6,{SIZES},as=pictures",
     f"speech:short,pixels=24,{SIZES}",
 )
 ROWS = 12

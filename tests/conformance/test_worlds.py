@@ -31,7 +31,7 @@ def composed() -> Iterator[tuple[str, str]]:
             yield from ((name, preset) for preset in world.presets)
 
 
-PICTURED = {"sounds": ",as=pictures"}
+PICTURED = dict.fromkeys(("clips", "sounds"), ",as=pictures")
 """Options by which a world of something else is of pictures, which these tests look at."""
 PRESETS = [f"{name}:{preset}{PICTURED.get(name, '')}" for name, preset in composed()]
 KINDS = sorted({name for name, _ in composed()})

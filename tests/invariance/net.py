@@ -142,8 +142,9 @@ def of_data() -> Iterator[tuple[str, Record]]:
     }
     sources = [f"{world}:{name}" for world, presets in worlds.items() for name in presets]
     for source in sources:
-        whole = dict(load_data(source, SIZE).fingerprint.parts)
-        yield source, {"fingerprint": whole, **of_rows(load_data(f"{source},{small}", SIZE))}
+        form = "" if source.startswith("scenes") else ",as=pictures"
+        whole = dict(load_data(f"{source}{form}", SIZE).fingerprint.parts)
+        yield source, {"fingerprint": whole, **of_rows(load_data(f"{source},{small}{form}", SIZE))}
     for source in ("emoji", "emoji:artist", "digits"):
         yield source, of_rows(load_data(source, SIZE))
 

@@ -17,16 +17,23 @@ TINY = ("--steps", "2", "--batch-size", "8", "--checkpoint-every", "2", "--valid
 TOWERS = ("--towers.image-size", "24", "--towers.vocabulary", "300", "--towers.context", "16")
 
 
-def test_train_on_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    data = "clips:order,train=24,validation=6,test=8,pixels=16,frames=9"
-    words = ["train", "clip", "--data", data, "--out", str(tmp_path / "run"), "--json", *TINY, *TOWERS]
-    assert main([*words, "--tasks", "retrieval", "videocon"]) == 0
+SMALL = "clips:order,train=24,validation=6,test=8,pixels=16,frames=9"
+EXPECTED = {("retrieval", "as trained"), ("retrieval", "other artist"), ("videocon", "as trained")}
+
+
+@pytest.mark.parametrize("form", ["", ",as=pictures"])
+def test_train_on_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
+    run = tmp_path / "run"
+    words = ["train", "clip", "--data", f"{SMALL}{form}", "--out", str(run), "--json", *TINY, *TOWERS]
+    assert main([*words, "--towers.video-frames", "3", "--tasks", "retrieval", "videocon"]) == 0
     scores = json.loads(capsys.readouterr().out)["scores"]
-    assert {(s["task"], s["test"]) for s in scores} >= {
-        ("retrieval", "as trained"),
-        ("retrieval", "other artist"),
-        ("videocon", "as trained"),
-    }
+    assert {(s["task"], s["test"]) for s in scores} >= EXPECTED
+    assert ("v2t_R@1" in {s["metric"] for s in scores}) == (form == "")
+    # Earlier versions knew clips as pictures alone, and wrote nothing of it.
+    recipe = run / "recipe.yaml"
+    recipe.write_text(recipe.read_text().replace(",as=pictures", ""))
+    assert Run.read(run).data == f"{SMALL}{form}"
+    assert main(["evaluate", str(run), "--tasks", "vibe", "--json"]) == 0
 
 
 def test_compare_on_sounds_as_pictures(tmp_path: Path) -> None:

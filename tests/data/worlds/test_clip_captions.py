@@ -85,7 +85,7 @@ def test_every_clip_has_words_for_all_that_happens_in_it(language: str) -> None:
 def test_a_world_speaks_the_languages_it_is_asked_for() -> None:
     world = Clips.parse(f"clips:basic,{SMALL},languages=fr+de")
     assert list(world.captions(0)) == [caption(world.clip(0), language) for language in ("fr", "de")]
-    assert list(world.evaluation_captions(0)) == [caption(world.clip(0), "fr")]
+    assert list(world.evaluation_texts("text", 0)) == [caption(world.clip(0), "fr")]
     with pytest.raises(UnknownName, match="unknown language 'it'"):
         Clips.parse("clips:basic,languages=en+it")
     with pytest.raises(UnknownName, match="did you mean 'languages'"):

@@ -19,6 +19,8 @@ from counterpoint.data.worlds.sounds.world import Sounds
 from counterpoint.evaluation import create, failures, inspection
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.video import embed_videos
+from counterpoint.evaluation.video.embedding import embed_frames
+from counterpoint.raw import check_clips
 from counterpoint.registry import UnknownName
 from counterpoint.types import Embedder, Scores
 from fixtures.hand_made import Blind, Given, ItemData, numbered
@@ -127,6 +129,32 @@ def test_videos_reach_embedders_of_pictures(way: str) -> None:
         assert torch.allclose(z[2], F.normalize(Bag().embed("image", frames).mean(0), dim=0), atol=1e-5)
     with pytest.raises(UnknownName, match="did you mean 'mean'"):
         embed_videos(features, items, "means")
+
+
+class Reel(Bag):
+    """Clips by the mean colours of their first and their last frame, in this order, and captions as `Bag`."""
+
+    embeds = ("video", "text")
+
+    def embed(self, modality: str, inputs: object, head: str = "default") -> Tensor:
+        if modality != "video":
+            return super().embed(modality, inputs)
+        clips = check_clips(inputs)
+        ends = [clips.frames[:, 0], clips.frames[torch.arange(len(clips)), clips.lengths - 1]]
+        means = [frames.float().mean((2, 3)).repeat(1, 8) for frames in ends]
+        return F.normalize(torch.cat(means, 1), dim=-1)
+
+
+def test_videos_reach_embedders_of_clips_whole() -> None:
+    data = clips()
+    items = data.items(ContrastCaptions, data.splits.test["as trained"][:5])
+    features, frames = EmbeddingCache(Reel(), data), items.frames(np.arange(5))
+    whole = Reel().embed("video", frames)
+    torch.testing.assert_close(embed_videos(features, items, "mean"), whole)
+    torch.testing.assert_close(embed_videos(features, items, "middle"), Reel().embed("video", frames[:, 6]))
+    assert embed_frames(features, items).shape == (5, 12, 48)
+    scores = create("videocon")(Reel(), data, data.splits.test["as trained"])
+    assert 0 <= scores.value("auc") <= 1
 
 
 class HandRenditions(GeneratedVideos):

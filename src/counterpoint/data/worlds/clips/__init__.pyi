@@ -10,6 +10,8 @@ from .hallucinations import HALLUCINATIONS as HALLUCINATIONS
 from .hallucinations import hallucinate as hallucinate
 from .narrations import NARRATIONS as NARRATIONS
 from .narrations import narrate as narrate
+from .pictured import ClipPictures as ClipPictures
 from .presets import PRESETS as PRESETS
 from .sensors import acceleration as acceleration
+from .sounding import soundtrack as soundtrack
 from .world import Clips as Clips

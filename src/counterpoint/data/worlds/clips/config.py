@@ -44,6 +44,8 @@ class ClipConfig(WorldConfig):
         backgrounds: each as likely.
         artists: who drew the things; one for a whole clip.
         frames: of every clip.
+        twins: rows come in twos, of which the second is the first with its first and its last event in each other's
+            place; nothing else differs.
         sensor_rate: measurements per frame of the sensor stream.
         sensor_noise: standard deviation of what is added to each, in thousandths of a side per frame².
         missing_pictures, missing_captions, missing_sensors: fraction of rows that lack the modality.
@@ -74,6 +76,7 @@ class ClipConfig(WorldConfig):
     backgrounds: tuple[str, ...] = ("white", "cream", "pale blue", "pale green")
     artists: tuple[ArtistName, ...] = ("twemoji",)
     frames: Annotated[int, Field(ge=FRAMES_PER_EVENT, le=240)] = 12
+    twins: bool = False
     sensor_rate: Annotated[int, Field(ge=1, le=100)] = 4
     sensor_noise: Annotated[float, Field(ge=0)] = 0.0
     missing_pictures: Fraction = 0.0
@@ -101,6 +104,10 @@ class ClipConfig(WorldConfig):
                     f"pair_compositions={self.pair_compositions}: no {needed} of the concepts are pairs of that part "
                     "only; name more concepts"
                 )
+        if self.twins and self.events[0] < 2:
+            raise ValueError(
+                f"twins differ in the order of events, and there may be one alone: set events=2-{max(high, 2)}"
+            )
         if len(self.colours) < 2:
             raise ValueError(f"colours must be two or more, to change between, got {', '.join(self.colours)}")
         return self

@@ -100,6 +100,15 @@ def without(clip: Clip, index: int) -> Clip:
     )
 
 
+def exchanged(clip: Clip, i: int, j: int) -> Clip:
+    """Return a clip in which two of the events have exchanged their times."""
+    events = list(clip.events)
+    one, other = events[i], events[j]
+    events[i] = replace(other, start=one.start, end=one.end)
+    events[j] = replace(one, start=other.start, end=other.end)
+    return replace(clip, events=tuple(events))
+
+
 def alike(clip: Clip) -> tuple[int, ...]:
     """Return places of what is counted; none where nothing is."""
     concepts = [clip.scene.things[index].concept for index in clip.still]
@@ -229,11 +238,7 @@ def _flip(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     if len(clip.events) < 2:
         return None
     i, j = sorted(draws.sample("events", range(len(clip.events)), 2))
-    events = list(clip.events)
-    one, other = events[i], events[j]
-    events[i] = replace(other, start=one.start, end=one.end)
-    events[j] = replace(one, start=other.start, end=other.end)
-    return replace(clip, events=tuple(events))
+    return exchanged(clip, i, j)
 
 
 _MADE: dict[str, Callable[[Clip, Rng, ClipConfig], Clip | None]] = {

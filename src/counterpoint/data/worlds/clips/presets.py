@@ -34,7 +34,8 @@ class ClipPreset(Preset[ClipConfig]):
     Attributes:
         languages: of the captions, the one that evaluation uses first.
         pixels: side of a frame.
-        picture: what a row's picture is.
+        picture: what a row's picture is, where rows are pictures.
+        columns: of the data, each called by its modality.
     """
 
     world = "clips"
@@ -46,6 +47,7 @@ class ClipPreset(Preset[ClipConfig]):
     languages: tuple[str, ...] = ("en",)
     pixels: int = 48
     picture: Picture = "sheet"
+    columns: tuple[str, ...] = ("video", "text")
 
 
 PRESETS: dict[str, ClipPreset] = {
@@ -84,6 +86,14 @@ PRESETS: dict[str, ClipPreset] = {
                 missing_captions=0.2,
                 missing_sensors=0.2,
             ),
+            columns=("video", "series", "text"),
+        ),
+        ClipPreset(
+            "sounding",
+            "two things move up or down, each with a tone that is the higher the higher the thing is",
+            ClipConfig(events=(2, 2), actions=("move up", "move down"), settings=("none",)),
+            tests={"as trained": {}, "twins in order": {"twins": True}},
+            columns=("video", "audio", "text"),
         ),
     )
 }

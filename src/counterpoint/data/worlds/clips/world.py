@@ -2,109 +2,97 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from functools import cached_property
-from types import MappingProxyType
-from typing import final
+from collections.abc import Callable, Mapping
+from typing import Any, Self, final
 
 import numpy as np
-from jaxtyping import Float64, UInt8
-from torch import Tensor
+import torch
 
-from ...base import Labels, PairedData, Rows, SomeItems
-from ..scenes.pixels.sprites import credit_line
-from ..scenes.words.lexicon import lexicon
-from ..world import GREY, World
-from .captions import caption
-from .clip import ACTIONS, Clip, film
-from .compose import compose_clip
-from .config import ClipConfig
-from .items import items_of
-from .presets import PICTURES, PRESETS, ClipPreset
-from .sensors import acceleration
+from .... import raw
+from ....networks.base import FormedInput, Input
+from ....registry import unknown
+from ....spec import Spec
+from ...base import Data, Rows
+from ...sounds import resampled
+from ..pictured import asked_as
+from ..preset import preset_of
+from ..sounds.synthesis import RATE
+from .filmed import Filmed
+from .pictured import ClipPictures
+from .presets import PRESETS, ClipPreset
+from .sensors import CHANNELS
 
 
 @final
-class Clips(World[ClipConfig, Clip], PairedData):
-    """Clips of a preset, made when they are asked for.
-
-    A row's picture is a contact sheet of nine frames or the middle frame, so that a tower that knows pictures can
-    learn from it; its frames are in `frames`, its sensor stream in `sensors`.
+class Clips(Filmed):
+    """Clips of a preset, made when they are asked for: columns ``video`` and ``text``, of some series or sounds too.
 
     Args:
         preset: what the clips are like, and how many there are.
         name: how the user named it.
+        pixels: side of a frame; the preset's unless given.
+        rate: samples a second of what is heard.
 
-    >>> world = Clips.parse("clips:basic,train=300")
-    >>> world.frames(np.array([0, 1])).shape, world.images(np.array([0])).shape
-    (torch.Size([2, 12, 3, 48, 48]), torch.Size([1, 3, 144, 144]))
+    >>> world = Clips.parse("clips:sensors,train=300")
+    >>> world.read("video", np.array([0, 1])).frames.shape, world.read("series", np.array([0])).measured.shape
+    (torch.Size([2, 12, 3, 48, 48]), torch.Size([1, 48, 2]))
     """
 
-    preset: ClipPreset
-    presets = PRESETS
-    gaps = MappingProxyType(
-        {
-            "image": ("video", "missing_pictures"),
-            "text": ("text", "missing_captions"),
-            "sensor": ("sensor", "missing_sensors"),
-        }
-    )
-
-    def __init__(self, preset: ClipPreset, name: str = "") -> None:
+    def __init__(self, preset: ClipPreset, name: str = "", pixels: int = 0, rate: int = RATE) -> None:
         super().__init__(preset, name)
-        self.attribution = credit_line({artist for config in self.configs for artist in config.artists})
+        self.columns = {column: column for column in preset.columns}
+        self.pixels, self.rate = pixels or preset.pixels, rate
 
-    def make(self, config: ClipConfig, index: int, stream: str) -> Clip:
-        return compose_clip(config, self.preset.seed, index, stream)
+    def __reduce__(self) -> tuple[Callable[..., Data], tuple[Any, ...]]:
+        return type(self), (self.preset, self.name, self.pixels, self.rate)
 
-    def clip(self, row: int) -> Clip:
-        """Return what the video of a row shows."""
-        return self.made(row)
+    @classmethod
+    def parse(cls, source: str) -> Any:
+        """Return a world as it is written: ``clips:PRESET``, then options after commas.
 
-    def frames(self, rows: Rows) -> UInt8[Tensor, "n T 3 H W"]:
-        """Return the frames of some rows, grey where the video is missing."""
-        frames = film([self.clip(int(row)) for row in rows], self.preset.pixels)
-        frames[~self.present("image", rows)] = GREY
-        return frames
+        With ``as=pictures`` it is a `ClipPictures`.
 
-    def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        """Return a picture of each clip, grey where the video is missing."""
-        return PICTURES[self.preset.picture](self.frames(rows))
+        Raises:
+            UnknownName: for an unknown preset or option.
+            ValueError: for a value that an option cannot have, or an option without one.
+        """
+        spec, pictured = asked_as(source)
+        made = ClipPictures if pictured else cls
+        return made(preset_of(spec, PRESETS), str(Spec.parse(source)))
 
-    def sensors(self, rows: Rows) -> Float64[np.ndarray, "n samples 2"]:
-        """Return the acceleration of the thing to which something happens first, zero where the stream is missing."""
-        streams = []
-        for row, there in zip(map(int, rows), self.present("sensor", rows), strict=True):
-            clip, config = self.clip(row), self.config(row)
-            measured = acceleration(
-                clip, clip.events[0].thing, config.sensor_rate, config.sensor_noise, self.draws(row)
-            )
-            streams.append(measured if there else np.zeros_like(measured))
-        return np.stack(streams)
+    def made_of(self) -> str:
+        return f"{super().made_of()}, in motion"
 
-    def captions(self, row: int) -> Sequence[str]:
-        """Describe what happens, in each language; return an empty text if the caption is missing."""
-        if self.lacks("text", row):
-            return [""]
-        return [caption(self.clip(row), language) for language in self.preset.languages]
+    def read(self, column: str, rows: Rows) -> Any:
+        if column not in self.columns:
+            raise unknown(f"column of {self.name}", column, self.columns)
+        readers: Mapping[str, Callable[[Rows], Any]] = {
+            "video": self._clips,
+            "series": self._series,
+            "audio": self._waves,
+            "text": lambda rows: [self.captions(int(row))[0] for row in rows],
+        }
+        return readers[column](rows)
 
-    @cached_property
-    def subsets(self) -> np.ndarray:
-        """Return the subset of each row: its number of events, in words."""
-        words = lexicon("en").numbers
-        counts = [len(self.clip(row).events) for row in range(len(self))]
-        return np.array([f"{words[count]} event{'' if count == 1 else 's'}" for count in counts])
+    def read_training(self, column: str, rows: Rows) -> Any:
+        return [self.captions(int(row)) for row in rows] if column == "text" else self.read(column, rows)
 
-    @cached_property
-    def labels(self) -> Mapping[str, Labels]:
-        """Return the labels of ``action``: what happens first."""
-        values = np.array([ACTIONS.index(self.clip(row).events[0].action) for row in range(len(self))])
-        said = {**lexicon("en").actions, "change colour": ("changes", "its colour")}
-        names = tuple(" ".join(filter(None, said[action])) for action in ACTIONS)
-        return {"action": Labels(names, values, ("something {}",))}
+    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
+        forms = {column: it.form for column, it in inputs.items() if isinstance(it, FormedInput)}
+        pixels, rate = forms.get("video", self.pixels), forms.get("audio", self.rate)
+        return (
+            self
+            if (pixels, rate) == (self.pixels, self.rate)
+            else type(self)(self.preset, self.name, pixels, rate)
+        )
 
-    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Return contrasts, renditions or narrations of some rows."""
-        if kinds is not None:
-            return super().items(form, rows, kinds)
-        return items_of(self, form, rows)
+    def _clips(self, rows: Rows) -> raw.Clips:
+        frames = self.frames(rows, self.pixels)
+        return raw.Clips(frames, torch.full((len(frames),), frames.shape[1]))
+
+    def _series(self, rows: Rows) -> raw.Series:
+        return raw.Series(torch.from_numpy(self.sensors(rows)).float(), CHANNELS)
+
+    def _waves(self, rows: Rows) -> raw.Waves:
+        samples = self.waves(rows).astype(np.float32) / 32768
+        return raw.Waves(torch.from_numpy(resampled(samples, RATE, self.rate)), self.rate)

@@ -9,28 +9,25 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ....reasons import counted
-from ...base import PairedData, Rows, SomeItems
+from ...base import Rows, SomeItems
 from ...items import MinimalPairs
+from ..pictured import AsPictures
 from ..world import GREY
+from .compose import SoundConfig
 from .items import SoundMinimalPairs
 from .mel import spectrogram
 from .rows import Soundscapes
-
-AS_PICTURES = "as=pictures"
+from .soundscape import Soundscape
 
 
 @final
-class SoundPictures(Soundscapes, PairedData):
+class SoundPictures(Soundscapes, AsPictures[SoundConfig, Soundscape]):
     """Soundscapes of a preset (``sounds:NAME,as=pictures``); the picture of a row is its log-mel spectrogram.
 
     Args:
         preset: what they are like, and how many there are.
         name: how the user named it.
     """
-
-    def made_of(self) -> str:
-        # Runs of earlier versions, in which sounds were always pictures, kept a digest of this.
-        return super().made_of().replace(f",{AS_PICTURES}", "", 1)
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """Return the spectrograms of some rows, grey where the sound is missing."""

@@ -72,7 +72,12 @@ def synthesise(scape: Soundscape, draws: Rng | None = None) -> Int16[np.ndarray,
 
 def tone(hertz: int, samples: int) -> Int64[np.ndarray, " samples"]:
     """Return a sine of amplitude 2¹⁵ − 1 in whole numbers."""
-    return _sine(_phases(np.full(samples, hertz * 16, np.int64)))
+    return glide(np.full(samples, hertz * 16, np.int64))
+
+
+def glide(sixteenths: Int64[np.ndarray, " samples"]) -> Int64[np.ndarray, " samples"]:
+    """Return a sine whose frequency changes: at every sample so many sixteenths of a hertz."""
+    return _sine(_phases(sixteenths))
 
 
 def save(samples: Int16[np.ndarray, " samples"], path: str | Path, rate: int = RATE) -> Path:

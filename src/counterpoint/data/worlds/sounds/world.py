@@ -15,6 +15,7 @@ from ....registry import unknown
 from ....spec import Spec
 from ...base import Data, Rows
 from ...sounds import resampled
+from ..pictured import asked_as
 from ..preset import preset_of
 from .pictured import SoundPictures
 from .presets import PRESETS, SoundPreset
@@ -55,13 +56,9 @@ class Sounds(Soundscapes):
             UnknownName: for an unknown preset or option.
             ValueError: for a value that an option cannot have, or an option without one.
         """
-        spec = Spec.parse(source)
-        options = dict(spec.options)
-        form = options.pop("as", None)
-        if form not in (None, "pictures"):
-            raise unknown("form of sounds", form, ("pictures",))
-        made = cls if form is None else SoundPictures
-        return made(preset_of(Spec(spec.name, options), PRESETS), str(spec))
+        spec, pictured = asked_as(source)
+        made = SoundPictures if pictured else cls
+        return made(preset_of(spec, PRESETS), str(Spec.parse(source)))
 
     def made_of(self) -> str:
         return f"{super().made_of()}, heard"

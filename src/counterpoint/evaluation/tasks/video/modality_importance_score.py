@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Data, Rows
+from ....data.columns import ANY
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Narrations
 from ....data.views import key
@@ -59,7 +60,7 @@ class ModalityImportance(EmbedderTask):
     a question about the video is one that nothing helps with.
 
     Args:
-        way: how a video reaches an embedder of pictures: ``mean``, ``sheet`` or ``middle``.
+        way: how a video reaches the embedder: ``mean``, ``sheet`` or ``middle``.
 
     Raises:
         NotApplicable: if the data has no narrations.
@@ -71,14 +72,15 @@ class ModalityImportance(EmbedderTask):
 
     name = "modality_importance_score"
     primary = "type_accuracy"
-    modalities = ("image", "text")
+    modalities = (ANY, "text")
+    reads = (ANY, "text")
     form = Narrations
     papers = ("modality-importance-score",)
 
     def __init__(self, way: str = "mean") -> None:
         self.way = way
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         features = EmbeddingCache.of(model, data)
         items = items_of(features, Narrations, rows, self.name)
         counts = np.array([len(options) for options in items.options])

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 
-from ....data.base import PairedData, Rows
+from ....data.base import Data, Rows
+from ....data.columns import ANY, TEXT
 from ....data.embeddings import EmbeddingCache
 from ....data.items import GeneratedVideos
 from ....types import Embedder, Metric, Scores
@@ -50,7 +51,8 @@ class ViBe(EmbedderTask):
 
     name = "vibe"
     primary = "prompted_accuracy"
-    modalities = ("image", "text")
+    modalities = (ANY, TEXT)
+    reads = (ANY, TEXT)
     learns = True
     form = GeneratedVideos
     papers = ("vibe",)
@@ -58,7 +60,7 @@ class ViBe(EmbedderTask):
     def __init__(self, limit: int = 1000) -> None:
         self.limit = limit
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         features = EmbeddingCache.of(model, data)
         items = items_of(features, GeneratedVideos, rows, self.name)
         learned = data.splits.train[subsample_by_hash(data, data.splits.train, self.limit, self.name)]

@@ -10,7 +10,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Data, Rows
+from ....data.columns import ANY, TEXT
 from ....data.embeddings import EmbeddingCache
 from ....data.items import ContrastCaptions
 from ....types import Embedder, Metric, Scores
@@ -40,7 +41,7 @@ class VideoCon(EmbedderTask):
     All chance levels are 1/2. An embedder that adds up words has exactly 1/2 where events are flipped.
 
     Args:
-        way: how a video reaches an embedder of pictures: ``mean``, ``sheet`` or ``middle``
+        way: how a video reaches the embedder: ``mean``, ``sheet`` or ``middle``
             (:func:`counterpoint.evaluation.video.embed_videos`).
 
     Raises:
@@ -52,14 +53,15 @@ class VideoCon(EmbedderTask):
 
     name = "videocon"
     primary = "auc"
-    modalities = ("image", "text")
+    modalities = (ANY, TEXT)
+    reads = (ANY, TEXT)
     form = ContrastCaptions
     papers = ("videocon",)
 
     def __init__(self, way: str = "mean") -> None:
         self.way = way
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         features = EmbeddingCache.of(model, data)
         items = items_of(features, ContrastCaptions, rows, self.name)
         videos = embed_videos(features, items, self.way)
