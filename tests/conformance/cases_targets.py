@@ -284,7 +284,64 @@ def filip_loops(
     return average([cross_entropy(row, i) for logits in (rows, columns) for i, row in enumerate(logits)])
 
 
+# Hinges
+
+
+def hinge_of(own: list[list[Tensor]], margin: float, other: list[list[Tensor]] | None = None) -> Tensor:
+    """Add up the largest violation of each row and of each column, where other scores are what is asked already."""
+    n, terms = len(own), []
+    for s, a in ((own, other), (transposed(own), other and transposed(other))):
+        for i in range(n):
+            violations = [
+                margin + s[i][j] - s[i][i] - (0 if a is None else a[i][j] - a[i][i])
+                for j in range(n)
+                if j != i
+            ]
+            terms.append(max([own[0][0] * 0, *violations]))
+    return total(terms)
+
+
+def hinge_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
+    return hinge_of(scores(x, y), objective.margin)
+
+
+def anchored(g: torch.Generator, n: int, d: int) -> Inputs:
+    return *two(g, n, d), *two(g, n, d + 1)
+
+
+def boost_loops(objective: Any, x: Tensor, y: Tensor, anchor_x: Tensor, anchor_y: Tensor) -> Tensor:
+    s, a, n = scores(x, y), scores(anchor_x.detach(), anchor_y.detach()), len(x)
+    if objective.kind == "relative":
+        return hinge_of(s, objective.margin, a)
+    none, high = s[0][0] * 0, objective.gamma * objective.margin
+    low = objective.margin - high
+    terms = [2 * max(none, high + a[i][i] - s[i][i]) for i in range(n)]
+    for i in range(n):
+        terms.append(max([none, *(low + s[i][j] - a[i][j] for j in range(n) if j != i)]))
+        terms.append(max([none, *(low + s[j][i] - a[j][i] for j in range(n) if j != i)]))
+    return total(terms)
+
+
+def anchors_too(inputs: Inputs) -> Inputs:
+    x, y, anchor_x, anchor_y = inputs
+    return y, x, anchor_y, anchor_x
+
+
 CASES = (
+    Case("hinge", hinge_loops, two),
+    *(
+        Case(
+            "boost",
+            boost_loops,
+            anchored,
+            {"kind": kind, "margin": 0.4, "gamma": 0.3},
+            kind,
+            stop_gradient=True,
+            matrices=(2, 1),
+            swap=anchors_too,
+        )
+        for kind in ("relative", "absolute")
+    ),
     Case("cwcl", cwcl_loops, two, {"temperature": warm}, stop_gradient=True, matrices=(2, 1)),
     Case(
         "cwcl",

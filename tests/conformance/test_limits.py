@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -10,6 +10,7 @@ from loss_limits import LIMITS, Limit
 from method_stubs import LATE, batch, build
 from torch import Tensor
 
+from counterpoint.methods.dual.dbl import Anchor
 from counterpoint.types import Batch
 
 Options = dict[str, Any]
@@ -21,6 +22,11 @@ METHODS: dict[str, tuple[tuple[str, Options], float, tuple[str, Options]]] = {
         f"{name}, no weight → clip": ((name, {"ssl_weight": 0.0}), 1, ("clip", {}))
         for name in ("siamlip", "byolip", "barlip", "swalip")
     },
+    **{
+        f"dbl, {anchor}, no weight → hinge": (("dbl", {"weight": 0.0, "anchor": anchor}), 1, ("hinge", {}))
+        for anchor in get_args(Anchor)
+    },
+    "dbl, frozen, not begun → hinge": (("dbl", {"anchor": "frozen", "start": 0.6}), 1, ("hinge", {})),
     "diht, no hardness → infonce, twice": (
         ("diht", {"beta": 0.0, "temperature": 0.2}),
         2,

@@ -10,7 +10,9 @@ from .labels.decoupled_softmax import DecoupledSoftmaxLoss as DecoupledSoftmaxLo
 from .labels.multi_label_softmax import MultiLabelSoftmaxLoss as MultiLabelSoftmaxLoss
 from .labels.soft_top_k import SoftTopKLoss as SoftTopKLoss
 from .labels.supcon import SupConLoss as SupConLoss
+from .margin.boost import BoostLoss as BoostLoss
 from .margin.count_to_ten import CountToTenLoss as CountToTenLoss
+from .margin.hinge import HingeLoss as HingeLoss
 from .margin.margin_ntxent import MarginNTXentLoss as MarginNTXentLoss
 from .parts.contrastive_divergence import ContrastiveDivergenceLoss as ContrastiveDivergenceLoss
 from .parts.modular_contrast import ModularContrastLoss as ModularContrastLoss

@@ -9,6 +9,7 @@ from .dual.align import ALIGN as ALIGN
 from .dual.clip import CLIP as CLIP
 from .dual.convirt import ConVIRT as ConVIRT
 from .dual.cwcl import CWCL as CWCL
+from .dual.dbl import DBL as DBL
 from .dual.diht_distilled import DistilledDiHT as DistilledDiHT
 from .dual.filip import FILIP as FILIP
 from .dual.lat import LaT as LaT
