@@ -111,3 +111,15 @@ def test_one_view_needs_labels_and_no_view_is_none() -> None:
         SupConLoss()(*views(1, 6, 4))
     with pytest.raises(ValueError, match=r"an example needs at least 1 view, got 0"):
         SupConLoss()(labels=LABELS)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_equals_the_loss_of_pytorch_metric_learning(count: int) -> None:
+    metric_losses = pytest.importorskip("pytorch_metric_learning.losses")
+    z = [view.requires_grad_() for view in views(count, 6, 4)]
+    # The other one puts what it is given on the sphere, so that gradients there are compared.
+    ours = SupConLoss(0.05)(*(F.normalize(view, dim=1) for view in z), labels=LABELS)
+    theirs = metric_losses.SupConLoss(temperature=0.05)(torch.cat(z), LABELS.repeat(count))
+    torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=0)
+    for a, b in zip(*(torch.autograd.grad(loss, z) for loss in (ours, theirs)), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-10)

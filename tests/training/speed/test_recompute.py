@@ -11,7 +11,8 @@ from torch import nn
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.methods.arm import Arm
-from counterpoint.networks.towers.blocks import residual_blocks
+from counterpoint.networks.base import Tower
+from counterpoint.networks.towers.blocks import dropping, residual_blocks
 from counterpoint.recipes import Recipe, override
 from counterpoint.training.loop import fit
 from counterpoint.training.speed.memory import measure
@@ -47,6 +48,36 @@ def test_a_run_is_the_same_with_dropout_and_microbatches(microbatch: int, recipe
     left = kept.state_dict()
     for name, value in again.state_dict().items():
         torch.testing.assert_close(value, left[name], msg=name)
+
+
+def test_layers_that_dropped_out_more_for_a_while_do_so_again() -> None:
+    layer, x = nn.Dropout(0.1), torch.ones(1000, requires_grad=True)
+    blocks = nn.Sequential(nn.Sequential(layer, nn.Tanh()), nn.Sequential(nn.Dropout(0.0), nn.Tanh()))
+    tower = _Blocks(blocks)
+    recompute(tower)
+    with dropping([layer], [0.7]):
+        out = tower(x)
+    out.sum().backward()
+    assert x.grad is not None
+    assert torch.equal(x.grad == 0, out == 0)
+    assert 0.6 < float((out == 0).float().mean()) < 0.8
+
+
+class _Blocks(Tower):
+    """Blocks alone."""
+
+    modality = "series"
+
+    def __init__(self, blocks: nn.Sequential) -> None:
+        super().__init__()
+        self.blocks, self.scale = blocks, nn.Parameter(torch.ones(()))
+
+    @property
+    def input(self) -> Any:
+        raise NotImplementedError
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.blocks(self.scale * x)
 
 
 def test_an_example_keeps_less(recipe: Recipe) -> None:

@@ -32,8 +32,9 @@ class SupConLoss(PairwiseLoss):
     number of views; an example labelled −1 has only its own other views as positives. An anchor without
     positives (the only one of its class, in one view) is left out of the mean, which is 0 where all are.
 
-    Anchors count alike, so that large classes outweigh small ones. The paper multiplies the loss by τ, which
-    changes its scale alone.
+    Anchors count alike, so that large classes outweigh small ones. The paper multiplies the loss by τ, its code and
+    that of SupCL-Seq (τ = 0.05, views of one text under other rates of dropout) by τ / 0.07, which changes its scale
+    alone.
 
     Args:
         temperature: τ; a number is fixed. The paper has 0.1, its PyTorch code 0.07.
@@ -44,7 +45,8 @@ class SupConLoss(PairwiseLoss):
         ValueError: for unknown anchors, labels that are not one integer per row, one view without labels, or
             views that do not match.
 
-    Source: Khosla et al., "Supervised Contrastive Learning" (2020), arXiv 2004.11362.
+    Source: Khosla et al., "Supervised Contrastive Learning" (2020), arXiv 2004.11362; on texts Sedghamiz et al. (2021),
+    arXiv 2109.07424.
 
     >>> x = torch.eye(4)                              # two of a class: positives at 1, 0 and 0
     >>> labels = torch.tensor([0, 0, 1, 1])
@@ -55,7 +57,7 @@ class SupConLoss(PairwiseLoss):
     needs_labels = True
     many_views = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.5)}
-    papers = ("supcon",)
+    papers = ("supcon", "supcl-seq")
 
     def __init__(
         self, temperature: Positive | Temperature = 0.1, *, inside: bool = False, anchors: Anchors = "all"

@@ -29,6 +29,32 @@ def dropped_inputs(blocks: Sequence[nn.Module], p: float) -> Iterator[None]:
             handle.remove()
 
 
+def dropout_layers(module: nn.Module) -> list[nn.Dropout]:
+    """Return the dropout layers that a module has of its own; none of most towers of this package."""
+    return [layer for layer in module.modules() if isinstance(layer, nn.Dropout)]
+
+
+@contextmanager
+def dropping(layers: Sequence[nn.Dropout], rates: Sequence[float]) -> Iterator[None]:
+    """Let dropout layers have other probabilities inside a ``with`` block, and their own again after it, come what may.
+
+    >>> layer = nn.Dropout(0.1)
+    >>> with dropping([layer], [0.3]):
+    ...     print(layer.p)
+    0.3
+    >>> layer.p
+    0.1
+    """
+    own = [layer.p for layer in layers]
+    try:
+        for layer, rate in zip(layers, rates, strict=True):
+            layer.p = rate
+        yield
+    finally:
+        for layer, rate in zip(layers, own, strict=True):
+            layer.p = rate
+
+
 def _drop(
     p: float, block: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ...networks.base import Tower
-from ...networks.towers.blocks import residual_blocks
+from ...networks.towers.blocks import dropout_layers, dropping, residual_blocks
 
 
 def recompute(method: nn.Module) -> None:
@@ -33,4 +35,15 @@ def recompute(method: nn.Module) -> None:
     if not blocks:
         raise ValueError("recompute: no trained tower has blocks; take another tower, or leave recompute out")
     for block in blocks:
-        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+        block.forward = partial(_again, block.forward, dropout_layers(block))
+
+
+def _again(forward: Callable[..., Any], layers: Sequence[nn.Dropout], *args: Any, **options: Any) -> Any:
+    # A method may let layers drop out more or less for a while, which is over when the backward pass computes again.
+    rates = [layer.p for layer in layers]
+
+    def same(*args: Any, **options: Any) -> Any:
+        with dropping(layers, rates):
+            return forward(*args, **options)
+
+    return checkpoint(same, *args, use_reentrant=False, **options)
