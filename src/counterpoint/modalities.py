@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from .registry import load, unknown
 
@@ -50,6 +50,11 @@ class Modality:
             `counterpoint.networks.base.FormedInput`).
         form: in which files are read before a tower says otherwise.
         pack: ``pack(arrays, form) -> raw`` makes one raw form of what was read.
+        held: in users' tables, where each is a path or the bytes of a file (``"files"``), one or more texts
+            (``"texts"``), or one or more cells with numbers and words (``"values"``).
+        arrays: lists of numbers in a table are examples, too.
+        kept: ``kept(files, form, **options)`` reads the files of a column and keeps them; see
+            `counterpoint.data.listed.stored.Files`.
     """
 
     name: str
@@ -71,6 +76,9 @@ class Modality:
     read: Reference | None = None
     form: int = 0
     pack: Reference | None = None
+    held: Literal["files", "texts", "values"] = "files"
+    arrays: bool = False
+    kept: Reference = "counterpoint.data.listed.decoded:Decoded"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "noun", self.noun or self.name)
@@ -138,6 +146,7 @@ MODALITIES = Modalities(
         endings=frozenset(
             {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".svg"}
         ),
+        kept="counterpoint.data.pictures.squares:Pictures",
     ),
     Modality(
         "text",
@@ -152,6 +161,7 @@ MODALITIES = Modalities(
         share="counterpoint.data.views.captions:share",
         draw="counterpoint.data.pictures.sheet:draw_text",
         noun="texts",
+        held="texts",
     ),
     Modality(
         "audio",
@@ -198,6 +208,7 @@ MODALITIES = Modalities(
         endings=frozenset({".npy"}),
         read="counterpoint.data.measured:read_series",
         pack="counterpoint.data.measured:pack_series",
+        arrays=True,
     ),
     Modality(
         "table",
@@ -208,6 +219,7 @@ MODALITIES = Modalities(
         draw="counterpoint.data.pictures.sheet:draw_cells",
         noun="table rows",
         letter="b",
+        held="values",
     ),
 )
 """The modalities that are known."""

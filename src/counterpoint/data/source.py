@@ -8,12 +8,24 @@ from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 
+from ..modalities import MODALITIES
 from ..networks.base import Input
 from .base import IMAGE_SIZE, Data, PairedData, stored_size
 from .kinds import Defined, is_there, written
 from .mixture import each_changed, parts_of
 from .pictures.single import form_of
-from .sources import Ledger, Records, checked, found, is_pattern, is_url, said_texts, seen_from, suffixes
+from .sources import (
+    FACTS,
+    Ledger,
+    Records,
+    checked,
+    found,
+    is_pattern,
+    is_url,
+    said_columns,
+    seen_from,
+    suffixes,
+)
 
 _ANNOTATIONS = ".json"  # files of public benchmarks; the kinds that sources read are benchmarks' too
 
@@ -91,22 +103,25 @@ def with_columns(source: str, columns: Mapping[str, str]) -> str:
 
     Args:
         source: as a user wrote it.
-        columns: names of the table's columns by what they are for: ``image``, ``text``, ``id``, ``split``, ``group``.
+        columns: names of the table's columns by what they are for: a modality, ``id``, ``split``, ``group``; one that
+            is a column of the data by its own name stands for itself.
 
     Raises:
         UnknownName: for a use that there is not.
 
     >>> with_columns("pairs.csv", {"image": "path", "text": "alt"})
     'pairs.csv,columns=image:path+text:alt'
+    >>> with_columns("faq.csv", {"question": "question", "answer": "answer"})
+    'faq.csv,columns=question+answer'
     """
     if columns and parts_of(source):
         raise ValueError(
             "columns of which source? With several --data, say it behind each: pairs.csv,columns=image:path+text:alt"
         )
     said = "+".join(
-        f"{role}:{column}"
+        f"{role}:{column}" if role in MODALITIES or role in FACTS else column
         for role, named in checked(columns).items()
-        for column in (said_texts(named) if role == "text" else (named,))
+        for column in said_columns(role, named)
     )
     return f"{source},columns={said}" if said else source
 

@@ -17,7 +17,7 @@ def links(
     captions: list[list[str]], pictures: list[str], groups: list[str | None] | None = None
 ) -> list[Links]:
     made = [
-        Links.of_captions(pl.Series(captions, dtype=pl.List(pl.String))),
+        Links.of_texts("caption", pl.Series(captions, dtype=pl.List(pl.String))),
         Links.of("picture", pl.Series(pictures, dtype=pl.String)),
     ]
     return made if groups is None else [Links.of("group", pl.Series(groups, dtype=pl.String)), *made]

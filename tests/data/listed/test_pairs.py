@@ -137,7 +137,7 @@ def test_one_broken_picture_in_many_is_left_out_and_told(table: Path) -> None:
     ("change", "message"),
     [
         (lambda f: f.drop("text"), r"pictures without captions: .*--columns text=NAME"),
-        (lambda f: f.drop("file_name"), "no column for the picture"),
+        (lambda f: f.drop("file_name"), "holds no pictures: it has the columns text"),
         (lambda f: f.with_columns(split=pl.lit("train")), "the split 'test' is empty"),
         (lambda f: f.with_columns(split=pl.lit("tset")), "row 1: split 'tset' is none of"),
         (

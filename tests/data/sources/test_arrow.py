@@ -65,7 +65,7 @@ def test_columns_of_other_names(tmp_path: Path) -> None:
     names = {"image": "photo", "text": "alt"}
     made(range(12)).rename_columns(names).save_to_disk(tmp_path / "it")
     assert len(load(str(tmp_path / "it"), 6, columns=names)) == 12
-    with pytest.raises(ValueError, match=r"no column for the picture; .*--columns image=NAME"):
+    with pytest.raises(ValueError, match=r"has the columns image, .*--columns text=NAME"):
         load(str(tmp_path / "it"))
 
 

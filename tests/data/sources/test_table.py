@@ -106,7 +106,7 @@ def test_jsonl_in_latin_1_and_with_values_of_every_kind(folder: Path) -> None:
         ),
         (
             "t.csv",
-            "name,words\n0.png,a\n",
+            "name,words\n0,a\n",
             r"no column for the picture; expected one of file_name, .*, found \['name', 'words'\]",
         ),
         (

@@ -10,16 +10,18 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 from jaxtyping import Int
 
 from ... import files as whole_files
 from ...modalities import MODALITIES, resolve
+from ...networks.base import FormedInput, Input
 from ..cache import cache_folder, most_bytes, writing
 from ..progress import with_bar
 from ..sources import Asset, digest_of
+from ..treated import Treatment
 
 READER = 1
 """Version of what is kept; raised whenever the same bytes would be read as something else."""
@@ -58,10 +60,13 @@ class Decoded:
         unreadable: a file's position to why it is no example: a reason, the same words for all that have it, a colon,
             and the details.
         whole: the cache holds every example, so that files which change matter no more.
+        hashed: never.
 
     Raises:
         CacheError: the cache folder has room for some of them and cannot be written.
     """
+
+    hashed: ClassVar[bool] = False
 
     def __init__(self, files: Sequence[Asset], modality: str, form: int) -> None:
         self.modality, self.form, self._files = modality, form, files
@@ -81,13 +86,22 @@ class Decoded:
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_mapped": {}}  # another process maps the files itself
 
+    @classmethod
+    def of(cls, files: Sequence[Asset], modality: str, treatment: Treatment) -> Self:
+        return cls(files, modality, MODALITIES.get(modality).form)
+
+    @classmethod
+    def form_for(cls, input: Input, *, training: bool) -> int | None:
+        """Return the form that an input says; None where it says none."""
+        return input.form if isinstance(input, FormedInput) else None
+
     @property
     def lengths(self) -> Int[np.ndarray, " n"]:
         """The length of each example along its first axis; 0 for a file that is none."""
         return np.concatenate([np.zeros(0, np.int64), *(np.diff(block.starts) for block in self._blocks)])
 
     def read(self, positions: Int[np.ndarray, " n"]) -> Any:
-        """Return the raw form of some files' examples, by their positions.
+        """Return the raw form of some files' examples, by their positions; at −1 a single place of zeros.
 
         Raises:
             OSError, ValueError: if a file that has to be read now cannot be, or is not what it was.
@@ -115,6 +129,8 @@ class Decoded:
         return other
 
     def _one(self, position: int) -> np.ndarray:
+        if position < 0:
+            return np.zeros((1, *(self._rest or ())), np.float32)
         number, row = divmod(position, _TOGETHER)
         block = self._blocks[number]
         if block.path is not None and number not in self._mapped:

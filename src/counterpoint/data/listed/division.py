@@ -51,10 +51,10 @@ class Links:
         return cls(name, rows, values.drop_nulls())
 
     @classmethod
-    def of_captions(cls, captions: pl.Series) -> Links:
-        """Link rows by their lists of captions; case and white space make no difference."""
-        rows = np.repeat(np.arange(len(captions)), captions.list.len().to_numpy())
-        return cls("caption", rows, normalised(captions.explode()))
+    def of_texts(cls, name: str, lists: pl.Series) -> Links:
+        """Link rows by their lists of texts; case and white space make no difference."""
+        rows = np.repeat(np.arange(len(lists)), lists.list.len().to_numpy())
+        return cls(name, rows, normalised(lists.explode().drop_nulls()))
 
     @classmethod
     def of_looks(cls, hashes: Sequence[bytes | None]) -> Links:
@@ -183,9 +183,12 @@ def _largest(links: Sequence[Links], rows: int) -> float:
 
 def _binding(links: Sequence[Links], rows: int) -> list[Links]:
     """Return the links that leave at least half of the rows in components that can be held out."""
+    others = [link.name for link in links if link.name not in ("look", "caption", "group", "picture")]
     choices = [list(links)]
-    choices += [[link for link in links if link.name != name] for name in ("look", "caption", "group")]
-    choices += [[link for link in links if link.name == "picture"]]
+    choices += [
+        [link for link in links if link.name != name] for name in ("look", "caption", "group", *others)
+    ]
+    choices += [[link for link in links if link.name == "picture"] or list(links[-1:])]
     for choice in choices:
         counts = np.bincount(_components(choice, rows))
         if counts[counts > _largest(choice, rows)].sum() <= rows / 2:

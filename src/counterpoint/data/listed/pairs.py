@@ -8,8 +8,9 @@ from pathlib import Path
 from ...modalities import PAIR
 from ..base import PairedData
 from ..sources import Records
+from .held import Texts
 from .photos import StoredPictures
-from .stored import OtherColumns
+from .stored import OtherColumns, columns_there
 
 
 class Pairs(StoredPictures, PairedData):
@@ -39,10 +40,12 @@ class Pairs(StoredPictures, PairedData):
                 "file_name and text (--columns text=NAME names another), or a .txt beside each; without them they can "
                 f"be embedded and searched (counterpoint embed MODEL {source})"
             )
-        return PAIR
+        return PAIR | {name: it for name, it in columns_there(records).items() if name not in PAIR}
 
     def captions(self, row: int) -> Sequence[str]:
-        return self._texts["text"].of_row(row)
+        texts = self._column("text")
+        assert isinstance(texts, Texts)
+        return texts.of_row(row)
 
     def evaluation_captions(self, row: int) -> Sequence[str]:
         return self.captions(row)

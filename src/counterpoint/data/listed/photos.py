@@ -15,7 +15,7 @@ from ...types import Fit
 from ..base import Pictured, Rows, stored_size
 from ..pictures.squares import Pictures
 from ..sources import Records
-from .stored import OtherColumns, Stored
+from .stored import OtherColumns, Stored, columns_there
 
 
 class StoredPictures(Stored, Pictured):
@@ -27,18 +27,30 @@ class StoredPictures(Stored, Pictured):
 
     @property
     def _pictures(self) -> Pictures:
-        pictures = self._files["image"]
+        pictures = self._files()["image"].files
         assert isinstance(pictures, Pictures)
         return pictures
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        return self._pictures.read(self._row_of[rows])
+        pictures: UInt8[Tensor, "n 3 H W"] = self.read("image", rows)
+        return pictures
 
     def encoded(self, row: int) -> bytes:
-        return self._pictures.encoded(int(self._row_of[row]))
+        return self._pictures.encoded(self._file_of(row))
 
     def shown(self, row: int, side: int) -> Image.Image:
-        return self._pictures.shown(int(self._row_of[row]), side)
+        return self._pictures.shown(self._file_of(row), side)
+
+    def _file_of(self, row: int) -> int:
+        """Return the position of a row's file.
+
+        Raises:
+            OSError: for a row without a picture.
+        """
+        position = int(self._files()["image"].at[row])
+        if position < 0:
+            raise OSError(f"{self.key(row)} has no picture")
+        return position
 
     def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         side = stored_size(image_size)
@@ -61,6 +73,7 @@ class Photos(StoredPictures):
     columns: Mapping[str, str] = MappingProxyType({"image": "image"})
 
     def columns_of(self, source: str | Path, records: Records) -> Mapping[str, str]:
+        there = columns_there(records)
         if "image" not in records.columns:
             raise OtherColumns(f"{source} holds no pictures: it has the columns {', '.join(records.columns)}")
-        return {"image": "image"}
+        return {"image": "image"} | {name: modality for name, modality in there.items() if name != "text"}

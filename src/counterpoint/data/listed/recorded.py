@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ..sources import Records
-from .stored import Stored
+from .held import Texts
+from .stored import Stored, columns_there
 
 
 class Recorded(Stored):
@@ -16,12 +17,11 @@ class Recorded(Stored):
     """
 
     def columns_of(self, source: str | Path, records: Records) -> Mapping[str, str]:
-        there = {
-            column: modality for column, modality in records.columns.items() if records.having(column).any()
-        }
+        there = columns_there(records)
         if not there:
             raise ValueError(f"{source} holds nothing that is read: no row has a file or a text")
         return there
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
-        return self._texts[column].of_row(row)
+        held = self._column(column)
+        return held.of_row(row) if isinstance(held, Texts) else super().evaluation_texts(column, row)

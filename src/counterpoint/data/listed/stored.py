@@ -7,17 +7,16 @@ from abc import abstractmethod
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Protocol, Self, final
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from ...modalities import MODALITIES
-from ...networks.base import FormedInput, Input
+from ...networks.base import Input
 from ...reasons import counted
 from ...registry import unknown
 from ...types import Fit
@@ -25,112 +24,27 @@ from .. import sources
 from ..base import Data, Rows, Splits
 from ..cache import cache_folder, writing
 from ..pictures.decode import MOST_PIXELS
-from ..pictures.squares import Pictures
 from ..pictures.traits import KeptTraits
 from ..replaced import Replaced
 from ..sides import MOST_HELD_OUT, SIDES
-from ..sources import BROKEN, Ledger, Records
+from ..sources import BROKEN, Asset, Ledger, Records
+from ..treated import Treatment
 from .classes import labels_of
-from .decoded import Decoded
 from .division import Division, Links, divide
+from .held import Filed, Held, Texts, Values
+from .report import Report
 from .stand_ins import StandIns
 
+_NAMED = 3  # words that a line names
 MOST = 5_000_000
 """Examples of which a process holds something for each; of more there must be an index."""
 
 
-@dataclass(frozen=True)
-class Report:
-    """The facts that are worth knowing before training on somebody's files.
-
-    Attributes:
-        examples: how many there are on each side.
-        left_out: the ledger's counts, by kind and reason, with the first entries of each.
-        ledger: the file with all of them, None where nothing was left out.
-        duplicates: by what is the same (``"picture"``, ``"caption"``), the rows beyond the first that have it.
-        leaked: held-out rows that share a caption, a picture, a look, a group with a training row.
-        notes: on how the splits were made, and on columns that were not taken as labels.
-        caption_words: on average, least, most; None where there are no captions.
-    """
-
-    examples: Mapping[str, int]
-    left_out: Mapping[str, str]
-    ledger: Path | None
-    duplicates: Mapping[str, int]
-    leaked: Mapping[str, int]
-    notes: Mapping[str, str]
-    caption_words: tuple[float, int, int] | None
-
-    def lines(self) -> dict[str, str]:
-        """Return a title and a line for each."""
-        leaks = ", ".join(f"{count:,} by {kind}" for kind, count in self.leaked.items() if count)
-        captions = {}
-        if self.caption_words is not None:
-            mean, least, most = self.caption_words
-            captions = {"caption words": f"{mean:.1f} on average, {least} to {most}"}
-        ledger = {"all that was left out": str(self.ledger)} if self.ledger else {"left out": "none"}
-        return {
-            "examples": ", ".join(f"{side} {self.examples[side]}" for side in SIDES if side in self.examples),
-            **self.notes,
-            **captions,
-            "duplicates": ", ".join(counted(count, what) for what, count in self.duplicates.items()),
-            "leaked from training to held-out rows": f"{leaks}: scored apart" if leaks else "none",
-            **self.left_out,
-            **ledger,
-        }
-
-
-class Files(Protocol):
-    """The examples of a column's files, by their positions.
-
-    Attributes:
-        digests: of each file's bytes; empty for a file that could not be read.
-        unreadable: a file's position to why it is no example: a reason, a colon, and the details.
-        whole: nothing of it can break any more.
-    """
-
-    digests: list[str]
-    unreadable: dict[int, str]
-    whole: bool
-
-    def read(self, positions: Rows) -> Any:
-        """Return the raw form of some files' examples."""
-        ...
-
-    def encoded(self, position: int) -> bytes:
-        """Return the bytes of a file."""
-        ...
-
-    def formed(self, form: Any) -> Self:
-        """Return the same examples read in another form."""
-        ...
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class Texts:
-    """The texts of a column: of every row one or more, in one list of all."""
-
-    all: pl.Series
-    starts: Int[np.ndarray, " N"]
-
-    @classmethod
-    def of(cls, lists: pl.Series) -> Texts:
-        """Return the texts of some lists."""
-        starts = np.concatenate([[0], lists.list.len().to_numpy().cumsum(dtype=np.int64)])
-        return cls(lists.explode().drop_nulls(), starts)
-
-    def of_row(self, row: int) -> tuple[str, ...]:
-        """Return the texts of a row."""
-        start, end = self.starts[[row, row + 1]].tolist()
-        return tuple(self.all[start:end].to_list())
-
-
 class Stored(Data):
-    """Rows whose columns are in a user's files: pictures, sounds, texts.
+    """Rows whose columns are in a user's files: pictures, sounds, texts, values of a table.
 
-    Files are read once, into the cache folder, in the form that a tower asks for. A row that lacks one of the columns,
-    or whose file is broken, is left out.
+    Files are read once, into the cache folder, in the form that a tower asks for. A row whose file is broken is left
+    out; so is one that lacks everything, and, where rows are files with their captions, one that lacks either.
 
     Args:
         source: the folder or the table.
@@ -146,7 +60,8 @@ class Stored(Data):
     Raises:
         OtherColumns: if rows of this kind have columns that are not there.
         TooMany: if there are more than `MOST` examples.
-        ValueError: if there is no usable table, no row to test on, or more than that share of the examples is left out.
+        ValueError: if there is no usable table, no row to test on, a column that no row of a split has, or more than
+            that share of the examples is left out.
     """
 
     def __init__(
@@ -175,50 +90,45 @@ class Stored(Data):
         listed = ledger_file(Path(source))
         keep(ledger, listed)
         ledger.check(self.name, len(records), broken, listed)  # before files are read in vain
-        files = {column: modality for column, modality in self.columns.items() if modality != "text"}
-        places = {column: records.assets(column) for column in files}
-        self._form: dict[str, Any] = {
-            column: size if modality == "image" else MODALITIES.get(modality).form
-            for column, modality in files.items()
-        }
         with KeptTraits() as traits:
-            self._files: dict[str, Files] = {
-                column: Pictures(places[column], size, most_pixels=most_pixels, traits=traits, looks=looks)
-                if modality == "image"
-                else Decoded(places[column], modality, self._form[column])
-                for column, modality in files.items()
-            }
-        self._forms: dict[object, Any] = {frozenset(self._form.items()): self}  # of this class
-        for column, read_files in self._files.items():
-            for position, said in sorted(read_files.unreadable.items()):
+            treatment = Treatment(size, looks, most_pixels, traits)
+            files = {column: _filed(records, column, treatment) for column in self._held_as("files")}
+        lost: set[int] = set()
+        for column, filed in files.items():
+            places = records.frame[column]
+            for row, (_, said) in filed.unreadable.items():
                 reason, _, detail = said.partition(": ")
-                ledger.add("lost", reason, places[column][position], detail=detail)
+                ledger.add("lost", reason, Asset(**places[row]), detail=detail)
+                lost.add(row)
         keep(ledger, listed)
-        lost = {position for read_files in self._files.values() for position in read_files.unreadable}
         self._row_of = np.delete(np.arange(len(records)), sorted(lost))
         records = records.with_frame(records.frame[self._row_of])
         ledger.check(self.name, len(records), broken, listed)
         if not len(records):
             raise ValueError(f"{source} holds no {self._called()}")
-        digests = {column: pl.Series(it.digests)[self._row_of] for column, it in self._files.items()}
-        self._digests = {column: [*map(bytes.fromhex, it)] for column, it in digests.items()}
-        looked_at = self._digests.get("image", []) if looks else []
-        hashes = [known.hash if (known := traits.get(it)) else None for it in looked_at]
-        self._texts = {
-            column: Texts.of(records.frame[column])
-            for column, modality in self.columns.items()
-            if modality == "text"
-        }
+        self._held: dict[str, Held] = {column: it[self._row_of] for column, it in files.items()}
+        self._held |= {column: Texts.of(records.frame[column]) for column in self._held_as("texts")}
+        digests = {column: it.digests[self._row_of.tolist()] for column, it in files.items()}
+        self._digests = {c: [bytes.fromhex(it or "") for it in of_column] for c, of_column in digests.items()}
+        hashed = next((self._digests[column] for column, it in files.items() if it.files.hashed), [])
+        hashes = [known.hash if (known := traits.get(it)) else None for it in hashed] if looks else []
         self.ids, self._keys = _identities(self.name, records)
         stated = records.frame["split"]
         self.split_here = stated.null_count() == len(stated)
         division = divide(stated.to_list(), links_of(records, digests, hashes), held_out)
         self.splits = _splits(self.name, division.sides, enough=len(self.columns) > 1)
+        where = records.frame["where"]
+        self._held |= {
+            column: Values.of(records.values(column), self.splits.train, where)
+            for column in self._held_as("values")
+        }
+        self._refuse_gaping()
+        self._forms: dict[object, Any] = {self._form_of(self._held): self}  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, _subsets(division)
         self.labels, unlabelled = labels_of(records.labels())
-        captions = self._texts["text"].all if "text" in self._texts else None
-        same = {_one(records, column): of_column for column, of_column in digests.items()}
+        captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
+        same = {_one(records, column): of_column.drop_nulls() for column, of_column in digests.items()}
         same |= {} if captions is None else {"caption": captions}
         self.report = Report(
             examples=dict(Counter(division.sides.tolist())),
@@ -226,9 +136,49 @@ class Stored(Data):
             ledger=listed if len(ledger.frame) else None,
             duplicates={what: len(values) - values.n_unique() for what, values in same.items()},
             leaked={kind: int(rows.sum()) for kind, rows in division.leaked.items()},
-            notes={**division.notes, **unlabelled},
+            notes={**division.notes, **unlabelled, **self._unseen()},
             caption_words=None if captions is None else _words(captions),
+            columns=self._told_columns(records) if records.gaps else {},
         )
+
+    def _held_as(self, form: str) -> list[str]:
+        """Return the columns whose examples are files, texts or values."""
+        return [column for column, modality in self.columns.items() if MODALITIES.get(modality).held == form]
+
+    def _refuse_gaping(self) -> None:
+        """Refuse a column that no row of a split has, in which nothing could be learned or asked.
+
+        Raises:
+            ValueError: naming it, and what to do.
+        """
+        for side, rows in self.splits.sides.items():
+            for column in self.columns:
+                if len(rows) and not self.present(column, rows).any():
+                    raise ValueError(
+                        f"{self.name}: no row of the split {side!r} has a value in the column {column} (of "
+                        f"{counted(len(rows), 'row')}): divide the rows otherwise by a column 'split', or name the "
+                        f"columns without it, for example --columns {' '.join(c for c in self.columns if c != column)}"
+                    )
+
+    def _unseen(self) -> dict[str, str]:
+        """Return a line on the words of values that no training row has; nothing where there are none."""
+        said = [
+            f"{name}: {', '.join(f'{word} ({count:,})' for word, count in list(words.items())[:_NAMED])}"
+            for it in self._held.values()
+            if isinstance(it, Values)
+            for name, words in it.unseen.items()
+        ]
+        return {"categories of no training row, read as unknown": "; ".join(said)} if said else {}
+
+    def _told_columns(self, records: Records) -> dict[str, str]:
+        """Return what each column is, what it is made of, and how many rows lack it."""
+        told, rows = {}, np.arange(len(self))
+        for column, modality in self.columns.items():
+            made = " + ".join(records.headers.get(column, ()))
+            lacking = int((~self.present(column, rows)).sum())
+            gaps = f", lacking in {counted(lacking, 'row')}" if lacking else ""
+            told[column] = f"{MODALITIES.get(modality).noun}{f' of {made}' if made else ''}{gaps}"
+        return told
 
     @abstractmethod
     def columns_of(self, source: str | Path, records: Records) -> Mapping[str, str]:
@@ -239,12 +189,17 @@ class Stored(Data):
         """
 
     def complete(self, records: Records, ledger: Ledger) -> Records:
-        """Return those of some records of the source that have something in every column.
+        """Return those of some records of the source that are rows: with something in every column, or in any.
 
         Args:
             records: as the source gives them.
             ledger: is told of the others.
         """
+        if records.gaps:
+            anything = np.any([records.having(column).to_numpy() for column in self.columns], axis=0)
+            for where in records.frame.filter(~pl.Series(anything, dtype=pl.Boolean))["where"]:
+                ledger.add("passed over", "nothing in any column", where)
+            return records.with_frame(records.frame.filter(pl.Series(anything, dtype=pl.Boolean)))
         first, *others = self.columns
         for column in (first, *others):
             having = records.having(column)
@@ -263,49 +218,58 @@ class Stored(Data):
         whole = self.complete(records, Ledger())
         return whole.with_frame(whole.frame[self._row_of])
 
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        return self._column(column).present(np.asarray(rows))
+
     def read(self, column: str, rows: Rows) -> Any:
-        if column in self._texts:
-            return [self._texts[column].of_row(int(row))[0] for row in rows]
-        if column in self._files:
-            return self._files[column].read(self._row_of[np.asarray(rows)])
-        raise unknown(f"column of {self.name}", column, self.columns)
+        return self._column(column).read(np.asarray(rows))
 
     def read_training(self, column: str, rows: Rows) -> Any:
-        files: Mapping[str, Any] = {}
-        if not all(it.whole for it in self._files.values()):  # what is read anew may break
-            rows, files = self._stand_ins.read(np.asarray(rows), self._of_files)
-        if column in self._texts:
-            return [self._texts[column].of_row(int(row)) for row in rows]
-        return files[column] if column in files else self.read(column, rows)
+        held, rows = self._column(column), np.asarray(rows)
+        if not all(it.files.whole for it in self._files().values()):  # what is read anew may break
+            rows, files = self._stand_ins.read(rows, self._of_files)
+            if column in files:
+                return files[column]
+        return held.read_training(rows)
+
+    def _column(self, column: str) -> Held:
+        if column not in self._held:
+            raise unknown(f"column of {self.name}", column, self.columns)
+        return self._held[column]
+
+    def _files(self) -> dict[str, Filed]:
+        """Return the columns of files."""
+        return {column: it for column, it in self._held.items() if isinstance(it, Filed)}
 
     def _of_files(self, rows: Rows) -> dict[str, Any]:
-        return {column: self.read(column, rows) for column in self._files}
+        return {column: self.read(column, rows) for column in self._files()}
 
     def replaced(self) -> list[Replaced]:
         return self._stand_ins.replaced()
 
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
-        suited = super().suited(inputs, training=training)
-        forms = {column: it.form for column, it in inputs.items() if isinstance(it, FormedInput)}
-        return suited.formed(forms)
+        files = {column: it for column, it in self._files().items() if column in inputs}
+        return self.formed(
+            {column: it.files.form_for(inputs[column], training=training) for column, it in files.items()}
+        )
 
     def formed(self, forms: Mapping[str, Any]) -> Self:
         """Return the same data with the files of some columns read in other forms; all else is shared.
 
         Args:
-            forms: by column; see `counterpoint.networks.base.FormedInput`.
+            forms: by column; see `counterpoint.data.listed.held.Files`; none that is None.
         """
-        form = {**self._form, **{column: it for column, it in forms.items() if column in self._form}}
-        key = frozenset(form.items())
+        wanted = {column: form for column, form in forms.items() if form is not None}
+        key = frozenset({**dict(self._form_of(self._held)), **wanted}.items())
         if key not in self._forms:
             other = self._forms[key] = copy(self)
-            other._form = form
-            other._files = {
-                column: it if form[column] == self._form[column] else it.formed(form[column])
-                for column, it in self._files.items()
-            }
+            other._held = self._held | {c: it.formed(wanted.get(c)) for c, it in self._files().items()}
             other._stand_ins = StandIns(self.splits.train, self.key)
         return self._forms[key]
+
+    @staticmethod
+    def _form_of(held: Mapping[str, Held]) -> frozenset[tuple[str, Any]]:
+        return frozenset((column, it.files.form) for column, it in held.items() if isinstance(it, Filed))
 
     def key(self, row: int) -> str:
         return str(self._keys[row])
@@ -336,6 +300,11 @@ class OtherColumns(ValueError):
     """The error for files that have other columns than rows of a kind must have."""
 
 
+def columns_there(records: Records) -> dict[str, str]:
+    """Return the columns, each with its modality, that are read and of which some record has something."""
+    return {c: it for c, it in records.columns.items() if it in MODALITIES and records.having(c).any()}
+
+
 def ledger_file(source: Path) -> Path:
     """Return the place of a source's ledger in the cache folder."""
     whole = blake2b(str(source.absolute()).encode(), digest_size=4).hexdigest()
@@ -353,8 +322,17 @@ def keep(ledger: Ledger, path: Path) -> None:
 
 
 def _one(records: Records, column: str) -> str:
-    """Return what one example of a column is called."""
+    """Return what one example of a column is called: by its modality, or, of further columns of it, by their name."""
+    if column != records.columns[column]:
+        return column
     return "caption" if column == "text" else MODALITIES.get(records.columns[column]).one
+
+
+def _filed(records: Records, column: str, treatment: Treatment) -> Filed:
+    """Read the files of a column of those records that have one."""
+    there = records.having(column)
+    files = records.with_frame(records.frame.filter(there)).assets(column)
+    return Filed.of(there.to_numpy(), files, records.columns[column], treatment)
 
 
 def _identities(name: str, records: Records) -> tuple[Int[np.ndarray, " N"], pl.Series]:
@@ -387,12 +365,31 @@ def links_of(
     """
     looks = Links.of_looks(hashes)
     group = records.frame["group"]
-    return [
+    held = {column: MODALITIES.get(it).held for column, it in records.columns.items() if it in MODALITIES}
+    texts = [column for column, form in held.items() if form == "texts" and records.having(column).any()]
+    values = {column: records.values(column) for column, form in held.items() if form == "values"}
+    links = [
         *([] if group.is_null().all() else [Links.of("group", group)]),
-        *([Links.of_captions(records.frame["text"])] if records.having("text").any() else []),
+        *(Links.of_texts(_one(records, column), records.frame[column]) for column in texts),
         *(Links.of(_one(records, column), of_column) for column, of_column in digests.items()),
+        *(
+            Links.of(
+                _one(records, column),
+                it.select(pl.concat_str(pl.all().fill_null(""), separator="\0")).to_series(),
+            )
+            for column, it in values.items()
+        ),
         *([looks] if len(looks.rows) or looks.too_many else []),
     ]
+    # Where rows lack what binds others, their hash is of what they are called.
+    return [*links, Links.of("row", records.frame["where"])] if records.gaps else links
+
+
+def _joined(values: pl.DataFrame) -> pl.Series:
+    """Return the values of each row as one text; null where nothing is known."""
+    text = pl.concat_str(pl.all().fill_null(""), separator="\0")
+    known = pl.any_horizontal(pl.all().is_not_null())
+    return values.select(pl.when(known).then(text)).to_series()
 
 
 def _subsets(division: Division) -> np.ndarray:

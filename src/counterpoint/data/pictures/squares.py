@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from typing import final
+from typing import ClassVar, Self, final
 
 import numpy as np
 import torch
@@ -16,9 +16,13 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from ...networks.base import Input
+from ...networks.towers.pixels import Square
 from ...types import Fit
+from ..base import stored_size
 from ..progress import with_bar
 from ..sources import Asset, digest_of
+from ..treated import Treatment
 from .decode import MOST_PIXELS, OtherFormat, TooLarge, decode, shown, side_of
 from .kept import Kept, mapped
 from .traits import KeptTraits, Traits, traits_of
@@ -49,6 +53,7 @@ class Pictures:
 
     Attributes:
         size: side of the pictures in pixels.
+        hashed: where looks are asked for.
         digests: of each file's bytes; empty for a file that could not be read.
         whole: the cache holds every picture that can be read, so that files which change matter no more.
         unreadable: a file's position to why it is no picture: a reason, the same words for all that have it, a colon,
@@ -57,6 +62,8 @@ class Pictures:
     Raises:
         CacheError: the cache folder has room for some of them and cannot be written.
     """
+
+    hashed: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -68,7 +75,7 @@ class Pictures:
         looks: bool = True,
         most_pixels: int = MOST_PIXELS,
     ) -> None:
-        self.size, self._files, self._form, self._most = side_of(form), files, form, most_pixels
+        self.size, self._files, self.form, self._most = side_of(form), files, form, most_pixels
         self.digests: list[str] = []
         self.unreadable: dict[int, str] = {}
         with Kept(form, most_pixels) as kept:
@@ -83,21 +90,42 @@ class Pictures:
         self.whole = bool((self._places[readable, 0] >= 0).all())
         self._mapped: dict[int, np.ndarray] = {}
 
+    @classmethod
+    def of(cls, files: Sequence[Asset], modality: str, treatment: Treatment) -> Self:
+        return cls(
+            files,
+            treatment.size,
+            traits=treatment.traits,
+            looks=treatment.looks,
+            most_pixels=treatment.most_pixels,
+        )
+
+    @classmethod
+    def form_for(cls, input: Input, *, training: bool) -> int | Fit | None:
+        """Return the way to the pictures that an input takes; larger ones in training, as views are cut from them."""
+        if not isinstance(input, Square):
+            return None
+        if input.fit is None:
+            return stored_size(input.size)
+        return input.fit.uncut(stored_size(input.size)) if training else input.fit
+
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_mapped": {}}  # another process maps the files itself
 
     def read(self, positions: Int[np.ndarray, " n"]) -> UInt8[Tensor, "n 3 size size"]:
-        """Return the pictures of some files by their positions.
+        """Return the pictures of some files by their positions; black ones at −1.
 
         Raises:
             OSError, ValueError: if a file that has to be decoded now cannot be, or is not what it was.
         """
         pictures = np.zeros((len(positions), 3, self.size, self.size), np.uint8)
-        blocks, rows = self._places[positions].T
+        there = np.flatnonzero(positions >= 0)
+        blocks, rows = self._places[positions[there]].T
         for number in np.unique(blocks).tolist():
-            chosen = np.flatnonzero(blocks == number)
+            here = blocks == number
+            chosen = there[here]
             kept = self._map(number) if number >= 0 else None
-            pictures[chosen] = kept[rows[chosen]] if kept is not None else self._decoded(positions[chosen])
+            pictures[chosen] = kept[rows[here]] if kept is not None else self._decoded(positions[chosen])
         return torch.from_numpy(pictures)
 
     def _map(self, number: int) -> np.ndarray | None:
@@ -113,7 +141,7 @@ class Pictures:
         """Decode some files that the cache does not hold."""
 
         def one(position: int) -> np.ndarray:
-            return decode(self.encoded(position), self._form, self._most)
+            return decode(self.encoded(position), self.form, self._most)
 
         # The workers of a loader are as many as there are cores to be used.
         threads = 1 if get_worker_info() else min(_THREADS, os.cpu_count() or 1)

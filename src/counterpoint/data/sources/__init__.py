@@ -7,7 +7,7 @@ from ._files.places import Missing, found, is_pattern, is_url, seen_from, size_o
 from ._files.text import caption_lines
 from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
-from ._options import OF_THE_WHOLE, ROLES, Options, checked, columns_of, parted, said_texts, without_budget
+from ._options import FACTS, OF_THE_WHOLE, Options, checked, columns_of, parted, said_columns, without_budget
 from ._reading import (
     SOURCES,
     Reader,
@@ -27,10 +27,10 @@ from ._source import Shard, Source, Span
 __all__ = [
     "BROKEN",
     "CAPTION_COLUMNS",
+    "FACTS",
     "OF_THE_WHOLE",
     "PICTURE_COLUMNS",
     "PLACES",
-    "ROLES",
     "SOURCES",
     "Asset",
     "Cell",
@@ -57,7 +57,7 @@ __all__ = [
     "read",
     "read_some",
     "rooted",
-    "said_texts",
+    "said_columns",
     "seen_from",
     "shards",
     "size_of",

@@ -10,6 +10,7 @@ from typing import Any, Self, final
 
 from PIL import Image
 
+from ...modalities import MODALITIES
 from ...registry import unknown
 from ...spec import Spec
 from ..mixture import each_changed, parts_of
@@ -19,9 +20,8 @@ from ._files.places import local
 from ._ledger import BROKEN
 
 _PARTS = ("path", "name", "folder")
-FILE_ROLES = ("image", "audio")
-ROLES = (*FILE_ROLES, "text", "id", "split", "group")
-"""The values of a record that a column of a table may be named for."""
+FACTS = ("id", "split", "group")
+"""The values of a record, beside its columns, that a column of a table may be named for."""
 
 
 @final
@@ -70,7 +70,8 @@ class Options:
     """A user's word on how files are read, beside where they are.
 
     Attributes:
-        columns: the table's own column for each of some `ROLES`.
+        columns: the table's own columns, several with a plus between them, for modalities and `FACTS`; and those that
+            are columns of the data by their own names.
         captions: where a folder's captions come from, and the sentence that they are put into; see `Named`.
         outside: True where paths in a table may lead out of its folder.
         broken: the share of examples that may be left out, for whatever reason.
@@ -139,21 +140,24 @@ def without_budget(written: str) -> str:
     return ",".join([place, *meant])
 
 
-def columns_of(pairs: Sequence[str]) -> dict[str, str]:
+def columns_of(words: Sequence[str]) -> dict[str, str]:
     """Return the columns that ``--columns`` names.
 
     Raises:
-        ValueError: for a pair that is none, a role that there is not, or one that is named twice.
+        ValueError: for a word that says nothing, a use that there is not, or one that is named twice.
 
-    >>> columns_of(["image=path", "text=alt+title"])
-    {'image': 'path', 'text': 'alt+title'}
+    >>> columns_of(["image=path", "text=alt+title"]), columns_of(["question", "answer"])
+    ({'image': 'path', 'text': 'alt+title'}, {'question': 'question', 'answer': 'answer'})
     """
     columns: dict[str, str] = {}
-    for pair in pairs:
-        role, equals, column = (word.strip() for word in pair.partition("="))
-        if not (role and equals and column):
-            raise ValueError(f"--columns {pair}: write WHAT=COLUMN, for example image=path")
-        if role in columns and role != "text":
+    for word in words:
+        role, equals, column = (part.strip() for part in word.partition("="))
+        column = column if equals else role
+        if not (role and column):
+            raise ValueError(
+                f"--columns {word}: write WHAT=COLUMN, for example image=path, or the name of a column alone"
+            )
+        if role in columns and not takes_several(role):
             raise ValueError(f"--columns names the {role} twice: {columns[role]} and {column}")
         columns[role] = f"{columns[role]}+{column}" if role in columns else column
     checked(columns)
@@ -161,33 +165,39 @@ def columns_of(pairs: Sequence[str]) -> dict[str, str]:
 
 
 def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
-    """Return columns by role.
+    """Return columns by what they are for.
 
     Raises:
-        UnknownName: for a role that there is not.
+        UnknownName: for a use that there is not; a name that stands for itself is a column's.
         ValueError: for a column's name that cannot be written as an option.
     """
     for role, column in columns.items():
-        if role not in ROLES:
-            raise unknown("use of a column", role, ROLES)
-        if "," in column or ("+" in column and role != "text"):
+        own = role not in MODALITIES and role not in FACTS
+        if own and role != column:
+            raise unknown("use of a column", role, (*MODALITIES.names(), *FACTS))
+        if "," in column or ("+" in column and not takes_several(role)) or (own and ":" in column):
             raise ValueError(
                 f"the column {column!r} cannot be named here for its '+' or ',': rename it in the table"
             )
     return columns
 
 
-def said_texts(named: str) -> tuple[str, ...]:
-    """Return the columns of captions that a user named: one, or several with a plus between them.
+def takes_several(role: str) -> bool:
+    """Return whether several columns of a table may be one of the data: texts, and values."""
+    return role in MODALITIES and MODALITIES.get(role).held != "files"
 
-    >>> said_texts("caption_1+caption_2")
-    ('caption_1', 'caption_2')
+
+def said_columns(role: str, named: str) -> tuple[str, ...]:
+    """Return the columns of a table that a user named for a use: one, or several with a plus between them.
+
+    >>> said_columns("text", "caption_1+caption_2"), said_columns("image", "path")
+    (('caption_1', 'caption_2'), ('path',))
     """
-    return tuple(named.split("+"))
+    return tuple(named.split("+")) if takes_several(role) else (named,)
 
 
 def _columns(said: str, value: str) -> Mapping[str, str]:
-    return columns_of([pair.replace(":", "=", 1) for pair in value.split("+")])
+    return columns_of([word.replace(":", "=", 1) for word in value.split("+")])
 
 
 def _outside(said: str, value: str) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, field
+from functools import reduce
 from itertools import islice
 from types import MappingProxyType
 from typing import Any, Self, final, overload
 
 import polars as pl
 
-from ...modalities import PAIR
+from ...modalities import MODALITIES, PAIR
 from ._files.asset import Asset
 
 LABEL = "label: "
@@ -19,9 +21,12 @@ PLACES = pl.Struct({"file": pl.String, "member": pl.String, "offset": pl.Int64, 
 """Type of a column of assets in `Records.frame`: the attributes of `Asset`."""
 TEXTS = pl.List(pl.String)
 """Type of a column of texts in `Records.frame`."""
+VALUE = "value: "
+"""Beginning of the names of those columns of `Records.frame` that are one of the data together: see `value_name`."""
 
-Cell = Asset | tuple[str, ...] | None
-"""The value of a column in a record: where its bytes are, or its texts, or nothing: a gap is normal."""
+Cell = Asset | tuple[str, ...] | Mapping[str, str] | None
+"""The value of a column in a record: where its bytes are, its texts, its numbers and words by their names, or nothing:
+a gap is normal."""
 
 _FACTS = ("key", "id", "split", "group", "where")
 _BLOCK = 20_000  # records that are Python objects at once
@@ -33,8 +38,8 @@ class Record:
     """One example.
 
     Attributes:
-        cells: for each column of the data where its bytes are, or, of a column of texts, one or more texts; None, or
-            no such entry, where the example has nothing there.
+        cells: for each column of the data where its bytes are, or, of a column of texts, one or more texts, or of one
+            of values these by their names; None, or no such entry, where the example has nothing there.
         key: what the user calls it: an id, a file's name.
         id: the id that the user gave, None where there is none.
         split: ``"train"``, ``"validation"``, ``"test"``, or None.
@@ -57,31 +62,43 @@ class Records(Sequence[Record]):
     """Many records, column by column: a million take a tenth of the memory that as many objects would.
 
     Attributes:
-        frame: a row a record: for each column of the data places (`PLACES`; null for a gap) or lists of texts
-            (`TEXTS`; empty for a gap); ``key``, ``id``, ``split``, ``group``, ``where``; and `LABEL` and a name for
-            each label, all as text.
-        columns: the columns of the data, each with its modality; those of the modality text hold texts.
+        frame: a row a record: for each column of the data places (`PLACES`; null for a gap), lists of texts
+            (`TEXTS`; empty for a gap), or several columns of values as text (`value_name`; null where there is none);
+            ``key``, ``id``, ``split``, ``group``, ``where``; and `LABEL` and a name for each label, all as text.
+        columns: the columns of the data, each with its modality, which says what they hold.
+        headers: by column of the data the columns of the user's table that it is made of, where it is one of a table.
+        gaps: records may lack some of the columns; else each is a file with its captions, and broken without either.
     """
 
-    def __init__(self, frame: pl.DataFrame, columns: Mapping[str, str] = PAIR) -> None:
-        self.columns = MappingProxyType(dict(columns))
+    def __init__(
+        self,
+        frame: pl.DataFrame,
+        columns: Mapping[str, str] = PAIR,
+        headers: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+        *,
+        gaps: bool = False,
+    ) -> None:
+        self.columns, self.headers, self.gaps = MappingProxyType(dict(columns)), headers, gaps
         lacking = {name: kind for name, kind in _schema(columns).items() if name not in frame.columns}
         frame = frame.with_columns(pl.lit(None, dtype=kind).alias(name) for name, kind in lacking.items())
-        texts = [name for name, modality in columns.items() if modality == "text"]
+        texts = [name for name, modality in columns.items() if _held(modality) == "texts"]
         self.frame = frame.with_columns(pl.col(name).fill_null([]) for name in texts)
 
     @classmethod
-    def collect(cls, records: Iterable[Record], columns: Mapping[str, str] = PAIR) -> Self:
+    def collect(
+        cls, records: Iterable[Record], columns: Mapping[str, str] = PAIR, *, gaps: bool = False
+    ) -> Self:
         """Read records block by block.
 
         Args:
             records: whose cells are of these columns.
             columns: of the data, each with its modality.
+            gaps: records may lack some of them.
         """
         each, blocks = iter(records), [pl.DataFrame(schema=_schema(columns))]
         while block := list(islice(each, _BLOCK)):
             blocks.append(_frame(block, columns))
-        return cls(pl.concat(blocks, how="diagonal"), columns)
+        return cls(pl.concat(blocks, how="diagonal"), columns, gaps=gaps)
 
     @classmethod
     def concat(cls, parts: Sequence[Records]) -> Self:
@@ -91,25 +108,38 @@ class Records(Sequence[Record]):
             ValueError: for a column of two modalities.
         """
         columns: dict[str, str] = {}
+        headers: dict[str, tuple[str, ...]] = {}
         for part in parts:
+            headers |= part.headers
             for name, modality in part.columns.items():
                 if columns.setdefault(name, modality) != modality:
                     raise ValueError(
                         f"the column {name} holds {columns[name]} in one part, {modality} in another"
                     )
         empty = pl.DataFrame(schema=_schema(columns))
-        return cls(pl.concat([empty, *(part.frame for part in parts)], how="diagonal"), columns)
+        whole = pl.concat([empty, *(part.frame for part in parts)], how="diagonal")
+        return cls(whole, columns, headers, gaps=any(part.gaps for part in parts))
 
     def having(self, column: str) -> pl.Series:
         """Return which records have something in a column of the data; none have where there is no such column."""
         if column not in self.columns:
             return pl.repeat(False, len(self), eager=True)
+        if _held(self.columns[column]) == "values":
+            values = self.values(column)
+            known = [values[name].is_not_null() for name in values.columns]
+            return reduce(operator.or_, known, pl.repeat(False, len(self), eager=True))
         cells = self.frame[column]
         return cells.list.len() > 0 if cells.dtype == TEXTS else cells.struct.field("file").is_not_null()
 
     def with_frame(self, frame: pl.DataFrame) -> Records:
         """Return other rows of the same columns."""
-        return Records(frame, self.columns)
+        return Records(frame, self.columns, self.headers, gaps=self.gaps)
+
+    def values(self, column: str) -> pl.DataFrame:
+        """Return the values of a column that holds such, by their names, as text."""
+        start = value_name(column, "")
+        names = [name for name in self.frame.columns if name.startswith(start)]
+        return self.frame.select(pl.col(name).alias(name.removeprefix(start)) for name in names)
 
     def labels(self) -> dict[str, pl.Series]:
         """Return the columns by which records may be classified."""
@@ -138,7 +168,7 @@ class Records(Sequence[Record]):
         labels = {
             n.removeprefix(LABEL): v for n, v in values.items() if n.startswith(LABEL) and v is not None
         }
-        cells = {name: _cell(values[name]) for name in self.columns}
+        cells = {name: _cell(name, modality, values) for name, modality in self.columns.items()}
         return Record(cells, **{name: values[name] for name in _FACTS}, labels=labels)
 
 
@@ -163,13 +193,34 @@ class _Assets(Sequence[Asset]):
 
 
 def _schema(columns: Mapping[str, str]) -> dict[str, Any]:
-    if taken := sorted(name for name in columns if name in _FACTS or name.startswith(LABEL)):
+    if taken := sorted(name for name in columns if name in _FACTS or name.startswith((LABEL, VALUE))):
         raise ValueError(f"a column cannot be called {taken[0]!r}; give it another name")
-    cells = {name: TEXTS if modality == "text" else PLACES for name, modality in columns.items()}
+    kinds = {"files": PLACES, "texts": TEXTS}
+    held = {name: _held(modality) for name, modality in columns.items()}
+    cells = {name: kinds[kind] for name, kind in held.items() if kind in kinds}
     return {**cells, **dict.fromkeys(_FACTS, pl.String)}
 
 
-def _cell(value: Any) -> Cell:
+def value_name(column: str, name: str) -> str:
+    """Return what the values of one name in a column of the data are called in `Records.frame`.
+
+    >>> value_name("table", "age")
+    'value: table: age'
+    """
+    return f"{VALUE}{column}: {name}"
+
+
+def _held(modality: str) -> str:
+    """Return how examples are held; of a modality that is not known they are in files."""
+    return MODALITIES.get(modality).held if modality in MODALITIES else "files"
+
+
+def _cell(column: str, modality: str, values: Mapping[str, Any]) -> Cell:
+    if _held(modality) == "values":
+        start = value_name(column, "")
+        own = {n.removeprefix(start): v for n, v in values.items() if n.startswith(start) and v is not None}
+        return own or None
+    value = values[column]
     if isinstance(value, Mapping):
         return None if value["file"] is None else Asset(**value)
     return tuple(value) or None if value is not None else None
@@ -182,9 +233,17 @@ def _frame(records: Sequence[Record], columns: Mapping[str, str]) -> pl.DataFram
         return dict(zip(fields, astuple(cell), strict=True)) if isinstance(cell, Asset) else cell
 
     names = {LABEL + name: name for record in records for name in record.labels}
-    values: dict[str, list[Any]] = {
-        name: [plain(record.cells.get(name)) for record in records] for name in columns
-    }
+    values: dict[str, list[Any]] = {}
+    for column in columns:
+        cells = [record.cells.get(column) for record in records]
+        inside = dict.fromkeys(name for cell in cells if isinstance(cell, Mapping) for name in cell)
+        for name in inside:
+            values[value_name(column, name)] = [
+                cell.get(name) if isinstance(cell, Mapping) else None for cell in cells
+            ]
+        if column in _schema(columns):
+            values[column] = [plain(cell) for cell in cells]
+    valued = dict.fromkeys((name for name in values if name.startswith(VALUE)), pl.String)
     values |= {name: [getattr(record, name) for record in records] for name in _FACTS}
     values |= {column: [record.labels.get(name) for record in records] for column, name in names.items()}
-    return pl.DataFrame(values, schema={**_schema(columns), **dict.fromkeys(names, pl.String)})
+    return pl.DataFrame(values, schema={**_schema(columns), **valued, **dict.fromkeys(names, pl.String)})

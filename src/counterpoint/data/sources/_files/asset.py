@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
+import io
+import json
 import os
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from typing import Self, final
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 from pyarrow import parquet
@@ -24,8 +29,9 @@ class Asset:
 
     Attributes:
         file: the path or the URL of a file.
-        member: the name within an archive, or the column of a Parquet or Arrow table, of bytes or of structs with them.
-        offset: the first byte in an archive, or the row of a table, from 0.
+        member: the name within an archive, or the column of a table: of bytes or structs with them, or of lists of
+            numbers, which are read as the bytes of an ``.npy`` file.
+        offset: the first byte in an archive, or the row of a table, of JSON the line, from 0.
         size: in bytes; none for a whole file and for a cell.
 
     >>> print(Asset("shard.tar", "7.png", 512, 90), Asset("pairs.parquet", "image", 7), sep="; ")
@@ -89,6 +95,11 @@ def digest_of(data: bytes) -> str:
 @lru_cache(maxsize=64)
 def _cells(table: str, column: str, block: int) -> list[bytes]:
     """Read a block of cells, so that those that are read in order are not sought one by one."""
+    if suffix_of(table) in (".jsonl", ".ndjson"):
+        return [
+            _array_bytes(row.get(column)) if isinstance(row, dict) else b""
+            for row in map(json.loads, _lines(table, block * _CELLS))
+        ]
     if suffix_of(table) == ".arrow":
         part = arrow_file(table).select([column]).slice(block * _CELLS, _CELLS)
         return _bytes(pl.DataFrame(pl.from_arrow(part))[column])
@@ -126,4 +137,37 @@ def _group(table: str, column: str, group: int) -> list[bytes]:
 
 
 def _bytes(cells: pl.Series) -> list[bytes]:
+    if isinstance(cells.dtype, pl.List | pl.Array):
+        return [_array_bytes(cell) for cell in cells.to_list()]
     return (cells if cells.dtype == pl.Binary else cells.struct.field("bytes")).to_list()
+
+
+def _array_bytes(cell: object) -> bytes:
+    """Return a list of numbers, or of lists of such, as the bytes of an ``.npy`` file; null is NaN.
+
+    Raises:
+        ValueError: for anything else, and for lists of different lengths.
+    """
+    try:
+        array = np.asarray(cell, dtype=np.float64)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"a cell is no array of numbers: {error}") from error
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+def _lines(path: str, start: int) -> list[bytes]:
+    """Return some consecutive lines of a text of JSON; blank ones as null."""
+    starts = _line_starts(path)[start : start + _CELLS + 1]
+    with open(path, "rb") as file:
+        file.seek(starts[0])
+        lines = [file.read(end - begin).strip() for begin, end in pairwise(starts)]
+    return [line.removeprefix(codecs.BOM_UTF8) or b"null" for line in lines]
+
+
+@lru_cache(maxsize=8)
+def _line_starts(path: str) -> list[int]:
+    """Return where the lines of a file begin, and the last one ends."""
+    with open(path, "rb") as file:
+        return list(accumulate((len(line) for line in file), initial=0))

@@ -12,48 +12,119 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import parquet
 
+from ....modalities import MODALITIES
 from .._files.asset import arrow_file
 from .._files.places import is_url, opened, part_of, sought, suffix_of
 from .._progress import shown
-from .._record import LABEL
+from .._record import LABEL, value_name
 from .._source import Span
-from ._roles import chosen
+from ._kinds import SAMPLE, Kind, kind_of
+from ._many import CELL, HELD, NAME
+from ._roles import Columns, Made, Roles, chosen
 
 _BLOCK = 50_000  # rows that are read at once
 _BYTES_BLOCK = 512  # rows of a table that holds pictures
 
 
-def blocks_of(path: str, asked: Mapping[str, str], span: Span | None = None) -> Iterator[pl.DataFrame]:
-    """Yield the rows of a table, or of a stretch of it; see `counterpoint.data.sources.tables._rows.EMPTY`."""
+def blocks_of(
+    path: str, asked: Mapping[str, str], span: Span | None = None
+) -> tuple[Roles | Columns, Iterator[pl.DataFrame]]:
+    """Return what the columns of a table are for, and its rows, or those of a stretch of it.
+
+    Their form is that of `counterpoint.data.sources.tables._rows.EMPTY`, or of `._many.records_of`.
+    """
     try:
         table = _table(path, span)
         schema = table.schema
     except Exception as error:
         raise ValueError(f"{path} cannot be read as {suffix_of(path)}: {error}") from error
-    roles = chosen(path, list(schema), asked)
+    kinds = _Kinds(table)
+    roles = chosen(path, list(schema), asked, kinds, whole=span is None and not is_url(path))
     for fact, column in roles.facts.items():
         if not _is_scalar(schema, column) and schema[column] != pl.Null:
             raise ValueError(
                 f"{path}: the column {column} for the {fact} holds {schema[column]}; expected texts or numbers"
             )
-    classes = _classes(table.metadata)
+    return roles, _blocks(path, table, roles)
+
+
+def _blocks(path: str, table: _Table, roles: Roles | Columns) -> Iterator[pl.DataFrame]:
+    schema, classes = table.schema, _classes(table.metadata)
     values = {
         name: _text(schema, name).replace(classes.get(name, {}))
         for name in schema
-        if name not in (roles.file, *roles.texts)
+        if (name not in roles.taken or name in roles.facts.values())
         and (_is_scalar(schema, name) or name in roles.facts.values())
     }
+    if isinstance(roles, Roles):
+        files, taken = [roles.file], [roles.file, *roles.texts]
+        made = [
+            *_picture_columns(path, schema, roles.file),
+            pl.lit(roles.modality, pl.String).alias("modality"),
+            *_caption_columns(path, schema, roles.texts),
+        ]
+    else:
+        files = [header for each in roles.made if each.held == "files" for header in each.headers]
+        taken = [header for each in roles.made for header in each.headers]
+        made = [column for each in roles.made for column in _columns_of(path, schema, each)]
     columns = [
-        *_picture_columns(path, schema, roles.file),
-        pl.lit(roles.modality, pl.String).alias("modality"),
-        *_caption_columns(path, schema, roles.texts),
+        *made,
         *(values[name].alias(fact) for fact, name in roles.facts.items()),
         *(value.alias(LABEL + name) for name, value in values.items() if name not in roles.taken),
     ]
-    used = [name for name in schema if name in values or name in (roles.file, *roles.texts)]
-    step = _BLOCK if _is_scalar(schema, roles.file) else _BYTES_BLOCK
-    for part in table.parts(used, roles.file, step):
+    used = [name for name in schema if name in values or name in taken]
+    step = _BLOCK if all(_is_scalar(schema, name) for name in files) else _BYTES_BLOCK
+    for part in table.parts(used, files[0] if files else used[0], step):
         yield part.select(columns).collect()
+
+
+class _Kinds:
+    """The kinds of a table's columns, each looked at when it is asked for."""
+
+    def __init__(self, table: _Table) -> None:
+        self._table = table
+
+    def __call__(self, name: str) -> Kind:
+        kind = self._table.schema[name]
+        feature = _features(self._table.metadata).get(name, {}).get("_type", "").lower()
+        if isinstance(kind, pl.List | pl.Array):
+            return Kind("arrays" if _innermost(kind).is_numeric() else "sentences")
+        if kind == pl.Binary or (isinstance(kind, pl.Struct) and "bytes" in {f.name for f in kind.fields}):
+            named = self._table.head(name)
+            paths = named.struct.field("path").to_list() if isinstance(kind, pl.Struct) else []
+            return Kind("files", feature if feature in MODALITIES else kind_of(paths).modality)
+        return (
+            kind_of(self._table.head(name).to_list())
+            if _is_scalar(self._table.schema, name)
+            else Kind("other")
+        )
+
+
+def _innermost(kind: Any) -> Any:
+    return _innermost(kind.inner) if isinstance(kind, pl.List | pl.Array) else kind
+
+
+def _columns_of(path: str, schema: Mapping[str, Any], made: Made) -> list[pl.Expr]:
+    """Return the cells of a column of the data, as `counterpoint.data.sources.tables._many` takes them."""
+    if made.held == "texts":
+        return [column.alias(CELL + made.name) for column in _caption_columns(path, schema, made.headers)]
+    if made.held == "values":
+        for header in made.headers:
+            if not _is_scalar(schema, header) and schema[header] != pl.Null:
+                raise ValueError(
+                    f"{path}: the column {header} holds {schema[header]}; expected numbers or words"
+                )
+        return [_text(schema, header).alias(value_name(made.name, header)) for header in made.headers]
+    (header,) = made.headers
+    kind, held = schema[header], pl.col(header)
+    if isinstance(kind, pl.List | pl.Array) and _innermost(kind).is_numeric():
+        lengths = held.list.len() if isinstance(kind, pl.List) else pl.lit(kind.size)
+        return [
+            (held.is_not_null() & (lengths > 0)).alias(HELD + made.name),
+            pl.lit(None, pl.String).alias(NAME + made.name),
+        ]
+    name, column = _picture_columns(path, schema, header)
+    return [name.alias(NAME + made.name), column.is_not_null().alias(HELD + made.name)]
 
 
 class _Table(ABC):
@@ -71,6 +142,10 @@ class _Table(ABC):
             picture: that of them whose bytes are not looked at, but whether there are any.
             step: the rows of a part.
         """
+
+    @abstractmethod
+    def head(self, column: str) -> pl.Series:
+        """Return the first cells of a column, by which it is known what it holds."""
 
 
 def _table(path: str, span: Span | None) -> _Table:
@@ -99,6 +174,9 @@ class _ArrowFile(_Table):
         for start in _starts(self._table.num_rows, step, "reading .arrow"):
             yield _lazy(self._table.slice(start, step))
 
+    def head(self, column: str) -> pl.Series:
+        return pl.DataFrame(pl.from_arrow(self._table.slice(0, SAMPLE).select([column])))[column]
+
 
 class _Local(_Table):
     """A Parquet table on this machine's disks, or in memory."""
@@ -111,6 +189,9 @@ class _Local(_Table):
     def parts(self, columns: Sequence[str], picture: str, step: int) -> Iterator[pl.LazyFrame]:
         for start in _starts(self._scan.select(pl.len()).collect().item(), step, "reading .parquet"):
             yield self._scan.slice(start, step)
+
+    def head(self, column: str) -> pl.Series:
+        return self._scan.select(column).head(SAMPLE).collect()[column]
 
 
 class _InStore(_Table):
@@ -139,6 +220,13 @@ class _InStore(_Table):
             else:
                 yield _lazy(self._file.read_row_group(group, columns=list(columns)))
 
+    def head(self, column: str) -> pl.Series:
+        if not self._file.metadata.num_row_groups:
+            return pl.Series(column, [], dtype=self.schema[column])
+        return pl.DataFrame(pl.from_arrow(self._file.read_row_group(0, columns=[column])))[column].head(
+            SAMPLE
+        )
+
     def _all_have(self, group: int, leaf: str) -> bool:
         """Return whether a column is known to be without gaps in a group of rows."""
         told = self._file.metadata.row_group(group)
@@ -155,10 +243,15 @@ def _lazy(table: pa.Table) -> pl.LazyFrame:
     return pl.DataFrame(pl.from_arrow(table)).lazy()
 
 
+def _features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
+    """Return what `datasets` keeps beside a table of its columns: those of one ``_type`` each."""
+    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    return {column: kind for column, kind in features.items() if isinstance(kind, dict)}
+
+
 def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, str]]:
     """Return the names of classes that `datasets` keeps beside a table: a column to its numbers, each with its name."""
-    kept = metadata.get(b"huggingface", b"{}")
-    features: dict[str, dict[str, Any]] = json.loads(kept).get("info", {}).get("features", {})
+    features = _features(metadata)
     named = {column: kind["names"] for column, kind in features.items() if kind.get("_type") == "ClassLabel"}
     return {
         column: dict(zip(map(str, range(len(names))), names, strict=True)) for column, names in named.items()

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
+from ....modalities import MODALITIES
 from .._names import CAPTION_COLUMNS, PICTURE_COLUMNS, SOUND_COLUMNS
-from .._options import FILE_ROLES, said_texts
+from .._options import FACTS, said_columns
+from ._kinds import Kind
 
-FACTS = ("id", "split", "group")
 _NUMBERED = re.compile(r"(caption|text|sentence)_?\d+")
 
 
 @final
 @dataclass(frozen=True)
 class Roles:
-    """The columns of a table by their use.
+    """The columns of a table of files, with captions or without, by their use.
 
     Attributes:
         file: of the picture, or of the sound.
@@ -34,12 +36,66 @@ class Roles:
     @property
     def taken(self) -> set[str]:
         """The columns that are in use and no labels."""
-        return {self.file, *self.texts, *(column for fact, column in self.facts.items() if fact != "group")}
+        return {self.file, *self.texts, *_facts_taken(self.facts)}
+
+    def headers(self, modality: str) -> dict[str, tuple[str, ...]]:
+        """Return the columns of the data, whose files are of a modality, each with those of the table."""
+        return {modality: (self.file,)} | ({"text": self.texts} if self.texts else {})
+
+
+@final
+@dataclass(frozen=True)
+class Made:
+    """A column of the data, made of columns of a table.
+
+    Attributes:
+        name: of the column of the data.
+        modality: of its examples.
+        headers: the columns of the table: one, or several of texts or values.
+    """
+
+    name: str
+    modality: str
+    headers: tuple[str, ...]
+
+    @property
+    def held(self) -> str:
+        """The form in which the table holds its examples; see `counterpoint.modalities.Modality`."""
+        return MODALITIES.get(self.modality).held
+
+
+@final
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a table that is more than files with captions.
+
+    Attributes:
+        made: the columns of the data, in their order.
+        facts: of ``id``, ``split`` and ``group``, as far as the table has them.
+    """
+
+    made: tuple[Made, ...]
+    facts: Mapping[str, str]
+
+    @property
+    def taken(self) -> set[str]:
+        """The columns that are in use and no labels."""
+        return {*(header for each in self.made for header in each.headers), *_facts_taken(self.facts)}
+
+    @property
+    def modalities(self) -> dict[str, str]:
+        """The columns of the data, each with its modality."""
+        return {each.name: each.modality for each in self.made}
+
+    @property
+    def headers(self) -> dict[str, tuple[str, ...]]:
+        """The columns of the data, each with those of the table that it is made of."""
+        return {each.name: each.headers for each in self.made}
 
 
 def file_columns(asked: Mapping[str, str]) -> Sequence[str]:
     """Return the names that the column of files may have: the user's word alone, if there is one."""
-    named = [asked[role] for role in FILE_ROLES if role in asked]
+    named = [named for role, named in asked.items() if _is_file(role)]
     return named or (*PICTURE_COLUMNS, *SOUND_COLUMNS)
 
 
@@ -50,34 +106,128 @@ def text_columns(found: Sequence[str], asked: Mapping[str, str]) -> tuple[str, .
     ('caption_1', 'caption_2')
     """
     if "text" in asked:
-        return said_texts(asked["text"])
+        return said_columns("text", asked["text"])
     usual = [name for name in CAPTION_COLUMNS if name in found]
     return tuple(usual[:1] or sorted(name for name in found if _NUMBERED.fullmatch(name)))
 
 
-def chosen(path: str, found: Sequence[str], asked: Mapping[str, str]) -> Roles:
+def chosen(
+    path: str,
+    found: Sequence[str],
+    asked: Mapping[str, str],
+    kind: Callable[[str], Kind],
+    *,
+    whole: bool = True,
+) -> Roles | Columns:
     """Return the columns of a table by their use.
+
+    Where nothing is said, files are those of a usual name, or of endings that say their modality; further columns are
+    files of other modalities. In a table without files, lists of numbers are taken, sentences, and numbers that are not
+    whole. What is said is taken as it is; of files alone, captions are still found by their usual names, and of
+    captions alone, the files.
 
     Args:
         path: of the table, for messages.
         found: its columns.
-        asked: those that the user named, by role.
+        asked: those that the user named, by what they are for.
+        kind: says what a column holds, by its name.
+        whole: the table is here as a whole, so that what its cells hold says what its columns are for.
 
     Raises:
-        ValueError: if one that was named is missing, or that of the picture.
+        ValueError: if one that was named is missing, naming the nearest one and those that there are; or if there is
+            nothing that is read.
     """
     for role, named in asked.items():
-        for column in said_texts(named) if role == "text" else (named,):
+        for column in said_columns(role, named):
             if column not in found:
-                raise ValueError(f"{path}: there is no column {column!r} for the {role}; found {list(found)}")
+                near = difflib.get_close_matches(column, found, n=1, cutoff=0.5)
+                of = f" for the {role}" if role != column else ""
+                hint = f"; did you mean {near[0]!r}?" if near else ""
+                raise ValueError(f"{path}: there is no column {column!r}{of}; found {list(found)}{hint}")
+    facts = {fact: asked.get(fact, fact) for fact in FACTS if asked.get(fact, fact) in found}
+    said = {role: named for role, named in asked.items() if role not in FACTS}
+    files = [role for role in said if _is_file(role)]
+    if said.keys() - {*files, "text"} or len(files) > 1 or (files and kind(said[files[0]]).form == "arrays"):
+        return Columns(_said(path, said, found, facts, kind), facts)
+    free = [name for name in found if name not in facts.values()]
     names = file_columns(asked)
     file = next((name for name in names if name in found), None)
+    texts = text_columns(found, asked)
+    if file is None and whole:
+        file = next((name for name in free if name not in texts and kind(name).form == "files"), None)
+        if file is not None and not texts:
+            texts = tuple(name for name in free if kind(name).form == "sentences")[:1]
     if file is None:
+        made = _recognised([name for name in free if name not in texts], texts, kind) if whole else ()
+        if made:
+            return Columns(made, facts)
         raise ValueError(
             f"{path}: no column for the picture; expected one of {', '.join(names)}, found {list(found)}; --columns "
-            "image=NAME (or audio=NAME) says which it is"
+            "image=NAME (or audio=NAME) says which it is, and --columns NAME NAME names columns of the data"
         )
-    of_file = next((role for role in FILE_ROLES if asked.get(role) == file), None)
-    modality = of_file or ("audio" if file in SOUND_COLUMNS else None)
-    facts = {fact: asked.get(fact, fact) for fact in FACTS if asked.get(fact, fact) in found}
-    return Roles(file, modality, text_columns(found, asked), facts)
+    modality = files[0] if files else "audio" if file in SOUND_COLUMNS else None
+    roles = Roles(file, modality, texts, facts)
+    if files or not whole:
+        return roles
+    main = modality or kind(file).modality or MODALITIES.names()[0]
+    others = _others([name for name in free if name not in roles.taken], main, kind)
+    if not others:
+        return roles
+    told = (Made("text", "text", texts),) if texts else ()
+    return Columns((Made(main, main, (file,)), *told, *others), facts)
+
+
+def _said(
+    path: str,
+    said: Mapping[str, str],
+    found: Sequence[str],
+    facts: Mapping[str, str],
+    kind: Callable[[str], Kind],
+) -> tuple[Made, ...]:
+    """Return the columns that a user named, each of what its use or its cells say."""
+    made = []
+    for role, named in said.items():
+        modality = role if role in MODALITIES else kind(named).suits
+        made.append(Made(role, modality, said_columns(role, named)))
+    headers = [header for each in made for header in each.headers]
+    if twice := [header for header in headers if headers.count(header) > 1 or header in facts.values()]:
+        raise ValueError(f"{path}: the column {twice[0]!r} is named for two things; leave one of them out")
+    if all(map(_is_file, said)):
+        texts = tuple(name for name in text_columns(found, {}) if name not in headers)
+        made += [Made("text", "text", texts)] if texts else []
+    return tuple(made)
+
+
+def _others(names: Sequence[str], main: str, kind: Callable[[str], Kind]) -> list[Made]:
+    """Return columns of files of other modalities than the main one: of each modality the first."""
+    made: dict[str, Made] = {}
+    for name in names:
+        modality = kind(name).modality
+        if modality is not None and modality != main:
+            made.setdefault(modality, Made(modality, modality, (name,)))
+    return list(made.values())
+
+
+def _recognised(
+    names: Sequence[str], texts: tuple[str, ...], kind: Callable[[str], Kind]
+) -> tuple[Made, ...]:
+    """Return the columns of a table without files; the only one of a modality bears the modality's name."""
+    kinds = {name: kind(name) for name in names}
+    alone: list[tuple[tuple[str, ...], str]] = [(texts, "text")] if texts else []
+    alone += [((name,), it.suits) for name, it in kinds.items() if it.form in ("arrays", "sentences")]
+    numbers = tuple(name for name, it in kinds.items() if it.form == "numbers" and not it.whole)
+    together = [(numbers, kinds[numbers[0]].suits)] if numbers else []
+    every = [*alone, *together]
+    counts = [modality for _, modality in every]
+    return tuple(
+        Made(modality if counts.count(modality) == 1 else headers[0], modality, headers)
+        for headers, modality in every
+    )
+
+
+def _is_file(role: str) -> bool:
+    return role in MODALITIES and MODALITIES.get(role).held == "files"
+
+
+def _facts_taken(facts: Mapping[str, str]) -> set[str]:
+    return {column for fact, column in facts.items() if fact != "group"}

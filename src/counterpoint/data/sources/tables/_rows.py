@@ -11,17 +11,19 @@ import polars as pl
 from .._files.places import beside, is_url
 from .._ledger import Ledger
 from .._names import SPLITS, modality_of
+from .._options import FACTS
 from .._progress import shown
 from .._record import LABEL, Records
 from .._source import Span
-from ._roles import FACTS
+from ._roles import Roles
 
-_ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)"
+ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)"
 
 FOLDERS = ("data", "metadata", "captions")
 """Names of folders for the tables that describe the folder above."""
 _TOLD = 1000  # names of files whose endings tell the modality
 ALONE = "no column of captions, read as pictures alone"
+NUL, NO_FILE = "NUL in a name", "no such file"
 LEADING_OUT = "path that leads out of the table's folder (--allow-outside reads such)"
 
 EMPTY = pl.DataFrame(
@@ -41,6 +43,7 @@ captions, none of them blank."""
 
 def records_of(
     path: str,
+    roles: Roles | None,
     blocks: Iterable[pl.DataFrame],
     ledger: Ledger,
     *,
@@ -51,6 +54,7 @@ def records_of(
 
     Args:
         path: of the table: files are named from its folder on.
+        roles: of its columns; None where it has no rows.
         blocks: its rows, in columns like those of `EMPTY`, and labels; without captions it is of pictures alone.
         ledger: is told what is left out.
         outside: read files that are not in the table's folder, or below it.
@@ -63,22 +67,20 @@ def records_of(
     captioned = all("captions" in part.columns for part in parts)
     rows = pl.concat([EMPTY, *parts], how="diagonal")
     rows = rows.with_row_index("row", offset=1 if span is None else span.before + 1)
-    rows = _sided(path, rows, whole=span is None)
+    rows = sided(path, rows, whole=span is None)
     name = pl.col("picture")
     inline = pl.col("column").is_not_null()
-    sound = _without(rows, ~inline & name.is_null(), ledger, path, "no picture named")
+    sound = without(rows, ~inline & name.is_null(), ledger, path, "no picture named")
     if captioned:
-        sound = _without(sound, pl.col("captions").list.len() == 0, ledger, path, "empty caption")
+        sound = without(sound, pl.col("captions").list.len() == 0, ledger, path, "empty caption")
     else:
         ledger.add("guessed", ALONE, path, detail="--columns text=NAME says which column captions are in")
-    sound = _without(
-        sound, name.str.contains("\0", literal=True).fill_null(False), ledger, path, "NUL in a name"
-    )
-    root = _root(path, sound.filter(~inline)["picture"])
+    sound = without(sound, name.str.contains("\0", literal=True).fill_null(False), ledger, path, NUL)
+    root = root_of(path, sound.filter(~inline)["picture"])
     if not outside:
-        leading_out = _leading_out(root, sound["picture"]) & sound["column"].is_null()
-        sound = _without(sound, leading_out, ledger, path, LEADING_OUT)
-    file = pl.when(name.str.contains(_ABSOLUTE)).then(name).otherwise(pl.lit(root) + name)
+        leading = leading_out_of(root, sound["picture"]) & sound["column"].is_null()
+        sound = without(sound, leading, ledger, path, LEADING_OUT)
+    file = pl.when(name.str.contains(ABSOLUTE)).then(name).otherwise(pl.lit(root) + name)
     sound = sound.with_columns(
         file=pl.when(inline).then(pl.lit(path)).otherwise(file),
         offset=pl.when(inline).then(pl.col("row").cast(pl.Int64) - 1),
@@ -92,7 +94,7 @@ def records_of(
         pl.col("split").drop_nulls().first(),
         pl.col("captions").explode(),
     )
-    joined = _without(joined, _missing(joined), ledger, path, "no such file")
+    joined = without(joined, _missing(joined), ledger, path, NO_FILE)
     place = pl.struct(
         "file", pl.col("column").alias("member"), "offset", pl.lit(None, pl.Int64).alias("size")
     )
@@ -106,10 +108,11 @@ def records_of(
             *labels,
         ),
         {main: main} | ({"text": "text"} if captioned else {}),
+        roles.headers(main) if roles is not None else {},
     )
 
 
-def _root(path: str, pictures: pl.Series) -> str:
+def root_of(path: str, pictures: pl.Series) -> str:
     """Return the folder that pictures are named from: the table's, or the one above where the first is there alone."""
     own, above = beside(path, ""), beside(path, f"..{os.sep}")
     if is_url(path) or Path(path).absolute().parent.name not in FOLDERS or not len(pictures):
@@ -118,9 +121,9 @@ def _root(path: str, pictures: pl.Series) -> str:
     return own if here or not there else f"{os.path.normpath(above)}{os.sep}"
 
 
-def _leading_out(root: str, pictures: pl.Series) -> pl.Series:
+def leading_out_of(root: str, pictures: pl.Series) -> pl.Series:
     """Return which names of pictures lead out of a folder."""
-    doubtful = pictures.str.contains(_ABSOLUTE) | pictures.str.contains(r"(^|[/\\])\.\.([/\\]|$)")
+    doubtful = pictures.str.contains(ABSOLUTE) | pictures.str.contains(r"(^|[/\\])\.\.([/\\]|$)")
     found = doubtful.fill_null(False)
     if not found.any():
         return found
@@ -135,15 +138,22 @@ def _leading_out(root: str, pictures: pl.Series) -> pl.Series:
     return pl.Series(leading, dtype=pl.Boolean)
 
 
-def _without(
-    rows: pl.DataFrame, bad: pl.Expr | pl.Series, ledger: Ledger, path: str, reason: str
+def without(
+    rows: pl.DataFrame,
+    bad: pl.Expr | pl.Series,
+    ledger: Ledger,
+    path: str,
+    reason: str,
+    *,
+    named: str = "picture",
 ) -> pl.DataFrame:
+    """Return rows but some, which are entered into the ledger with the file that a column names."""
     out = rows.filter(bad)
-    ledger.add_all("lost", reason, path, out["row"], out["picture"].fill_null(""))
+    ledger.add_all("lost", reason, path, out["row"], out[named].fill_null(""))
     return rows.filter(~bad)
 
 
-def _sided(path: str, rows: pl.DataFrame, *, whole: bool) -> pl.DataFrame:
+def sided(path: str, rows: pl.DataFrame, *, whole: bool) -> pl.DataFrame:
     """Put the names of splits into ours; without any, files that all lie in folders of splits have theirs.
 
     One folder of a split says nothing of all of a table; of a part, other parts may lie in others.

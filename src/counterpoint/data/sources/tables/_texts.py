@@ -7,7 +7,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from io import TextIOWrapper
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +17,25 @@ from .._files.places import suffix_of
 from .._files.text import as_text, opened_text
 from .._ledger import Ledger
 from .._names import PICTURES
+from .._options import said_columns
 from .._progress import shown
-from .._record import LABEL
+from .._record import LABEL, value_name
 from .._source import Span
+from ._kinds import SAMPLE, kind_of
+from ._many import CELL, HELD, LINE, NAME
 from ._parts import lines_of
-from ._roles import Roles, chosen, file_columns, text_columns
+from ._roles import Columns, Roles, chosen, file_columns, text_columns
 
 _BLOCK = 50_000  # rows that are Python objects at once
 
 
 def blocks_of(
     path: str, asked: Mapping[str, str], ledger: Ledger, span: Span | None = None
-) -> Iterator[pl.DataFrame]:
-    """Yield the rows of a table, or of a stretch of it; see `counterpoint.data.sources.tables._rows.EMPTY`."""
+) -> tuple[Roles | Columns | None, Iterator[pl.DataFrame]]:
+    """Return what the columns of a table are for, and its rows, or those of a stretch of it.
+
+    Their form is that of `counterpoint.data.sources.tables._rows.EMPTY`, or of `._many.records_of`; None of no rows.
+    """
     text = opened_text(path, ledger, None if span is None else lines_of(path, span))
     before = 0 if span is None else span.before
     rows = (
@@ -37,12 +43,19 @@ def blocks_of(
         if suffix_of(path) in {".jsonl", ".ndjson"}
         else _csv_rows(path, text, before, asked)
     )
-    roles: Roles | None = None
     blocks = iter(lambda: list(islice(rows, _BLOCK)), [])
-    for block in shown(blocks, f"reading {suffix_of(path)}", None):
-        if roles is None:
-            roles = chosen(path, list(dict.fromkeys(name for _, row in block for name in row)), asked)
-        yield _block(path, block, roles)
+    first = next(blocks, [])
+    if not first:
+        return None, iter(())
+    found = list(dict.fromkeys(name for _, row in first for name in row))
+    sample = first[:SAMPLE]
+    roles = chosen(
+        path, found, asked, lambda name: kind_of([row.get(name) for _, row in sample]), whole=span is None
+    )
+    each = shown(chain([first], blocks), f"reading {suffix_of(path)}", None)
+    if isinstance(roles, Columns):
+        return roles, (_block_of_columns(path, block, roles) for block in each)
+    return roles, (_block(path, block, roles) for block in each)
 
 
 def _block(path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Roles) -> pl.DataFrame:
@@ -67,6 +80,42 @@ def _block(path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Rol
     columns |= {LABEL + name: [as_text(row.get(name)) for _, row in block] for name in names}
     text = dict.fromkeys(columns, pl.String)
     return pl.DataFrame(columns, schema=text | ({"captions": pl.List(pl.String)} if roles.texts else {}))
+
+
+def _block_of_columns(
+    path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Columns
+) -> pl.DataFrame:
+    """Return some rows, each with its line in the file, as `counterpoint.data.sources.tables._many` takes them."""
+    columns: dict[str, pl.Series] = {LINE: pl.Series([line for line, _ in block], dtype=pl.Int64)}
+    for made in roles.made:
+        cells = [[row.get(header) for header in made.headers] for _, row in block]
+        if made.held == "texts":
+            columns[CELL + made.name] = _lists(
+                [
+                    [text for name in made.headers for text in _captions(path, line, name, row.get(name))]
+                    for line, row in block
+                ]
+            )
+        elif made.held == "values":
+            for header, values in zip(made.headers, zip(*cells, strict=True), strict=True):
+                texts = [
+                    _fact(path, line, header, value) for (line, _), value in zip(block, values, strict=True)
+                ]
+                columns[value_name(made.name, header)] = pl.Series(texts, dtype=pl.String)
+        else:
+            arrays = [isinstance(cell, list) and bool(cell) for (cell,) in cells]
+            names = [
+                None if isinstance(cell, list) else _named(path, line, made.headers[0], cell)
+                for (line, _), (cell,) in zip(block, cells, strict=True)
+            ]
+            columns[HELD + made.name] = pl.Series(arrays, dtype=pl.Boolean)
+            columns[NAME + made.name] = pl.Series(names, dtype=pl.String)
+    for fact, header in roles.facts.items():
+        facts = [_fact(path, line, header, row.get(header)) for line, row in block]
+        columns[fact] = pl.Series(facts, dtype=pl.String)
+    for header in dict.fromkeys(name for _, row in block for name in row if name not in roles.taken):
+        columns[LABEL + header] = pl.Series([as_text(row.get(header)) for _, row in block], dtype=pl.String)
+    return pl.DataFrame(columns)
 
 
 def _named(path: str, line: int, column: str, value: object) -> str | None:
@@ -177,10 +226,15 @@ def _one_row(path: str, line: int, row: Sequence[str], picture: int | None, sepa
 def _separator(path: str, header: str, asked: Mapping[str, str]) -> str:
     """Return what separates the columns: what the suffix says, or what makes the header name what is needed."""
     usual = "\t" if suffix_of(path) == ".tsv" else ","
+    said = {column for role, named in asked.items() for column in said_columns(role, named)}
     for captioned in (True, False):
         for separator in (usual, ";", "\t", ",", "|"):
             names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
             texts = {*text_columns(names, asked)} & {*names}
             if {*names} & {*file_columns(asked)} and (texts or not captioned):
                 return separator
+    for separator in (usual, ";", "\t", ",", "|"):
+        names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
+        if len(names) > 1 and said <= {*names}:
+            return separator
     return usual

@@ -13,8 +13,7 @@ from .._options import Options
 from .._record import Records
 from .._source import Shard, Source
 from . import _parquet
-from ._rows import records_of
-from .table import sides_by_name
+from .table import records_of, sides_by_name
 
 _OF_SPLITS = "dataset_dict.json"
 _OF_ONE = "state.json"
@@ -39,8 +38,8 @@ class Arrow(Source):
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
         """Read an Arrow file; see `counterpoint.data.sources.tables.table.Table.open`."""
-        blocks = _parquet.blocks_of(shard.place, shard.options.columns)
-        return records_of(shard.place, blocks, ledger, outside=shard.options.outside)
+        roles, blocks = _parquet.blocks_of(shard.place, shard.options.columns)
+        return records_of(shard, roles, blocks, ledger)
 
 
 def shards_of(files: Mapping[str, list[str]], options: Options) -> list[Shard]:

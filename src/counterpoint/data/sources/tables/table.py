@@ -1,4 +1,4 @@
-"""Pictures in a CSV, TSV, JSONL or Parquet table: one a row, with its captions where a column holds some."""
+"""Examples in a CSV, TSV, JSONL or Parquet table: files with captions, or columns of any modalities."""
 
 from __future__ import annotations
 
@@ -7,24 +7,29 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import final
 
+import polars as pl
+
 from .._files.places import found, inside, suffix_of, told_apart
 from .._ledger import Ledger
 from .._names import split_of
 from .._options import Options
 from .._record import Records
 from .._source import Shard, Source
-from . import _parquet, _texts
+from . import _many, _parquet, _rows, _texts
 from ._parts import spans_of
-from ._rows import FOLDERS, records_of
+from ._roles import Columns, Roles
+from ._rows import FOLDERS
 
 _DESCRIBING = {"metadata", "captions", "data"}  # names of a table that describes its folder
 
 
 @final
 class Table(Source):
-    """Tables with a row for each picture and caption: CSV, TSV, JSON lines or Parquet.
+    """Tables: CSV, TSV, JSON lines or Parquet, with a row for each example.
 
-    One without a column of captions is of pictures alone.
+    One with a column of files, and of captions or not, has a row for each file and caption, and a row that lacks
+    something is left out. Any other has a row for each example, and an empty cell is a gap; see
+    `counterpoint.data.sources.tables._roles.chosen` for how columns are recognised.
 
     A folder is read by its tables where it has one that is called ``metadata``, ``captions`` or ``data``, or some that
     are called after splits (``train.csv``, ``test-00000-of-00002.parquet``) or are Parquet; or where a folder in it
@@ -60,22 +65,32 @@ class Table(Source):
         ]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
-        """Read a table; rows with one picture are one record with several captions.
+        """Read a table; rows with one picture are one record with several captions, where it has no further columns.
 
         Raises:
-            ValueError: if it is no table, lacks a column for the picture, or contradicts itself.
+            ValueError: if it is no table, lacks a column that can be read, or contradicts itself.
         """
         path, asked, span = shard.place, shard.options.columns, shard.span
         parquet = suffix_of(path) == ".parquet"
-        blocks = (
+        roles, blocks = (
             _parquet.blocks_of(path, asked, span) if parquet else _texts.blocks_of(path, asked, ledger, span)
         )
-        return records_of(path, blocks, ledger, outside=shard.options.outside, span=span)
+        return records_of(shard, roles, blocks, ledger)
 
     def divided(self, shard: Shard) -> list[Shard]:
         """Return the parts of a large table, in each of which rows of one picture are one record."""
         spans = spans_of(shard.place)
         return [replace(shard, name=f"{shard.name}[{s.start}:{s.stop}]", span=s) for s in spans] or [shard]
+
+
+def records_of(
+    shard: Shard, roles: Roles | Columns | None, blocks: Iterable[pl.DataFrame], ledger: Ledger
+) -> Records:
+    """Return the records of a table, or of a stretch of it, whose rows are given block by block."""
+    path, outside, span = shard.place, shard.options.outside, shard.span
+    if isinstance(roles, Columns):
+        return _many.records_of(path, roles, blocks, ledger, outside=outside, span=span)
+    return _rows.records_of(path, roles, blocks, ledger, outside=outside, span=span)
 
 
 def sides_by_name(files: Iterable[str]) -> dict[str, str | None]:

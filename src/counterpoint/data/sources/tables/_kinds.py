@@ -1,0 +1,97 @@
+"""From some cells of a table's column to what it holds: files of a modality, arrays, numbers, sentences, words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any, Literal, NamedTuple
+
+from ....modalities import MODALITIES
+
+SAMPLE = 1000
+"""Cells that are looked at."""
+_MOST = 0.9  # of the cells have an ending of a modality, where they are files
+_SENTENCE = 3  # words of a text, on average; less is a name
+
+
+class Kind(NamedTuple):
+    """The contents of a table's column.
+
+    Attributes:
+        form: of its cells.
+        modality: of what is in its files, where their endings or their format say it.
+        whole: all numbers are whole, as those of classes are.
+    """
+
+    form: Literal["files", "arrays", "numbers", "sentences", "words", "other"]
+    modality: str | None = None
+    whole: bool = False
+
+    @property
+    def suits(self) -> str:
+        """The modality that a column of the data made of such cells has."""
+        if self.modality is not None:
+            return self.modality
+        if self.form == "arrays":
+            return next(it.name for it in MODALITIES if it.arrays)
+        held = {"files": "files", "numbers": "values"}.get(self.form, "texts")
+        return next(it.name for it in MODALITIES if it.held == held)
+
+
+def kind_of(cells: Sequence[Any]) -> Kind:
+    """Return the kind of a column by some of its cells; blank ones say nothing.
+
+    >>> kind_of(["1.wav", "", "2.wav"]), kind_of(["1", "2.5"]).form, kind_of([[0.5, 1.5]]).suits
+    (Kind(form='files', modality='audio', whole=False), 'numbers', 'series')
+    >>> kind_of(["How do I sign up?", "Where is the key?"]).form, kind_of(["cat", "dog"]).form
+    ('sentences', 'words')
+    """
+    known = [cell for cell in cells if cell is not None and cell != ""]
+    if not known:
+        return Kind("other")
+    if all(isinstance(cell, list) for cell in known):
+        return Kind("arrays") if all(map(_is_array, known)) else Kind("sentences")
+    if all(isinstance(cell, Mapping) for cell in known):
+        named = [cell.get("path") or "" for cell in known]
+        return Kind("files", _ending(named)) if all(map(str, named)) else Kind("other")
+    if any(isinstance(cell, Mapping | list) for cell in known):
+        return Kind("other")
+    texts = [str(cell) for cell in known]
+    if modality := _ending(texts):
+        return Kind("files", modality)
+    if all(map(is_number, texts)):
+        return Kind("numbers", whole=all(float(text).is_integer() for text in texts))
+    return Kind(
+        "sentences" if sum(len(text.split()) for text in texts) >= _SENTENCE * len(texts) else "words"
+    )
+
+
+def is_number(text: str) -> bool:
+    """Return whether a text is a number.
+
+    >>> is_number("1e-3"), is_number("inf"), is_number("seven"), is_number("1_0")
+    (True, True, False, False)
+    """
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text
+
+
+def _is_array(cell: list[Any]) -> bool:
+    """Return whether a list holds numbers, or lists of such; an empty one might."""
+    return all(
+        isinstance(item, int | float) or item is None or (isinstance(item, list) and _is_array(item))
+        for item in cell
+    )
+
+
+def _ending(names: Sequence[str]) -> str | None:
+    """Return the modality that the endings of nearly all names are of."""
+    endings = {ending: modality.name for modality in MODALITIES for ending in modality.endings}
+    found = [endings.get(PurePosixPath(name.partition("?")[0]).suffix.lower()) for name in names]
+    for modality in dict.fromkeys(found):
+        if modality is not None and found.count(modality) >= _MOST * len(found):
+            return modality
+    return None

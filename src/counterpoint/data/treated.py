@@ -1,0 +1,69 @@
+"""Files of one modality as they are kept, and the treatment that they get before a tower says otherwise."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
+
+from ..networks.base import Input
+from ..types import Fit
+from .base import Rows
+from .pictures.traits import KeptTraits
+from .sources import Asset
+
+
+class Treatment(NamedTuple):
+    """The way in which a user's files are read before a tower says otherwise.
+
+    Attributes:
+        size: side of pictures, or the way to them that a tower asks for.
+        looks: pictures are hashed by how they look.
+        most_pixels: of a picture; one of more is broken.
+        traits: where hashes are kept.
+    """
+
+    size: int | Fit
+    looks: bool
+    most_pixels: int
+    traits: KeptTraits
+
+
+@runtime_checkable
+class Files(Protocol):
+    """The examples of a column's files, by their positions; at −1 there is none, and something neutral is read.
+
+    Attributes:
+        hashed: a treatment may say that they are hashed by how they look.
+        form: in which they are read.
+        digests: of each file's bytes; empty for a file that could not be read.
+        unreadable: a file's position to why it is no example: a reason, a colon, and the details.
+        whole: nothing of it can break any more.
+    """
+
+    hashed: ClassVar[bool]
+    form: Any
+    digests: list[str]
+    unreadable: dict[int, str]
+    whole: bool
+
+    @classmethod
+    def of(cls, files: Sequence[Asset], modality: str, treatment: Treatment) -> Self:
+        """Read some files of a modality."""
+        ...
+
+    @classmethod
+    def form_for(cls, input: Input, *, training: bool) -> Any:
+        """Return the form in which a tower's input wants files to be read; None where it does not matter."""
+        ...
+
+    def read(self, positions: Rows) -> Any:
+        """Return the raw form of some files' examples."""
+        ...
+
+    def encoded(self, position: int) -> bytes:
+        """Return the bytes of a file."""
+        ...
+
+    def formed(self, form: Any) -> Self:
+        """Return the same examples read in another form."""
+        ...
