@@ -49,6 +49,7 @@ class Modality:
         read: ``read(data, form) -> array`` reads the bytes of such a file; ``form`` is the input's ``form`` (see
             `counterpoint.networks.base.FormedInput`).
         form: in which files are read before a tower says otherwise.
+        rate: ``rate(data) -> int`` returns how many places of such a file make a second; none where files do not say.
         pack: ``pack(arrays, form) -> raw`` makes one raw form of what was read.
         held: in users' tables, where each is a path or the bytes of a file (``"files"``), one or more texts
             (``"texts"``), or one or more cells with numbers and words (``"values"``).
@@ -75,6 +76,7 @@ class Modality:
     endings: frozenset[str] = frozenset()
     read: Reference | None = None
     form: int = 0
+    rate: Reference | None = None
     pack: Reference | None = None
     held: Literal["files", "texts", "values"] = "files"
     arrays: bool = False
@@ -177,6 +179,7 @@ MODALITIES = Modalities(
         endings=frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aiff", ".aif"}),
         read="counterpoint.data.sounds:read_sound",
         form=16_000,
+        rate="counterpoint.data.sounds:rate_of",
         pack="counterpoint.data.sounds:pack_sounds",
     ),
     Modality(

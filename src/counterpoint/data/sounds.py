@@ -38,6 +38,15 @@ def read_sound(data: bytes, rate: int) -> Float32[np.ndarray, " T"]:
     return resampled(mono, found, rate)
 
 
+def rate_of(data: bytes) -> int:
+    """Return the samples a second of a sound file.
+
+    Raises:
+        MissingPackage, ValueError: as `read_sound`.
+    """
+    return (_wav(data) if data[:4] == _WAV else _other(data))[1]
+
+
 def resampled(samples: Float32[np.ndarray, "*n T"], found: int, rate: int) -> Float32[np.ndarray, "*n T2"]:
     """Return samples of one rate at another; themselves where the rates are the same."""
     if found != rate:

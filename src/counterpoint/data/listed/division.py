@@ -24,6 +24,8 @@ MOST_ALIKE = 0.01
 """Pictures that look alike stay together if they are at most this share of all rows, or `FEW_ALIKE`."""
 FEW_ALIKE = 20
 
+ROW = "row"
+"""The kind of link that binds nothing and gives every row a hash of its own."""
 LARGE = 0.02
 """Linked rows are held out only if they are at most this share of all rows (groups: `HELD_OUT`), or two rows."""
 
@@ -157,13 +159,11 @@ def divide(stated: Sequence[str | None], links: Sequence[Links], held_out: int =
 def _how(
     links: Sequence[Links], binding: Sequence[Links], component: Int[np.ndarray, " N"], partly: bool
 ) -> dict[str, str]:
-    words = [link.name for link in links if link in binding]
-    together = " or one ".join(words)
+    words = [link.name for link in links if link in binding and link.name != ROW]
+    together = f": rows of one {' or one '.join(words)} stay together" if words else ""
     counts, largest = np.bincount(component), _largest(binding, len(component))
-    line = f"made here, 80 / 10 / 10 %: rows of one {together} stay together"
-    if partly:
-        line = f"rows without one were given theirs here: rows of one {together} stay together"
-    notes = {"splits": line}
+    made = "rows without one were given theirs here" if partly else "made here, 80 / 10 / 10 %"
+    notes = {"splits": made + together}
     loose = [link.name for link in links if link not in binding]
     if loose:
         notes["rows not kept together"] = (

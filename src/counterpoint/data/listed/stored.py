@@ -30,7 +30,7 @@ from ..sides import MOST_HELD_OUT, SIDES
 from ..sources import BROKEN, Asset, Ledger, Records
 from ..treated import Treatment
 from .classes import labels_of
-from .division import Division, Links, divide
+from .division import ROW, Division, Links, divide
 from .held import Filed, Held, Texts, Values
 from .report import Report
 from .stand_ins import StandIns
@@ -382,7 +382,7 @@ def links_of(
         *([looks] if len(looks.rows) or looks.too_many else []),
     ]
     # Where rows lack what binds others, their hash is of what they are called.
-    return [*links, Links.of("row", records.frame["where"])] if records.gaps else links
+    return [*links, Links.of(ROW, records.frame["key"])] if records.gaps else links
 
 
 def _joined(values: pl.DataFrame) -> pl.Series:

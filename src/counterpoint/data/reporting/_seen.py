@@ -8,19 +8,20 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 import polars as pl
-from jaxtyping import Int
+from jaxtyping import Bool, Float, Int
 from PIL import Image
 
-from ...modalities import MODALITIES, Modality
+from ...modalities import MODALITIES, Modality, resolve
 from ...recipes.schema import Towers
 from ..base import Data, PairedData, Pictured
-from ..columns import subject
+from ..columns import TEXT, subject
 from ..listed.decoded import Decoded
 from ..listed.division import Division, Links, divide
+from ..listed.stored import columns_there
 from ..pictures.alike import sets
 from ..pictures.decode import shown
 from ..pictures.traits import HASH_BYTES, looks_of
@@ -29,10 +30,34 @@ from ._looking import AT_ONCE, Look
 
 _SIDE = 96  # pixels of a sheet's pictures
 _SAMPLE_SEED = 0
+_RATED = 500  # files whose rate is looked at
 _DRAWN = 500  # pictures of a world that are looked at unless more are asked for
 
+Value = TypeVar("Value")
 Looks = Callable[[Sequence[Asset], int], Iterable[Look]]
 """A way to look at pictures of at most so many pixels, in their order."""
+
+
+@final
+@dataclass(frozen=True)
+class Column:
+    """One column as a report sees it.
+
+    Attributes:
+        modality: of it.
+        headers: the columns of the user's table that it is made of; none where it is no table's.
+        rows: that there are.
+        lacking: of these, the rows that have nothing there.
+        lengths: of its examples, in the unit of the modality; empty where they have none.
+        rates: how often each rate occurs among files that say theirs, places a second.
+    """
+
+    modality: str
+    headers: tuple[str, ...]
+    rows: int
+    lacking: int
+    lengths: Float[np.ndarray, " n"]
+    rates: Mapping[int, int]
 
 
 @final
@@ -59,6 +84,7 @@ class Seen:
         sides: how many examples train, validate and test, whatever part of them is here.
         part: the rows here are a sample of the data's, captions and all, as of data over an index.
         about: the numbers of examples and sides are estimated from that sample.
+        told: of a user's own files what each column is, by its name.
     """
 
     source: str
@@ -79,6 +105,7 @@ class Seen:
     sides: Mapping[str, int] = field(default_factory=dict)
     part: bool = False
     about: bool = False
+    told: Mapping[str, Column] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -135,61 +162,118 @@ def seen_in_records(
         looking: looks at pictures.
         links: from records, the digests of their pictures and the hashes of how they look to what binds rows.
     """
-    column = subject(records.columns) or "image"
-    modality = MODALITIES.get(records.columns.get(column, column))
-    pictured = modality.name == "image"
-    there = records.having(column)
-    with_files = np.flatnonzero(there.to_numpy())
-    part = share < 1
-    chosen = _chosen(with_files, sample or (_DRAWN if part else None))
-    files = records.with_frame(records.frame[chosen]).assets(column) if len(chosen) else []
-    found = looking(files, most_pixels) if pictured else _reads(files, modality)
-    looks = [replace(look, row=row) for row, look in zip(chosen.tolist(), found, strict=True)]
-    captioned = records.having("text")
-    for file, look in zip(files, looks, strict=True):
-        if look.broken is not None:
-            ledger.add("lost", look.broken[0], file, detail=look.broken[1])
-    if captioned.any():
-        for where in records.frame.filter(there & ~captioned)["where"]:
-            ledger.add("lost", f"{modality.one} without a caption", where)
-    for where in records.frame.filter(~there)["where"]:
-        ledger.add("lost", f"caption without a {modality.one}", where)
-    broken = {look.row for look in looks if look.broken is not None}
-    whole = (there & (captioned | (not captioned.any()))).to_numpy() & ~np.isin(
-        np.arange(len(records)), list(broken)
-    )
+    columns = columns_there(records)
+    filed = [column for column, modality in columns.items() if MODALITIES.get(modality).held == "files"]
+    pictured = [column for column in filed if resolve(MODALITIES.get(columns[column]).kept).hashed]
+    part, most = share < 1, sample or (_DRAWN if share < 1 else None)
+    looks: dict[str, list[Look]] = {}
+    sampled = False
+    for column in filed:
+        with_files = np.flatnonzero(records.having(column).to_numpy())
+        chosen = _chosen(with_files, most)
+        sampled |= len(chosen) < len(with_files)
+        files = records.with_frame(records.frame[chosen]).assets(column)
+        modality = MODALITIES.get(columns[column])
+        found = looking(files, most_pixels) if column in pictured else _reads(files, modality)
+        looks[column] = [replace(look, row=row) for row, look in zip(chosen.tolist(), found, strict=True)]
+        for file, look in zip(files, looks[column], strict=True):
+            if look.broken is not None:
+                ledger.add("lost", look.broken[0], file, detail=look.broken[1])
+    told = {column: _column(records, column, looks.get(column, [])) for column in columns}
+    broken = {look.row for each in looks.values() for look in each if look.broken is not None}
+    whole = _whole(records, columns, ledger) & ~np.isin(np.arange(len(records)), list(broken))
     kept = np.flatnonzero(whole)
     number = {row: position for position, row in enumerate(kept.tolist())}
     records = records.with_frame(records.frame[kept])
-    looks = [
-        replace(look, row=number.get(look.row, -1)) for look in looks if look.row in number or look.broken
-    ]
-    digests: list[str | None] = [None] * len(records)
-    hashes: list[bytes | None] = [None] * len(records)
-    for look in looks:
-        if look.row >= 0:
-            digests[look.row], hashes[look.row] = look.digest.hex(), look.hash
+    looks = {
+        column: [replace(it, row=number.get(it.row, -1)) for it in each if it.row in number or it.broken]
+        for column, each in looks.items()
+    }
+    digests = {
+        column: _by_row(each, len(records), lambda look: look.digest.hex()) for column, each in looks.items()
+    }
+    main = (pictured or filed or [""])[0]
     stated = records.frame["split"]
-    assets = records.assets(column)
-    division = divide(stated.to_list(), links(records, {column: pl.Series(digests, dtype=pl.String)}, hashes))
+    division = divide(
+        stated.to_list(),
+        links(
+            records,
+            {column: pl.Series(each, dtype=pl.String) for column, each in digests.items()},
+            _by_row(looks.get(main, []), len(records), lambda look: look.hash),
+        ),
+    )
+
+    def picture(row: int, side: int) -> Image.Image:
+        place = records.frame[main][row] if pictured else None
+        return (
+            _no_picture(row, side) if place is None else shown(Asset(**place).read_bytes(), side, most_pixels)
+        )
+
     return Seen(
         source,
-        {name: kind for name, kind in records.columns.items() if records.having(name).any()},
+        columns,
         records.frame["key"].to_list(),
-        records.frame["text"] if "text" in records.columns else _no_texts(len(records)),
-        looks,
-        len(chosen) < len(with_files),
+        records.frame["text"] if columns.get("text") == TEXT else _no_texts(len(records)),
+        looks.get(main, []),
+        sampled,
         division,
         stated.null_count() < len(stated),
         records.labels(),
         _within(ledger.frame),
         towers,
-        (lambda row, side: shown(assets[row].read_bytes(), side, most_pixels)) if pictured else _no_picture,
+        picture,
         examples=round(len(records) / share),
         sides={side: round(n / share) for side, n in Counter(division.sides.tolist()).items()},
         part=part,
         about=part,
+        told=told,
     )
+
+
+def _whole(records: Records, columns: Mapping[str, str], ledger: Ledger) -> Bool[np.ndarray, " n"]:
+    """Return which records are examples; the ledger is told of the others."""
+    there = {column: records.having(column).to_numpy() for column in columns}
+    if records.gaps:
+        anything: Bool[np.ndarray, " n"] = np.any([*there.values()], axis=0)
+        for where in records.frame.filter(pl.Series(~anything, dtype=pl.Boolean))["where"]:
+            ledger.add("passed over", "nothing in any column", where)
+        return anything
+    column = subject(records.columns) or "image"
+    one, file, captioned = MODALITIES.get(column).one, records.having(column), records.having(TEXT)
+    if captioned.any():
+        for where in records.frame.filter(file & ~captioned)["where"]:
+            ledger.add("lost", f"{one} without a caption", where)
+    for where in records.frame.filter(~file)["where"]:
+        ledger.add("lost", f"caption without a {one}", where)
+    whole: Bool[np.ndarray, " n"] = (file & (captioned | (not captioned.any()))).to_numpy()
+    return whole
+
+
+def _column(records: Records, column: str, looks: Sequence[Look]) -> Column:
+    """Return what a column is; the rates are of some of its files."""
+    modality = MODALITIES.get(records.columns[column])
+    sound = [look for look in looks if look.broken is None]
+    rates = Counter[int]()
+    if modality.rate is not None:
+        for look in sound[:: max(1, len(sound) // _RATED)]:
+            rates[resolve(modality.rate)(Asset(**records.frame[column][look.row]).read_bytes())] += 1
+    return Column(
+        modality.name,
+        records.headers.get(column, ()),
+        len(records),
+        int((~records.having(column)).sum()),
+        np.array([look.length for look in sound if modality.unit]),
+        dict(rates.most_common()),
+    )
+
+
+def _by_row(looks: Sequence[Look], rows: int, told: Callable[[Look], Value]) -> list[Value | None]:
+    """Return what is told of the look at each row; None of one that was not looked at."""
+    found: list[Value | None] = [None] * rows
+    for look in looks:
+        if look.row >= 0:
+            found[look.row] = told(look)
+    return found
 
 
 def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None = None) -> Seen:

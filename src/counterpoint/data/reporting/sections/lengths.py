@@ -7,7 +7,6 @@ from typing import ClassVar, final
 import numpy as np
 
 from ....modalities import MODALITIES
-from ...columns import subject
 from .._section import Finding, Findings, Section, percent
 from .._seen import Seen
 
@@ -20,7 +19,7 @@ class Lengths(Section):
     title: ClassVar[str] = "lengths"
 
     def findings(self, seen: Seen) -> list[Finding]:
-        column = subject(seen.columns)
+        column = next((it for it, modality in seen.columns.items() if MODALITIES.get(modality).unit), None)
         lengths = np.array([look.length for look in seen.looks if look.broken is None])
         if column is None or not lengths.any():
             return []

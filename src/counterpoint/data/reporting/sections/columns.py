@@ -1,0 +1,61 @@
+"""The columns of a user's own files: what each was taken for, how long and how fast it is, what is missing."""
+
+from __future__ import annotations
+
+from typing import ClassVar, final
+
+import numpy as np
+
+from ....modalities import MODALITIES
+from ....reasons import counted
+from .._section import Finding, Findings, Section, percent
+from .._seen import Column, Seen
+
+
+@final
+class Columns(Section):
+    """The columns, each with its modality, what it is made of, lengths, rates and gaps."""
+
+    order: ClassVar[int] = 5
+    title: ClassVar[str] = "columns"
+
+    def findings(self, seen: Seen) -> list[Finding]:
+        found = Findings(seen)
+        for name, column in seen.told.items():
+            said = [
+                f"{MODALITIES.get(column.modality).noun}{_made(column)}",
+                *_lengths(column),
+                *_rates(column),
+            ]
+            if column.lacking:
+                share = percent(column.lacking / column.rows)
+                said.append(f"lacking in {counted(column.lacking, 'row')} ({share} %)")
+            found.add(
+                name,
+                "; ".join(said),
+                {
+                    "modality": column.modality,
+                    "made of": list(column.headers),
+                    "rows": column.rows,
+                    "lacking": column.lacking,
+                    "rates": {str(rate): count for rate, count in column.rates.items()},
+                },
+            )
+        return found.listed
+
+
+def _made(column: Column) -> str:
+    return f" of {' + '.join(column.headers)}" if column.headers else ""
+
+
+def _lengths(column: Column) -> list[str]:
+    if not len(column.lengths):
+        return []
+    least, most = float(np.min(column.lengths)), float(np.max(column.lengths))
+    return [f"{least:,.3g} to {most:,.3g} {MODALITIES.get(column.modality).unit}"]
+
+
+def _rates(column: Column) -> list[str]:
+    if len(column.rates) < 2:
+        return [f"{rate:,} a second" for rate in column.rates]
+    return [", ".join(f"{rate:,} a second in {counted(n, 'file')}" for rate, n in column.rates.items())]
