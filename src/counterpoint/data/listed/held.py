@@ -1,4 +1,4 @@
-"""What is held of a column of a user's own files, row by row: files, texts, values; a row may have nothing."""
+"""Files, texts and values of a column of a user's own files, row by row; a row may have nothing."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from ..sides import SIDES
 @final
 @dataclass(frozen=True)
 class Report:
-    """What there is, what was left out, and what is odd.
+    """The examples, what was left out of them, and what is odd.
 
     Attributes:
         examples: how many there are on each side.
