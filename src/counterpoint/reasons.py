@@ -66,3 +66,12 @@ def counted(n: int, noun: str) -> str:
     ('1 seed', '3 seeds', '3 series')
     """
     return f"{n:,} {noun}{'s' * (n != 1 and not noun.endswith('s'))}"
+
+
+def share_in_words(rows: int, left_out: int) -> str:
+    """Return on how many rows an arm trains.
+
+    >>> share_in_words(2400, 1600), share_in_words(4000, 0)
+    ('2,400 of 4,000', '4,000')
+    """
+    return f"{rows:,} of {rows + left_out:,}" if left_out else f"{rows:,}"

@@ -10,6 +10,7 @@ import pytest
 from counterpoint.cli import main
 from counterpoint.recipes import load, override
 from counterpoint.study import compare
+from counterpoint.study.schema import TrainingSummary
 from counterpoint.study.study import resummarise
 from counterpoint.training.run import Run
 
@@ -93,6 +94,24 @@ def test_compare_on_what_is_heard(tmp_path: Path) -> None:
     run = next(study.folder.glob("runs/*/*"))
     assert Run.read(run).data == data
     assert resummarise(study.folder).summary.data == data
+
+
+def test_a_study_says_on_how_many_rows_each_arm_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, folder = "sounds:order,train=24,validation=6,test=8,missing_captions=0.4", tmp_path / "study"
+    words = ["compare", "clip", "ntxent,on=audio", "--data", data, "--tasks", "probe", "--out", str(folder)]
+    words += [*TINY, "--towers.vocabulary", "300", "--towers.context", "16", "--seeds", "1", "--jobs", "1"]
+    assert main(words) == 0
+    summary = TrainingSummary.read(folder)
+    clip, ntxent = (arm.cost for arm in summary.arms)
+    assert 2 < clip.rows < 24 == ntxent.rows == clip.rows + clip.left_out
+    said = capsys.readouterr()
+    assert f"{clip.rows} of 24" in said.out
+    (difference,) = {d.sentence for d in summary.differences if d.family == "main"}
+    assert f"Rows trained on: clip on {clip.rows} of 24, ntxent,on=audio on 24." in difference
+    assert f"clip: trained on {clip.rows} of 24 rows, as the others lack" in " ".join(summary.warnings)
+    assert "rows trained on" in (folder / "report.html").read_text(encoding="utf-8")
 
 
 def test_a_task_that_the_world_has_nothing_for_is_refused_before_training(

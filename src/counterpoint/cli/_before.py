@@ -30,18 +30,21 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
 
     from ..data.source import load_any
     from ..study.training.cost import cut_captions
-    from ..study.words.remarks import cut_in_words, length_in_words, random_starts
+    from ..study.words.remarks import cut_in_words, gaps_in_words, length_in_words, random_starts
     from ..training.record.negatives import negatives_in_words, negatives_per_anchor
     from ..training.run import prepare
     from ..training.sharing.distributed import first_alone
     from ..training.speed.memory import available, measure
+    from ..training.trained import trained_rows
 
     recipe = run.recipe
     with first_alone():
         data = load_any(run.data, recipe.towers.image_size)
         method, loader = prepare(run, data)
+    trained = trained_rows(run.arm, data)
     for line in (
-        *length_in_words(asked, len(data.splits.train), loader.batch_size, recipe.total_steps),
+        *gaps_in_words({run.arm: (len(trained), len(data.splits.train) - len(trained))}),
+        *length_in_words(asked, len(trained), loader.batch_size, recipe.total_steps),
         *cut_in_words({run.arm: cut_captions(method, data)}),
         *random_starts(recipe, {run.arm: sum(p.numel() for p in method.parameters())}, data.columns),
     ):
@@ -75,10 +78,11 @@ def show_forecast(console: Terminal, run: Run, report: MemoryReport, free: int |
     from ..data.source import load_any
     from ..pairwise.ranks import Ranks
     from ..training.forecast import Forecast, cores, measured
+    from ..training.trained import trained_rows
 
     recipe, ranks = run.recipe, Ranks.present().size
     data = load_any(run.data, recipe.towers.image_size)
-    batch = min(recipe.batch_size, len(data.splits.train))
+    batch = min(recipe.batch_size, len(trained_rows(run.arm, data)))
     with console.status("timing a few steps"):
         speed = measured(run, data)
     share = -(-batch // ranks)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Flat, Names
-from ..reasons import counted
+from ..reasons import counted, share_in_words
 from ..study.design import Design, check_names
 from ._execution import Execution
 from ._files import Files
@@ -138,8 +138,10 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
         caption_justify="left",
     )
     modality = leading(cost.passes for _, cost in priced.values())
+    gaps = any(cost.left_out for _, cost in priced.values())
     for heading in (
         "arm",
+        *(["rows"] if gaps else []),
         "steps",
         "seconds a run",
         "negatives per anchor",
@@ -152,6 +154,7 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
     for arm, (steps, cost) in priced.items():
         table.add_row(
             arm,
+            *([share_in_words(cost.rows, cost.left_out)] if gaps else []),
             f"{steps:,}",
             f"{cost.seconds_per_step * steps:.0f}" if timed else "",
             negatives_in_words(cost.negatives),

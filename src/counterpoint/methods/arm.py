@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..modalities import MODALITIES, PAIR
 from ..networks.towers.libraries.hugging_face import modalities_of
@@ -16,7 +16,7 @@ from . import METHODS
 if TYPE_CHECKING:
     from ..recipes.schema import Recipe
     from ..types import Target
-    from .base import TowerMethod
+    from .base import Method, TowerMethod
 
 TUNE = ("full", "lora", "frozen", "none")
 """Choices of what moves in pretrained towers: all, low-rank adapters, nothing; ``none``: nothing in the whole model."""
@@ -131,17 +131,25 @@ class Arm:
             UnknownName: for a column that the arm asks for and the data does not have.
             ValueError: if the columns are not what the method takes; the message names what to write.
         """
-        from .base import Method
-        from .single_loss import SingleLoss
-
-        known = METHODS.get(self.method) if self.loss is None else None
-        method = known if known is not None and issubclass(known, Method) else SingleLoss
         try:
-            return method.needs.choose(Spec.parse(self.spec).name, columns, self.columns)
+            return self._kind.needs.choose(Spec.parse(self.spec).name, columns, self.columns)
         except ValueError as error:
             if self.columns or not (others := fitting(columns)):
                 raise
             raise ValueError(f"{error}; methods that fit such data: {', '.join(others)}") from None
+
+    @property
+    def incomplete(self) -> Literal["drop", "use"]:
+        """Fate of rows that lack a column which the arm reads; see `Method`."""
+        return self._kind.incomplete
+
+    @property
+    def _kind(self) -> type[Method]:
+        from .base import Method
+        from .single_loss import SingleLoss
+
+        known = METHODS.get(self.method) if self.loss is None else None
+        return known if known is not None and issubclass(known, Method) else SingleLoss
 
     def tunable(self) -> dict[str, tuple[float, float]]:
         """Return the options a search may draw, with their ranges; what the arm states itself is not among them."""

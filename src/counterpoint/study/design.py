@@ -56,6 +56,8 @@ class ArmCost:
         cut_captions: the share of the training captions that the context of the text tower cuts.
         image_size: side in pixels of the pictures that the image tower is shown; 0 in studies of earlier versions.
         negatives: of an anchor, for each score matrix that the losses form.
+        rows: that it trains on; 0 in studies of earlier versions.
+        left_out: rows to train on that lack a column which its method reads and cannot do without.
     """
 
     seconds_per_step: float
@@ -66,6 +68,8 @@ class ArmCost:
     cut_captions: float = 0.0
     image_size: int = 0
     negatives: tuple[float, ...] = ()
+    rows: int = 0
+    left_out: int = 0
 
     @model_validator(mode="before")
     @classmethod

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ..data.base import Data, Examples
@@ -24,6 +25,7 @@ from ..pairwise import Loss
 from ..reasons import counted
 from ..recipes import Recipe
 from ..training.run import target_of
+from ..training.trained import trained_rows
 from .design import Design, check_names
 
 _LOG = logging.getLogger(__name__)
@@ -197,7 +199,8 @@ def check_batch(method: Method, arm: str, recipe: Recipe, data: Data) -> None:
     Raises:
         ValueError: naming the arm and what to change.
     """
-    rows = min(len(part) for part in data.splits.tasks or [data.splits.train])
+    trained = trained_rows(arm, data)
+    rows = min((int(np.isin(task, trained).sum()) for task in data.splits.tasks), default=len(trained))
     batch = min(recipe.batch_size, rows)
     if batch < 2 and any(isinstance(module, Loss) and module.pairwise for module in method.modules()):
         why = (

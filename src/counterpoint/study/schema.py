@@ -157,6 +157,8 @@ class TrainingCost(Trained):
     Attributes:
         waiting_seconds: of ``seconds``, those that runs waited for data; None where a run of an earlier version says
             nothing of it.
+        rows: that it trained on; 0 in studies of earlier versions.
+        left_out: rows to train on that lack a column which its method reads and cannot do without.
     """
 
     seconds: float
@@ -165,6 +167,8 @@ class TrainingCost(Trained):
     parameters: int
     trained_parameters: int
     images_seen: int
+    rows: int = 0
+    left_out: int = 0
     late_gain: Number = None
     improving: bool | None = None
     evaluation_seconds: float = 0.0

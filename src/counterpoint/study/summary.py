@@ -14,6 +14,7 @@ from pydantic import RootModel
 from ..files import Damaged, read_json
 from ..methods.arm import Arm, is_fixed, slug_of
 from ..modalities import MODALITIES, PAIR, leading
+from ..reasons import share_in_words
 from ..recipes import override
 from ..spec import Spec
 from ..training.record.metrics import read_metrics
@@ -27,7 +28,7 @@ from .results import StudyResults, damage
 from .schema import Difference, Key, Metric, Search, TrainedArm, TrainingCost, TrainingSummary, Winner
 from .training.convergence import Convergence, warnings_of
 from .training.plans import read_plans
-from .words.remarks import cut_in_words
+from .words.remarks import cut_in_words, gaps_in_words
 from .words.tables import ranked
 
 
@@ -138,7 +139,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
         environment=dict(results.finished()[0].environment),
         primary=Metric.of(headline),
         arms=tuple(arms),
-        differences=tuple(_with_remark(difference, endings) for difference in differences),
+        differences=tuple(_with_remarks(difference, endings, arms) for difference in differences),
         multiplicity=multiplicity,
         tuning=tuple(_searches(folder, plans)) if design.tune else (),
         warnings=(
@@ -146,6 +147,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
             *_warnings(results),
             *warnings_of(endings, tuned=design.tune > 0),
             *cut_in_words({arm: cost.cut_captions for arm, cost in costs.items() if cost}),
+            *gaps_in_words({arm.name: (arm.cost.rows, arm.cost.left_out) for arm in arms}),
         ),
         winner=_winner(results, arms, headline),
         cannot_show=tuple(_cannot_show(results, design)),
@@ -158,13 +160,19 @@ def _ending(runs: Sequence[FinishedRun], design: Design, plan: ArmPlan) -> Conve
     return Convergence.of([run.folder for run in runs], optimizer, design.margin)
 
 
-def _with_remark(difference: Difference, endings: Mapping[str, Convergence]) -> Difference:
-    """Return a difference whose sentence says where an arm was still improving."""
-    rising = [arm for arm in (difference.a, difference.b) if endings[arm].improving]
-    if difference.family != "main" or not rising:
+def _with_remarks(
+    difference: Difference, endings: Mapping[str, Convergence], arms: Sequence[TrainedArm]
+) -> Difference:
+    """Return a difference whose sentence says on how many rows each arm trained, and which was still improving."""
+    if difference.family != "main":
         return difference
-    remark = f" Still improving at the end: {' and '.join(rising)}; more steps may change the order."
-    return difference.model_copy(update={"sentence": difference.sentence + remark})
+    compared, remarks = [arm for arm in arms if arm.name in (difference.a, difference.b)], ""
+    if any(arm.cost.left_out for arm in compared):
+        told = [f"{arm.name} on {share_in_words(arm.cost.rows, arm.cost.left_out)}" for arm in compared]
+        remarks += f" Rows trained on: {', '.join(told)}."
+    if rising := [arm.name for arm in compared if endings[arm.name].improving]:
+        remarks += f" Still improving at the end: {' and '.join(rising)}; more steps may change the order."
+    return difference.model_copy(update={"sentence": difference.sentence + remarks})
 
 
 def _mean_or_none(values: Sequence[float | None]) -> float | None:
@@ -190,6 +198,8 @@ def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Co
             parameters=states[0].parameters,
             trained_parameters=states[0].trained_parameters,
             images_seen=states[0].images_seen,
+            rows=states[0].rows,
+            left_out=states[0].left_out,
             passes=states[0].passes,
             late_gain=ending.late_gain,
             improving=ending.improving,

@@ -17,6 +17,7 @@ from ..pairwise.ranks import Ranks
 from ..recipes import override
 from .loop import Progress, fit
 from .run import Run, prepare
+from .trained import trained_rows
 
 _FIRST, _TIMED = 8, 2
 _PATIENCE = 5.0
@@ -133,7 +134,7 @@ def measured(run: Run, data: Data, clock: Callable[[], float] = time.perf_counte
         data: of it.
         clock: seconds that have passed.
     """
-    whole = min(run.recipe.batch_size, len(data.splits.train))
+    whole = min(run.recipe.batch_size, len(trained_rows(run.arm, data)))
     size = min(_FIRST * Ranks.present().size, whole)
     seconds, loader = _seconds_of_a_step(run, data, size)
     if 0 < seconds < _PATIENCE and size < whole:

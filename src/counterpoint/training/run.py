@@ -15,10 +15,11 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 
-from ..data.base import Data
+from ..data.base import Data, Rows
 from ..data.loading.loader import Loader
 from ..data.loading.mixed import Mixture
 from ..data.loading.order import InTurn, Order, Shuffled, Windowed
@@ -40,6 +41,7 @@ from .saving import checkpoint as checkpoints
 from .speed.compiled import compile_blocks
 from .speed.kept import remember
 from .speed.recompute import recompute
+from .trained import trained_rows
 
 _PACKAGES = (
     *(
@@ -234,6 +236,8 @@ class RunState:
         seconds: of training, in all processes that the run took.
         waiting_seconds: of these, those that it waited for data; None in runs of earlier versions.
         evaluation_seconds: of the evaluation at its end.
+        rows: that it trained on; 0 in runs of earlier versions.
+        left_out: rows to train on that lack a column which its method reads and cannot do without.
     """
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -249,6 +253,8 @@ class RunState:
     parameters: int = 0
     trained_parameters: int = 0
     evaluation_seconds: float = 0.0
+    rows: int = 0
+    left_out: int = 0
 
     @model_validator(mode="before")
     @classmethod
@@ -326,7 +332,8 @@ def with_steps(run: Run, data: Data) -> Run:
         return run
     method, loader = prepare(run, data)
     passes = max(method.passes().values(), default=1)
-    steps = run.recipe.steps_for(len(data.splits.train), loader.batch_size, passes)
+    rows = trained_rows(run.arm, data)
+    steps = run.recipe.steps_for(len(rows), loader.batch_size, passes)
     return replace(run, recipe=override(run.recipe, {"steps": steps}))
 
 
@@ -350,7 +357,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
             f"workers={run.recipe.workers}: batches of {run.data} can be prepared in the run's own process alone, "
             "as others cannot import what a file of Python defines; set workers to 0"
         )
-    rows, ranks = data.splits.train, Ranks.present()
+    rows, ranks = trained_rows(run.arm, data), Ranks.present()
     # What a method takes from the batch, a bias that suits it, must be of the batch that there is.
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
     run = replace(run, recipe=recipe).on(data)
@@ -365,7 +372,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
 
     loader = Loader(
         data,
-        order_of(data, recipe.batch_size, run.seed),
+        order_of(data, recipe.batch_size, run.seed, rows),
         method.views,
         augmentation=recipe.augmentation,
         inputs=inputs,
@@ -377,8 +384,8 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     return method, loader
 
 
-def order_of(data: Data, batch_size: int, seed: int) -> Order:
-    """Return the order in which a run's examples come: by shards, where the data lies in some; tasks come in turn.
+def order_of(data: Data, batch_size: int, seed: int, rows: Rows) -> Order:
+    """Return the order in which a run's rows come: by shards, where the data lies in some; tasks come in turn.
 
     Sources that are mixed have their shares.
 
@@ -386,12 +393,12 @@ def order_of(data: Data, batch_size: int, seed: int) -> Order:
         ValueError: for a source that has too few rows for its share of a batch.
     """
     if data.splits.sources:
-        return Mixture.of(data.splits, data.splits.train, batch_size, seed)
+        return Mixture.of(data.splits, rows, batch_size, seed)
     if len(data.shards):
         return Windowed(data.shards, batch_size, seed)
     if tasks := data.splits.tasks:
-        return InTurn([Shuffled(task, batch_size, seed) for task in tasks])
-    return Shuffled(data.splits.train, batch_size, seed)
+        return InTurn([Shuffled(task[np.isin(task, rows)], batch_size, seed) for task in tasks])
+    return Shuffled(rows, batch_size, seed)
 
 
 def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> TowerMethod:

@@ -225,7 +225,9 @@ Kinds = Sequence[tuple[Callable[[Any], float | None], str, Callable[[float], str
 def training(arms: Sequence[TrainedArm]) -> Kinds:
     """Return the kinds of cost of runs that were trained."""
     modality = leading(arm.cost.passes for arm in arms)
+    gaps = any(arm.cost.left_out for arm in arms)
     return (
+        (lambda cost: cost.rows if gaps else None, "rows trained on", count),
         (lambda cost: cost.seconds, "training time of a run", duration),
         (lambda cost: cost.waiting_seconds, "of it, waiting for data", duration),
         (

@@ -22,6 +22,7 @@ from ...recipes import override
 from ...training.loop import fit
 from ...training.record.negatives import negatives_per_anchor
 from ...training.run import PeakMemory, Run, prepare
+from ...training.trained import trained_rows
 from ...types import NonFiniteLoss
 from ..design import ArmCost, ArmPlan, Budget, Design
 from ..gate import Prepared, check_model
@@ -103,6 +104,8 @@ def _measured(study: Prepared, arms: Sequence[str], turns: int | None, clock: Cl
             parameters=sum(p.numel() for p in method.parameters()),
             peak_memory_bytes=memory.read(),
             batch_size=loader.batch_size,
+            rows=(rows := len(trained_rows(arm, data))),
+            left_out=len(data.splits.train) - rows,
             cut_captions=cut_captions(method, data),
             image_size=next((i.size for i in method.inputs.values() if isinstance(i, Square)), 0),
             negatives=negatives_per_anchor(method, loader),

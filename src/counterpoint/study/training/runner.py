@@ -41,6 +41,7 @@ from ...training.run import (
 from ...training.saving.remote import copied
 from ...training.sharing.distributed import first_alone, joined
 from ...training.trackers import check as check_trackers
+from ...training.trained import trained_rows
 from ...types import NonFiniteLoss
 from ..gate import check_asked, check_batch, check_folder, check_model
 
@@ -122,7 +123,7 @@ def _run(
             "several machines needs a folder that all of them see; give one with --out"
         )
     memory, earlier = PeakMemory(), RunState.read(folder) or RunState()
-    progress = [Progress(0, planned.recipe.total_steps)]
+    progress, rows = [Progress(0, planned.recipe.total_steps)], len(trained_rows(planned.arm, data))
 
     def step_done(now: Progress) -> None:
         progress[0] = now
@@ -139,6 +140,8 @@ def _run(
             trained_parameters=sum(p.numel() for p in method.parameters() if p.requires_grad),
             steps=now.step,
             images_seen=seen,
+            rows=rows,
+            left_out=len(data.splits.train) - rows,
             passes={modality: seen * count for modality, count in passes.items()},
             seconds=now.seconds,
             waiting_seconds=(earlier.waiting_seconds or 0.0) + now.waited,

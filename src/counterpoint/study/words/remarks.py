@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from ...data.source import load_any
 from ...methods.arm import Arm
+from ...reasons import share_in_words
 from ...recipes import Recipe
 from ..design import ArmCost, ArmPlan, Design
 
@@ -21,6 +22,7 @@ def remarks(design: Design, plans: Mapping[str, ArmPlan]) -> list[str]:
         *length_in_words(
             design.recipe, len(data.splits.train), costs[longest].batch_size, plans[longest].steps
         ),
+        *gaps_in_words({arm: (cost.rows, cost.left_out) for arm, cost in costs.items()}),
         *cut_in_words({arm: cost.cut_captions for arm, cost in costs.items()}),
         *random_starts(design.recipe, {arm: cost.parameters for arm, cost in costs.items()}, data.columns),
         *_image_sizes(costs),
@@ -44,6 +46,27 @@ def length_in_words(recipe: Recipe, rows: int, batch_size: int, steps: int) -> l
         return [f"{made}: the fewest that follow from the data; --steps {max(of_all, 1)} makes fewer"]
     most = "" if recipe.most_passes is None else f"most_passes={recipe.most_passes:,} "
     return [f"{made}: a run makes at most {most}passes through a tower; --steps {of_all} trains them all"]
+
+
+def gaps_in_words(rows: Mapping[str, tuple[int, int]]) -> list[str]:
+    """Return a line for each number of rows that some arms train on, where some leave rows out.
+
+    Args:
+        rows: an arm's name to the rows that it trains on, and those that it leaves out.
+
+    >>> gaps_in_words({"clip": (2400, 1600), "more": (4000, 0)})
+    ['clip: trained on 2,400 of 4,000 rows, as the others lack a column that it reads', 'more: trained on 4,000 rows']
+    """
+    arms: dict[tuple[int, int], list[str]] = {}
+    for arm, of_arm in rows.items():
+        arms.setdefault(of_arm, []).append(arm)
+    if not any(left_out for _, left_out in arms):
+        return []
+    why = ", as the others lack a column that it reads"
+    return [
+        f"{', '.join(names)}: trained on {share_in_words(*of_arm)} rows{why if of_arm[1] else ''}"
+        for of_arm, names in arms.items()
+    ]
 
 
 def cut_in_words(shares: Mapping[str, float]) -> list[str]:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ...modalities import leading
-from ...reasons import counted
+from ...reasons import counted, share_in_words
 from ...spec import Spec
 from ..schema import ArmSummary, Key, Score, StudySummary
 from .tables import beside_all, columns, number, ranked
@@ -58,7 +58,9 @@ def waiting(seconds: float | None, whole: float) -> str:
 def training_costs(summary: Any) -> Costs:
     """Return how the costs of arms that were trained are written."""
     modality = leading(arm.cost.passes for arm in summary.arms)
+    rows: Costs = {"rows trained on": lambda cost: share_in_words(cost.rows, cost.left_out)}
     return {
+        **(rows if any(arm.cost.left_out for arm in summary.arms) else {}),
         "training seconds a run": lambda cost: f"{cost.seconds:.0f}",
         "waiting for data": lambda cost: waiting(cost.waiting_seconds, cost.seconds),
         f"{modality} passes a run": lambda cost: f"{cost.passes.get(modality, 0):,}",

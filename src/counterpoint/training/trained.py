@@ -1,0 +1,33 @@
+"""The rows that an arm trains on: of data with gaps, those that have what its method needs."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..data.base import Data, Rows
+from ..methods.arm import Arm
+from ..reasons import counted
+
+
+def trained_rows(arm: str, data: Data) -> Rows:
+    """Return the rows to train on that have every column that an arm reads, or any of them where its method uses gaps.
+
+    Without gaps these are all rows to train on, in their order.
+
+    Raises:
+        ValueError: if there is no such row.
+    """
+    of_arm, rows = Arm.parse(arm), data.splits.train
+    columns = tuple(of_arm.reads(data.columns))
+    if len(data.shards):  # whose records are counted with all their columns, and not read for that
+        return rows
+    there = np.stack([data.present(column, rows) for column in columns])
+    kept: Rows = rows[there.all(0) if of_arm.incomplete == "drop" else there.any(0)]
+    if len(rows) and not len(kept):
+        have = ", ".join(f"{column} {int(of.sum()):,}" for column, of in zip(columns, there, strict=True))
+        raise ValueError(
+            f"arm {arm!r} trains on rows that have {' and '.join(columns)}, and of "
+            f"{counted(len(rows), 'row')} to train on none has them all ({have}): name other columns "
+            f"({of_arm.method},columns=…), or take a method that uses rows with gaps"
+        )
+    return kept
