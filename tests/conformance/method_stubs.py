@@ -158,6 +158,7 @@ SMALL: dict[str, dict[str, Any]] = {
 OPTIONS: dict[str, dict[str, Any]] = {
     "ebm": {"noise": 0.0},
     "whitened-cse": {"dropout": 0.0},
+    "multimodn": {"dropout": 0.0},
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},
 }

@@ -13,9 +13,12 @@ from method_stubs import FIVE, LATE, RECIPE, ThroughImage, ThroughText, batch, b
 from torch import Tensor
 
 from counterpoint import methods
+from counterpoint.methods.fusion._prediction import _say_without
 from counterpoint.methods.fusion._running import RunningMean
-from counterpoint.methods.fusion.late import Late
+from counterpoint.methods.fusion.late import Late, filled
+from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer
 from counterpoint.networks.init import initialise
+from counterpoint.pairwise import moments
 from counterpoint.types import Batch, Classifier, Target
 
 F64 = torch.float64
@@ -68,8 +71,8 @@ def test_the_mean_is_that_of_the_examples_that_have_the_column() -> None:
     seen = given.has("text")
     mean = method.projections["text"](z["text"])[seen].mean(0)
     torch.testing.assert_close(method.means["text"].value, mean)
-    filled = method.filled(method.projected(z), given.present)
-    torch.testing.assert_close(filled["text"][~seen], mean.expand(2, -1))
+    whole = filled(method.projected(z), method.constants(), given.present)
+    torch.testing.assert_close(whole["text"][~seen], mean.expand(2, -1))
 
 
 def test_a_running_mean_weighs_steps_and_a_step_without_any_is_none() -> None:
@@ -212,3 +215,124 @@ def test_gradients_do_not_reach_towers_from_missing_columns() -> None:
     total(method, gone).backward()
     gradients: list[Tensor] = [p.grad for p in method.towers["text"].parameters()]
     assert all(g is None or not g.any() for g in gradients)
+
+
+# What is missing, predicted
+
+
+def predicting(**options: Any) -> Any:
+    """A method on transformers, whose prompts can read."""
+    tokenizer = BytePairTokenizer.train(TEXTS, 300, 16)
+    towers = {"image": VisionTransformer(8, 8, 16, 1, 2), "text": TextTransformer(tokenizer, 12, 2, 2)}
+    options = {"fill": "predicted", "prompts": 3, "hidden": 9, **options}
+    method = methods.create("late", towers, RECIPE, target=FIVE, **options)
+    initialise(method, 0)
+    return method
+
+
+def shown(method: Any, **there: list[bool]) -> Batch:
+    views = {"image": PICTURES / 255, "text": method.tower("text").tokenizer(TEXTS)}
+    present = {column: torch.tensor(has) for column, has in there.items()}
+    return Batch(torch.arange(6), views, {"group": torch.arange(6) % 5}, present)
+
+
+def test_features_and_what_is_decided_of_complete_examples_do_not_depend_on_prompts() -> None:
+    method = predicting()
+    given = shown(method)
+    z = method.encode(given)
+    assert set(z) == {"image", "image.prompts", "text", "text.prompts"}
+    for column in ("image", "text"):
+        assert torch.equal(z[column], method.tower(column)(given[column]))
+    before = method.logits(z, given)
+    with torch.no_grad():
+        for prompts in method.prediction.prompts.values():
+            prompts.tokens.add_(1)
+    assert torch.equal(method.logits(method.encode(given), given), before)
+
+
+def test_what_is_missing_is_what_the_other_column_predicts() -> None:
+    method = predicting()
+    given = shown(method, text=[True, False, True, True, False, True])
+    z = method.encode(given)
+    h = method.projected(z)
+    predicted = method.prediction.predictors["image to text"](z["image.prompts"])
+    text = torch.where(given.has("text")[:, None], h["text"], predicted)
+    torch.testing.assert_close(method.logits(z, given), method.decide({"image": h["image"], "text": text}))
+
+
+def test_the_loss_of_predictions() -> None:
+    method = predicting(weight=2.0, invariance=1.0, variance=3.0, covariance=0.5)
+    given = shown(method, text=[True, False, True, True, False, True], image=[True] * 5 + [False])
+    z, target = method.encode(given), given.labels["group"]
+    h, losses = method.projected(z), run(method, given)
+    p = method.prediction.of_pairs(z)
+    both, within = [0, 2, 3], {"invariance": 1.0, "variance": 3.0, "covariance": 0.5}
+    terms = [moments.vicreg(p[a, b][both], h[b][both], **within) for a, b in p]
+    torch.testing.assert_close(losses["prediction"], 2 * (terms[0] + terms[1]) / 2)
+    whole = {
+        "image": torch.where(given.has("image")[:, None], h["image"], p["text", "image"]),
+        "text": torch.where(given.has("text")[:, None], h["text"], p["image", "text"]),
+    }
+    torch.testing.assert_close(losses["late"], F.cross_entropy(method.decide(whole), target))
+    replaced = [
+        F.cross_entropy(method.decide({**whole, b: p[a, b]})[both], target[both])
+        for a, b in (("image", "text"), ("text", "image"))
+    ]
+    torch.testing.assert_close(losses["replaced"], sum(replaced) / 2)
+
+
+def test_predictions_of_several_columns_are_averaged() -> None:
+    towers = {column: ThroughImage(8) for column in ("image", "second", "third")}
+    method: Any = methods.create("late", towers, RECIPE, target=FIVE, fill="predicted", prompts=0)
+    initialise(method, 0)
+    g = torch.Generator().manual_seed(0)
+    z = {column: torch.randn(3, 8, generator=g) for column in towers}
+    of_pairs = method.prediction.of_pairs(z)
+    there = {column: torch.ones(3, dtype=torch.bool) for column in towers}
+    there["third"], there["second"] = torch.zeros(3, dtype=torch.bool), torch.tensor([True, False, True])
+    means, known = method.prediction.joined(of_pairs, there)
+    of_two = (of_pairs["image", "third"] + of_pairs["second", "third"]) / 2
+    expected = torch.where(there["second"][:, None], of_two, of_pairs["image", "third"])
+    torch.testing.assert_close(means["third"], expected)
+    assert not means["image"][1].any()
+    assert known["image"].tolist() == [True, False, True]
+
+
+def test_a_tower_without_tokens_predicts_by_its_feature_and_the_log_says_so(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    _say_without.cache_clear()
+    for _ in range(2):
+        method = build("late", fill="predicted")
+    assert [record.getMessage() for record in caplog.records] == [
+        "no prompts read the towers of image and text, which have no tokens: their features predict what is missing"
+    ]
+    z = method.encode(batch(method, 4))
+    assert set(z) == {"image", "text"}
+    caplog.clear()
+    predicting()
+    assert not caplog.records
+
+
+def test_features_may_learn_nothing_from_being_predicted() -> None:
+    found = []
+    for detach in (False, True):
+        method = predicting(detach=detach, prompts=0)
+        run(method, shown(method))["prediction"].backward()
+        found.append(method.projections["text"].weight.grad)
+    assert found[0].any()
+    assert found[1] is None
+
+
+def test_predicting_needs_another_column_and_classifies_without_some() -> None:
+    lone: dict[str, Any] = {"image": ThroughImage(8)}
+    with pytest.raises(
+        ValueError, match="fill=predicted predicts a column from others, and image is the only one"
+    ):
+        methods.create("late", lone, RECIPE, target=FIVE, fill="predicted")
+    method = predicting()
+    assert method.tower("text").read
+    whole, without = method.classify({"image": PICTURES, "text": TEXTS}), method.classify({"image": PICTURES})
+    assert not torch.allclose(whole, without)
+    nothing = method.classify({}, {"image": np.zeros(2, dtype=bool)})
+    torch.testing.assert_close(nothing[0], nothing[1])

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer, initialise
 from counterpoint.networks.towers.pooling import Packing, inside
@@ -113,3 +116,53 @@ def test_picture_transformer_sees_patches_of_all_channels() -> None:
 def test_patch_must_divide_size() -> None:
     with pytest.raises(ValueError, match="50 is not a multiple of the patch size 8"):
         VisionTransformer(50)
+
+
+# Prompts that read
+
+
+def appended(block: Block, x: Tensor, count: int, own: Tensor) -> Tensor:
+    """A block over tokens and prompts side by side, under the mask that keeps prompts from being seen."""
+    length = x.shape[1]
+    seen = torch.zeros(len(x), length, length, dtype=torch.bool)
+    seen[:] = torch.ones(length, length, dtype=torch.bool).tril() if block.causal else True
+    seen[:, :, -count:] = False
+    seen[:, -count:] = True
+    seen[:, :, :-count] &= own[:, None]
+    q, k, v = block.qkv(block.norm_1(x)).unflatten(-1, (3, block.heads, -1)).permute(2, 0, 3, 1, 4)
+    x = x + block.out(
+        F.scaled_dot_product_attention(q, k, v, attn_mask=seen[:, None]).transpose(1, 2).flatten(2)
+    )
+    fed: Tensor = x + block.down(F.gelu(block.up(block.norm_2(x))))
+    return fed
+
+
+@pytest.mark.parametrize("kind", ["text", "image"])
+def test_features_are_exactly_those_without_prompts_which_read_in_every_layer(kind: str) -> None:
+    g = torch.Generator().manual_seed(0)
+    tokenizer, inputs = BytePairTokenizer.train(CAPTIONS, 300, 16), torch.rand(4, 3, 16, 16, generator=g)
+    if kind == "text":
+        tower: Any = TextTransformer(tokenizer, width=16, depth=3, heads=2)
+        inputs = tokenizer(CAPTIONS)
+        own = inside(inputs, tokenizer.end)
+        x = tower.token_embedding(inputs) + tower.position_embedding.weight[: inputs.shape[1]]
+    else:
+        tower = VisionTransformer(16, width=16, depth=3, heads=2)
+        own = torch.ones(4, 4, dtype=torch.bool)
+        patches = F.pixel_unshuffle(tower.normalise(inputs), 8).flatten(2).transpose(1, 2)
+        x = tower.patch_embedding(patches) + tower.position_embedding.weight
+    prompts = torch.randn(3, 16, generator=g)
+    features, read = tower.prompted(inputs, prompts)
+    assert torch.equal(features, tower(inputs))
+    states = torch.cat([x, prompts.expand(4, -1, -1)], 1)
+    for block in tower.blocks:
+        states = appended(block, states, 3, own)
+    torch.testing.assert_close(read, tower.norm(states[:, -3:]))
+    assert not torch.equal(tower.prompted(inputs, prompts + 1)[1], read)
+
+
+def test_prompts_do_not_see_padding() -> None:
+    tower = text()
+    prompts = torch.randn(2, 32, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    whole = tower.prompted(tower.tokenizer(CAPTIONS), prompts)[1]
+    torch.testing.assert_close(tower.prompted(tower.tokenizer(CAPTIONS[2:3]), prompts)[1], whole[2:3])

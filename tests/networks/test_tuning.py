@@ -180,3 +180,12 @@ def test_berts_embeddings_and_layers_freeze() -> None:
 def test_more_layers_than_there_are() -> None:
     with pytest.raises(ValueError, match=r"freeze 4 layers.*has 3"):
         freeze_layers(TextTransformer(TOKENIZER, 16, 3, 2), 4)
+
+
+def test_biases_alone_move_and_those_of_norms_too() -> None:
+    tower = VisionTransformer(16)
+    tune(tower, "biases")
+    moving = {name for name, p in tower.named_parameters() if p.requires_grad}
+    assert moving == {name for name, _ in tower.named_parameters() if name.endswith("bias")}
+    assert {"norm.bias", "blocks.0.qkv.bias", "patch_embedding.bias"} <= moving
+    assert not tower.frozen

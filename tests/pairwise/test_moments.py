@@ -8,6 +8,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import Tensor
 
 from counterpoint.pairwise import moments
 
@@ -73,3 +74,44 @@ def test_cross_moment_is_the_mean_outer_product() -> None:
     torch.testing.assert_close(moments.cross_moment(x, y), expected)
     with pytest.raises(Exception, match="B"):
         moments.cross_moment(x, y[:3])
+
+
+# VICReg
+
+
+def vicreg_by_loops(x: Tensor, y: Tensor, invariance: float, variance: float, covariance: float) -> float:
+    """Its formula, one entry at a time."""
+    n, d = x.shape
+    total = invariance * sum(float((x[i, j] - y[i, j]) ** 2) for i in range(n) for j in range(d)) / (n * d)
+    for z in (x, y):
+        mean = [sum(float(z[i, j]) for i in range(n)) / n for j in range(d)]
+        for j in range(d):
+            for k in range(d):
+                moment = sum((float(z[i, j]) - mean[j]) * (float(z[i, k]) - mean[k]) for i in range(n)) / (
+                    n - 1
+                )
+                if j == k:
+                    total += variance * max(0.0, 1 - (moment + 1e-4) ** 0.5) / d
+                else:
+                    total += covariance * moment**2 / d
+    return total
+
+
+def test_vicreg_is_its_formula_and_leaves_rows_of_weight_0_out() -> None:
+    g = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(7, 4, generator=g, dtype=torch.float64) * s for s in (0.3, 2.0))
+    expected = vicreg_by_loops(x, y, 25.0, 25.0, 1.0)
+    assert moments.vicreg(x, y).item() == pytest.approx(expected)
+    weights = torch.tensor([1.0, 0, 1, 1, 0, 1, 1], dtype=torch.float64)
+    kept = weights > 0
+    found = moments.vicreg(x, y, weights, invariance=1.0, variance=2.0, covariance=3.0)
+    assert found.item() == pytest.approx(vicreg_by_loops(x[kept], y[kept], 1.0, 2.0, 3.0))
+    assert moments.vicreg(x, y, torch.eye(7, dtype=torch.float64)[0]) == 0
+    assert moments.vicreg(x, y, torch.zeros(7, dtype=torch.float64)) == 0
+
+
+def test_vicreg_has_finite_gradients_for_what_has_collapsed() -> None:
+    x = torch.zeros(5, 3, dtype=torch.float64, requires_grad=True)
+    moments.vicreg(x, x.detach() + 1).backward()
+    assert x.grad is not None
+    assert x.grad.isfinite().all()

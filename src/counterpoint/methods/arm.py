@@ -18,8 +18,9 @@ if TYPE_CHECKING:
     from ..types import Target
     from .base import Method, TowerMethod
 
-TUNE = ("full", "lora", "frozen", "none")
-"""Choices of what moves in pretrained towers: all, low-rank adapters, nothing; ``none``: nothing in the whole model."""
+TUNE = ("full", "lora", "biases", "frozen", "none")
+"""Choices of what moves in pretrained towers: all, low-rank adapters, biases, nothing; ``none``: nothing in the whole
+model."""
 
 _SHOWN = 8  # methods that a message names
 

@@ -54,7 +54,7 @@ class Method(Checked, nn.Module, ABC):
     papers: tuple[str, ...] = ()
     tunable: ClassVar[Ranges] = {}
     incomplete: ClassVar[Literal["drop", "use"]] = "drop"
-    draws: ClassVar[bool] = False
+    draws: bool = False
     earlier: Mapping[str, str] = MappingProxyType({})
 
     @classmethod

@@ -91,6 +91,7 @@ class Tower(nn.Module, ABC):
     Attributes:
         modality: of what it encodes, by its name in ``counterpoint.modalities``.
         takes_dropout: ``forward`` takes a rate of dropout beside its input.
+        takes_prompts: it has `prompted`.
         name: as a recipe or an arm names it, its weights after an @; see `pretrained`.
         width: the size of a feature vector.
         frozen: no weight moves, and the tower stays in evaluation mode (dropout, batch statistics) whatever
@@ -98,16 +99,19 @@ class Tower(nn.Module, ABC):
         weights_set: the weights are already as the run should start; ``initialise`` leaves them alone.
         projected: features lie in a space that both towers of a pretrained pair share.
         memory: answers in place of a frozen tower with what it said of the same inputs before; None asks the tower.
+        read: prompts read its states, so that its inputs are needed at every step and nothing is remembered.
     """
 
     modality: ClassVar[str]
     takes_dropout: ClassVar[bool] = False
+    takes_prompts: ClassVar[bool] = False
     name: str = ""
     width: int
     frozen: bool = False
     weights_set: bool = False
     projected: bool = False
     memory: Callable[[Tower, Tensor], Tensor] | None = None
+    read: bool = False
 
     def __call__(self, inputs: Tensor, **options: float) -> Any:
         """Return features of inputs: from memory where there is one and nothing else is asked for, as dropout is."""
@@ -123,6 +127,18 @@ class Tower(nn.Module, ABC):
     @abstractmethod
     def input(self) -> Input:
         """The way from the modality's raw form to what `forward` takes; small, and good in another process."""
+
+    def prompted(
+        self, inputs: Tensor, prompts: Float[Tensor, "P width"]
+    ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B P width"]]:
+        """Return features of inputs, and the states of learned tokens that read those of the inputs in every layer.
+
+        No state of an input sees a prompt: the features are those of `forward`, to the last bit.
+
+        Raises:
+            LookupError: for a tower without tokens that prompts could stand beside.
+        """
+        raise LookupError(f"{type(self).__name__} has no tokens that prompts could stand beside")
 
     @property
     def sizes(self) -> Mapping[str, int | float | str]:

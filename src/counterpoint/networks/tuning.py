@@ -11,7 +11,7 @@ from .base import Tower
 from .init import seeded
 from .towers.blocks import residual_blocks
 
-MODES = ("frozen", "full", "lora")
+MODES = ("frozen", "full", "lora", "biases")
 
 
 def tune(tower: Tower, mode: str, *, rank: int = 8, seed: int = 0) -> None:
@@ -22,24 +22,27 @@ def tune(tower: Tower, mode: str, *, rank: int = 8, seed: int = 0) -> None:
       its parent is told.
     - ``"lora"``: W + 2·B A in place of W in every linear layer (every convolution, if there is none), A and B
       of rank ``rank``, and B zero at the start, so that features start as they were.
+    - ``"biases"``: the biases of every layer, those of norms too (BitFit).
 
     Args:
         tower: the tower to change.
-        mode: one of the three.
+        mode: one of the four.
         rank: of the low-rank updates.
         seed: of their start.
 
     Raises:
         UnknownName: for another mode.
         MissingPackage: for ``"lora"`` without the package ``peft``.
-        ValueError: for ``"lora"`` on a tower that has it already.
+        ValueError: for ``"lora"`` on a tower that has it already, and ``"biases"`` on one without any.
 
-    Source: LiT (arXiv 2111.07991) for locking; LoRA (arXiv 2106.09685).
+    Source: LiT (arXiv 2111.07991) for locking; LoRA (arXiv 2106.09685); BitFit (arXiv 2106.10199).
     """
     if mode not in MODES:
         raise unknown("tuning mode", mode, MODES)
     if mode == "lora":
         _add_lora(tower, rank, seed)
+    elif mode == "biases":
+        _move_biases(tower)
     else:
         tower.requires_grad_(mode == "full")
     tower.frozen = mode == "frozen"
@@ -66,6 +69,13 @@ def _add_lora(tower: Tower, rank: int, seed: int) -> None:
         peft.inject_adapter_in_model(config, tower)
     for name, parameter in tower.named_parameters():
         parameter.requires_grad_("lora_" in name)
+
+
+def _move_biases(tower: Tower) -> None:
+    for name, parameter in tower.named_parameters():
+        parameter.requires_grad_("bias" in name.rpartition(".")[2])
+    if not any(parameter.requires_grad for parameter in tower.parameters()):
+        raise ValueError(f"the {tower.modality} tower {tower.name} has no biases to tune")
 
 
 def freeze_layers(tower: Tower, count: int) -> None:

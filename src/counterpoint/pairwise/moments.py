@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
@@ -50,6 +51,50 @@ def cross_moment(
     x, y = upcast(x), upcast(y)
     with torch.autocast(x.device.type, enabled=False):  # which would round the product to half precision
         return ranks.sum(x.T @ y) / sum(ranks.counts(len(x), x.device))
+
+
+def vicreg(
+    x: Float[Tensor, "B D"],
+    y: Float[Tensor, "B D"],
+    weights: Float[Tensor, " B"] | None = None,
+    *,
+    invariance: float = 25.0,
+    variance: float = 25.0,
+    covariance: float = 1.0,
+    ranks: Ranks = _ALONE,
+) -> Float[Tensor, ""]:
+    """Return ``λ s(x, y) + μ (v(x) + v(y)) + ν (c(x) + c(y))`` over the N rows of all ranks of weight 1; 0 of N < 2.
+
+        s = 1/(N D) Σ_i ‖x_i − y_i‖²
+        v(z) = 1/D Σ_j max(0, 1 − √(Var z_j + 10⁻⁴)),   c(z) = 1/D Σ_{j≠k} Cov(z)_jk²
+
+    with Var and Cov by N − 1. The paper sums s over the D numbers, and its release takes the mean of them, with which
+    the weights 25, 25 and 1 go; so does this.
+
+    Args:
+        x, y: two representations of each row; gradients go to both.
+        weights: 0 for rows that are left out, 1 for the others; all are in unless given.
+        invariance, variance, covariance: λ, μ and ν.
+
+    Source: Bardes, Ponce and LeCun, "VICReg: Variance-Invariance-Covariance Regularization for Self-Supervised
+    Learning" (2022), arXiv 2105.04906.
+
+    >>> z = torch.tensor([[3.0, 0.0], [-3.0, 0.0], [0.0, 3.0], [0.0, -3.0]])
+    >>> vicreg(z, z).item(), vicreg(z, z + 1).item()
+    (0.0, 25.0)
+    """
+    x, y = upcast(x), upcast(y)
+    weights = x.new_ones(len(x)) if weights is None else weights.to(x.dtype)
+    count = ranks.total(weights.sum())
+    total = invariance * mean((x - y).square().mean(1), weights, ranks=ranks)
+    for z in (x, y):
+        centred = (z - mean(z, weights, ranks=ranks)) * weights[:, None]
+        with torch.autocast(z.device.type, enabled=False):  # which would round the product to half precision
+            moment = ranks.sum(centred.T @ centred) / (count - 1).clamp_min(1)
+        own = moment.diagonal()
+        total = total + variance * F.relu(1 - (own + 1e-4).sqrt()).mean()
+        total = total + covariance * (moment.square().sum() - own.square().sum()) / z.shape[1]
+    return torch.where(count < 2, 0.0, total)
 
 
 @torch.no_grad()

@@ -60,7 +60,7 @@ class Towers(Section):
     audio_bands: Count = 64
     video_frames: Count = 8
     series_steps: Count = 1000
-    tune: Literal["full", "lora", "frozen"] | None = None
+    tune: Literal["full", "lora", "biases", "frozen"] | None = None
     keep: bool = False
 
     @property

@@ -9,19 +9,21 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ...forms import BelowOne, Natural
+from ...forms import BelowOne, Natural, NonNegative
 from ...networks.base import Towers
 from ...networks.heads import mlp
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Target
+from ..base import Ranges
 from ..dual_encoder import linear_heads
 from ..needs import Needs
 from ._classifying import Classifying
+from ._prediction import Prediction
 from ._running import RunningMean
 
 Operator = Literal["concat", "mean", "mul", "max"]
 """Choices of how features are joined: side by side, or entry by entry their mean, product or maximum."""
-Filling = Literal["zero", "mean"]
+Filling = Literal["zero", "mean", "predicted"]
 """Choices of what stands in for the features of a column that an example lacks."""
 
 
@@ -30,11 +32,19 @@ class Late(Classifying):
 
     What stands in for the features of a column that an example lacks:
 
-    ========  =========================================================================================
-    ``zero``  0
-    ``mean``  the mean of the column's features over the training examples that have it: a running one, in
-              which the examples of a step weigh 0.99 of those of the next
-    ========  =========================================================================================
+    =============  ====================================================================================
+    ``zero``       0
+    ``mean``       the mean of the column's features over the training examples that have it: a running
+                   one, in which the examples of a step weigh 0.99 of those of the next
+    ``predicted``  ĥ, the mean of what the columns that are there predict (`Prediction`); 0 without any
+    =============  ====================================================================================
+
+    Predictors learn by VICReg from the examples that have both columns, and C learns beside that from features of
+    which one is replaced by its prediction, column for column, so that it knows what predictions look like:
+
+        L = CE(p, y) + 1/N Σ_m CE(p with ĥ_m for h_m, y) + w mean_{a≠b} VICReg(g_ab(r_a), h_b)
+
+    r_a is read from a's tower by prompts that no other token sees, so that features are exactly those without prompts.
 
     With ``drop`` an example loses each of its columns with that probability in training, but never the last one:
     modality dropout. Examples without a class (−1) count for nothing.
@@ -46,16 +56,24 @@ class Late(Classifying):
         operator: ⊕.
         fill: what stands in for what is missing.
         drop: the probability that a column is dropped in training.
-        hidden: the width of the hidden layer of C.
+        hidden: the width of the hidden layer of C, and of the predictors.
+        prompts: of each column, where what is missing is predicted.
+        weight: w.
+        invariance, variance, covariance: the weights within VICReg.
+        detach: whether features learn nothing from being predicted.
 
     Raises:
         ValueError: without a label.
+
+    Source of ``predicted``: Kim and Kim, "Missing Modality Prediction for Unpaired Multimodal Learning via Joint
+    Embedding of Unimodal Models" (2024), arXiv 2407.12616. No code was found; w, the weights within VICReg (its
+    defaults) and the size of the predictors are choices of this library.
     """
 
-    papers = ("multimodn",)
+    papers = ("missing-modality-prediction",)
+    tunable: ClassVar[Ranges] = {"weight": (0.01, 1.0)}
     needs: ClassVar[Needs] = Needs(1, None)
     incomplete: ClassVar[Literal["drop", "use"]] = "use"
-    draws = True
 
     def __init__(
         self,
@@ -67,6 +85,12 @@ class Late(Classifying):
         fill: Filling = "zero",
         drop: BelowOne = 0.0,
         hidden: Natural = 256,
+        prompts: Natural = 4,
+        weight: NonNegative = 1.0,
+        invariance: NonNegative = 25.0,
+        variance: NonNegative = 25.0,
+        covariance: NonNegative = 1.0,
+        detach: bool = False,
     ) -> None:
         super().__init__(towers, target)
         classes = self.told().classes
@@ -74,21 +98,56 @@ class Late(Classifying):
         self.projections.update(linear_heads(towers, width))
         joined = width * (len(towers) if operator == "concat" else 1)
         self.classifier = mlp(joined, hidden, len(classes), layers=2, norm=False)
-        self.operator, self.fill, self.drop = operator, fill, drop
+        self.operator, self.fill, self.drop, self.draws = operator, fill, drop, drop > 0
         averaged = towers if fill == "mean" else ()
         self.means = nn.ModuleDict({column: RunningMean(width) for column in averaged})
+        self.prediction = Prediction(towers, width, hidden, prompts) if fill == "predicted" else None
+        self.weight, self.detach = weight, detach
+        self.within = (invariance, variance, covariance)
+
+    @classmethod
+    def searched(cls, options: Mapping[str, object]) -> Ranges:
+        return cls.tunable if options.get("fill") == "predicted" else {}
 
     @property
     def shares_space(self) -> bool:
         return False
 
+    def outputs(self, column: str) -> tuple[str, ...]:
+        return super().outputs(column) if self.prediction is None else self.prediction.outputs(column)
+
+    def seen(self, column: str, inputs: Tensor) -> Embeddings:
+        if self.prediction is None:
+            return super().seen(column, inputs)
+        return self.prediction.seen(column, self.tower(column), inputs)
+
     def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
         there = {column: batch.has(column) for column in self.columns}
-        return self.decide(self.filled(self.projected(z), there))
+        instead = self.constants()
+        if self.prediction is not None:
+            instead, _ = self.prediction.joined(self.prediction.of_pairs(z), there)
+        return self.decide(filled(self.projected(z), instead, there))
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         there = self.kept({column: batch.has(column) for column in self.columns})
-        return {"late": self.cross_entropy(self.decide(self.filled(self.projected(z), there)), batch)}
+        h = self.projected(z)
+        if self.prediction is None:
+            return {"late": self.cross_entropy(self.decide(filled(h, self.constants(), there)), batch)}
+        of_pairs = self.prediction.of_pairs(z)
+        instead, known = self.prediction.joined(of_pairs, there)
+        whole = filled(h, instead, there)
+        replaced = [
+            self.cross_entropy(
+                self.decide({**whole, b: instead[b]}), batch, (there[b] & known[b]).to(h[b].dtype)
+            )
+            for b in self.columns
+        ]
+        targets = {column: each.detach() for column, each in h.items()} if self.detach else h
+        return {
+            "late": self.cross_entropy(self.decide(whole), batch),
+            "replaced": torch.stack(replaced).mean(),
+            "prediction": self.weight * self.prediction.loss(of_pairs, targets, there, self.within),
+        }
 
     def projected(self, z: Embeddings) -> Embeddings:
         """Return h of every column, of an example without it that of features of 0."""
@@ -104,18 +163,12 @@ class Late(Classifying):
         left = (draws >= self.drop) | (draws == draws.amax(1, keepdim=True))
         return dict(zip(there, (left & has).unbind(1), strict=True))
 
-    def filled(
-        self, h: Embeddings, there: Mapping[str, Bool[Tensor, " B"]]
-    ) -> dict[str, Float[Tensor, "B d"]]:
-        """Return h with something in place of what is missing."""
-        instead = self.stand_ins(h, there)
-        return {c: torch.where(there[c][:, None], h[c], instead[c].to(h[c])) for c in self.columns}
-
-    def stand_ins(self, h: Embeddings, there: Mapping[str, Bool[Tensor, " B"]]) -> Embeddings:
-        """Return what stands in for each column's features, one for all examples or one each."""
-        if self.fill == "zero":
-            return {column: torch.zeros_like(h[column][:1]) for column in self.columns}
-        return {column: mean.value for column, mean in self._means()}
+    def constants(self) -> Embeddings:
+        """Return what stands in for the features of a column in every example."""
+        if self.means:
+            return {column: mean.value for column, mean in self._means()}
+        device = next(self.parameters()).device
+        return {column: torch.zeros((), device=device) for column in self.columns}
 
     def decide(self, h: Embeddings) -> Float[Tensor, "B classes"]:
         """Return the logits of the classes from the features of all columns."""
@@ -137,3 +190,10 @@ class Late(Classifying):
         for column, mean in self.means.items():
             assert isinstance(mean, RunningMean)
             yield column, mean
+
+
+def filled(
+    h: Embeddings, instead: Embeddings, there: Mapping[str, Bool[Tensor, " B"]]
+) -> dict[str, Float[Tensor, "B d"]]:
+    """Return the features of every column with something in place of those that an example lacks."""
+    return {c: torch.where(has[:, None], h[c], instead[c].to(h[c])) for c, has in there.items()}

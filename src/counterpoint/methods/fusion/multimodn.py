@@ -54,7 +54,6 @@ class MultiModN(Classifying):
     needs: ClassVar[Needs] = Needs(1, None)
     incomplete: ClassVar[Literal["drop", "use"]] = "use"
     tunable: ClassVar[Ranges] = {"change": (0.0, 10.0)}
-    draws = True
 
     def __init__(
         self,
@@ -73,7 +72,7 @@ class MultiModN(Classifying):
         self.hidden = nn.ModuleDict({c: nn.Linear(tower.width, hidden) for c, tower in towers.items()})
         self.updates = nn.ModuleDict({c: nn.Linear(hidden + state, state) for c in towers})
         self.decoder = mlp(state, hidden, len(classes), norm=False)
-        self.dropped, self.change = nn.Dropout(dropout), change
+        self.dropped, self.change, self.draws = nn.Dropout(dropout), change, dropout > 0
 
     @property
     def shares_space(self) -> bool:

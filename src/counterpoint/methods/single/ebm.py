@@ -51,7 +51,7 @@ class EBM(TowerMethod):
     papers = ("ebm-vs-cl-vqa",)
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
     tunable: ClassVar[Ranges] = {"weight": (0.05, 1.0)}
-    draws: ClassVar[bool] = True
+    draws = True
 
     def __init__(
         self,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 import torch
@@ -61,9 +63,54 @@ class Block(nn.Module):
         mask = None if own is None else own[:, None, None]
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
         attended = attended.transpose(1, 2).flatten(2)
-        x = x + self.out(attended if packing is None else packing.pack(attended))
+        return self._fed(x + self.out(attended if packing is None else packing.pack(attended)))
+
+    def reading(
+        self, prompts: Float[Tensor, "B P W"], x: Float[Tensor, "B n W"], own: Bool[Tensor, "B n"]
+    ) -> Float[Tensor, "B P W"]:
+        """Return the states of prompts after the block: each sees all prompts and the block's own input ``x``.
+
+        Args:
+            prompts: their states before the block.
+            x: what the block was given.
+            own: which states of x are an input's own; the others are padding.
+        """
+        count = prompts.shape[1]
+        qkv = self.qkv(self.norm_1(torch.cat([x, prompts], 1)))
+        q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        seen = F.pad(own, (0, count), value=True)[:, None, None]
+        attended = F.scaled_dot_product_attention(q[:, :, -count:], k, v, attn_mask=seen)
+        return self._fed(prompts + self.out(attended.transpose(1, 2).flatten(2)))
+
+    def _fed(self, x: Float[Tensor, "*batch n W"]) -> Float[Tensor, "*batch n W"]:
         fed: Tensor = self.down(F.gelu(self.up(self.norm_2(x))))
         return x + fed
+
+
+@contextmanager
+def _noted(blocks: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
+    """Note what each block is given, inside a ``with`` block."""
+    given: list[Tensor] = []
+    handles = [b.register_forward_pre_hook(lambda block, args: given.append(args[0])) for b in blocks]
+    try:
+        yield given
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _read(
+    blocks: Iterable[nn.Module],
+    given: Sequence[Float[Tensor, "B n W"]],
+    own: Bool[Tensor, "B n"],
+    prompts: Float[Tensor, "P W"],
+) -> Float[Tensor, "B P W"]:
+    """Return the states of prompts, which have no places, behind the last block."""
+    states = prompts.expand(len(own), -1, -1)
+    for block, x in zip(blocks, given, strict=True):
+        assert isinstance(block, Block)
+        states = block.reading(states, x, own)
+    return states
 
 
 class TextTransformer(TextTower):
@@ -79,6 +126,8 @@ class TextTransformer(TextTower):
 
     Source: CLIP (arXiv 2103.00020); dropout as in CLIP-rocket (arXiv 2305.08675).
     """
+
+    takes_prompts = True
 
     def __init__(self, tokenizer: Tokenizer, width: int = 128, depth: int = 2, heads: int = 4) -> None:
         super().__init__()
@@ -103,6 +152,16 @@ class TextTransformer(TextTower):
             x = block(F.dropout(x, dropout, self.training and dropout > 0), packing)
         x = self.norm(x)
         return x * own[..., None] if packing is None else packing.unpack(x)
+
+    def prompted(
+        self, inputs: Int[Tensor, "B L"], prompts: Float[Tensor, "P width"]
+    ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B P width"]]:
+        own = inside(inputs, self.tokenizer.end)
+        with _noted(self.blocks) as given:
+            features = self.compute(inputs)
+        packing = Packing(own)
+        given = [x if x.ndim == 3 else packing.unpack(x) for x in given]
+        return features, self.norm(_read(self.blocks, given, own, prompts))
 
     def in_open_clip(self, head: Head) -> Told:
         """Return the tower as open_clip's text transformer, which is the same but for names."""
@@ -229,6 +288,7 @@ class VisionTransformer(ImageTower):
     """
 
     kept_in_timm = "counterpoint_vit"
+    takes_prompts = True
 
     def __init__(
         self, size: int = 48, patch: int = 8, width: int = 192, depth: int = 4, heads: int = 4
@@ -245,6 +305,14 @@ class VisionTransformer(ImageTower):
 
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         return self._states(images).mean(1)
+
+    def prompted(
+        self, inputs: Float[Tensor, "B 3 H W"], prompts: Float[Tensor, "P width"]
+    ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B P width"]]:
+        with _noted(self.blocks) as given:
+            features = self.compute(inputs)
+        own = torch.ones(given[0].shape[:2], dtype=torch.bool, device=inputs.device)
+        return features, self.norm(_read(self.blocks, given, own, prompts))
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         rows, columns = (length // self.patch for length in images.shape[2:])

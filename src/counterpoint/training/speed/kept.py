@@ -23,7 +23,9 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
             processes prepare batches.
     """
     frozen = {
-        name: tower for name, tower in method.towers.items() if isinstance(tower, Tower) and tower.frozen
+        name: tower
+        for name, tower in method.towers.items()
+        if isinstance(tower, Tower) and tower.frozen and not tower.read
     }
     if not frozen:
         raise ValueError("towers.keep: no tower is frozen; add tune=frozen to the arm, or leave keep out")
