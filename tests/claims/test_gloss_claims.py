@@ -13,55 +13,6 @@ from counterpoint.claims.benches.glosses import Encoder, Pairs
 from counterpoint.claims.text import simcse, whitened_cse
 from counterpoint.networks.init import seeded
 
-HYPERNYMS = {
-    "entity": [],
-    "animal": ["entity"],
-    "dog": ["animal"],
-    "puppy": ["dog"],
-    "cat": ["animal"],
-    "tool": ["entity"],
-    "robot dog": ["tool", "dog"],
-}
-LINE = (
-    "02084071 05 n 03 dog 0 domestic_dog 0 Canis_familiaris 0 004 @ 02083346 n 0000 @ 01317541 n 0000 "
-    '#m 02083863 n 0000 ~ 01322604 n 0000 | a member of the genus Canis; domesticated; "the dog barked"  '
-)
-
-
-def test_a_line_of_wordnet_gives_hypernyms_and_the_gloss_without_examples() -> None:
-    synset, above, gloss = glosses.parse(LINE)
-    assert synset == "02084071"
-    assert above == ["02083346", "01317541"]
-    assert gloss == "a member of the genus Canis; domesticated"
-
-
-def test_similarity_is_that_of_wu_and_palmer() -> None:
-    names = list(HYPERNYMS)
-    found = glosses.similarities(names, HYPERNYMS)
-    similarity = {(a, b): found[i, j] for i, a in enumerate(names) for j, b in enumerate(names)}
-    assert similarity["dog", "dog"] == 1
-    assert similarity["dog", "puppy"] == pytest.approx(2 * 3 / (1 + 2 * 3))
-    assert similarity["dog", "cat"] == pytest.approx(
-        2 * 2 / (2 + 2 * 2)
-    )  # under animal, the second from the top
-    assert similarity["puppy", "cat"] == pytest.approx(2 * 2 / (3 + 2 * 2))
-    assert similarity["cat", "tool"] == pytest.approx(2 * 1 / (3 + 2 * 1))
-    # Two ways up: over dog, which is deep, and over tool.
-    assert similarity["puppy", "robot dog"] == pytest.approx(2 * 3 / (2 + 2 * 3))
-    assert similarity["tool", "robot dog"] == pytest.approx(2 * 2 / (1 + 2 * 2))
-    assert np.array_equal(found, found.T)
-
-
-def test_pairs_are_drawn_from_every_tenth_of_similarity() -> None:
-    similarity = np.full((60, 60), 0.15)
-    similarity[:3, :3] = 0.95
-    first, second, alike = glosses.some_of_each(similarity)
-    near = alike == 0.95
-    assert sorted(zip(first[near], second[near], strict=True)) == [(0, 1), (0, 2), (1, 2)]
-    assert (~near).sum() == glosses.PER_TENTH
-    assert (first < second).all()
-    assert (similarity[first, second] == alike).all()
-
 
 def test_dropout_makes_the_views_differ_and_nothing_else_does() -> None:
     encoder, tokens = Encoder(0), torch.randint(1, 100, (8, glosses.LENGTH), generator=torch.Generator())

