@@ -19,7 +19,7 @@ from counterpoint.data.source import load_any, located, rooted, short_name
 from counterpoint.evaluation import evaluate
 from counterpoint.evaluation.task import NotApplicable, check_labels
 from counterpoint.networks.towers.pixels import Square
-from counterpoint.raw import Table, Waves
+from counterpoint.raw import Clips, Table, Waves
 from counterpoint.recipes import Augmentation
 from counterpoint.registry import UnknownName
 from counterpoint.types import View
@@ -135,6 +135,24 @@ def test_raw_forms_that_are_not_measured_alike_are_refused() -> None:
     data = Mixed([Heard("one"), Heard("two", rate=20)])
     with pytest.raises(ValueError, match="do not measure alike"):
         data.read("audio", np.array([0, 4]))
+
+
+def test_clips_of_several_sources_are_one() -> None:
+    class Seen(Heard):
+        columns = MappingProxyType({"video": "video"})
+
+        def read(self, column: str, rows: Rows) -> Clips:  # type: ignore[override] # another modality
+            return Clips.of([np.ones((self.samples, 3, 4, 4), np.uint8)] * len(rows))
+
+    clips = Mixed([Seen("one"), Seen("two", samples=5), Sayings()]).read("video", np.array([0, 4, 8]))
+    assert clips.lengths.tolist() == [3, 5, 1]
+    assert clips.frames[0].flatten(1).any(1).tolist() == [True] * 3 + [False] * 2
+
+
+def test_all_rows_of_a_mixture_are_known_to_its_order() -> None:
+    data = mixed()
+    order = Mixture.of(data.splits, data.splits.train, 16, 7)
+    assert order.rows(0, 9).tolist() == sorted(data.splits.train.tolist())
 
 
 def test_pictures_of_two_sizes_become_those_of_the_larger() -> None:

@@ -27,8 +27,8 @@ class Data:
     """show writes a picture; describe reports what is there and what is wrong with it; convert writes its
     rows as shards, and index what shards hold, for --data: both go on where they were stopped."""
     source: Annotated[str, Positional()] = "emoji"
-    """emoji (:artist, :stream), digits (:stream), scenes:, clips: or sounds:PRESET, stamps, drawings or
-    monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar), several by braces,
+    """emoji (:artist, :stream), digits (:stream), glosses (:graded), scenes:, clips: or sounds:PRESET, stamps, drawings
+    or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar), several by braces,
     a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco:PATH; or FILE.py:NAME, data or a
     source that a file of Python defines."""
     files: Annotated[Files, Flat()] = field(default_factory=Files)

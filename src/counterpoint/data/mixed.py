@@ -19,7 +19,7 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 
 from ..networks.base import Input
-from ..raw import Raw, Table
+from ..raw import Clips, Raw, Table
 from ..registry import unknown
 from ..types import Fit
 from .base import Data, Examples, Labels, Rows, Splits
@@ -364,27 +364,33 @@ def _gathered(parts: Sequence[tuple[Int[np.ndarray, " _"], Any]], count: int, wh
                 "them other names"
             )
     if isinstance(first, Tensor):
-        side = max(it.shape[-1] for it in values), max(it.shape[-2] for it in values)
-        values = [_of_size(it, (side[1], side[0])) for it in values]
+        height, width = (max(it.shape[axis] for it in values) for axis in (-2, -1))
+        values = [_of_size(it, (height, width)) for it in values]
     shape = [max(lengths) for lengths in zip(*(it.shape[1:] for it in values), strict=True)]
     blank = float("nan") if isinstance(first, Table) else 0
+    beyond = float("nan") if values[0].is_floating_point() else 0  # the end of a shorter example
     whole = torch.full((count, *shape), blank, dtype=values[0].dtype)
-    for (places, _), part in zip(parts, values, strict=True):
+    lengths = torch.ones(count, dtype=torch.int64)
+    for (places, raw), part in zip(parts, values, strict=True):
         if not len(places):
             continue
-        longer = shape[0] - part.shape[1]
-        if longer and isinstance(first, Raw):
-            part = F.pad(part, (*[0] * (2 * (part.ndim - 2)), 0, longer), value=float("nan"))
+        if longer := shape[0] - part.shape[1]:
+            part = F.pad(part, (*[0] * (2 * (part.ndim - 2)), 0, longer), value=beyond)
         whole[torch.from_numpy(places)] = part
+        if isinstance(raw, Clips):
+            lengths[torch.from_numpy(places)] = raw.lengths
+    if isinstance(first, Clips):
+        return Clips(whole, lengths)
     return first.with_values(whole) if isinstance(first, Raw) else whole
 
 
 def _facts(raw: Any) -> dict[str, Any]:
-    """Return what a raw form says of itself beside its values: a rate, names of channels."""
+    """Return what a raw form says of itself beside its values: a rate, names of channels, the size of what it holds."""
     if not isinstance(raw, Raw) or not is_dataclass(raw):
         return {}
     own: dict[str, Any] = {it.name: getattr(raw, it.name) for it in fields(raw)}
-    return {name: value for name, value in own.items() if value is not raw.values}
+    facts = {name: value for name, value in own.items() if not isinstance(value, Tensor)}
+    return {**facts, "of each": tuple(raw.values.shape[2:])}
 
 
 def _of_size(pictures: Tensor, size: tuple[int, int]) -> Tensor:

@@ -92,7 +92,7 @@ class Mixture(Order):
             Shuffled(rows, size, seed + _APART * number)
             for number, (rows, size) in enumerate(zip(sources, sizes, strict=True))
         ]
-        self._places = places(counts)
+        self._sources, self._places = tuple(sources), places(counts)
 
     @classmethod
     def of(cls, splits: Splits, rows: Rows, batch_size: int, seed: int) -> Mixture:
@@ -123,6 +123,10 @@ class Mixture(Order):
         number = self._places[place]
         mine = self._places == number
         return self._orders[number].at(turn * int(mine.sum()) + int(mine[:place].sum()))[0], step
+
+    def rows(self, step: int, steps: int) -> Rows:
+        """Return all rows that a step's batch is drawn from, in the order of the data."""
+        return np.sort(np.concatenate(self._sources))
 
     def told(self) -> dict[str, Any]:
         return {
