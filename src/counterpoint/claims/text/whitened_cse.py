@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ...data.worlds.glosses.tree import PER_TENTH
 from ...methods.base import TowerMethod
 from ...networks import GroupWhitening
 from ...networks.towers.perceptron import BagOfWords
@@ -168,7 +169,7 @@ def run(lab: Lab) -> Iterator[Result]:
         f"steps to name a missing token; {STEPS} steps of batch 64, dropout 0.1, τ = 0.05, 8 groups of 8 channels; the",
         "whitening matrix carries no gradient, as in the released code. Without groups the method is SimCSE under the",
         f"same head. All are judged without head and whitening on pairs of {glosses.TESTED:,} other glosses, at most",
-        f"{glosses.PER_TENTH} of each tenth of Wu and Palmer's similarity; the intervals are over seeds, which share",
+        f"{PER_TENTH} of each tenth of Wu and Palmer's similarity; the intervals are over seeds, which share",
         "these pairs. All arms have one learning rate: on validation glosses the rank correlation falls as the rate",
         f"rises, from the smallest rate on, so that none can be chosen by it; {RATE:g}, which decides, was the choice",
         "for all arms of an earlier form of this claim. 'At least as good' is less than 0.01 worse. Rank correlation:",
