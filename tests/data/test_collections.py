@@ -9,12 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from scipy.io import wavfile
 
 from counterpoint import data
 from counterpoint.data.base import PairedData
 from counterpoint.data.collections import COLLECTIONS
 from counterpoint.data.collections._qt import resources
-from counterpoint.data.source import located, short_name
+from counterpoint.data.source import load_any, located, short_name, with_columns
 from counterpoint.registry import MissingPackage, UnknownName
 
 KINDS = ("animals", "food", "town")
@@ -128,6 +129,49 @@ def test_stamps_have_a_caption_in_one_language_and_the_folder_as_their_kind(tmp_
     assert texts(german)["animals/more/thing3"] == ("Ein Ding 3.",)
     shared = {found.key(row): found.ids[row] for row in range(len(found))}
     assert all(shared[german.key(row)] == german.ids[row] for row in range(len(german)))
+
+
+def spoken(root: Path) -> Path:
+    """Write stamps whose French captions are read aloud but for two, most of which can be heard."""
+    stamps(root)
+    for number in range(30):
+        place = root / KINDS[number % 3] / "more" / f"thing{number}"
+        with place.with_suffix(".txt").open("a") as note:
+            note.write(f"fr.utf8=Une chose {number}.\n" if number % 5 else "")
+        wave = (np.sin(np.arange(400) * (1 + number) / 9) * 9000).astype(np.int16)
+        if number > 1:
+            wavfile.write(place.with_name(f"thing{number}_desc_fr.wav"), 8000, wave)
+        if number % 5:
+            wavfile.write(place.with_suffix(".wav"), 8000, wave[::2])
+    return root
+
+
+def test_captions_that_are_read_aloud_are_a_column_with_gaps(tmp_path: Path) -> None:
+    place = f"stamps:{spoken(tmp_path / 'stamps')}"
+    assert dict(opened(place).columns) == {"image": "image", "text": "text"}
+    assert len(opened(f"{place},language=de")) == 10
+    found = opened(f"{place},language=fr")
+    assert dict(found.columns) == {"image": "image", "text": "text", "audio": "audio"}
+    assert len(found) == 31
+    lacking = {
+        column: {found.key(row) for row in range(31) if not found.present(column, np.array([row]))[0]}
+        for column in found.columns
+    }
+    assert lacking["image"] == set()
+    assert lacking["audio"] == {"animals/more/thing0", "food/more/thing1", "symbols/cross"}
+    assert len(lacking["text"]) == 7
+    assert lacking["audio"] & lacking["text"] == {"animals/more/thing0", "symbols/cross"}
+    assert "audio: sounds, lacking in 3 rows" in found.findings()["columns"]
+
+
+def test_columns_of_a_collection_are_those_that_are_asked_for(tmp_path: Path) -> None:
+    source = f"stamps:{spoken(tmp_path / 'stamps')},language=fr,broken=0.1"
+    asked = with_columns(source, {"image": "image", "sound": "sound"})
+    found = load_any(asked, 12)
+    assert dict(found.columns) == {"image": "image", "sound": "audio"}
+    assert found.present("sound", np.arange(31)).sum() == 24
+    with pytest.raises(ValueError, match="unknown column of stamps 'sounds': did you mean 'sound'"):
+        load_any(with_columns(source, {"sounds": "sounds"}), 12)
 
 
 def test_a_package_may_be_unpacked_anywhere(tmp_path: Path) -> None:

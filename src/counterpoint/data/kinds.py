@@ -31,6 +31,7 @@ from .sources import (
     OF_THE_WHOLE,
     Ledger,
     Options,
+    Reader,
     Records,
     Source,
     found,
@@ -243,20 +244,17 @@ class Defined(Written):
 
 @final
 class _Collected(Written):
-    """A collection of pictures with words; its options are a language and those of every data set."""
+    """A collection of pictures with words; its options are a language, columns and those of every data set."""
 
     def open(self, form: int | Fit) -> Data:
-        collection, language, options = self._parts
-        return Pairs(
+        collection, *_, options = self._parts
+        return _kept(
             self._place(collection),
             form,
-            options.broken,
-            read=lambda root, ledger: collection.read(Path(root), language, ledger),
+            options,
+            lambda root, ledger: self._read(Path(root), ledger),
             name=self.source,
             attribution=collection.attribution,
-            looks=options.looks,
-            held_out=options.held_out,
-            most_pixels=options.max_pixels,
         )
 
     @property
@@ -264,8 +262,15 @@ class _Collected(Written):
         return self._parts[2]
 
     def records(self, ledger: Ledger) -> Records:
-        collection, language, _ = self._parts
-        return collection.read(self._place(collection), language, ledger)
+        return self._read(self._place(self._parts[0]), ledger)
+
+    def _read(self, root: Path, ledger: Ledger) -> Records:
+        collection, language, options = self._parts
+        for column in options.columns:
+            if column not in collection.columns:
+                raise unknown(f"column of {self.name}", column, collection.columns)
+        columns = tuple(options.columns) or collection.usual(root, language)
+        return collection.read(root, language or collection.language, columns, ledger)
 
     def _place(self, collection: Collection) -> Path:
         return collection.located(None if self.path is None else Path(self.path))
@@ -274,13 +279,13 @@ class _Collected(Written):
     def _parts(self) -> tuple[Collection, str, Options]:
         collection: Collection = COLLECTIONS.get(self.name)()
         options = dict(Spec.parse(self.source).options)
-        language = options.pop("language", collection.language)
+        language = options.pop("language", "")
         if language and not collection.language:
             raise ValueError(
                 f"{self.source!r}: {self.name} has one language alone; leave language={language} out"
             )
-        if others := set(options) - set(OF_THE_WHOLE):
-            raise unknown(f"option of {self.name}", min(others), ("language", *OF_THE_WHOLE))
+        if others := set(options) - {"columns", *OF_THE_WHOLE}:
+            raise unknown(f"option of {self.name}", min(others), ("language", "columns", *OF_THE_WHOLE))
         return (
             collection,
             language,
@@ -345,7 +350,23 @@ def _opened(place: str, rest: str, options: Options, form: int | Fit) -> Data:
     def all_of(place: str, ledger: Ledger) -> Records:
         return read(f"{place}{rest}", ledger)
 
+    return _kept(place, form, options, all_of)
+
+
+def _kept(
+    place: str | Path,
+    form: int | Fit,
+    options: Options,
+    read: Reader,
+    *,
+    name: str = "",
+    attribution: str = "",
+) -> Stored:
+    """Return what a reader reads as the kind of data that its columns make it."""
     treated: dict[str, Any] = {
+        "read": read,
+        "name": name,
+        "attribution": attribution,
         "looks": options.looks,
         "held_out": options.held_out,
         "most_pixels": options.max_pixels,
@@ -353,8 +374,8 @@ def _opened(place: str, rest: str, options: Options, form: int | Fit) -> Data:
     kinds: tuple[type[Stored], ...] = (Pairs, Photos)
     for kind in kinds:
         with suppress(OtherColumns):
-            return kind(place, form, options.broken, read=all_of, **treated)
-    return Recorded(place, form, options.broken, read=all_of, **treated)
+            return kind(place, form, options.broken, **treated)
+    return Recorded(place, form, options.broken, **treated)
 
 
 def _name(source: str) -> str:

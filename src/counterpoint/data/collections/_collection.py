@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
+from ...modalities import PAIR
 from ...registry import MissingPackage
 from ..sources import Ledger, Records
 
@@ -18,20 +20,32 @@ class Collection(ABC):
         home: where it installs what is read.
         attribution: the licence line that stands wherever examples are shown.
         language: of the captions unless another one is asked for; empty where there is one alone.
+        columns: that it can be read as, each with its modality.
     """
 
     package: ClassVar[str]
     home: ClassVar[Path]
     attribution: ClassVar[str]
     language: ClassVar[str] = ""
+    columns: ClassVar[Mapping[str, str]] = PAIR
+
+    def usual(self, root: Path, language: str) -> tuple[str, ...]:
+        """Return the columns that it is read as unless others are asked for.
+
+        Args:
+            root: what the package installs at ``home``.
+            language: that was asked for; empty where none was.
+        """
+        return tuple(PAIR)
 
     @abstractmethod
-    def read(self, root: Path, language: str, ledger: Ledger) -> Records:
-        """Read the pictures that have a caption in a language.
+    def read(self, root: Path, language: str, columns: Sequence[str], ledger: Ledger) -> Records:
+        """Read the pictures that have a caption in a language, or, as other columns than these, all of them.
 
         Args:
             root: what the package installs at ``home``.
             language: of the captions.
+            columns: to read, of those that there are.
             ledger: is told what is left out.
 
         Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import final
 
@@ -31,7 +31,7 @@ class Drawings(Collection):
     attribution = "Drawings: Art4Apps, as in eduActiv8, CC BY-SA"
     language = "en_GB"
 
-    def read(self, root: Path, language: str, ledger: Ledger) -> Records:
+    def read(self, root: Path, language: str, columns: Sequence[str], ledger: Ledger) -> Records:
         folder = root / _WORDS / f"{_PREFIX}py"
         languages = [path.stem for path in sorted(folder.glob("[!_]*.py"))]
         if not languages:
@@ -52,7 +52,7 @@ class Drawings(Collection):
                     cells: dict[str, Cell] = {"image": Asset.of(picture), "text": (word,)}
                     yield Record(cells, key, key, labels={"kind": kind}, where=f"{folder}, {key}")
 
-        return Records.collect(each())
+        return Records.collect(each(), {column: self.columns[column] for column in columns})
 
 
 def words_of(path: Path) -> dict[str, list[str]]:

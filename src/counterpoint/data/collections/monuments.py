@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import final
 
@@ -32,7 +32,7 @@ class Monuments(Collection):
     home = Path("/usr/share/gcompris-qt/rcc")
     attribution = "Monuments: GCompris, GPL-3; pictures CC BY-SA, GFDL and others, credited in its package"
 
-    def read(self, root: Path, language: str, ledger: Ledger) -> Records:
+    def read(self, root: Path, language: str, columns: Sequence[str], ledger: Ledger) -> Records:
         def each() -> Iterator[Record]:
             for activity, kind in _ACTIVITIES.items():
                 archive = root / f"{activity}.rcc"
@@ -53,7 +53,7 @@ class Monuments(Collection):
                         cells: dict[str, Cell] = {"image": asset, "text": captions}
                         yield Record(cells, key, key, labels={"kind": kind}, where=f"{archive}, {key}")
 
-        return Records.collect(each())
+        return Records.collect(each(), {column: self.columns[column] for column in columns})
 
 
 def _unquoted(text: str) -> str:
