@@ -49,7 +49,7 @@ class Modality:
         read: ``read(data, form) -> array`` reads the bytes of such a file; ``form`` is the input's ``form`` (see
             `counterpoint.networks.base.FormedInput`).
         form: in which files are read before a tower says otherwise.
-        rate: ``rate(data) -> int`` returns how many places of such a file make a second; none where files do not say.
+        rate: ``rate(data) -> int`` returns how many places of such a file make a second, 0 where it does not say.
         pack: ``pack(arrays, form) -> raw`` makes one raw form of what was read.
         held: in users' tables, where each is a path or the bytes of a file (``"files"``), one or more texts
             (``"texts"``), or one or more cells with numbers and words (``"values"``).
@@ -208,8 +208,9 @@ MODALITIES = Modalities(
         corruptions="counterpoint.data.corruptions.series:CORRUPTIONS",
         one="series",
         unit="steps",
-        endings=frozenset({".npy"}),
+        endings=frozenset({".npy", ".edf", ".bdf", ".hea"}),
         read="counterpoint.data.measured:read_series",
+        rate="counterpoint.data.measured:rate_of",
         pack="counterpoint.data.measured:pack_series",
         arrays=True,
     ),

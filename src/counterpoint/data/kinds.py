@@ -125,7 +125,10 @@ def written(source: str) -> Written:
         kind = _Files if is_named(f"{head}{where}") else _Benchmark
         return kind(source, head, _plain(where), rest)
     if is_named(where):
-        return _Files(source, where, None, rest)
+        head, path = where[: where.index(":") + 1], where[where.index(":") + 1 :]
+        return (
+            _Files(source, head, _plain(path), rest) if is_there(path) else _Files(source, where, None, rest)
+        )
     if (defined := named_in_file(where)) is not None:
         return Defined(source, "", str(defined[0]), f":{defined[1]}{rest}")
     path = _plain(where)

@@ -1,4 +1,4 @@
-"""Series from files: arrays of NumPy, lines of ``.ts`` files."""
+"""Series from files: arrays of NumPy, lines of ``.ts`` files, EDF."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ import numpy as np
 from jaxtyping import Float32
 
 from ..raw import Series
+from .recordings import is_edf, read_edf
 
 _LINE = re.compile(rb"[\s\d.,:?eE+na-]+", re.IGNORECASE)
 """Values of a ``.ts`` line: numbers, ``?`` and NaN, with commas and colons."""
 
 
 def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
-    """Read an ``.npy`` file with one series ``(T, C)``, or ``(T,)`` of one channel, or the values of a ``.ts`` line.
+    """Read an ``.npy`` file with one series ``(T, C)``, or ``(T,)`` of one channel, a ``.ts`` line, or an EDF file.
 
     NaN is not measured; a ``.ts`` file writes ``?``.
 
@@ -28,9 +29,12 @@ def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
         form: of no meaning; there is one form alone.
 
     Raises:
+        MissingPackage: for an EDF file, without the package pyedflib.
         ValueError: for bytes that are no array of numbers, one of other axes, and a series without any value, or with
             an infinite one.
     """
+    if is_edf(data):
+        return read_edf(data)[0]
     try:
         array = _of_line(data) if _LINE.fullmatch(data) else np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # whatever a damaged header raises
@@ -44,6 +48,11 @@ def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
     if not (~np.isnan(series)).any():
         raise ValueError("nothing is measured in the series")
     return series
+
+
+def rate_of(data: bytes) -> int:
+    """Return the steps a second of an EDF file, 0 for other series, which do not say theirs."""
+    return read_edf(data)[1] if is_edf(data) else 0
 
 
 def _of_line(line: bytes) -> Float32[np.ndarray, "T C"]:

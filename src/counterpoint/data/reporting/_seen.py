@@ -257,6 +257,7 @@ def _column(records: Records, column: str, looks: Sequence[Look]) -> Column:
     if modality.rate is not None:
         for look in sound[:: max(1, len(sound) // _RATED)]:
             rates[resolve(modality.rate)(Asset(**records.frame[column][look.row]).read_bytes())] += 1
+    del rates[0]  # of files that do not say theirs
     return Column(
         modality.name,
         records.headers.get(column, ()),

@@ -52,7 +52,8 @@ def _lengths(column: Column) -> list[str]:
     if not len(column.lengths):
         return []
     least, most = float(np.min(column.lengths)), float(np.max(column.lengths))
-    return [f"{least:,.3g} to {most:,.3g} {MODALITIES.get(column.modality).unit}"]
+    span = f"{least:,.3g}" if least == most else f"{least:,.3g} to {most:,.3g}"
+    return [f"{span} {MODALITIES.get(column.modality).unit}"]
 
 
 def _rates(column: Column) -> list[str]:

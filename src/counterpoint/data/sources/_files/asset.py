@@ -28,7 +28,8 @@ class Asset:
     """A place where bytes are: a file, a part of a file, or a cell of a table. Its text is what users know.
 
     Attributes:
-        file: the path or the URL of a file.
+        file: the path or the URL of a file; of a record of PhysioNet that of its header, which is read as the bytes of
+            an ``.npy`` file.
         member: the name within an archive, or the column of a table: of bytes or structs with them, or of lists of
             numbers, which are read as the bytes of an ``.npy`` file.
         offset: the first byte in an archive, or the row of a table, of JSON the line, from 0.
@@ -55,7 +56,7 @@ class Asset:
             OSError: if it cannot be read.
         """
         if self.offset is None:
-            return part_of(self.file)
+            return _record(self.file) if suffix_of(self.file) == ".hea" else part_of(self.file)
         if self.size is not None:
             return part_of(self.file, self.offset, self.size)
         assert self.member is not None
@@ -140,6 +141,13 @@ def _bytes(cells: pl.Series) -> list[bytes]:
     if isinstance(cells.dtype, pl.List | pl.Array):
         return [_array_bytes(cell) for cell in cells.to_list()]
     return (cells if cells.dtype == pl.Binary else cells.struct.field("bytes")).to_list()
+
+
+def _record(header: str) -> bytes:
+    """Read a record of PhysioNet, which is several files."""
+    from ...recordings import read_record
+
+    return _array_bytes(read_record(header))
 
 
 def _array_bytes(cell: object) -> bytes:
