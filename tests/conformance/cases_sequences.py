@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from case_tools import Case, Inputs, average, total
+from case_tools import Case, Inputs, average, cross_entropy, inverse, total, transposed, unit, warm
+from cases_targets import other_bag
 from torch import Tensor
 
 from counterpoint.losses import BestAlignmentLoss
@@ -69,7 +70,57 @@ def best_alignment_loops(
     return average(values)
 
 
-CASES = tuple(
+def runs(g: torch.Generator, n: int, d: int, masked: bool = False) -> Inputs:
+    """Return sequences of unit vectors, of different lengths where they are masked."""
+    x, y = unit(g, 3 * n, d).view(n, 3, d), unit(g, 2 * n, d).view(n, 2, d)
+    if not masked:
+        return x, y
+    ends = (torch.randint(1, z.shape[1] + 1, (n, 1), generator=g) for z in (x, y))
+    x_mask, y_mask = (torch.arange(z.shape[1]) < end for z, end in zip((x, y), ends, strict=True))
+    return x, y, {"x_mask": x_mask, "y_mask": y_mask}
+
+
+def scav_loops(
+    objective: Any, x: Tensor, y: Tensor, x_mask: Tensor | None = None, y_mask: Tensor | None = None
+) -> Tensor:
+    scale = inverse(objective.temperature)
+    xs, ys = (
+        [[v for n, v in enumerate(z[i]) if m is None or m[i, n]] for i in range(len(z))]
+        for z, m in ((x, x_mask), (y, y_mask))
+    )
+    steps = max(map(len, [*xs, *ys]))
+
+    def at(own: list[Tensor], step: int) -> Tensor:
+        place = step * (len(own) - 1) / max(steps - 1, 1)
+        before = int(place)
+        share = place - before
+        return (1 - share) * own[before] + share * own[min(before + 1, len(own) - 1)]
+
+    def cost(a: Tensor, b: Tensor) -> Tensor:
+        return (total(list((a - b) ** 2)) + 1e-8) ** 0.5
+
+    def far(own: list[Tensor], other: list[Tensor]) -> Tensor:
+        if objective.distance == "euclidean":
+            return average([cost(at(own, t), at(other, t)) for t in range(steps)])
+        if objective.distance == "squared":
+            return average([total(list((at(own, t) - at(other, t)) ** 2)) for t in range(steps)])
+        # All warpings, one by one: each goes from both first times to both last ones.
+        ways = [total([cost(own[i], other[j]) for i, j in way]) for way in warpings(len(own), len(other))]
+        gamma = objective.smoothing
+        return -gamma * total([(-way / gamma).exp() for way in ways]).log() / (len(own) + len(other))
+
+    s = [[-scale * far(own, other) for other in ys] for own in xs]
+    return average([cross_entropy(row, i) for logits in (s, transposed(s)) for i, row in enumerate(logits)])
+
+
+def warpings(n: int, m: int) -> list[list[tuple[int, int]]]:
+    if n == m == 1:
+        return [[(0, 0)]]
+    befores = [(a, b) for a, b in ((n - 1, m - 1), (n - 1, m), (n, m - 1)) if a and b]
+    return [[*way, (n - 1, m - 1)] for a, b in befores for way in warpings(a, b)]
+
+
+_ALIGNED = tuple(
     Case(
         "best-alignment",
         best_alignment_loops,
@@ -86,3 +137,18 @@ CASES = tuple(
         ("uniform", {"path": "uniform"}, True, False),
     )
 )
+_COMPARED = tuple(
+    Case(
+        "scav",
+        scav_loops,
+        partial(runs, masked=masked),
+        {"temperature": warm, "distance": distance},
+        f"{distance}_masked" if masked else distance,
+        cells=20 if distance == "dtw" else 3,  # the recursion backwards has a border around its 3 × 2 cells
+        matrices=(1, 4),
+        swap=other_bag,
+    )
+    for distance in ("euclidean", "squared", "dtw")
+    for masked in (False, True)
+)
+CASES = (*_ALIGNED, *_COMPARED)

@@ -188,6 +188,9 @@ LIMITS: Mapping[str, Limit] = {
         )
         for rule in get_args(Rule)[1:]
     },
+    "scav, squared, one vector → infonce": Limit(
+        _on_sphere(_singly(L.SCAVLoss("squared", temperature=2 * TAU))), _on_sphere(_infonce)
+    ),
     "hard-contrastive → infonce": Limit(L.HardContrastiveLoss(TAU, fraction=1.0), _infonce),
     "isogclr → decoupled infonce": Limit(_isogclr, _decoupled, gradient_only=True),
     "kernel-infonce → ntxent": Limit(

@@ -23,6 +23,7 @@ from .queue.sy_con import SyConLoss as SyConLoss
 from .queue.sy_con_batch import SyConBatchLoss as SyConBatchLoss
 from .redundancy.barlow_twins import BarlowTwinsLoss as BarlowTwinsLoss
 from .sequence.best_alignment import BestAlignmentLoss as BestAlignmentLoss
+from .sequence.scav import SCAVLoss as SCAVLoss
 from .sigmoid.one_vs_all import OneVsAllLoss as OneVsAllLoss
 from .sigmoid.siglip import SigLIPLoss as SigLIPLoss
 from .softmax.dcl import DCLLoss as DCLLoss
