@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from evidence_page import evidence_page, learned
 from paper_page import paper_page
+from problems import PLACE, problems
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
@@ -116,7 +117,14 @@ def keep_formulas(_app: Any, _what: str, _name: str, _object: Any, _options: Any
         lines[at] = "".join(parts)
 
 
+def put_problems(_app: Any, _page: str, content: list[str]) -> None:
+    """Put the table of problems where a page has a place for it."""
+    if PLACE in content[0]:
+        content[0] = content[0].replace(PLACE, problems())
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("builder-inited", generate)
+    app.connect("source-read", put_problems)
     app.connect("autodoc-process-docstring", keep_formulas)
     return {"parallel_read_safe": True}
