@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -40,10 +41,12 @@ def value_and_gradients(case: Case, objective: Loss, inputs: Inputs) -> tuple[Te
     return gradients(call(objective, inputs), objective, inputs)
 
 
-def job_on_ranks(rank: int, size: int, case_index: int) -> tuple[Tensor, ...]:
+def job_on_ranks(
+    rank: int, size: int, case_index: int, cuts: Sequence[int] | None = None
+) -> tuple[Tensor, ...]:
     """Loss and rank-averaged gradients of a linear encoder and of the objective, on this rank's rows."""
     case = CASES[case_index]
-    cuts = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}[size]
+    cuts = cuts or {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}[size]
     inputs = case.each(case.example(n=11), lambda t: t[cuts[rank] : cuts[rank + 1]])
     loss, grads = encoded(case, inputs, tile=3)
     for grad in grads:

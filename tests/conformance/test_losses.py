@@ -126,6 +126,14 @@ def test_ranks_do_not_change_value_or_gradients(
         assert_same((loss, grads), alone)
 
 
+@every
+@pytest.mark.parametrize("cuts", [[0, 0, 11], pytest.param([0, 11, 11], marks=pytest.mark.slow)], ids=str)
+def test_a_rank_may_have_no_rows(case: Case, cuts: list[int], rank_pool: Callable[[int], RankPool]) -> None:
+    alone = encoded(case, case.example(n=11))
+    for loss, *grads in rank_pool(2).run(job_on_ranks, CASES.index(case), cuts):
+        assert_same((loss, grads), alone)
+
+
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("case", [case for case in CASES if case.build().stateful], ids=str)
 def test_ranks_end_with_the_state_of_one_process(

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from . import fused, guard
 from .ranks import Ranks
-from .reductions import DIMS, LogSumExp, Reduction, State, Sum, TopK, WholeRow, finite
+from .reductions import DIMS, LogSumExp, Reduction, Sum, TopK, WholeRow, finite
 from .tile import Tile
 
 PAPERS = {"inf-cl": ("run",)}
@@ -50,6 +50,8 @@ def run(
         # Asked here: within an autograd function gradients are off, whoever calls it.
         torch.is_grad_enabled() and any(t.requires_grad for t in tensors),
     )
+    if not sum(problem.row_counts) or not problem.m:
+        raise ValueError(f"{'columns' if problem.n else 'rows'} must not be empty on all ranks")
     flat: Sequence[Tensor] = _Reduce.apply(problem, *tensors)  # type: ignore[no-untyped-call]
     results: dict[str, dict[str, Any]] = {}
     outputs = iter(flat)
@@ -223,15 +225,16 @@ class _Reduce(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         everyone = problem.everyone(tensors)
         need = [bool(g) and problem.differentiable for g in ctx.needs_input_grad[1:]]
-        sweep = _one_sweep_for(problem, _declaration(problem, everyone, need), need)
+        reductions = _declaration(problem, everyone, need)
+        sweep = _one_sweep_for(problem, reductions, need)
         ctx.one_sweep = sweep is not None
         if sweep is not None:
-            reduced, gradients, ctx.learned = sweep(problem, everyone, need)
+            reduced, gradients, ctx.learned = sweep(problem, reductions, everyone, need)
             ctx.save_for_backward(*gradients)
             # No other result depends on an input that needs a gradient, else another sweep had been chosen.
             ctx.mark_non_differentiable(*(t for k, t in enumerate(reduced) if k != ctx.learned))
             return tuple(reduced)
-        results = _sweep(problem, everyone)
+        results = _sweep(problem, reductions, everyone)
         ctx.inputs = len(tensors)
         ctx.save_for_backward(*everyone, *(t for result in results for t in result))
         out: list[Tensor] = []
@@ -278,11 +281,14 @@ class _Reduce(torch.autograd.Function):
 
 
 def _declaration(problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]) -> Declared:
-    """Return what the tiles reduce, read off a first row and checked."""
+    """Return what the tiles reduce, read off a first row and checked; a rank without rows makes one up for that."""
+    seen, counts = list(tensors), [max(count, 1) for count in problem.row_counts]
+    if not problem.n:
+        seen[: problem.first_column] = [t.new_zeros(1, *t.shape[1:]) for t in tensors[: problem.first_column]]
 
     def look() -> tuple[Block, Declared]:
         # One row tells as much as a tile, at a fraction of its products.
-        block = next(replace(problem, tile=(1, problem.tile[1])).blocks(tensors, need))
+        block = next(replace(problem, row_counts=counts, tile=(1, problem.tile[1])).blocks(seen, need))
         return block, declared(problem.terms(block.tile))
 
     # The guard walks a graph, and within an autograd function none is recorded unless told so.
@@ -299,7 +305,7 @@ def _declaration(problem: Problem, tensors: Sequence[Tensor], need: Sequence[boo
 
 
 OneSweep: TypeAlias = Callable[
-    [Problem, Sequence[Tensor], Sequence[bool]], tuple[list[Tensor], list[Tensor], int]
+    [Problem, Declared, Sequence[Tensor], Sequence[bool]], tuple[list[Tensor], list[Tensor], int]
 ]
 """To the results, the gradients of the inputs that need one, and the place of the result that they are of."""
 
@@ -314,17 +320,15 @@ def _one_sweep_for(problem: Problem, reductions: Declared, need: Sequence[bool])
 
 
 @torch.no_grad()
-def _sweep(problem: Problem, tensors: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
+def _sweep(problem: Problem, reductions: Declared, tensors: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
     """Compute the results over all tiles and ranks, in the order of the layout; of rows, this rank's."""
-    states: dict[Key, State] = {}
-    last: dict[Key, Reduction] = {}
+    last = {(per, name): reduction for per, name, reduction in reductions}
+    states = {key: reduction.init(problem.reduced_size(key[0])) for key, reduction in last.items()}
     shared_exponential = fused.Forward(states, last)
     for block in problem.blocks(tensors, [False] * len(tensors)):
         reductions = declared(problem.terms(block.tile))
         for per, name, reduction in reductions:
             last[per, name] = reduction
-            if (per, name) not in states:
-                states[per, name] = reduction.init(problem.reduced_size(per))
         served = shared_exponential.add(reductions, block.within)
         for per, name, reduction in reductions:
             if (per, name) in served:
@@ -353,14 +357,16 @@ def _sweep(problem: Problem, tensors: Sequence[Tensor]) -> list[tuple[Tensor, ..
 
 
 def _total_sweep(
-    problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]
+    problem: Problem, reductions: Declared, tensors: Sequence[Tensor], need: Sequence[bool]
 ) -> tuple[list[Tensor], list[Tensor], int]:
     """Compute a single total sum over all tiles and ranks, and its gradients."""
     gradients = _sums(tensors, need)
     total: Tensor | None = None
+    ((per, name, reduction),) = reductions
+    problem.layout[per, name] = (type(reduction), 1)
     for block in problem.blocks(tensors, need, gradients):
         with torch.enable_grad():
-            ((per, name, reduction),) = declared(problem.terms(block.tile))
+            ((_, _, reduction),) = declared(problem.terms(block.tile))
             values = reduction.evaluate() if isinstance(reduction, WholeRow) else reduction.tensors[0]
         part = values.detach().sum()
         total = part if total is None else total + part
@@ -368,13 +374,13 @@ def _total_sweep(
             # The gradient of the sum itself; what the loss makes of it is one factor, which comes in the backward pass.
             one = torch.ones((), dtype=values.dtype, device=values.device).expand_as(values)
             problem.accumulate(gradients, block, [values], [one])
-        problem.layout[per, name] = (type(reduction), 1)
-    assert total is not None
+    if total is None:  # a rank without rows
+        total = reduction.tensors[0].new_zeros(())
     return [problem.ranks.total(total)], [g for g in problem.own(gradients) if g is not None], 0
 
 
 def _row_sweep(
-    problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]
+    problem: Problem, reductions: Declared, tensors: Sequence[Tensor], need: Sequence[bool]
 ) -> tuple[list[Tensor], list[Tensor], int]:
     """Compute a log-sum-exp of each row with its gradient in that row's tensors, and what needs none beside it.
 
@@ -382,20 +388,16 @@ def _row_sweep(
     by the exponential of the largest logit so far.
     """
     means = _sums(tensors, need)
-    states: dict[Key, State] = {}
-    last: dict[Key, Reduction] = {}
-    learned: Key | None = None
+    last = {(per, name): reduction for per, name, reduction in reductions}
+    states = {key: reduction.init(problem.n) for key, reduction in last.items()}
     for block in problem.blocks(tensors, need, means):
         with torch.enable_grad():
             reductions = declared(problem.terms(block.tile))
         for per, name, reduction in reductions:
             key = (per, name)
-            if key not in states:
-                states[key] = reduction.init(problem.n)
             state, last[key] = states[key], reduction
             old = [t[block.rows] for t in state]
             if any(t.requires_grad for t in reduction.tensors):
-                learned = key
                 (logits,) = reduction.tensors
                 maximum = torch.maximum(old[0], logits.detach().amax(1))
                 weights = (logits.detach() - finite(maximum)[:, None]).exp_()
@@ -414,7 +416,7 @@ def _row_sweep(
     first_mean = 0
     for key, state in states.items():
         result = last[key].finish(state)
-        if key == learned:
+        if any(t.requires_grad for t in last[key].tensors):
             first_mean = len(results)
             # Rows without any logit have a mean of 0, and keep it.
             share = state[1].masked_fill(state[1] == 0, 1.0).reciprocal()

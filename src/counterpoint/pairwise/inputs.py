@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ..reasons import counted
 from . import recording
+from .ranks import Ranks
 
 _VALIDATING: ContextVar[bool] = ContextVar("validating", default=False)
 
@@ -36,7 +37,7 @@ def paired(**named: Tensor) -> tuple[Tensor, ...]:
     for name, tensor in named.items():
         if not isinstance(tensor, Tensor):
             raise ValueError(f"{name} must be a tensor (B, d), got {type(tensor).__name__}")
-        if tensor.ndim != 2 or 0 in tensor.shape:
+        if tensor.ndim != 2 or not tensor.shape[1] or lacks_rows(tensor):
             raise ValueError(f"{name} must be (B, d) with B, d >= 1, got {tuple(tensor.shape)}")
         if not tensor.is_floating_point():
             raise ValueError(f"{name} must be a floating-point tensor, got {tensor.dtype}")
@@ -55,6 +56,11 @@ def paired(**named: Tensor) -> tuple[Tensor, ...]:
     if _VALIDATING.get():
         check_values(**named)
     return tuple(upcast(tensor) for tensor in named.values())
+
+
+def lacks_rows(tensor: Tensor) -> bool:
+    """Return whether there is no row at all; one of several ranks may have none, where examples lack something."""
+    return not len(tensor) and Ranks.present().size == 1
 
 
 def paired_views(views: Sequence[Tensor], least: int = 2) -> tuple[Tensor, ...]:

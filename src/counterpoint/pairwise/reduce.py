@@ -120,8 +120,9 @@ def reduce(
 
     Raises:
         RuntimeError: where a tiled result is to be differentiated twice (``create_graph=True``).
-        ValueError: for mismatched lengths, for terms that use a differentiable tensor that is not named, and
-            for anything but rows to reduce where columns are the same on every rank.
+        ValueError: for mismatched lengths, for no rows or columns at all (one of several ranks may have none), for
+            terms that use a differentiable tensor that is not named, and for anything but rows to reduce where columns
+            are the same on every rank.
     """
     shared = shared or {}
     evaluator, tile = in_force(known(evaluator), tile)
@@ -130,6 +131,10 @@ def reduce(
     rows, columns, shared = ({k: upcast(t) for k, t in side.items()} for side in (rows, columns, shared))
     # Columns that everybody holds already are not gathered: they would count once a rank.
     ranks = Ranks() if same_columns else ranks or ranks_of(evaluator)
+    # One of several ranks may have none, where examples lack something.
+    shared_out = ranks_of(evaluator).size > 1
+    if (n == 0 and not shared_out) or (m == 0 and (same_columns or not shared_out)):
+        raise ValueError(f"{'columns' if n else 'rows'} must not be empty")
     chosen = evaluator == "auto"
     if chosen:
         pairs = n * m * bags[0] * bags[1]
@@ -174,8 +179,6 @@ def _length(side: str, named: Mapping[str, Tensor]) -> int:
     if len(set(lengths.values())) > 1:
         raise ValueError(f"all {side} must have the same length, got {lengths}")
     length = next(iter(lengths.values()))
-    if length == 0:
-        raise ValueError(f"{side} must not be empty")
     return length
 
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...forms import Positive
-from ...pairwise.inputs import upcast
+from ...pairwise.inputs import lacks_rows, upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction
 from ...pairwise.temperature import Temperature
@@ -161,7 +161,7 @@ def of_pairs(tile: Tile) -> tuple[Bool[Tensor, "r 1 N"] | None, Bool[Tensor, "1 
 def check_bags(x: Tensor, y: Tensor, x_mask: Tensor | None, y_mask: Tensor | None) -> None:
     """Raise ValueError for bags or masks that do not fit."""
     for name, bag in (("x", x), ("y", y)):
-        if bag.ndim != 3 or 0 in bag.shape or not bag.is_floating_point():
+        if bag.ndim != 3 or 0 in bag.shape[1:] or lacks_rows(bag) or not bag.is_floating_point():
             raise ValueError(
                 f"{name} must be floating (B, n, d) of no size 0, got {bag.dtype} {tuple(bag.shape)}"
             )

@@ -73,10 +73,10 @@ class GroupedInfoNCELoss(PairwiseLoss):
             return self.mean(torch.cat([self._both(x[a:b], y[a:b]) for a, b in borders if a < b]))
         if sizes := whole_ranks(counts, self.groups):
             return self.mean(self._both(x, y, self.ranks.part(sizes)))
-        start = int(index[0])
+        start = sum(counts[: self.ranks.rank])
         # The rows of all ranks, differentiable.
         all_x, all_y = (self.ranks.sum(z.new_zeros(n, z.shape[1]).index_copy(0, index, z)) for z in (x, y))
-        losses = []
+        losses = [dot(all_x[:0], all_y[:0])]  # every rank has a part in the sums, one without rows too
         for first, last in borders:
             local = slice(max(first - start, 0), max(last - start, 0))
             if len(x[local]):

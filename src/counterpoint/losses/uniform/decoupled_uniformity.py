@@ -92,7 +92,7 @@ class DecoupledUniformityLoss(PairwiseLoss):
         if len(prior) != len(mu):
             raise ValueError(f"the prior must have a row per example, {len(mu)}, got {len(prior)}")
         # In float64: the condition number of K + λI reaches N / λ.
-        local = prior.detach().double().reshape(len(prior), -1)
+        local = prior.detach().double().reshape(len(prior), math.prod(prior.shape[1:]))
         if not local.isfinite().all():
             raise ValueError("the prior has NaN or infinite values: fill them, or leave these examples out")
         k = self._kernel(self.ranks.gather(local, self.ranks.counts(len(local), local.device)))
