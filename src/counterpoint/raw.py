@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, final
 
@@ -65,6 +65,10 @@ class Raw(Sequence[Any], ABC):
     def taken(self, rows: Tensor) -> Self:
         """Return the examples at some positions."""
         return self.with_values(self.values[rows])
+
+    def without(self, gone: Bool[Tensor, " n"]) -> Self:
+        """Return examples of which some say nothing: they are zero all along."""
+        return self.with_values(self.values.masked_fill(gone.view(-1, *(1,) * (self.values.ndim - 1)), 0))
 
     def changed(self, keys: Int[Tensor, " n"], change: Callable[[Tensor, torch.Generator], Tensor]) -> Self:
         """Return every example changed by itself, up to its end, by draws of its own key."""
@@ -217,6 +221,9 @@ class Clips(Raw):
     def ends(self) -> Int[Tensor, " n"]:
         return self.lengths
 
+    def without(self, gone: Bool[Tensor, " n"]) -> Clips:
+        return replace(super().without(gone), lengths=self.lengths.masked_fill(gone, self.frames.shape[1]))
+
     def taken(self, rows: Tensor) -> Clips:
         return Clips(self.frames[rows], self.lengths[rows])
 
@@ -331,6 +338,9 @@ class Table(Raw):
 
     def with_values(self, values: Tensor) -> Table:
         return Table(values, self.names, self.categories)
+
+    def without(self, gone: Bool[Tensor, " n"]) -> Table:
+        return self.with_values(self.cells.masked_fill(gone[:, None], torch.nan))
 
     def rows(self) -> list[dict[str, str]]:
         """Return each row in words: a column's name to a number or a category, empty for what is not known.

@@ -14,6 +14,9 @@ from ..forms import FORM, BelowOne, Count, Names
 class Files:
     """Options of data that are files."""
 
+    missing: Names = ()
+    """Values to withhold, by the ids of items alone: COLUMN:SHARE, for example text:0.4; with when=LABEL:CLASS of one
+    class alone, with in=train, in=test or in=reversed (in test of the other classes) there: table:0.4,when=sepsis."""
     columns: Names = ()
     """Columns of a table that have names of their own: image=path text=alt id=uid group=product split=fold."""
     cache_size: str = ""
@@ -60,13 +63,19 @@ class Files:
         if "," in self.captions:
             raise ValueError(f"--captions {self.captions!r}: the sentence cannot hold a comma")
         said = "".join(f",{name}={value}" for name, value in treated.items() if value is not None)
-        if not (self.columns or said):
+        if not (self.columns or said or self.missing):
             return data
         if data is None:
-            given = "--columns" if self.columns else f"--{said[1:].partition('=')[0]}"
+            options = {"--missing": self.missing, "--columns": self.columns}
+            given = next(
+                (name for name, value in options.items() if value), f"--{said[1:].partition('=')[0]}"
+            )
             given = "--allow-outside" if given == "--outside" else given
             raise ValueError(f"{given} says how files are read: give it with --data")
+        from ..data.gaps import with_gaps
+        from ..data.mixture import each_changed
         from ..data.source import with_columns
         from ..data.sources import columns_of
 
-        return with_columns(data, columns_of(self.columns)) + said
+        named = with_columns(data, columns_of(self.columns)) + said
+        return each_changed(named, lambda one: with_gaps(one, self.missing))

@@ -17,10 +17,12 @@ from .base import Data
 from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
 from .collections._collection import Collection
+from .gaps import Gap, gaps_of, with_gaps
 from .listed.pairs import Pairs
 from .listed.photos import Photos
 from .listed.recorded import Recorded
 from .listed.stored import OtherColumns, Stored, TooMany
+from .missing import Missing
 from .mixed import Mixed
 from .mixture import Part, parts_of
 from .pictures.decode import side_of
@@ -111,6 +113,11 @@ def written(source: str) -> Written:
     """
     if parts := parts_of(source):
         return _Mixture(source, parts=tuple(parts))
+    whole, gaps = gaps_of(source)
+    if gaps:
+        there = written(whole)
+        rest = there.rest + with_gaps("", [str(gap) for gap in gaps])
+        return _Gappy(source, there.head, there.path, rest, whole=there, gaps=gaps)
     name = _name(source)
     if name in WORLDS:
         return _World(source)
@@ -167,6 +174,30 @@ class _World(Written):
     def open(self, form: int | Fit) -> Data:
         world: Data = WORLDS.get(self.name).parse(self.source)
         return world
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Gappy(Written):
+    """Data of which values are withheld.
+
+    Attributes:
+        whole: all of it.
+        gaps: what is withheld.
+    """
+
+    whole: Written
+    gaps: tuple[Gap, ...]
+
+    def open(self, form: int | Fit) -> Data:
+        return Missing(self.whole.open(form), self.gaps, self.source)
+
+    @property
+    def options(self) -> Options:
+        return self.whole.options
+
+    def records(self, ledger: Ledger) -> Records | None:
+        return self.whole.records(ledger)
 
 
 class _Files(Written):

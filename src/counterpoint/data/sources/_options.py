@@ -13,6 +13,7 @@ from PIL import Image
 from ...modalities import MODALITIES
 from ...registry import unknown
 from ...spec import Spec
+from ..gaps import gaps_of, with_gaps
 from ..mixture import each_changed, parts_of
 from ..pictures.decode import MOST_PIXELS
 from ..sides import MOST_HELD_OUT
@@ -133,11 +134,12 @@ def without_budget(written: str) -> str:
     """
     if parts_of(written):
         return each_changed(written, without_budget)
-    place, options = parted(written)
+    whole, gaps = gaps_of(written)
+    place, options = parted(whole)
     meant = [
         option for option in options.split(",") if option and _field(option.partition("=")[0]) != "broken"
     ]
-    return ",".join([place, *meant])
+    return with_gaps(",".join([place, *meant]), [str(gap) for gap in gaps])
 
 
 def columns_of(words: Sequence[str]) -> dict[str, str]:

@@ -1,0 +1,155 @@
+"""Gaps as a user writes them: what is withheld of any data, for every item by its id alone."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+
+import numpy as np
+from jaxtyping import Bool, Int
+
+from ..registry import unknown
+from .views.keys import key, uniform
+
+if TYPE_CHECKING:
+    from .base import Labels
+
+Where = Literal["everywhere", "train", "test", "reversed"]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """One column's values withheld from some items.
+
+    >>> str(Gap.parse("table:0.4,when=sepsis,in=reversed"))
+    'table:0.4,when=sepsis,in=reversed'
+
+    Attributes:
+        column: whose values are withheld.
+        share: of the items that it may be withheld from.
+        when: a label: only from items of one of its classes; from items of any class if empty.
+        of: the class; of a label with two classes the second one, if empty.
+        where: everywhere, in training (and validation) alone, in test alone; ``reversed``: in test from items of the
+            other classes.
+    """
+
+    column: str
+    share: float
+    when: str = ""
+    of: str = ""
+    where: Where = "everywhere"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read a gap as it is written: ``COLUMN:SHARE``, then ``when=LABEL`` or ``when=LABEL:CLASS``, ``in=WHERE``.
+
+        Raises:
+            ValueError: for what cannot be read, or contradicts itself; the message says how gaps are written.
+        """
+        head, *options = text.split(",")
+        column, _, number = head.rpartition(":")
+        try:
+            share = float(number)
+        except ValueError:
+            share = -1.0
+        if not column or not 0 < share <= 1:
+            raise ValueError(
+                f"--missing {text}: write COLUMN:SHARE, the share above 0 and at most 1, for example text:0.4"
+            )
+        said = {name: value for name, _, value in (option.partition("=") for option in options)}
+        for name, value in said.items():
+            if name not in ("when", "in") or not value:
+                raise ValueError(f"--missing {text}: after COLUMN:SHARE comes when=LABEL:CLASS or in=WHERE")
+        when, _, of = said.get("when", "").partition(":")
+        where: Any = said.get("in", "everywhere")
+        if where not in get_args(Where):
+            raise unknown("place of gaps", where, get_args(Where))
+        if where == "reversed" and not when:
+            raise ValueError(
+                f"--missing {text}: gaps are reversed from one class to the others: say when=LABEL"
+            )
+        return cls(column, share, when, of, where)
+
+    def __str__(self) -> str:
+        when = f",when={self.when}{':' * bool(self.of)}{self.of}" if self.when else ""
+        return f"{self.column}:{self.share:g}{when}" + (
+            f",in={self.where}" if self.where != "everywhere" else ""
+        )
+
+    def withheld(
+        self,
+        ids: Int[np.ndarray, " n"],
+        in_test: Bool[np.ndarray, " n"],
+        classes: Int[np.ndarray, " n"] | None,
+        chosen: int,
+    ) -> Bool[np.ndarray, " n"]:
+        """Return from which items the value is withheld.
+
+        Args:
+            ids: of the items.
+            in_test: those of a test set.
+            classes: of the label, −1 where an item has none; None for gaps in all classes.
+            chosen: the class that lacks values.
+        """
+        gone = uniform(key(0, 0, ids, f"missing {self.column}"), "gap")[:, 0] < self.share
+        if self.where in ("train", "test"):
+            gone &= in_test == (self.where == "test")
+        if classes is not None:
+            of_class = classes == chosen
+            if self.where == "reversed":
+                of_class = np.where(in_test, (classes >= 0) & ~of_class, of_class)
+            gone &= of_class
+        return gone
+
+    def class_of(self, labels: Mapping[str, Labels]) -> int:
+        """Return the number of the class that lacks values.
+
+        Raises:
+            UnknownName: for a label or a class that there is not.
+            ValueError: for a label of more than two classes of which none is named.
+        """
+        if self.when not in labels:
+            raise unknown("label", self.when, labels)
+        names = labels[self.when].names
+        if self.of and self.of not in names:
+            raise unknown(f"class of {self.when}", self.of, names)
+        if not self.of and len(names) != 2:
+            raise ValueError(
+                f"--missing {self}: {self.when} has {len(names)} classes; say of which, for example "
+                f"when={self.when}:{names[-1] if names else 'CLASS'}"
+            )
+        return names.index(self.of) if self.of else 1
+
+
+def with_gaps(source: str, gaps: Sequence[str]) -> str:
+    """Return the name of data from which values are withheld.
+
+    >>> with_gaps("pairs.csv", ["text:0.4,when=group:birds", "image:0.1"])
+    'pairs.csv,missing=text:0.4/when:group:birds+image:0.1'
+
+    Raises:
+        ValueError: for a gap that cannot be read, or a name in it that cannot be written as an option.
+    """
+    told = [str(Gap.parse(gap)) for gap in gaps]
+    if taken := next((gap for gap in told if set("/+") & set(gap)), None):
+        raise ValueError(
+            f"--missing {taken}: a name with a / or a + cannot be written here: rename it in the data"
+        )
+    said = "+".join(gap.replace(",", "/").replace("=", ":") for gap in told)
+    return f"{source},missing={said}" if said else source
+
+
+def gaps_of(source: str) -> tuple[str, tuple[Gap, ...]]:
+    """Return the name of data without what is withheld from it, and that; a file that is called so is a file.
+
+    >>> gaps_of("pairs.csv,missing=text:0.4/in:test")
+    ('pairs.csv', (Gap(column='text', share=0.4, when='', of='', where='test'),))
+    """
+    named = re.search(r",missing=([^,]*)", source)
+    if named is None or Path(source).exists():
+        return source, ()
+    gaps = tuple(Gap.parse(re.sub(r"/(when|in):", r",\1=", part)) for part in named[1].split("+"))
+    return source[: named.start()] + source[named.end() :], gaps

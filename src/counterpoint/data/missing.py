@@ -1,0 +1,169 @@
+"""Any data with gaps made in it: which values are withheld follows from the ids of items alone."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Any, Self, final
+
+import numpy as np
+import polars as pl
+import torch
+from jaxtyping import Bool
+from torch import Tensor
+
+from ..networks.base import Input
+from ..raw import Raw
+from ..registry import unknown
+from ..types import Fit
+from .base import Data, Labels, Rows, SomeItems
+from .fingerprint import Fingerprint, digest
+from .gaps import Gap
+from .replaced import Replaced
+
+GREY = 128
+"""The value of every pixel of a picture that is withheld."""
+
+
+@final
+class Missing(Data):
+    """Data of which some values are withheld, those of the same items whoever asks, in whatever order.
+
+    In place of what is withheld stands something that says nothing: a grey picture, an empty text, silence, series of
+    zeros, cells of which nothing is known.
+
+    Args:
+        data: all of it.
+        gaps: what is withheld.
+        name: how the user named it.
+
+    Raises:
+        UnknownName: for a column, a label or a class that the data does not have.
+        ValueError: for a label whose class is not said, a column of which nothing is left to train on, and data that
+            lies in shards, whose records are counted before they are read.
+    """
+
+    def __init__(self, data: Data, gaps: Sequence[Gap], name: str) -> None:
+        for gap in gaps:
+            if gap.column not in data.columns:
+                raise unknown("column", gap.column, data.columns)
+        if len(data.shards):
+            raise ValueError(
+                f"{name}: nothing can be withheld of data that lies in shards: open a part of it as files"
+            )
+        self.data, self.gaps, self.name = data, tuple(gaps), name
+        self.columns, self.ids, self.splits, self.leaked = data.columns, data.ids, data.splits, data.leaked
+        self.split_here, self.attribution, self.broken = data.split_here, data.attribution, data.broken
+        self._chosen = [gap.class_of(data.labels) if gap.when else -1 for gap in gaps]
+        self._in_test = np.zeros(len(data), dtype=bool)
+        self._in_test[np.concatenate([np.zeros(0, np.int64), *data.splits.test.values()])] = True
+        for column in dict.fromkeys(gap.column for gap in gaps):
+            if not self.present(column, data.splits.train).any():
+                raise ValueError(
+                    f"{name}: no row to train on has a value in {column} any more; withhold fewer"
+                )
+
+    @cached_property
+    def subsets(self) -> np.ndarray:
+        return self.data.subsets
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:
+        return self.data.labels
+
+    def key(self, row: int) -> str:
+        return self.data.key(row)
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        there = self.data.present(column, rows)
+        for gap, chosen in zip(self.gaps, self._chosen, strict=True):
+            if gap.column == column:
+                classes = self.data.labels[gap.when].values[rows] if gap.when else None
+                there = there & ~gap.withheld(self.ids[rows], self._in_test[rows], classes, chosen)
+        return there
+
+    def read(self, column: str, rows: Rows) -> Any:
+        return self._kept(self.data.read(column, rows), column, rows)
+
+    def read_training(self, column: str, rows: Rows) -> Any:
+        return self._kept(self.data.read_training(column, rows), column, rows)
+
+    def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
+        there = self.present(column, np.array([row]))[0]
+        return self.data.evaluation_texts(column, row) if there else ("",)
+
+    def _kept(self, raw: Any, column: str, rows: Rows) -> Any:
+        """Return a raw form in which nothing stands that is withheld; what the data itself lacks is as it gives it."""
+        gone = self.data.present(column, rows) & ~self.present(column, rows)
+        return without(raw, torch.from_numpy(gone)) if gone.any() else raw
+
+    def replaced(self) -> list[Replaced]:
+        return self.data.replaced()
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """The data's own fingerprint, and one part more: the gaps."""
+        whole = self.data.fingerprint
+        parts = {**whole.parts, "gaps": digest(str(gap).encode() for gap in self.gaps)}
+        if not len(whole.rows):
+            return Fingerprint(parts, whole.rows)
+        every = np.arange(len(self))
+        there = np.stack([self.present(column, every) for column in self.columns], 1)
+        told = pl.Series("gaps", [zlib.crc32(row.tobytes()) for row in there], pl.UInt32())
+        return Fingerprint(parts, whole.rows.with_columns(told))
+
+    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
+        yield self.data.identity(columns).encode()
+        yield from (str(gap).encode() for gap in self.gaps)
+
+    def digests(self) -> Mapping[str, Sequence[bytes]]:
+        return self.data.digests()
+
+    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
+        return self._of(self.data.suited(inputs, training=training))
+
+    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
+        return self._of(self.data.sized(image_size, fit))
+
+    def _of(self, data: Data) -> Self:
+        return self if data is self.data else type(self)(data, self.gaps, self.name)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        rows = np.arange(len(self))
+        withheld = {
+            gap.column: f"{gap}: {int((~self.present(gap.column, rows)).sum()):,} of {len(self):,} rows lack it"
+            for gap in self.gaps
+        }
+        told = self.data.describe()
+        return told | {"data": told.get("data", {}) | {"name": self.name}, "withheld": withheld}
+
+    def findings(self) -> Mapping[str, str]:
+        train = self.splits.train
+        lacking = [
+            f"{column} of {int((~self.present(column, train)).sum()):,}"
+            for column in dict.fromkeys(gap.column for gap in self.gaps)
+        ]
+        line = f"{', '.join(lacking)} of {len(train):,} rows to train on ({' '.join(map(str, self.gaps))})"
+        return {**self.data.findings(), "withheld": line}
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        return self.data.items(form, rows, kinds)
+
+
+def without(raw: Any, gone: Bool[Tensor, " n"]) -> Any:
+    """Return a raw form in which nothing is left of some examples; of a form that is not known here, as it is.
+
+    >>> without(["a", ["b", "c"]], torch.tensor([True, True])), without(torch.ones(2, 1), torch.tensor([True, False]))
+    (['', ['']], tensor([[0.],
+            [1.]]))
+    """
+    if isinstance(raw, Raw):
+        return raw.without(gone)
+    if isinstance(raw, Tensor):
+        empty = GREY if raw.dtype == torch.uint8 else 0
+        return raw.masked_fill(gone.view(-1, *(1,) * (raw.ndim - 1)), empty)
+    if isinstance(raw, Sequence) and not isinstance(raw, str):
+        empties = ("" if isinstance(one, str) else [""] for one in raw)
+        return [empty if of else one for one, empty, of in zip(raw, empties, gone.tolist(), strict=True)]
+    return raw
