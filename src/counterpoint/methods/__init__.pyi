@@ -15,6 +15,7 @@ from .dual.filip import FILIP as FILIP
 from .dual.lat import LaT as LaT
 from .dual.lit import LiT as LiT
 from .dual.mil import MIL as MIL
+from .dual.more import MoRE as MoRE
 from .dual.scav import SCAV as SCAV
 from .dual.siglip import SigLIP as SigLIP
 from .dual_encoder import DualEncoder as DualEncoder

@@ -92,6 +92,7 @@ class Tower(nn.Module, ABC):
         modality: of what it encodes, by its name in ``counterpoint.modalities``.
         takes_dropout: ``forward`` takes a rate of dropout beside its input.
         takes_prompts: it has `prompted`.
+        drops_keys: in training its attention drops keys at the rate ``dropkey``.
         name: as a recipe or an arm names it, its weights after an @; see `pretrained`.
         width: the size of a feature vector.
         frozen: no weight moves, and the tower stays in evaluation mode (dropout, batch statistics) whatever
@@ -105,6 +106,8 @@ class Tower(nn.Module, ABC):
     modality: ClassVar[str]
     takes_dropout: ClassVar[bool] = False
     takes_prompts: ClassVar[bool] = False
+    drops_keys: ClassVar[bool] = False
+    dropkey: float = 0.0
     name: str = ""
     width: int
     frozen: bool = False

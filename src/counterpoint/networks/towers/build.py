@@ -15,6 +15,7 @@ from ...registry import unknown
 from ..base import INPUTS, ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
 from ..weights import Source
+from .attentive import SeriesTransformer
 from .built_in import IMAGE_TOWERS
 from .libraries.hugging_face import LIBRARIES, is_pair
 from .perceptron import BagOfWords
@@ -31,6 +32,10 @@ Fitted = TypeVar("Fitted", BytePairTokenizer, Standardised, Cells)
 
 
 _TEXT: Mapping[str, Callable[[Tokenizer], TextTower]] = {"transformer": TextTransformer, "bag": BagOfWords}
+_SERIES: Mapping[str, Callable[[Standardised], SeriesTower]] = {
+    "dilated": DilatedTower,
+    "transformer": SeriesTransformer,
+}
 
 
 @dataclass(frozen=True)
@@ -79,9 +84,9 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``
-    - sounds: ``mel``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``, ``transformers:patchtst[@hub|@PATH]``;
-      tables: ``mlp``; clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
-      ``transformers:NAME[@hub|@PATH]``
+    - sounds: ``mel``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``, ``transformer``,
+      ``transformers:patchtst[@hub|@PATH]``; tables: ``mlp``; clips: ``frames``, ``stills`` (both with a tower of
+      pictures of the recipe's name), ``transformers:NAME[@hub|@PATH]``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection
 
@@ -243,7 +248,7 @@ def series_tower(source: Source, start: Start) -> SeriesTower:
         from .libraries.patch_tst import series_encoder
 
         return series_encoder(source, start.sizes.series_steps, start.seed, fit)
-    return DilatedTower(fit(start.sizes.series_steps))
+    return _SERIES[source.name](fit(start.sizes.series_steps))
 
 
 def table_tower(source: Source, start: Start) -> TableTower:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -47,20 +48,21 @@ class Block(nn.Module):
         self,
         x: Float[Tensor, "*batch n W"],
         packing: Packing | None = None,
-        own: Bool[Tensor, "B n"] | None = None,
+        own: Bool[Tensor, "B n"] | Bool[Tensor, "B h n n"] | None = None,
     ) -> Float[Tensor, "*batch n W"]:
         """Return states after the block: ``(B, L, W)``, or those of the tokens of a ``packing`` alone, ``(n, W)``.
 
         Args:
             x: states before it.
             packing: of the tokens that the states are of.
-            own: the places that are attended to, of which each row has one; all unless given.
+            own: the places that are attended to, of which each row has one, or those that each query of each head
+                attends to; all unless given.
         """
         qkv = self.qkv(self.norm_1(x))
         if packing is not None:
             qkv = packing.unpack(qkv)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = None if own is None else own[:, None, None]
+        mask = own[:, None, None] if own is not None and own.ndim == 2 else own
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
         attended = attended.transpose(1, 2).flatten(2)
         return self._fed(x + self.out(attended if packing is None else packing.pack(attended)))
@@ -111,6 +113,19 @@ def _read(
         assert isinstance(block, Block)
         states = block.reading(states, x, own)
     return states
+
+
+def keys_seen(inside: Bool[Tensor, "B n"], heads: int, rate: float) -> Bool[Tensor, "B heads n n"]:
+    """Draw which keys each query of each head attends to: a key inside is dropped at a rate, before the softmax.
+
+    The weights of the others are then those of a softmax over them alone. A query that would see none sees all.
+
+    Source: DropKey, Li et al. (2023), arXiv 2208.02646.
+    """
+    places = inside[:, None, None]
+    drawn = torch.rand(len(inside), heads, *(2 * inside.shape[1:]), device=inside.device) >= rate
+    seen = drawn & places
+    return torch.where(seen.any(-1, keepdim=True), seen, places)
 
 
 class TextTransformer(TextTower):
@@ -289,6 +304,7 @@ class VisionTransformer(ImageTower):
 
     kept_in_timm = "counterpoint_vit"
     takes_prompts = True
+    drops_keys: ClassVar[bool] = True
 
     def __init__(
         self, size: int = 48, patch: int = 8, width: int = 192, depth: int = 4, heads: int = 4
@@ -296,7 +312,7 @@ class VisionTransformer(ImageTower):
         super().__init__()
         if size % patch:
             raise ValueError(f"image size {size} is not a multiple of the patch size {patch}")
-        self.size, self.patch, self.width = size, patch, width
+        self.size, self.patch, self.width, self.heads = size, patch, width, heads
         self.normalise = Normalise()
         self.patch_embedding = Linear(3 * patch * patch, width, bias=True)
         self.position_embedding = Embedding((size // patch) ** 2, width, std=0.02)
@@ -318,9 +334,14 @@ class VisionTransformer(ImageTower):
         rows, columns = (length // self.patch for length in images.shape[2:])
         return self._states(images).mT.reshape(len(images), self.width, rows, columns)
 
+    def _seen(self, x: Float[Tensor, "B n width"]) -> Tensor | None:
+        if not (self.training and self.dropkey):
+            return None
+        return keys_seen(torch.ones(x.shape[:2], dtype=torch.bool, device=x.device), self.heads, self.dropkey)
+
     def _states(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n width"]:
         patches = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
         x = self.patch_embedding(patches) + self.position_embedding.weight
         for block in self.blocks:
-            x = block(x)
+            x = block(x, own=self._seen(x))
         return self.norm(x)
