@@ -18,7 +18,7 @@ from ..dense.mil import check_bags
 from ._distances import resampled, root, sinkhorn, soft_dtw
 
 Distance = Literal["euclidean", "squared", "dtw", "wasserstein"]
-"""Of two sequences: how far their vectors lie apart time by time, along the best warping of time, in any order."""
+"""Distances of two sequences: vectors time by time, along the best warping of time, or in any order."""
 _PANEL = 1 << 22
 """Costs of pairs of times that are held at once outside of the engine."""
 
