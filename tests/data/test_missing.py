@@ -19,6 +19,7 @@ from fixtures.tiny import TinyData
 
 DATA = TinyData()
 EVERY = np.arange(len(DATA))
+CLASSES = {name: labels.names for name, labels in DATA.labels.items()}
 
 
 def missing(*gaps: str, data: Any = DATA) -> Missing:
@@ -80,10 +81,10 @@ def test_reversed_gaps_are_those_of_the_other_classes_in_test() -> None:
 
 
 def test_the_second_of_two_classes_is_meant_unless_one_is_named() -> None:
-    assert Gap.parse("text:1,when=gender").class_of(DATA.labels) == 1
-    assert Gap.parse("text:1,when=gender:small").class_of(DATA.labels) == 0
+    assert Gap.parse("text:1,when=gender").class_of(CLASSES) == 1
+    assert Gap.parse("text:1,when=gender:small").class_of(CLASSES) == 0
     with pytest.raises(ValueError, match="tone has 4 classes; say of which, for example when=tone:yellow"):
-        Gap.parse("text:1,when=tone").class_of(DATA.labels)
+        Gap.parse("text:1,when=tone").class_of(CLASSES)
 
 
 def test_nothing_of_what_is_withheld_is_read() -> None:

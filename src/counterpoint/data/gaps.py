@@ -6,16 +6,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 from jaxtyping import Bool, Int
 
 from ..registry import unknown
 from .views.keys import key, uniform
-
-if TYPE_CHECKING:
-    from .base import Labels
 
 Where = Literal["everywhere", "train", "test", "reversed"]
 
@@ -104,16 +101,16 @@ class Gap:
             gone &= of_class
         return gone
 
-    def class_of(self, labels: Mapping[str, Labels]) -> int:
-        """Return the number of the class that lacks values.
+    def class_of(self, classes: Mapping[str, Sequence[str]]) -> int:
+        """Return the number of the class that lacks values, of the classes of every label.
 
         Raises:
             UnknownName: for a label or a class that there is not.
             ValueError: for a label of more than two classes of which none is named.
         """
-        if self.when not in labels:
-            raise unknown("label", self.when, labels)
-        names = labels[self.when].names
+        if self.when not in classes:
+            raise unknown("label", self.when, classes)
+        names = classes[self.when]
         if self.of and self.of not in names:
             raise unknown(f"class of {self.when}", self.of, names)
         if not self.of and len(names) != 2:

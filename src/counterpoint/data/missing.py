@@ -55,7 +55,9 @@ class Missing(Data):
         self.data, self.gaps, self.name = data, tuple(gaps), name
         self.columns, self.ids, self.splits, self.leaked = data.columns, data.ids, data.splits, data.leaked
         self.split_here, self.attribution, self.broken = data.split_here, data.attribution, data.broken
-        self._chosen = [gap.class_of(data.labels) if gap.when else -1 for gap in gaps]
+        asked = any(gap.when for gap in gaps)
+        classes = {name: it.names for name, it in data.labels.items()} if asked else {}
+        self._chosen = [gap.class_of(classes) if gap.when else -1 for gap in gaps]
         self._in_test = np.zeros(len(data), dtype=bool)
         self._in_test[np.concatenate([np.zeros(0, np.int64), *data.splits.test.values()])] = True
         for column in dict.fromkeys(gap.column for gap in gaps):
