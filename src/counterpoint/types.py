@@ -84,11 +84,15 @@ class View:
         modality: of the column, by its name in ``counterpoint.modalities``.
         augmentation: a view that the modality has (``"plain"``, ``"weak"``, ``"strong"``, ``"simclr"``).
         column: that is looked at; the first of its modality, which bears the modality's name, unless given.
+        like: the name of the view that this one is derived from: it shows the same part of the example (the same
+            caption, crop, seconds or steps), whatever else is done to either. Of columns that were recorded together
+            it shows the same time.
     """
 
     modality: str
     augmentation: str = "plain"
     column: str = ""
+    like: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "column", self.column or self.modality)
@@ -156,13 +160,15 @@ class Batch:
 class Clock:
     """The position of a run: ``step`` of ``steps`` (from 0), in ``epoch`` (from 0).
 
-    ``ends_task``: after this step another task begins (see `counterpoint.data.loading.order.InTurn`).
+    ``ends_task``: after this step another task begins (see `counterpoint.data.loading.order.InTurn`). ``stage``: the
+    name of the stage that the step belongs to; empty for methods that have none.
     """
 
     step: int
     steps: int
     epoch: int = 0
     ends_task: bool = False
+    stage: str = ""
 
     @property
     def progress(self) -> float:
@@ -181,6 +187,55 @@ class Target:
 
     label: str
     classes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A share of a run's steps in which some of a method's parameters move.
+
+    The learning rate's schedule and the optimiser's state begin anew with every stage.
+
+    Attributes:
+        name: which ``Clock.stage`` says.
+        share: of the steps, beside the shares of the other stages: 1 and 3 are a quarter and three quarters.
+        moves: how the names of the parameters begin that move; all unless given. What the method does not train at all
+            moves in no stage.
+
+    Raises:
+        ValueError: for a share that is not positive.
+    """
+
+    name: str
+    share: float
+    moves: tuple[str, ...] = ("",)
+
+    def __post_init__(self) -> None:
+        if not self.share > 0:
+            raise ValueError(
+                f"stage {self.name!r} has a share of {self.share} of the steps; give one above 0"
+            )
+
+
+@runtime_checkable
+class Examples(Protocol):
+    """All examples that a run trains on, in the order of the data; the same on every rank.
+
+    Attributes:
+        ids: of the examples.
+        labels: by name, −1 where an example has none.
+    """
+
+    ids: Int[Tensor, " N"]
+    labels: Mapping[str, Tensor]
+
+    def map(self, function: Callable[[Batch], Tensor]) -> Tensor:
+        """Return what a function of batches says of all examples ``(N, …)``, in their order, on the processor.
+
+        The batches hold the plain view of each column that the method looks at, by the column's name. The ranks share
+        the work, and each gets the whole; the function must work example by example, and return as many rows as a
+        batch has.
+        """
+        ...
 
 
 Constant = Callable[[Int[np.ndarray, " k"]], float]

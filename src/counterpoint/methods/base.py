@@ -21,7 +21,7 @@ from ..pairwise import Loss, Temperature
 from ..ranges import Checked
 from ..raw import check_pictures
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings, Fit, View, ViewSpec
+from ..types import Batch, Clock, Embeddings, Examples, Fit, Stage, View, ViewSpec
 from .needs import Needs
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -44,6 +44,10 @@ class Method(Checked, nn.Module, ABC):
         incomplete: what becomes of rows to train on that lack a column of the views: they are left out (``"drop"``),
             or they come too, and ``batch.present`` says what each of them has (``"use"``).
         draws: ``losses`` draws from torch's generator, which the loop seeds at every step.
+        stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
+        rates: factors of the learning rate by how the names of parameters begin; the longest beginning counts, and
+            others have a factor of 1.
+        look_every: epochs from one `look` to the next; 0 for a method that takes none.
         earlier: of weights that an earlier version saved under another name, how the names began and begin today;
             nothing for weights that are not kept any more.
     """
@@ -55,6 +59,9 @@ class Method(Checked, nn.Module, ABC):
     tunable: ClassVar[Ranges] = {}
     incomplete: ClassVar[Literal["drop", "use"]] = "drop"
     draws: bool = False
+    stages: tuple[Stage, ...] = ()
+    rates: Mapping[str, float] = MappingProxyType({})
+    look_every: int = 0
     earlier: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
@@ -71,6 +78,31 @@ class Method(Checked, nn.Module, ABC):
     def inputs(self) -> Mapping[str, Input]:
         """Return what makes the tensors of views from raw forms, by column."""
         return {}
+
+    def look(self, examples: Examples, clock: Clock) -> None:
+        """Learn what follows from all training examples: clusters, counts of classes, what to contrast with what.
+
+        Called without gradient and in evaluation mode before the first step of every ``look_every``-th epoch and of
+        every stage. What it learns belongs into buffers: checkpoints hold these, and are written behind steps, so that
+        a run that goes on at such a step looks again, at the weights that it looked at before. What it draws from
+        torch's generator is the same on every rank and follows from the seed and the step.
+        """
+
+    def prepare(self, batch: Batch, clock: Clock) -> Batch:
+        """Return the batch that a step is about: what is chosen, cut or mixed of the one that was loaded.
+
+        Called once a step before everything else, without gradient and whatever the size of microbatches; what it
+        draws from torch's generator is the same on every rank and follows from the seed and the step.
+
+        The batch is this rank's part. Whatever is chosen must follow from the whole batch, or from single examples, so
+        that it does not depend on the number of ranks::
+
+            ranks = Ranks.present()
+            counts = ranks.counts(len(batch), device)     # the rows that each rank has
+            whole = ranks.gather(batch["image"], counts)  # the rows of all, in the order of one process's batch
+            here = ranks.rows(counts)                     # where this rank's are among them
+        """
+        return batch
 
     def targets(self, batch: Batch) -> Embeddings:
         """Return outputs of frozen and momentum copies: once a step, without gradient, never replayed."""

@@ -86,7 +86,7 @@ class SingleLoss(TowerMethod):
                 f"views={views}: {name} on {' and '.join(towers)} takes {'2' if most else '2 or more'}"
             )
         widths = recipe.widths
-        self.rates: tuple[float, ...] = ()
+        self.by_view: tuple[float, ...] = ()
         if self.pairs:
             if len(rates) > 1:
                 raise ValueError(f"dropout={_stated(rates)}: rates by view are for one column, on=COLUMN")
@@ -96,15 +96,15 @@ class SingleLoss(TowerMethod):
             ((column, tower),) = towers.items()
             self.views = contrasted(column, tower, views)
             self.projections = nn.ModuleDict({column: mlp(tower.width, widths.ssl_hidden, widths.ssl_output)})
-            self.rates = self._rates(rates, views, tower) if len(rates) > 1 else ()
-            self.dropout = max(rates) if tower.takes_dropout or self.rates else 0.0
+            self.by_view = self._rates(rates, views, tower) if len(rates) > 1 else ()
+            self.dropout = max(rates) if tower.takes_dropout or self.by_view else 0.0
         self.objective, self.name = objective, name
         self.labels = "group" if target is None else target.label
         self.needs_ids, self.needs_labels, self.papers = facts.needs_ids, facts.needs_labels, facts.papers
 
     def encode(self, batch: Batch) -> Embeddings:
-        if self.rates:
-            rates = zip(self.views.items(), self.rates, strict=True)
+        if self.by_view:
+            rates = zip(self.views.items(), self.by_view, strict=True)
             return {
                 name: _dropped(self.tower(view.column), batch[name], rate) for (name, view), rate in rates
             }

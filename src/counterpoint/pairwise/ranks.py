@@ -57,6 +57,15 @@ class Ranks:
         where = "cpu" if "cpu" in dist.get_backend_config(self.group) else device
         return torch.stack(self.stack(torch.tensor([n], device=where))).flatten().tolist()
 
+    def rows(self, counts: Sequence[int]) -> slice:
+        """Return where this rank's rows are among those of all, given how many each has.
+
+        >>> Ranks(1, 3).rows([4, 2, 2])
+        slice(4, 6, None)
+        """
+        start = sum(counts[: self.rank])
+        return slice(start, start + counts[self.rank])
+
     def stack(self, tensor: Tensor) -> list[Tensor]:
         """Gather the tensor of each rank, in rank order; shapes must agree."""
         if self.size == 1:

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..data.loading.examples import AllExamples
 from ..data.loading.loader import Loader
 from ..data.views import key as view_key
 from ..execution import Stopped, postponed
@@ -25,11 +26,10 @@ from .record.metrics import balanced_scalars, learnt_scalars
 from .saving import checkpoint as checkpoints
 from .saving.saver import Saver
 from .sharing.distributed import device_of
-from .sharing.parallel import shared
 from .speed.pace import Pace, Stopwatch, memory_in_use
 from .step import caching
-from .step.optim import adamw, learning_rate
 from .step.precision import Precision
+from .step.stages import Course
 from .trackers import MetricLog
 
 
@@ -95,7 +95,8 @@ def fit(
         track: trackers besides Parquet (`counterpoint.training.trackers`), which the folder's numbers go to as well.
 
     Raises:
-        ValueError: if the loader is of another number of ranks than there are, or for ``fsdp`` where it cannot be.
+        ValueError: if the loader is of another number of ranks than there are, for ``fsdp`` where it cannot be, or for
+            stages and rates of parameters that there are not.
         NonFiniteLoss: if a loss is NaN or infinite.
         CheckpointError: if a checkpoint cannot be written or read.
         TooMuchBroken: if more examples had to be replaced than the data allows; the run stands at a checkpoint.
@@ -109,10 +110,9 @@ def fit(
     device = device_of(accelerator)
     precision = Precision(recipe.precision, device)
     method.to(device)
-    parallel = shared(method, recipe, device, loader.batch_size)
-    optimizer = adamw(method, recipe.optimizer)
-    # A method with nothing to train is saved as it starts, so that it can be evaluated beside others.
-    trains = any(group["params"] for group in optimizer.param_groups)
+    # Of all that a run learns, also of what moves in a later stage alone.
+    begins = learnt_scalars(method)
+    course = Course(method, recipe, device, loader.batch_size)
     first = ranks.rank == 0
     # Of the largest part, so that all ranks either encode in microbatches or not.
     in_parts = 0 < recipe.microbatch < -(-loader.batch_size // ranks.size)
@@ -120,14 +120,17 @@ def fit(
     # Of parts each rank reads its own.
     like = dict(method.named_parameters())
     if folder is not None and (saved := checkpoints.load(folder / "checkpoint", like=like)) is not None:
-        checkpoints.restore(saved.of_today(method.earlier), method, optimizer, precision.scaler)
         start, spent = saved.step, saved.seconds
+        course.reach(start)
+        # Moments that were saved at the end of a stage are not the next one's.
+        optimizer = None if start == course.span.first else course.optimizer
+        checkpoints.restore(saved.of_today(method.earlier), method, optimizer, precision.scaler)
         if on_step is not None:
             on_step(Progress(start, recipe.total_steps, seconds=spent))
     log = MetricLog(folder if first else None, track, start)
     if start == 0:
         # Where each scalar begins, and where it would balance: by these a study tells those that could not move.
-        log.add(0, learnt_scalars(method) | balanced_scalars(method, loader.batch_size))
+        log.add(0, begins | balanced_scalars(method, loader.batch_size))
     part = -(-loader.batch_size // ranks.size)
     broken = Budget(loader.data.broken, loader.order.examples, folder, start, part, ranks.rank, ranks.size)
     method.train()
@@ -136,28 +139,38 @@ def fit(
 
     saver = None
     if folder is not None:
-        saver = Saver(folder / "checkpoint", method, optimizer, precision.scaler)
+        saver = Saver(folder / "checkpoint", method, precision.scaler)
 
     def save(step: int, last: bool) -> None:
         if saver is not None:
             log.save()
-            saver.save(step, time.perf_counter() - began if step else 0.0, last)
+            saver.save(step, course.optimizer, time.perf_counter() - began if step else 0.0, last)
 
-    with log, threads(recipe.threads), postponed() as stop:
+    # A method with nothing to train is saved as it starts, so that it can be evaluated beside others.
+    steps = recipe.total_steps if course.trains else start
+    with log, course, threads(recipe.threads), postponed() as stop:
         watch.wait()
-        for batch, clock in loader.batches(start, recipe.total_steps if trains else start):
+        for batch, clock in loader.batches(start, steps):
             watch.go()
             broken.add(clock.step, len(batch.ids), loader.replaced)
-            batch = batch.to(device)
+            course.reach(clock.step)
+            clock = course.clock(clock)
+            if course.looks(clock, loader.order):
+                examples = AllExamples(loader, clock, device, recipe.microbatch if in_parts else part)
+                _seeded(seed, clock.step, "look")
+                method.eval()
+                with torch.no_grad(), precision.autocast():
+                    method.look(examples, clock)
+                method.train()
+            # The same on all ranks, as what is chosen of a batch must be.
+            _seeded(seed, clock.step, "prepare")
+            with torch.no_grad(), precision.autocast():
+                batch = method.prepare(batch.to(device), clock)
             # The step's own seed makes dropout a function of (seed, step), which is what makes resuming exact.
-            torch.manual_seed(
-                int(view_key(seed, clock.step, np.array([ranks.rank]), "step")[0] >> np.uint64(1))
-            )
-            rate = learning_rate(clock.step, clock.steps, recipe.optimizer)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
+            _seeded(seed, clock.step, "step", ranks.rank)
+            rate = course.rate(clock.step)
             # None and not zeros: the optimiser leaves alone, undecayed too, what no loss of this step reaches.
-            optimizer.zero_grad(set_to_none=True)
+            method.zero_grad(set_to_none=True)
 
             said: list[Told] = []
 
@@ -182,19 +195,19 @@ def fit(
                     check=check,
                     propagate=precision.backward,
                     autocast=precision.autocast,
-                    parallel=parallel,
+                    parallel=course.parallel,
                 )
             else:
                 with precision.autocast():
                     losses, z = forward(method, batch, clock)
                 check(losses)
                 total = torch.stack(list(losses.values())).sum()
-                parallel.last([total])
+                course.parallel.last([total])
                 precision.backward(total)
             # Before the norm is clipped: it is that of the whole batch's gradient, the same on every rank.
-            parallel.average()
+            course.parallel.average()
             now = said[-1]
-            taken = precision.step(optimizer, recipe.optimizer.clip_norm)
+            taken = precision.step(course.optimizer, recipe.optimizer.clip_norm)
             # Copies and queues stay where the weights do. The end of a task comes, its last step taken or not.
             if taken or clock.ends_task:
                 with torch.no_grad():
@@ -220,11 +233,16 @@ def fit(
                     saver.finish()
                 raise broken.error() if now.ends == ASKED else Stopped(now.ends)
             watch.wait()
-        if not trains:
+        if not course.trains:
             save(0, last=True)
         stop.check()  # it may have been asked since the last step
         log.close()
     return method
+
+
+def _seeded(seed: int, step: int, purpose: str, rank: int = 0) -> None:
+    """Let torch's generator draw what follows from the seed and the step."""
+    torch.manual_seed(int(view_key(seed, step, np.array([rank]), purpose)[0] >> np.uint64(1)))
 
 
 def forward(method: Method, batch: Batch, clock: Clock) -> tuple[dict[str, Tensor], Embeddings]:

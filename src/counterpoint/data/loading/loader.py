@@ -91,14 +91,15 @@ class Loader:
             step: from 0.
             steps: of the whole run, which tasks in turn are shares of; the first task has every step unless given.
         """
-        return self._batch(*self.order.part(step, self.rank, self.world, steps))
+        return self.of(*self.order.part(step, self.rank, self.world, steps))
 
     def first(self, most: int) -> Batch:
         """Return the first examples of this rank's part of the first batch, at most so many, for a look ahead."""
         rows, epoch = self.order.part(0, self.rank, self.world)
-        return self._batch(rows[:most], epoch)
+        return self.of(rows[:most], epoch)
 
-    def _batch(self, rows: Rows, epoch: int) -> Batch:
+    def of(self, rows: Rows, epoch: int) -> Batch:
+        """Return the batch of some rows, as it is in an epoch."""
         drawn = [name for name in self.views if name not in self.steady]
         raw = {
             column: self._read(column, rows, epoch) for column in {self.views[name].column for name in drawn}
@@ -118,8 +119,11 @@ class Loader:
 
     def _look(self, name: str, raw: Any, rows: Rows, epoch: int) -> Tensor:
         """Return a view of some rows, whose column is there in its raw form."""
-        keys = view_room.key(self.order.seed, epoch, self.data.ids_of(rows), name)
-        return self._looks[name](raw, keys, self.inputs[self.views[name].column])
+        view, ids = self.views[name], self.data.ids_of(rows)
+        keys = view_room.key(self.order.seed, epoch, ids, name)
+        # Only to a view that is derived: others need not know of parts.
+        part = {"part": view_room.key(self.order.seed, epoch, ids, view.like)} if view.like else {}
+        return self._looks[name](raw, keys, self.inputs[view.column], **part)
 
     def _read(self, column: str, rows: Rows, epoch: int) -> Any:
         """Return a column of a batch in its raw form, with what all views of an example share already drawn."""

@@ -60,6 +60,10 @@ class Order(ABC):
         """Return the shards that a rank reads around a step, soonest first; none of data that is read at random."""
         return []
 
+    @abstractmethod
+    def rows(self, step: int, steps: int) -> Rows:
+        """Return all rows that a step's batch is drawn from, in the order of the data."""
+
     def clock(self, step: int, steps: int) -> Clock:
         """Return the position of a step in a run."""
         return Clock(step, steps, step // self.steps_per_epoch)
@@ -86,13 +90,16 @@ class Shuffled(Order):
     """
 
     def __init__(self, rows: Rows, batch_size: int, seed: int) -> None:
-        self.rows, self.examples, self.seed = rows, len(rows), seed
+        self._rows, self.examples, self.seed = rows, len(rows), seed
         self.batch_size = min(batch_size, len(rows))
+
+    def rows(self, step: int, steps: int) -> Rows:
+        return self._rows
 
     def at(self, step: int, steps: int | None = None) -> tuple[Rows, int]:
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = _permutation(self.seed, epoch, len(self.rows))
-        return self.rows[order[position * self.batch_size : (position + 1) * self.batch_size]], epoch
+        order = _permutation(self.seed, epoch, len(self._rows))
+        return self._rows[order[position * self.batch_size : (position + 1) * self.batch_size]], epoch
 
     def told(self) -> dict[str, Any]:
         return {"order": "shuffled", "rows": self.examples, "batch_size": self.batch_size, "seed": self.seed}
@@ -172,6 +179,9 @@ class Windowed(Order):
                 share = drawn[within * (last - first) : (within + 1) * (last - first)]
                 rows.append(share[max(start - first, 0) : end - first])
         return np.concatenate(rows), epoch
+
+    def rows(self, step: int, steps: int) -> Rows:
+        return np.arange(self.examples)
 
     def told(self) -> dict[str, Any]:
         return {
@@ -271,6 +281,10 @@ class InTurn(Order):
     def at(self, step: int, steps: int | None = None) -> tuple[Rows, int]:
         task, first, _ = self._task(step, steps)
         return task.at(step - first)
+
+    def rows(self, step: int, steps: int) -> Rows:
+        task, first, end = self._task(step, steps)
+        return task.rows(step - first, end - first)
 
     def clock(self, step: int, steps: int) -> Clock:
         task, first, end = self._task(step, steps)

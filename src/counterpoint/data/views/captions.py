@@ -64,18 +64,33 @@ class TextView:
     clean: bool = False
     synonyms: Synonyms | None = None
 
+    def within(self, other: TextView) -> TextView:
+        """Return the view of the caption that another view draws."""
+        return self
+
     def __call__(
-        self, raw: Sequence[str | Sequence[str]], keys: UInt64[np.ndarray, " n"], input: Tokenizer
+        self,
+        raw: Sequence[str | Sequence[str]],
+        keys: UInt64[np.ndarray, " n"],
+        input: Tokenizer,
+        part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Tensor:
         """Return the token ids of one text per example; an example is one text or several."""
-        return input(self.apply([[of_row] if isinstance(of_row, str) else of_row for of_row in raw], keys))
+        captions = [[of_row] if isinstance(of_row, str) else of_row for of_row in raw]
+        return input(self.apply(captions, keys, part))
 
-    def apply(self, captions: Sequence[Sequence[str]], keys: UInt64[np.ndarray, " n"]) -> list[str]:
+    def apply(
+        self,
+        captions: Sequence[Sequence[str]],
+        keys: UInt64[np.ndarray, " n"],
+        part: UInt64[np.ndarray, " n"] | None = None,
+    ) -> list[str]:
         """Return one text per example.
 
         Args:
             captions: the captions of each example.
             keys: one per example, from ``views.key``; views with other keys draw another caption.
+            part: keys that the caption is drawn from, where another view says which.
 
         >>> from counterpoint.data import views
         >>> view = TextView(stop_words=1.0)
@@ -90,7 +105,7 @@ class TextView:
         for number, choice in enumerate(captions):
             if not choice:
                 raise ValueError(f"captions[{number}] is empty: every example needs at least one caption")
-        which = uniform(keys, "caption")[:, 0]
+        which = uniform(keys if part is None else part, "caption")[:, 0]
         texts = [choice[int(u * len(choice))] for choice, u in zip(captions, which, strict=True)]
         if self.clean:
             texts = [clean(text) for text in texts]

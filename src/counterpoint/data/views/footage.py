@@ -30,25 +30,34 @@ class ClipView:
     picture: ImageView
     anywhere: bool = False
 
+    def within(self, other: ClipView) -> ClipView:
+        """Return the view of the frames and of the crop that another view shows."""
+        return ClipView(self.picture.within(other.picture), other.anywhere)
+
     def __call__(
-        self, raw: Clips, keys: UInt64[np.ndarray, " n"], input: Footage
+        self,
+        raw: Clips,
+        keys: UInt64[np.ndarray, " n"],
+        input: Footage,
+        part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Float[Tensor, "n T 3 size size"]:
-        """Return clips as a tower takes them.
+        """Return clips as a tower takes them; frames and crop are drawn from the keys in ``part`` if given.
 
         Raises:
             ValueError: if the keys are not one per clip.
         """
         if len(keys) != len(raw):
             raise ValueError(f"keys must be one per clip: got {len(keys)} for {len(raw)} clips")
+        part = keys if part is None else part
         places = [
-            self._places(length, input.frames, keys[row : row + 1])
+            self._places(length, input.frames, part[row : row + 1])
             for row, length in enumerate(raw.lengths.tolist())
         ]
         counts = list(map(len, places))
         rows = np.repeat(np.arange(len(counts)), counts)
         frames = raw.frames[rows, np.concatenate([np.zeros(0, np.int64), *places])]
         height, width = raw.frames.shape[-2:]
-        drawn = self.picture.draw(keys, height, width, input.size)
+        drawn = self.picture.draw(keys, height, width, input.size, part)
         return input.batch(self.picture.render(frames, drawn.part(rows), input.size), counts)
 
     def _places(self, length: int, most: int, key: UInt64[np.ndarray, " 1"]) -> Int[np.ndarray, " count"]:

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 from torch import Tensor
 
 from ...modalities import MODALITIES, resolve
 from ...registry import unknown
-from ...types import ViewSpec
+from ...types import View, ViewSpec
 from . import captions, pictures
 
 Look = Callable[..., Tensor]
 """``look(raw, keys, input)``: from a raw form and a key for each example to the input of a tower."""
+
+
+@runtime_checkable
+class Follows(Protocol):
+    """A look that can show the part of an example that another one shows."""
+
+    def within(self, other: Self) -> Self:
+        """Return the look on the part that another look of the same kind takes, whatever else it does.
+
+        The result is called with a further argument, ``part``: the keys from which the other look draws its part.
+        """
+        ...
 
 
 @runtime_checkable
@@ -25,8 +37,9 @@ def looks(views: ViewSpec, augmentation: Options) -> dict[str, Look]:
     """Return the look of every view.
 
     Raises:
-        UnknownName: for a modality or a view that is not known.
+        UnknownName: for a modality or a view that is not known, also one that another is like.
         MissingPackage: if a view needs WordNet and it is not installed.
+        ValueError: for a view that is like one of another modality, or like one that has no part it could show.
     """
     looks_of: dict[str, Look] = {}
     for name, view in views.items():
@@ -34,4 +47,21 @@ def looks(views: ViewSpec, augmentation: Options) -> dict[str, Look]:
             raise unknown(f"modality of view {name!r}:", view.modality, MODALITIES.names())
         made: Any = resolve(MODALITIES.get(view.modality).view)
         looks_of[name] = made(view.augmentation, augmentation)
-    return looks_of
+    return looks_of | {
+        name: _within(name, view, views, looks_of) for name, view in views.items() if view.like
+    }
+
+
+def _within(name: str, view: View, views: ViewSpec, looks_of: dict[str, Look]) -> Look:
+    if view.like not in views:
+        raise unknown(f"view that view {name!r} is like:", view.like, views)
+    other, look, followed = views[view.like], looks_of[name], looks_of[view.like]
+    if other.like or other.modality != view.modality:
+        said = f"itself like {other.like!r}" if other.like else f"of {other.modality}"
+        raise ValueError(f"view {name!r} of {view.modality} cannot be like {view.like!r}, which is {said}")
+    if not isinstance(look, Follows) or type(look) is not type(followed):
+        raise ValueError(
+            f"view {name!r} ({view.augmentation}) cannot be like {view.like!r} ({other.augmentation}): "
+            "no part of an example is theirs to share"
+        )
+    return look.within(followed)

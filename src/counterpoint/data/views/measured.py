@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -41,10 +41,18 @@ class SeriesView:
     jitter: float = 0.0
     drop: float = 0.0
 
+    def within(self, other: SeriesView) -> SeriesView:
+        """Return the view of the steps that another view shows."""
+        return replace(self, window=other.window)
+
     def __call__(
-        self, raw: Series, keys: UInt64[np.ndarray, " n"], input: Standardised
+        self,
+        raw: Series,
+        keys: UInt64[np.ndarray, " n"],
+        input: Standardised,
+        part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Float[Tensor, "n steps C"]:
-        """Return series as a tower takes them.
+        """Return series as a tower takes them; their steps are drawn from the keys in ``part`` if given.
 
         Raises:
             ValueError: if the keys are not one per series, or the series have not the tower's channels.
@@ -53,8 +61,9 @@ class SeriesView:
             raise ValueError(f"keys must be one per series: got {len(keys)} for {len(raw)} series")
         lengths, measured = input.check(raw).lengths.tolist(), raw.measured.numpy()
         chosen = triples(raw.channels, measured.shape[2])
+        part = keys if part is None else part
         seen = [
-            self._look(one[:length], keys[row : row + 1], input, chosen)
+            self._look(one[:length], keys[row : row + 1], part[row : row + 1], input, chosen)
             for row, (one, length) in enumerate(zip(measured, lengths, strict=True))
         ]
         return input(Series.of(seen, raw.channels) if seen else raw)
@@ -63,6 +72,7 @@ class SeriesView:
         self,
         series: Float32[np.ndarray, "T C"],
         key: UInt64[np.ndarray, " 1"],
+        part: UInt64[np.ndarray, " 1"],
         input: Standardised,
         chosen: Sequence[int],
     ) -> Float32[np.ndarray, "t C"]:
@@ -72,9 +82,9 @@ class SeriesView:
             return low + (high - low) * uniform(key, purpose, count)[0]
 
         if self.window < 1:
-            share = draw("window", self.window, 1.0)[0]
+            share = self.window + (1.0 - self.window) * uniform(part, "window")[0, 0]
             steps = max(1, round(share * min(len(series), input.steps)))
-            start = int(draw("start")[0] * (len(series) - steps + 1))
+            start = int(uniform(part, "start")[0, 0] * (len(series) - steps + 1))
             series = series[start : start + steps]
         else:
             series = series[: input.steps]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Protocol, final, runtime_checkable
 
 import numpy as np
@@ -83,8 +83,19 @@ class ImageView:
     blur_p: float = 0.0
     solarize_p: float = 0.0
 
-    def draw(self, keys: UInt64[np.ndarray, " n"], height: int, width: int, size: int) -> Draw:
-        """Draw the parameters of each example, from its key alone."""
+    def within(self, other: ImageView) -> ImageView:
+        """Return the view of the crop that another view takes."""
+        return replace(self, crop=other.crop)
+
+    def draw(
+        self,
+        keys: UInt64[np.ndarray, " n"],
+        height: int,
+        width: int,
+        size: int,
+        part: UInt64[np.ndarray, " n"] | None = None,
+    ) -> Draw:
+        """Draw the parameters of each example from its key alone, and the crop from its key in ``part`` if given."""
         n = len(keys)
 
         def happens(purpose: str, probability: float) -> Bool[np.ndarray, " n"]:
@@ -103,7 +114,7 @@ class ImageView:
         return Draw(
             box=resampling.central_boxes(n, height, width)
             if self.crop is None
-            else resampling.crop_boxes(keys, height, width, self.crop),
+            else resampling.crop_boxes(keys if part is None else part, height, width, self.crop),
             flip=happens("flip", self.mirror),
             angle=between("angle", -self.rotate, self.rotate)[:, 0],
             shift=np.rint(between("shift", -self.translate * size, self.translate * size, 2)),
@@ -127,7 +138,11 @@ class ImageView:
         return result
 
     def apply(
-        self, pictures: UInt8[Tensor, "n 3 H W"], keys: UInt64[np.ndarray, " n"], size: int
+        self,
+        pictures: UInt8[Tensor, "n 3 H W"],
+        keys: UInt64[np.ndarray, " n"],
+        size: int,
+        part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Float[Tensor, "n 3 size size"]:
         """Turn a batch's uint8 pictures of one size into its view: float pictures ``(n, 3, size, size)`` in [0, 1].
 
@@ -147,13 +162,17 @@ class ImageView:
         if len(keys) != len(pictures):
             raise ValueError(f"keys must be one per picture: got {len(keys)} for {len(pictures)} pictures")
         height, width = pictures.shape[-2:]
-        return self.render(pictures, self.draw(keys, height, width, size), size)
+        return self.render(pictures, self.draw(keys, height, width, size, part), size)
 
     def __call__(
-        self, raw: UInt8[Tensor, "n 3 H W"], keys: UInt64[np.ndarray, " n"], input: Square
+        self,
+        raw: UInt8[Tensor, "n 3 H W"],
+        keys: UInt64[np.ndarray, " n"],
+        input: Square,
+        part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Float[Tensor, "n 3 size size"]:
         """Return pictures as a tower takes them: the view resizes as it crops."""
-        return self.apply(raw, keys, input.size)
+        return self.apply(raw, keys, input.size, part)
 
     def _render(self, pictures: Tensor, draw: Draw, size: int) -> Tensor:
         result = resampling.crops(pictures, draw.box, draw.flip, size)

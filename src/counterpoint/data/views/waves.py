@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import final
 
 import numpy as np
@@ -43,10 +43,18 @@ class WaveView:
     noise: tuple[float, float] = (5.0, 30.0)
     gain: float = 0.0
 
+    def within(self, other: WaveView) -> WaveView:
+        """Return the view of the seconds that another view hears."""
+        return replace(self, window=other.window)
+
     def __call__(
-        self, raw: Waves, keys: UInt64[np.ndarray, " n"], input: Waveform
+        self,
+        raw: Waves,
+        keys: UInt64[np.ndarray, " n"],
+        input: Waveform,
+        part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Float[Tensor, "n samples"]:
-        """Return sounds as a tower takes them.
+        """Return sounds as a tower takes them; their seconds are drawn from the keys in ``part`` if given.
 
         Raises:
             ValueError: if the keys are not one per sound, or the sounds are not of the tower's rate.
@@ -54,14 +62,19 @@ class WaveView:
         if len(keys) != len(raw):
             raise ValueError(f"keys must be one per sound: got {len(keys)} for {len(raw)} sounds")
         lengths, samples = input.check(raw).lengths.tolist(), raw.samples.numpy()
+        part = keys if part is None else part
         sounds = [
-            self._look(sound[:length], keys[row : row + 1], input)
+            self._look(sound[:length], keys[row : row + 1], part[row : row + 1], input)
             for row, (sound, length) in enumerate(zip(samples, lengths, strict=True))
         ]
         return input(Waves.of(sounds, raw.rate))
 
     def _look(
-        self, sound: Float32[np.ndarray, " T"], key: UInt64[np.ndarray, " 1"], input: Waveform
+        self,
+        sound: Float32[np.ndarray, " T"],
+        key: UInt64[np.ndarray, " 1"],
+        part: UInt64[np.ndarray, " 1"],
+        input: Waveform,
     ) -> Float32[np.ndarray, " t"]:
         def draw(
             purpose: str, low: float = 0.0, high: float = 1.0, count: int = 1
@@ -69,7 +82,7 @@ class WaveView:
             return low + (high - low) * uniform(key, purpose, count)[0]
 
         spare = max(len(sound) - input.samples, 0)
-        start = int(draw("window")[0] * (spare + 1)) if self.window else 0
+        start = int(uniform(part, "window")[0, 0] * (spare + 1)) if self.window else 0
         heard = sound[start : start + input.samples]
         if self.shift:
             heard = np.roll(heard, round(float(draw("shift", -self.shift, self.shift)[0]) * len(heard)))

@@ -10,6 +10,7 @@ from ...methods.base import Method
 from ...pairwise.explain import explain
 from ...types import Batch, Clock, Embeddings
 from ..speed.memory import rehearsal
+from ..step.stages import last_stage
 
 _EXAMPLES = 64
 """Examples that are encoded."""
@@ -41,12 +42,15 @@ def negatives_per_anchor(method: Method, loader: Loader) -> tuple[float, ...]:
 
 def _negatives(method: Method, batch: Batch) -> list[float]:
     """Return the negatives of an anchor of this batch, for each score matrix."""
+    # Of the last stage, which leaves the model that is used.
+    clock = Clock(0, 1, stage=last_stage(method))
     with torch.no_grad():
+        batch = method.prepare(batch, clock)
         targets = method.targets(batch)
         features = method.encode(batch)
 
     def loss(z: Embeddings) -> Tensor:
-        return torch.stack([*method.losses(targets | z, batch, Clock(0, 1)).values()]).sum()
+        return torch.stack([*method.losses(targets | z, batch, clock).values()]).sum()
 
     return [float((force.pull < 0).sum(1).double().mean()) for force in explain(loss, features).forces]
 

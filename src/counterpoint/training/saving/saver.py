@@ -39,18 +39,11 @@ class Saver:
     Args:
         folder: of the checkpoints; there is one saver of a folder at a time.
         module: what is saved.
-        optimizer: its optimiser.
         scaler: of the loss, if it has one.
     """
 
-    def __init__(
-        self,
-        folder: Path,
-        module: nn.Module,
-        optimizer: torch.optim.Optimizer,
-        scaler: torch.amp.GradScaler | None = None,
-    ) -> None:
-        self.folder, self.module, self.optimizer, self.scaler = folder, module, optimizer, scaler
+    def __init__(self, folder: Path, module: nn.Module, scaler: torch.amp.GradScaler | None = None) -> None:
+        self.folder, self.module, self.scaler = folder, module, scaler
         self.in_parts = any(is_part(p) for p in module.parameters())
         self._first = Ranks.present().rank == 0
         self._pool = ThreadPoolExecutor(1, "checkpoint")
@@ -59,11 +52,12 @@ class Saver:
             for left in folder.glob(_PARTS.format("*")):
                 shutil.rmtree(left, ignore_errors=True)
 
-    def save(self, step: int, seconds: float, last: bool = False) -> None:
+    def save(self, step: int, optimizer: torch.optim.Optimizer, seconds: float, last: bool = False) -> None:
         """Write a checkpoint, or begin to; one of parts that is still being written is waited for.
 
         Args:
             step: how many steps are done.
+            optimizer: the optimiser that made the last of them.
             seconds: that they took.
             last: the run is over: the checkpoint is whole, whatever those before it were.
 
@@ -72,10 +66,10 @@ class Saver:
         """
         self.finish()
         if last or not self.in_parts:
-            save(self.folder, step, self.module, self.optimizer, self.scaler, seconds)
+            save(self.folder, step, self.module, optimizer, self.scaler, seconds)
             return
         tensors = {f"{MODEL_PART}{name}": t for name, t in self.module.state_dict().items()}
-        moments = _moments(self.module, self.optimizer)
+        moments = _moments(self.module, optimizer)
         tensors |= {f"{OPTIMIZER_PART}{name}": t for name, t in moments.items()}
         size = sum(t.numel() * t.element_size() for t in tensors.values())
         part = self.folder / _PARTS.format(step)

@@ -167,6 +167,8 @@ def _refuse_fsdp(method: Method, recipe: Recipe, batch_size: int, ranks: Ranks) 
         fault = "it shares a model between processes, and there is one: start several with torchrun, or leave it out"
     elif torch.__version__ < "2.7":
         fault = f"it needs torch 2.7 or newer, and this is {torch.__version__}"
+    elif len(method.stages) > 1:
+        fault = f"the stages of {type(method).__name__} move different parameters, which ddp alone can do: take ddp"
     elif recipe.precision == "16-mixed":
         fault = "it has no scaled loss, which 16-mixed needs: take bf16-mixed or 32"
     elif not _with_blocks(method):

@@ -16,6 +16,7 @@ from ...pairwise import evaluate_with
 from ...pairwise.reduce import DEFAULT_TILE
 from ...types import Clock
 from ..step.caching import refuse_batch_norms
+from ..step.stages import last_stage
 
 PAPERS = {"grad-cache": ("MemoryReport",)}
 
@@ -99,7 +100,7 @@ def measure(method: Method, loader: Loader, microbatch: int = 0) -> MemoryReport
     if microbatch:
         refuse_batch_norms(method)
     whole = loader.first(_MORE)
-    clock = Clock(0, 1)
+    clock = Clock(0, 1, stage=last_stage(method))
     # Two sizes, whose difference leaves out whatever does not grow with the batch.
     sizes = [min(size, len(whole)) for size in (_FEW, _MORE)]
     if sizes[0] == sizes[1]:
@@ -108,8 +109,9 @@ def measure(method: Method, loader: Loader, microbatch: int = 0) -> MemoryReport
     difference = max(sizes[1] - sizes[0], 1)
     encoder, loss = [], []
     with rehearsal(method):
-        for part in parts:
+        for loaded in parts:
             with torch.no_grad():
+                part = method.prepare(loaded, clock)
                 targets = method.targets(part)
             features, kept = _kept(method, lambda part=part: method.encode(part))  # type: ignore[misc] # bound now
             encoder.append(kept)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import torch
 from torch import nn
@@ -10,16 +12,40 @@ from torch import nn
 from ...recipes.schema import Optimizer
 from ..sharing.distributed import is_part
 
+RATE = "rate"
+"""The key of a group of parameters that has the factor of its learning rate."""
 
-def adamw(module: nn.Module, options: Optimizer) -> torch.optim.AdamW:
-    """Build AdamW over the trainable parameters; those with fewer than two axes (biases, norms, scales) never decay."""
-    trainable = [p for p in module.parameters() if p.requires_grad]
-    decayed, rest = [p for p in trainable if p.ndim >= 2], [p for p in trainable if p.ndim < 2]
+
+def adamw(
+    module: nn.Module, options: Optimizer, rates: Mapping[str, float] = MappingProxyType({})
+) -> torch.optim.AdamW:
+    """Build AdamW over the trainable parameters; those with fewer than two axes (biases, norms, scales) never decay.
+
+    Args:
+        module: whose parameters are trained.
+        options: of the recipe.
+        rates: factors of the learning rate by how names of parameters begin; see `Method.rates`.
+
+    Raises:
+        ValueError: for a factor that is not positive, or a beginning that no parameter has.
+    """
+    trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
+    _check(rates, [name for name, _ in module.named_parameters()])
+    factor = {name: rates.get(_beginning(name, rates), 1.0) for name in trainable}
+
+    def those(parts: bool, rate: float, matrices: bool) -> list[nn.Parameter]:
+        return [
+            p
+            for name, p in trainable.items()
+            if is_part(p) == parts and factor[name] == rate and (p.ndim >= 2) == matrices
+        ]
+
     groups = [
+        {"params": those(parts, rate, matrices), "weight_decay": decay, RATE: rate}
         # Apart from parts of parameters, which torch's optimisers do not mix with others.
-        {"params": [p for p in group if is_part(p) == parts], "weight_decay": decay}
         for parts in (False, True)
-        for group, decay in ((decayed, options.weight_decay), (rest, 0.0))
+        for rate in sorted({1.0, *factor.values()})
+        for matrices, decay in ((True, options.weight_decay), (False, 0.0))
     ]
     # Empty groups stay only where a whole model is frozen, as of no group at all torch makes no optimiser: checkpoints
     # know the groups that they were written with.
@@ -29,6 +55,22 @@ def adamw(module: nn.Module, options: Optimizer) -> torch.optim.AdamW:
         betas=(options.beta1, options.beta2),
         eps=options.eps,
     )
+
+
+def _beginning(name: str, rates: Mapping[str, float]) -> str:
+    """Return the longest of the beginnings that a name has; one that it does not have, where it has none."""
+    return max((start for start in rates if name.startswith(start)), key=len, default=name)
+
+
+def _check(rates: Mapping[str, float], names: Sequence[str]) -> None:
+    for start, rate in rates.items():
+        if not rate > 0:
+            raise ValueError(
+                f"the learning rate of {start!r} has the factor {rate}; give one above 0: what is not to move is no "
+                "matter of rates"
+            )
+        if not any(name.startswith(start) for name in names):
+            raise ValueError(f"no parameter has a name that begins with {start!r}, which a rate is given for")
 
 
 def learning_rate(step: int, steps: int, options: Optimizer) -> float:
