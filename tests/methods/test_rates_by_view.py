@@ -51,7 +51,7 @@ def test_an_arm_says_the_rates_between_plus_signs() -> None:
     arm = Arm.parse("supcon,on=text,dropout=0.1+0+0.05+0.2,temperature=0.05")
     options = read(arm.method, SupConLoss, arm.options)
     assert options == {"dropout": RATES, "temperature": 0.05}
-    assert build("supcon", on="text", **options).rates == RATES
+    assert build("supcon", on="text", **options).by_view == RATES
     assert build("supcon", on="text", **read("supcon", SupConLoss, {"dropout": "0.3"})).dropout == 0.3
 
 
