@@ -19,6 +19,7 @@ from counterpoint.methods.base import TowerMethod
 from counterpoint.modalities import PAIR
 from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.networks.init import initialise
+from counterpoint.networks.towers.series import SeriesTower, Standardised
 from counterpoint.networks.towers.sound import SoundTower
 from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.raw import ends
@@ -46,6 +47,11 @@ READ = RECIPE.model_copy(
 FIVE = Target("group", ("a", "b", "c", "d", "e"))
 TARGETS = dict.fromkeys(("late", "multimodn"), FIVE)
 """The label of methods that learn nothing else; see `batch`."""
+COLUMNS = {
+    "collossl": {"wrist": "series", "ankle": "series", "hip": "series"},
+    "rebar": {"series": "series"},
+}
+"""Columns of methods that are of neither pictures nor texts, where their modalities do not say them."""
 RECIPES = {"cwcl": READ, "fusemix": READ, "lit": LOCKED}
 
 
@@ -126,6 +132,19 @@ class StubSound(SoundTower):
         return states.sum(1) / (states != 0).any(-1).sum(1, keepdim=True)
 
 
+class StubSeries(SeriesTower):
+    """A linear layer on the mean, over the steps that there are, of a few functions of them."""
+
+    def __init__(self, width: int = 10) -> None:
+        super().__init__()
+        self.width, self.standardised = width, Standardised(1000, (), [0.0] * 3, [1.0] * 3)
+        self.linear = nn.Linear(6, width)
+
+    def forward(self, series: Tensor) -> Tensor:
+        both = torch.cat([series.sin(), series.cos()], 2)
+        return torch.tanh(self.linear(both.nanmean(1)))
+
+
 class ThroughImage(ImageTower):
     """A tower whose input is its output, so that a test can choose the features."""
 
@@ -178,11 +197,13 @@ def teacher(seed: int = 0) -> str:
 def towers_of(name: str, image: Tower, text: Tower, recipe: Recipe, on: str = "pairs") -> dict[str, Tower]:
     """The towers of the columns that a method works on, with the names that the recipe has for them."""
     image.name, text.name = recipe.towers.image, recipe.towers.text
-    available = {"image": image, "text": text, "audio": StubSound()}
+    available = {"image": image, "text": text, "audio": StubSound(), "series": StubSeries()}
     needed = getattr(methods.METHODS.get(name), "needs", Needs()).modalities
     # Those of pictures and texts unless the method is about others.
     columns = {column: column for column in needed} if set(needed) - set(PAIR) else PAIR
-    return {column: available[column] for column in Arm.parse(f"{name},on={on}").reads(columns)}
+    columns = COLUMNS.get(name, columns)
+    reads = Arm.parse(f"{name},on={on}").reads(columns)
+    return {column: available[modality] for column, modality in reads.items()}
 
 
 def build(
@@ -204,6 +225,10 @@ def build(
         options = {"teacher": teacher(seed), "top": 3, **options}
     method = methods.create(name, towers, recipe, target=target or TARGETS.get(name), **options)
     initialise(method, seed)
+    for parameter_name, parameter in method.named_parameters() if method.stages else ():
+        # As in the stage that a run ends in.
+        moves = parameter_name.startswith(method.stages[-1].moves)
+        parameter.requires_grad_(parameter.requires_grad and moves)
     if name == "sy-con":
         method.begin_task()  # in the first there is no previous model, and nothing for its predictor to learn
     return method
@@ -223,7 +248,15 @@ def through(name: str, width: int = 8, recipe: Recipe = RECIPE, **options: Any) 
 
 
 def batch(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
-    """Random pictures and random captions for every view of a method."""
+    """Random pictures and random captions for every view of a method, prepared as it does."""
+    given = loaded(method, size, seed, dtype)
+    torch.manual_seed(seed)
+    with torch.no_grad():
+        return method.prepare(given, LATE)
+
+
+def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
+    """A batch as a loader has it."""
     generator = torch.Generator().manual_seed(seed)
     views: dict[str, Tensor] = {}
     for name, view in method.views.items():
@@ -234,6 +267,8 @@ def batch(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtype
             views[name] = torch.rand(size, 3, SIZE, SIZE, generator=generator, dtype=dtype)
         elif view.modality == "audio":
             views[name] = torch.randn(size, 40, generator=generator, dtype=dtype)
+        elif view.modality == "series":
+            views[name] = torch.randn(size, 40, 3, generator=generator, dtype=dtype)
         else:
             views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
     return Batch(torch.arange(size), views, {"group": torch.arange(size) % 5})

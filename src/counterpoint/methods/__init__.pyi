@@ -35,6 +35,8 @@ from .rocket.clip_rocket import CLIPRocket as CLIPRocket
 from .rocket.siamlip import SiamLIP as SiamLIP
 from .rocket.slip import SLIP as SLIP
 from .rocket.swalip import SwALIP as SwALIP
+from .sensors.collossl import ColloSSL as ColloSSL
+from .sensors.rebar import REBAR as REBAR
 from .single.amcl import AMCL as AMCL
 from .single.ebm import EBM as EBM
 from .single.whitened_cse import WhitenedCSE as WhitenedCSE

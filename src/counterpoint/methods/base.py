@@ -43,7 +43,7 @@ class Method(Checked, nn.Module, ABC):
             every scalar that a run learns.
         incomplete: what becomes of rows to train on that lack a column of the views: they are left out (``"drop"``),
             or they come too, and ``batch.present`` says what each of them has (``"use"``).
-        draws: ``losses`` draws from torch's generator, which the loop seeds at every step.
+        draws: ``losses`` or ``prepare`` draws from torch's generator, which the loop seeds at every step.
         stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
         rates: factors of the learning rate by how the names of parameters begin; the longest beginning counts, and
             others have a factor of 1.

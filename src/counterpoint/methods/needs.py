@@ -27,12 +27,14 @@ class Needs:
         least, most: how many; as many as there are if ``most`` is None.
         modalities: of the columns, in this order; any if empty.
         prefers: the modality that a method of one column takes where the data has several; the first one unless given.
+        only: the modality of every column, however many; any if empty. Columns of others are left aside.
     """
 
     least: int = 2
     most: int | None = 2
     modalities: tuple[str, ...] = ()
     prefers: str = ""
+    only: str = ""
 
     def choose(self, name: str, columns: Mapping[str, str], wanted: Sequence[str] = ()) -> dict[str, str]:
         """Return the columns that a method works on, each with its modality.
@@ -69,6 +71,8 @@ class Needs:
             raise ValueError(
                 f"{name} takes a column of {' and one of '.join(self.modalities)}, and is given {named or 'none'}"
             )
+        if others := [column for column, modality in columns.items() if self.only not in ("", modality)]:
+            raise ValueError(f"{name} takes columns of {self.only} alone, and is given {', '.join(others)}")
         listed = f"({', '.join(columns) or 'none'})"
         if len(columns) < self.least or (self.most is not None and len(columns) > self.most):
             are = "is" if len(columns) == 1 else "are"
@@ -81,6 +85,8 @@ class Needs:
             if not set(self.modalities) <= set(firsts):
                 return dict(columns)  # which `check` refuses, naming them all
             return {firsts[modality]: modality for modality in self.modalities}
+        if self.only:
+            return {column: modality for column, modality in columns.items() if modality == self.only}
         if self.most == 1:
             order = sorted(columns, key=lambda column: columns[column] != self.prefers)
             return {column: columns[column] for column in order[:1]}

@@ -111,9 +111,6 @@ class Mixture(Order):
         there = [(of_source, share) for of_source, share in kept if len(of_source)]
         return cls([it for it, _ in there], [share for _, share in there], batch_size, seed, splits.by)
 
-    def rows(self, step: int, steps: int) -> Rows:
-        return np.sort(np.concatenate([order.rows(step, steps) for order in self._orders]))
-
     def at(self, step: int, steps: int | None = None) -> tuple[Rows, int]:
         # The sources come round at different times, so that the step takes the epoch's part in every draw: else a row
         # that comes twice before the others were all there would be seen in the same way.
