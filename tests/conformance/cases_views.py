@@ -124,6 +124,35 @@ def simcse_loops(objective: Any, x: Tensor, y: Tensor, negatives: Tensor | None 
     return average(losses)
 
 
+def hard_negatives_loops(
+    objective: Any, x: Tensor, y: Tensor, negatives: Tensor | None = None, counts: Tensor | None = None
+) -> Tensor:
+    scale, losses = inverse(objective.temperature), []
+    every = [] if negatives is None else [n for of_row in negatives for n in of_row]
+    taken = [True] * len(every) if counts is None else counts.flatten().tolist()
+    for i, row in enumerate(scores(x, y, scale)):
+        hard = [scale * total(list(x[i] * n)) for n, there in zip(every, taken, strict=True) if there]
+        losses.append(cross_entropy([*row, *hard], i))
+    return average(losses)
+
+
+def cosent_loops(objective: Any, x: Tensor, y: Tensor, labels: Tensor) -> Tensor:
+    scale = inverse(objective.temperature)
+    s = [scale * total(list(a * b)) for a, b in zip(x, y, strict=True)]
+    known = [i for i in range(len(s)) if labels[i] >= 0]
+    wrong = [(s[j] - s[i]).exp() for i in known for j in known if labels[i] > labels[j]]
+    return (1 + total(wrong)).log() if wrong else 0 * total(s)
+
+
+def with_hard_negatives(g: torch.Generator, n: int, d: int) -> Inputs:
+    negatives = torch.stack([unit(g, n, d) for _ in range(2)], dim=1)
+    return unit(g, n, d), unit(g, n, d), negatives, torch.rand(n, 2, generator=g) < 0.7
+
+
+def two_with_grades(g: torch.Generator, n: int, d: int) -> Inputs:
+    return unit(g, n, d), unit(g, n, d), {"labels": torch.randint(-1, 4, (n,), generator=g)}
+
+
 def whitened_cse_loops(objective: Any, first: Tensor, *others: Tensor) -> Tensor:
     return total([simcse_loops(objective.pair, first, other) for other in others])
 
@@ -233,6 +262,16 @@ CASES = (
         "hard",
         matrices=(1, 2),
     ),
+    Case("hard-negatives", hard_negatives_loops, two, {"temperature": warm}),
+    Case(
+        "hard-negatives",
+        hard_negatives_loops,
+        with_hard_negatives,
+        {"temperature": warm},
+        "mined",
+        matrices=(1, 3),
+    ),
+    Case("cosent", cosent_loops, two_with_grades, {"temperature": warm}),
     Case("whitened-cse", whitened_cse_loops, views(3), {"temperature": warm}, matrices=(2, 1)),
     Case("amcl", amcl_loops, two_heads, SMALL, matrices=(4, 2)),
     Case("amcl", amcl_loops, two_heads, {**SMALL, "top_k": 3}, "top_k", matrices=(4, 2)),

@@ -19,8 +19,8 @@ import torch
 from polars.testing import assert_frame_equal
 from torch import Tensor
 
-from counterpoint.data import load
-from counterpoint.data.base import PairedData, Rows
+from counterpoint.data.base import Data, Rows
+from counterpoint.data.source import load_any
 from counterpoint.evaluation import STATISTICS, TASKS, RunResults, Task, create, evaluate
 from counterpoint.evaluation.statistic import name_of
 from counterpoint.evaluation.task import Asked, NotApplicable, check_data
@@ -35,6 +35,7 @@ WORLDS = (
     f"scenes:cooccurrence,pixels=24,{SIZES}",
     f"clips:narrated,pixels=16,frames=6,{SIZES},as=pictures",
     f"speech:short,pixels=24,{SIZES}",
+    f"glosses:graded,{SIZES}",
 )
 ROWS = 12
 CASES = [(name, asked) for name in TASKS.names() for asked in TASKS.get(name).asks]
@@ -79,7 +80,7 @@ def guess(prompt: Prompt, word: str = "", seed: int = 0) -> float:
     return random.Random(f"{prompt.text}{shown!r}{word}{seed}").random()
 
 
-def model_for(asked: Asked, data: PairedData) -> Embedder | Assistant | Classifier:
+def model_for(asked: Asked, data: Data) -> Embedder | Assistant | Classifier:
     if asked == "classifier":
         classes = {label: of_label.names for label, of_label in data.labels.items()} or {"size": ("s", "l")}
         return Names(Target(*next(iter(classes.items()))))
@@ -89,12 +90,12 @@ def model_for(asked: Asked, data: PairedData) -> Embedder | Assistant | Classifi
 
 
 @cache
-def world(source: str) -> PairedData:
-    return load(source)
+def world(source: str) -> Data:
+    return load_any(source)
 
 
 @cache
-def case(name: str, asked: Asked) -> tuple[PairedData, Rows, Scores]:
+def case(name: str, asked: Asked) -> tuple[Data, Rows, Scores]:
     """Return data that a task has something to ask about, some rows of it, and the scores of a model on them."""
     reasons = []
     for source in WORLDS:
@@ -107,7 +108,7 @@ def case(name: str, asked: Asked) -> tuple[PairedData, Rows, Scores]:
     raise AssertionError(f"add a world that {name} asks about to WORLDS: {reasons}")
 
 
-def scored(name: str, asked: Asked, data: PairedData, rows: Rows) -> Scores:
+def scored(name: str, asked: Asked, data: Data, rows: Rows) -> Scores:
     """Return the scores of a new model by a new task, so that nothing is kept of earlier calls."""
     task: Any = create(name)
     return task(model_for(asked, data), data, rows)
@@ -220,7 +221,7 @@ def test_data_without_labels_and_items_are_scored_as_pairs_or_not_applicable(nam
         assert isinstance(found, NotApplicable)
 
 
-def scored_or_refused(name: str, asked: Asked, data: PairedData, rows: Rows) -> Scores | ValueError:
+def scored_or_refused(name: str, asked: Asked, data: Data, rows: Rows) -> Scores | ValueError:
     """Return the scores of a new model, or the refusal, which names the task or the data."""
     try:
         return scored(name, asked, data, rows)

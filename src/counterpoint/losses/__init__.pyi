@@ -6,6 +6,7 @@ from .clustering.swalip import SwALIPLoss as SwALIPLoss
 from .clustering.swalip_prototypes import SwALIPPrototypesLoss as SwALIPPrototypesLoss
 from .dense.filip import FILIPLoss as FILIPLoss
 from .dense.mil import MILLoss as MILLoss
+from .labels.cosent import CoSENTLoss as CoSENTLoss
 from .labels.decoupled_softmax import DecoupledSoftmaxLoss as DecoupledSoftmaxLoss
 from .labels.multi_label_softmax import MultiLabelSoftmaxLoss as MultiLabelSoftmaxLoss
 from .labels.soft_top_k import SoftTopKLoss as SoftTopKLoss
@@ -28,6 +29,7 @@ from .sigmoid.one_vs_all import OneVsAllLoss as OneVsAllLoss
 from .sigmoid.siglip import SigLIPLoss as SigLIPLoss
 from .softmax.dcl import DCLLoss as DCLLoss
 from .softmax.grouped_infonce import GroupedInfoNCELoss as GroupedInfoNCELoss
+from .softmax.hard_negatives import HardNegativesLoss as HardNegativesLoss
 from .softmax.infonce import InfoNCELoss as InfoNCELoss
 from .softmax.m3co import M3CoLoss as M3CoLoss
 from .softmax.macl import MACLLoss as MACLLoss

@@ -34,6 +34,7 @@ from .in_context.selection import Selection as Selection
 from .regions.localisation import Localisation as Localisation
 from .regions.pointing import Pointing as Pointing
 from .regions.segmentation import Segmentation as Segmentation
+from .retrieval.graded_similarity import GradedSimilarity as GradedSimilarity
 from .retrieval.label_retrieval import LabelRetrieval as LabelRetrieval
 from .retrieval.retrieval import Retrieval as Retrieval
 from .shortcuts.cl_simplicity_bias import CLSimplicityBias as CLSimplicityBias

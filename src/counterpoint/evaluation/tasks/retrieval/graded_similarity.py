@@ -1,0 +1,66 @@
+"""Ranking pairs by how alike their sides are, held against what the data says."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ....data.base import Data, Rows
+from ....data.columns import ANY
+from ....data.embeddings import EmbeddingCache
+from ....types import Embedder, Metric, Scores
+from ...statistic import spearman
+from ...task import EmbedderTask, NotApplicable, check_labels, check_rows, scatter, scores
+
+
+class GradedSimilarity(EmbedderTask):
+    """The order of pairs by a model's similarity, held against a label that says how alike the pairs are.
+
+    A pair is a row of the first two columns that data and model share and that all rows with the label have. The
+    classes of the label are in rising order, as those of whole numbers in a table are.
+
+    Metrics: ``spearman``, the rank correlation of similarity and label over the pairs, 0 by chance; outcomes are
+    ``similarity`` and ``grade``.
+
+    Args:
+        label: that says how alike a pair is.
+
+    Raises:
+        NotApplicable: if the data lacks the label, or data and model do not share two columns of its rows.
+        ValueError: if there are fewer than three rows.
+
+    Source: the task of semantic textual similarity, as conan-embedding (Li et al. 2024) and simcse (Gao et al. 2021)
+    are judged by it.
+    """
+
+    name = "graded_similarity"
+    primary = "spearman"
+    modalities = (ANY, ANY)
+    reads = (ANY, ANY)
+    least = 3
+
+    def __init__(self, label: str = "similarity") -> None:
+        self.labels: tuple[str, ...] = (label,)
+
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
+        check_rows(data, rows, self.name, self.least)
+        features = EmbeddingCache.of(model, data)
+        (label,) = check_labels(data, self.labels, self.name)
+        labelled = np.flatnonzero(data.labels[label].values[rows] >= 0)
+        mine = rows[labelled]
+        pair = [column for column in features.shared if data.present(column, mine).all()][:2]
+        if len(mine) < self.least or len(pair) < 2:
+            raise NotApplicable(
+                f"{self.name} asks about rows with two columns and the label {label}, and these of {data.name!r} have "
+                f"{', '.join(pair) or 'none'} in {len(mine)} labelled rows: leave the task out"
+            )
+        one, two = (features.column(column, mine) for column in pair)
+        # Pair by pair, as a model may compare otherwise than by the cosine.
+        similarity = np.array(
+            [float(features.similarity(a[None], b[None])) for a, b in zip(one, two, strict=True)]
+        )
+        outcomes = {
+            "similarity": scatter(similarity, labelled, len(rows)),
+            "grade": scatter(data.labels[label].values[mine].astype(float), labelled, len(rows)),
+        }
+        metrics = {"spearman": Metric(("grade", "similarity"), spearman, chance=0.0)}
+        return scores(self.name, data, rows, outcomes, metrics)

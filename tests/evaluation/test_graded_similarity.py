@@ -1,0 +1,77 @@
+"""Graded similarity: which pairs are asked about, and the rank correlation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool
+from torch import Tensor
+
+from counterpoint.data.base import Data, Labels, Rows, Splits
+from counterpoint.evaluation import create, default_tasks
+from counterpoint.evaluation.task import NotApplicable
+
+GRADES = np.array([0, 3, 1, 2, -1, -1])
+
+
+class Graded(Data):
+    """Pairs of texts, the second of which is at an angle to the first; two rows are of another source."""
+
+    columns: Mapping[str, str] = MappingProxyType({"term": "text", "first": "text", "second": "text"})
+    name = "graded"
+
+    def __init__(self) -> None:
+        self.ids = np.arange(len(GRADES))
+        self.splits = Splits(self.ids[:0], {}, {"held out": self.ids})
+        self.labels = {"similarity": Labels(("0", "1", "2", "3"), GRADES, ())}
+
+    def read(self, column: str, rows: Rows) -> list[str]:
+        return [f"{column} {row}" for row in rows]
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        return (rows < 4) != (column == "term")
+
+
+class Angles:
+    """First texts lie at 0, the second of row k at an angle of its own."""
+
+    heads = ("global",)
+
+    def __init__(self, angles: list[float], embeds: tuple[str, ...] = ("term", "first", "second")) -> None:
+        self.angles, self.embeds = torch.tensor(angles), embeds
+
+    def embed(self, column: str, inputs: list[str], head: str = "default") -> Tensor:
+        rows = torch.tensor([int(text.split()[1]) for text in inputs])
+        angle = self.angles[rows] if column == "second" else torch.zeros(len(rows))
+        return F.normalize(torch.stack([angle.cos(), angle.sin()], 1), dim=1)
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
+        return a @ b.T
+
+
+def test_pairs_in_the_order_of_their_grades_correlate_wholly() -> None:
+    data, task = Graded(), create("graded_similarity")
+    rows = data.ids
+    assert task(Angles([0.9, 0.1, 0.7, 0.4, 0, 0]), data, rows).value("spearman") == pytest.approx(1)
+    assert task(Angles([0.1, 0.9, 0.4, 0.7, 0, 0]), data, rows).value("spearman") == pytest.approx(-1)
+    scores = task(Angles([0.1, 0.9, 0.7, 0.4, 0, 0]), data, rows)
+    assert scores.value("spearman") == pytest.approx(np.corrcoef([0, 3, 1, 2], [3, 0, 1, 2])[0, 1])
+    assert scores.examples["grade"].null_count() == 2
+    assert scores.examples["similarity"][0] == pytest.approx(np.cos(0.1))
+
+
+def test_it_is_asked_of_rows_with_the_label_and_two_columns_alone() -> None:
+    data, task = Graded(), create("graded_similarity")
+    with pytest.raises(NotApplicable, match="two columns and the label similarity"):
+        task(Angles([0.0] * 6, ("term", "first")), data, data.ids)
+    with pytest.raises(NotApplicable, match="two columns and the label similarity"):
+        task(Angles([0.0] * 6), data, np.array([0, 4, 5]))
+    data.labels = {}
+    with pytest.raises(NotApplicable, match="similarity"):
+        task(Angles([0.0] * 6), data, data.ids)
+    assert "graded_similarity" not in default_tasks(Graded())
