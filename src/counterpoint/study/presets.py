@@ -83,6 +83,17 @@ _ALL = (
         "clip",
         {"retrieval": ("*_R@10",)},
     ),
+    Preset(
+        "three",
+        "three columns or more: what is gained by a term for each pair of them over terms with one that all share; two "
+        "columns by themselves are an arm more, clip,columns=a+b",
+        {
+            "each with a hub": ("more",),
+            "all pairs": ("more,hub=none",),
+        },
+        "more",
+        {"retrieval": ("*_R@10",)},
+    ),
 )
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}
 """Every preset by its name.
