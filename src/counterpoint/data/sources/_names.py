@@ -12,6 +12,12 @@ from ...modalities import MODALITIES
 PICTURE_COLUMNS = ("file_name", "image", "image_path", "filepath", "path", "file")
 SOUND_COLUMNS = ("audio", "audio_path", "sound", "audiocap_path", "wav")
 CAPTION_COLUMNS = ("text", "caption", "captions", "title")
+CORPORA: tuple[dict[str, str], ...] = (
+    {"audio": "path", "text": "sentence", "group": "client_id"},  # Common Voice
+    {"audio": "path", "text": "transcription", "group": "speakerId"},  # Fluent Speech Commands
+    {"audio": "youtube_id", "text": "caption", "id": "audiocap_id"},  # AudioCaps
+)
+"""The columns of public tables of sounds by what they are for; a table that has all of one of these is such a one."""
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),

@@ -1,4 +1,4 @@
-"""Pairs in WebDataset shards: tar files in which the files of one example share a name."""
+"""Examples in WebDataset shards: tar files in which the files of one example share a name."""
 
 from __future__ import annotations
 
@@ -6,21 +6,23 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, final
 
+from ...modalities import MODALITIES, PAIR
 from ._files.asset import Asset
 from ._files.places import found, inside, is_url, opened, suffix_of, told_apart
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
-from ._names import CAPTION_COLUMNS, PICTURES, split_of
+from ._names import CAPTION_COLUMNS, split_of
 from ._options import Options
-from ._record import Record, Records
+from ._record import Cell, Record, Records
 from ._source import Shard, Source
 from ._values import captions_in, facts_in
 
+_PICTURE = next(iter(PAIR))
 DAMAGED = "shard cut short or damaged"
 _COMPRESSED = (b"\x1f\x8b", b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd")  # gzip, bzip2, xz, zstd
 _SHARD = re.compile(r"\.(tgz|tar\.(gz|bz2|xz|zst))$", re.IGNORECASE)  # refused by what it holds
@@ -53,15 +55,17 @@ class WebDataset(Source):
     def open(self, shard: Shard, ledger: Ledger) -> Records:
         """Read the examples of a shard.
 
-        An example is a picture (``.jpg``, ``.png`` …) and, under the same name, its captions: a ``.txt`` with one a
-        line, or a ``.json`` with ``text`` or ``caption``. The JSON may also hold ``split``, ``id`` and ``group``; its
-        other texts and numbers are ways to classify. A shard without any captions is of pictures alone. Without a
-        ``split``, a shard whose name starts with one (``train-000.tar``) is of that split.
+        An example is a picture (``.jpg``, ``.png`` …), a sound (``.flac``, ``.wav`` …), a series (``.npy``), or several
+        of these, and, under the same name, its captions: a ``.txt`` with one a line, or a ``.json`` with ``text`` or
+        ``caption``. The JSON may also hold ``split``, ``id`` and ``group``; its other texts and numbers are ways to
+        classify. Arrays beside pictures are read where ``columns=`` asks for them, as they may be anything. A shard
+        without any captions is of files alone. Without a ``split``, a shard whose name starts with one
+        (``train-000.tar``) is of that split.
 
         Raises:
             ValueError: if it is no tar file, or a split is unknown.
         """
-        return Records.collect(_records(shard.place, shard.options.columns, ledger))
+        return _records(shard.place, shard.options.columns, ledger)
 
 
 def _in_folder(written: str) -> list[str]:
@@ -71,31 +75,41 @@ def _in_folder(written: str) -> list[str]:
     return sorted(map(str, Path(written).glob("*.tar"))) if os.path.isdir(written) else []
 
 
-def _records(archive: str, asked: Mapping[str, str], ledger: Ledger) -> Iterator[Record]:
+def _records(archive: str, asked: Mapping[str, str], ledger: Ledger) -> Records:
     examples = _examples(archive, ledger).items()
-    read = [record for key, each in examples if (record := _record(archive, key, each, asked, ledger))]
+    pictured = any(_PICTURE in example.files for _, example in examples)
+    taken = [
+        modality.name
+        for modality in MODALITIES
+        if (modality.name in asked or not (modality.arrays and pictured))
+        and any(modality.name in example.files for _, example in examples)
+    ]
+    read = [record for key, each in examples if (record := _record(archive, key, each, taken, asked, ledger))]
     captioned = any(record.cells["text"] for record in read)
+    columns = {name: name for name in taken} | {"text": "text"} if taken else PAIR
+    if len(taken) > 1:
+        return Records.collect(read, columns, gaps=True)
+    whole = [record for record in read if record.cells["text"] or not captioned]
     for record in read:
         if captioned and not record.cells["text"]:
             advice = f"add a {record.key}.txt or a {record.key}.json with a text"
             ledger.add("lost", "no caption", archive, record.key, advice)
-        else:
-            yield record
+    return Records.collect(whole, columns)
 
 
 @dataclass
 class _Example:
-    """The files of one name: the picture's place, the captions' texts, and the suffixes of what is not read."""
+    """The files of one name: places by modality, the captions' texts, and the suffixes of what is not read."""
 
-    picture: Asset | None = None
+    files: dict[str, Asset] = field(default_factory=dict)
     text: bytes | None = None
     values: bytes | None = None
     others: list[str] = field(default_factory=list)
 
     @property
     def whole(self) -> bool:
-        """Return whether there is a picture with something that may hold its caption."""
-        return self.picture is not None and (self.text is not None or self.values is not None)
+        """Return whether there is a file with something that may hold its caption."""
+        return bool(self.files) and (self.text is not None or self.values is not None)
 
 
 def _examples(archive: str, ledger: Ledger) -> dict[str, _Example]:
@@ -113,6 +127,7 @@ def _examples(archive: str, ledger: Ledger) -> dict[str, _Example]:
 
 def _members(archive: str, file: Any, end: int, ledger: Ledger) -> dict[str, _Example]:
     examples: dict[str, _Example] = {}
+    kinds = {ending: modality.name for modality in MODALITIES for ending in modality.endings}
     try:
         with tarfile.open(fileobj=file, mode="r:") as members:  # members of a compressed one have no place
             for member in members:
@@ -133,8 +148,9 @@ def _members(archive: str, file: Any, end: int, ledger: Ledger) -> dict[str, _Ex
                     ledger.add("lost", DAMAGED, archive, member.name, "all that followed is lost too")
                     return examples
                 example = examples.setdefault(key, _Example())
-                if f".{suffix}" in PICTURES and example.picture is None:
-                    example.picture = Asset(archive, member.name, member.offset_data, member.size)
+                modality = kinds.get(f".{suffix}")
+                if modality is not None and modality not in example.files:
+                    example.files[modality] = Asset(archive, member.name, member.offset_data, member.size)
                 elif suffix in {"txt", "caption", "json"}:
                     stored = members.extractfile(member)
                     content = stored.read() if stored else b""
@@ -164,9 +180,15 @@ def _members(archive: str, file: Any, end: int, ledger: Ledger) -> dict[str, _Ex
 
 
 def _record(
-    archive: str, key: str, example: _Example, asked: Mapping[str, str], ledger: Ledger
+    archive: str,
+    key: str,
+    example: _Example,
+    taken: Sequence[str],
+    asked: Mapping[str, str],
+    ledger: Ledger,
 ) -> Record | None:
-    if example.picture is None:
+    files: dict[str, Cell] = {name: it for name, it in example.files.items() if name in taken}
+    if not files:
         held = sorted(
             {*example.others, *(["txt"] if example.text else []), *(["json"] if example.values else [])}
         )
@@ -189,4 +211,4 @@ def _record(
         return None
     where = f"{archive}, {key}"
     facts = {"split": split_of(PurePosixPath(archive).name), **facts_in(values, where, asked)}
-    return Record({"image": example.picture, "text": captions or None}, key, where=where, **facts)
+    return Record({**files, "text": captions or None}, key, where=where, **facts)

@@ -12,6 +12,7 @@ from .._ledger import Ledger
 from .._options import FACTS
 from .._record import LABEL, VALUE, Records
 from .._source import Span
+from ._locating import located
 from ._roles import Columns
 from ._rows import ABSOLUTE, LEADING_OUT, NO_FILE, NUL, leading_out_of, root_of, sided, without
 
@@ -92,6 +93,7 @@ def _placed(
 ) -> pl.DataFrame:
     """Put the places of a column's examples into its column, null where a cell is empty."""
     name, held = pl.col(NAME + column), pl.col(HELD + column)
+    rows = rows.with_columns(located(root, rows[NAME + column]))
     if not outside:
         leading = leading_out_of(root, rows[NAME + column]) & ~rows[HELD + column]
         rows = without(rows, leading, ledger, path, LEADING_OUT, named=NAME + column)

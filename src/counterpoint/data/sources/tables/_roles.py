@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from ....modalities import MODALITIES
-from .._names import CAPTION_COLUMNS, PICTURE_COLUMNS, SOUND_COLUMNS
+from .._names import CAPTION_COLUMNS, CORPORA, PICTURE_COLUMNS, SOUND_COLUMNS
 from .._options import FACTS, said_columns
 from ._kinds import Kind
 
@@ -124,7 +124,7 @@ def chosen(
     Where nothing is said, files are those of a usual name, or of endings that say their modality; further columns are
     files of other modalities. In a table without files, lists of numbers are taken, sentences, and numbers that are not
     whole. What is said is taken as it is; of files alone, captions are still found by their usual names, and of
-    captions alone, the files.
+    captions alone, the files. The columns of some public tables are known (`CORPORA`).
 
     Args:
         path: of the table, for messages.
@@ -144,6 +144,8 @@ def chosen(
                 of = f" for the {role}" if role != column else ""
                 hint = f"; did you mean {near[0]!r}?" if near else ""
                 raise ValueError(f"{path}: there is no column {column!r}{of}; found {list(found)}{hint}")
+    if asked.keys() <= {*FACTS}:
+        asked = {**next((known for known in CORPORA if {*known.values()} <= {*found}), {}), **asked}
     facts = {fact: asked.get(fact, fact) for fact in FACTS if asked.get(fact, fact) in found}
     said = {role: named for role, named in asked.items() if role not in FACTS}
     files = [role for role in said if _is_file(role)]

@@ -15,6 +15,7 @@ from .._options import FACTS
 from .._progress import shown
 from .._record import LABEL, Records
 from .._source import Span
+from ._locating import located
 from ._roles import Roles
 
 ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)"
@@ -77,6 +78,8 @@ def records_of(
         ledger.add("guessed", ALONE, path, detail="--columns text=NAME says which column captions are in")
     sound = without(sound, name.str.contains("\0", literal=True).fill_null(False), ledger, path, NUL)
     root = root_of(path, sound.filter(~inline)["picture"])
+    if not sound["column"].is_not_null().any():
+        sound = sound.with_columns(located(root, sound["picture"]))
     if not outside:
         leading = leading_out_of(root, sound["picture"]) & sound["column"].is_null()
         sound = without(sound, leading, ledger, path, LEADING_OUT)
