@@ -221,3 +221,16 @@ def test_gaps_do_not_part_what_belongs_together(tmp_path: Path) -> None:
         side[of_side] = name
     assert (side[:ROWS] == side[ROWS:]).all()
     assert len(set(side)) == 3
+
+
+def test_a_folder_of_pictures_with_sounds_beside_some(tmp_path: Path) -> None:
+    (tmp_path / "it").mkdir()
+    for k in range(ROWS):
+        (tmp_path / f"{k}.bmp").rename(tmp_path / "it" / f"{k:02}.bmp")
+        (tmp_path / "it" / f"{k:02}.txt").write_text(f"number {k}")
+        if k % 3:
+            (tmp_path / f"{k}.wav").rename(tmp_path / "it" / f"{k:02}.wav")
+    data = load_any(str(tmp_path / "it"))
+    assert dict(data.columns) == {"image": "image", "text": "text", "audio": "audio"}
+    assert len(data) == ROWS
+    assert data.present("audio", np.arange(4)).tolist() == [False, True, True, False]

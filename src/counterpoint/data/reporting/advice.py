@@ -46,7 +46,7 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
         else:
             yield f'counterpoint train "dcl,on={column}" --data {data}', "train on this column alone"
         return
-    if len(held) > 2 and not {"image", "text"} <= held:
+    if len(held) > 2:
         pair = "+".join(list(seen.columns)[:2])
         yield f'counterpoint train "clip,columns={pair}" --data {data}', "train on two of these columns"
         return

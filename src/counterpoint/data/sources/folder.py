@@ -80,8 +80,9 @@ class Folder(Source):
             if file not in used:
                 ledger.add("passed over", _reason(file, main), file)
         columns = {main: main} | ({"text": "text"} if named or noted else {})
-        columns |= {name: name for notes in beside.values() for name in notes if name in _BESIDE.values()}
-        return Records.collect(_records(folder, chosen, beside, named, ledger, main), columns)
+        others = {name: name for notes in beside.values() for name in notes if name in _BESIDE.values()}
+        records = _records(folder, chosen, beside, named, ledger, main)
+        return Records.collect(records, columns | others, gaps=bool(others))
 
 
 _EXPECTED = (
@@ -99,7 +100,7 @@ def _main(files: Iterable[Path]) -> str:
     """Return the modality of what a folder's examples are: of those that are read the first that it has files of."""
     found, kinds = {file.suffix.lower() for file in files}, _kinds()
     names = {kinds[suffix] for suffix in found if suffix in kinds}
-    return next((modality.name for modality in MODALITIES if modality.name in names), "image")
+    return next((modality.name for modality in MODALITIES if modality.name in names), MODALITIES.names()[0])
 
 
 def _refuse_alone(folder: Path, files: Iterable[Path], pictures: list[Path], main: str) -> None:

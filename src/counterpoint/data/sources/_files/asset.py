@@ -140,7 +140,7 @@ def _group(table: str, column: str, group: int) -> list[bytes]:
 def _bytes(cells: pl.Series) -> list[bytes]:
     if isinstance(cells.dtype, pl.List | pl.Array):
         return [_array_bytes(cell) for cell in cells.to_list()]
-    return (cells if cells.dtype == pl.Binary else cells.struct.field("bytes")).to_list()
+    return (cells if cells.dtype == pl.Binary else cells.struct.field("bytes")).fill_null(b"").to_list()
 
 
 def _record(header: str) -> bytes:

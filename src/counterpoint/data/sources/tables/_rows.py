@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
+from ....modalities import MODALITIES
 from .._files.places import beside, is_url
 from .._ledger import Ledger
 from .._names import SPLITS, modality_of
@@ -90,7 +91,11 @@ def records_of(
     )
     _agree(path, sound)
     stated = sound["modality"].drop_nulls()
-    main = stated[0] if len(stated) else modality_of(sound["picture"].drop_nulls().head(_TOLD)) or "image"
+    main = (
+        stated[0]
+        if len(stated)
+        else modality_of(sound["picture"].drop_nulls().head(_TOLD)) or MODALITIES.names()[0]
+    )
     labels = [column for column in sound.columns if column.startswith(LABEL)]
     joined = sound.group_by("file", "offset", maintain_order=True).agg(
         pl.col("row", "picture", "column", "id", "group", *labels).first(),

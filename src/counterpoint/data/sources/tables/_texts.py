@@ -146,9 +146,9 @@ def _lists(texts: Sequence[list[str]]) -> pl.Series:
     """Return a column of lists; all texts are handed over at once, since one by one they are slow."""
     flat = pl.Series([text for row in texts for text in row], dtype=pl.String)
     rows = pl.Series([number for number, row in enumerate(texts) for _ in row], dtype=pl.UInt32)
-    joined = pl.DataFrame({"row": rows, "text": flat}).group_by("row", maintain_order=True).agg("text")
+    joined = pl.DataFrame({"row": rows, "texts": flat}).group_by("row", maintain_order=True).agg("texts")
     every = pl.DataFrame({"row": pl.int_range(len(texts), dtype=pl.UInt32, eager=True)})
-    lists = every.join(joined, on="row", how="left", maintain_order="left")["text"]
+    lists = every.join(joined, on="row", how="left", maintain_order="left")["texts"]
     return lists.fill_null(pl.Series([[]], dtype=pl.List(pl.String)))
 
 
