@@ -53,6 +53,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/dual/diht_distilled.py": "concepts of captions, as a teacher sees them in pictures",
     "methods/dual/filip.py": "patches and words",
     "methods/dual/mil.py": "patches",
+    "methods/dual/more.py": "its hub is the texts where there are any",
     "methods/queue/_base.py": "prefers pictures where there are other columns too",
     "methods/queue/moco_dual_view.py": "its noise is of pixels",
     "methods/queue/sy_con.py": "prefers pictures where there are other columns too",

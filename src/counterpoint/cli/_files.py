@@ -18,7 +18,8 @@ class Files:
     """Values to withhold, by the ids of items alone: COLUMN:SHARE, for example text:0.4; with when=LABEL:CLASS of one
     class alone, with in=train, in=test or in=reversed (in test of the other classes) there: table:0.4,when=sepsis."""
     columns: Names = ()
-    """Columns of a table that have names of their own: image=path text=alt id=uid group=product split=fold."""
+    """Columns of a table: by what they are for (image=path text=alt+title table=age+sex series=ecg id=uid group=product
+    split=fold), or by their own names, each a column of the data (question answer)."""
     cache_size: str = ""
     """Most that local copies of shards may take, and as much again decoded pictures; 50GB unless given."""
 

@@ -29,7 +29,7 @@ class Data:
     source: Annotated[str, Positional()] = "emoji"
     """emoji (:artist, :stream), digits (:stream), glosses (:graded), scenes:, clips: or sounds:PRESET, stamps, drawings
     or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar), several by braces,
-    a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco:PATH; or FILE.py:NAME, data or a
+    a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco: or ptbxl:PATH; or FILE.py:NAME, data or a
     source that a file of Python defines."""
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     out: Folder = None

@@ -261,9 +261,18 @@ class Data(ABC):
         return {}
 
     def show(self, path: str | Path) -> Path:
-        """Draw some training and test examples as a PNG, all columns of an example together."""
-        rows = [("train", part) for part in np.array_split(_spread(self.splits.train, 2 * COLUMNS), 2)]
-        rows += [(f"test: {name}", _spread(part, COLUMNS)) for name, part in self.splits.test.items()]
+        """Draw some training and test examples as a PNG, all columns of an example together.
+
+        They are such as lack nothing, where there are any.
+        """
+
+        def whole(rows: Rows) -> Rows:
+            there = np.all([self.present(column, rows) for column in self.columns], axis=0)
+            return rows[there] if there.any() else rows
+
+        train = _spread(whole(self.splits.train), 2 * COLUMNS)
+        rows = [("train", part) for part in np.array_split(train, 2)]
+        rows += [(f"test: {name}", _spread(whole(part), COLUMNS)) for name, part in self.splits.test.items()]
         parts = [
             (title, [(modality, self.read(column, part)) for column, modality in self.columns.items()])
             for title, part in rows

@@ -24,7 +24,7 @@ class Report:
         leaked: held-out rows that share a caption, a picture, a look, a group with a training row.
         notes: on how the splits were made, and on columns that were not taken as labels.
         caption_words: on average, least, most; None where there are no captions.
-        columns: what each is and how many rows have it, in words; none where every row is a file with its captions.
+        columns: what each is and how many rows have it, in words; none of pictures with captions.
     """
 
     examples: Mapping[str, int]

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Int
 
-from ...modalities import MODALITIES
+from ...modalities import MODALITIES, PAIR
 from ...networks.base import Input
 from ...reasons import counted
 from ...registry import unknown
@@ -138,7 +138,7 @@ class Stored(Data):
             leaked={kind: int(rows.sum()) for kind, rows in division.leaked.items()},
             notes={**division.notes, **unlabelled, **self._unseen()},
             caption_words=None if captions is None else _words(captions),
-            columns=self._told_columns(records) if records.gaps else {},
+            columns={} if {*self.columns} <= {*PAIR} else self._told_columns(records),
         )
 
     def _held_as(self, form: str) -> list[str]:
