@@ -29,8 +29,8 @@ class Data:
     source: Annotated[str, Positional()] = "emoji"
     """emoji (:artist, :stream), digits (:stream), glosses (:graded), scenes:, clips: or sounds:PRESET, stamps, drawings
     or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar), several by braces,
-    a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco: or ptbxl:PATH; or FILE.py:NAME, data or a
-    source that a file of Python defines."""
+    a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco: or ptbxl:PATH; or FILE.py:NAME,
+    data or a source that a file of Python defines."""
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     out: Folder = None
     """Path of the PNG that show writes (DATA.png unless given), of the one with pictures that look alike that describe
