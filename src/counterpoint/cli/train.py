@@ -37,8 +37,8 @@ class Train:
     """emoji (:artist, :stream), digits (:stream), glosses (:graded), scenes:, clips: or sounds:PRESET, stamps, drawings
     or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar), several by braces,
     a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco: or ptbxl:PATH; or FILE.py:NAME,
-    data or a source that a file of Python defines. Given several times, sources are mixed: share=0.5 behind one is its part of
-    every batch."""
+    data or a source that a file of Python defines. Given several times, sources are mixed: share=0.5 behind one is its
+    part of every batch."""
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     seed: Seed = 0
     """Seed of the initial weights, the order of the data and every view."""
