@@ -79,12 +79,12 @@ def check_examples(runs: Mapping[Path, RunScores], study: Path) -> None:
     Raises:
         OtherRun: if they were not; the message names the test set and two runs.
     """
-    seen: dict[tuple[str, str], tuple[Path, frozenset[int]]] = {}
+    seen: dict[tuple[str, str, tuple[str, ...]], tuple[Path, frozenset[int]]] = {}
     for folder, scored in runs.items():
         for part, ids in scored.examples.items():
             one, expected = seen.setdefault(part, (folder, ids))
             if ids != expected:
-                task, test = part
+                task, test, _ = part
                 differing = len(ids ^ expected)
                 _refuse(f"{differing} examples of {task} ({test}) are in one alone", one, folder, study)
 

@@ -148,14 +148,18 @@ class RunScores:
         return tables
 
     @cached_property
-    def examples(self) -> dict[tuple[str, str], frozenset[int]]:
-        """The ids of the examples behind each task on each test set."""
-        examples: dict[tuple[str, str], frozenset[int]] = {}
-        for (task, test, _), frame in self.tables.items():
-            examples[task, test] = examples.get((task, test), frozenset()) | frozenset(
-                frame["example"].to_list()
-            )
-        return examples
+    def examples(self) -> dict[tuple[str, str, tuple[str, ...]], frozenset[int]]:
+        """The ids of the examples behind each task on each test set, told apart by the outcomes that there are.
+
+        Models of other columns have other outcomes, and of rows that lack one of these they have none.
+        """
+        found: dict[tuple[str, str], dict[str, frozenset[int]]] = {}
+        for (task, test, outcome), frame in self.tables.items():
+            found.setdefault((task, test), {})[outcome] = frozenset(frame["example"].to_list())
+        return {
+            (*part, tuple(sorted(outcomes))): frozenset().union(*outcomes.values())
+            for part, outcomes in found.items()
+        }
 
     def outcome(self, key: Key) -> np.ndarray:
         """Return the outcomes behind one number by the examples' ids: ``(n,)``, or ``(n, k)`` of k columns."""
