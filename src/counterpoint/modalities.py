@@ -139,7 +139,7 @@ MODALITIES = Modalities(
         view="counterpoint.data.views.pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
         towers=(
-            *("cnn", "vit", "mlp", "patches", "timm:NAME", "open_clip:NAME", "transformers:NAME"),
+            *("cnn", "vit", "vit-map", "mlp", "patches", "timm:NAME", "open_clip:NAME", "transformers:NAME"),
             "sentence-transformers:NAME",
         ),
         draw="counterpoint.data.pictures.sheet:draw_picture",
@@ -156,7 +156,14 @@ MODALITIES = Modalities(
         view="counterpoint.data.views.captions:text",
         build="counterpoint.networks.towers.build:text_tower",
         towers=(
-            *("transformer", "bag", "transformers:NAME", "sentence-transformers:NAME", "open_clip:NAME"),
+            *(
+                "transformer",
+                "bag",
+                "pixels",
+                "transformers:NAME",
+                "sentence-transformers:NAME",
+                "open_clip:NAME",
+            ),
         ),
         paired="plain",
         contrasted="plain",

@@ -154,8 +154,9 @@ def _commit(module: nn.Module) -> None:
 class TowerMethod(Method):
     """A method with a tower for each column it takes, and heads into a shared space: the base of most methods here.
 
-    Columns of one modality share a tower, and with it a head. A tower and its head bear the name of the first column
-    that they are of, in ``towers``, in ``projections``, and in a run's checkpoint.
+    Columns of one modality share a tower, and with it a head; so do columns of two modalities where the tower of one
+    computes with that of the other (`Tower.core`). A tower and its head bear the name of the first column that they are
+    of, in ``towers``, in ``projections``, and in a run's checkpoint.
 
     Args:
         towers: by column; the method works on these columns, in this order.
@@ -179,8 +180,10 @@ class TowerMethod(Method):
         self.needs.check(type(self).__name__, {column: tower.modality for column, tower in towers.items()})
         # By identity: two towers of one kind are two, and one that serves two columns is one.
         names = {id(tower): name for name, tower in distinct(towers).items()}
-        self.columns = {column: names[id(tower)] for column, tower in towers.items()}
+        self.columns = {column: names[id(tower.core)] for column, tower in towers.items()}
         self.towers = nn.ModuleDict(distinct(towers))
+        # Other ways to towers that are held already: a plain dictionary, so that no weight is held twice.
+        self._ways = {column: tower for column, tower in towers.items() if tower.core is not tower}
         self.projections = nn.ModuleDict()
         # Before a method could have one tower alone, it had the other one too, which was never trained.
         gone = {f"towers.{name}.": "" for name in PAIR if name not in self.columns}
@@ -188,7 +191,7 @@ class TowerMethod(Method):
 
     def tower(self, column: str) -> Tower:
         """Return the tower of a column."""
-        tower = self.towers[self.columns[column]]
+        tower = self._ways.get(column) or self.towers[self.columns[column]]
         assert isinstance(tower, Tower)
         return tower
 
@@ -347,8 +350,8 @@ def distinct(towers: Towers) -> dict[str, Tower]:
     """Return each tower once, by the name of the first column that it is of."""
     first: dict[int, str] = {}
     for column, tower in towers.items():
-        first.setdefault(id(tower), column)
-    return {name: towers[name] for name in first.values()}
+        first.setdefault(id(tower.core), column)
+    return {name: towers[name].core for name in first.values()}
 
 
 def paired(towers: Towers) -> dict[str, View]:

@@ -125,6 +125,12 @@ class Stated(BaseModel):
         Raises:
             LookupError: for one that is more than towers and layers; the message says what.
         """
+        for column in model.columns:
+            if (tower := model.tower(column)).core is not tower:
+                raise LookupError(
+                    f"the tower of {column} is that of {model.columns[column]} under another input, which has no name "
+                    "here"
+                )
         names = tuple(dict.fromkeys(model.columns.values()))
         places: dict[Path, str] = {}
         towers = {name: _stated(name, model.tower(name), places) for name in names}

@@ -63,6 +63,13 @@ class FormedInput(Protocol):
 
 
 @runtime_checkable
+class CuttingInput(Protocol):
+    """An input of texts that says which of them it cuts."""
+
+    def too_long(self, texts: Sequence[str], /) -> Bool[Tensor, " B"]: ...
+
+
+@runtime_checkable
 class Tokenizer(Protocol):
     """Captions to token ids: the input of a text tower.
 
@@ -142,6 +149,11 @@ class Tower(nn.Module, ABC):
             LookupError: for a tower without tokens that prompts could stand beside.
         """
         raise LookupError(f"{type(self).__name__} has no tokens that prompts could stand beside")
+
+    @property
+    def core(self) -> Tower:
+        """The tower whose weights it computes with, by which towers are told apart: itself, unless another one's."""
+        return self
 
     @property
     def sizes(self) -> Mapping[str, int | float | str]:

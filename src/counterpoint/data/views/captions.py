@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import UInt64
 from torch import Tensor
 
-from ...networks.base import Tokenizer
+from ...networks.base import Input
 from ...registry import unknown
 from . import wordnet
 from .keys import uniform
@@ -72,10 +72,10 @@ class TextView:
         self,
         raw: Sequence[str | Sequence[str]],
         keys: UInt64[np.ndarray, " n"],
-        input: Tokenizer,
+        input: Input,
         part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Tensor:
-        """Return the token ids of one text per example; an example is one text or several."""
+        """Return a tower's input of one text per example; an example is one text or several."""
         captions = [[of_row] if isinstance(of_row, str) else of_row for of_row in raw]
         return input(self.apply(captions, keys, part))
 

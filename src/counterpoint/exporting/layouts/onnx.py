@@ -48,6 +48,9 @@ class Onnx(Layout):
     def refusal(self, model: TowerMethod) -> str:
         if why := uncompared(model):
             return why
+        for column in model.columns:
+            if model.tower(column).core is not model.tower(column):
+                return f"a graph has one input, and that of {model.columns[column]} is of {column} too, in another way"
         for tower in _towers(model).values():
             if not isinstance(tower, ImageTower | TextTower):
                 return f"a graph is written of pictures and of texts, and not of {MODALITIES.get(tower.modality).noun}"

@@ -17,6 +17,7 @@ from ..init import initialise
 from ..weights import Source
 from .attentive import SeriesTransformer
 from .built_in import IMAGE_TOWERS
+from .drawn import DrawnText
 from .libraries.hugging_face import LIBRARIES, is_pair
 from .perceptron import BagOfWords
 from .series import DilatedTower, SeriesTower, Standardised
@@ -38,6 +39,10 @@ _SERIES: Mapping[str, Callable[[Standardised], SeriesTower]] = {
 }
 
 
+def _alone(modality: str) -> Tower:
+    raise ValueError(f"the tower shares that of the {modality} column, and is built alone")
+
+
 @dataclass(frozen=True)
 class Start:
     """The circumstances in which a tower is built: what the function of a modality's ``build`` gets beside its source.
@@ -50,6 +55,7 @@ class Start:
             fitted on them; dear, so to be called only then.
         folder: of the run, where an earlier start may have left such an input.
         known: what was read for one tower and serves another one too; see `once`.
+        beside: gives the run's tower of another modality.
     """
 
     name: str
@@ -58,6 +64,7 @@ class Start:
     examples: Callable[[], Sequence[Any]] = tuple
     folder: Path | None = None
     known: dict[object, Any] = field(default_factory=dict)
+    beside: Callable[[str], Tower] = field(default=_alone)
 
     def once(self, key: object, compute: Callable[[], T]) -> T:
         """Return the result of ``compute``, which is computed once for all towers of a run."""
@@ -80,10 +87,10 @@ def build_towers(
     A random tower's weights depend on the seed and the tower's modality, not on what else is built; the global
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
-    - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``mlp[@PATH]``, ``patches[@PATH]``,
+    - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``vit-map[@PATH]``, ``mlp[@PATH]``, ``patches[@PATH]``,
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
-      ``sentence-transformers:NAME[@hub|@PATH]``
+      ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
     - sounds: ``mel``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``, ``transformer``,
       ``transformers:patchtst[@hub|@PATH]``; tables: ``mlp``; clips: ``frames``, ``stills`` (both with a tower of
       pictures of the recipe's name), ``transformers:NAME[@hub|@PATH]``
@@ -117,12 +124,16 @@ def build_towers(
     towers = towers.model_copy(update={modality: names[modality] for modality in towers.names})
     known: dict[object, Any] = {}
     built: dict[str, Tower] = {}
-    for modality in dict.fromkeys(columns.values()):
-        read = [column for column, of in columns.items() if of == modality]
-        name = names.get(modality) or MODALITIES.get(modality).towers[0]
-        start = Start(name, towers, seed, lambda read=read: [examples[c] for c in read], folder, known)  # type: ignore[misc] # read is bound
-        built[modality] = build_tower(modality, start)
-    return {column: built[modality] for column, modality in columns.items()}
+
+    def tower_of(modality: str) -> Tower:
+        if modality not in built:
+            read = [column for column, of in columns.items() if of == modality]
+            name = names.get(modality) or MODALITIES.get(modality).towers[0]
+            start = Start(name, towers, seed, lambda: [examples[c] for c in read], folder, known, tower_of)
+            built[modality] = build_tower(modality, start)
+        return built[modality]
+
+    return {column: tower_of(modality) for column, modality in columns.items()}
 
 
 def build_tower(modality: str, start: Start) -> Tower:
@@ -184,7 +195,7 @@ def image_tower(source: Source, start: Start) -> ImageTower:
     return tower
 
 
-def text_tower(source: Source, start: Start) -> TextTower:
+def text_tower(source: Source, start: Start) -> Tower:
     """Build the tower of texts of a source; see `build_towers`."""
     sizes, layers = start.sizes, start.sizes.text_layers
     _check_random(source)
@@ -208,6 +219,10 @@ def text_tower(source: Source, start: Start) -> TextTower:
         model, tokenizer = _open_clip(source, start)
         with source.reading():
             return OpenClipText(model, tokenizer)
+    if source.name == "pixels" and layers is None:
+        image = start.beside("image")
+        assert isinstance(image, ImageTower)
+        return DrawnText(image)
     if layers is not None and source.name != "transformer":
         raise ValueError(f"towers.text_layers={layers}: {source} has no layers to count")
     return TextTransformer(vocabulary(), depth=layers) if layers else _TEXT[source.name](vocabulary())

@@ -7,11 +7,12 @@ from collections.abc import Callable, Mapping
 from ..base import ImageTower
 from .convnet import ConvNet
 from .perceptron import PatchPerceptron, PixelPerceptron
-from .transformer import VisionTransformer
+from .transformer import ProbedTransformer, VisionTransformer
 
 IMAGE_TOWERS: Mapping[str, Callable[[int], ImageTower]] = {
     "cnn": ConvNet,
     "vit": VisionTransformer,
+    "vit-map": ProbedTransformer,
     "mlp": PixelPerceptron,
     "patches": PatchPerceptron,
 }

@@ -1,9 +1,9 @@
 """The built-in towers of pictures as models of timm: importing this file tells timm of them.
 
-Their names are ``counterpoint_cnn``, ``counterpoint_vit``, ``counterpoint_mlp`` and ``counterpoint_patches``, each with
-the size of its pictures after a dot, as in ``counterpoint_vit.48``: open_clip gives timm a name and no size. For the
-same reason ``counterpoint_cut.224.resnet18`` is timm's ``resnet18`` on the middle 224 pixels of larger pictures. They
-have no classifier, and take pictures that are normalised already.
+Their names are ``counterpoint_cnn``, ``counterpoint_vit``, ``counterpoint_vit_map``, ``counterpoint_mlp`` and
+``counterpoint_patches``, each with the size of its pictures after a dot, as in ``counterpoint_vit.48``: open_clip gives
+timm a name and no size. For the same reason ``counterpoint_cut.224.resnet18`` is timm's ``resnet18`` on the middle 224
+pixels of larger pictures. They have no classifier, and take pictures that are normalised already.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def _register(name: str) -> Callable[..., nn.Module]:
             made, entrance.__name__, pretrained, pretrained_cfg=pretrained_cfg, **options
         )
 
-    entrance.__name__ = f"counterpoint_{name}"
+    entrance.__name__ = f"counterpoint_{name.replace('-', '_')}"
     return register_model(entrance)
 
 

@@ -345,3 +345,40 @@ class VisionTransformer(ImageTower):
         for block in self.blocks:
             x = block(x, own=self._seen(x))
         return self.norm(x)
+
+
+class ProbedTransformer(VisionTransformer):
+    """A `VisionTransformer` read by one learned query that attends to all places (multi-head attention pooling).
+
+        a = attention(query, states),   features = a + mlp(norm(a))
+
+    It has the same arguments. Places are mixed before they are features, so that there are none of single places.
+
+    Source: the head of Zhai et al., "Scaling Vision Transformers" (2021), arXiv 2106.04560, as CLIPPO (arXiv
+    2212.08045) and SigLIP have it.
+    """
+
+    kept_in_timm = "counterpoint_vit_map"
+
+    def __init__(
+        self, size: int = 48, patch: int = 8, width: int = 192, depth: int = 4, heads: int = 4
+    ) -> None:
+        super().__init__(size, patch, width, depth, heads)
+        self.heads = heads
+        self.probe = Embedding(1, width, std=width**-0.5)
+        self.kv = Linear(width, 2 * width, bias=True)
+        self.out = Linear(width, width, bias=True)
+        self.norm_2 = nn.LayerNorm(width)
+        self.up = Linear(width, 4 * width, std=(2 * width) ** -0.5, bias=True)
+        self.down = Linear(4 * width, width, std=(2 * width) ** -0.5, bias=True)
+
+    def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
+        states = self._states(images)
+        k, v = self.kv(states).unflatten(-1, (2, self.heads, -1)).permute(2, 0, 3, 1, 4)
+        q = self.probe.weight.view(self.heads, 1, -1).expand(len(k), -1, -1, -1)
+        attended = self.out(F.scaled_dot_product_attention(q, k, v).flatten(1))
+        fed: Tensor = self.down(F.gelu(self.up(self.norm_2(attended))))
+        return attended + fed
+
+    def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
+        return ImageTower.patches(self, images)

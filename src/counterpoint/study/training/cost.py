@@ -16,7 +16,7 @@ from ...data.base import Data
 from ...methods.arm import is_fixed
 from ...methods.base import TowerMethod
 from ...modalities import leading
-from ...networks.base import Tokenizer
+from ...networks.base import CuttingInput
 from ...networks.towers.pixels import Square
 from ...recipes import override
 from ...training.loop import fit
@@ -205,16 +205,17 @@ def _passes(cost: ArmCost) -> int:
 
 
 def cut_captions(method: TowerMethod, data: Data) -> float:
-    """Return the share of the training captions that the context of the text tower cuts."""
+    """Return the share of the training captions that the input of the text tower cuts."""
     if "text" not in method.embeds:
         return 0.0
     rows = data.examples()["text"]
     texts = (text for row in rows for text in ([row] if isinstance(row, str) else row))
-    return share_cut(method.text_tower.tokenizer, texts)
+    reads = method.tower("text").input
+    return share_cut(reads, texts) if isinstance(reads, CuttingInput) else 0.0
 
 
-def share_cut(tokenizer: Tokenizer, captions: Iterable[str]) -> float:
-    """Return the share of captions that have more tokens than the tokenizer's context, of 10,000 at equal distances.
+def share_cut(reads: CuttingInput, captions: Iterable[str]) -> float:
+    """Return the share of captions that an input cuts, of 10,000 at equal distances.
 
     >>> from counterpoint.networks import BytePairTokenizer
     >>> share_cut(BytePairTokenizer.train(["a b"], 300, context=4), ["a b", "a b a b"])
@@ -222,4 +223,4 @@ def share_cut(tokenizer: Tokenizer, captions: Iterable[str]) -> float:
     """
     every = list(captions)
     looked_at = every[:: max(len(every) // _CAPTIONS, 1)]
-    return float(np.mean(tokenizer.too_long(looked_at).numpy())) if looked_at else 0.0
+    return float(np.mean(reads.too_long(looked_at).numpy())) if looked_at else 0.0
