@@ -114,6 +114,23 @@ def test_a_study_says_on_how_many_rows_each_arm_trained(
     assert "rows trained on" in (folder / "report.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow  # three towers, two arms
+def test_arms_of_different_columns_are_compared_on_rows_with_gaps(tmp_path: Path) -> None:
+    pytest.importorskip("espeakng_loader", reason="speech is synthesised by espeak")
+    data, folder = "speech:basic,train=24,validation=8,test=12", tmp_path / "study"
+    words = ["compare", "clip,columns=audio+text", "more", "--data", data, "--tasks", "retrieval"]
+    words += ["--missing", "audio:0.3", "image:0.4,in=train", "--out", str(folder), *TINY, *TOWERS]
+    assert main([*words, "--seeds", "1", "--jobs", "1"]) == 0
+    summary = TrainingSummary.read(folder)
+    assert summary.data == f"{data},missing=audio:0.3+image:0.4/in:train"
+    clip, more = (arm.cost for arm in summary.arms)
+    assert 2 < clip.rows < more.rows == 24
+    assert summary.primary.metric == "a2t_R@1"
+    tested = {arm.name: next(m.n for m in arm.metrics if m.metric == "a2t_R@1") for arm in summary.arms}
+    assert len(set(tested.values())) == 1
+    assert 0 < tested["more"] < 12
+
+
 def test_a_task_that_the_world_has_nothing_for_is_refused_before_training(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

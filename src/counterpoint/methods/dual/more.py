@@ -31,7 +31,8 @@ class MoRE(TowerMethod):
 
     A term's scale is one for all: τ starts at 0.07 and is learned. In the release it is 0.02 and never learns, since
     the optimiser is not given it; there heads are perceptrons with batch norms, which here are CLIP's linear ones, so
-    that what differs from CLIP are the terms alone.
+    that what differs from CLIP are the terms alone. The release's mean over words counts padding in; here a text is
+    read as its tower reads any.
 
     Args:
         towers: two or more, by column.
