@@ -68,6 +68,10 @@ class SceneConfig(WorldConfig):
         hidden_labels: fraction of labels that are not given, for each kind of label.
         missing_pictures: fraction of rows whose picture is not there (it is grey all over).
         missing_captions: fraction of rows whose caption is not there (it is empty).
+        missing_tables: fraction of rows whose row of the table is not there (every cell is empty), where the preset
+            has a table.
+        lacking: which rows that is a fraction of, as ``LABEL:CLASS``, ``colour:red`` or ``count:2`` say; of all unless
+            given.
 
     >>> SceneConfig(objects="2-4", colours="red+blue").objects
     (2, 4)
@@ -113,6 +117,8 @@ class SceneConfig(WorldConfig):
     hidden_labels: Fraction = 0.0
     missing_pictures: Fraction = 0.0
     missing_captions: Fraction = 0.0
+    missing_tables: Fraction = 0.0
+    lacking: Annotated[str, Field(pattern=r"^$|^(concept|group|count|colour|background):.+$")] = ""
 
     @field_validator("pairs", mode="before")
     @classmethod

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..preset import Preset
+from .attributes import attributes
 from .concepts import CONCEPTS
 from .config import SceneConfig
 from .words.lexicon import languages
@@ -23,16 +24,18 @@ class ScenePreset(Preset[SceneConfig]):
     Attributes:
         languages: of the captions, the one that evaluation uses first.
         pixels: side of a picture; None is 96, or more where larger views are cut from it.
+        table: attributes that rows have beside picture and caption (:mod:`.attributes`); without any there is no table.
     """
 
     world = "scenes"
-    readers = MappingProxyType({"languages": languages})
+    readers = MappingProxyType({"languages": languages, "table": attributes})
 
     train: int = 10_000
     validation: int = 500
     test: int = 1_000
     languages: tuple[str, ...] = ("en",)
     pixels: int | None = None
+    table: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
@@ -192,6 +195,13 @@ _ALL = (
         SceneConfig(missing_captions=0.3, missing_pictures=0.2, hidden_labels=0.5, backgrounds=_LIGHT),
         validations={"whole": {"missing_captions": 0, "missing_pictures": 0, "hidden_labels": 0}},
         tests={"whole": {"missing_captions": 0, "missing_pictures": 0, "hidden_labels": 0}},
+    ),
+    ScenePreset(
+        "gaps",
+        "a table beside pictures and captions, which most scenes of two things lack; those of one in test: reversed",
+        SceneConfig(objects=(1, 2), missing_tables=0.8, lacking="count:2", backgrounds=_LIGHT),
+        table=("side", "x", "y", "size", "background"),
+        tests={"as trained": {}, "reversed": {"lacking": "count:1"}, "whole": {"missing_tables": 0}},
     ),
     ScenePreset(
         "tiny",

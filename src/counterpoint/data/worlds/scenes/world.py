@@ -13,12 +13,14 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
+from ....modalities import PAIR
 from ....types import Fit
 from ...base import IMAGE_SIZE, ImageSource, Labels, PairedData, Rows, SomeItems, stored_size
 from ..world import GREY, World
+from .attributes import table
 from .config import SceneConfig
 from .items.forms import items_of
-from .items.labels import label_sets, subset_of
+from .items.labels import classes_of, label_sets, subset_of
 from .layout.compose import compose
 from .pixels.backgrounds import BACKGROUNDS
 from .pixels.render import Drawing, draw
@@ -47,6 +49,7 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         stored: the pictures, where they are read and not drawn.
 
     Attributes:
+        columns: pictures and captions, and a table of attributes where the preset has one.
         preset: what the scenes are like.
         pixels: side of a picture.
 
@@ -60,7 +63,11 @@ class Scenes(World[SceneConfig, Scene], PairedData):
     preset: ScenePreset
     presets = PRESETS
     gaps = MappingProxyType(
-        {"image": ("picture", "missing_pictures"), "text": ("caption", "missing_captions")}
+        {
+            "image": ("picture", "missing_pictures"),
+            "text": ("caption", "missing_captions"),
+            "table": ("table", "missing_tables"),
+        }
     )
 
     def __init__(
@@ -71,6 +78,8 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         stored: StoredPictures | None = None,
     ) -> None:
         super().__init__(preset, name)
+        if preset.table:
+            self.columns = {**PAIR, "table": "table"}
         self.image_size, self.stored = image_size, stored
         self.pixels = self._side(image_size)
         self.attribution = credit_line({artist for config in self.configs for artist in config.artists})
@@ -115,6 +124,18 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         if self.stored is not None:
             return self.stored(rows)
         return self._drawn(rows, lambda scene: scene)
+
+    def read(self, column: str, rows: Rows) -> Any:
+        if column != "table" or not self.preset.table:
+            return super().read(column, rows)
+        there = zip(rows.tolist(), self.present(column, rows), strict=True)
+        return table([self.scene(row) if has else None for row, has in there], self.preset.table)
+
+    def lacks(self, column: str, row: int) -> bool:
+        label, _, of_class = self.config(row).lacking.partition(":")
+        if column == "table" and label and str(classes_of(self.scene(row))[label]) != of_class:
+            return False
+        return super().lacks(column, row)
 
     def _drawn(self, rows: Rows, change: Callable[[Scene], Scene]) -> UInt8[Tensor, "n 3 H W"]:
         pictures = draw([change(self.scene(int(row))) for row in rows], self.pixels).pictures

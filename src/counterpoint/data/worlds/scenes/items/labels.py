@@ -47,7 +47,7 @@ def label_sets(world: ComposedRows) -> dict[str, Labels]:
     }
     for row in range(len(world)):
         hidden = world.config(row).hidden_labels
-        for name, value in _truth(world.scene(row)).items():
+        for name, value in classes_of(world.scene(row)).items():
             if not (hidden and world.draws(row).happens(f"hidden {name}", hidden)):
                 values[name][row] = places[name].get(value, -1)
     return {
@@ -70,7 +70,8 @@ def _things(number: int, numbers: Sequence[str]) -> str:
     return f"{numbers[number]} thing{'' if number == 1 else 's'}"
 
 
-def _truth(scene: Scene) -> dict[str, Hashable]:
+def classes_of(scene: Scene) -> dict[str, Hashable]:
+    """Return the class of a scene by each label, None where its things do not agree."""
     things = scene.subjects
     return {
         "concept": _agreed(thing.concept for thing in things),
