@@ -63,6 +63,30 @@ def test_sounds_and_texts_are_compared_on_what_is_heard(
     assert "each pair by itself" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_gaps_are_compared_by_the_classes_that_arms_learn(tmp_path: Path) -> None:
+    preset, data = find("gaps"), "scenes:gaps,train=24,validation=12,test=12"
+    assert preset.tasks_for(load_any(data)) == ("classification", "missing_modality")
+    options = [
+        "--labels",
+        "group",
+        "--seeds",
+        "1",
+        "--recipe",
+        "seconds",
+        "--steps",
+        "1",
+        "--batch-size",
+        "8",
+    ]
+    command = ["compare", "--preset", "gaps", "--data", data, *options, "--jobs", "1", "--out", str(tmp_path)]
+    assert main(command) == 0
+    arms = {arm.name for arm in Study.read(tmp_path).summary.arms}
+    assert arms == set(preset.arms)
+    metrics = {score.metric for arm in Study.read(tmp_path).summary.arms for score in arm.metrics}
+    assert {"accuracy", "withheld_accuracy", "without_table", "importance_table"} <= metrics
+
+
 def test_ranks_by_hand() -> None:
     found = mean_ranks(
         {

@@ -94,6 +94,17 @@ _ALL = (
         "more",
         {"retrieval": ("*_R@10",)},
     ),
+    Preset(
+        "gaps",
+        "rows with gaps: which classifier of several columns stands what is missing; give --labels",
+        {
+            "one joint of all columns": ("late", "late,fill=mean", "late,fill=predicted"),
+            "with columns dropped in training": ("late,drop=0.3", "late,fill=mean,drop=0.3"),
+            "column by column": ("multimodn",),
+        },
+        "late",
+        {"classification": ("accuracy", "macro_f1"), "missing_modality": ("withheld_accuracy",)},
+    ),
 )
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}
 """Every preset by its name.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,8 +31,6 @@ class Classifying(TowerMethod):
     Raises:
         ValueError: for a label of fewer than two classes.
     """
-
-    incomplete: ClassVar[Literal["drop", "use"]] = "drop"
 
     def __init__(self, towers: Towers, target: Target | None) -> None:
         super().__init__(towers)
