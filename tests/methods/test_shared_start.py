@@ -10,7 +10,7 @@ from counterpoint import methods
 
 OTHER_HEADS = {
     *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "lat", "lit", "m3col"),
-    *("mochi", "moco", "moco-dual-view", "sy-con", "whitened-cse"),
+    *("mochi", "moco", "moco-dual-view", "multimodn", "sy-con", "whitened-cse"),
 }
 LINEAR_HEADS = [n for n in methods.names() if n not in OTHER_HEADS]
 

@@ -52,7 +52,7 @@ class _Inputs(NamedTuple):
 
 @lru_cache(maxsize=1)
 def _inputs(trained: int, tested: int) -> _Inputs:
-    data = Scenes.parse(f"scenes:basic,objects=1,pixels=32,train={trained},test={tested}")
+    data = Scenes.parse(f"scenes:tiny,objects=1,pixels=32,train={trained},test={tested}")
     rows = np.concatenate([data.splits.train, data.splits.test["as trained"]])
     rng = np.random.default_rng(0)
     captions = [_without_words(caption, rng) for caption in data.read("text", rows)]
