@@ -1,8 +1,9 @@
 """The cost of the loop over a hand-written one: the same towers, views, loss and optimiser, in alternation.
 
-    python benchmarks/training.py [PAIRS] [STEPS] [THREADS]
+    python benchmarks/training.py [PAIRS] [STEPS] [THREADS] [DATA]
 
-Prints the ratio of the loop's time to the plain loop's, pair by pair: lowest, median, highest.
+DATA is ``emoji`` unless given; ``clips:basic``, ``sounds:basic`` and the like are learned by the towers of their
+modalities. Prints the ratio of the loop's time to the plain loop's, pair by pair: lowest, median, highest.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from pathlib import Path
 import torch
 
 from counterpoint.data.loading.loader import Loader
-from counterpoint.data.source import load
+from counterpoint.data.source import load_any
 from counterpoint.methods.base import TowerMethod
 from counterpoint.pairwise import Loss
 from counterpoint.recipes import Recipe, override
@@ -27,20 +28,20 @@ from counterpoint.training.step.optim import learning_rate
 from counterpoint.types import Clock
 
 
-def prepared(recipe: Recipe) -> tuple[TowerMethod, Loader]:
-    return prepare(Run("clip", "emoji", recipe), load("emoji"))
+def prepared(recipe: Recipe, data: str) -> tuple[TowerMethod, Loader]:
+    return prepare(Run("clip", data, recipe), load_any(data))
 
 
-def ours(recipe: Recipe) -> float:
-    method, loader = prepared(recipe)
+def ours(recipe: Recipe, data: str) -> float:
+    method, loader = prepared(recipe, data)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         fit(method, loader, recipe, Path(folder))
         return time.perf_counter() - began
 
 
-def plain(recipe: Recipe) -> float:
-    method, loader = prepared(recipe)
+def plain(recipe: Recipe, data: str) -> float:
+    method, loader = prepared(recipe, data)
     o = recipe.optimizer
     groups = [
         {"params": [p for p in method.parameters() if p.ndim >= 2], "weight_decay": o.weight_decay},
@@ -66,18 +67,20 @@ def plain(recipe: Recipe) -> float:
 
 
 def main() -> None:
-    pairs, steps, threads = (int(x) for x in [*sys.argv[1:], "5", "30", "1"][:3])
+    *numbers, data = [*sys.argv[1:], *("5", "30", "1", "emoji")[len(sys.argv) - 1 :]]
+    pairs, steps, threads = map(int, numbers)
     torch.set_num_threads(threads)
     recipe = override(load_recipe("cpu"), {"steps": steps})
-    ours(override(recipe, {"steps": 2}))
+    ours(override(recipe, {"steps": 2}), data)
     ratios, pace = [], []
     for pair in range(pairs):
         first, second = (ours, plain) if pair % 2 else (plain, ours)
-        times = {first: first(recipe), second: second(recipe)}
+        times = {first: first(recipe, data), second: second(recipe, data)}
         ratios.append(times[ours] / times[plain])
         pace.append(steps * recipe.batch_size / times[ours])
     print(
-        f"torch {torch.__version__}, {threads} thread(s), {pairs} pairs of {steps} steps, batch {recipe.batch_size}"
+        f"{data}, torch {torch.__version__}, {threads} thread(s), {pairs} pairs of {steps} steps, batch "
+        f"{recipe.batch_size}"
     )
     print(
         f"time of the loop / plain loop: {min(ratios):.3f} … {statistics.median(ratios):.3f} … {max(ratios):.3f}"

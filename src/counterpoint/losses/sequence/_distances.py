@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -59,54 +60,73 @@ def soft_dtw(
 
 
 class _SoftDTW(torch.autograd.Function):
-    """The recursion, a diagonal at a time for all pairs, and its gradient by a second one backwards."""
+    """The recursion, a diagonal of cells at a time for all pairs, and its gradient by a second one backwards."""
 
     @staticmethod
     def forward(ctx: Any, costs: Tensor, rows: Tensor, columns: Tensor, gamma: float) -> Tensor:
         best = _best(costs, gamma)
         ctx.gamma = gamma
         ctx.save_for_backward(costs, best, rows, columns)
-        return best[rows, columns, torch.arange(costs.shape[2], device=costs.device)]
+        return best[rows + columns, rows, torch.arange(costs.shape[2], device=costs.device)]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         costs, best, rows, columns = ctx.saved_tensors
         n, m, pairs = costs.shape
+        last = (rows + columns, rows, torch.arange(pairs, device=costs.device))
         if torch.is_grad_enabled():  # the gradient will be differentiated again: by the recursion itself
-            last = _best(costs, ctx.gamma)[rows, columns, torch.arange(pairs, device=costs.device)]
-            return (*torch.autograd.grad(last, costs, grad, create_graph=True), None, None, None)
-        # Of each cell, how much the result depends on it; what lies behind the last cell depends on nothing.
-        share = costs.new_zeros(n + 2, m + 2, pairs)
-        share[rows, columns, torch.arange(pairs, device=costs.device)] = grad
-        for i, j in reversed(_diagonals(n, m, costs.device)):
-            total = share[i, j]
-            for down, right in ((1, 1), (1, 0), (0, 1)):
-                a, b = (i + down).clamp_max(n), (j + right).clamp_max(m)
-                weight = ((best[a, b] - costs[a - 1, b - 1] - best[i, j]) / ctx.gamma).exp()
-                inside = ((i + down <= n) & (j + right <= m))[:, None]
-                total = total + torch.where(inside, share[i + down, j + right] * weight, 0)
-            share[i, j] = total
-        return share[1:-1, 1:-1], None, None, None
+            found = _best(costs, ctx.gamma)[last]
+            return (*torch.autograd.grad(found, costs, grad, create_graph=True), None, None, None)
+        # Of each cell, how much the result depends on it: as much as on those behind it, by their share in each.
+        share = best.new_zeros(n + m + 3, n + 2, pairs)
+        share[last] = grad
+        along = F.pad(_along(costs), (0, 0, 0, 0, 0, 2))
+        gain = (F.pad(best, (0, 0, 0, 0, 0, 2), value=-_FAR) - along) / ctx.gamma
+        for k in range(n + m, 1, -1):
+            cells = _cells(n, m, k)
+            own, after = best[k, cells] / ctx.gamma, slice(cells.start + 1, cells.stop + 1)
+            for ahead, there in ((2, after), (1, after), (1, cells)):
+                # A cell that is not there has no share, and its weight is 0 or anything finite.
+                weight = (gain[k + ahead, there] - own).clamp_max_(0).exp_()
+                share[k, cells] += weight.mul_(share[k + ahead, there])
+        i, j = (torch.arange(1, size + 1, device=costs.device) for size in (n, m))
+        return share[i[:, None] + j, i[:, None]], None, None, None
 
 
-def _best(costs: Float[Tensor, "N M P"], gamma: float) -> Float[Tensor, "N+1 M+1 P"]:
-    """Return the soft minimum up to each cell, cells from 1."""
+_FAR = 1e10
+"""A cost that no warping has."""
+
+
+def _cells(n: int, m: int, k: int) -> slice:
+    """Return the rows (from 1) of the cells of a diagonal: those whose row and column have the sum k."""
+    return slice(max(1, k - m), min(n, k - 1) + 1)
+
+
+def _along(costs: Float[Tensor, "N M P"]) -> Float[Tensor, "K N+2 P"]:
+    """Return costs by diagonal and row, so that a diagonal is a slice; 0 where there is no cell."""
     n, m, pairs = costs.shape
-    best = costs.new_full((n + 1, m + 1, pairs), torch.inf)
-    best[0, 0] = 0
-    for i, j in _diagonals(n, m, costs.device):
-        ways = torch.stack([best[i - 1, j - 1], best[i - 1, j], best[i, j - 1]])
-        best[i, j] = costs[i - 1, j - 1] - gamma * torch.logsumexp(ways / -gamma, 0)
-    return best
+    along = costs.new_zeros(n + m + 1, n + 2, pairs)
+    i, j = (torch.arange(1, size + 1, device=costs.device) for size in (n, m))
+    return along.index_put((i[:, None] + j, i[:, None].expand(n, m)), costs)
 
 
-def _diagonals(n: int, m: int, device: torch.device) -> list[tuple[Tensor, Tensor]]:
-    """Return the places (from 1) of the cells of each diagonal, none of which depends on another one of its own."""
-    found = []
-    for both in range(2, n + m + 1):
-        i = torch.arange(max(1, both - m), min(n, both - 1) + 1, device=device)
-        found.append((i, both - i))
-    return found
+def _best(costs: Float[Tensor, "N M P"], gamma: float) -> Float[Tensor, "K N+2 P"]:
+    """Return the soft minimum up to each cell, by diagonal and row; far away where there is no cell."""
+    n, m, pairs = costs.shape
+    along, far = _along(costs), costs.new_full((n + 2, pairs), _FAR)
+    begin = far.clone()
+    begin[0] = 0
+    best = [begin, far]
+    for k in range(2, n + m + 1):
+        cells = _cells(n, m, k)
+        before = slice(cells.start - 1, cells.stop - 1)
+        ways = (best[k - 2][before], best[k - 1][before], best[k - 1][cells])
+        least = torch.minimum(torch.minimum(*ways[:2]), ways[2]).detach()
+        total = sum(((least - way) / gamma).exp() for way in ways)
+        assert isinstance(total, Tensor)
+        found = along[k, cells] + least - gamma * total.log()
+        best.append(F.pad(found, (0, 0, cells.start, n + 2 - cells.stop), value=_FAR))
+    return torch.stack(best)
 
 
 def sinkhorn(
