@@ -152,6 +152,13 @@ def test_distances_in_use_are_those_of_pairs(distance: Distance, monkeypatch: py
             torch.testing.assert_close(whole[i, j], one[0], rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.parametrize("distance", get_args(Distance))
+def test_it_is_explained_which_pairs_are_pulled_and_pushed(distance: Distance) -> None:
+    (force,) = SCAVLoss(distance, temperature=TAU).explain(unit(5, 4, 6), unit(5, 3, 6, seed=1)).forces
+    assert (force.pull.diagonal() > 0).all()
+    assert (force.pull[~torch.eye(5, dtype=torch.bool)] < 0).all()
+
+
 def test_refusals() -> None:
     x, mask = unit(2, 3, 4), torch.tensor([[True, False, True], [True, True, False]])
     with pytest.raises(ValueError, match="a sequence has no gaps"):

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...forms import Count, Positive
+from ...pairwise import recording
 from ...pairwise.inputs import upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp
@@ -94,8 +95,9 @@ class SCAVLoss(PairwiseLoss):
         bags = (x.shape[1], 1 if self.in_step else y.shape[1])
 
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
-            far = self.all_pairs(tile.row.z, tile.column.z, tile.row.length, tile.column.length)
-            everything = LogSumExp(-far * tile.scale)
+            a, b = tile.row.z, tile.column.z
+            far = self.all_pairs(a, b, tile.row.length, tile.column.length)
+            everything = LogSumExp(-recording.matrix(far, a.flatten(1), b.flatten(1), -1) * tile.scale)
             return {"row": {"all": everything}, "column": {"all": everything}}
 
         scale = self.temperature.inverse(x.dtype).to(x.device)
@@ -107,7 +109,7 @@ class SCAVLoss(PairwiseLoss):
             bags=bags,
         )
         with torch.autocast(x.device.type, enabled=False):
-            near = self.matched(x, y, of_x, of_y)
+            near = recording.diagonal(self.matched(x, y, of_x, of_y), x.flatten(1), y.flatten(1), -1)
         return self.mean(r.row.all + r.column.all + 2 * near * scale) / 2
 
     @property
