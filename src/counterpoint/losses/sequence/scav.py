@@ -90,7 +90,8 @@ class SCAVLoss(PairwiseLoss):
         x, y = upcast(x), upcast(y)
         of_x, of_y = _lengths(x, x_mask), _lengths(y, y_mask)
         if self.in_step:
-            longest = max(self.ranks.counts(int(max(of_x.max(), of_y.max())), x.device))
+            own = max([1, *of_x.tolist(), *of_y.tolist()])  # of a rank without rows too
+            longest = max(self.ranks.counts(own, x.device))
             x, y = resampled(x, of_x, longest), resampled(y, of_y, longest)
         bags = (x.shape[1], 1 if self.in_step else y.shape[1])
 
