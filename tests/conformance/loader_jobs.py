@@ -3,18 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import Any, TypeVar
 
+import numpy as np
+from method_stubs import StubSound
 from torch.utils.data import DataLoader, Dataset
 
+from counterpoint.data.base import Rows
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
+from counterpoint.raw import Waves
 from counterpoint.recipes import Augmentation
 from counterpoint.types import Batch
 from fixtures.tiny import TinyData
 
 L = TypeVar("L", bound=Loader)
-DATA = TinyData()
+
+
+class Sounding(TinyData):
+    """The shapes, each with a noise of its own."""
+
+    columns = MappingProxyType({"image": "image", "text": "text", "audio": "audio"})
+
+    def read(self, column: str, rows: Rows) -> Any:
+        if column != "audio":
+            return super().read(column, rows)
+        noises = [np.random.default_rng(int(row)).standard_normal(40).astype(np.float32) for row in rows]
+        return Waves.of(noises, StubSound.rate)
+
+
+DATA = Sounding()
 
 
 def loader_of(method: Any, kind: type[L] = Loader, **options: Any) -> L:

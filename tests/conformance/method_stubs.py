@@ -198,10 +198,13 @@ def towers_of(name: str, image: Tower, text: Tower, recipe: Recipe, on: str = "p
     """The towers of the columns that a method works on, with the names that the recipe has for them."""
     image.name, text.name = recipe.towers.image, recipe.towers.text
     available = {"image": image, "text": text, "audio": StubSound(), "series": StubSeries()}
-    needed = getattr(methods.METHODS.get(name), "needs", Needs()).modalities
-    # Those of pictures and texts unless the method is about others.
+    needs = getattr(methods.METHODS.get(name), "needs", Needs())
+    needed = needs.modalities
+    # Those of pictures and texts unless the method is about others, or about more.
     columns = {column: column for column in needed} if set(needed) - set(PAIR) else PAIR
     columns = COLUMNS.get(name, columns)
+    if needs.least > len(PAIR):
+        columns = {column: column for column in (*PAIR, "audio")}
     reads = Arm.parse(f"{name},on={on}").reads(columns)
     return {column: available[modality] for column, modality in reads.items()}
 

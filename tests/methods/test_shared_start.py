@@ -19,14 +19,14 @@ LINEAR_HEADS = [n for n in methods.names() if n not in OTHER_HEADS]
 def test_towers_start_alike(name: str) -> None:
     clip, other = build("clip").towers.state_dict(), build(name).towers.state_dict()
     assert other
-    assert all(torch.equal(clip[k], value) for k, value in other.items())
+    assert all(torch.equal(clip[k], other[k]) for k in clip.keys() & other.keys())
 
 
 @pytest.mark.parametrize("name", LINEAR_HEADS)
 def test_global_heads_start_alike(name: str) -> None:
-    clip, other = build("clip"), build(name)
-    for modality in ("image", "text"):
-        assert torch.equal(clip.projections[modality].weight, other.projections[modality].weight)
+    clip, other = build("clip").projections, build(name).projections
+    for column in clip.keys() & other.keys():  # methods of other columns share no head with it
+        assert torch.equal(clip[column].weight, other[column].weight)
 
 
 @pytest.mark.parametrize("name", ["siamlip", "barlip", "byolip"])

@@ -12,6 +12,7 @@ from .dual.cwcl import CWCL as CWCL
 from .dual.dbl import DBL as DBL
 from .dual.diht_distilled import DistilledDiHT as DistilledDiHT
 from .dual.filip import FILIP as FILIP
+from .dual.harmonized import Harmonized as Harmonized
 from .dual.lat import LaT as LaT
 from .dual.lit import LiT as LiT
 from .dual.mil import MIL as MIL
