@@ -107,6 +107,19 @@ def test_columns_are_recognised_by_their_endings(tmp_path: Path) -> None:
     assert dict(opened(csv(tmp_path, without)).columns) == {"image": "image", "text": "text"}
 
 
+def test_what_stands_beside_pictures_and_is_no_file_stays_no_column(tmp_path: Path) -> None:
+    table = rows(
+        file_name=lambda k: f"{k}.bmp",
+        text=lambda k: f"thing {k}",
+        url=lambda k: f"https://host/{k}.bmp",
+        heard=lambda k: f"https://host/{k}.wav",
+        thumbnail=lambda k: f"{k}.bmp",
+        embedding=lambda k: [float(k), 1.0],
+    )
+    pl.DataFrame(table).write_parquet(tmp_path / "it.parquet")
+    assert dict(opened(tmp_path / "it.parquet").columns) == {"image": "image", "text": "text"}
+
+
 def test_two_columns_of_one_modality(tmp_path: Path) -> None:
     table = rows(
         question=lambda k: f"How do I do {k}?",

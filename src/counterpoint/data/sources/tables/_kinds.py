@@ -7,6 +7,7 @@ from pathlib import PurePosixPath
 from typing import Any, Literal, NamedTuple
 
 from ....modalities import MODALITIES
+from .._files.places import is_url
 
 SAMPLE = 1000
 """Cells that are looked at."""
@@ -88,9 +89,9 @@ def _is_array(cell: list[Any]) -> bool:
 
 
 def _ending(names: Sequence[str]) -> str | None:
-    """Return the modality that the endings of nearly all names are of."""
+    """Return the modality that the endings of nearly all names are of; addresses are fetched where they are named."""
     endings = {ending: modality.name for modality in MODALITIES for ending in modality.endings}
-    found = [endings.get(PurePosixPath(name.partition("?")[0]).suffix.lower()) for name in names]
+    found = [None if is_url(name) else endings.get(PurePosixPath(name).suffix.lower()) for name in names]
     for modality in dict.fromkeys(found):
         if modality is not None and found.count(modality) >= _MOST * len(found):
             return modality

@@ -22,7 +22,7 @@ def located(root: str, names: pl.Series) -> pl.Series:
     ``Y`` in front or a time behind it, as the clips of AudioCaps are, too.
     """
     first = next(iter(names.drop_nulls()), None)
-    if first is None or is_url(root) or os.path.isabs(first) or os.path.isfile(root + first):
+    if first is None or is_url(root) or is_url(first) or os.path.isabs(first) or os.path.isfile(root + first):
         return names
     for folder in _INSIDE:
         if os.path.isfile(os.path.join(root, folder, first)):
