@@ -7,6 +7,7 @@ from .base import Method as Method
 from .base import TowerMethod as TowerMethod
 from .dual.align import ALIGN as ALIGN
 from .dual.clip import CLIP as CLIP
+from .dual.conan import Conan as Conan
 from .dual.convirt import ConVIRT as ConVIRT
 from .dual.cwcl import CWCL as CWCL
 from .dual.dbl import DBL as DBL

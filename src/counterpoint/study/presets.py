@@ -74,6 +74,17 @@ _ALL = (
         },
     ),
     Preset(
+        "text-pairs",
+        "pairs of texts, questions and answers say: what negatives beside those of the batch are worth, mined once or "
+        "given way to others as they become easy",
+        {
+            "negatives of the batch alone": ("clip", "siglip"),
+            "mined negatives": ("conan", "conan,renew=never"),
+        },
+        "clip",
+        {"retrieval": ("*_R@1",), "graded_similarity": ("spearman",)},
+    ),
+    Preset(
         "sound-text",
         "the plain contrasts of sounds with what is said of them: which finds sounds by texts, and texts by sounds",
         {
