@@ -50,7 +50,7 @@ class Triplets(NamedTuple):
 
 
 class _AtRandom(Harmonized):
-    """As many examples left out as by the curriculum, whichever they are."""
+    """Harmonized with as many examples left out as by the curriculum, whichever they are."""
 
     def kept(self, cosines: Float[Tensor, " B"], clock: Clock) -> Bool[Tensor, " B"]:
         kept = super().kept(cosines, clock)
