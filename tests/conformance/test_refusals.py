@@ -48,9 +48,10 @@ every = pytest.mark.parametrize(
 
 
 def parts(hint: Any) -> Iterator[Any]:
-    """The ranges in an annotation, those in unions too."""
+    """The ranges in an annotation, those in unions too; a tuple beside a number is another way to write it."""
     if get_origin(hint) in (Annotated, Literal):
-        yield hint
+        if get_origin(get_args(hint)[0]) is not tuple:
+            yield hint
     elif get_origin(hint) is not tuple:
         for part in get_args(hint):
             yield from parts(part)
