@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from loader_jobs import loader_of, prepared_by_a_worker
-from method_stubs import RECIPE, RECIPES, build
+from method_stubs import COLUMNS, RECIPE, RECIPES, build
 from torch import Tensor, nn
 
 from counterpoint import methods, recipes
@@ -24,7 +24,9 @@ from counterpoint.types import Batch
 from fixtures.open_clip import CONFIG
 from fixtures.tiny import TinyData
 
-every = pytest.mark.parametrize("name", methods.names())
+NAMES = [name for name in methods.names() if name not in COLUMNS]
+"""Methods that work on the columns of the data here."""
+every = pytest.mark.parametrize("name", NAMES)
 
 
 class Given(Loader):
@@ -69,7 +71,7 @@ def test_a_step_of_every_method_is_that_of_float32(name: str) -> None:
 
 @pytest.mark.slow
 def test_a_worker_prepares_the_batch_of_every_method() -> None:
-    loaders = [loader_of(build(name)) for name in methods.names()]
+    loaders = [loader_of(build(name)) for name in NAMES]
     for loader, given in zip(loaders, prepared_by_a_worker(loaders), strict=True):
         own = loader.batch(0)
         assert torch.equal(given.ids, own.ids)

@@ -187,3 +187,15 @@ def test_a_papers_claim_is_a_question_to_other_data(
 def test_a_claim_without_training_runs_is_no_preset() -> None:
     with pytest.raises(ValueError, match="vcd: its claim compares no training runs"):
         find("vcd")
+
+
+def test_sensors_are_compared_by_what_there_is() -> None:
+    preset, small = find("sensors"), "train=16,validation=4,test=12"
+    devices = load_any(f"motions:basic,{small}")
+    assert preset.arms_for(devices) == ("ntxent,on=series", "rebar", "collossl")
+    assert preset.arms_for(devices, "activity") == preset.arms
+    one = load_any(f"motions:basic,{small},columns=wrist+text")
+    assert preset.arms_for(one) == ("ntxent,on=series", "rebar")
+    assert Arm.parse("ntxent,on=series").reads(devices.columns) == {"wrist": "series"}
+    with pytest.raises(ValueError, match="sensors is no comparison for"):
+        preset.arms_for(load(SMALL))

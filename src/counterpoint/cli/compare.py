@@ -72,6 +72,10 @@ def main(arguments: Sequence[str]) -> int:
 
     image_size = design.recipe.towers.image_size
     show_data_report(console, design.data, image_size)
+    if preset and design.arms == preset.arms:
+        design = replace(design, arms=preset.arms_for(load_any(design.data, image_size), design.labels))
+        if left := [arm for arm in preset.arms if arm not in design.arms]:
+            console.print(f"left out, as the data has no columns or labels for them: {', '.join(left)}")
     if preset and not design.tasks:
         design = replace(design, tasks=preset.tasks_for(load_any(design.data, image_size)))
         left = [task for task in preset.tasks if task not in design.tasks]

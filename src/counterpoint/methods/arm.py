@@ -145,6 +145,14 @@ class Arm:
         return self._kind.incomplete
 
     @property
+    def learns_labels(self) -> bool:
+        """True for a loss that needs the classes of examples."""
+        from ..pairwise import Loss
+
+        loss = METHODS.get(self.method) if self.loss is None else None
+        return isinstance(loss, type) and issubclass(loss, Loss) and loss.needs_labels
+
+    @property
     def _kind(self) -> type[Method]:
         from .base import Method
         from .single_loss import SingleLoss

@@ -42,12 +42,15 @@ class Needs:
         Args:
             name: of the method, for messages.
             columns: those of the data, each with its modality.
-            wanted: the columns that a user asks for, in their order; those that suit the method unless given.
+            wanted: the columns that a user asks for, in their order; those that suit the method unless given. The name
+                of a modality stands for its first column, where no column is called so.
 
         Raises:
             UnknownName: for a wanted column that the data does not have.
             ValueError: if the columns are not what the method takes; the message names what to write.
         """
+        firsts = {modality: column for column, modality in reversed(list(columns.items()))}
+        wanted = [column if column in columns else firsts.get(column, column) for column in wanted]
         for column in wanted:
             if column not in columns:
                 raise unknown("column", column, columns)

@@ -40,6 +40,33 @@ class Preset:
         """All arms, family by family."""
         return tuple(arm for arms in self.families.values() for arm in arms)
 
+    def arms_for(self, data: Data, labels: str = "") -> tuple[str, ...]:
+        """Return the arms that some data can be given to: others lack columns there, or the label that they learn.
+
+        Args:
+            data: what on.
+            labels: the label that methods learn from; their own unless given.
+
+        Raises:
+            ValueError: if the baseline is not among them.
+        """
+        from ..methods.arm import Arm
+
+        fit = []
+        for name in self.arms:
+            arm = Arm.parse(name)
+            try:
+                arm.reads(data.columns)
+            except ValueError:
+                continue
+            if not arm.learns_labels or (labels or arm.labels or "group") in data.labels:
+                fit.append(name)
+        if self.baseline not in fit:
+            raise ValueError(
+                f"{self.name} is no comparison for {data.name!r}, whose columns are {', '.join(data.columns)}"
+            )
+        return tuple(fit)
+
     def tasks_for(self, data: Data) -> tuple[str, ...]:
         """Return the tasks that some data can be asked: others lack labels or questions there.
 
@@ -115,6 +142,18 @@ _ALL = (
         },
         "late",
         {"classification": ("accuracy", "macro_f1"), "missing_modality": ("withheld_accuracy",)},
+    ),
+    Preset(
+        "sensors",
+        "series without words: which pre-training tells activities, or patients, apart. Arms of one device take the "
+        "first; that of several is left out where there is one, and that of labels where none is named (--labels)",
+        {
+            "a device with itself": ("ntxent,on=series", "rebar"),
+            "devices with each other": ("collossl",),
+            "by labels": ("supcon,on=series",),
+        },
+        "ntxent,on=series",
+        {"probe": ("logistic_*_top1",)},
     ),
 )
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}

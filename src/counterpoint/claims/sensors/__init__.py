@@ -1,0 +1,1 @@
+"""Claims of papers on sensors: several devices at once, and long recordings."""
