@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import counterpoint as cp
-from counterpoint.raw import ends
+from counterpoint.raw import WINDOWS, ends
 
 WAVES = cp.Waves.of([np.full(length, length, np.float32) for length in (3, 1, 2)], rate=8)
 
@@ -47,3 +47,19 @@ def test_a_row_that_is_not_there() -> None:
 def test_no_series_are_series() -> None:
     assert cp.Series.of([]).measured.shape == (0, 1, 1)
     assert len(cp.Series.of([]).lengths) == 0
+
+
+def test_windows_cover_a_sequence_from_its_beginning_to_its_end() -> None:
+    lengths = (4, 10, 11, 25, 1000)
+    raw = cp.Series.of([np.arange(length, dtype=np.float32)[:, None] for length in lengths])
+    seen: dict[int, list[tuple[int, int]]] = {}
+    for rows, part in raw.windows(10):
+        for row, one in zip(rows.tolist(), part, strict=True):
+            there = one.measured[0, : int(one.lengths[0]), 0]
+            seen.setdefault(row, []).append((int(there[0]), int(there[-1]) + 1))
+    assert seen[0] == [(0, 4)]
+    assert seen[1] == [(0, 10)]
+    assert seen[2] == [(0, 10), (1, 11)]
+    assert seen[3] == [(0, 10), (7, 17), (15, 25)]
+    assert len(seen[4]) == WINDOWS
+    assert (seen[4][0], seen[4][-1]) == ((0, 10), (990, 1000))

@@ -20,6 +20,9 @@ from torch import Tensor
 
 from .modalities import MODALITIES, resolve
 
+WINDOWS = 8
+"""Windows of a long sequence that are looked at, at most, where one alone does not show all of it."""
+
 
 def ends(values: Float[Tensor, "n T *rest"]) -> Int[Tensor, " n"]:
     """Return where each of some sequences ends: behind its last time at which anything was measured.
@@ -76,6 +79,21 @@ class Raw(Sequence[Any], ABC):
         for row, (end, key) in enumerate(zip(self.ends().tolist(), keys.tolist(), strict=True)):
             values[row, :end] = change(self.values[row, :end], torch.Generator().manual_seed(key))
         return self.with_values(values)
+
+    def windows(self, places: int) -> Iterator[tuple[Int[Tensor, " k"], Self]]:
+        """Yield windows of so many places, evenly spread from the beginning to the end of every example.
+
+        An example has as many as cover it, `WINDOWS` at most, and one if it is no longer than a window. Each time
+        comes one window of every example that has a further one, with the rows of these examples.
+        """
+        lengths = ends(self.values)
+        counts = (-(-lengths // places)).clamp(1, WINDOWS)
+        for number in range(int(counts.max()) if len(counts) else 0):
+            rows = torch.nonzero(counts > number)[:, 0]
+            spare = (lengths[rows] - places).clamp_min(0)
+            starts = spare * number // (counts[rows] - 1).clamp_min(1)
+            inside = torch.arange(min(places, self.values.shape[1]), device=self.values.device)
+            yield rows, self.with_values(self.values[rows[:, None], starts[:, None] + inside])
 
     def __len__(self) -> int:
         return len(self.values)

@@ -14,12 +14,12 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
 from ..modalities import MODALITIES, PAIR, resolve
-from ..networks.base import ImageTower, Input, TextTower, Tower, Towers
+from ..networks.base import ImageTower, Input, TextTower, Tower, Towers, WindowedInput
 from ..networks.fingerprint import fingerprint
 from ..networks.towers.pixels import fitted
 from ..pairwise import Loss, Temperature
 from ..ranges import Checked
-from ..raw import check_pictures
+from ..raw import Raw, check_pictures
 from ..registry import unknown
 from ..types import Batch, Clock, Embeddings, Examples, Fit, Stage, View, ViewSpec
 from .needs import Needs
@@ -279,7 +279,8 @@ class TowerMethod(Method):
     def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
         """Return unit-norm embeddings ``(n, d)`` of a column's raw form: of uint8 pictures ``(n, 3, H, W)``, of texts.
 
-        One text is a list of one: ``embed("text", "a cat")`` is ``(1, d)``.
+        One text is a list of one: ``embed("text", "a cat")`` is ``(1, d)``. Of a sound or a series that is longer than
+        its tower sees at once, it is the mean of the embeddings of windows that are evenly spread over it.
 
         Raises:
             UnknownName: for a column or a head the method does not have.
@@ -295,9 +296,18 @@ class TowerMethod(Method):
         tower = self.tower(column)
         raw = resolve(MODALITIES.get(tower.modality).check)(inputs)
         device = next(self.parameters()).device
+        if isinstance(raw, Raw) and isinstance(tower.input, WindowedInput):
+            return self._embed_windows(column, raw, tower.input.window, head)
         return self.embed_prepared(
             column, tower.input(raw.to(device) if isinstance(raw, Tensor) else raw), head
         )
+
+    def _embed_windows(self, column: str, raw: Raw, places: int, head: str) -> Tensor:
+        (_, first), *others = raw.windows(places)
+        z = self.embed_prepared(column, self.inputs[column](first), head)
+        for rows, part in others:
+            z[rows.to(z.device)] += self.embed_prepared(column, self.inputs[column](part), head)
+        return F.normalize(z, dim=-1) if others else z
 
     @torch.no_grad()
     def embed_prepared(self, column: str, prepared: Tensor, head: str = "default") -> Tensor:

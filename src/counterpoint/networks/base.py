@@ -70,6 +70,18 @@ class CuttingInput(Protocol):
 
 
 @runtime_checkable
+class WindowedInput(Protocol):
+    """An input of long sequences, of which a tower sees a window at a time.
+
+    Attributes:
+        window: places of the raw form (see `counterpoint.raw.Raw.windows`) that are seen at a time.
+    """
+
+    @property
+    def window(self) -> int: ...
+
+
+@runtime_checkable
 class Tokenizer(Protocol):
     """Captions to token ids: the input of a text tower.
 

@@ -80,6 +80,10 @@ class Standardised:
         deviations = np.where(deviations > 0, deviations, 1)
         return cls(steps, columns[0].channels, means.tolist(), deviations.tolist())
 
+    @property
+    def window(self) -> int:
+        return self.steps
+
     def check(self, series: Series) -> Series:
         """Return series that have the channels of the training rows.
 

@@ -54,6 +54,10 @@ class Waveform:
     def form(self) -> int:
         return self.rate
 
+    @property
+    def window(self) -> int:
+        return self.samples
+
     def stated(self) -> str:
         return repr(self)
 
