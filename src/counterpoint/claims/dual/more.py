@@ -29,7 +29,13 @@ COMPARISON = Comparison(
         "clips:sensors,missing_pictures=0,missing_captions=0,missing_sensors=0,train=1000,validation=100,"
         f"test={TESTED},pixels=24,frames=6"
     ),
-    changes={"batch_size": 64, "steps": 400, "towers.image_size": 24, "towers.video_frames": 6},
+    changes={
+        "batch_size": 64,
+        "steps": 1000,
+        "optimizer.lr": 1e-3,
+        "towers.image_size": 24,
+        "towers.video_frames": 6,
+    },
 )
 
 
@@ -49,7 +55,7 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         "Clips of one thing that moves, what an accelerometer on it measures, a caption: 1,000 to train on, batches of",
-        "64, 400 steps. A caption says which thing and where to, a series the direction alone: who is right about it",
+        "64, 1,000 steps. A caption says which thing and where to, a series the direction alone: who is right about it",
         f"has an R@{K} of about 0.13; chance is {CHANCE:.3f}. Clips to series: {there.means()}; series to clips:",
         f"{back.means()}. DropKey acts in the transformer over series alone.",
     )
