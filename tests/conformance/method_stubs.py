@@ -21,6 +21,7 @@ from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.series import SeriesTower, Standardised
 from counterpoint.networks.towers.sound import SoundTower
+from counterpoint.networks.towers.table import Cell, Cells, TablePerceptron
 from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.raw import ends
 from counterpoint.recipes.schema import Recipe, Towers, Widths
@@ -198,12 +199,13 @@ def towers_of(name: str, image: Tower, text: Tower, recipe: Recipe, on: str = "p
     """The towers of the columns that a method works on, with the names that the recipe has for them."""
     image.name, text.name = recipe.towers.image, recipe.towers.text
     available = {"image": image, "text": text, "audio": StubSound(), "series": StubSeries()}
+    available |= {"table": TablePerceptron(Cells([Cell(name=f"column {k}") for k in range(4)]))}
     needs = getattr(methods.METHODS.get(name), "needs", Needs())
     needed = needs.modalities
     # Those of pictures and texts unless the method is about others, or about more.
     columns = {column: column for column in needed} if set(needed) - set(PAIR) else PAIR
     columns = COLUMNS.get(name, columns)
-    if needs.least > len(PAIR):
+    if needs.least > len(PAIR) and not needed:
         columns = {column: column for column in (*PAIR, "audio")}
     reads = Arm.parse(f"{name},on={on}").reads(columns)
     return {column: available[modality] for column, modality in reads.items()}
@@ -272,6 +274,8 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
             views[name] = torch.randn(size, 40, generator=generator, dtype=dtype)
         elif view.modality == "series":
             views[name] = torch.randn(size, 40, 3, generator=generator, dtype=dtype)
+        elif view.modality == "table":
+            views[name] = torch.randn(size, 4, generator=generator, dtype=dtype)
         else:
             views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
     return Batch(torch.arange(size), views, {"group": torch.arange(size) % 5})

@@ -13,6 +13,7 @@ from typing import Any, final
 from ..registry import check_python_file, import_file, named_in_file, unknown
 from ..spec import Spec
 from ..types import Fit
+from . import voxels
 from .base import Data
 from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
@@ -45,6 +46,7 @@ from .sources import (
     read,
     read_some,
 )
+from .voxels import Simulation, Voxels
 from .worlds import WORLDS
 
 _PARTS = 5  # of a large table, of which is told as of a sample
@@ -119,6 +121,10 @@ def written(source: str) -> Written:
         rest = there.rest + with_gaps("", [str(gap) for gap in gaps])
         return _Gappy(source, there.head, there.path, rest, whole=there, gaps=gaps)
     name = _name(source)
+    if name == voxels.NAME:
+        inner, _, options = Simulation.parse(source)
+        of = written(inner)
+        return _Simulated(source, f"{name}:{of.head}", of.path, f"{of.rest}{options}")
     if name in WORLDS:
         return _World(source)
     if name in COLLECTIONS:
@@ -165,6 +171,15 @@ class _Mixture(Written):
 
     def open(self, form: int | Fit) -> Data:
         return Mixed.of(self.parts, [written(part.source).open(form) for part in self.parts], self.source)
+
+
+@final
+class _Simulated(Written):
+    """Pictures of any kind, with simulated voxels."""
+
+    def open(self, form: int | Fit) -> Data:
+        inner, simulation, _ = Simulation.parse(self.source)
+        return Voxels(written(inner).open(form), simulation, self.source)
 
 
 @final
@@ -376,7 +391,8 @@ class _Missing(Written):
                 f"no data at {self.source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, a tar file, or "
                 "FILE.py:NAME"
             )
-        known = [*WORLDS.names(), *COLLECTIONS.names(), *(f"{name}:PATH" for name in BENCHMARKS.names())]
+        simulated, benchmarks = f"{voxels.NAME}:SOURCE", (f"{name}:PATH" for name in BENCHMARKS.names())
+        known = [*WORLDS.names(), simulated, *COLLECTIONS.names(), *benchmarks]
         raise unknown("data set", self.source, known)
 
 

@@ -16,6 +16,7 @@ from .dual.filip import FILIP as FILIP
 from .dual.harmonized import Harmonized as Harmonized
 from .dual.lat import LaT as LaT
 from .dual.lit import LiT as LiT
+from .dual.llm_vem import LLMVEM as LLMVEM
 from .dual.mil import MIL as MIL
 from .dual.more import MoRE as MoRE
 from .dual.scav import SCAV as SCAV
