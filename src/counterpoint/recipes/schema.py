@@ -36,13 +36,14 @@ class Section(BaseModel):
 class Towers(Section):
     """The encoders, by modality: ``cnn`` or ``vit`` of pictures, ``transformer`` of texts, ``timm:NAME`` …
 
-    ``image_size`` is for towers without a size of their own; those of ``open_clip``, and of ``timm`` with weights, take
-    pictures of the size that they were made for. ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower
-    another number of layers deep. Sounds are read at ``audio_rate`` samples a second; a tower hears ``audio_seconds``
-    of each, and ``mel`` has ``audio_bands`` bands. A tower sees ``video_frames`` frames of a clip, each as large as a
-    picture and through a tower of pictures like ``image``. It sees ``series_steps`` steps of a series. ``tune`` says
-    what moves in pretrained towers, where neither arm nor method does. With ``keep`` features of frozen towers are
-    computed once for each picture and text, and kept in the cache folder for all runs.
+    With ``pixels`` texts are drawn and read by the tower of pictures itself. ``image_size`` is for towers without a
+    size of their own; those of ``open_clip``, and of ``timm`` with weights, take pictures of the size that they were
+    made for. ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower another number of layers deep.
+    Sounds are read at ``audio_rate`` samples a second; a tower hears ``audio_seconds`` of each, and ``mel`` has
+    ``audio_bands`` bands. A tower sees ``video_frames`` frames of a clip, each as large as a picture and through a
+    tower of pictures like ``image``. It sees ``series_steps`` steps of a series. ``tune`` says what moves in pretrained
+    towers, where neither arm nor method does. With ``keep`` features of frozen towers are computed once for each
+    picture and text, and kept in the cache folder for all runs.
     """
 
     image: str = "cnn"

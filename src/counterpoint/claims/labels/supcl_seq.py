@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import final
 
@@ -55,6 +56,14 @@ CONTRASTS = {
 ARMS = (*CONTRASTS, "cross-entropy", "cross-entropy, same views")
 
 
+@lru_cache(maxsize=2)
+def captions(split: str) -> tuple[str, ...]:
+    """Return the captions of a split of the world that have enough words, each once."""
+    world = load(WORLD)
+    rows = world.splits.train if split == "train" else next(iter(world.splits.test.values()))
+    return tuple(c for c in dict.fromkeys(world.read("text", rows)) if len(c.split()) >= WORDS)
+
+
 @final
 class Orders(Data):
     """Captions of scenes, of which every second one has its words in another order: a task that is not about meaning.
@@ -66,15 +75,10 @@ class Orders(Data):
     columns: Mapping[str, str] = MappingProxyType({"text": "text"})
 
     def __init__(self, labelled: int) -> None:
-        world, rng = load(WORLD), np.random.default_rng(7)
-
-        def captions(rows: Rows) -> list[str]:
-            found = (str(world.read("text", np.array([row]))[0]) for row in rows)
-            return [caption for caption in dict.fromkeys(found) if len(caption.split()) >= WORDS]
-
-        train = captions(world.splits.train)[:labelled]
+        rng = np.random.default_rng(7)
+        train = captions("train")[:labelled]
         known = set(train)
-        test = [c for c in captions(next(iter(world.splits.test.values()))) if c not in known][:TESTED]
+        test = [caption for caption in captions("test") if caption not in known][:TESTED]
         self.name, self.classes = "orders", np.arange(len(train) + len(test)) % 2
         self.texts = [
             _shuffled(caption, rng) if shuffled else caption
