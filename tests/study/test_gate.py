@@ -127,6 +127,14 @@ def test_passes_were_called_images(design: Design, tmp_path: Path) -> None:
     assert replace(design, budget="images") == passes  # type: ignore[arg-type] # the earlier word
 
 
+def test_tasks_are_those_of_all_arms(design: Design, tmp_path: Path) -> None:
+    both = replace(design, arms=("clip", "dcl,on=image"), data="digits", tasks=())
+    assert "retrieval" not in prepare(both, tmp_path / "both").design.tasks
+    assert "probe" in prepare(both, tmp_path / "both").design.tasks
+    alone = replace(both, arms=("clip",))
+    assert "retrieval" in prepare(alone, tmp_path / "alone").design.tasks
+
+
 def test_a_run_does_not_go_into_a_studys_folder(design: Design, tmp_path: Path) -> None:
     design.reserve(tmp_path)
     with pytest.raises(ValueError, match="holds a study, and a run needs a folder of its own"):

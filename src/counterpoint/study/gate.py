@@ -56,7 +56,7 @@ def prepare(
     """Check a study before its first step.
 
     Args:
-        design: the study; the tasks that its data has something for, where it names none.
+        design: the study; where it names no tasks, those that its data has something for and all arms can be asked.
         folder: the study's.
         there: the study that the folder holds.
         known: arms that were checked when they joined the folder; each of the others is built once.
@@ -74,7 +74,7 @@ def prepare(
         )
     data = load_any(design.data, design.recipe.towers.image_size)
     if not design.tasks:
-        design = replace(design, tasks=default_tasks(data))
+        design = replace(design, tasks=of_all(default_tasks(data), design.arms, data.columns))
     if not design.tasks:
         raise ValueError(
             f"{design.data} has neither captions nor labels, so that no task can compare models on it: put the files "
@@ -92,6 +92,22 @@ def prepare(
             built = arm.build(design.recipe, examples, 0, columns=data.columns, target=target)
             check_batch(built, name, design.recipe, data)
     return Prepared(design, arms, data, tasks)
+
+
+def of_all(tasks: Sequence[str], arms: Iterable[str], columns: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the tasks that the models of all arms can be asked; all tasks, where there is none, for the error to name.
+
+    An arm of pictures and sounds beside one of pictures and captions leaves those that need no captions.
+    """
+    read = [tuple(Arm.parse(arm).reads(columns).values()) for arm in arms]
+    shared = tuple(task for task in tasks if all(fits(create(task).modalities, there) for there in read))
+    if shared and (left := [task for task in tasks if task not in shared]):
+        _LOG.info(
+            "tasks: %s; left out, since some arms lack a column for them: %s",
+            ", ".join(shared),
+            ", ".join(left),
+        )
+    return shared or tuple(tasks)
 
 
 def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
