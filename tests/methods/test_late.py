@@ -13,6 +13,7 @@ from method_stubs import FIVE, LATE, RECIPE, ThroughImage, ThroughText, batch, b
 from torch import Tensor
 
 from counterpoint import methods
+from counterpoint.evaluation import evaluate
 from counterpoint.methods.fusion._prediction import _say_without
 from counterpoint.methods.fusion._running import RunningMean
 from counterpoint.methods.fusion.late import Late, filled
@@ -20,6 +21,7 @@ from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTran
 from counterpoint.networks.init import initialise
 from counterpoint.pairwise import moments
 from counterpoint.types import Batch, Classifier, Target
+from fixtures.tiny import SIZES, TinyData
 
 F64 = torch.float64
 PICTURES = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
@@ -336,3 +338,10 @@ def test_predicting_needs_another_column_and_classifies_without_some() -> None:
     assert not torch.allclose(whole, without)
     nothing = method.classify({}, {"image": np.zeros(2, dtype=bool)})
     torch.testing.assert_close(nothing[0], nothing[1])
+
+
+def test_features_that_meet_in_a_classifier_alone_are_not_compared_unless_asked_for() -> None:
+    data, method = TinyData(), build("late", target=Target("gender", SIZES))
+    asked = [scores.task for scores in evaluate(method, data, tests={"some": np.arange(12)}).by_test["some"]]
+    assert "classification" in asked
+    assert not {"retrieval", "zero_shot"} & set(asked)
