@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from method_stubs import LATE, batch, build
+from method_stubs import LATE, build, loaded, prepared
 from torch import Tensor
 
 from counterpoint.pairwise.ranks import Ranks
@@ -15,11 +15,11 @@ from counterpoint.types import Batch
 def job_cached(rank: int, size: int, name: str, microbatch: int) -> dict[str, Tensor]:
     """The rank-averaged gradients of a method on this rank's part of 11 examples."""
     method = build(name).double().train()
-    whole = batch(method, size=11, dtype=torch.float64)
+    whole = loaded(method, size=11, dtype=torch.float64)
     cuts = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}[size]
     own = slice(cuts[rank], cuts[rank + 1])
     views, labels = ({name: value[own] for name, value in g.items()} for g in (whole.views, whole.labels))
-    part = Batch(whole.ids[own], views, labels)
+    part = prepared(method, Batch(whole.ids[own], views, labels))
     caching.backward(method, part, LATE, microbatch)
     average_gradients(method, Ranks.present())
     return {name: p.grad for name, p in method.named_parameters() if p.grad is not None}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.nn.functional as F
+import transformers
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -18,7 +19,8 @@ from counterpoint.methods import Arm, Needs
 from counterpoint.methods.base import TowerMethod
 from counterpoint.modalities import PAIR
 from counterpoint.networks.base import ImageTower, TextTower, Tower
-from counterpoint.networks.init import initialise
+from counterpoint.networks.init import initialise, seeded
+from counterpoint.networks.towers.libraries.sound_towers import WaveEncoder
 from counterpoint.networks.towers.series import SeriesTower, Standardised
 from counterpoint.networks.towers.sound import SoundTower
 from counterpoint.networks.towers.table import Cell, Cells, TablePerceptron
@@ -146,6 +148,35 @@ class StubSeries(SeriesTower):
         return torch.tanh(self.linear(both.nanmean(1)))
 
 
+def tiny_wav2vec2(seed: int) -> WaveEncoder:
+    """A Wav2Vec2 with a state of every four samples, free of chance."""
+    config = transformers.Wav2Vec2Config(
+        hidden_size=8,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        conv_dim=(6, 6),
+        conv_kernel=(4, 2),
+        conv_stride=(2, 2),
+        num_conv_pos_embeddings=4,
+        num_conv_pos_embedding_groups=2,
+        num_codevectors_per_group=4,
+        codevector_dim=8,
+        proj_codevector_dim=8,
+        feat_extract_norm="layer",
+        **dict.fromkeys(
+            ("hidden_dropout", "attention_dropout", "feat_proj_dropout", "activation_dropout"), 0.0
+        ),
+    )
+    extractor = transformers.Wav2Vec2FeatureExtractor(sampling_rate=StubSound.rate)
+    with seeded(seed, "tiny wav2vec2"):
+        return WaveEncoder(transformers.Wav2Vec2Model(config), extractor, StubSound.seconds)
+
+
+SOUNDS: dict[str, Callable[[int], SoundTower]] = {"ccc-wav2vec2": tiny_wav2vec2}
+"""Towers of sounds for methods that need another one than `StubSound`, from a seed."""
+
+
 class ThroughImage(ImageTower):
     """A tower whose input is its output, so that a test can choose the features."""
 
@@ -176,6 +207,7 @@ SMALL: dict[str, dict[str, Any]] = {
 }
 """Sizes of single methods for these towers."""
 OPTIONS: dict[str, dict[str, Any]] = {
+    "ccc-wav2vec2": {"seconds": 0.005, "mask_length": 1, "negatives": 5, "cluster_factor": 2},
     "ebm": {"noise": 0.0},
     "whitened-cse": {"dropout": 0.0},
     "multimodn": {"dropout": 0.0},
@@ -195,10 +227,13 @@ def teacher(seed: int = 0) -> str:
     return f"vit@{path}"
 
 
-def towers_of(name: str, image: Tower, text: Tower, recipe: Recipe, on: str = "pairs") -> dict[str, Tower]:
+def towers_of(
+    name: str, image: Tower, text: Tower, recipe: Recipe, on: str = "pairs", seed: int = 0
+) -> dict[str, Tower]:
     """The towers of the columns that a method works on, with the names that the recipe has for them."""
     image.name, text.name = recipe.towers.image, recipe.towers.text
-    available = {"image": image, "text": text, "audio": StubSound(), "series": StubSeries()}
+    sound = SOUNDS.get(name, lambda _: StubSound())(seed)
+    available = {"image": image, "text": text, "audio": sound, "series": StubSeries()}
     available |= {"table": TablePerceptron(Cells([Cell(name=f"column {k}") for k in range(4)]))}
     needs = getattr(methods.METHODS.get(name), "needs", Needs())
     needed = needs.modalities
@@ -221,7 +256,7 @@ def build(
 ) -> Any:
     """A method on the stub towers, started from a seed as a run starts it."""
     recipe = recipe or RECIPES.get(name, RECIPE)
-    towers = towers_of(name, StubImage(), StubText(), recipe, on)
+    towers = towers_of(name, StubImage(), StubText(), recipe, on, seed)
     for column, tower in towers.items():
         initialise(tower, seed, column)
         tower.weights_set = True
@@ -253,8 +288,12 @@ def through(name: str, width: int = 8, recipe: Recipe = RECIPE, **options: Any) 
 
 
 def batch(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
-    """Random pictures and random captions for every view of a method, prepared as it does."""
-    given = loaded(method, size, seed, dtype)
+    """Random examples for every view of a method, prepared as it does."""
+    return prepared(method, loaded(method, size, seed, dtype), seed)
+
+
+def prepared(method: TowerMethod, given: Batch, seed: int = 0) -> Batch:
+    """Return the batch that a method makes of this rank's part of one before a step."""
     torch.manual_seed(seed)
     with torch.no_grad():
         return method.prepare(given, LATE)

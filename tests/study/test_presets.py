@@ -52,7 +52,7 @@ def test_sounds_and_texts_are_compared_on_what_is_heard(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     preset, data = find("sound-text"), "sounds:basic,train=16,validation=4,test=12"
-    assert preset.arms == ("clip", "dcl", "siglip")
+    assert preset.arms == ("clip", "dcl", "msclap", "siglip")
     assert preset.tasks_for(load_any(data)) == ("retrieval",)
     options = ["--seeds", "1", "--steps", "1", "--batch-size", "8", "--jobs", "1", "--out", str(tmp_path)]
     assert main(["compare", "--preset", "sound-text", "--data", data, *options]) == 0

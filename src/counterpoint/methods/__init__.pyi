@@ -19,6 +19,7 @@ from .dual.lit import LiT as LiT
 from .dual.llm_vem import LLMVEM as LLMVEM
 from .dual.mil import MIL as MIL
 from .dual.more import MoRE as MoRE
+from .dual.msclap import MSCLAP as MSCLAP
 from .dual.scav import SCAV as SCAV
 from .dual.siglip import SigLIP as SigLIP
 from .dual_encoder import DualEncoder as DualEncoder
@@ -45,4 +46,5 @@ from .single.ebm import EBM as EBM
 from .single.whitened_cse import WhitenedCSE as WhitenedCSE
 from .single_loss import SingleLoss as SingleLoss
 from .speech.best_alignment import BestAlignment as BestAlignment
+from .speech.ccc_wav2vec2 import CCCWav2Vec2 as CCCWav2Vec2
 from .user_loss import LossError as LossError

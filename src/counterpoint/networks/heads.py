@@ -110,6 +110,25 @@ class ResidualMLP(nn.Module):
         return x + self.branch(x)
 
 
+class ResidualProjection(nn.Module):
+    """``LayerNorm(e + drop(W_2 gelu(e)))`` with e = W_1 u; no biases but the norm's.
+
+    >>> ResidualProjection(8, 4)(torch.randn(5, 8)).shape
+    torch.Size([5, 4])
+
+    Source: the released code of CLAP (arXiv 2309.05767).
+    """
+
+    def __init__(self, width: int, out: int, dropout: float = 0.5) -> None:
+        super().__init__()
+        self.first, self.second = Linear(width, out), Linear(out, out)
+        self.norm, self.dropout = nn.LayerNorm(out), dropout
+
+    def forward(self, features: Float[Tensor, "B width"]) -> Float[Tensor, "B out"]:
+        e = self.first(features)
+        return self.norm(e + F.dropout(self.second(F.gelu(e)), self.dropout, self.training))
+
+
 class Prototypes(nn.Module):
     """Scores of features against learned unit vectors: s = v̂ ĉᵀ, with v̂ = v/‖v‖ and ĉ_k = c_k/‖c_k‖.
 

@@ -115,7 +115,7 @@ _ALL = (
         "sound-text",
         "the plain contrasts of sounds with what is said of them: which finds sounds by texts, and texts by sounds",
         {
-            "each among all of a batch": ("clip", "dcl"),
+            "each among all of a batch": ("clip", "dcl", "msclap"),
             "each pair by itself": ("siglip",),
         },
         "clip",

@@ -130,6 +130,7 @@ WAVE_VIEWS: Mapping[str, WaveView] = {
     "weak": WaveView(window=True, gain=6.0),
     "strong": _STRONG,
     "simclr": _STRONG,
+    "noisy": WaveView(window=True, room_p=0.7, noise_p=0.6),
 }
 
 
@@ -140,6 +141,7 @@ def audio(name: str, augmentation: object = None) -> WaveView:
     - ``weak``: seconds from anywhere, up to 6 dB louder or quieter.
     - ``strong``, ``simclr``: turned round by up to a tenth too, in every second one noise 5 to 30 dB below it, in three
       of ten the reflections of a room.
+    - ``noisy``: seconds from anywhere, in three of five noise, in seven of ten the reflections of a room.
 
     >>> audio("weak").gain
     6.0

@@ -115,10 +115,12 @@ class BestAlignment(TowerMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         seen = batch.views.get(_MASKED, batch[self.text])
-        return {
-            self.speech: self.states(self.speech, batch[self.speech]),
-            self.text: self.states(self.text, seen),
-        }
+        there = batch.has(self.speech)
+        heard = there.clone()
+        heard[0] |= ~there.any()  # one at least, so that the length of states is known
+        states = self.states(self.speech, batch[self.speech][heard])
+        speech = states.new_zeros(len(there), *states.shape[1:]).index_copy(0, heard.nonzero()[:, 0], states)
+        return {self.speech: speech * there[:, None, None], self.text: self.states(self.text, seen)}
 
     def states(self, column: str, inputs: Tensor) -> Float[Tensor, "B T width"]:
         """Return g of the frames or of the tokens of a column's inputs, zero behind their end."""

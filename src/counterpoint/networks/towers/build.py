@@ -91,7 +91,7 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
-    - sounds: ``mel``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``, ``transformer``,
+    - sounds: ``mel``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``, ``transformer``,
       ``transformers:patchtst[@hub|@PATH]``; tables: ``mlp``; clips: ``frames``, ``stills`` (both with a tower of
       pictures of the recipe's name), ``transformers:NAME[@hub|@PATH]``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
@@ -236,6 +236,10 @@ def audio_tower(source: Source, start: Start) -> SoundTower:
         from .libraries.sound_towers import sound_encoder
 
         return sound_encoder(source, sizes.audio_seconds, start.seed)
+    if source.name == "wav2vec2":
+        from .libraries.sound_towers import small_wav2vec2
+
+        return small_wav2vec2(sizes.audio_rate, sizes.audio_seconds, start.seed)
     return MelTower(sizes.audio_rate, sizes.audio_seconds, sizes.audio_bands)
 
 

@@ -63,13 +63,39 @@ class WaveEncoder(SoundTower):
         states = waves.new_zeros(len(waves), int(counts.max()), self.width)
         for length in sorted(set(lengths.tolist())):
             rows = torch.nonzero(lengths == length)[:, 0]
-            heard = waves[rows, :length]
-            if self.standardises:
-                variance, mean = torch.var_mean(heard, 1, correction=0, keepdim=True)
-                heard = (heard - mean) / (variance + 1e-7).sqrt()
-            found = self.model(heard).last_hidden_state
+            found = self.model(self.standardised(waves[rows, :length])).last_hidden_state
             states[rows, : found.shape[1]] = found.to(states.dtype)
         return states, counts
+
+    def standardised(self, waves: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
+        """Return waves of one length as the model hears them: of mean 0 and variance 1 where it was made for that."""
+        if not self.standardises:
+            return waves
+        variance, mean = torch.var_mean(waves, 1, correction=0, keepdim=True)
+        return (waves - mean) / (variance + 1e-7).sqrt()
+
+
+def small_wav2vec2(rate: int, seconds: float, seed: int) -> WaveEncoder:
+    """Build a Wav2Vec2 of some 0.6 million random weights, with a state of every 320 samples, for a CPU."""
+    import transformers
+
+    config = transformers.Wav2Vec2Config(
+        hidden_size=96,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=384,
+        conv_dim=(48, 64, 96, 128, 128),
+        conv_kernel=(10, 8, 4, 4, 2),
+        conv_stride=(5, 4, 4, 2, 2),
+        num_conv_pos_embeddings=32,
+        num_conv_pos_embedding_groups=8,
+        num_codevectors_per_group=32,
+        codevector_dim=64,
+        proj_codevector_dim=64,
+    )
+    extractor = transformers.Wav2Vec2FeatureExtractor(sampling_rate=rate)
+    with seeded(seed, "wav2vec2"):
+        return WaveEncoder(transformers.Wav2Vec2Model(config), extractor, seconds)
 
 
 @final
