@@ -122,6 +122,17 @@ _ALL = (
         {"retrieval": ("*_R@10",)},
     ),
     Preset(
+        "series-text",
+        "series with what is said of them, curves and reports, say: the plain contrasts, and attention that drops keys",
+        {
+            "each among all of a batch": ("clip", "dcl"),
+            "each pair by itself": ("siglip",),
+            "with attention over time": ("clip,series=transformer", "more,series=transformer,dropkey=0.3"),
+        },
+        "clip",
+        {"retrieval": ("*_R@10",)},
+    ),
+    Preset(
         "three",
         "three columns or more: what is gained by a term for each pair of them over terms with one that all share; two "
         "columns by themselves are an arm more, clip,columns=a+b",

@@ -9,11 +9,28 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 UNDER_ROOT = 1e-8
 """Added to squared distances before their root, whose derivative at 0 is infinite."""
+
+
+def lengths_of(name: str, x: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"] | None) -> Int[Tensor, " B"]:
+    """Return how long each sequence is by its mask; without one, as long as there is room.
+
+    Raises:
+        ValueError: for a mask of another shape, or with a gap.
+    """
+    if mask is None:
+        return torch.full((len(x),), x.shape[1], device=x.device)
+    if mask.shape != x.shape[:2] or mask.dtype != torch.bool:
+        raise ValueError(
+            f"{name}_mask must be boolean {tuple(x.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}"
+        )
+    if (mask[:, 1:] & ~mask[:, :-1]).any():
+        raise ValueError(f"{name}_mask has a gap: a sequence goes on from its beginning to its end")
+    return mask.sum(1)
 
 
 def resampled(

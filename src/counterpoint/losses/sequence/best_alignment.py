@@ -14,6 +14,7 @@ from ...forms import NonNegative
 from ...pairwise.inputs import upcast
 from ...pairwise.loss import Loss
 from ..dense.mil import check_bags
+from ._distances import lengths_of
 
 
 class BestAlignmentLoss(Loss):
@@ -76,7 +77,7 @@ class BestAlignmentLoss(Loss):
         does not matter, and where no rank has one the loss is 0.
         """
         check_bags(x, y, None, None)
-        frames, tokens = _lengths("x", x, x_mask), _lengths("y", y, y_mask)
+        frames, tokens = lengths_of("x", x, x_mask), lengths_of("y", y, y_mask)
         rows = torch.ones_like(frames, dtype=torch.bool) if rows is None else rows
         if len(short := (rows & ((frames < tokens) | (tokens < 1))).nonzero()[:, 0]):
             row = int(short[0])
@@ -198,23 +199,6 @@ class _SoftAlignment(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         (shares,) = ctx.saved_tensors
         return gradient[:, None, None] * shares, None, None, None
-
-
-def _lengths(name: str, z: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"] | None) -> Int[Tensor, " B"]:
-    """Return how long each sequence is by its mask; without one, as long as there is room.
-
-    Raises:
-        ValueError: for a mask of another shape, or with a gap.
-    """
-    if mask is None:
-        return torch.full((len(z),), z.shape[1], device=z.device)
-    if mask.shape != z.shape[:2] or mask.dtype != torch.bool:
-        raise ValueError(
-            f"{name}_mask must be boolean {tuple(z.shape[:2])}, got {mask.dtype} {tuple(mask.shape)}"
-        )
-    if (mask[:, 1:] & ~mask[:, :-1]).any():
-        raise ValueError(f"{name}_mask has a gap: a sequence goes on from its beginning to its end")
-    return mask.sum(1)
 
 
 def _distances(x: Float[Tensor, "B T d"], y: Float[Tensor, "B N d"]) -> Float[Tensor, "B T N"]:

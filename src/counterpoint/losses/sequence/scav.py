@@ -16,7 +16,7 @@ from ...pairwise.reductions import LogSumExp
 from ...pairwise.temperature import Temperature
 from ...pairwise.tile import Tile
 from ..dense.mil import check_bags
-from ._distances import resampled, root, sinkhorn, soft_dtw
+from ._distances import lengths_of, resampled, root, sinkhorn, soft_dtw
 
 Distance = Literal["euclidean", "squared", "dtw", "wasserstein"]
 """Distances of two sequences: vectors time by time, along the best warping of time, or in any order."""
@@ -88,7 +88,7 @@ class SCAVLoss(PairwiseLoss):
         """Return the loss of sequences of unit-norm vectors ``x`` and ``y``; masks are True where there is one."""
         check_bags(x, y, x_mask, y_mask)
         x, y = upcast(x), upcast(y)
-        of_x, of_y = _lengths(x, x_mask), _lengths(y, y_mask)
+        of_x, of_y = lengths_of("x", x, x_mask), lengths_of("y", y, y_mask)
         if self.in_step:
             own = max([1, *of_x.tolist(), *of_y.tolist()])  # of a rank without rows too
             longest = max(self.ranks.counts(own, x.device))
@@ -171,19 +171,3 @@ class SCAVLoss(PairwiseLoss):
 def _squared(x: Float[Tensor, "*t r d"], y: Float[Tensor, "*t c d"]) -> Float[Tensor, "*t r c"]:
     """Return squared distances by inner products, since the differences themselves would be (r, c, d)."""
     return x.square().sum(-1)[..., None] + y.square().sum(-1)[..., None, :] - 2 * (x @ y.mT)
-
-
-def _lengths(x: Float[Tensor, "B N d"], mask: Bool[Tensor, "B N"] | None) -> Int[Tensor, " B"]:
-    """Return how long each sequence is.
-
-    Raises:
-        ValueError: for one with a gap.
-    """
-    if mask is None:
-        return torch.full((len(x),), x.shape[1], device=x.device)
-    lengths = mask.sum(1)
-    if (mask.long().diff(dim=1) > 0).any():
-        raise ValueError(
-            "a mask is True up to the end of a sequence and False behind it: a sequence has no gaps"
-        )
-    return lengths
