@@ -165,11 +165,20 @@ class Scores:
         return np.array([run[self.outcome.format(*rest)] for run in self.grid.runs[point].values()])
 
     def means(self, keys: Iterable[Any] | None = None, digits: int = 3) -> str:
-        """Return the mean of every arm in words, for a note; of all points unless ``keys`` are given."""
+        """Return the mean of every arm in words, for a note; of all points unless ``keys`` are given.
+
+        Of another statistic than the mean it is that statistic, averaged over seeds.
+        """
         return ", ".join(
-            f"{', '.join(self._words(key))} {float(np.nanmean(self.values(key))):.{digits}f}"
+            f"{', '.join(self._words(key))} {self._mean(key):.{digits}f}"
             for key in (self.grid if keys is None else keys)
         )
+
+    def _mean(self, key: Any) -> float:
+        if self.statistic == "mean":
+            return float(np.nanmean(self.values(key)))
+        estimate = self[key].measure().estimate
+        return float("nan") if estimate is None else estimate
 
     def _split(self, key: Any) -> tuple[Point, tuple[Any, ...]]:
         """Part an index into a point of the grid and what fills the places of the outcome's name."""
