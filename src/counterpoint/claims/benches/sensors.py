@@ -22,6 +22,8 @@ from ..lab import Arrays
 LEAST = 32
 """Rows of a made world at least, so that a smoke run has some of most classes."""
 BATCH = 64
+WORN = "turned=180,noise=0.2"
+"""Options by which users wear devices in any way; worn alike, an untrained tower tells activities by few labels."""
 
 
 def motions(preset: str, trained: int, tested: int, options: str = "") -> str:
@@ -99,8 +101,8 @@ def few_labels(
     arm: str, preset: str, options: str, seed: int, steps: int, trained: int, tested: int, per_class: int
 ) -> Arrays:
     """Train an arm on a world of people in motion, and tell activities by a few labels."""
-    data = motions(preset, trained, tested, options)
+    data = motions(preset, trained, tested, f"{options},{WORN}")
     method = trained_on(arm, data, seed, steps)
     # One activity a row, of the same users.
-    probed = motions("basic", trained, tested, "steps=120,changes=0")
+    probed = motions("basic", trained, tested, f"steps=120,changes=0,{WORN}")
     return {"activities": told_by_few(method, probed, "activity", per_class, seed)}
