@@ -24,6 +24,7 @@ KINDS = {
     "margin": "margin-ntxent",
     "queue": "moco,queue=40",
     "redundancy": "barlip",
+    "sequence": "scav",
     "sigmoid": "siglip",
     "softmax": "clip",
     "uniform": "align-uniform",

@@ -28,9 +28,9 @@ from counterpoint.methods.base import TowerMethod
 from counterpoint.models import Pretrained
 from counterpoint.registry import UnknownName
 from counterpoint.serving import Vectors
+from counterpoint.serving.embedding import rows as embedding
 from counterpoint.serving.embedding.ahead import Ahead
 from counterpoint.serving.embedding.batch_size import BatchSize
-from counterpoint.serving.embedding.rows import rows as embedding
 from fixtures import foreign
 from fixtures.tiny import TinyData
 from fixtures.units import Heard

@@ -15,7 +15,7 @@ import counterpoint as cp
 from counterpoint.execution import HandedOver, Needs, Ray, Slurm, work
 from counterpoint.execution.watch import standings
 from counterpoint.serving import Vectors
-from counterpoint.serving.embedding.rows import rows as embedding
+from counterpoint.serving.embedding import rows as embedding
 from fixtures import foreign, ray_cluster
 from fixtures.tiny import TinyData
 

@@ -94,7 +94,7 @@ def test_users_wear_devices_alike_in_all_rows_and_other_users_are_kept_for_test(
 
 
 def test_rows_may_lack_devices_and_texts() -> None:
-    data, rows = world(options=",missing=0.5,missing_captions=0.5"), np.arange(40)
+    data, rows = world(options=",missing_devices=0.5,missing_captions=0.5"), np.arange(40)
     for column in data.columns:
         there = data.present(column, rows)
         assert 8 < there.sum() < 32

@@ -86,7 +86,7 @@ class Drawn:
         """Return the row of each letter of a text, and where in the row it begins, in pixels.
 
         >>> Drawn(48).places("ll" * 9)[:3]
-        [(0, 0), (0, 2), (0, 4)]
+        [(0, 0), (0, 3), (0, 6)]
         """
         widths = [glyph(letter, self.row).shape[1] for letter in text.lower()[:LONGEST]]
         line = max(self.size - max(widths, default=0), 1)

@@ -32,7 +32,7 @@ class MotionConfig(WorldConfig):
         delay: by at most so many steps a device is late.
         noise: the standard deviation of what a device adds, in g.
         loose: devices that are worn loosely: what they add is ten times as much.
-        missing: the probability of each device that a recording lacks it.
+        missing_devices: the probability of each device that a recording lacks it.
         missing_captions: fraction of rows that lack the text.
 
     Raises:
@@ -52,7 +52,7 @@ class MotionConfig(WorldConfig):
     delay: Annotated[int, Field(ge=0)] = 3
     noise: NonNegative = 0.05
     loose: tuple[str, ...] = ("none",)
-    missing: Fraction = 0.0
+    missing_devices: Fraction = 0.0
     missing_captions: Fraction = 0.0
 
     @model_validator(mode="after")

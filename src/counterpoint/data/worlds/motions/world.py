@@ -38,13 +38,13 @@ class Motions(World[MotionConfig, Motion]):
 
     >>> world = Motions.parse("motions:basic,train=300")
     >>> world.read("wrist", np.array([0, 1])).measured.shape, world.read("text", np.array([2]))
-    (torch.Size([2, 160, 6]), ['somebody climbs stairs slowly, then sweeps the floor slowly'])
+    (torch.Size([2, 160, 6]), ['somebody sweeps the floor'])
     """
 
     preset: MotionPreset
     presets = PRESETS
     gaps = MappingProxyType(
-        {**{device: (device, "missing") for device in DEVICES}, "text": ("text", "missing_captions")}
+        {**{device: (device, "missing_devices") for device in DEVICES}, "text": ("text", "missing_captions")}
     )
 
     def __init__(self, preset: MotionPreset, name: str = "", columns: Sequence[str] = tuple(COLUMNS)) -> None:
