@@ -77,73 +77,95 @@ def soft_dtw(
 
 
 class _SoftDTW(torch.autograd.Function):
-    """The recursion, a diagonal of cells at a time for all pairs, and its gradient by a second one backwards."""
+    """The recursion, a diagonal of cells at a time for all pairs, and its gradient by a second one backwards.
+
+    Cells of a pair are those of its N × M costs within a border, row after row on one axis: (N + 2)(M + 2) in all.
+    """
 
     @staticmethod
     def forward(ctx: Any, costs: Tensor, rows: Tensor, columns: Tensor, gamma: float) -> Tensor:
         best = _best(costs, gamma)
         ctx.gamma = gamma
         ctx.save_for_backward(costs, best, rows, columns)
-        return best[rows + columns, rows, torch.arange(costs.shape[2], device=costs.device)]
+        return best[_ends(costs, rows, columns)]
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         costs, best, rows, columns = ctx.saved_tensors
         n, m, pairs = costs.shape
-        last = (rows + columns, rows, torch.arange(pairs, device=costs.device))
+        last = _ends(costs, rows, columns)
         if torch.is_grad_enabled():  # the gradient will be differentiated again: by the recursion itself
             found = _best(costs, ctx.gamma)[last]
             return (*torch.autograd.grad(found, costs, grad, create_graph=True), None, None, None)
         # Of each cell, how much the result depends on it: as much as on those behind it, by their share in each.
-        share = best.new_zeros(n + m + 3, n + 2, pairs)
+        share = torch.zeros_like(best)
         share[last] = grad
-        along = F.pad(_along(costs), (0, 0, 0, 0, 0, 2))
-        gain = (F.pad(best, (0, 0, 0, 0, 0, 2), value=-_FAR) - along) / ctx.gamma
+        gain = (best - _bordered(costs)) / ctx.gamma
         for k in range(n + m, 1, -1):
             cells = _cells(n, m, k)
-            own, after = best[k, cells] / ctx.gamma, slice(cells.start + 1, cells.stop + 1)
-            for ahead, there in ((2, after), (1, after), (1, cells)):
-                # A cell that is not there has no share, and its weight is 0 or anything finite.
-                weight = (gain[k + ahead, there] - own).clamp_max_(0).exp_()
-                share[k, cells] += weight.mul_(share[k + ahead, there])
-        i, j = (torch.arange(1, size + 1, device=costs.device) for size in (n, m))
-        return share[i[:, None] + j, i[:, None]], None, None, None
+            own = best[cells] / ctx.gamma
+            for ahead in (m + 3, m + 2, 1):  # the next row and column, the next row, the next column
+                there = slice(cells.start + ahead, cells.stop + ahead, cells.step)
+                # In the border there is no share, and the weight is anything finite.
+                weight = (gain[there] - own).clamp_max_(0).exp_()
+                share[cells] += weight.mul_(share[there])
+        return share.view(n + 2, m + 2, pairs)[1:-1, 1:-1], None, None, None
 
 
 _FAR = 1e10
 """A cost that no warping has."""
 
 
+def _bordered(costs: Float[Tensor, "N M P"]) -> Float[Tensor, "cells P"]:
+    """Return the costs of cells; 0 in the border."""
+    return F.pad(costs, (0, 0, 1, 1, 1, 1)).flatten(0, 1)
+
+
+def _ends(
+    costs: Float[Tensor, "N M P"], rows: Int[Tensor, " P"], columns: Int[Tensor, " P"]
+) -> tuple[Int[Tensor, " P"], Int[Tensor, " P"]]:
+    """Return the cell in which each pair ends, with its pair."""
+    _, m, pairs = costs.shape
+    return rows * (m + 2) + columns, torch.arange(pairs, device=costs.device)
+
+
+def _rows(n: int, m: int, k: int) -> range:
+    """Return the rows (from 1) of a diagonal within the border: those whose row and column have the sum k."""
+    return range(max(1, k - m), min(n, k - 1) + 1)
+
+
 def _cells(n: int, m: int, k: int) -> slice:
-    """Return the rows (from 1) of the cells of a diagonal: those whose row and column have the sum k."""
-    return slice(max(1, k - m), min(n, k - 1) + 1)
+    """Return the cells of a diagonal within the border: from one to the next it is a row down and a column back."""
+    rows = _rows(n, m, k)
+    return slice(k + rows.start * (m + 1), k + rows.stop * (m + 1), m + 1)
 
 
-def _along(costs: Float[Tensor, "N M P"]) -> Float[Tensor, "K N+2 P"]:
-    """Return costs by diagonal and row, so that a diagonal is a slice; 0 where there is no cell."""
+def _best(costs: Float[Tensor, "N M P"], gamma: float) -> Float[Tensor, "cells P"]:
+    """Return the soft minimum up to each cell; far away in the border."""
     n, m, pairs = costs.shape
-    along = costs.new_zeros(n + m + 1, n + 2, pairs)
-    i, j = (torch.arange(1, size + 1, device=costs.device) for size in (n, m))
-    return along.index_put((i[:, None] + j, i[:, None].expand(n, m)), costs)
-
-
-def _best(costs: Float[Tensor, "N M P"], gamma: float) -> Float[Tensor, "K N+2 P"]:
-    """Return the soft minimum up to each cell, by diagonal and row; far away where there is no cell."""
-    n, m, pairs = costs.shape
-    along, far = _along(costs), costs.new_full((n + 2, pairs), _FAR)
-    begin = far.clone()
-    begin[0] = 0
-    best = [begin, far]
+    steps = _bordered(costs)
+    # Diagonals apart, each with its two cells of the border, as autograd takes no tensor that is written to.
+    far = costs.new_full((2, pairs), _FAR)
+    best = [torch.zeros_like(far[:1]), far]
     for k in range(2, n + m + 1):
-        cells = _cells(n, m, k)
-        before = slice(cells.start - 1, cells.stop - 1)
-        ways = (best[k - 2][before], best[k - 1][before], best[k - 1][cells])
+        rows = _rows(n, m, k)
+        # Rows of a diagonal, with the border, begin at max(0, k − m − 1).
+        both, one = rows.start - 1 - max(0, k - m - 3), rows.start - 1 - max(0, k - m - 2)
+        size = len(rows)
+        ways = (
+            best[k - 2][both : both + size],
+            best[k - 1][one : one + size],
+            best[k - 1][one + 1 : one + 1 + size],
+        )
         least = torch.minimum(torch.minimum(*ways[:2]), ways[2]).detach()
         total = sum(((least - way) / gamma).exp() for way in ways)
         assert isinstance(total, Tensor)
-        found = along[k, cells] + least - gamma * total.log()
-        best.append(F.pad(found, (0, 0, cells.start, n + 2 - cells.stop), value=_FAR))
-    return torch.stack(best)
+        found = steps[_cells(n, m, k)] + least - gamma * total.log()
+        best.append(F.pad(found, (0, 0, 1, 1), value=_FAR))
+    diagonals = torch.cat([*best, far, far[:1]])
+    row, column = (torch.arange(size + 2, device=costs.device) for size in (n, m))
+    by_diagonal = ((row[:, None] + column) * (n + 2) + row[:, None]).flatten().argsort()
+    return torch.empty_like(diagonals).index_copy(0, by_diagonal, diagonals)
 
 
 def sinkhorn(
