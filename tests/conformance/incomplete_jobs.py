@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from method_stubs import LATE, batch, build
+from method_stubs import LATE, build, loaded, prepared
 from torch import Tensor
 
 from counterpoint.methods.base import TowerMethod
@@ -20,8 +20,8 @@ ROWS, WHOLE = 11, 4
 
 
 def with_gaps(method: TowerMethod) -> Batch:
-    """Return a batch whose first rows lack the method's last column."""
-    whole = batch(method, size=ROWS, dtype=torch.float64)
+    """Return a batch as a loader has it whose first rows lack the method's last column."""
+    whole = loaded(method, size=ROWS, dtype=torch.float64)
     return Batch(
         whole.ids,
         whole.views,
@@ -38,7 +38,7 @@ def job_with_gaps(
     whole = with_gaps(method)
     own = slice(cuts[rank], cuts[rank + 1])
     named = ({k: v[own] for k, v in of.items()} for of in (whole.views, whole.labels, whole.present))
-    part = Batch(whole.ids[own], *named)
+    part = prepared(method, Batch(whole.ids[own], *named))
     if microbatch:
         losses, _ = caching.backward(method, part, LATE, microbatch)
     else:

@@ -189,11 +189,12 @@ class Conan(TowerMethod):
         return scores
 
     def _measured(self, batch: Batch) -> Batch:
-        """Return a batch of the size that a step has, with documents of the batch in place of mined ones."""
-        inputs = batch[self.document]
-        others = (torch.arange(len(inputs))[:, None] + torch.arange(1, self.negatives + 1)) % len(inputs)
-        counts = batch.has(self.query)[:, None].repeat(1, self.negatives)
-        return replace(batch, views={**batch.views, CANDIDATES: inputs[others], _COUNTS: counts})
+        """Return a batch of the size that a step has, with each row's own document in place of mined ones."""
+        # Those of other rows would depend on which rows a rank holds, and may not be there.
+        there = batch.has(self.query) & batch.has(self.document)
+        own = batch[self.document][:, None].repeat(1, self.negatives, 1)
+        counts = there[:, None].repeat(1, self.negatives)
+        return replace(batch, views={**batch.views, CANDIDATES: own, _COUNTS: counts})
 
     def encode(self, batch: Batch) -> Embeddings:
         z = {
