@@ -209,7 +209,9 @@ class Conan(TowerMethod):
         """Return features of those inputs that are there, zeros for the others, which no tower need look at."""
         if there.ndim == 1 and there.all():
             return self.features(column, inputs)
-        features = inputs.new_zeros(*there.shape, self.tower(column).width, dtype=torch.float32)
+        # As precise as the head that reads them, where no feature says it.
+        weight = next(self.projections[self.columns[column]].parameters())
+        features = weight.new_zeros(*there.shape, self.tower(column).width)
         if there.any():
             some = self.features(column, inputs[there])
             features = features.to(some.dtype).masked_scatter(there[..., None], some)
@@ -254,7 +256,8 @@ class Conan(TowerMethod):
         negatives, counts, documents = None, None, None
         if self._negatives in z:
             some, counts = z[self._negatives][both], batch[_COUNTS][both]
-            negatives = self._head(self.document, some.flatten(0, 1)).view(*some.shape[:2], -1)
+            negatives = self._head(self.document, some.flatten(0, 1))
+            negatives = negatives.view(*some.shape[:2], negatives.shape[1])
         if _DOCUMENTS in batch.views:
             numbers = batch[_DOCUMENTS][both]
             documents = numbers[:, 0], numbers[:, 1:]
