@@ -7,13 +7,14 @@ from types import MappingProxyType
 from typing import Any, TypeVar
 
 import numpy as np
-from method_stubs import StubSound
+import torch
+from method_stubs import CELLS, StubSound
 from torch.utils.data import DataLoader, Dataset
 
 from counterpoint.data.base import Rows
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
-from counterpoint.raw import Waves
+from counterpoint.raw import Table, Waves
 from counterpoint.recipes import Augmentation
 from counterpoint.types import Batch
 from fixtures.tiny import TinyData
@@ -21,19 +22,22 @@ from fixtures.tiny import TinyData
 L = TypeVar("L", bound=Loader)
 
 
-class Sounding(TinyData):
-    """The shapes, each with a noise of its own."""
+class Measured(TinyData):
+    """The shapes, each with a noise and with cells of a table of its own."""
 
-    columns = MappingProxyType({"image": "image", "text": "text", "audio": "audio"})
+    columns = MappingProxyType({"image": "image", "text": "text", "audio": "audio", "table": "table"})
 
     def read(self, column: str, rows: Rows) -> Any:
-        if column != "audio":
+        if column not in ("audio", "table"):
             return super().read(column, rows)
         noises = [np.random.default_rng(int(row)).standard_normal(40).astype(np.float32) for row in rows]
-        return Waves.of(noises, StubSound.rate)
+        if column == "audio":
+            return Waves.of(noises, StubSound.rate)
+        cells = torch.from_numpy(np.stack(noises)[:, : len(CELLS)])
+        return Table(cells, CELLS, ((),) * len(CELLS))
 
 
-DATA = Sounding()
+DATA = Measured()
 
 
 def loader_of(method: Any, kind: type[L] = Loader, **options: Any) -> L:

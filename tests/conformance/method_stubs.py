@@ -55,6 +55,8 @@ COLUMNS = {
     "rebar": {"series": "series"},
 }
 """Columns of methods that are of neither pictures nor texts, where their modalities do not say them."""
+CELLS = ("first", "second", "third", "fourth")
+"""Columns of numbers of the tables here."""
 RECIPES = {"cwcl": READ, "fusemix": READ, "lit": LOCKED}
 
 
@@ -234,7 +236,7 @@ def towers_of(
     image.name, text.name = recipe.towers.image, recipe.towers.text
     sound = SOUNDS.get(name, lambda _: StubSound())(seed)
     available = {"image": image, "text": text, "audio": sound, "series": StubSeries()}
-    available |= {"table": TablePerceptron(Cells([Cell(name=f"column {k}") for k in range(4)]))}
+    available |= {"table": TablePerceptron(Cells([Cell(name=name) for name in CELLS]))}
     needs = getattr(methods.METHODS.get(name), "needs", Needs())
     needed = needs.modalities
     # Those of pictures and texts unless the method is about others, or about more.
@@ -314,7 +316,7 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
         elif view.modality == "series":
             views[name] = torch.randn(size, 40, 3, generator=generator, dtype=dtype)
         elif view.modality == "table":
-            views[name] = torch.randn(size, 4, generator=generator, dtype=dtype)
+            views[name] = torch.randn(size, len(CELLS), generator=generator, dtype=dtype)
         else:
             views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
     return Batch(torch.arange(size), views, {"group": torch.arange(size) % 5})
