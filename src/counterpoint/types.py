@@ -349,7 +349,11 @@ class Classifier(Protocol):
         target: the label; None where it was trained without one.
         columns: that it looks at.
         incomplete: ``"use"`` where it answers without some of them too.
+        shares_space: embeddings of one column can be compared with those of another.
     """
+
+    @property
+    def shares_space(self) -> bool: ...
 
     target: Target | None
     columns: Mapping[str, Any]

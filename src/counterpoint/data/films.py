@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from ..networks.towers.footage import MOST_FRAMES, centres
 from ..raw import Clips
@@ -37,7 +37,8 @@ def read_clip(data: bytes, form: int) -> UInt8[np.ndarray, "T 3 side side"]:
     except OSError:  # no picture: perhaps a video
         return _video(data, form)
     try:
-        return _spread(_animated(opened), form)
+        with opened:
+            return _spread(ImageSequence.Iterator(opened), form)
     except OSError as error:
         raise ValueError(f"no whole picture: {error}") from error
 
@@ -71,13 +72,6 @@ def _video(data: bytes, side: int) -> UInt8[np.ndarray, "T 3 side side"]:
             return _spread((frame.to_image() for frame in file.decode(file.streams.video[0])), side)
     except av.error.FFmpegError as error:
         raise ValueError(f"no video that FFmpeg reads: {error}") from error
-
-
-def _animated(opened: Image.Image) -> Iterable[Image.Image]:
-    with opened:
-        for number in range(getattr(opened, "n_frames", 1)):
-            opened.seek(number)
-            yield opened
 
 
 def _spread(frames: Iterable[Image.Image], side: int) -> UInt8[np.ndarray, "T 3 side side"]:

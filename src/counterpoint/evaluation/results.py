@@ -171,7 +171,7 @@ def evaluate(
     one = model if isinstance(model, Assistant) else EmbeddingCache.of(model, data)
     if tasks is None and isinstance(one, EmbeddingCache):
         wanted = [task for task in wanted if fits(task.modalities, tuple(one.columns.values()))]
-        if classifies and not getattr(model, "shares_space", True):
+        if is_classifier(model) and not model.shares_space:
             # Columns of such a model meet in its classifier alone: between their features there is nothing to find.
             wanted = [task for task in wanted if len(task.modalities) < 2]
     sampling = {"seed": seed} if answers else {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from collections.abc import Mapping
+from typing import Any, TypeVar
 
 from ...registry import unknown
 from ...spec import Spec
 from ..base import PairedData
 from .config import WorldConfig
+from .preset import Preset, preset_of
 from .world import World
 
 C = TypeVar("C", bound=WorldConfig)
@@ -30,6 +32,23 @@ def asked_as(source: str) -> tuple[Spec, bool]:
     if form not in (None, "pictures"):
         raise unknown(f"form of {spec.name.partition(':')[0]}", str(form), ("pictures",))
     return Spec(spec.name, options), form is not None
+
+
+def written_as(source: str, presets: Mapping[str, Preset[C]], world: Any, pictures: Any) -> Any:
+    """Return a world as it is written: ``NAME:PRESET``, then options after commas; as pictures with ``as=pictures``.
+
+    Args:
+        source: what is written.
+        presets: by name.
+        world: the class of the world.
+        pictures: the class of the same rows as pictures.
+
+    Raises:
+        UnknownName: for an unknown preset or option.
+        ValueError: for a value that an option cannot have, or an option without one.
+    """
+    spec, pictured = asked_as(source)
+    return (pictures if pictured else world)(preset_of(spec, presets), str(Spec.parse(source)))
 
 
 class AsPictures(World[C, R], PairedData):

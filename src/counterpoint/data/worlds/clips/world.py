@@ -11,11 +11,9 @@ import torch
 from .... import raw
 from ....networks.base import FormedInput, Input
 from ....registry import unknown
-from ....spec import Spec
 from ...base import Data, Rows
 from ...sounds import resampled
-from ..pictured import asked_as
-from ..preset import preset_of
+from ..pictured import written_as
 from ..sounds.synthesis import RATE
 from .filmed import Filmed
 from .pictured import ClipPictures
@@ -56,9 +54,7 @@ class Clips(Filmed):
             UnknownName: for an unknown preset or option.
             ValueError: for a value that an option cannot have, or an option without one.
         """
-        spec, pictured = asked_as(source)
-        made = ClipPictures if pictured else cls
-        return made(preset_of(spec, PRESETS), str(Spec.parse(source)))
+        return written_as(source, PRESETS, cls, ClipPictures)
 
     def made_of(self) -> str:
         return f"{super().made_of()}, in motion"

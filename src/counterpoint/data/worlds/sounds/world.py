@@ -12,11 +12,9 @@ import torch
 from ....networks.base import FormedInput, Input
 from ....raw import Waves
 from ....registry import unknown
-from ....spec import Spec
 from ...base import Data, Rows
 from ...sounds import resampled
-from ..pictured import asked_as
-from ..preset import preset_of
+from ..pictured import written_as
 from .pictured import SoundPictures
 from .presets import PRESETS, SoundPreset
 from .rows import Soundscapes
@@ -56,9 +54,7 @@ class Sounds(Soundscapes):
             UnknownName: for an unknown preset or option.
             ValueError: for a value that an option cannot have, or an option without one.
         """
-        spec, pictured = asked_as(source)
-        made = SoundPictures if pictured else cls
-        return made(preset_of(spec, PRESETS), str(Spec.parse(source)))
+        return written_as(source, PRESETS, cls, SoundPictures)
 
     def made_of(self) -> str:
         return f"{super().made_of()}, heard"
