@@ -60,6 +60,7 @@ class Names(Places):
 
     columns: ClassVar = {"image": "image", "text": "text"}
     incomplete: Literal["drop", "use"] = "use"
+    shares_space = False
 
     def __init__(self, target: Target) -> None:
         super().__init__()

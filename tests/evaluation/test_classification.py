@@ -53,6 +53,7 @@ class Nearest:
 
     target: Target | None
     incomplete: Literal["drop", "use"] = "use"
+    shares_space = False
     columns: Mapping[str, str] = field(default_factory=lambda: {"table": "table", "second": "table"})
     heads: tuple[str, ...] = ("global",)
 
