@@ -10,13 +10,15 @@ from typing import Any
 
 from markupsafe import Markup
 
-from ...modalities import MODALITIES
+from ...modalities import MODALITIES, PAIR
 from ...statistics.sentences import times
 from ..schema import Difference, TrainingSummary
 
 METRICS = {
     "i2t_R@1": "pictures whose own caption comes first among all captions of the test set",
     "t2i_R@1": "captions whose own picture comes first among all pictures of the test set",
+    "withheld_accuracy": "examples whose class the model says rightly, the mean over every way to withhold columns",
+    "cer": "characters that are wrong, of those that were said",
     "corruption_100way": "examples whose own text is found among 100, averaged over all corruptions at three strengths",
 }
 """Descriptions of what the main metrics count."""
@@ -186,15 +188,24 @@ def breakable(arm: str) -> Markup:
 
 def facts(summary: TrainingSummary) -> list[str]:
     """Return the facts of the study, in a few words each."""
-    arms, seeds, towers = len(summary.arms), len(summary.seeds), summary.recipe["towers"]
+    arms, seeds = len(summary.arms), len(summary.seeds)
     lines = [
         f"{arms} arm{'s' * (arms != 1)}",
         f"{seeds} seed{'s' * (seeds != 1)} each",
         f"equal {summary.budget}",
         f"{summary.tune} tuning trials each" if summary.tune else "not tuned",
-        f"{towers['image']} and {towers['text']}",
+        " and ".join(towers(summary)),
     ]
     return lines + [str(summary.environment[k]) for k in ("device", "date") if k in summary.environment]
+
+
+def towers(summary: TrainingSummary) -> list[str]:
+    """Return the recipe's towers that examples went through, pictures' and texts' where no pass was counted."""
+    passed = {modality for arm in summary.arms for modality, count in arm.cost.passes.items() if count}
+    named = summary.recipe["towers"]
+    return list(
+        dict.fromkeys(str(named[m]) for m in MODALITIES.names() if m in (passed or PAIR) and m in named)
+    )
 
 
 def verdict(difference: Difference) -> dict[str, Any]:
