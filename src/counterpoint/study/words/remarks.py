@@ -55,14 +55,14 @@ def gaps_in_words(rows: Mapping[str, tuple[int, int]]) -> list[str]:
         rows: an arm's name to the rows that it trains on, and those that it leaves out.
 
     >>> gaps_in_words({"clip": (2400, 1600), "more": (4000, 0)})
-    ['clip: trained on 2,400 of 4,000 rows, as the others lack a column that it reads', 'more: trained on 4,000 rows']
+    ['clip: trained on 2,400 of 4,000 rows, as the others lack what it reads', 'more: trained on 4,000 rows']
     """
     arms: dict[tuple[int, int], list[str]] = {}
     for arm, of_arm in rows.items():
         arms.setdefault(of_arm, []).append(arm)
     if not any(left_out for _, left_out in arms):
         return []
-    why = ", as the others lack a column that it reads"
+    why = ", as the others lack what it reads"
     return [
         f"{', '.join(names)}: trained on {share_in_words(*of_arm)} rows{why if of_arm[1] else ''}"
         for of_arm, names in arms.items()
