@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from counterpoint.cli._files import Files
-from counterpoint.data.gaps import Gap, gaps_of, with_gaps
-from counterpoint.data.missing import Missing, without
+from counterpoint.data.derived.gaps import Gap, gaps_of, with_gaps
+from counterpoint.data.derived.missing import Missing, without
 from counterpoint.data.source import is_of_python, load_any, rooted
 from counterpoint.data.sources import without_budget
 from counterpoint.raw import Series, Table, Waves

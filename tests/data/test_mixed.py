@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from counterpoint.data.base import Data, Labels, Rows, Splits
+from counterpoint.data.derived.mixed import Mixed
+from counterpoint.data.derived.mixture import parts_of, together
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.mixed import Mixture
-from counterpoint.data.mixed import Mixed
-from counterpoint.data.mixture import parts_of, together
 from counterpoint.data.source import load_any, located, rooted, short_name
 from counterpoint.evaluation import evaluate
 from counterpoint.evaluation.task import NotApplicable, check_labels

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import torch
 
+from counterpoint.data.derived.voxels import EARLY, LATE, Simulation, Voxels, low_level, normalised
 from counterpoint.data.source import load_any, located, rooted
-from counterpoint.data.voxels import EARLY, LATE, Simulation, Voxels, low_level, normalised
 from fixtures.tiny import TinyData
 
 

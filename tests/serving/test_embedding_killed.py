@@ -74,9 +74,9 @@ from pathlib import Path
 import numpy as np
 
 import counterpoint as cp
-from counterpoint.serving import embedding
+from counterpoint.serving.embedding import rows
 
-embedding.ROWS = 256  # many parts, so that many kills meet one that is being written
+rows.ROWS = 256  # many parts, so that many kills meet one that is being written
 model, data, out = cp.load(sys.argv[1]), sys.argv[2], Path(sys.argv[3])
 draws, seen, killed = np.random.default_rng(0), {}, 0
 parts = lambda: {path.name: path.stat().st_mtime_ns for path in out.glob("*.parquet")}

@@ -73,8 +73,8 @@ class Files:
             )
             given = "--allow-outside" if given == "--outside" else given
             raise ValueError(f"{given} says how files are read: give it with --data")
-        from ..data.gaps import with_gaps
-        from ..data.mixture import each_changed
+        from ..data.derived.gaps import with_gaps
+        from ..data.derived.mixture import each_changed
         from ..data.source import with_columns
         from ..data.sources import columns_of
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from ..data.mixture import together
+from ..data.derived.mixture import together
 from ..forms import Derived, Flat, Positional, Typed, fields_of, validated
 from ..recipes import Recipe, override
 from ..recipes import load as load_recipe

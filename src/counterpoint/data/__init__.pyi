@@ -6,9 +6,9 @@ from .base import Labels as Labels
 from .base import PairedData as PairedData
 from .base import Splits as Splits
 from .converting import convert as convert
+from .derived.mixed import Mixed as Mixed
 from .embeddings import EmbeddingCache as EmbeddingCache
 from .loading.loader import Loader as Loader
-from .mixed import Mixed as Mixed
 from .reporting import report as report
 from .sharded.indexing import Index as Index
 from .sharded.indexing import index as index

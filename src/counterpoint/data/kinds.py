@@ -13,19 +13,20 @@ from typing import Any, final
 from ..registry import check_python_file, import_file, named_in_file, unknown
 from ..spec import Spec
 from ..types import Fit
-from . import voxels
 from .base import Data
 from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
 from .collections._collection import Collection
-from .gaps import Gap, gaps_of, with_gaps
+from .derived import voxels
+from .derived.gaps import Gap, gaps_of, with_gaps
+from .derived.missing import Missing
+from .derived.mixed import Mixed
+from .derived.mixture import Part, parts_of
+from .derived.voxels import Simulation, Voxels
 from .listed.pairs import Pairs
 from .listed.photos import Photos
 from .listed.recorded import Recorded
 from .listed.stored import OtherColumns, Stored, TooMany
-from .missing import Missing
-from .mixed import Mixed
-from .mixture import Part, parts_of
 from .pictures.decode import side_of
 from .sharded.data import open_index
 from .sharded.indexing import is_index
@@ -46,7 +47,6 @@ from .sources import (
     read,
     read_some,
 )
-from .voxels import Simulation, Voxels
 from .worlds import WORLDS
 
 _PARTS = 5  # of a large table, of which is told as of a sample

@@ -11,9 +11,9 @@ from pathlib import Path
 from ..modalities import MODALITIES
 from ..networks.base import Input
 from .base import IMAGE_SIZE, Data, PairedData, stored_size
-from .gaps import gaps_of
+from .derived.gaps import gaps_of
+from .derived.mixture import each_changed, parts_of
 from .kinds import Defined, is_there, written
-from .mixture import each_changed, parts_of
 from .pictures.single import form_of
 from .sources import (
     FACTS,
@@ -65,7 +65,7 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
         source: the name or the path; after a path ``,broken=0.05`` says what share of its rows may be left out, in
             place of 1 %, and ``,columns=image:path+text:alt`` what columns of a table are for
             (`counterpoint.data.sources.Options` has them all);
-            ``,missing=text:0.4`` withholds values (`counterpoint.data.missing.Missing`). ``stamps`` and the other
+            ``,missing=text:0.4`` withholds values (`counterpoint.data.derived.missing.Missing`). ``stamps`` and the other
             collections (`counterpoint.data.collections`) are found where their package installs them, or in a folder
             (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object, or a `Source`, that a file of Python
             defines; ``hf:NAME`` a data set of the hub.

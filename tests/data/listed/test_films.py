@@ -15,8 +15,8 @@ from torch import Tensor
 
 import counterpoint as cp
 from counterpoint.cli import main
-from counterpoint.data.films import PLAYED, play_clip, read_clip
 from counterpoint.data.listed.recorded import Recorded
+from counterpoint.data.reading.films import PLAYED, play_clip, read_clip
 from counterpoint.data.reporting.whole import report
 from counterpoint.data.source import load_any
 from counterpoint.data.worlds.clips.clip import save

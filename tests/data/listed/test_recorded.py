@@ -17,7 +17,7 @@ from scipy.io import wavfile
 from counterpoint.cli import main
 from counterpoint.data.listed import decoded
 from counterpoint.data.listed.recorded import Recorded
-from counterpoint.data.sounds import read_sound
+from counterpoint.data.reading.sounds import read_sound
 from counterpoint.data.source import load_any
 from counterpoint.networks.towers.sound import Waveform
 from counterpoint.raw import Waves
@@ -127,7 +127,7 @@ def test_a_block_is_read_once_and_mended_when_a_file_changes(
         read.append(rate)
         return real(data, rate)
 
-    monkeypatch.setattr("counterpoint.data.sounds.read_sound", counting)
+    monkeypatch.setattr("counterpoint.data.reading.sounds.read_sound", counting)
     monkeypatch.setattr(decoded, "_TOGETHER", 8)
     first = Recorded(str(root))
     assert len(read) == 40

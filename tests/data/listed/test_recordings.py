@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.data.measured import rate_of, read_series
+from counterpoint.data.reading.measured import rate_of, read_series
 from counterpoint.data.source import load_any
 from counterpoint.data.sources import Asset
 

@@ -9,7 +9,7 @@ import pytest
 
 from counterpoint.cli import main
 from counterpoint.data.listed.recorded import Recorded
-from counterpoint.data.measured import read_series
+from counterpoint.data.reading.measured import read_series
 from counterpoint.data.source import load_any
 
 KINDS = ("still", "walking", "running")

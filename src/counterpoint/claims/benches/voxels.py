@@ -10,8 +10,8 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ...data.base import Labels, PairedData, Rows, Splits
+from ...data.derived.voxels import EARLY, LATE, Simulation, Voxels, normalised
 from ...data.source import load
-from ...data.voxels import EARLY, LATE, Simulation, Voxels, normalised
 from ...methods.dual.llm_vem import LLMVEM
 from ...recipes import Recipe, override
 from ...recipes import load as load_recipe

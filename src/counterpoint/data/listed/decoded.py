@@ -20,8 +20,8 @@ from ...modalities import MODALITIES, resolve
 from ...networks.base import FormedInput, Input
 from ..cache import cache_folder, most_bytes, writing
 from ..progress import with_bar
+from ..reading.treated import Treatment
 from ..sources import Asset, digest_of
-from ..treated import Treatment
 
 READER = 1
 """Version of what is kept; raised whenever the same bytes would be read as something else."""

@@ -14,8 +14,8 @@ from jaxtyping import Bool, Int
 from ...modalities import MODALITIES, resolve
 from ...raw import Table
 from ..base import Rows
+from ..reading.treated import Files, Treatment
 from ..sources import Asset
-from ..treated import Files, Treatment
 
 MOST_WORDS = 200
 """Words of a column of values, at most; of more it is a text."""

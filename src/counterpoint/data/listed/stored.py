@@ -25,10 +25,10 @@ from ..base import Data, Rows, Splits
 from ..cache import cache_folder, writing
 from ..pictures.decode import MOST_PIXELS
 from ..pictures.traits import KeptTraits
+from ..reading.treated import Treatment
 from ..replaced import Replaced
 from ..sides import MOST_HELD_OUT, SIDES
 from ..sources import BROKEN, Asset, Ledger, Records
-from ..treated import Treatment
 from .classes import labels_of
 from .division import ROW, Division, Links, divide
 from .held import Filed, Held, Texts, Values

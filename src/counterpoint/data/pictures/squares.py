@@ -21,8 +21,8 @@ from ...networks.towers.pixels import Square
 from ...types import Fit
 from ..base import stored_size
 from ..progress import with_bar
+from ..reading.treated import Treatment
 from ..sources import Asset, digest_of
-from ..treated import Treatment
 from .decode import MOST_PIXELS, OtherFormat, TooLarge, decode, shown, side_of
 from .kept import Kept, mapped
 from .traits import KeptTraits, Traits, traits_of

@@ -13,8 +13,8 @@ from PIL import Image
 from ...modalities import MODALITIES
 from ...registry import unknown
 from ...spec import Spec
-from ..gaps import gaps_of, with_gaps
-from ..mixture import each_changed, parts_of
+from ..derived.gaps import gaps_of, with_gaps
+from ..derived.mixture import each_changed, parts_of
 from ..pictures.decode import MOST_PIXELS
 from ..sides import MOST_HELD_OUT
 from ._files.places import local

@@ -14,7 +14,7 @@ import polars as pl
 import torch
 
 from ...data.base import Data
-from ...data.mixture import together
+from ...data.derived.mixture import together
 from ...data.source import load_any
 from ...diagnostics import describe
 from ...evaluation import applicable, create, evaluate
@@ -197,7 +197,7 @@ def train(
 
     Args:
         method: a method's name, with options after commas.
-        data: a data set's name or a path, or several, which are mixed (`counterpoint.data.mixed.Mixed`).
+        data: a data set's name or a path, or several, which are mixed (`counterpoint.data.derived.mixed.Mixed`).
         recipe: a recipe or its name.
         seed: of the initial weights, the order of the data and every view.
         labels: the label that methods which learn from labels learn from.

@@ -145,7 +145,7 @@ def _bytes(cells: pl.Series) -> list[bytes]:
 
 def _record(header: str) -> bytes:
     """Read a record of PhysioNet, which is several files."""
-    from ...recordings import read_record
+    from ...reading.recordings import read_record
 
     return _array_bytes(read_record(header))
 

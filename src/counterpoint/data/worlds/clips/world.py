@@ -12,7 +12,7 @@ from .... import raw
 from ....networks.base import FormedInput, Input
 from ....registry import unknown
 from ...base import Data, Rows
-from ...sounds import resampled
+from ...reading.sounds import resampled
 from ..pictured import written_as
 from ..sounds.synthesis import RATE
 from .filmed import Filmed

@@ -13,7 +13,7 @@ from ....networks.base import FormedInput, Input
 from ....raw import Waves
 from ....registry import unknown
 from ...base import Data, Rows
-from ...sounds import resampled
+from ...reading.sounds import resampled
 from ..pictured import written_as
 from .pictured import SoundPictures
 from .presets import PRESETS, SoundPreset

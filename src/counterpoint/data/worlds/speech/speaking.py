@@ -27,7 +27,7 @@ from ....files import write_text
 from ....registry import require, unknown
 from ...cache import CacheError, cache_folder, writing
 from ...progress import with_bar
-from ...sounds import resampled
+from ...reading.sounds import resampled
 
 RATE = 22_050
 """Samples per second of what espeak-ng says."""

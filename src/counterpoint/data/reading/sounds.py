@@ -10,8 +10,8 @@ from math import gcd
 import numpy as np
 from jaxtyping import Float32
 
-from ..raw import Waves
-from ..registry import require
+from ...raw import Waves
+from ...registry import require
 
 HEARD = 5
 """Seconds of a sound that a report plays, at most: what it holds travels with the page."""

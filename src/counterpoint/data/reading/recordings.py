@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float32
 
-from ..registry import require
+from ...registry import require
 
 _BEGINS = (b"0       ", b"\xffBIOSEMI")
 

@@ -18,14 +18,14 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from ..networks.base import Input
-from ..raw import Clips, Raw, Table
-from ..registry import unknown
-from ..types import Fit
-from .base import Data, Examples, Labels, Rows, Splits
-from .fingerprint import ROW_SCHEMA, Fingerprint, digest
+from ...networks.base import Input
+from ...raw import Clips, Raw, Table
+from ...registry import unknown
+from ...types import Fit
+from ..base import Data, Examples, Labels, Rows, Splits
+from ..fingerprint import ROW_SCHEMA, Fingerprint, digest
+from ..replaced import Replaced
 from .mixture import Part
-from .replaced import Replaced
 
 SOURCE = "source"
 """The label that says which source a row is from."""

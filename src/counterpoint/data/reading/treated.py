@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
-from ..networks.base import Input
-from ..types import Fit
-from .base import Rows
-from .pictures.traits import KeptTraits
-from .sources import Asset
+from ...networks.base import Input
+from ...types import Fit
+from ..base import Rows
+from ..pictures.traits import KeptTraits
+from ..sources import Asset
 
 
 class Treatment(NamedTuple):

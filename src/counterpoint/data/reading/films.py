@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import UInt8
 from PIL import Image, ImageSequence
 
-from ..networks.towers.footage import MOST_FRAMES, centres
-from ..raw import Clips
-from ..registry import require
-from .pictures.decode import open_picture, square
+from ...networks.towers.footage import MOST_FRAMES, centres
+from ...raw import Clips
+from ...registry import require
+from ..pictures.decode import open_picture, square
 
 PLAYED = 24
 """Frames of a clip that a report plays, at most: what it holds travels with the page."""

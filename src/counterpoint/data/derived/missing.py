@@ -13,14 +13,14 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ..networks.base import Input
-from ..raw import Raw
-from ..registry import unknown
-from ..types import Fit
-from .base import Data, Labels, Rows, SomeItems
-from .fingerprint import Fingerprint, digest
+from ...networks.base import Input
+from ...raw import Raw
+from ...registry import unknown
+from ...types import Fit
+from ..base import Data, Labels, Rows, SomeItems
+from ..fingerprint import Fingerprint, digest
+from ..replaced import Replaced
 from .gaps import Gap
-from .replaced import Replaced
 
 GREY = 128
 """The value of every pixel of a picture that is withheld."""

@@ -19,12 +19,12 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ..networks.base import Input
-from ..raw import Table
-from ..types import Fit
-from .base import IMAGE_SIZE, Data, Examples, Labels, Rows
-from .fingerprint import Fingerprint, digest
-from .replaced import Replaced
+from ...networks.base import Input
+from ...raw import Table
+from ...types import Fit
+from ..base import IMAGE_SIZE, Data, Examples, Labels, Rows
+from ..fingerprint import Fingerprint, digest
+from ..replaced import Replaced
 
 NAME, COLUMN = "voxels", "table"
 _OPTIONS = {"early": "early", "late": "late", "voxel-noise": "noise"}

@@ -11,8 +11,8 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 from jaxtyping import Bool, Int
 
-from ..registry import unknown
-from .views.keys import key, uniform
+from ...registry import unknown
+from ..views.keys import key, uniform
 
 Where = Literal["everywhere", "train", "test", "reversed"]
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float32
 
-from ..raw import Series
+from ...raw import Series
 from .recordings import is_edf, read_edf
 
 _LINE = re.compile(rb"[\s\d.,:?eE+na-]+", re.IGNORECASE)
