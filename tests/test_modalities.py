@@ -14,14 +14,13 @@ from counterpoint.modalities import MODALITIES, PAIR, Modality, resolve
 SOURCE = Path(__file__).parents[1] / "src" / "counterpoint"
 LOOKED_AT = (
     *(
-        "data/loading/loader.py",
-        "data/loading/order.py",
         "data/views/look.py",
         "networks/base.py",
         "networks/towers/build.py",
     ),
-    *("training/*.py", "methods/*.py", "methods/*/*.py"),
-    *("data/*.py", "data/listed/*.py", "data/sources/*.py", "data/sources/*/*.py", "data/reporting/**/*.py"),
+    *("training/**/*.py", "methods/**/*.py"),
+    *("data/*.py", "data/derived/*.py", "data/files/*.py", "data/listed/*.py", "data/loading/*.py"),
+    *("data/reading/*.py", "data/reporting/**/*.py", "data/sharded/*.py", "data/sources/**/*.py"),
 )
 ABOUT_PICTURES_OR_WORDS = {
     "data/base.py": "pictures with captions, the case with classes of its own",
@@ -35,6 +34,10 @@ ABOUT_PICTURES_OR_WORDS = {
     "data/reporting/advice.py": "commands for pictures",
     "data/reporting/card.py": "the words of Hugging Face for modalities",
     "data/reporting/sections/captions.py": "captions",
+    "data/sharded/data.py": "shards hold pictures with captions",
+    "data/sharded/held_out.py": "shards hold pictures with captions",
+    "data/sharded/indexing.py": "shards hold pictures with captions",
+    "data/sharded/writing.py": "shards hold pictures with captions",
     "data/source.py": "the size of pictures, which is said before other inputs are known",
     "data/sources/_names.py": "usual names of columns",
     "data/sources/_values.py": "captions in JSON",

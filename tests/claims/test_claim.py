@@ -177,6 +177,7 @@ def test_a_second_run_has_seeds_that_the_first_had_not(
 
     def run(lab: Lab) -> list[Result]:
         assert lab.seeds((7,)) == (7,)  # seeds that a claim names, as of a model that exists, stay
+        assert lab.seeds(range(1, 6)) == (lab.seeds(5) if lab.second else (1, 2, 3, 4, 5))
         seeds.append(lab.seeds(5))
         half = 0.3 / len(seeds[-1]) ** 0.5
         return [

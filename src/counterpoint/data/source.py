@@ -65,9 +65,9 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
         source: the name or the path; after a path ``,broken=0.05`` says what share of its rows may be left out, in
             place of 1 %, and ``,columns=image:path+text:alt`` what columns of a table are for
             (`counterpoint.data.sources.Options` has them all);
-            ``,missing=text:0.4`` withholds values (`counterpoint.data.derived.missing.Missing`). ``stamps`` and the other
-            collections (`counterpoint.data.collections`) are found where their package installs them, or in a folder
-            (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object, or a `Source`, that a file of Python
+            ``,missing=text:0.4`` withholds values (`counterpoint.data.derived.missing.Missing`). ``stamps`` and the
+            other collections (`counterpoint.data.collections`) are found where their package installs them, or in a
+            folder (``stamps:FOLDER``). ``FILE.py:NAME`` is a `Data` object, or a `Source`, that a file of Python
             defines; ``hf:NAME`` a data set of the hub.
         image_size: of the views that will be cut from the pictures, in pixels.
         inputs: of a model, by column, in place of a size: the data suits them (`Data.suited`), and its files are

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..lab import Comparison, Lab, Result, Score, above, beside, combined, decides
+from ..lab import UNSEEN, Comparison, Lab, Result, Score, above, beside, combined, decides
 
 CLAIM = (
     "A target that has to beat an anchor trained beside it, or a slow copy of itself, gains in the sum of recalls over "
@@ -28,6 +28,7 @@ COMPARISON = Comparison(
     changes={"batch_size": 32, "steps": STEPS},
     steps={TWICE: 2 * STEPS},
     rates=(1e-3, 3e-3),
+    seeds=UNSEEN,
 )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..benches.voxels import predicted
-from ..lab import Arrays, Lab, Result, above, below, beside, decides
+from ..lab import UNSEEN, Arrays, Lab, Result, above, below, beside, decides
 
 CLAIM = (
     "A small contrast with frozen embeddings of captions makes simulated voxels that read what a picture shows (late "
@@ -25,7 +25,8 @@ def trained(arm: str, weight: float, seed: int, trained: int, steps: int) -> Arr
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(trained, {"arm": ("own", "shuffled"), "weight": WEIGHTS}, trained=TRAINED, steps=STEPS)
+    axes = {"arm": ("own", "shuffled"), "weight": WEIGHTS}
+    runs = lab.grid(trained, axes, seeds=UNSEEN, trained=TRAINED, steps=STEPS)
     metric = "Pearson's r as a share of the ceiling, simulated voxels"
     late, early = (runs.scores(kind, f"{metric}, {kind}") for kind in ("late", "early"))
     yield from decides(

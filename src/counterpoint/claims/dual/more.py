@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..lab import Comparison, Lab, Result, above, below, beside, decides
+from ..lab import UNSEEN, Comparison, Lab, Result, above, below, beside, decides
 
 CLAIM = (
     "Clips and series of sensors that are contrasted with captions alone find each other among 300 above chance, and "
@@ -36,6 +36,7 @@ COMPARISON = Comparison(
         "towers.image_size": 24,
         "towers.video_frames": 6,
     },
+    seeds=UNSEEN,
 )
 
 

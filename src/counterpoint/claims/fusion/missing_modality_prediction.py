@@ -19,7 +19,7 @@ from ...types import Batch, Embeddings, Target
 from ..benches.descent import minimise
 from ..benches.towers import recipe
 from ..benches.vectors import train
-from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides, exact
+from ..lab import UNSEEN, Arrays, Lab, Result, Score, above, below, beside, decides, exact
 
 CLAIM = (
     "Of two encoders that were trained without pairs and of which biases alone move, what one sees predicts what the "
@@ -175,7 +175,8 @@ def changed_by_prompts() -> float:
 
 def run(lab: Lab) -> Iterator[Result]:
     axes = {"arm": ARMS, "pairs": ("true", "shuffled")}
-    runs = lab.grid(fused, axes, steps=STEPS, pretraining=PRETRAINING, trained=TRAINED, tested=TESTED)
+    sizes = {"pretraining": PRETRAINING, "trained": TRAINED, "tested": TESTED}
+    runs = lab.grid(fused, axes, seeds=UNSEEN, steps=STEPS, **sizes)
     scores = {
         test: runs.scores(test, f"accuracy, {test}")
         for test in ("complete", *(f"without {c}" for c in COLUMNS))

@@ -37,6 +37,8 @@ from .study import Comparison, Trained
 
 T = TypeVar("T")
 SEEDS = 5
+UNSEEN = range(1, 6)
+"""Seeds of an experiment whose settings were chosen after a look at seed 0, which would be no test of them."""
 TUNING_SEEDS = (1000, 1001)
 """Seeds that choose settings; the tested ones begin at 0."""
 SECOND = 2000
@@ -71,15 +73,12 @@ class Lab:
     def seeds(self, full: int | Sequence[int]) -> tuple[int, ...]:
         """Return the seeds of the experiment: as many as ``full`` from 0, or these; at most two in a smoke run.
 
-        A second run has its own number of seeds from `SECOND` wherever a first one has some from 0.
+        A second run has its own number of seeds from `SECOND` wherever a first one has a number or a range of them.
         """
-        if not isinstance(full, int):
-            every = tuple(full)
-        elif self.second:
-            every = tuple(range(SECOND, SECOND + self.second))
-        else:
-            every = tuple(range(full))
-        return every[: smoke.SEEDS] if self.quick else every
+        some = range(full) if isinstance(full, int) else full
+        if self.second and isinstance(some, range):
+            some = range(SECOND, SECOND + self.second)
+        return tuple(some[: smoke.SEEDS] if self.quick else some)
 
     def grid(
         self, function: Function, axes: Axes, *, seeds: int | Sequence[int] | None = SEEDS, **fixed: Any

@@ -45,7 +45,7 @@ class Comparison:
         one_rate: all arms take the same one, the best in the mean over them: where what is asked about is smaller than
             what rates make that arms took by chance.
         margin: differences within ± this are equivalent.
-        seeds: how many, from 0.
+        seeds: how many, from 0, or a range of them.
     """
 
     arms: Mapping[str, str]
@@ -57,7 +57,7 @@ class Comparison:
     rates: tuple[float, ...] = ()
     one_rate: bool = False
     margin: float = 0.01
-    seeds: int = 5
+    seeds: int | range = 5
 
     def design(self, seeds: tuple[int, ...], quick: bool = False) -> Design:
         """Return the design of the study; a smoke run has the first and the last arm, fewer examples and few steps."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...evaluation import STATISTICS
 from ..benches.sensors import few_labels
-from ..lab import Lab, Result, above, beside, decides
+from ..lab import UNSEEN, Lab, Result, above, beside, decides
 
 CLAIM = (
     "Of three devices on one body, one of which is worn loosely, windows of the closest device at the same time as "
@@ -29,6 +29,7 @@ def run(lab: Lab) -> Iterator[Result]:
     runs = lab.grid(
         few_labels,
         {"device": {name: {"arm": arm} for name, arm in ARMS.items()}},
+        seeds=UNSEEN,
         preset="loose",
         options=OPTIONS,
         steps=200,
