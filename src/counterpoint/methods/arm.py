@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..data.loading.samplers import NATURAL, streams
 from ..modalities import MODALITIES, PAIR
 from ..networks.towers.libraries.hugging_face import modalities_of
 from ..registry import check_python_file, named_in_file, unknown
@@ -40,6 +42,8 @@ class Arm:
     ``dcl,on=images``                         the same loss on two views of each picture; so ``on=texts``, ``on=COLUMN``
     ``clip,columns=image+audio``              a method on other columns than the first ones that suit it
     ``supcon,labels=colour``                  a method that learns from another label than the run's
+    ``supcon,on=images,sampler=balanced``     a method that learns from labels, of rows that come by their classes (see
+                                              `counterpoint.data.loading.samplers`)
     ``./my_loss.py:MyLoss,margin=0.2``        a loss from a file: an ``nn.Module`` called with unit-norm image
                                               and text embeddings that returns a number
     ========================================  ==============================================================
@@ -53,6 +57,7 @@ class Arm:
         loss: the file and the class of the user's loss.
         columns: those that the arm asks for; those that suit the method unless given.
         labels: the label that it learns from; the run's unless given.
+        sampler: the way in which rows come to it; the method's own unless given.
         classes: of that label, as arms of earlier versions counted them; 0 where the data says it.
     """
 
@@ -65,6 +70,7 @@ class Arm:
     columns: tuple[str, ...] = ()
     labels: str = ""
     classes: int = 0
+    sampler: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Arm:
@@ -74,7 +80,7 @@ class Arm:
         {'ssl_weight': '0.5'}
 
         Raises:
-            UnknownName: for an unknown method or way of tuning; the message gives the nearest one.
+            UnknownName: for an unknown method, sampler or way of tuning; the message gives the nearest one.
             FileNotFoundError: for a loss whose file is not there.
             ValueError: for an option without a value or given twice.
         """
@@ -82,7 +88,7 @@ class Arm:
         head, options = spec.name, dict(spec.options)
         towers: dict[str, str] = {m: options.pop(m) for m in MODALITIES.names() if m in options}
         columns, labels = _columns(text, options), options.pop("labels", "")
-        tune = options.pop("tune", None)
+        tune, sampler = options.pop("tune", None), options.pop("sampler", "")
         if tune is not None and tune not in TUNE:
             raise unknown("way to tune", tune, TUNE)
         method, loss = "clip", None
@@ -100,7 +106,8 @@ class Arm:
         classes = int(options.pop("classes", 0)) if method == "m3col" else 0
         if method == "lit" and tune is not None:
             raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
-        return cls(str(spec), method, options, towers, tune, loss, columns, labels, classes)
+        streams(sampler or NATURAL)  # an error here and not in a run
+        return cls(str(spec), method, options, towers, tune, loss, columns, labels, classes, sampler)
 
     @property
     def label(self) -> str:
@@ -197,8 +204,8 @@ class Arm:
 
         Raises:
             UnknownName: for an unknown option or tower; the message gives the nearest one.
-            ValueError: for a value an option cannot take, a loss that is none, or ``tune`` with nothing
-                pretrained.
+            ValueError: for a value an option cannot take, a loss that is none, ``tune`` with nothing
+                pretrained, or a sampler of a method that learns from no label.
         """
         from torch import nn
 
@@ -243,6 +250,8 @@ class Arm:
                 # After all weights are drawn; heads of another form (perceptrons) have no identity to begin as.
                 if isinstance(head, nn.Linear) and head.in_features == head.out_features:
                     nn.init.eye_(head.weight)
+        if self.sampler:
+            method.sampler = self._sampler(constructor)
         if self.tune == "none":
             if not pair:
                 raise ValueError(
@@ -265,6 +274,16 @@ class Arm:
             option: value for name in names for option, value in recipe.options.get(name, {}).items()
         }
         return {option: str(value) for option, value in of_recipe.items()}
+
+    def _sampler(self, constructor: Any) -> str:
+        """Return the sampler that the arm asks for, of a method that can learn from a label."""
+        learns = self.loss or self.learns_labels or "target" in signature(constructor).parameters
+        if not learns and self.sampler != NATURAL:
+            raise ValueError(
+                f"arm {self.spec!r}: {self.method} learns from no label, and sampler={self.sampler} goes by the "
+                "classes of one; leave it out"
+            )
+        return self.sampler
 
     def _constructor(self) -> Any:
         return METHODS.get(self.method) if self.loss is None else _load_loss(*self.loss)

@@ -47,6 +47,8 @@ class Method(Checked, nn.Module, ABC):
         stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
         rates: factors of the learning rate by how the names of parameters begin; the longest beginning counts, and
             others have a factor of 1.
+        sampler: the way in which rows come, by the classes of the label that it learns from; see
+            `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
         look_every: epochs from one `look` to the next; 0 for a method that takes none.
         earlier: of weights that an earlier version saved under another name, how the names began and begin today;
             nothing for weights that are not kept any more.
@@ -61,6 +63,7 @@ class Method(Checked, nn.Module, ABC):
     draws: bool = False
     stages: tuple[Stage, ...] = ()
     rates: Mapping[str, float] = MappingProxyType({})
+    sampler: str = "natural"
     look_every: int = 0
     earlier: Mapping[str, str] = MappingProxyType({})
 

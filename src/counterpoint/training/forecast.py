@@ -13,8 +13,10 @@ from typing import NamedTuple
 
 from ..data.base import Data
 from ..data.loading.loader import Loader
+from ..data.loading.samplers import NATURAL
 from ..pairwise.ranks import Ranks
 from ..recipes import override
+from ..spec import Spec
 from .loop import Progress, fit
 from .run import Run, prepare
 from .trained import trained_rows
@@ -151,9 +153,12 @@ def cores() -> int:
 def _seconds_of_a_step(run: Run, data: Data, size: int) -> tuple[float, Loader]:
     """Return the seconds of a step without those of its batch, 0 where nothing is trained; and the step's loader."""
     microbatch = min(run.recipe.microbatch, max(size // 2, 1))
+    # Fewer examples than a batch has may be too few for what a sampler binds to it.
+    arm = Spec.parse(run.arm)
+    arm = replace(arm, options={**arm.options, "sampler": NATURAL})
     changes = {"batch_size": size, "microbatch": microbatch, "steps": 1 + _TIMED, "workers": 0}
     recipe = override(run.recipe, changes)
-    method, loader = prepare(replace(run, recipe=recipe), data)
+    method, loader = prepare(replace(run, arm=str(arm), recipe=recipe), data)
     ends: list[Progress] = []
     fit(method, loader, recipe, on_step=ends.append)
     times = [

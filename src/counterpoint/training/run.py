@@ -23,6 +23,8 @@ from ..data.base import Data, Rows
 from ..data.loading.loader import Loader
 from ..data.loading.mixed import Mixture
 from ..data.loading.order import InTurn, Order, Shuffled, Windowed
+from ..data.loading.sampled import Sampled, Streams
+from ..data.loading.samplers import NATURAL, streams
 from ..data.source import is_of_python, load_any, located
 from ..data.sources import without_budget
 from ..data.views import wordnet
@@ -372,7 +374,14 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
 
     loader = Loader(
         data,
-        order_of(data, recipe.batch_size, run.seed, rows),
+        order_of(
+            data,
+            recipe.batch_size,
+            run.seed,
+            rows,
+            method.sampler,
+            run.target.label if run.target else "group",
+        ),
         method.views,
         augmentation=recipe.augmentation,
         inputs=inputs,
@@ -384,21 +393,54 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     return method, loader
 
 
-def order_of(data: Data, batch_size: int, seed: int, rows: Rows) -> Order:
+def order_of(
+    data: Data,
+    batch_size: int,
+    seed: int,
+    rows: Rows,
+    sampler: str = NATURAL,
+    label: str = "",
+) -> Order:
     """Return the order in which a run's rows come: by shards, where the data lies in some; tasks come in turn.
 
     Sources that are mixed have their shares.
 
+    Args:
+        data: of the run.
+        batch_size: rows of a step.
+        seed: of the order.
+        rows: to train on.
+        sampler: see `counterpoint.data.loading.samplers`.
+        label: whose classes the sampler goes by.
+
     Raises:
-        ValueError: for a source that has too few rows for its share of a batch.
+        ValueError: for a source that has too few rows for its share of a batch, a sampler of rows that cannot be read
+            at random, and one that can make no batch.
+        UnknownName: for a sampler, and a label that the data does not have.
     """
+    if sampler != NATURAL and (data.splits.sources or len(data.shards)):
+        raise ValueError(
+            f"sampler={sampler}: {data.name!r} is {'mixed' if data.splits.sources else 'read shard by shard'}, so that "
+            "its rows come in an order of their own; leave the sampler out"
+        )
+    if sampler != NATURAL and label not in data.labels:
+        raise unknown("label", label, data.labels)
+
+    def ordered(rows: Rows) -> Order:
+        if sampler == NATURAL:
+            return Shuffled(rows, batch_size, seed)
+        classes, each = data.labels[label].values[rows], streams(sampler)
+        if len(each) > 1:
+            return Streams.of(rows, classes, each, batch_size, seed)
+        return Sampled(rows, classes, each[0], batch_size, seed)
+
     if data.splits.sources:
         return Mixture.of(data.splits, rows, batch_size, seed)
     if len(data.shards):
         return Windowed(data.shards, batch_size, seed)
     if tasks := data.splits.tasks:
-        return InTurn([Shuffled(task[np.isin(task, rows)], batch_size, seed) for task in tasks])
-    return Shuffled(rows, batch_size, seed)
+        return InTurn([ordered(task[np.isin(task, rows)]) for task in tasks])
+    return ordered(rows)
 
 
 def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> TowerMethod:

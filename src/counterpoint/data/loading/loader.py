@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
@@ -22,7 +23,7 @@ from ..base import Data, Rows
 from ..replaced import Replaced
 from ..views.look import looks
 from .features import Steady
-from .order import Order
+from .order import Epochs, Order
 
 
 class Loader:
@@ -91,15 +92,17 @@ class Loader:
             step: from 0.
             steps: of the whole run, which tasks in turn are shares of; the first task has every step unless given.
         """
-        return self.of(*self.order.part(step, self.rank, self.world, steps))
+        batch = self.of(*self.order.part(step, self.rank, self.world, steps))
+        said = self.order.labels(self.rank, self.world)
+        return replace(batch, labels={**batch.labels, **{k: torch.from_numpy(v) for k, v in said.items()}})
 
     def first(self, most: int) -> Batch:
         """Return the first examples of this rank's part of the first batch, at most so many, for a look ahead."""
         rows, epoch = self.order.part(0, self.rank, self.world)
-        return self.of(rows[:most], epoch)
+        return self.of(rows[:most], epoch if isinstance(epoch, int) else epoch[:most])
 
-    def of(self, rows: Rows, epoch: int) -> Batch:
-        """Return the batch of some rows, as it is in an epoch."""
+    def of(self, rows: Rows, epoch: Epochs) -> Batch:
+        """Return the batch of some rows, as it is in an epoch, or each of them in one of its own."""
         drawn = [name for name in self.views if name not in self.steady]
         raw = {
             column: self._read(column, rows, epoch) for column in {self.views[name].column for name in drawn}
@@ -108,8 +111,8 @@ class Loader:
         for name, view in self.steady.items():
 
             def draw(new: list[int], name: str = name) -> Tensor:
-                part = np.array(new)
-                return self._look(name, self._read(self.views[name].column, part, epoch), part, epoch)
+                part = np.array(new)  # which looks the same in any epoch
+                return self._look(name, self._read(self.views[name].column, part, 0), part, 0)
 
             tensors[name] = view(rows.tolist(), draw)
         labels = {name: torch.from_numpy(one.values[rows]) for name, one in self.data.labels.items()}
@@ -117,7 +120,7 @@ class Loader:
         gaps = {column: have for column, have in there.items() if not have.all()}
         return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels, gaps)
 
-    def _look(self, name: str, raw: Any, rows: Rows, epoch: int) -> Tensor:
+    def _look(self, name: str, raw: Any, rows: Rows, epoch: Epochs) -> Tensor:
         """Return a view of some rows, whose column is there in its raw form."""
         view, ids = self.views[name], self.data.ids_of(rows)
         keys = view_room.key(self.order.seed, epoch, ids, name)
@@ -125,7 +128,7 @@ class Loader:
         part = {"part": view_room.key(self.order.seed, epoch, ids, view.like)} if view.like else {}
         return self._looks[name](raw, keys, self.inputs[view.column], **part)
 
-    def _read(self, column: str, rows: Rows, epoch: int) -> Any:
+    def _read(self, column: str, rows: Rows, epoch: Epochs) -> Any:
         """Return a column of a batch in its raw form, with what all views of an example share already drawn."""
         raw = self.data.read_training(column, rows)
         share = MODALITIES.get(self._columns[column]).share

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ..base import Rows, Splits
-from .order import Order, Shuffled
+from .order import Epochs, Order, Shuffled
 
 _APART = 1_000_003  # between the seeds of two sources
 
@@ -111,7 +111,7 @@ class Mixture(Order):
         there = [(of_source, share) for of_source, share in kept if len(of_source)]
         return cls([it for it, _ in there], [share for _, share in there], batch_size, seed, splits.by)
 
-    def at(self, step: int, steps: int | None = None) -> tuple[Rows, int]:
+    def at(self, step: int, steps: int | None = None) -> tuple[Rows, Epochs]:
         # The sources come round at different times, so that the step takes the epoch's part in every draw: else a row
         # that comes twice before the others were all there would be seen in the same way.
         if self.by == "batch":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from itertools import pairwise
 from typing import Any, final
@@ -13,6 +13,9 @@ from jaxtyping import Int
 
 from ...types import Clock
 from ..base import Rows
+
+Epochs = int | Int[np.ndarray, " n"]
+"""Epoch of a batch, or of each of its rows: what tells one look at a row from the next one."""
 
 WINDOW = 8192
 """Records of a lane that are shuffled together unless another number is given."""
@@ -43,18 +46,24 @@ class Order(ABC):
         return self.examples // self.batch_size
 
     @abstractmethod
-    def at(self, step: int, steps: int | None = None) -> tuple[Rows, int]:
-        """Return the rows of a step's global batch, and its epoch.
+    def at(self, step: int, steps: int | None = None) -> tuple[Rows, Epochs]:
+        """Return the rows of a step's global batch, and its epoch, or that of each row.
 
         Args:
             step: from 0; it may lie in any epoch.
             steps: of the whole run, which tasks in turn are shares of; the first task has every step unless given.
         """
 
-    def part(self, step: int, rank: int, world: int, steps: int | None = None) -> tuple[Rows, int]:
+    def part(self, step: int, rank: int, world: int, steps: int | None = None) -> tuple[Rows, Epochs]:
         """Return a rank's rows of a step: the consecutive part of the global batch that is its turn; and the epoch."""
         rows, epoch = self.at(step, steps)
+        if isinstance(epoch, np.ndarray):
+            epoch = np.array_split(epoch, world)[rank]
         return np.array_split(rows, world)[rank], epoch
+
+    def labels(self, rank: int, world: int) -> Mapping[str, Rows]:
+        """Return what the order says of a rank's rows of every batch, as labels by name; nothing unless it says so."""
+        return {}
 
     def shards_of(self, step: int, rank: int, world: int) -> list[int]:
         """Return the shards that a rank reads around a step, soonest first; none of data that is read at random."""
@@ -96,7 +105,7 @@ class Shuffled(Order):
     def rows(self, step: int, steps: int) -> Rows:
         return self._rows
 
-    def at(self, step: int, steps: int | None = None) -> tuple[Rows, int]:
+    def at(self, step: int, steps: int | None = None) -> tuple[Rows, Epochs]:
         epoch, position = divmod(step, self.steps_per_epoch)
         order = _permutation(self.seed, epoch, len(self._rows))
         return self._rows[order[position * self.batch_size : (position + 1) * self.batch_size]], epoch
@@ -164,10 +173,10 @@ class Windowed(Order):
         self._line: tuple[int, Rows, Rows] | None = None
         self._windows: dict[int, tuple[int, int, Rows]] = {}
 
-    def at(self, step: int, steps: int | None = None) -> tuple[Rows, int]:
+    def at(self, step: int, steps: int | None = None) -> tuple[Rows, Epochs]:
         return self.part(step, 0, 1, steps)
 
-    def part(self, step: int, rank: int, world: int, steps: int | None = None) -> tuple[Rows, int]:
+    def part(self, step: int, rank: int, world: int, steps: int | None = None) -> tuple[Rows, Epochs]:
         epoch, position = divmod(step, self.steps_per_epoch)
         start, end = _share(self.batch_size, rank, world)
         rows = []
@@ -278,7 +287,7 @@ class InTurn(Order):
         self.tasks, self.batch_size, self.seed = tuple(tasks), sizes[0], tasks[0].seed
         self.examples = min(task.examples for task in tasks)
 
-    def at(self, step: int, steps: int | None = None) -> tuple[Rows, int]:
+    def at(self, step: int, steps: int | None = None) -> tuple[Rows, Epochs]:
         task, first, _ = self._task(step, steps)
         return task.at(step - first)
 

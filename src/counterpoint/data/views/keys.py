@@ -33,11 +33,14 @@ def _absorb(state: Words, value: Words) -> Words:
     return _mix(state ^ _mix(value))
 
 
-def key(seed: int, epoch: int, ids: Int[np.ndarray, " n"], view: str) -> UInt64[np.ndarray, " n"]:
+def key(
+    seed: int, epoch: int | Int[np.ndarray, " n"], ids: Int[np.ndarray, " n"], view: str
+) -> UInt64[np.ndarray, " n"]:
     """Return one 64-bit key per example: a hash of the seed, the epoch, the view's name and the example's id.
 
     Args:
-        seed, epoch: any integers.
+        seed: any integer.
+        epoch: any integer, or one for each example.
         ids: the examples' stable ids, ``(n,)``.
         view: the view's name in the batch (``"image.1"``); two views of one example draw independently.
 
@@ -50,7 +53,8 @@ def key(seed: int, epoch: int, ids: Int[np.ndarray, " n"], view: str) -> UInt64[
     """
     start = np.asarray([_word(view)], dtype=np.uint64)
     for number in (seed, epoch):
-        start = _absorb(start, np.asarray([number % 2**64], dtype=np.uint64))
+        each = number if isinstance(number, np.ndarray) else np.asarray([number % 2**64], dtype=np.uint64)
+        start = _absorb(start, each.astype(np.uint64))
     return _absorb(start, np.asarray(ids).astype(np.int64).view(np.uint64))
 
 

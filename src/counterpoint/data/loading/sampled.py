@@ -1,0 +1,127 @@
+"""Orders in which a sampler says what comes, and how often."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Self, final
+
+import numpy as np
+from jaxtyping import Int
+
+from ..base import Rows
+from .mixed import counts_of, places
+from .order import Epochs, Order
+from .samplers import Sampler, occurrences
+
+STREAM = "stream"
+"""The label of a row that says which stream brought it, where there are several."""
+
+_AGAIN, _APART = (
+    32,
+    48,
+)  # bits of what an epoch is to a view: of a row that comes again in it, and of a stream
+
+
+@final
+class Sampled(Order):
+    """An order by a sampler: some rows may come several times an epoch, others never.
+
+    A row that comes again in an epoch is seen in another way each time. The batches of one epoch are kept.
+
+    Args:
+        rows: to train on.
+        classes: of these rows, −1 for none.
+        sampler: see `counterpoint.data.loading.samplers`.
+        batch_size: rows of a step; all rows, where there are fewer. With ``classes:K`` whole classes make the batch.
+        seed: of all draws.
+
+    Raises:
+        ValueError: for rows of which the sampler can make no batch.
+
+    >>> order = Sampled(np.arange(8), np.array([0, 0, 0, 0, 0, 0, 1, 1]), Sampler("classes", 2), 4, seed=0)
+    >>> sorted(order.at(0)[0].tolist())[2:]
+    [6, 7]
+    """
+
+    def __init__(self, rows: Rows, classes: Rows, sampler: Sampler, batch_size: int, seed: int) -> None:
+        self._rows, self._classes, self.sampler, self.seed = rows, classes, sampler, seed
+        self.batch_size = sampler.batch(min(batch_size, len(rows)))
+        self._last: tuple[int, Int[np.ndarray, "steps batch"], Rows] | None = None
+        self.examples = self._epoch(0)[0].size
+
+    def at(self, step: int, steps: int | None = None) -> tuple[Rows, Epochs]:
+        epoch, position = divmod(step, self.steps_per_epoch)
+        batches, again = self._epoch(epoch)
+        size = self.batch_size
+        seen = epoch + (again[position * size : (position + 1) * size] << _AGAIN)
+        return self._rows[batches[position]], seen
+
+    def rows(self, step: int, steps: int) -> Rows:
+        return self._rows
+
+    def told(self) -> dict[str, Any]:
+        return {
+            "order": "sampled",
+            "sampler": str(self.sampler),
+            "rows": len(self._rows),
+            "classes": np.bincount(self._classes + 1).tolist(),
+            "batch_size": self.batch_size,
+            "seed": self.seed,
+        }
+
+    def _epoch(self, epoch: int) -> tuple[Int[np.ndarray, "steps batch"], Rows]:
+        """Return the batches of an epoch, and how often each of their rows came before in it."""
+        if self._last is None or self._last[0] != epoch:
+            batches = self.sampler.epoch(self._classes, self.batch_size, self.seed, epoch)
+            self._last = epoch, batches, occurrences(batches.ravel())
+        return self._last[1:]
+
+
+@final
+class Streams(Order):
+    """Several orders of the same rows at once: each has its share of every batch, spread evenly over it.
+
+    The label ``stream`` of a row is the number of the order that brought it.
+
+    Args:
+        orders: whose batches together make one.
+
+    >>> rows, classes = np.arange(8), np.array([0, 0, 0, 0, 0, 0, 1, 1])
+    >>> order = Streams.of(rows, classes, (Sampler("natural"), Sampler("balanced")), 4, seed=0)
+    >>> order.labels(rank=0, world=1)
+    {'stream': array([0, 1, 0, 1])}
+    """
+
+    def __init__(self, *orders: Sampled) -> None:
+        self.orders, self.seed = orders, orders[0].seed
+        self._places = places([order.batch_size for order in orders])
+        self.batch_size = len(self._places)
+        self.examples = max(len(order.rows(0, 1)) for order in orders)
+
+    @classmethod
+    def of(cls, rows: Rows, classes: Rows, samplers: tuple[Sampler, ...], batch_size: int, seed: int) -> Self:
+        """Return streams that share a batch equally; see `Sampled` for what is given and for errors."""
+        sizes = counts_of([1.0] * len(samplers), min(batch_size, len(rows)))
+        return cls(
+            *(
+                Sampled(rows, classes, sampler, size, seed + number)
+                for number, (sampler, size) in enumerate(zip(samplers, sizes, strict=True))
+            )
+        )
+
+    def at(self, step: int, steps: int | None = None) -> tuple[Rows, Epochs]:
+        rows, seen = (np.empty(self.batch_size, dtype=np.int64) for _ in range(2))
+        for number, order in enumerate(self.orders):
+            mine = self._places == number
+            rows[mine], epochs = order.at(step, steps)
+            seen[mine] = epochs + (number << _APART)
+        return rows, seen
+
+    def labels(self, rank: int, world: int) -> Mapping[str, Rows]:
+        return {STREAM: np.array_split(self._places, world)[rank]}
+
+    def rows(self, step: int, steps: int) -> Rows:
+        return self.orders[0].rows(step, steps)
+
+    def told(self) -> dict[str, Any]:
+        return {"order": "streams", "streams": [order.told() for order in self.orders]}
