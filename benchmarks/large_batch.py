@@ -18,7 +18,7 @@ from counterpoint.methods.arm import Arm
 from counterpoint.recipes import load, override
 from counterpoint.training.run import PeakMemory
 from counterpoint.training.step import caching
-from counterpoint.training.step.optim import adamw
+from counterpoint.training.step.optim import optimizer_of
 from counterpoint.types import Batch, Clock
 
 SHAPES = ("square", "disc", "cross")
@@ -68,7 +68,7 @@ def main() -> None:
     batch = Batch(
         torch.arange(options.batch), {"image": pictures, "text": method.text_tower.tokenizer(captions)}
     )
-    optimizer = adamw(method, recipe.optimizer)
+    optimizer = optimizer_of(method, recipe.optimizer)
     start = time.perf_counter()
     losses, _ = caching.backward(method, batch, Clock(0, 1), options.microbatch)
     optimizer.step()

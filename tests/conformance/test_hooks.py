@@ -13,7 +13,7 @@ from training_jobs import DoubleLoader
 
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.training.loop import fit
-from counterpoint.training.step.optim import RATE, adamw, learning_rate
+from counterpoint.training.step.optim import RATE, learning_rate, optimizer_of
 from counterpoint.training.step.stages import Course
 from counterpoint.types import Clock, Stage
 from fixtures.tiny import TinyData
@@ -110,13 +110,13 @@ def test_two_ranks_go_on_from_the_end_of_a_stage(
 
 def test_a_factor_goes_with_the_longest_beginning() -> None:
     module = torch.nn.ModuleDict({"a": torch.nn.Linear(2, 2), "ab": torch.nn.Linear(2, 2)})
-    optimizer = adamw(module, hooked_recipe().optimizer, {"a": 0.5, "ab": 2.0})
+    optimizer = optimizer_of(module, hooked_recipe().optimizer, {"a": 0.5, "ab": 2.0})
     factors = {id(p): group[RATE] for group in optimizer.param_groups for p in group["params"]}
     assert [factors[id(p)] for p in module.parameters()] == [0.5, 0.5, 2.0, 2.0]
     with pytest.raises(ValueError, match="begins with 'c'"):
-        adamw(module, hooked_recipe().optimizer, {"c": 0.5})
+        optimizer_of(module, hooked_recipe().optimizer, {"c": 0.5})
     with pytest.raises(ValueError, match="the factor 0"):
-        adamw(module, hooked_recipe().optimizer, {"a": 0.0})
+        optimizer_of(module, hooked_recipe().optimizer, {"a": 0.0})
 
 
 def test_a_stage_in_which_nothing_moves_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,14 +11,15 @@ import torch
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import InTurn, Shuffled
 from counterpoint.methods.arm import Arm
+from counterpoint.methods.base import Method
 from counterpoint.recipes import Augmentation, Optimizer, Recipe, override
 from counterpoint.study.training.runner import run
-from counterpoint.training.loop import fit
+from counterpoint.training.loop import Progress, fit
 from counterpoint.training.run import OtherRun, Run
 from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving import saver
 from counterpoint.training.saving.checkpoint import CheckpointError
-from counterpoint.training.step.optim import adamw, learning_rate
+from counterpoint.training.step.optim import learning_rate, optimizer_of
 from counterpoint.types import Clock, View
 from fixtures.tiny import TinyData
 
@@ -93,13 +95,37 @@ def test_dropout_follows_from_the_runs_seed(recipe: Recipe) -> None:
     assert not all(torch.equal(one[name], value) for name, value in other.items())
 
 
-def test_vectors_and_scalars_are_not_decayed() -> None:
+@pytest.mark.parametrize("name", ["adamw", "sgd", "lars"])
+def test_vectors_and_scalars_are_not_decayed(name: str) -> None:
     module = torch.nn.Sequential(torch.nn.Linear(3, 3), torch.nn.LayerNorm(3))
-    decayed, rest = adamw(module, Optimizer(weight_decay=0.3)).param_groups
+    optimizer = optimizer_of(module, Optimizer(name=name, weight_decay=0.3))
+    assert type(optimizer).__name__.lower() == name
+    decayed, rest = optimizer.param_groups
     assert [p.ndim for p in decayed["params"]] == [2]
     assert decayed["weight_decay"] == 0.3
     assert [p.ndim for p in rest["params"]] == [1, 1, 1]
     assert rest["weight_decay"] == 0.0
+
+
+@pytest.mark.parametrize("name", ["sgd", "lars"])
+def test_momentum_of_other_optimisers_goes_on_where_a_run_was_stopped(
+    name: str, recipe: Recipe, tmp_path: Path
+) -> None:
+    changes = {"optimizer.name": name, "optimizer.lr": 0.05, "steps": 6, "checkpoint_every": 3}
+    recipe = override(recipe, changes)
+
+    def stop(now: Progress) -> None:
+        if now.step == 4:
+            raise KeyboardInterrupt
+
+    def trained(folder: Path | None, on_step: Callable[[Progress], None] | None = None) -> Method:
+        method = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=0)
+        return fit(method, loader_of(method, recipe), recipe, folder, on_step=on_step)
+
+    with pytest.raises(KeyboardInterrupt):
+        trained(tmp_path, stop)
+    again, whole = trained(tmp_path).state_dict(), trained(None).state_dict()
+    assert all(torch.equal(whole[key], value) for key, value in again.items())
 
 
 def test_a_method_that_trains_nothing_is_saved_as_it_starts(recipe: Recipe, tmp_path: Path) -> None:

@@ -80,12 +80,19 @@ class Widths(Section):
 
 
 class Optimizer(Section):
-    """AdamW; parameters with fewer than two axes are not decayed."""
+    """The optimiser; parameters with fewer than two axes (biases, norms, scales) are not decayed.
 
+    ``name``: ``adamw``, ``sgd`` with Nesterov's ``momentum``, or ``lars``, whose step of a matrix follows its norm.
+    The first alone reads ``beta1``, ``beta2`` and ``eps``, the others ``momentum``. Rates are not comparable: what is
+    0.002 for ``adamw`` is about 0.05 for ``sgd`` and a few units for ``lars``.
+    """
+
+    name: Literal["adamw", "sgd", "lars"] = "adamw"
     lr: Positive = 2e-3
     beta1: Decay = 0.9
     beta2: Decay = 0.98
     eps: Positive = 1e-8
+    momentum: Decay = 0.9
     weight_decay: NonNegative = 0.1
     warmup: Fraction = 0.1
     final_lr: Fraction = 0.01

@@ -1,4 +1,4 @@
-"""AdamW without decay on vectors and scalars, and its schedule: linear warm-up, then a cosine."""
+"""Optimisers without decay on vectors and scalars, and their schedule: linear warm-up, then a cosine."""
 
 from __future__ import annotations
 
@@ -16,10 +16,12 @@ RATE = "rate"
 """The key of a group of parameters that has the factor of its learning rate."""
 
 
-def adamw(
+def optimizer_of(
     module: nn.Module, options: Optimizer, rates: Mapping[str, float] = MappingProxyType({})
-) -> torch.optim.AdamW:
-    """Build AdamW over the trainable parameters; those with fewer than two axes (biases, norms, scales) never decay.
+) -> torch.optim.Optimizer:
+    """Build an optimiser of the trainable parameters; those with fewer than two axes (biases, norms) never decay.
+
+    LARS adapts the rate of what decays alone; of the others it is SGD.
 
     Args:
         module: whose parameters are trained.
@@ -49,12 +51,14 @@ def adamw(
     ]
     # Empty groups stay only where a whole model is frozen, as of no group at all torch makes no optimiser: checkpoints
     # know the groups that they were written with.
-    return torch.optim.AdamW(
-        [group for group in groups if group["params"]] or groups,
-        lr=options.lr,
-        betas=(options.beta1, options.beta2),
-        eps=options.eps,
-    )
+    kept = [group for group in groups if group["params"]] or groups
+    if options.name == "sgd":
+        return torch.optim.SGD(kept, lr=options.lr, momentum=options.momentum, nesterov=options.momentum > 0)
+    if options.name == "lars":
+        from timm.optim import Lars
+
+        return Lars(kept, lr=options.lr, momentum=options.momentum)
+    return torch.optim.AdamW(kept, lr=options.lr, betas=(options.beta1, options.beta2), eps=options.eps)
 
 
 def _beginning(name: str, rates: Mapping[str, float]) -> str:

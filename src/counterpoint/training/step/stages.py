@@ -14,7 +14,7 @@ from ...methods.base import Method
 from ...recipes.schema import Recipe
 from ...types import Clock, Stage
 from ..sharing.parallel import Parallel, shared
-from .optim import RATE, adamw, learning_rate
+from .optim import RATE, learning_rate, optimizer_of
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class Course:
         self._move(span.stage.moves)
         # Of what moves alone: gradients of the rest are neither computed nor exchanged.
         self.parallel = shared(self._method, self._recipe, self._device, self._batch_size)
-        self.optimizer = adamw(self._method, self._recipe.optimizer, self._method.rates)
+        self.optimizer = optimizer_of(self._method, self._recipe.optimizer, self._method.rates)
 
     def _move(self, beginnings: tuple[str, ...]) -> None:
         for name, parameter in self._method.named_parameters():

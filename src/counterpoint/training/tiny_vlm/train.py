@@ -27,7 +27,7 @@ from ...types import NonFiniteLoss
 from ..run import OtherRun
 from ..saving import checkpoint as checkpoints
 from ..saving.saver import save
-from ..step.optim import adamw, learning_rate
+from ..step.optim import learning_rate, optimizer_of
 from ..trackers import MetricLog
 from .conversations import Exchange, Packer, corpus, exchanges
 from .grounding import FIRST, LAYER, Grounding
@@ -280,7 +280,7 @@ def _fit(
 ) -> None:
     """Take steps of AdamW; the loss of a step is a function of its number, so that a stopped stage goes on exactly."""
     module.train()
-    optimizer, start = adamw(module, options), 0
+    optimizer, start = optimizer_of(module, options), 0
     if (saved := checkpoints.load(folder)) is not None:
         checkpoints.restore(saved, module, optimizer)
         start = saved.step
