@@ -247,7 +247,7 @@ def passes_by_modality(values: Any) -> Any:
     return {**{k: v for k, v in values.items() if k not in counted.values()}, "passes": passes}
 
 
-def leading(passes: Iterable[Mapping[str, int]]) -> str:
+def leading(passes: Iterable[Mapping[str, float]]) -> str:
     """Return the modality whose passes say what arms look at: pictures, without them the first that is no text.
 
     >>> leading([{"text": 1, "audio": 2}, {"text": 1}]), leading([{"text": 1}])

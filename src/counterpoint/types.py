@@ -85,17 +85,30 @@ class View:
         augmentation: a view that the modality has (``"plain"``, ``"weak"``, ``"strong"``, ``"simclr"``).
         column: that is looked at; the first of its modality, which bears the modality's name, unless given.
         like: the name of the view that this one is derived from: it shows the same part of the example (the same
-            caption, crop, seconds or steps), whatever else is done to either. Of columns that were recorded together
-            it shows the same time.
+            caption, crop and mirroring, seconds or steps), whatever else is done to either. Of columns that were
+            recorded together it shows the same time.
+        size: side of the view, as a share of the one that the column's tower takes; of pictures. A pass of a view of
+            half the side counts as a quarter.
+        framed: ``Batch.frames`` says where in the picture the view lies.
+
+    Raises:
+        ValueError: for a size that is not above 0 and at most 1.
     """
 
     modality: str
     augmentation: str = "plain"
     column: str = ""
     like: str = ""
+    size: float = 1.0
+    framed: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "column", self.column or self.modality)
+        if not 0 < self.size <= 1:
+            raise ValueError(
+                f"a view of size {self.size:g}: give a share of the tower's side above 0 and at most 1, as it takes no "
+                "more pixels than that"
+            )
 
 
 ViewSpec = Mapping[str, View]
@@ -113,12 +126,15 @@ class Batch:
         labels: the data's labels by name, the class of each example ``(B,)``, −1 where it has none.
         present: a column to which of the examples have a value in it, ``(B,)``; of a column that is not named, all have
             one. The views of the others hold some tensor, which must not matter.
+        frames: of each view that asks for it, ``View.framed``, where in the picture it lies ``(B, 2, 3)``; see
+            `counterpoint.frames`. The picture is the one that the data gives: of files, the square that is kept.
     """
 
     ids: Int[Tensor, " B"]
     views: Mapping[str, Tensor]
     labels: Mapping[str, Tensor] = field(default_factory=dict)
     present: Mapping[str, Bool[Tensor, " B"]] = field(default_factory=dict)
+    frames: Mapping[str, Float[Tensor, "B 2 3"]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -151,9 +167,8 @@ class Batch:
             yield self._map(itemgetter(slice(start, end)))
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        named = (self.views, self.labels, self.present)
-        views, labels, present = ({k: function(v) for k, v in m.items()} for m in named)
-        return Batch(function(self.ids), views, labels, present)
+        named = (self.views, self.labels, self.present, self.frames)
+        return Batch(function(self.ids), *({k: function(v) for k, v in m.items()} for m in named))
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ CAPTIONS = ["a hand", "a person with a dog"]
 
 
 @pytest.fixture(scope="module")
-def passes() -> dict[str, dict[str, int]]:
+def passes() -> dict[str, dict[str, float]]:
     arms = {*clip_rocket.BASIC.values(), *clip_rocket.IMPROVED.values(), *clip_rocket.ABLATION.values()}
     return {
         arm: Arm.parse(arm).build(recipe(True), {"text": CAPTIONS}, 0).passes()
@@ -34,7 +34,7 @@ def passes() -> dict[str, dict[str, int]]:
 
 
 def test_all_arms_of_clip_rocket_make_equal_passes_but_byolip_twice(
-    passes: dict[str, dict[str, int]],
+    passes: dict[str, dict[str, float]],
 ) -> None:
     plain = passes.pop(clip_rocket.PLAIN)
     assert plain == {"image": 1, "text": 1}

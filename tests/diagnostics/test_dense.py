@@ -14,7 +14,10 @@ from counterpoint.diagnostics.dense import (
     dense_uniformity,
     most_similar,
 )
+from counterpoint.frames import of_boxes
 from counterpoint.pairwise import evaluate_with
+
+WHOLE = of_boxes(torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
 
 
 def maps(b: int, p: int, d: int, seed: int = 0) -> Tensor:
@@ -22,17 +25,22 @@ def maps(b: int, p: int, d: int, seed: int = 0) -> Tensor:
 
 
 def test_pixels_of_the_same_place_are_found_through_crop_and_mirror() -> None:
-    whole = torch.tensor([[0.0, 0.0, 8.0, 8.0]])
     # The right half at twice the resolution across: its columns 0, 1 lie in the whole's column 2, and 2, 3 in 3.
-    half = torch.tensor([[4.0, 0.0, 8.0, 8.0]])
-    found = at_same_place(half, whole, (4, 4)).reshape(4, 4)
+    half = of_boxes(torch.tensor([[0.5, 0.0, 1.0, 1.0]]))
+    found = at_same_place(half, WHOLE, (4, 4)).reshape(4, 4)
     assert found.tolist() == [[4 * row + column for column in (2, 2, 3, 3)] for row in range(4)]
-    mirrored = torch.tensor([[8.0, 0.0, 0.0, 8.0]])
-    assert at_same_place(whole, mirrored, (2, 3)).tolist() == [[2, 1, 0, 5, 4, 3]]
+    mirrored = of_boxes(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([True]))
+    assert at_same_place(WHOLE, mirrored, (2, 3)).tolist() == [[2, 1, 0, 5, 4, 3]]
+
+
+def test_pixels_of_the_same_place_are_found_through_a_quarter_turn() -> None:
+    turned = torch.tensor([[[0.0, -1.0, 1.0], [1.0, 0.0, 0.0]]])  # right in the view is down in the picture
+    assert at_same_place(turned, WHOLE, (2, 2)).tolist() == [[1, 3, 0, 2]]
 
 
 def test_crops_that_do_not_meet_have_no_positives_and_are_left_out() -> None:
-    first, second = torch.tensor([[0.0, 0, 4, 4]] * 2), torch.tensor([[4.5, 4.5, 8, 8], [0.0, 0, 4, 4]])
+    first = of_boxes(torch.tensor([[0.0, 0, 0.5, 0.5]] * 2))
+    second = of_boxes(torch.tensor([[0.5625, 0.5625, 1, 1], [0.0, 0, 0.5, 0.5]]))
     match = at_same_place(first, second, (2, 2))
     assert match.tolist() == [[-1] * 4, [0, 1, 2, 3]]
     z, other = maps(2, 4, 3), maps(2, 4, 3, 1)
@@ -40,10 +48,9 @@ def test_crops_that_do_not_meet_have_no_positives_and_are_left_out() -> None:
     assert math.isnan(dense_alignment(z[:1], other[:1], match[:1]))
 
 
-def test_a_box_without_area_is_an_error() -> None:
-    box = torch.tensor([[0.0, 0, 4, 4]])
+def test_a_frame_without_area_is_an_error() -> None:
     with pytest.raises(ValueError, match="area"):
-        at_same_place(box, torch.tensor([[1.0, 1, 1, 4]]), (2, 2))
+        at_same_place(WHOLE, of_boxes(torch.tensor([[0.25, 0.25, 0.25, 1]])), (2, 2))
 
 
 def test_alignment_equals_loops_and_ignores_lengths() -> None:

@@ -210,8 +210,8 @@ def test_options_take_the_type_of_their_annotation() -> None:
     assert built("swalip,momentum=0.5").momentum.m == 0.5
 
 
-def build_views(text: str) -> dict[str, int]:
-    passes: dict[str, int] = built(text).passes()
+def build_views(text: str) -> dict[str, float]:
+    passes: dict[str, float] = built(text).passes()
     return passes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
 
 import pytest
@@ -47,6 +48,20 @@ def test_limits(m: float) -> None:
     slow.update()
     for p, q in zip(slow.module.parameters(), (online if m == 0 else start).parameters(), strict=True):
         assert torch.allclose(p, q)
+
+
+def test_a_momentum_on_its_way_to_1_is_the_papers() -> None:
+    online = nn.Linear(2, 1, bias=False)
+    copy = MomentumCopy(online, 0.8, "cosine")
+    start, end = copy.module.weight.clone(), torch.full((1, 2), 3.0)
+    with torch.no_grad():
+        online.weight.copy_(end)
+    copy.update(0.25)
+    tau = 1 - (1 - 0.8) * (math.cos(math.pi * 0.25) + 1) / 2
+    torch.testing.assert_close(copy.module.weight, tau * start + (1 - tau) * end)
+    held = copy.module.weight.clone()
+    copy.update(1.0)
+    torch.testing.assert_close(copy.module.weight, held)
 
 
 def test_batch_statistics_are_its_own() -> None:

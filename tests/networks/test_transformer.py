@@ -113,6 +113,22 @@ def test_picture_transformer_sees_patches_of_all_channels() -> None:
         assert not torch.allclose(tower(other)[0], out[0])
 
 
+def test_a_smaller_picture_has_the_places_interpolated() -> None:
+    tower = VisionTransformer(32, width=16, depth=1)
+    initialise(tower, 0)
+    pictures = torch.rand(3, 3, 32, 32)
+    assert tower._positions(4, 4) is tower.position_embedding.weight
+    with torch.no_grad():
+        tower.position_embedding.weight.copy_(torch.arange(4.0).repeat(4)[:, None].expand(-1, 16))
+    across = tower._positions(2, 2).detach()[:, 0]
+    assert across[0] < 1.5 < across[1], "left is left"
+    torch.testing.assert_close(across[:2], across[2:])
+    assert tower(pictures[..., :16, :16]).shape == (3, 16)
+    tower.check_side(16)
+    with pytest.raises(ValueError, match="32 pixels a side, and none of 12"):
+        tower.check_side(12)
+
+
 def test_patch_must_divide_size() -> None:
     with pytest.raises(ValueError, match="50 is not a multiple of the patch size 8"):
         VisionTransformer(50)

@@ -115,3 +115,8 @@ def test_vicreg_has_finite_gradients_for_what_has_collapsed() -> None:
     moments.vicreg(x, x.detach() + 1).backward()
     assert x.grad is not None
     assert x.grad.isfinite().all()
+
+
+def test_without_iterations_nothing_is_balanced() -> None:
+    s = scores(5, 3)
+    torch.testing.assert_close(moments.sinkhorn(s, epsilon=0.3, iterations=0), (s / 0.3).softmax(1))

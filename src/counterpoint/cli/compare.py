@@ -162,8 +162,8 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
             f"{steps:,}",
             f"{cost.seconds_per_step * steps:.0f}" if timed else "",
             negatives_in_words(cost.negatives),
-            f"{cost.passes.get(modality, 0)} × {cost.batch_size}",
-            f"{cost.passes.get(modality, 0) * steps * cost.batch_size:,}",
+            f"{cost.passes.get(modality, 0):g} × {cost.batch_size}",
+            f"{round(cost.passes.get(modality, 0) * steps * cost.batch_size):,}",
             f"{cost.parameters / 1e6:.1f} M",
             f"{cost.peak_memory_bytes / 2**30:.1f} GB",
         )

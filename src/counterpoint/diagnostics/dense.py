@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..frames import Frames, to_picture
 from ..pairwise import NEG, LogSumExp, Tile
 from ..pairwise.reduce import reduce
 
@@ -26,52 +27,46 @@ PAPERS = {"dense-align-uniform": ("at_same_place", "dense_alignment", "dense_uni
 PIXELS = 4096
 """Pixels among which uniformity is measured."""
 
-Boxes = Float[Tensor, "B 4"]
-"""Crops of pictures: left, top, right, bottom in pixels of the original; right < left where it was mirrored."""
-
 
 def at_same_place(
-    first: Boxes, second: Boxes, grid: tuple[int, int], reach: float = 0.5
+    first: Frames, second: Frames, grid: tuple[int, int], reach: float = 0.5
 ) -> Int[Tensor, "B P"]:
     """Return for each pixel of the first view's map the pixel of the second that shows the same place; −1 for none.
 
     That is the one whose centre in the original picture is nearest, if it is nearer than ``reach`` diagonals
-    of a bin of the second map.
+    of a bin of the second map. Distances are in shares of the picture's sides.
 
     Args:
-        first, second: the crops that the two views are.
+        first, second: the frames of the two views; see `counterpoint.frames`.
         grid: h and w of the maps; pixels are numbered row by row, P = h·w.
         reach: of a bin's diagonal.
 
     Raises:
-        ValueError: if the boxes are not two equally long lists, or a box has no area.
+        ValueError: if the frames are not two equally long lists, or a frame has no area.
 
-    >>> whole = torch.tensor([[0.0, 0, 4, 4]])
+    >>> from counterpoint.frames import of_boxes
+    >>> whole = of_boxes(torch.tensor([[0.0, 0.0, 1.0, 1.0]]))
     >>> at_same_place(whole, whole, (2, 2)).tolist()
     [[0, 1, 2, 3]]
-    >>> at_same_place(whole, torch.tensor([[8.0, 8, 12, 12]]), (2, 2)).tolist()
+    >>> at_same_place(whole, whole + torch.tensor([[0, 0, 2.0], [0, 0, 2]]), (2, 2)).tolist()
     [[-1, -1, -1, -1]]
     """
-    if first.shape != second.shape or not (_sides(first) * _sides(second)).all():
+    if first.shape != second.shape or not (_area(first) * _area(second)).all():
         raise ValueError(
-            f"two crops of every picture are compared; got boxes of shapes {tuple(first.shape)} and "
+            f"two views of every picture are compared; got frames of shapes {tuple(first.shape)} and "
             f"{tuple(second.shape)}, all of which need an area"
         )
-    a, b = _centres(first, grid), _centres(second, grid)
-    nearest = torch.cdist(a, b).min(2)
-    bin_diagonal = (_sides(second).abs() / torch.tensor([grid[1], grid[0]]).to(second)).norm(dim=1)
+    h, w = grid
+    down, right = (torch.arange(n).to(first) / n + 0.5 / n for n in (h, w))
+    places = torch.stack([right.repeat(h), down.repeat_interleave(w)], 1).expand(len(first), -1, -1)
+    nearest = torch.cdist(to_picture(first, places), to_picture(second, places)).min(2)
+    # The sides of a bin are the frame's columns by the grid.
+    bin_diagonal = (second[:, :, :2] / torch.tensor([w, h]).to(second)).flatten(1).norm(dim=1)
     return nearest.indices.masked_fill(nearest.values >= reach * bin_diagonal[:, None], -1)
 
 
-def _sides(boxes: Tensor) -> Tensor:
-    return boxes[:, 2:] - boxes[:, :2]
-
-
-def _centres(boxes: Tensor, grid: tuple[int, int]) -> Float[Tensor, "B P 2"]:
-    h, w = grid
-    down, right = (torch.arange(n).to(boxes) / n + 0.5 / n for n in (h, w))
-    places = torch.stack([right.repeat(h), down.repeat_interleave(w)], 1)
-    return boxes[:, None, :2] + places * _sides(boxes)[:, None]
+def _area(frames: Frames) -> Float[Tensor, " B"]:
+    return torch.linalg.det(frames[:, :, :2])
 
 
 @torch.no_grad()

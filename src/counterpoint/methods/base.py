@@ -135,11 +135,18 @@ class Method(Checked, nn.Module, ABC):
         """Return how well each of ``a`` goes with each of ``b``: the cosine, unless the method scores otherwise."""
         return a @ b.T
 
-    def passes(self) -> dict[str, int]:
-        """Return how often each tower runs per example and step: the honest unit of what a method costs."""
-        counts: dict[str, int] = {}
+    def numbers(self) -> dict[str, float]:
+        """Return what a run logs of the last step beside losses and learnt scalars: what would tell that it fails."""
+        return {}
+
+    def passes(self) -> dict[str, float]:
+        """Return how often each tower runs per example and step: the honest unit of what a method costs.
+
+        Counted in inputs of full size: a view of half the side is a quarter of a pass.
+        """
+        counts: dict[str, float] = {}
         for view in self.views.values():
-            counts[view.modality] = counts.get(view.modality, 0) + 1
+            counts[view.modality] = counts.get(view.modality, 0) + (1 if view.size == 1 else view.size**2)
         return counts
 
 
@@ -269,6 +276,20 @@ class TowerMethod(Method):
 
     def encode(self, batch: Batch) -> Embeddings:
         return {name: self.features(view.column, batch[name]) for name, view in self.views.items()}
+
+    def encode_by_size(self, batch: Batch) -> Embeddings:
+        """Return what `encode` does, from one pass of a tower for all views of a column that are of one size.
+
+        Faster, and the same but for rounding; batch norms of a tower see all these views at once.
+        """
+        together: dict[tuple[str, ...], list[str]] = {}
+        for name, view in self.views.items():
+            together.setdefault((view.column, *map(str, batch[name].shape[1:])), []).append(name)
+        features: Embeddings = {}
+        for (column, *_), names in together.items():
+            of_all = self.features(column, torch.cat([batch[name] for name in names]))
+            features |= zip(names, torch.split(of_all, [len(batch)] * len(names)), strict=True)
+        return features
 
     def features(self, column: str, inputs: Tensor) -> Tensor:
         """Return the feature vectors that the heads read: the tower's, of a column's inputs."""

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
+import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
@@ -79,6 +80,15 @@ class WindowedInput(Protocol):
 
     @property
     def window(self) -> int: ...
+
+
+@runtime_checkable
+class ScaledInput(Protocol):
+    """An input of pictures, which can be smaller than those that the tower takes."""
+
+    def scaled(self, share: float) -> Input:
+        """Return the input of pictures of a share of the side."""
+        ...
 
 
 @runtime_checkable
@@ -253,6 +263,24 @@ class ImageTower(Tower, ABC):
     @abstractmethod
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
         """Return features of pictures in [0, 1]; the tower's own normalisation happens here."""
+
+    @torch.no_grad()
+    def check_side(self, side: int) -> None:
+        """Refuse pictures of another side than `size`, in pixels, where `forward` cannot take them.
+
+        Raises:
+            ValueError: for such a side.
+        """
+        was_training, device = self.training, next(self.parameters()).device
+        try:
+            self.eval().compute(torch.zeros(1, 3, side, side, device=device))
+        except (RuntimeError, ValueError, AssertionError) as error:
+            raise ValueError(
+                f"the image tower {self.name or type(self).__name__!r} takes pictures of {self.size} pixels a side, "
+                f"and none of {side}: take another tower, or views of full size"
+            ) from error
+        finally:
+            self.train(was_training)
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         """Return features of the places of pictures, in the space of `forward`'s, before places are pooled.

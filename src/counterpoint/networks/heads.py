@@ -148,5 +148,8 @@ class Prototypes(nn.Module):
     def reset_parameters(self) -> None:
         nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
 
-    def forward(self, features: Float[Tensor, "B width"]) -> Float[Tensor, "B count"]:
-        return F.linear(F.normalize(features, dim=-1), F.normalize(self.weight, dim=-1))
+    def forward(self, features: Float[Tensor, "B width"], frozen: bool = False) -> Float[Tensor, "B count"]:
+        """Return the scores; ``frozen`` gives the prototypes no gradient, as in a run's first steps."""
+        # Detached: without a gradient the optimiser leaves them alone, decay included, and yet has them for later.
+        weight = self.weight.detach() if frozen else self.weight
+        return F.linear(F.normalize(features, dim=-1), F.normalize(weight, dim=-1))

@@ -108,7 +108,7 @@ def sinkhorn(
     Args:
         scores: similarities of the samples (of all ranks) to the centres.
         epsilon: the entropy of the assignments; scores are divided by it.
-        iterations: at least 1.
+        iterations: with 0 nothing is balanced: softmax(scores/ε).
 
     Source: Caron et al., "Unsupervised Learning of Visual Features by Contrasting Cluster Assignments"
     (2020).
@@ -118,6 +118,8 @@ def sinkhorn(
     """
     # In the log domain: exp(scores / ε) leaves float32 where a score exceeds 88 ε.
     logits = upcast(scores) / epsilon
+    if not iterations:
+        return logits.softmax(1)
     for _ in range(iterations):
         # Sums of 1 in place of 1/K and 1/B: the next step takes a constant factor out again. Samples come last, so
         # that it is their sums which are exact.

@@ -187,7 +187,7 @@ class Recipe(Section):
             )
         return self.steps
 
-    def steps_for(self, rows: int, batch_size: int, passes: int) -> int:
+    def steps_for(self, rows: int, batch_size: int, passes: float) -> int:
         """Return ``steps``, or those that follow the data: E ⌊N/B⌋, at most P / (B v), at least `LEAST_STEPS`.
 
         E is ``epochs``, P ``most_passes``.
@@ -206,5 +206,5 @@ class Recipe(Section):
             return self.steps
         steps = round(self.epochs * (rows // batch_size))
         if self.most_passes is not None:
-            steps = min(steps, self.most_passes // (batch_size * passes))
+            steps = min(steps, int(self.most_passes // (batch_size * passes)))
         return max(steps, LEAST_STEPS)

@@ -49,7 +49,7 @@ class ArmCost:
 
     Attributes:
         seconds_per_step: the median of a few; 0 where the loss was not finite.
-        passes: of one example through towers per step, by modality (momentum copies counted).
+        passes: of one example through towers per step, by modality (momentum copies counted), in inputs of full size.
         parameters: of the method, momentum copies included.
         peak_memory_bytes: of the process while it trained those steps.
         batch_size: examples of a step, at most those that there are.
@@ -61,7 +61,7 @@ class ArmCost:
     """
 
     seconds_per_step: float
-    passes: dict[str, int]
+    passes: dict[str, int | float]
     parameters: int
     peak_memory_bytes: int
     batch_size: int

@@ -217,7 +217,7 @@ def fit(
             if done % recipe.log_every == 0 or done == clock.steps:
                 numbers |= {"loss": now.loss, "lr": rate, "seconds": seconds}
                 numbers |= {f"loss/{name}": term for name, term in now.terms.items()}
-                numbers |= learnt_scalars(method)
+                numbers |= learnt_scalars(method) | method.numbers()
             if validate is not None and (done % recipe.validate_every == 0 or done == clock.steps):
                 numbers |= {f"validation/{k}": v for k, v in validate(method).items()}
                 method.train()

@@ -53,9 +53,10 @@ def test_pictures_show_the_same_crop() -> None:
     shown = first(pictures, PART, Square(16))
     assert ImageView().within(first)(pictures, OWN, Square(16), part=PART).equal(shown)
     assert not ImageView().within(first)(pictures, OWN, Square(16)).equal(shown)
-    turned = ImageView(mirror=0.5).within(first)
-    flips = [(turned.draw(OWN, 32, 32, 16, PART).flip), (turned.draw(PART, 32, 32, 16, PART).flip)]
-    assert not (flips[0] == flips[1]).all(), "whether it is mirrored is its own affair"
+    mirrored = ImageView(mirror=0.5)
+    like = ImageView(jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=1.0).within(mirrored).draw(OWN, 32, 32, 16, PART)
+    assert (like.flip == mirrored.draw(PART, 32, 32, 16).flip).all(), "it is mirrored where the other one is"
+    assert len(set(like.flip.tolist())) == 2
 
 
 def test_clips_show_the_same_frames_and_crop() -> None:

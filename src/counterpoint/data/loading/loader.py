@@ -14,10 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 
 from ...execution import helpers
 from ...modalities import MODALITIES, resolve
-from ...networks.base import Input
+from ...networks.base import Input, ScaledInput
 from ...reasons import counted
 from ...recipes.schema import Augmentation
-from ...types import Batch, Clock, ViewSpec
+from ...types import Batch, Clock, View, ViewSpec
 from .. import views as view_room
 from ..base import Data, Rows
 from ..replaced import Replaced
@@ -47,7 +47,8 @@ class Loader:
         replaced: the broken records of the batch that was yielded last, each with what took its place.
 
     Raises:
-        ValueError: if there are fewer than two rows to train on, or fewer in a batch than ranks.
+        ValueError: if there are fewer than two rows to train on, or fewer in a batch than ranks; for a view with a size
+            of a column whose examples have none.
     """
 
     def __init__(
@@ -72,6 +73,7 @@ class Loader:
         self.augmentation, self.workers = augmentation, workers
         self.steady = dict(steady)  # a view of a mapping cannot go to the workers
         self._looks = looks(views, augmentation)
+        self._inputs = {name: _sized(name, view, inputs) for name, view in views.items()}
         self._columns = {view.column: view.modality for view in views.values()}
         if order.batch_size < world:
             raise ValueError(
@@ -108,6 +110,11 @@ class Loader:
             column: self._read(column, rows, epoch) for column in {self.views[name].column for name in drawn}
         }
         tensors = {name: self._look(name, raw[self.views[name].column], rows, epoch) for name in drawn}
+        frames = {
+            name: self._look(name, raw[self.views[name].column], rows, epoch, framed=True)
+            for name in drawn
+            if self.views[name].framed
+        }
         for name, view in self.steady.items():
 
             def draw(new: list[int], name: str = name) -> Tensor:
@@ -118,15 +125,16 @@ class Loader:
         labels = {name: torch.from_numpy(one.values[rows]) for name, one in self.data.labels.items()}
         there = {column: torch.from_numpy(self.data.present(column, rows)) for column in self._columns}
         gaps = {column: have for column, have in there.items() if not have.all()}
-        return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels, gaps)
+        return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels, gaps, frames)
 
-    def _look(self, name: str, raw: Any, rows: Rows, epoch: Epochs) -> Tensor:
-        """Return a view of some rows, whose column is there in its raw form."""
+    def _look(self, name: str, raw: Any, rows: Rows, epoch: Epochs, framed: bool = False) -> Tensor:
+        """Return a view of some rows, whose column is there in its raw form; or with ``framed`` its frames."""
         view, ids = self.views[name], self.data.ids_of(rows)
         keys = view_room.key(self.order.seed, epoch, ids, name)
         # Only to a view that is derived: others need not know of parts.
         part = {"part": view_room.key(self.order.seed, epoch, ids, view.like)} if view.like else {}
-        return self._looks[name](raw, keys, self.inputs[view.column], **part)
+        look: Any = self._looks[name]
+        return (look.frames if framed else look)(raw, keys, self._inputs[name], **part)
 
     def _read(self, column: str, rows: Rows, epoch: Epochs) -> Any:
         """Return a column of a batch in its raw form, with what all views of an example share already drawn."""
@@ -156,6 +164,16 @@ class Loader:
         for step, (batch, self.replaced) in zip(range(start, steps), source, strict=True):
             self.data.expect(self.order.shards_of(step, self.rank, self.world))
             yield batch, self.order.clock(step, steps)
+
+
+def _sized(name: str, view: View, inputs: Mapping[str, Input]) -> Input:
+    """Return the input of a view: its column's, at the view's share of the side."""
+    whole = inputs[view.column]
+    if view.size == 1:
+        return whole
+    if not isinstance(whole, ScaledInput):
+        raise ValueError(f"view {name!r} of {view.modality} has no sides; leave size={view.size:g} out")
+    return whole.scaled(view.size)
 
 
 class _Steps(Dataset[tuple[Batch, list[Replaced]]]):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Protocol, Self, runtime_checkable
 
+from jaxtyping import Float
 from torch import Tensor
 
 from ...modalities import MODALITIES, resolve
@@ -29,6 +30,15 @@ class Follows(Protocol):
 
 
 @runtime_checkable
+class Framed(Protocol):
+    """A look that can say where in an example its view lies."""
+
+    def frames(self, raw: Any, keys: Any, input: Any, /) -> Float[Tensor, "n 2 3"]:
+        """Return the frames (`counterpoint.frames`) of what the look makes of the same arguments, ``part`` included."""
+        ...
+
+
+@runtime_checkable
 class Options(captions.Options, pictures.Options, Protocol):
     """The keys of a recipe's ``augmentation`` section that views read."""
 
@@ -39,14 +49,17 @@ def looks(views: ViewSpec, augmentation: Options) -> dict[str, Look]:
     Raises:
         UnknownName: for a modality or a view that is not known, also one that another is like.
         MissingPackage: if a view needs WordNet and it is not installed.
-        ValueError: for a view that is like one of another modality, or like one that has no part it could show.
+        ValueError: for a view that is like one of another modality, or like one that has no part it could show, and
+            for one that is to be framed and has no frame.
     """
     looks_of: dict[str, Look] = {}
     for name, view in views.items():
         if view.modality not in MODALITIES:
             raise unknown(f"modality of view {name!r}:", view.modality, MODALITIES.names())
         made: Any = resolve(MODALITIES.get(view.modality).view)
-        looks_of[name] = made(view.augmentation, augmentation)
+        look = looks_of[name] = made(view.augmentation, augmentation)
+        if view.framed and not isinstance(look, Framed):
+            raise ValueError(f"view {name!r} of {view.modality} has no frame; leave framed out")
     return looks_of | {
         name: _within(name, view, views, looks_of) for name, view in views.items() if view.like
     }

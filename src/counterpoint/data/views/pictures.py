@@ -61,7 +61,7 @@ class ImageView:
     blur's kernel is a tenth of that size, while σ is in its pixels: at 48 px (5 taps) a σ of 2 is cut short.
 
     Attributes:
-        crop: the range of the crop's share of the area; ``None`` for the central square.
+        crop: the range of the crop's share of the area, above 0 and at most 1; ``None`` for the central square.
         mirror: probability of a horizontal flip.
         rotate, translate, zoom: the affine change: at most so many degrees either way, at most such a share
             of the size, a range of factors. ``rotate=0`` for none of the three.
@@ -83,9 +83,16 @@ class ImageView:
     blur_p: float = 0.0
     solarize_p: float = 0.0
 
+    def __post_init__(self) -> None:
+        if self.crop is not None and not 0 < self.crop[0] <= self.crop[1] <= 1:
+            raise ValueError(
+                f"a crop of {self.crop[0]:g} to {self.crop[1]:g} of the area: give two shares above 0 and at most "
+                "1, the lower first"
+            )
+
     def within(self, other: ImageView) -> ImageView:
-        """Return the view of the crop that another view takes."""
-        return replace(self, crop=other.crop)
+        """Return the view of the crop that another view takes, mirrored where that one is."""
+        return replace(self, crop=other.crop, mirror=other.mirror)
 
     def draw(
         self,
@@ -95,10 +102,13 @@ class ImageView:
         size: int,
         part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Draw:
-        """Draw the parameters of each example from its key alone, and the crop from its key in ``part`` if given."""
+        """Draw the parameters of each example from its key alone; crop and mirror from its key in ``part`` if given."""
         n = len(keys)
+        part = keys if part is None else part
 
-        def happens(purpose: str, probability: float) -> Bool[np.ndarray, " n"]:
+        def happens(
+            purpose: str, probability: float, keys: UInt64[np.ndarray, " n"] = keys
+        ) -> Bool[np.ndarray, " n"]:
             return uniform(keys, purpose)[:, 0] < probability
 
         def between(
@@ -114,8 +124,8 @@ class ImageView:
         return Draw(
             box=resampling.central_boxes(n, height, width)
             if self.crop is None
-            else resampling.crop_boxes(keys if part is None else part, height, width, self.crop),
-            flip=happens("flip", self.mirror),
+            else resampling.crop_boxes(part, height, width, self.crop),
+            flip=happens("flip", self.mirror, part),
             angle=between("angle", -self.rotate, self.rotate)[:, 0],
             shift=np.rint(between("shift", -self.translate * size, self.translate * size, 2)),
             zoom=between("zoom", *self.zoom)[:, 0],
@@ -174,6 +184,23 @@ class ImageView:
         """Return pictures as a tower takes them: the view resizes as it crops."""
         return self.apply(raw, keys, input.size, part)
 
+    def frames(
+        self,
+        raw: UInt8[Tensor, "n 3 H W"],
+        keys: UInt64[np.ndarray, " n"],
+        input: Square,
+        part: UInt64[np.ndarray, " n"] | None = None,
+    ) -> Float[Tensor, "n 2 3"]:
+        """Return where in its picture each view lies that the same call of the view itself makes."""
+        height, width = raw.shape[-2:]
+        draw = self.draw(keys, height, width, input.size, part)
+        frames = resampling.crop_frames(draw.box, draw.flip, height, width)
+        if self.rotate:
+            frames = resampling.composed(
+                frames, resampling.affine_frames(draw.angle, draw.shift, draw.zoom, input.size)
+            )
+        return torch.from_numpy(frames).float()
+
     def _render(self, pictures: Tensor, draw: Draw, size: int) -> Tensor:
         result = resampling.crops(pictures, draw.box, draw.flip, size)
         if self.rotate:
@@ -218,10 +245,21 @@ class EitherView:
         """See `ImageView.__call__`."""
         return self.apply(raw, keys, input.size)
 
+    def frames(
+        self, raw: UInt8[Tensor, "n 3 H W"], keys: UInt64[np.ndarray, " n"], input: Square
+    ) -> Float[Tensor, "n 2 3"]:
+        """See `ImageView.frames`."""
+        second = torch.from_numpy(uniform(keys, "either")[:, 0] < 0.5)[:, None, None]
+        first, other = (view.frames(raw, keys, input) for view in (self.first, self.second))
+        return torch.where(second, other, first)
+
 
 _WEAK = ImageView(crop=(0.5, 1.0))
 _SIMCLR = ImageView(
     crop=(0.08, 1.0), mirror=0.5, jitter=(0.4, 0.4, 0.4, 0.1), jitter_p=0.8, gray_p=0.2, blur_p=0.5
+)
+_SWAV = ImageView(
+    crop=(0.14, 1.0), mirror=0.5, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8, gray_p=0.2, blur_p=0.5
 )
 _BYOL_JITTER = (0.4, 0.4, 0.2, 0.1)
 
@@ -243,6 +281,8 @@ IMAGE_VIEWS: Mapping[str, ImageView | EitherView] = {
         blur_p=0.1,
         solarize_p=0.2,
     ),
+    "swav": _SWAV,
+    "swav_small": replace(_SWAV, crop=(0.05, 0.14)),
     "convirt": ImageView(
         crop=(0.6, 1.0),
         mirror=0.5,
@@ -289,6 +329,8 @@ def image(name: str, augmentation: Options | None = None) -> ImageView | EitherV
       view.
     - ``byol_1``, ``byol_2``: the asymmetric pair of Grill et al., 2020 (blur always, or rarely but with
       solarising).
+    - ``swav``, ``swav_small``: the large and the small crops of Caron et al., 2020: 14–100 % and 5–14 % of the
+      area, with stronger colour jitter than SimCLR's.
     - ``convirt``: crop, mirroring, a slight affine change, brightness, contrast, blur; no hue, for grey
       medical pictures. Source: Zhang et al., 2020.
     - ``written``: a crop of 50–100 %, a slight affine change, brightness, contrast, blur; no mirroring and no hue,

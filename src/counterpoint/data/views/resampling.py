@@ -178,10 +178,51 @@ def affine(
 
     Bilinear, black outside, about the centre, as ``torchvision.transforms.v2.functional.affine``.
     """
-    size = pictures.shape[-1]
+    theta = torch.from_numpy(_theta(angle, shift, zoom, pictures.shape[-1])).to(pictures)
+    grid = torch.nn.functional.affine_grid(theta, list(pictures.shape), align_corners=False)
+    return torch.nn.functional.grid_sample(pictures, grid, mode="bilinear", align_corners=False)
+
+
+def _theta(
+    angle: Float64[np.ndarray, " n"],
+    shift: Float64[np.ndarray, "n 2"],
+    zoom: Float64[np.ndarray, " n"],
+    size: int,
+) -> Float64[np.ndarray, "n 2 3"]:
+    """Return the maps from what `affine` gives to what it is given, on squares from −1 to 1."""
     cos, sin = np.cos(np.radians(angle)), np.sin(np.radians(angle))
     back = np.stack([np.stack([cos, sin], 1), np.stack([-sin, cos], 1)], 1) / zoom[:, None, None]
     move = -(back @ shift[:, :, None]) * 2 / size
-    theta = torch.from_numpy(np.concatenate([back, move], axis=2)).to(pictures)
-    grid = torch.nn.functional.affine_grid(theta, list(pictures.shape), align_corners=False)
-    return torch.nn.functional.grid_sample(pictures, grid, mode="bilinear", align_corners=False)
+    return np.concatenate([back, move], axis=2)
+
+
+def affine_frames(
+    angle: Float64[np.ndarray, " n"],
+    shift: Float64[np.ndarray, "n 2"],
+    zoom: Float64[np.ndarray, " n"],
+    size: int,
+) -> Float64[np.ndarray, "n 2 3"]:
+    """Return the maps from the unit square of what `affine` gives to that of what it is given; ``size`` in pixels."""
+    theta = _theta(angle, shift, zoom, size)
+    back = theta[:, :, :2]
+    centre = (theta[:, :, 2:] + 1 - back.sum(2, keepdims=True)) / 2
+    return np.concatenate([back, centre], axis=2)
+
+
+def crop_frames(
+    boxes: Int[np.ndarray, "n 4"], mirrored: Bool[np.ndarray, " n"], height: int, width: int
+) -> Float64[np.ndarray, "n 2 3"]:
+    """Return the maps from the unit square of what `crops` gives to that of a picture of so many pixels."""
+    top, left, h, w = (boxes / np.array([height, width, height, width])).T
+    zero = np.zeros_like(top)
+    across = np.stack([np.where(mirrored, -w, w), zero, np.where(mirrored, left + w, left)], 1)
+    return np.stack([across, np.stack([zero, h, top], 1)], 1)
+
+
+def composed(
+    outer: Float64[np.ndarray, "n 2 3"], inner: Float64[np.ndarray, "n 2 3"]
+) -> Float64[np.ndarray, "n 2 3"]:
+    """Return the maps that apply ``inner`` and then ``outer``."""
+    made = outer[:, :, :2] @ inner
+    made[:, :, 2] += outer[:, :, 2]
+    return made

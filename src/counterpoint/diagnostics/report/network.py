@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...frames import of_boxes
 from ...methods.base import TowerMethod
 from ...types import Batch, Clock
 from .. import plots
@@ -42,7 +43,7 @@ def dense_features(subject: Subject) -> Section:
     pictures = subject.pictures(subject.inside)
     h, w = pictures.shape[-2:]
     high, wide = int(CROP * h), int(CROP * w)
-    boxes = torch.tensor([[0, 0, wide, high], [w - wide, h - high, w, h]], dtype=torch.float32)
+    boxes = torch.tensor([[0, 0, wide, high], [w - wide, h - high, w, h]]) / torch.tensor([w, h, w, h])
     crops = (pictures[..., :high, :wide], pictures[..., h - high :, w - wide :])
 
     maps = []
@@ -54,7 +55,7 @@ def dense_features(subject: Subject) -> Section:
         maps.append(torch.cat(parts))
     grid = tuple(maps[0].shape[-2:])
     z, other = (m.flatten(2).mT for m in maps)
-    first, second = boxes[:, None].expand(2, len(z), 4)
+    first, second = of_boxes(boxes)[:, None].expand(2, len(z), 2, 3)
     match = at_same_place(first, second, (grid[0], grid[1])).to(z.device)
     spread = dense_uniformity(z)
     numbers = {

@@ -268,7 +268,7 @@ class Conan(TowerMethod):
         if self.renew == "easy" and _PLACES in batch.views:
             self.candidates.store(batch.ids, batch[_PLACES], batch[_FIRST], batch[_NEXT])
 
-    def passes(self) -> dict[str, int]:
+    def passes(self) -> dict[str, float]:
         passes = super().passes()
         passes[self.tower(self.document).modality] += self.negatives
         return passes

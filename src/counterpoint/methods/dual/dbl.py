@@ -148,7 +148,7 @@ class DBL(TowerMethod):
             self.copy.restart()
             self.made.fill_(True)
 
-    def passes(self) -> dict[str, int]:
+    def passes(self) -> dict[str, float]:
         return {modality: (2 if self.weight else 1) * n for modality, n in super().passes().items()}
 
 

@@ -129,7 +129,7 @@ class DistilledDiHT(TowerMethod):
         everywhere = processes.total(there.sum(0)) == sum(processes.counts(len(tokens), tokens.device))
         return there & ~everywhere
 
-    def passes(self) -> dict[str, int]:
+    def passes(self) -> dict[str, float]:
         return {"image": 2, "text": 1}
 
 

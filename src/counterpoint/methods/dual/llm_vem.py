@@ -162,7 +162,7 @@ class LLMVEM(TowerMethod):
         projected = column == self.picture and self.projection is not None
         return self.projection(features) if projected and self.projection is not None else features
 
-    def passes(self) -> dict[str, int]:
+    def passes(self) -> dict[str, float]:
         # Of the table no tower is asked.
         return {modality: count for modality, count in super().passes().items() if modality != "table"}
 

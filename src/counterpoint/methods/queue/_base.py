@@ -127,5 +127,5 @@ class MomentumContrast(TowerMethod):
         # Keys of one view after the other, and so the ids.
         return torch.cat(keys), batch.ids.repeat(len(keys))
 
-    def passes(self) -> dict[str, int]:
+    def passes(self) -> dict[str, float]:
         return {modality: len(self.query_and_key) * count for modality, count in super().passes().items()}

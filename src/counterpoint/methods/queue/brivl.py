@@ -103,7 +103,7 @@ class BriVL(TowerMethod):
             assert isinstance(queue, KeyQueue)
             queue.enqueue(z[PREFIX + m], batch.ids)
 
-    def passes(self) -> dict[str, int]:
+    def passes(self) -> dict[str, float]:
         return {modality: 2 * count for modality, count in super().passes().items()}
 
 

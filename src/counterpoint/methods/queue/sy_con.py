@@ -130,7 +130,7 @@ class SyCon(TowerMethod):
         for module, name in ((self.predictor, "predictor"), (self.previous_queues, "queues")):
             initialise(module, int(self.draw), f"{name} of task {int(self.task)}")
 
-    def passes(self) -> dict[str, int]:
+    def passes(self) -> dict[str, float]:
         """Count passes through the trained tower, its copy and the previous one; the last has none in a first task."""
         return {modality: 3 * count for modality, count in super().passes().items()}
 

@@ -255,6 +255,6 @@ class RocketCLIP(TowerMethod):
         if self.momentum is not None:
             self.momentum.update()
 
-    def passes(self) -> dict[str, int]:
+    def passes(self) -> dict[str, float]:
         copies = 1 if self.momentum is None else 2
         return {modality: copies * count for modality, count in super().passes().items()}

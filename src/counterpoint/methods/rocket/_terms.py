@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from ...losses import BarlowTwinsLoss, NegativeCosineLoss, SwALIPLoss, SwALIPPrototypesLoss
 from ...networks.batch_norm import BatchNorm1d
@@ -207,9 +206,7 @@ class PrototypeTerm(TargetedTerm):
         for view, feature in features.items():
             modality = view.partition(".")[0]
             prototypes = self.prototypes["both" if "both" in self.prototypes else modality]
-            # Detached: without a gradient the optimiser leaves them alone, decay included, and yet has them for later.
-            weights = {k: w.detach() if frozen else w for k, w in prototypes.named_parameters()}
-            scores[view] = functional_call(prototypes, weights, (self.projector[modality](feature),))
+            scores[view] = prototypes(self.projector[modality](feature), frozen)
         return scores
 
     def forward(

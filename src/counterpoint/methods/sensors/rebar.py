@@ -115,7 +115,7 @@ class REBAR(TowerMethod):
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         return features
 
-    def passes(self) -> dict[str, int]:
+    def passes(self) -> dict[str, float]:
         return {"series": 1 + (self.candidates if self.alpha < 1 else 1)}
 
     def prepare(self, batch: Batch, clock: Clock) -> Batch:

@@ -100,7 +100,7 @@ class EBM(TowerMethod):
         self.buffer.put(z[PLACES], z[SAMPLED])
         super().after_step(z, batch, clock)
 
-    def passes(self) -> dict[str, int]:
+    def passes(self) -> dict[str, float]:
         return {"image": self.steps + 2}
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:

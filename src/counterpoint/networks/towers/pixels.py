@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, UInt8
@@ -31,6 +31,21 @@ class Square:
 
     def stated(self) -> str:
         return repr(self)
+
+    def scaled(self, share: float) -> Square:
+        """Return the input of pictures of a share of the side, resized and not cut.
+
+        >>> Square(48).scaled(0.5)
+        Square(size=24, fit=None)
+
+        Raises:
+            ValueError: if that is less than a pixel.
+        """
+        if (side := round(share * self.size)) < 1:
+            raise ValueError(
+                f"a view of size {share:g} has no pixel of the tower's {self.size}; make it larger"
+            )
+        return replace(self, size=side, fit=None)
 
     def __call__(self, pictures: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 size size"]:
         return fitted(pictures, self.fit or Fit(self.size, self.size))

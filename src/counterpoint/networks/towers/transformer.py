@@ -341,10 +341,21 @@ class VisionTransformer(ImageTower):
 
     def _states(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n width"]:
         patches = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
-        x = self.patch_embedding(patches) + self.position_embedding.weight
+        x = self.patch_embedding(patches) + self._positions(
+            images.shape[-2] // self.patch, images.shape[-1] // self.patch
+        )
         for block in self.blocks:
             x = block(x, own=self._seen(x))
         return self.norm(x)
+
+    def _positions(self, rows: int, columns: int) -> Float[Tensor, "n width"]:
+        """Return the embeddings of the places of a grid: those learned, interpolated where the grid is another one."""
+        learned, side = self.position_embedding.weight, self.size // self.patch
+        if (rows, columns) == (side, side):
+            return learned
+        grid = learned.view(1, side, side, -1).permute(0, 3, 1, 2)
+        grid = F.interpolate(grid, (rows, columns), mode="bicubic", antialias=True)
+        return grid.flatten(2)[0].T
 
 
 class ProbedTransformer(VisionTransformer):

@@ -193,14 +193,14 @@ def _prices(costs: Mapping[str, ArmCost], budget: Budget) -> dict[str, float]:
     return {
         arm: {
             "steps": 1.0,
-            "passes": float(max(cost.passes.get(modality, 0), 1)),
+            "passes": float(cost.passes.get(modality, 0) or 1),
             "time": cost.seconds_per_step,
         }[budget]
         for arm, cost in costs.items()
     }
 
 
-def _passes(cost: ArmCost) -> int:
+def _passes(cost: ArmCost) -> float:
     return max([*cost.passes.values(), 1])
 
 

@@ -142,7 +142,7 @@ def _run(
             images_seen=seen,
             rows=rows,
             left_out=len(data.splits.train) - rows,
-            passes={modality: seen * count for modality, count in passes.items()},
+            passes={modality: round(seen * count) for modality, count in passes.items()},
             seconds=now.seconds,
             waiting_seconds=(earlier.waiting_seconds or 0.0) + now.waited,
             peak_memory_bytes=max(memory.read(), earlier.peak_memory_bytes),

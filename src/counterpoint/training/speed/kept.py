@@ -46,9 +46,10 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
             )
     for tower in frozen.values():
         tower.memory = Memory()
-    # Of several forms of a row, as captions are, one is drawn each time, so that such a view is not steady.
+    # Of several forms of a row, as captions are, one is drawn each time, so that such a view is not steady; and a frame
+    # is drawn with its view.
     return {
         name: Steady(frozen[method.columns[view.column]])
         for name, view in shown.items()
-        if MODALITIES.get(view.modality).share is None
+        if MODALITIES.get(view.modality).share is None and not view.framed
     }
