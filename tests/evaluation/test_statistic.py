@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import pearsonr, spearmanr
-from sklearn.metrics import f1_score, precision_score, recall_score
+from sklearn.metrics import average_precision_score, f1_score, precision_score, recall_score
 
 from counterpoint.evaluation import STATISTICS
+from counterpoint.evaluation.several import (
+    mean_average_precision,
+    mean_iou,
+    overall_f1,
+    per_class_f1,
+)
 from counterpoint.evaluation.statistic import (
     calibration_error,
     f1,
@@ -21,6 +27,7 @@ from counterpoint.evaluation.statistic import (
     spearman,
     weighted_f1,
 )
+from counterpoint.statistics import Statistic, multi_bootstrap
 
 
 def rows(*columns: object) -> np.ndarray:
@@ -99,9 +106,75 @@ def test_calibration_error_is_torchmetrics() -> None:
 @pytest.mark.parametrize("name", STATISTICS)
 def test_a_statistic_lies_in_its_range_and_refuses_outcomes_of_other_columns(name: str) -> None:
     statistic, rng = STATISTICS[name], np.random.default_rng(0)
-    width = (len(statistic.columns),) if statistic.columns else ()
+    width = (len(statistic.columns) * (1 + statistic.several),) if statistic.columns else ()
     for _ in range(20):
         values = -np.sort(-rng.integers(0, 2, (6, *width)))  # no part is above its whole
         assert statistic.least <= statistic(values.astype(float)) <= statistic.most
     with pytest.raises(ValueError, match=f"{name} takes .*, and got outcomes of shape"):
         statistic(rng.random((6, 3)))
+
+
+def drawn(statistic: Statistic, rng: np.random.Generator, n: int, things: int) -> np.ndarray:
+    """Draw outcomes with ties, with tags that are not known, and with a tag that no example has."""
+    m = things if statistic.several else 1
+    true, score = rng.integers(-1, 2, (n, m)), rng.random((n, m)).round(1)
+    true[:, -1] = np.minimum(true[:, -1], 0) if m > 1 else true[:, -1]
+    if statistic.columns == ("union", "intersection"):
+        true = score + rng.random((n, m)).round(1)
+    return np.concatenate([true, score], 1)
+
+
+@pytest.mark.parametrize("name", [name for name, each in STATISTICS.items() if each.weighted])
+def test_a_weight_is_how_often_an_example_is_there(name: str) -> None:
+    statistic, rng = STATISTICS[name], np.random.default_rng(1)
+    values = drawn(statistic, rng, 40, 5)
+    draws = rng.integers(0, 40, (30, 40))
+    counts = np.stack([np.bincount(index, minlength=40) for index in draws]).astype(float)
+    assert statistic.weighted is not None
+    found = statistic.weighted(values, counts)
+    np.testing.assert_allclose(found, [statistic(values[index]) for index in draws], atol=1e-12)
+    plain = Statistic(statistic.function, statistic.columns, several=statistic.several)
+    with_weights, without = (
+        multi_bootstrap(np.stack([values] * 5), score=each, n_boot=20).replicates
+        for each in (statistic, plain)
+    )
+    np.testing.assert_allclose(with_weights, without, atol=1e-12)
+
+
+@pytest.mark.parametrize("ties", [1, 6])
+def test_average_precision_of_tags_is_scikit_learns(ties: int) -> None:
+    rng = np.random.default_rng(0)
+    true, score = rng.integers(0, 2, (50, 7)), rng.random((50, 7)).round(ties)
+    expected = average_precision_score(true, score, average="macro")
+    assert mean_average_precision(np.hstack([true, score])) == pytest.approx(expected)
+    # A tag that is not known of an example is left out, and a tag that nobody has does not count.
+    unknown = rng.random((50, 7)) < 0.3
+    by_tag = [average_precision_score(true[~u, t], score[~u, t]) for t, u in enumerate(unknown.T)]
+    some = np.hstack([np.where(unknown, -1, true), np.zeros((50, 1)), score, rng.random((50, 1))])
+    assert mean_average_precision(some) == pytest.approx(np.mean(by_tag))
+    assert mean_average_precision(np.hstack([0 * true, score])) == 0
+
+
+def test_f1_of_tags_is_scikit_learns() -> None:
+    rng = np.random.default_rng(0)
+    true, score = rng.integers(0, 2, (50, 7)), rng.random((50, 7))
+    score[:, 3] = 0.1  # never given
+    given = score >= 0.5
+    values = np.hstack([true, score])
+    assert overall_f1(values) == pytest.approx(f1_score(true, given, average="micro"))
+    cp = precision_score(true, given, average="macro", zero_division=0)
+    cr = recall_score(true, given, average="macro")
+    assert per_class_f1(values) == pytest.approx(2 * cp * cr / (cp + cr))
+
+
+def test_mean_iou_adds_up_pixels_before_it_divides() -> None:
+    values = np.array([[4.0, 2, 0, 3, 0, 0], [4, 0, 0, 0, 0, 0]])
+    assert mean_iou(values) == pytest.approx((3 / 8 + 0) / 2)
+
+
+def test_outcomes_of_several_things_are_told_by_their_number() -> None:
+    statistic = STATISTICS["mean_average_precision"]
+    with pytest.raises(ValueError, match="true, score, each of several things, and got outcomes of shape"):
+        statistic(np.zeros((4, 3)))
+    with pytest.raises(ValueError, match=r"shape \(4, 3\); give \(examples, 2 · things\)"):
+        multi_bootstrap({0: np.zeros((4, 3))}, score=statistic)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from counterpoint.evaluation import RunResults
+from counterpoint.evaluation.several import mean_average_precision
 from counterpoint.evaluation.statistic import f1
 from counterpoint.evaluation.task import table
 from counterpoint.files import write_json
@@ -69,3 +70,19 @@ def test_columns_are_put_side_by_side_by_their_example(tmp_path: Path) -> None:
         read.outcome(("pope", "test", "a", "f1")).tolist() == [[1, 1]] == scores.outcomes("f1", "a").tolist()
     )
     assert read.outcome(("pope", "test", "all", "yes")).tolist() == [1, 1]
+
+
+def test_many_columns_are_one_matrix_of_the_examples_that_have_them_all(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    true, score = rng.integers(-1, 2, (30, 80)).astype(float), rng.random((30, 80))
+    score[4, 7], score[9, 2] = np.nan, np.nan  # two examples are without an outcome
+    columns = {f"is_{k}": true[:, k] for k in range(80)} | {f"score_{k}": score[:, k] for k in range(80)}
+    metrics = {"mAP": Metric(tuple(columns), mean_average_precision)}
+    ids = rng.permutation(30)
+    results = RunResults({"test": (table("tags", ids, ["all"] * 30, columns, metrics),)})
+    write_json(tmp_path / "scores.json", results.scores())
+    results.examples().write_parquet(tmp_path / "examples.parquet")
+    found = RunScores(tmp_path).outcome(("tags", "test", "all", "mAP"))
+    there = [row for row in np.argsort(ids) if row not in (4, 9)]
+    np.testing.assert_array_equal(found, np.hstack([true, score])[there])
+    assert mean_average_precision(found) == pytest.approx(results.value("tags", "test", "mAP"))

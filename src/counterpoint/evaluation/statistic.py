@@ -10,6 +10,16 @@ from jaxtyping import Float, Real
 from ..statistics import Statistic
 from ..types import mean as mean
 from .auc import share_below
+from .several import (
+    mean_average_precision,
+    mean_iou,
+    overall_f1,
+    per_class_f1,
+    weighted_mean_average_precision,
+    weighted_mean_iou,
+    weighted_overall_f1,
+    weighted_per_class_f1,
+)
 
 PAPERS = {"ebm-vs-cl-vqa": ("calibration_error",)}
 
@@ -154,6 +164,22 @@ def spearman(values: Rows) -> float:
     return _correlation(rankdata(level), rankdata(score))
 
 
+def mean_absolute_error(values: Rows) -> float:
+    """Compute how far predicted numbers are from the true ones on average.
+
+    >>> mean_absolute_error(np.array([[1, 3], [2, 1.0]]))
+    1.5
+    """
+    return float(np.abs(values[:, 0] - values[:, 1]).mean())
+
+
+def weighted_mean_absolute_error(
+    values: Rows, weights: Float[np.ndarray, "replicates n"]
+) -> Float[np.ndarray, " replicates"]:
+    """Compute `mean_absolute_error` of examples that count so many times in each replicate."""
+    return weights @ np.abs(values[:, 0] - values[:, 1]) / weights.sum(1)
+
+
 def pearson(values: Rows) -> float:
     """Compute the correlation of a level and the score that it is given; 0 where either is constant."""
     return _correlation(values[:, 0], values[:, 1])
@@ -208,6 +234,16 @@ STATISTICS: Mapping[str, Statistic] = {
         Statistic(auroc, ("true", "score"), 0.0, 1.0),
         Statistic(calibration_error, ("confidence", "hit"), 0.0, 1.0),
         *(Statistic(function, ("level", "score"), -1.0, 1.0) for function in (spearman, pearson)),
+        Statistic(mean_absolute_error, _TYPES, 0.0, weighted=weighted_mean_absolute_error),
+        *(
+            Statistic(function, columns, 0.0, 1.0, several=True, weighted=weighted)
+            for function, columns, weighted in (
+                (mean_average_precision, ("true", "score"), weighted_mean_average_precision),
+                (per_class_f1, ("true", "score"), weighted_per_class_f1),
+                (overall_f1, ("true", "score"), weighted_overall_f1),
+                (mean_iou, ("union", "intersection"), weighted_mean_iou),
+            )
+        ),
     )
 }
 """Every statistic that a metric here uses, by the name that results and run folders carry."""

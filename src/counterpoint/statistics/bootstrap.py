@@ -17,7 +17,6 @@ from .outcomes import (
     Runs,
     Statistic,
     check_same_examples,
-    columns_of,
     parse_runs,
 )
 
@@ -120,11 +119,14 @@ def seed_scores(
 ) -> Float[np.ndarray, "replicates seeds"]:
     """Return each seed's score on each resample of the examples (a row of ``draws``), averaged over its runs."""
     n_boot, n = draws.shape
-    if is_mean(statistic):
-        # A mean over a resample is a weighted mean: count each example, then one matrix product.
+    weighted = statistic.weighted if isinstance(statistic, Statistic) else None
+    if is_mean(statistic) or weighted is not None:
         shifted = draws + n * np.arange(n_boot, dtype=np.int64)[:, None]
-        counts = np.bincount(shifted.ravel(), minlength=n_boot * n).reshape(n_boot, n)
-        return runs.average_rows((counts.astype(np.float64) @ runs.values.astype(np.float64).T) / n)
+        counts = np.bincount(shifted.ravel(), minlength=n_boot * n).reshape(n_boot, n).astype(np.float64)
+        if weighted is not None:
+            return runs.average_rows(np.stack([weighted(values, counts) for values in runs.values], 1))
+        # A mean over a resample is a weighted mean: count each example, then one matrix product.
+        return runs.average_rows((counts @ runs.values.astype(np.float64).T) / n)
     if isinstance(statistic, str):
         raise ValueError(f"score is {statistic!r}; give 'mean' or a function")
     function: Callable[..., float] = statistic
@@ -254,7 +256,7 @@ def multi_bootstrap(
     outcomes_of = (
         {"treatment": treatment} if baseline is None else {"treatment": treatment, "baseline": baseline}
     )
-    sides = {name: parse_runs(outcomes, name, columns_of(score)) for name, outcomes in outcomes_of.items()}
+    sides = {name: parse_runs(outcomes, name, score) for name, outcomes in outcomes_of.items()}
     for name, runs in sides.items():
         if runs.failed:
             raise ValueError(

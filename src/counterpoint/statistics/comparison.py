@@ -14,7 +14,7 @@ import numpy as np
 from ..registry import unknown
 from .bootstrap import FEW_EXAMPLES, FEW_SEEDS, check_options, is_mean, plug_in_scores, resample
 from .intervals import VerdictInterval, holm, interval_of_difference
-from .outcomes import Outcomes, check_same_examples, columns_of, parse_runs
+from .outcomes import Outcomes, check_same_examples, parse_runs
 from .power import SeedsNeeded, from_spread
 
 _ONE_POINT = 0.01
@@ -292,8 +292,9 @@ def _differences(
     n_tests: int,
     seed: int,
 ) -> list[Difference]:
-    columns = columns_of(o.statistic)
-    arms = {name: parse_runs(runs, f"arm {name!r} on {metric!r}", columns) for name, runs in o.arms.items()}
+    arms = {
+        name: parse_runs(runs, f"arm {name!r} on {metric!r}", o.statistic) for name, runs in o.arms.items()
+    }
     check_same_examples(arms)
     finished = {name: runs for name, runs in arms.items() if runs.seeds}
     seed_seed, example_seed = np.random.SeedSequence(seed).spawn(2)

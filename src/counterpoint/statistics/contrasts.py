@@ -19,7 +19,7 @@ from .bootstrap import (
 )
 from .comparison import Verdict, decide
 from .intervals import TInterval, VerdictInterval, verdict_interval
-from .outcomes import Outcomes, check_same_examples, columns_of, parse_runs
+from .outcomes import Outcomes, check_same_examples, parse_runs
 
 ArmScores = Mapping[str, float]
 
@@ -99,8 +99,7 @@ def linear_contrast(
     0.11 (0.07 to 0.15): better
     """
     check_options(n_boot, confidence)
-    columns = columns_of(outcomes.statistic)
-    arms = {arm: parse_runs(runs, f"arm {arm!r}", columns) for arm, runs in outcomes.arms.items()}
+    arms = {arm: parse_runs(runs, f"arm {arm!r}", outcomes.statistic) for arm, runs in outcomes.arms.items()}
     if not arms:
         raise ValueError("outcomes has no arms; give those that the function needs")
     failed = {arm: runs.failed for arm, runs in arms.items() if runs.failed}

@@ -19,7 +19,7 @@ from .bootstrap import (
     resample,
     tie,
 )
-from .outcomes import AnyStatistic, ArmOutcomes, Runs, columns_of, parse_runs
+from .outcomes import AnyStatistic, ArmOutcomes, Runs, parse_runs
 
 
 @dataclass(frozen=True)
@@ -272,7 +272,7 @@ def interval_of_mean(
     0.697 (0.653 to 0.741)
     """
     check_options(n_boot, confidence)
-    runs = parse_runs(outcomes, "outcomes", columns_of(statistic))
+    runs = parse_runs(outcomes, "outcomes", statistic)
     if not runs.seeds:
         raise ValueError(f"outcomes has no finished run (failed: {list(runs.failed)})")
     seed_rng, example_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))

@@ -180,12 +180,18 @@ class RunScores:
         """Return the examples that have all outcomes of a metric: ``example``, ``subset`` and a column for each."""
         task, test, _, _ = key
         names = self.definitions[key][0].columns
-        first, *others = (self.tables[task, test, name].rename({"value": name}) for name in names)
-        for name, other in zip(names[1:], others, strict=True):
-            first = first.join(
-                other.select("example", name), on="example", how="inner", maintain_order="left"
-            )
-        return first
+        parts = [self.tables[task, test, name] for name in names]
+        # All are in the order of the examples' ids, so that what all have stands in the same order in each.
+        common = parts[0]["example"]
+        for part in parts[1:]:
+            if not part["example"].equals(common):
+                common = common.filter(common.is_in(part["example"].implode()))
+        parts = [
+            part if len(part) == len(common) else part.filter(pl.col("example").is_in(common.implode()))
+            for part in parts
+        ]
+        values = {name: part["value"] for name, part in zip(names, parts, strict=True)}
+        return parts[0].select("example", "subset").with_columns(**values)
 
 
 @final
