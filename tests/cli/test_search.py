@@ -75,7 +75,7 @@ def test_search_prints_a_table_with_texts_as_they_are(work: Path, capsys: pytest
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["index"], "give one of these: a text, --image FILE, or --queries FILE"),
+        (["index"], "give one of these: a text, --image FILE, --file FILE, or --queries FILE"),
         (["index", "a car", "--image", "picture.png"], "give one of these"),
         (["index", ""], "the query is empty"),
         (["index", "--queries", "empty.txt"], "empty.txt holds no query: write one a line"),

@@ -21,7 +21,7 @@ _LONGEST = 80  # characters of a text in the table
 
 @form(frozen=True, config=FORM)
 class Search:
-    """Find what is most like a text or a picture in an index, by the model that made its vectors."""
+    """Find what is most like a text, a picture or another example in an index, by the model that made its vectors."""
 
     index: Annotated[str, Positional()]
     """The folder of an index, or its address."""
@@ -29,6 +29,8 @@ class Search:
     """A text."""
     image: Path | None = None
     """Search by a picture, from its file."""
+    file: Path | None = None
+    """Search by what a file holds: a sound, a film, a recording, by its ending."""
     queries: Path | None = None
     """Search by each line of a file of texts."""
     k: Count | None = None
@@ -45,17 +47,16 @@ class Search:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Search, arguments, "search")
 
-    given = [options.query, options.image, options.queries]
+    given = [options.query, options.image, options.file, options.queries]
     if sum(value is not None for value in given) != 1:
-        raise ValueError("give one of these: a text, --image FILE, or --queries FILE")
+        raise ValueError("give one of these: a text, --image FILE, --file FILE, or --queries FILE")
     lines = None if options.queries is None else _lines(options.queries)
     console = Terminal(stderr=options.json)
     with console.status("loading torch"):
         from ..serving import Index
     with console.status("searching"):
         index = Index.open(options.index)
-        query = options.query if options.image is None else options.image
-        asked = [query] if lines is None else lines
+        asked = [value for value in given[:-1] if value is not None] if lines is None else lines
         found = index.search(asked, options.k, where=options.where, modality=options.modality)
     if options.json:
         several = [{"query": line, "results": [*one]} for line, one in zip(lines or [], found, strict=False)]

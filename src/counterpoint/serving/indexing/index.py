@@ -152,8 +152,8 @@ class Index:
         pictures, where pictures and texts are in the index.
 
         Args:
-            query: a text; a picture, as a path (`pathlib.Path`), a file's bytes, Pillow's, or uint8 ``(3, H, W)``; or
-                a list of these.
+            query: a text; a file as a path (`pathlib.Path`), of a picture, a sound, a film, a recording; a picture as a
+                file's bytes, Pillow's, or uint8 ``(3, H, W)``; or a list of these.
             k: how many to find; ten unless given, or all where there are fewer.
             where: an SQL condition on the table's columns, applied before the search: ``"split = 'train'"``.
             modality: search the vectors of this one; the first of the index unless given, and ``"all"`` searches every
@@ -166,7 +166,7 @@ class Index:
             UnknownName: for a column or a modality that the index does not have.
             ValueError: for an empty query, k above the number of rows, a condition that is none, a model that is not
                 what it was, and a query of a modality that shares no space with the vectors.
-            OSError: for a file that is no picture.
+            OSError: for a file that cannot be read.
         """
         count, searched = self._checked(k), self.searched(modality)
         chosen = self._chosen(where, searched)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import torch
@@ -14,12 +14,13 @@ from torch import Tensor
 
 from ...data.pictures.single import raw_pictures
 from ...methods.base import TowerMethod
-from ...networks.base import Input
+from ...modalities import MODALITIES, Modality, resolve
+from ...networks.base import FormedInput, Input
 from ...raw import check_pictures
 from ..vectors import About
 
 Query: TypeAlias = str | Path | bytes | Image.Image | Tensor
-"""A text, or a picture: a file's path or its bytes, Pillow's, or uint8 ``(3, H, W)``."""
+"""A text; a file's path, a picture's, a sound's, a film's; a picture as bytes, Pillow's, or uint8 ``(3, H, W)``."""
 
 _AT_ONCE = 64
 
@@ -27,7 +28,7 @@ _AT_ONCE = 64
 def embedded(
     queries: Sequence[Query], model: TowerMethod, about: About, searched: Sequence[str]
 ) -> Float[np.ndarray, "m d"]:
-    """Embed queries, texts and pictures each together.
+    """Embed queries, those of one modality together.
 
     Args:
         queries: at least one.
@@ -37,30 +38,40 @@ def embedded(
 
     Raises:
         ValueError: for no query, an empty one, and one that the vectors cannot be compared with.
-        OSError: for a file that is no picture.
+        OSError: for a file that cannot be read.
     """
     if not queries:
         raise ValueError("there is no query")
     vectors = np.empty((len(queries), about.width), np.float32)
-    texts = [place for place, query in enumerate(queries) if isinstance(query, str)]
-    pictures = [place for place, query in enumerate(queries) if not isinstance(query, str)]
-    if texts:
-        column = _column("text", model, about, searched)
-        written = [_text(queries[place]) for place in texts]
-        parts = [
-            model.embed(column, written[start : start + _AT_ONCE])
-            for start in range(0, len(written), _AT_ONCE)
-        ]
-        vectors[texts] = torch.cat(parts).float().cpu().numpy()
-    if pictures:
-        column = _column("image", model, about, searched)
-        raw = [_picture(queries[place], model.inputs[column]) for place in pictures]
-        alike = len({picture.shape for picture in raw}) == 1
-        parts = [
-            model.embed(column, some) for some in (torch.split(torch.cat(raw), _AT_ONCE) if alike else raw)
-        ]
-        vectors[pictures] = torch.cat(parts).float().cpu().numpy()
+    places: dict[str, list[int]] = {}
+    for place, query in enumerate(queries):
+        places.setdefault(_modality(query), []).append(place)
+    for modality, those in places.items():
+        column = _column(modality, model, about, searched)
+        raws = _raws(modality, [queries[place] for place in those], model.inputs[column])
+        vectors[those] = torch.cat([model.embed(column, raw) for raw in raws]).float().cpu().numpy()
     return vectors
+
+
+def _modality(query: Query) -> str:
+    """Return the modality of a query; a file whose ending says nothing is taken for a picture."""
+    if isinstance(query, str):
+        return "text"
+    ending = query.suffix.lower() if isinstance(query, Path) else ""
+    return next((modality.name for modality in MODALITIES if ending in modality.endings), "image")
+
+
+def _raws(modality: str, queries: Sequence[Query], shown: Input) -> Iterator[Any]:
+    """Yield the raw forms of queries of one modality, some at a time."""
+    if modality == "text":
+        written = [_text(query) for query in queries]
+        yield from (written[start : start + _AT_ONCE] for start in range(0, len(written), _AT_ONCE))
+    elif modality == "image":
+        pictures = [_picture(query, shown) for query in queries]
+        alike = len({picture.shape for picture in pictures}) == 1
+        yield from torch.split(torch.cat(pictures), _AT_ONCE) if alike else pictures
+    else:
+        yield from (_example(query, MODALITIES.get(modality), shown) for query in queries)
 
 
 def _text(query: object) -> str:
@@ -75,13 +86,25 @@ def _picture(query: Query, shown: Input) -> UInt8[Tensor, "1 3 H W"]:
         return check_pictures(query[None])
     if isinstance(query, bytes | Image.Image):
         return raw_pictures([query], shown)
+    pictures: Tensor = _read(query, MODALITIES.get("image"), lambda data: raw_pictures([data], shown))
+    return pictures
+
+
+def _example(query: Query, modality: Modality, shown: Input) -> Any:
+    """Return what a file holds as a raw form of one example."""
+    form = shown.form if isinstance(shown, FormedInput) else modality.form
+    read, pack = resolve(modality.read), resolve(modality.pack)
+    return _read(query, modality, lambda data: pack([read(data, form)], form))
+
+
+def _read(query: Query, modality: Modality, form: Callable[[bytes], Any]) -> Any:
     assert isinstance(query, Path)
     try:
-        return raw_pictures([query.read_bytes()], shown)
+        return form(query.read_bytes())
     except FileNotFoundError:
-        raise FileNotFoundError(f"there is no picture {query}") from None
+        raise FileNotFoundError(f"there is no {modality.one} {query}") from None
     except (OSError, ValueError) as error:
-        raise ValueError(f"{query} cannot be read as a picture: {error}") from error
+        raise ValueError(f"{query} cannot be read as a {modality.one}: {error}") from error
 
 
 def _column(kind: str, model: TowerMethod, about: About, searched: Sequence[str]) -> str:
