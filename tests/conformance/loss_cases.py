@@ -5,6 +5,7 @@ The loops work on single numbers, in float64, and know nothing of the library. A
 
 from __future__ import annotations
 
+import cases_classes
 import cases_first
 import cases_kernels
 import cases_queues
@@ -14,6 +15,7 @@ import cases_views
 import cases_weighted
 
 CASES = (
+    *cases_classes.CASES,
     *cases_first.CASES,
     *cases_kernels.CASES,
     *cases_targets.CASES,

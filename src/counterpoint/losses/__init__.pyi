@@ -39,6 +39,12 @@ from .softmax.poly_view import PolyViewLoss as PolyViewLoss
 from .softmax.rocket import GlobalLocalLoss as GlobalLocalLoss
 from .softmax.simcse import SimCSELoss as SimCSELoss
 from .softmax.whitened_cse import WhitenedCSELoss as WhitenedCSELoss
+from .supervised.asymmetric import AsymmetricLoss as AsymmetricLoss
+from .supervised.bce import BCELoss as BCELoss
+from .supervised.cross_entropy import CrossEntropyLoss as CrossEntropyLoss
+from .supervised.gml import GMLLoss as GMLLoss
+from .supervised.harmonic import HarmonicLoss as HarmonicLoss
+from .supervised.logit_adjusted import LogitAdjustedLoss as LogitAdjustedLoss
 from .uniform.align_uniform import AlignUniformLoss as AlignUniformLoss
 from .uniform.align_uniform import alignment as alignment
 from .uniform.align_uniform import cross_uniformity as cross_uniformity

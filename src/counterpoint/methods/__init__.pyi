@@ -5,6 +5,7 @@ from ._registry import names as names
 from .arm import Arm as Arm
 from .base import Method as Method
 from .base import TowerMethod as TowerMethod
+from .classifying import Classifying as Classifying
 from .dual.align import ALIGN as ALIGN
 from .dual.clip import CLIP as CLIP
 from .dual.conan import Conan as Conan

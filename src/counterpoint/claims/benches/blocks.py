@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...methods.base import TowerMethod
-from ...methods.fusion._classifying import Classifying
+from ...methods.classifying import Classifying
 from ...networks import initialise
 from ...networks.base import Input, Tower, Towers
 from ...networks.heads import mlp

@@ -15,9 +15,9 @@ from ...networks.heads import mlp
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Target
 from ..base import Ranges
+from ..classifying import Classifying
 from ..dual_encoder import linear_heads
 from ..needs import Needs
-from ._classifying import Classifying
 from ._prediction import Prediction
 from ._running import RunningMean
 

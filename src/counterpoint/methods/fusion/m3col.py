@@ -16,7 +16,7 @@ from ...networks.heads import Linear, mlp
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Target
 from ..base import Ranges, distinct
-from ._classifying import Classifying
+from ..classifying import Classifying
 
 
 class M3Col(Classifying):

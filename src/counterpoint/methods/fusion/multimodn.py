@@ -18,8 +18,8 @@ from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Target
 from ..base import Ranges
+from ..classifying import Classifying
 from ..needs import Needs
-from ._classifying import Classifying
 
 
 class MultiModN(Classifying):

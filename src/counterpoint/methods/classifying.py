@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...modalities import MODALITIES, resolve
-from ...networks.base import Towers
-from ...pairwise import moments
-from ...pairwise.ranks import Ranks
-from ...registry import unknown
-from ...types import Batch, Embeddings, Target
-from ..base import TowerMethod, paired
+from ..modalities import MODALITIES, resolve
+from ..networks.base import Towers
+from ..pairwise import moments
+from ..pairwise.ranks import Ranks
+from ..registry import unknown
+from ..types import Batch, Embeddings, Target
+from .base import TowerMethod, paired
 
 
 class Classifying(TowerMethod):

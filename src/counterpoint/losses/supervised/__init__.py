@@ -1,0 +1,1 @@
+"""Losses of class scores: of examples against the vectors of classes, or the keys of classes."""

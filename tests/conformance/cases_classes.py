@@ -1,0 +1,289 @@
+"""Losses of class scores: against class vectors, with one class or several tags, and against keys of classes."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from case_tools import Case, Inputs, average, cross_entropy, inverse, scores, total, unit, warm
+from torch import Tensor
+
+from counterpoint import losses
+
+CLASSES, KEYS = 6, 9
+
+
+def classes(
+    g: torch.Generator, n: int, d: int, bias: bool = False, prior: bool = False, weighted: bool = False
+) -> Inputs:
+    """Examples of which the second has no class; class vectors, and numbers of each class."""
+    labels = torch.randint(0, CLASSES, (n,), generator=g)
+    if n > 1:
+        labels[1] = -1
+    of_classes = [torch.rand(CLASSES, generator=g, dtype=torch.float64) + 0.1 for _ in range(bias + prior)]
+    given = {"labels": labels}
+    if weighted:
+        given["weights"] = torch.rand(n, generator=g, dtype=torch.float64)
+    return unit(g, n, d), unit(g, CLASSES, d), *of_classes, given
+
+
+def turned(inputs: Inputs) -> Inputs:
+    z, bank, *of_classes, _ = inputs
+    return bank, z, *(t.new_ones(len(z)) for t in of_classes), {"labels": torch.arange(len(bank)) % len(z)}
+
+
+def weighted_mean(terms: list[Tensor], labels: Tensor, weights: Tensor | None) -> Tensor:
+    w = [float(y >= 0) * (1 if weights is None else weights[i]) for i, y in enumerate(labels)]
+    return total([a * t for a, t in zip(w, terms, strict=True)]) / sum(w)
+
+
+def cross_entropy_loops(
+    objective: Any,
+    z: Tensor,
+    bank: Tensor,
+    bias: Tensor | None = None,
+    *,
+    labels: Tensor,
+    weights: Tensor | None = None,
+) -> Tensor:
+    s = scores(z, bank)
+    if bias is not None:
+        s = [[a + b for a, b in zip(row, bias, strict=True)] for row in s]
+    terms = [
+        cross_entropy(row, max(int(y), 0), objective.smoothing) for row, y in zip(s, labels, strict=True)
+    ]
+    return weighted_mean(terms, labels, weights)
+
+
+def adjusted_loops(
+    objective: Any, z: Tensor, bank: Tensor, prior: Tensor, bias: Tensor | None = None, **given: Tensor
+) -> Tensor:
+    adjusted = objective.tau * prior.log() + (0 if bias is None else bias)
+    return cross_entropy_loops(objective.cross_entropy, z, bank, adjusted, **given)
+
+
+def harmonic_loops(
+    objective: Any, z: Tensor, bank: Tensor, *, labels: Tensor, weights: Tensor | None = None
+) -> Tensor:
+    n = z.shape[1] ** 0.5 if objective.exponent is None else objective.exponent
+    terms = []
+    for x, y in zip(z, labels, strict=True):
+        powers = [(total(list((x - w) ** 2)) + objective.epsilon) ** (-n / 2) for w in bank]
+        terms.append(-(powers[max(int(y), 0)] / total(powers)).log())
+    return weighted_mean(terms, labels, weights)
+
+
+# Tags
+
+
+def tags(g: torch.Generator, n: int, d: int, bias: bool = False, masked: bool = False) -> Inputs:
+    """The last example has no tag; with a mask, nothing is known of the first of several."""
+    targets = torch.rand(n, CLASSES, generator=g) < 0.4
+    targets[-1] = False
+    given = {"targets": targets}
+    if masked:
+        given["known"] = torch.rand(n, CLASSES, generator=g) < 0.7
+        given["known"][0] = n == 1
+    of_tags = [torch.randn(CLASSES, generator=g, dtype=torch.float64)] if bias else []
+    return 3 * unit(g, n, d), unit(g, CLASSES, d), *of_tags, given
+
+
+def turned_tags(inputs: Inputs) -> Inputs:
+    z, bank, *of_tags, given = inputs
+    return (
+        bank,
+        z,
+        *(t.new_zeros(len(z)) for t in of_tags),
+        {"targets": given["targets"].T.roll(1, 0).contiguous()},
+    )
+
+
+def tag_loops(
+    objective: Any,
+    z: Tensor,
+    bank: Tensor,
+    bias: Tensor | None = None,
+    *,
+    targets: Tensor,
+    known: Tensor | None = None,
+) -> Tensor:
+    losses = []
+    for i, row in enumerate(scores(z, bank)):
+        terms = []
+        for c, score in enumerate(row):
+            if known is not None and not known[i, c]:
+                continue
+            p = 1 / (1 + (-(score + (0 if bias is None else bias[c]))).exp())
+            if targets[i, c]:
+                terms.append(-((1 - p) ** objective.gamma_positive) * p.log())
+            elif p > objective.margin:
+                q = p - objective.margin
+                terms.append(-(q**objective.gamma_negative) * (1 - q).log())
+            else:
+                terms.append(p * 0)
+        if terms:
+            losses.append(total(terms))
+    return average(losses)
+
+
+# Keys of classes
+
+
+def keyed(g: torch.Generator, n: int, d: int, prior: bool = False, ids: bool = False) -> Inputs:
+    """Keys of four classes, one of them of nobody; the last query's class has none."""
+    key_labels = torch.tensor([0, 2, 1, 0, 0, -1, 1, 2, 3])
+    labels = torch.randint(0, 4, (n,), generator=g)
+    given = {"labels": labels}
+    if n > 2:
+        labels[1], labels[-1] = -1, 4
+    of_keys: list[Any] = [key_labels]
+    if prior or ids:
+        of_keys.append(torch.rand(5, generator=g, dtype=torch.float64) + 0.1)
+    if ids:
+        of_keys.append(torch.arange(KEYS) % 7)
+        given["ids"] = torch.arange(n) % 11
+    return unit(g, n, d), unit(g, KEYS, d), *of_keys, given
+
+
+def turned_keys(inputs: Inputs) -> Inputs:
+    z, keys, key_labels, *of_keys, given = inputs
+    ids = [given["ids"]] if len(of_keys) > 1 else []
+    other = {"labels": key_labels, **({"ids": of_keys[1]} if ids else {})}
+    return keys, z, given["labels"], *of_keys[:1], *ids, other
+
+
+def gml_loops(
+    objective: Any,
+    z: Tensor,
+    keys: Tensor,
+    key_labels: Tensor,
+    prior: Tensor | None = None,
+    key_ids: Tensor | None = None,
+    *,
+    labels: Tensor,
+    ids: Tensor | None = None,
+) -> Tensor:
+    def branch(z: Tensor, keys: Tensor, scale: Tensor, excluded: bool) -> Tensor:
+        s, terms = scores(z, keys, scale), []
+        for i, y in enumerate(labels):
+            of_class = {}
+            for c in range(5):
+                # An item's keys are of its class.
+                gone = excluded and ids is not None and c == y
+                own = [
+                    s[i][j].exp()
+                    for j in range(len(keys))
+                    if key_labels[j] == c and not (gone and ids[i] == key_ids[j])  # type: ignore[index]
+                ]
+                if own:
+                    score = average(own) if objective.average else total(own)
+                    of_class[c] = score * (1 if prior is None else prior[c])
+            if int(y) in of_class:
+                terms.append(-(of_class[int(y)] / total(list(of_class.values()))).log())
+        return average(terms) if terms else z.sum() * 0
+
+    scale = inverse(objective.temperature)
+    loss = branch(z, keys, scale.detach(), False)
+    if objective.temperature.parameter is None:
+        return loss
+    return loss + branch(z.detach(), keys.detach(), scale, True)
+
+
+def job_class_vectors(rank: int, size: int, name: str) -> tuple[Tensor, Tensor]:
+    """The loss, and the rank-averaged gradient of the encoder of the class vectors."""
+    g = torch.Generator().manual_seed(0)
+    own = slice(*{1: (0, 7), 2: ((0, 3), (3, 7))[rank]}[size])
+    if name in ("bce", "asymmetric"):
+        z, bank, given = tags(g, 7, 5)
+        more = []
+    elif name == "gml":
+        z, bank, *more, given = keyed(g, 7, 5)
+    else:
+        z, bank, *more, given = classes(g, 7, 5, prior=name == "logit-adjusted")
+    encoder = torch.eye(5, dtype=torch.float64).requires_grad_()
+    options = {"temperature": 0.3} if name == "gml" else {}
+    loss = losses.create(name, **options)(
+        z[own], bank @ encoder, *more, **{k: t[own] for k, t in given.items()}
+    )
+    (gradient,) = torch.autograd.grad(loss, encoder)
+    if size > 1:
+        dist.all_reduce(gradient)
+    return loss.detach(), gradient / size
+
+
+CASES = (
+    Case("cross-entropy", cross_entropy_loops, classes, fixed=(1,), swap=turned),
+    Case(
+        "cross-entropy",
+        cross_entropy_loops,
+        partial(classes, bias=True, weighted=True),
+        {"smoothing": 0.2},
+        "smooth",
+        fixed=(1, 2),
+        swap=turned,
+    ),
+    Case(
+        "logit-adjusted",
+        adjusted_loops,
+        partial(classes, prior=True),
+        {"tau": 0.7},
+        fixed=(1, 2),
+        swap=turned,
+    ),
+    Case(
+        "logit-adjusted",
+        adjusted_loops,
+        partial(classes, prior=True, bias=True),
+        {"smoothing": 0.1},
+        "bias",
+        fixed=(1, 2, 3),
+        swap=turned,
+    ),
+    Case("harmonic", harmonic_loops, classes, {"epsilon": 0.01}, fixed=(1,), swap=turned),
+    Case(
+        "harmonic",
+        harmonic_loops,
+        partial(classes, weighted=True),
+        {"exponent": 7.0},
+        "steep",
+        unit=False,
+        fixed=(1,),
+        swap=turned,
+    ),
+    Case("bce", tag_loops, tags, fixed=(1,), swap=turned_tags),
+    Case(
+        "bce", tag_loops, partial(tags, bias=True, masked=True), label="known", fixed=(1, 2), swap=turned_tags
+    ),
+    Case("asymmetric", tag_loops, tags, fixed=(1,), swap=turned_tags),
+    Case(
+        "asymmetric",
+        tag_loops,
+        partial(tags, bias=True, masked=True),
+        {"gamma_positive": 0.5, "gamma_negative": 0.5, "margin": 0.3},
+        "known",
+        fixed=(1, 2),
+        swap=turned_tags,
+    ),
+    Case("gml", gml_loops, keyed, {"temperature": 0.3}, "fixed", fixed=(1, 2), swap=turned_keys),
+    Case(
+        "gml",
+        gml_loops,
+        partial(keyed, ids=True),
+        {"temperature": warm},
+        fixed=(1, 2, 3, 4),
+        stop_gradient=True,
+        matrices=(2, 1),
+        swap=turned_keys,
+    ),
+    Case(
+        "gml",
+        gml_loops,
+        partial(keyed, prior=True),
+        {"temperature": 0.3, "average": False},
+        "sum",
+        fixed=(1, 2, 3),
+        swap=turned_keys,
+    ),
+)
