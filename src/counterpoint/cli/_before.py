@@ -28,7 +28,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
     """
     import torch
 
-    from ..data.source import load_any
+    from ..study.opened import open_data
     from ..study.training.cost import cut_captions
     from ..study.words.remarks import cut_in_words, gaps_in_words, length_in_words, random_starts
     from ..training.record.negatives import negatives_in_words, negatives_per_anchor
@@ -39,7 +39,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
 
     recipe = run.recipe
     with first_alone():
-        data = load_any(run.data, recipe.towers.image_size)
+        data = open_data(run)
         method, loader = prepare(run, data)
     trained = trained_rows(run.arm, data)
     for line in (
@@ -75,13 +75,13 @@ def show_forecast(console: Terminal, run: Run, report: MemoryReport, free: int |
         report: the memory of its steps.
         free: bytes that are free for each process; None where the system does not tell.
     """
-    from ..data.source import load_any
     from ..pairwise.ranks import Ranks
+    from ..study.opened import open_data
     from ..training.forecast import Forecast, cores, measured
     from ..training.trained import trained_rows
 
     recipe, ranks = run.recipe, Ranks.present().size
-    data = load_any(run.data, recipe.towers.image_size)
+    data = open_data(run)
     batch = min(recipe.batch_size, len(trained_rows(run.arm, data)))
     with console.status("timing a few steps"):
         speed = measured(run, data)

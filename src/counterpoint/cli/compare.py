@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..study.design import ArmPlan
     from ..study.presets import Preset
     from ..study.schema import TrainingSummary
+    from ..training.run import Run
 
 
 @form(frozen=True, config=FORM)
@@ -71,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
             console.print(f"! {line}", style="yellow", soft_wrap=True)
 
     image_size = design.recipe.towers.image_size
-    show_data_report(console, design.data, image_size)
+    show_data_report(console, design)
     if preset and design.arms == preset.arms:
         design = replace(design, arms=preset.arms_for(load_any(design.data, image_size), design.labels))
         if left := [arm for arm in preset.arms if arm not in design.arms]:
@@ -97,12 +98,12 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def show_data_report(console: Any, source: str, image_size: int) -> None:
-    """Print what is worth knowing before training on a user's own files."""
-    from ..data.source import load_any
+def show_data_report(console: Any, planned: Run | Design) -> None:
+    """Print what is worth knowing before training on a user's own files, and on labels that were changed."""
+    from ..study.opened import open_data
 
-    with console.status(f"reading {source}"):
-        findings = load_any(source, image_size).findings()
+    with console.status(f"reading {planned.data}"):
+        findings = open_data(planned).findings()
     for title, line in findings.items():
         console.print(f"{title}: {line}", soft_wrap=True)
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass as form
 
+from ..data.derived.labelling import Labelled
 from ..forms import FORM, Flat, Folder, Names, Positional, Seed
 from ..recipes import Recipe
 from . import train_tiny_vlm as tiny_vlm
@@ -44,8 +45,10 @@ class Train:
     """Seed of the initial weights, the order of the data and every view."""
     recipe: Recipe = field(default_factory=Recipe)
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
-    labels: str = ""
-    """Label of the data that methods which learn from labels learn from (late, multimodn, m3col, supcon)."""
+    labels: Labelled = ""
+    """Label of the data that methods which learn from labels learn from (late, multimodn, m3col, supcon), with what is
+    to be wrong with it in training: share=0.1 shows it in a tenth of the rows, noise=0.2 gives a fifth of these another
+    class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes."""
     tasks: Names = ()
     """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as data and model allow."""
     out: Folder = None
@@ -79,8 +82,9 @@ def main(arguments: Sequence[str]) -> int:
     source = options.files.of(options.data)
     console = Terminal(stderr=options.json)
     with console.status("loading torch"):
-        from ..data.source import load_any, short_name
+        from ..data.source import short_name
         from ..execution import Local
+        from ..study.opened import open_data
         from ..study.training.run import TrainingRun
         from ..training.run import OtherRun, Run, with_steps
         from ..training.saving.remote import copied
@@ -97,9 +101,9 @@ def main(arguments: Sequence[str]) -> int:
     planned = Run(options.method, source, options.recipe, options.seed, options.labels)
     with joined() as ranks:
         console.quiet = ranks.rank > 0
-        show_data_report(console, source, options.recipe.towers.image_size)
+        show_data_report(console, planned)
         with first_alone():
-            planned = with_steps(planned, load_any(source, options.recipe.towers.image_size))
+            planned = with_steps(planned, open_data(planned))
         report, free = show_memory(console, planned, options.recipe)
         if options.dry_run:
             show_forecast(console, planned, report, free)

@@ -110,6 +110,7 @@ class Data(ABC):
         shards: of data that is read shard by shard, how many rows each has to train on, numbered in their order; none
             for data that can be read at random.
         broken: the share of the examples that may be broken, for whatever reason.
+        learned: the label that training learns from, and that verdicts are about first; empty where none is named.
     """
 
     columns: Mapping[str, str]
@@ -121,6 +122,7 @@ class Data(ABC):
     attribution: str = ""
     shards: Sequence[int] | Int[np.ndarray, " S"] = ()
     broken: float = BROKEN
+    learned: str = ""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -279,6 +281,10 @@ class Data(ABC):
         ]
         return contact_sheet(parts, Path(path), self.attribution)
 
+    def shifts(self) -> Mapping[str, ImageSource]:
+        """Return other pictures of the same rows, by name (``{"artist": the other artist's}``); none unless given."""
+        return {}
+
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         """Return what can be asked about some rows besides plain pairs: `MinimalPairs`, `Choices`, `Questions` …
 
@@ -357,10 +363,6 @@ class Pictured(Data):
     def picture_digests(self) -> Sequence[bytes]:
         """Return a digest of every row's picture: of the decoded picture, or of the file where there is one."""
         return digests_of_images(self.images, len(self))
-
-    def shifts(self) -> Mapping[str, ImageSource]:
-        """Return other pictures of the same rows, by name (``{"artist": the other artist's}``)."""
-        return {}
 
 
 class PairedData(Pictured):

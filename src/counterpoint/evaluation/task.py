@@ -179,8 +179,9 @@ def _asked_about(data: Data) -> list[str]:
 def main_labels(data: Data, wanted: Sequence[str]) -> tuple[str, ...]:
     """Order the wanted labels (all, if none are named) that the data has: first the one that a verdict is about.
 
-    The label that most test rows have comes first, of equals the one that the data names first. A label of fewer than
-    two classes tells nothing apart and is left out.
+    The label that training learns from comes first where the data names one (`counterpoint.data.Data.learned`), then
+    that which most test rows have, of equals the one that the data names first. A label of fewer than two classes
+    tells nothing apart and is left out.
     """
     tests = np.concatenate([*data.splits.test.values(), np.array([], dtype=np.int64)])
     told = [
@@ -188,7 +189,11 @@ def main_labels(data: Data, wanted: Sequence[str]) -> tuple[str, ...]:
         for name in wanted or _asked_about(data)
         if name in data.labels and len(data.labels[name].names) > 1
     ]
-    return tuple(sorted(told, key=lambda name: -int((data.labels[name].values[tests] >= 0).sum())))
+    return tuple(
+        sorted(
+            told, key=lambda name: (name != data.learned, -int((data.labels[name].values[tests] >= 0).sum()))
+        )
+    )
 
 
 def always_commonest(classes: Int[np.ndarray, " n"]) -> Constant:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, Typed
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as form
 
+from ..data.derived.labelling import Labelled
 from ..data.derived.mixture import together
 from ..data.worlds import of_today
 from ..files import FORMAT, Damaged, read_yaml, write_yaml
@@ -274,8 +275,10 @@ class Design(FolderDesign):
     """Margin of equivalence: differences within ± this margin are called equivalent."""
     tasks: Names = ()
     """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as the data has labels for them."""
-    labels: str = ""
-    """Label of the data that methods which learn from labels learn from (late, multimodn, m3col, supcon)."""
+    labels: Labelled = ""
+    """Label of the data that methods which learn from labels learn from (late, multimodn, m3col, supcon), with what is
+    to be wrong with it in training: share=0.1 shows it in a tenth of the rows, noise=0.2 gives a fifth of these another
+    class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes."""
 
     def __post_init__(self) -> None:
         if not self.arms:

@@ -14,7 +14,6 @@ import torch
 
 from ..data.base import Data, Examples
 from ..data.columns import ANY, fits, named
-from ..data.source import load_any
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
 from ..evaluation.task import check_asks, check_data, check_rows
 from ..execution import Needs
@@ -27,6 +26,7 @@ from ..recipes import Recipe
 from ..training.run import target_of
 from ..training.trained import trained_rows
 from .design import Design, check_names
+from .opened import open_data
 
 _LOG = logging.getLogger(__name__)
 _CAPTIONS = 1000
@@ -72,7 +72,7 @@ def prepare(
         raise ValueError(
             f"{folder} holds a single run, and a study needs a folder of its own: give one with --out"
         )
-    data = load_any(design.data, design.recipe.towers.image_size)
+    data = open_data(design)
     if not design.tasks:
         design = replace(design, tasks=of_all(default_tasks(data), design.arms, data.columns))
     if not design.tasks:

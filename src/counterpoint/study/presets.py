@@ -45,21 +45,22 @@ class Preset:
 
         Args:
             data: what on.
-            labels: the label that methods learn from; their own unless given.
+            labels: the label that methods learn from, with its options; their own unless given.
 
         Raises:
             ValueError: if the baseline is not among them.
         """
+        from ..data.derived.labelling import label_of
         from ..methods.arm import Arm
 
-        fit = []
+        fit, label = [], label_of(labels)
         for name in self.arms:
             arm = Arm.parse(name)
             try:
                 arm.reads(data.columns)
             except ValueError:
                 continue
-            if not arm.learns_labels or (labels or arm.labels or "group") in data.labels:
+            if not arm.learns_labels or (arm.labels or label or "group") in data.labels:
                 fit.append(name)
         if self.baseline not in fit:
             raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from ..training.record.provenance import trained_on
 from ..training.run import Run, data_of
 from ..types import Scores
 from .numbers import bounded
+from .opened import open_data
 
 ALL = "all rows"
 """The name of the set that holds every row of a data set."""
@@ -157,8 +158,10 @@ def evaluate(
             where = str(data)
             source = load_any(where)
         else:
+            run = Run.read(first)
             where = data or data_of(first)
-            source = load_any(where, Run.read(first).recipe.towers.image_size)
+            # On its own data a probe sees what training saw.
+            source = open_data(replace(run, data=where, labels="" if data else run.labels))
         whole = split == "all" or (split is None and data is not None and source.split_here)
         # The test rows of a run's own data are new to it, but not to others.
         seen = [trained_on(folder, source) for folder in runs.values() if data or whole or folder != first]

@@ -20,6 +20,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..data.base import Data, Rows
+from ..data.derived.labelling import label_of
 from ..data.loading.loader import Loader
 from ..data.loading.mixed import Mixture
 from ..data.loading.order import InTurn, Order, Shuffled, Windowed
@@ -72,7 +73,8 @@ class Run:
         arm, data: as they are written.
         recipe: of the training.
         seed: of the initial weights, of the order of the data and of every view.
-        labels: the label that methods which learn from labels learn from, unless the arm names another.
+        labels: the label that methods which learn from labels learn from, unless the arm names another, and what is to
+            be wrong with it in training (`counterpoint.data.derived.labelling.Labelling`).
         columns: of the data, each with its modality, as the data says when the run begins.
         target: the label that this arm learns from, as the data says when the run begins; None for none.
     """
@@ -286,7 +288,7 @@ def target_of(arm: Arm, labels: str, data: Data) -> Target | None:
     Raises:
         UnknownName: for a label that the data does not have.
     """
-    label = arm.labels or labels
+    label = arm.labels or label_of(labels)
     if not label:
         return None
     if label not in data.labels:

@@ -2,24 +2,18 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
-from typing import Any, Self, final
+from collections.abc import Mapping, Sequence
+from typing import Any, final
 
 import numpy as np
-import polars as pl
 import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from ...networks.base import Input
 from ...raw import Raw
 from ...registry import unknown
-from ...types import Fit
-from ..base import Data, Labels, Rows, SomeItems
-from ..fingerprint import Fingerprint, digest
-from ..replaced import Replaced
+from ..base import Data, Rows
+from ._derived import Derived
 from .gaps import Gap
 
 GREY = 128
@@ -27,7 +21,7 @@ GREY = 128
 
 
 @final
-class Missing(Data):
+class Missing(Derived):
     """Data of which some values are withheld, those of the same items whoever asks, in whatever order.
 
     In place of what is withheld stands something that says nothing: a grey picture, an empty text, silence, series of
@@ -44,17 +38,14 @@ class Missing(Data):
             lies in shards, whose records are counted before they are read.
     """
 
+    part = "gaps"
+
     def __init__(self, data: Data, gaps: Sequence[Gap], name: str) -> None:
         for gap in gaps:
             if gap.column not in data.columns:
                 raise unknown("column", gap.column, data.columns)
-        if len(data.shards):
-            raise ValueError(
-                f"{name}: nothing can be withheld of data that lies in shards: open a part of it as files"
-            )
-        self.data, self.gaps, self.name = data, tuple(gaps), name
-        self.columns, self.ids, self.splits, self.leaked = data.columns, data.ids, data.splits, data.leaked
-        self.split_here, self.attribution, self.broken = data.split_here, data.attribution, data.broken
+        super().__init__(data, name)
+        self.gaps, self.changes = tuple(gaps), tuple(map(str, gaps))
         asked = any(gap.when for gap in gaps)
         classes = {name: it.names for name, it in data.labels.items()} if asked else {}
         self._chosen = [gap.class_of(classes) if gap.when else -1 for gap in gaps]
@@ -65,17 +56,6 @@ class Missing(Data):
                 raise ValueError(
                     f"{name}: no row to train on has a value in {column} any more; withhold fewer"
                 )
-
-    @cached_property
-    def subsets(self) -> np.ndarray:
-        return self.data.subsets
-
-    @cached_property
-    def labels(self) -> Mapping[str, Labels]:
-        return self.data.labels
-
-    def key(self, row: int) -> str:
-        return self.data.key(row)
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         there = self.data.present(column, rows)
@@ -100,36 +80,9 @@ class Missing(Data):
         gone = self.data.present(column, rows) & ~self.present(column, rows)
         return without(raw, torch.from_numpy(gone)) if gone.any() else raw
 
-    def replaced(self) -> list[Replaced]:
-        return self.data.replaced()
-
-    @cached_property
-    def fingerprint(self) -> Fingerprint:
-        """The data's own fingerprint, and one part more: the gaps."""
-        whole = self.data.fingerprint
-        parts = {**whole.parts, "gaps": digest(str(gap).encode() for gap in self.gaps)}
-        if not len(whole.rows):
-            return Fingerprint(parts, whole.rows)
+    def _became(self) -> Bool[np.ndarray, "N columns"]:
         every = np.arange(len(self))
-        there = np.stack([self.present(column, every) for column in self.columns], 1)
-        told = pl.Series("gaps", [zlib.crc32(row.tobytes()) for row in there], pl.UInt32())
-        return Fingerprint(parts, whole.rows.with_columns(told))
-
-    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
-        yield self.data.identity(columns).encode()
-        yield from (str(gap).encode() for gap in self.gaps)
-
-    def digests(self) -> Mapping[str, Sequence[bytes]]:
-        return self.data.digests()
-
-    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
-        return self._of(self.data.suited(inputs, training=training))
-
-    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
-        return self._of(self.data.sized(image_size, fit))
-
-    def _of(self, data: Data) -> Self:
-        return self if data is self.data else type(self)(data, self.gaps, self.name)
+        return np.stack([self.present(column, every) for column in self.columns], 1)
 
     def describe(self) -> dict[str, dict[str, Any]]:
         rows = np.arange(len(self))
@@ -137,8 +90,7 @@ class Missing(Data):
             gap.column: f"{gap}: {int((~self.present(gap.column, rows)).sum()):,} of {len(self):,} rows lack it"
             for gap in self.gaps
         }
-        told = self.data.describe()
-        return told | {"data": told.get("data", {}) | {"name": self.name}, "withheld": withheld}
+        return super().describe() | {"withheld": withheld}
 
     def findings(self) -> Mapping[str, str]:
         train = self.splits.train
@@ -148,9 +100,6 @@ class Missing(Data):
         ]
         line = f"{', '.join(lacking)} of {len(train):,} rows to train on ({' '.join(map(str, self.gaps))})"
         return {**self.data.findings(), "withheld": line}
-
-    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        return self.data.items(form, rows, kinds)
 
 
 def without(raw: Any, gone: Bool[Tensor, " n"]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ...diagnostics.report import Subject, diagnose
 from ...files import write_json
 from ...training.run import Run, data_of, prepare
 from ..numbers import finite
+from ..opened import open_data
 from .frame import drawn, write_page
 
 FILE = "diagnosis.json"
@@ -59,7 +61,7 @@ def diagnose_model(
     run = None if folder is None else Run.read(folder)
     control, loader = None, None
     if folder is not None and run is not None:
-        trained_on = load_any(data_of(folder), run.recipe.towers.image_size)
+        trained_on = open_data(replace(run, data=data_of(folder)))
         control, loader = prepare(run, trained_on, folder)
         control.eval()
     examined = (trained_on if data is None else load_any(data)).suited(model.inputs)

@@ -9,13 +9,13 @@ from typing import Any, ClassVar, final
 
 from ... import execution
 from ...data.base import Data
-from ...data.source import load_any
 from ...files import latest_checkpoint
 from ...recipes import parse as parse_recipe
 from ...training.loop import Progress
 from ...training.record.metrics import read_metrics
 from ...training.record.provenance import Provenance
 from ...training.run import Run, RunState
+from ..opened import open_data
 from ..summary import FinishedRun
 from .runner import run
 
@@ -57,7 +57,7 @@ class TrainingRun:
         if state is None or state.status == "running":
             return None
         self.run.check(self.folder)
-        data = load_any(self.run.data, self.run.recipe.towers.image_size)
+        data = open_data(self.run)
         self.made_of(data).check(data, self.folder)
         return state
 

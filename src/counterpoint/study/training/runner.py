@@ -15,7 +15,6 @@ import torch
 
 from ...data.base import Data
 from ...data.derived.mixture import together
-from ...data.source import load_any
 from ...diagnostics import describe
 from ...evaluation import applicable, create, evaluate
 from ...evaluation.task import is_classifier
@@ -44,6 +43,7 @@ from ...training.trackers import check as check_trackers
 from ...training.trained import trained_rows
 from ...types import NonFiniteLoss
 from ..gate import check_asked, check_batch, check_folder, check_model
+from ..opened import open_data
 
 OnStep = Callable[[Progress], None]
 
@@ -91,7 +91,7 @@ def _run(
         if (state := RunState.read(folder)) is not None and state.status != "running":
             sweep(folder)
             planned.check(folder)
-            data = load_any(planned.data, planned.recipe.towers.image_size)
+            data = open_data(planned)
             Provenance.of(planned, data).check(data, folder)
             return state
         if first:
@@ -101,7 +101,7 @@ def _run(
                 f"{folder} holds a study, and a run needs a folder of its own: give one with --out"
             )
         asked = [create(name) for name in tasks or ()] if test else []
-        data = load_any(planned.data, planned.recipe.towers.image_size)
+        data = open_data(planned)
         planned = planned.on(data)
         made_of, whole = Provenance.of(planned, data), data
         made_of.check(whole, folder)
@@ -200,7 +200,8 @@ def train(
         data: a data set's name or a path, or several, which are mixed (`counterpoint.data.derived.mixed.Mixed`).
         recipe: a recipe or its name.
         seed: of the initial weights, the order of the data and every view.
-        labels: the label that methods which learn from labels learn from.
+        labels: the label that methods which learn from labels learn from, and what is to be wrong with it in
+            training: ``"species,share=0.1,noise=0.2"`` (`counterpoint.data.derived.labelling.Labelling`).
         folder: the run's folder.
         tasks: evaluation tasks; all of them unless given.
         on_step: called after every training step.
@@ -216,9 +217,8 @@ def train(
     if parallel is not None:
         chosen = override(chosen, {"parallel.mode": parallel})
     source = together(data)
-    planned = with_steps(
-        Run(method, source, chosen, seed, labels), load_any(source, chosen.towers.image_size)
-    )
+    planned = Run(method, source, chosen, seed, labels)
+    planned = with_steps(planned, open_data(planned))
     with joined(), copied(Path(folder), sync), leased(Path(folder)):
         state = run(planned, Path(folder), tasks=tasks, on_step=on_step, track=track)
     if state.status == "failed":

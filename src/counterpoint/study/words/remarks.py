@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ...data.source import load_any
 from ...methods.arm import Arm
 from ...reasons import share_in_words
 from ...recipes import Recipe
 from ..design import ArmCost, ArmPlan, Design
+from ..opened import open_data
 
 
 def remarks(design: Design, plans: Mapping[str, ArmPlan]) -> list[str]:
@@ -17,7 +17,7 @@ def remarks(design: Design, plans: Mapping[str, ArmPlan]) -> list[str]:
     if not costs:
         return []
     longest = max(costs, key=lambda arm: plans[arm].steps)
-    data = load_any(design.data, design.recipe.towers.image_size)
+    data = open_data(design)
     return [
         *length_in_words(
             design.recipe, len(data.splits.train), costs[longest].batch_size, plans[longest].steps

@@ -29,9 +29,10 @@ class Probe(EmbedderTask):
 
     Of data without pictures those of the first column that is no text, of texts alone those of texts. Trained on at
     most ``limit`` of the training rows (a fixed choice by the hash of their ids, the same for every model and seed),
-    tested on the test rows. Features of the first two are scaled to [0, 1] by the
-    training rows; see `counterpoint.evaluation.classification.classifiers` for each. A test row whose
-    class does not occur in training counts as wrong.
+    by the classes that training saw (``--labels`` may make these few, or wrong), tested on the test rows. Features of
+    the first two are scaled to [0, 1] by the training rows; see
+    `counterpoint.evaluation.classification.classifiers` for each. A test row whose class does not occur in training
+    counts as wrong.
 
     Metrics: ``logistic_LABEL_top1``, ``naive_bayes_LABEL_top1``, ``knn_LABEL_top1``; chance is 1/classes, and the
     best constant answer names the commonest class of the test rows. Main metrics are the ``logistic_LABEL_top1``,
@@ -68,14 +69,12 @@ class Probe(EmbedderTask):
         check_training(self, data)
         features = EmbeddingCache.of(model, data)
         column = asked_column(self.name, features)
-        train_rows = data.splits.train[subsample_by_hash(data, data.splits.train, self.limit, "probe")]
-        train_rows = train_rows[data.present(column, train_rows)]
         there = data.present(column, rows)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in labels:
             names, values = data.labels[label].names, data.labels[label].values
-            train, test = train_rows[values[train_rows] >= 0], np.flatnonzero((values[rows] >= 0) & there)
+            train, test = self._training(data, column, label), np.flatnonzero((values[rows] >= 0) & there)
             defined = len(np.unique(values[train])) > 1 and len(test) > 0
             for classifier, predict in CLASSIFIERS.items():
                 name = f"{classifier}_{label}_top1"
@@ -92,3 +91,14 @@ class Probe(EmbedderTask):
                     )
                     outcomes[name] = scatter(predicted == values[rows[test]], test, len(rows))
         return scores(self.name, data, rows, outcomes, metrics)
+
+    def _training(self, data: Data, column: str, label: str) -> Rows:
+        """Return the training rows that have a column and show a class of a label.
+
+        Of the label that methods learn from, which few rows may show, they are chosen among the rows that show it.
+        """
+        rows, classes = data.splits.train, data.labels[label].values
+        if label == data.learned:
+            rows = rows[classes[rows] >= 0]
+        chosen = rows[subsample_by_hash(data, rows, self.limit, "probe")]
+        return chosen[data.present(column, chosen) & (classes[chosen] >= 0)]

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ....data.base import Data, ImageSource, Pictured, Rows
+from ....data.base import Data, ImageSource, Rows
 from ....data.columns import ANY, TEXT, subject, words
 from ....data.corruptions import STRENGTHS, Corruption
 from ....data.embeddings import EmbeddingCache
@@ -90,7 +90,7 @@ class Shift(EmbedderTask):
         chosen = subsample_by_hash(data, rows[kept], self.limit, self.name)
         candidates, gallery = _candidates(data, rows[kept], chosen, told)
         asked = kept[chosen]
-        others = data.shifts() if isinstance(data, Pictured) else {}
+        others = data.shifts()
         conditions = ["clean", *others, *corruptions, "corruption"]
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}

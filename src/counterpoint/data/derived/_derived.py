@@ -1,0 +1,117 @@
+"""Data that is other data but for one thing: all that it does not change is as it was."""
+
+from __future__ import annotations
+
+import zlib
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from copy import copy
+from functools import cached_property
+from typing import Any, ClassVar, Self
+
+import numpy as np
+import polars as pl
+from jaxtyping import Bool, Shaped
+
+from ...networks.base import Input
+from ...types import Fit
+from ..base import Data, Labels, Rows, SomeItems
+from ..fingerprint import Fingerprint, digest
+from ..replaced import Replaced
+
+
+class Derived(Data):
+    """Data made of other data by changes that are told in words.
+
+    Attributes:
+        data: the other data.
+        part: what the changes are called among the parts of a fingerprint.
+        changes: the changes as they are written; they tell this data from the other.
+
+    Raises:
+        ValueError: for data that lies in shards, whose records are counted before they are read.
+    """
+
+    part: ClassVar[str]
+    changes: tuple[str, ...]
+
+    def __init__(self, data: Data, name: str) -> None:
+        if len(data.shards):
+            raise ValueError(
+                f"{name}: nothing can be changed of data that lies in shards: open a part of it as files"
+            )
+        self.data, self.name = data, name
+        self.columns, self.ids, self.splits, self.leaked = data.columns, data.ids, data.splits, data.leaked
+        self.split_here, self.attribution, self.broken = data.split_here, data.attribution, data.broken
+
+    @cached_property
+    def subsets(self) -> np.ndarray:
+        return self.data.subsets
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:
+        return self.data.labels
+
+    def key(self, row: int) -> str:
+        return self.data.key(row)
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        return self.data.present(column, rows)
+
+    def read(self, column: str, rows: Rows) -> Any:
+        return self.data.read(column, rows)
+
+    def read_training(self, column: str, rows: Rows) -> Any:
+        return self.data.read_training(column, rows)
+
+    def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
+        return self.data.evaluation_texts(column, row)
+
+    def replaced(self) -> list[Replaced]:
+        return self.data.replaced()
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """The other data's own fingerprint, and one part more: the changes."""
+        whole = self.data.fingerprint
+        parts = {**whole.parts, self.part: digest(each.encode() for each in self.changes)}
+        if not len(whole.rows):
+            return Fingerprint(parts, whole.rows)
+        checksums = [zlib.crc32(row.tobytes()) for row in self._became()]
+        return Fingerprint(parts, whole.rows.with_columns(pl.Series(self.part, checksums, pl.UInt32())))
+
+    @abstractmethod
+    def _became(self) -> Shaped[np.ndarray, "N _"]:
+        """Return what became of every row."""
+
+    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
+        yield self.data.identity(columns).encode()
+        yield from (each.encode() for each in self.changes)
+
+    def digests(self) -> Mapping[str, Sequence[bytes]]:
+        return self.data.digests()
+
+    def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
+        return self._of(self.data.suited(inputs, training=training))
+
+    def sized(self, image_size: int, fit: Fit | None = None) -> Self:
+        return self._of(self.data.sized(image_size, fit))
+
+    def _of(self, data: Data) -> Self:
+        """Return the same change of the same data in another form."""
+        if data is self.data:
+            return self
+        other = copy(self)
+        other.data = data
+        other.__dict__.pop("fingerprint", None)
+        return other
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        return self.data.items(form, rows, kinds)
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        told = self.data.describe()
+        return told | {"data": told.get("data", {}) | {"name": self.name}}
+
+    def findings(self) -> Mapping[str, str]:
+        return self.data.findings()

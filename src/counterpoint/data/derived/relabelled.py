@@ -1,0 +1,199 @@
+"""Any data whose labels are few, wrong or rare in training, as follows from the ids of items; tests have them all."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, ClassVar, final
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float, Int
+from scipy.spatial.distance import cdist
+
+from ...reasons import counted
+from ...registry import unknown
+from ..base import Data, ImageSource, Labels, Rows, Splits
+from ..fingerprint import Fingerprint, bytes_of, digest
+from ..pictures.thumbnails import thumbnails
+from ..views.keys import key, uniform
+from ._derived import Derived
+from .labelling import Labelling
+
+Encode = Callable[[Data, Rows], Float[np.ndarray, "n d"]]
+"""Features of some rows of data, by which classes are near each other."""
+
+_ROWS = 100
+"""Rows of a class, at most, that its mean is made of."""
+
+
+@final
+class Relabelled(Derived):
+    """Data whose rows to train on show their class, another one, or none, or have left; all other rows are as they are.
+
+    In this order: classes are thinned, all but a share of the rows hide their class, and of those that show it a share
+    shows another one. Each draws by the ids of items, so that a larger share holds the smaller ones, and neither the
+    order of the rows nor the seed of a run counts. Rows that a validation or test set holds too are not touched.
+
+    Args:
+        data: all of it.
+        labelling: which label, and what is wrong with it.
+        encode: features in which similar classes are near; small pictures unless given.
+
+    Attributes:
+        true: the true class of every row, −1 where it has none.
+        wrong, hidden, gone: the rows to train on that show another class than the true one, that show none though they
+            have one, and that have left training.
+
+    Raises:
+        UnknownName: for a label that the data does not have.
+        ValueError: for a ratio that leaves a class empty; for noise or a ratio on fewer than two classes; for similar
+            classes of data without pictures, where no encoder is given; and for data that lies in shards.
+
+    Source: for symmetric noise and the share of each class that is thinned, the protocols of Zhang et al.,
+    "Understanding Deep Learning Requires Rethinking Generalization" (2017), arXiv 1611.03530, and of Cui et al.,
+    "Class-Balanced Loss Based on Effective Number of Samples" (2019), arXiv 1901.05555.
+    """
+
+    part: ClassVar[str] = "labelling"
+
+    def __init__(self, data: Data, labelling: Labelling, encode: Encode | None = None) -> None:
+        super().__init__(data, data.name)
+        if labelling.label not in data.labels:
+            raise unknown("label", labelling.label, data.labels)
+        self.labelling, self.learned = labelling, labelling.label
+        self.true: Int[np.ndarray, " N"] = data.labels[labelling.label].values
+        held = np.concatenate([np.arange(0), *data.splits.validation.values(), *data.splits.test.values()])
+        rows = data.splits.train[~np.isin(data.splits.train, held)]
+        known = rows[self.true[rows] >= 0]
+        there = np.unique(self.true[known])
+        if len(there) < 2 and (labelling.noise or labelling.imbalance is not None):
+            raise ValueError(
+                f"labels {labelling.label}: noise and imbalance need two classes, and the rows to train on of "
+                f"{data.name!r} have {len(there)}"
+            )
+        quotas = self._quotas(known)
+        kept = places(self.true[known], self._draws(known, "thinned")) < quotas[self.true[known]]
+        self.gone, known = known[~kept], known[kept]
+        counts = np.bincount(self.true[known], minlength=1)
+        quotas = np.maximum(np.round(labelling.share * counts), 1)
+        shown = places(self.true[known], self._draws(known, "shown")) < quotas[self.true[known]]
+        self.hidden, known = known[~shown], known[shown]
+        noisy = places(np.zeros_like(known), self._draws(known, "noise")) < round(
+            labelling.noise * len(known)
+        )
+        self.wrong = known[noisy]
+        self._values = self.true.copy()
+        self._values[self.hidden] = -1
+        if len(self.wrong):
+            self._values[self.wrong] = self._others(there, encode)
+        self.splits = _without(data.splits, self.gone)
+        self.changes = (labelling.in_words, digest(map(bytes_of, (self._values, np.sort(self.gone)))))
+
+    def _draws(self, rows: Rows, purpose: str) -> Float[np.ndarray, " n"]:
+        """Return a number of each row between 0 and 1, of its item's id alone."""
+        return uniform(key(0, 0, self.ids[rows], f"labels {self.learned}"), purpose)[:, 0]
+
+    def _quotas(self, rows: Rows) -> Int[np.ndarray, " classes"]:
+        """Return how many of some rows of every class stay in training: n·ρ^(−k/(C−1)) of the k-th largest class.
+
+        n is the largest number for which every class has as many; all stay where no ratio is asked for.
+        """
+        counts, ratio = np.bincount(self.true[rows], minlength=1), self.labelling.imbalance
+        if ratio is None:
+            return counts
+        order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
+        falls = np.arange(len(order)) / (len(order) - 1)
+        largest = (counts[order] * ratio**falls).min()
+        if largest < ratio:
+            most = (counts[order[:-1]] ** (1 / (1 - falls[:-1]))).min()
+            names = self.data.labels[self.learned].names
+            raise ValueError(
+                f"labels {self.learned}: imbalance={ratio:g} leaves no row of {names[order[-1]]}, as the class has "
+                f"{counted(int(counts[order[-1]]), 'row')} to train on and {names[order[0]]} {counts[order[0]]:,}; at "
+                f"most {math.floor(most)} can be had"
+            )
+        quotas = np.zeros_like(counts)
+        quotas[order] = np.round(largest * ratio**-falls)
+        return quotas
+
+    def _others(self, there: Int[np.ndarray, " c"], encode: Encode | None) -> Int[np.ndarray, " wrong"]:
+        """Return which other class of those that there are each row with a wrong one shows."""
+        true = np.searchsorted(there, self.true[self.wrong])
+        if self.labelling.kind == "similar":
+            return there[self._nearest(there, encode or thumbnails)[true]]
+        further = 1 + np.floor(self._draws(self.wrong, "class") * (len(there) - 1)).astype(np.int64)
+        return there[(true + further) % len(there)]
+
+    def _nearest(self, there: Int[np.ndarray, " c"], encode: Encode) -> Int[np.ndarray, " c"]:
+        """Return the place of the class whose mean is nearest to that of each class."""
+        train = self.data.splits.train
+        train = train[np.isin(self.true[train], there)]
+        train = train[places(self.true[train], self._draws(train, "mean")) < _ROWS]
+        features = encode(self.data, train)
+        means = np.stack([features[self.true[train] == one].mean(0) for one in there])
+        distances = cdist(means, means)
+        np.fill_diagonal(distances, np.inf)
+        return distances.argmin(1)
+
+    @cached_property
+    def labels(self) -> Mapping[str, Labels]:
+        own = self.data.labels
+        return {**own, self.learned: replace(own[self.learned], values=self._values)}
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        whole = super().fingerprint
+        if not len(whole.rows):
+            return whole
+        gone = np.isin(np.arange(len(self)), self.gone)
+        split = pl.when(pl.Series(gone)).then(pl.lit("")).otherwise(pl.col("split")).alias("split")
+        return replace(whole, rows=whole.rows.with_columns(split))
+
+    def _became(self) -> Int[np.ndarray, "N 1"]:
+        return self._values[:, None]
+
+    def shifts(self) -> Mapping[str, ImageSource]:
+        return self.data.shifts()
+
+    def describe(self) -> dict[str, dict[str, Any]]:
+        return super().describe() | {"labels to train on": {self.learned: self._told_in_words()}}
+
+    def findings(self) -> Mapping[str, str]:
+        return {**self.data.findings(), "labels": f"{self.learned}: {self._told_in_words()}"}
+
+    def _told_in_words(self) -> str:
+        train = self.splits.train
+        shown = int((self._values[train] >= 0).sum())
+        parts = [f"{shown:,} of {counted(len(train), 'row')} to train on show their class"]
+        parts += [f"{len(self.wrong):,} of them a wrong one"] * bool(len(self.wrong))
+        parts += [f"{counted(len(self.gone), 'row')} left training"] * bool(len(self.gone))
+        return ", ".join(parts)
+
+
+def places(classes: Int[np.ndarray, " n"], draws: Float[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
+    """Return each row's place among the rows of its class, by their draws.
+
+    >>> places(np.array([1, 0, 1, 1]), np.array([0.5, 0.9, 0.1, 0.7])).tolist()
+    [1, 0, 0, 2]
+    """
+    order = np.lexsort((draws, classes))
+    found = np.empty(len(classes), dtype=np.int64)
+    found[order] = np.arange(len(classes)) - np.searchsorted(classes[order], classes[order])
+    return found
+
+
+def _without(splits: Splits, gone: Rows) -> Splits:
+    """Return splits of which some rows have left training."""
+
+    def left(rows: Rows) -> Int[np.ndarray, " left"]:
+        return rows[~np.isin(rows, gone)]
+
+    return replace(
+        splits,
+        train=left(splits.train),
+        tasks=tuple(map(left, splits.tasks)),
+        sources=tuple((left(rows), share) for rows, share in splits.sources),
+    )

@@ -1,0 +1,50 @@
+"""The data of runs and of studies, with the labels that methods learn from as they were asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from jaxtyping import Float
+
+from .. import models
+from ..data.base import Data, Rows
+from ..data.derived.labelling import Labelling
+from ..data.derived.relabelled import Relabelled
+from ..data.embeddings import EmbeddingCache
+from ..data.source import load_any
+from ..evaluation.task import asked_column
+from ..training.run import Run
+
+if TYPE_CHECKING:
+    from .design import Design
+
+
+def open_data(of: Run | Design) -> Data:
+    """Open the data of a run or of a study as its methods see the data in training: with few labels, or wrong ones.
+
+    Raises:
+        UnknownName: for data, or a label of it, that there is not.
+        ValueError: for data that cannot be used, and for what its label cannot be made.
+    """
+    return relabelled(load_any(of.data, of.recipe.towers.image_size), of.labels)
+
+
+def relabelled(data: Data, labels: str) -> Data:
+    """Return data whose rows to train on show a label as it was asked for; itself where nothing is wrong with it.
+
+    Args:
+        data: all of it.
+        labels: as of `counterpoint.data.derived.labelling.Labelling`; empty for none.
+    """
+    labelling = Labelling.parse(labels) if labels else None
+    if labelling is None or not labelling.changes:
+        return data
+    return Relabelled(data, labelling, partial(_embedded, labelling.encoder) if labelling.encoder else None)
+
+
+def _embedded(reference: str, data: Data, rows: Rows) -> Float[np.ndarray, "n d"]:
+    model = models.load(reference)
+    features = EmbeddingCache.of(model, data.suited(model.inputs))
+    return features.column(asked_column("kind=similar", features), rows).numpy()

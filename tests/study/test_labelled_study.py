@@ -1,0 +1,94 @@
+"""A study of labels that are few or wrong in training: the same for every arm, kept, and true where it is tested."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from counterpoint.data.derived.relabelled import Relabelled
+from counterpoint.data.embeddings import EmbeddingCache
+from counterpoint.data.source import load_any
+from counterpoint.evaluation import create
+from counterpoint.recipes import load as load_recipe
+from counterpoint.recipes import override
+from counterpoint.study.design import Design
+from counterpoint.study.opened import open_data
+from counterpoint.study.training.runner import run
+from counterpoint.training.record.provenance import Changed
+from counterpoint.training.run import OtherRun, Run, load
+
+DATA = "scenes:basic,train=60,validation=6,test=12"
+RECIPE = override(load_recipe("seconds"), {"steps": 2, "batch_size": 16})
+LABELS = "colour,share=0.5,noise=0.4"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("labelled") / "run"
+    run(Run("supcon,on=images", DATA, RECIPE, labels=LABELS), folder, tasks=("probe",))
+    return folder
+
+
+def test_all_that_is_asked_is_part_of_a_run_and_of_a_study(folder: Path) -> None:
+    there = Run.read(folder)
+    assert there.labels == LABELS
+    assert there.target is not None
+    assert there.target.label == "colour"
+    with pytest.raises(OtherRun):
+        replace(there, labels="colour").check(folder)
+    one, other = (
+        Design(("moco",), data=DATA, labels=text) for text in ("colour, share=0.5", "colour,share=0.4")
+    )
+    assert one.labels == "colour,share=0.5"
+    with pytest.raises(ValueError, match="it differs in labels"):
+        one.joined(other, Path("there"))
+
+
+def test_the_run_goes_on_with_its_own_labels_alone(folder: Path) -> None:
+    assert run(Run.read(folder), folder, tasks=("probe",)).status == "finished"
+    assert isinstance(open_data(Run.read(folder)), Relabelled)
+    other = Run("supcon,on=images", DATA, RECIPE, labels="colour")
+    with pytest.raises((OtherRun, Changed)):
+        run(other, folder, tasks=("probe",))
+
+
+def test_the_probe_learns_from_the_labels_that_training_saw(folder: Path) -> None:
+    data, plain = open_data(Run.read(folder)), load_any(DATA)
+    assert isinstance(data, Relabelled)
+    model = load(folder)
+    data = data.suited(model.inputs)
+    rows = next(iter(data.splits.test.values()))
+    probe = create("probe")
+    assert probe.main_metrics(data)[0] == "logistic_colour_top1"
+    asked: list[int] = []
+
+    class Watched(EmbeddingCache):
+        def column(self, column: str, rows: np.ndarray, head: str = "default") -> object:  # type: ignore[override]
+            asked.extend(rows.tolist())
+            return super().column(column, rows, head)
+
+    probe.labels = ("colour",)
+    probe(Watched(model, data), data, rows)
+    shown = data.splits.train[data.labels["colour"].values[data.splits.train] >= 0]
+    assert set(asked) - {*rows} == {*shown}
+    assert len(shown) < len(plain.splits.train)
+
+
+def test_a_label_that_is_not_there_is_refused_before_a_folder_is_taken(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="unknown label 'coluor': did you mean 'colour'"):
+        run(Run("supcon,on=images", DATA, RECIPE, labels="coluor,share=0.5"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_similar_classes_may_be_those_of_a_model(folder: Path) -> None:
+    planned = Run("moco", DATA, RECIPE, labels=f"colour,noise=0.5,kind=similar,encoder={folder}")
+    data = open_data(planned)
+    assert isinstance(data, Relabelled)
+    values = data.labels["colour"].values
+    assert len(data.wrong)
+    assert (values[data.wrong] != data.true[data.wrong]).all()
+    of_class = {(int(a), int(b)) for a, b in zip(data.true[data.wrong], values[data.wrong], strict=True)}
+    assert len(of_class) == len({true for true, _ in of_class})
