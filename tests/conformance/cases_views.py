@@ -114,6 +114,47 @@ def supcon_loops(objective: Any, *z: Tensor, labels: Tensor | None = None) -> Te
     return average(losses)
 
 
+def sbcl_loops(
+    objective: Any,
+    *z: Tensor,
+    labels: Tensor,
+    subclasses: Tensor | None = None,
+    temperatures: Tensor | None = None,
+) -> Tensor:
+    n, views_of = len(z[0]), range(len(z))
+    everything = [(v, i) for v in views_of for i in range(n)]
+    numbers = labels if subclasses is None else subclasses
+
+    def alike(i: int, j: int, of: Tensor) -> bool:
+        return i == j or (
+            min(int(labels[i]), int(of[i])) >= 0 and bool(of[i] == of[j]) and bool(labels[i] == labels[j])
+        )
+
+    def term(
+        a: tuple[int, int], among: list[tuple[int, int]], positive: list[tuple[int, int]], tau: Any
+    ) -> Tensor:
+        s = {(u, j): total(list(z[a[0]][a[1]] * z[u][j])) / tau for u, j in among}
+        return total([s[b].exp() for b in among]).log() - average([s[p] for p in positive])
+
+    fine, coarse = [], []
+    for v, i in everything:
+        others = [b for b in everything if b != (v, i)]
+        same = [(u, j) for u, j in others if alike(i, j, numbers)]
+        fine.append(term((v, i), others, same, objective.temperature))
+        kept = [(u, j) for u, j in others if j == i or (u, j) not in same]
+        tau = objective.temperature if temperatures is None else temperatures[i]
+        coarse.append(term((v, i), kept, [(u, j) for u, j in kept if alike(i, j, labels)], tau))
+    return average(fine) + (0.0 if subclasses is None else objective.beta) * average(coarse)
+
+
+def with_subclasses(g: torch.Generator, n: int, d: int) -> Inputs:
+    *z, given = views_with_labels(2, lowest=-1)(g, n, d)
+    own = 2 * given["labels"] + torch.randint(0, 2, (n,), generator=g)
+    warm_of = 0.1 + torch.rand(3, generator=g, dtype=torch.float64)
+    given |= {"subclasses": own, "temperatures": warm_of[given["labels"].clamp_min(0)]}
+    return *z, given
+
+
 def simcse_loops(objective: Any, x: Tensor, y: Tensor, negatives: Tensor | None = None) -> Tensor:
     scale, losses = inverse(objective.temperature), []
     rows = scores(x, y, scale)
@@ -253,6 +294,8 @@ CASES = (
         matrices=(1, 2),
     ),
     Case("supcon", supcon_loops, views(3), {"temperature": warm}, "unlabelled", matrices=(1, 3)),
+    Case("sbcl", sbcl_loops, with_subclasses, {"temperature": 0.3}, "subclasses", matrices=(1, 2)),
+    Case("sbcl", sbcl_loops, views_with_labels(2, lowest=-1), {"temperature": 0.3}, matrices=(1, 2)),
     Case("simcse", simcse_loops, two, {"temperature": warm}),
     Case(
         "simcse",

@@ -252,6 +252,10 @@ LIMITS: Mapping[str, Limit] = {
         for mode in get_args(PolyViewMode)
     },
     "rocket, no local views → infonce": Limit(L.GlobalLocalLoss(TAU), _infonce),
+    "sbcl, one subclass a class, no coarse term → supcon": Limit(
+        partial(L.SBCLLoss(TAU, beta=0.0), labels=IDS % 4, subclasses=IDS % 4),
+        partial(L.SupConLoss(TAU), labels=IDS % 4),
+    ),
     "siglip, distinct ids → siglip": Limit(partial(L.SigLIPLoss(TAU).double(), ids=IDS), L.SigLIPLoss(TAU)),
     "simcse → infonce, one way": Limit(L.SimCSELoss(TAU), _one_way),
     **{

@@ -48,7 +48,7 @@ READ = RECIPE.model_copy(
 )
 """A recipe with two pretrained towers."""
 FIVE = Target("group", ("a", "b", "c", "d", "e"))
-TARGETS = dict.fromkeys(("late", "multimodn"), FIVE)
+TARGETS = dict.fromkeys(("late", "m-dyr", "md-dyr", "multimodn"), FIVE)
 """The label of methods that learn nothing else; see `batch`."""
 COLUMNS = {
     "collossl": {"wrist": "series", "ankle": "series", "hip": "series"},

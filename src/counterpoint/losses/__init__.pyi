@@ -45,6 +45,7 @@ from .supervised.cross_entropy import CrossEntropyLoss as CrossEntropyLoss
 from .supervised.gml import GMLLoss as GMLLoss
 from .supervised.harmonic import HarmonicLoss as HarmonicLoss
 from .supervised.logit_adjusted import LogitAdjustedLoss as LogitAdjustedLoss
+from .supervised.sbcl import SBCLLoss as SBCLLoss
 from .uniform.align_uniform import AlignUniformLoss as AlignUniformLoss
 from .uniform.align_uniform import alignment as alignment
 from .uniform.align_uniform import cross_uniformity as cross_uniformity

@@ -28,6 +28,9 @@ from .fusion.fusemix import FuseMix as FuseMix
 from .fusion.late import Late as Late
 from .fusion.m3col import M3Col as M3Col
 from .fusion.multimodn import MultiModN as MultiModN
+from .labels.m_dyr import MDYR as MDYR
+from .labels.md_dyr import MDDYR as MDDYR
+from .labels.sbcl import SBCL as SBCL
 from .needs import Needs as Needs
 from .queue.brivl import BriVL as BriVL
 from .queue.mochi import MoCHi as MoCHi

@@ -117,6 +117,19 @@ class SingleLoss(TowerMethod):
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         heads = {name: self.projections[self.columns[view.column]] for name, view in self.views.items()}
         views = [F.normalize(head(z[name]), dim=-1) for name, head in heads.items()]
+        loss = self.objective(*views, **self.beside(batch))
+        # A loss that was detached on its way would train nothing, and nobody would notice.
+        if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
+            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+            raise ValueError(f"{self.name} must return one number that depends on the embeddings, got {got}")
+        return {self.name: loss}
+
+    def beside(self, batch: Batch) -> dict[str, Tensor]:
+        """Return what the loss takes of a batch beside the views.
+
+        Raises:
+            UnknownName: for a label that the data does not have.
+        """
         extras = {}
         if self.needs_ids:
             extras["ids"] = batch.ids
@@ -124,12 +137,7 @@ class SingleLoss(TowerMethod):
             if self.labels not in batch.labels:
                 raise unknown("label", self.labels, batch.labels)
             extras["labels"] = batch.labels[self.labels]
-        loss = self.objective(*views, **extras)
-        # A loss that was detached on its way would train nothing, and nobody would notice.
-        if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
-            got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
-            raise ValueError(f"{self.name} must return one number that depends on the embeddings, got {got}")
-        return {self.name: loss}
+        return extras
 
     def _rates(self, rates: tuple[float, ...], views: int, tower: Tower) -> tuple[float, ...]:
         stated = _stated(rates)

@@ -7,7 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-PAPERS = {"ccc-wav2vec2": ("cosine_kmeans",)}
+PAPERS = {"ccc-wav2vec2": ("cosine_kmeans",), "sbcl": ("balanced_kmeans",)}
+
+_NONE = float("-inf")
 
 
 @torch.no_grad()
@@ -34,3 +36,68 @@ def cosine_kmeans(x: Float[Tensor, "n d"], count: int, *, iterations: int = 10) 
         centres = torch.where(left[:, None], centres, F.normalize(sums, dim=-1))
         nearest = (z @ centres.T).argmax(1)
     return nearest
+
+
+@torch.no_grad()
+def balanced_kmeans(
+    x: Float[Tensor, "n d"], count: int, *, seed: int = 0, iterations: int = 30
+) -> Int[Tensor, " n"]:
+    """Return the cluster of each vector by k-means on the sphere, whose clusters differ in size by one at most.
+
+    Vectors go to centres in the order of their cosines, the highest of all first, while a cluster has fewer than
+    ⌊n / count⌋; of those that are left each cluster takes one at most. Centres begin by k-means++ and move until
+    nothing changes.
+
+    >>> balanced_kmeans(torch.tensor([[1.0, 0.0], [1.0, 0.1], [1.0, 0.2], [1.0, 0.9]]), 2).bincount().tolist()
+    [2, 2]
+
+    Args:
+        x: the vectors, whose length does not matter.
+        count: of clusters.
+        seed: of the first centres.
+        iterations: of moving the centres, at most.
+
+    Raises:
+        ValueError: for fewer vectors than clusters.
+
+    Source: the assignment, Hou et al., "Subclass-balancing Contrastive Learning for Long-tailed Recognition" (2023),
+    arXiv 2306.15925, by cosines; its code divides them by their sum over a centre, which may be 0.
+    """
+    if not 1 <= count <= len(x):
+        raise ValueError(f"{len(x)} vectors cannot make {count} clusters: ask for fewer")
+    from sklearn.cluster import kmeans_plusplus
+
+    z = F.normalize(x.float(), dim=-1)
+    first, _ = kmeans_plusplus(z.cpu().numpy(), count, random_state=seed)
+    centres = torch.from_numpy(first).to(z)
+    nearest = torch.full((len(z),), -1, device=z.device)
+    for _ in range(iterations):
+        scores = z @ centres.T
+        cluster = _greedy(scores, len(z) // count)
+        left = cluster < 0
+        cluster[left] = _greedy(scores[left], 1)
+        if torch.equal(cluster, nearest):
+            break
+        nearest = cluster
+        centres = F.normalize(torch.zeros_like(centres).index_add_(0, nearest, z), dim=-1)
+    return nearest
+
+
+def _greedy(scores: Float[Tensor, "n k"], room: int) -> Int[Tensor, " n"]:
+    """Assign rows to columns in the order of their scores, at most ``room`` a column; −1 where none has room.
+
+    All free rows ask the best column that has not refused them, and each column keeps the best of those that have ever
+    asked: the same assignment, in few rounds.
+    """
+    asked, column = scores.clone(), torch.full((len(scores),), -1, device=scores.device)
+    while len(free := torch.nonzero((column < 0) & (asked.amax(1) > _NONE))[:, 0]):
+        column[free] = asked[free].argmax(1)
+        own = scores.gather(1, column.clamp_min(0)[:, None])[:, 0]
+        order = torch.argsort(own, descending=True, stable=True)
+        order = order[torch.argsort(column[order], stable=True)]
+        of = column[order]
+        place = torch.arange(len(of), device=of.device) - torch.searchsorted(of, of)
+        refused = order[(place >= room) & (of >= 0)]
+        asked[refused, column[refused]] = _NONE
+        column[refused] = -1
+    return column

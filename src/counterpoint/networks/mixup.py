@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from ..forms import Positive
 from ..pairwise.ranks import Ranks
@@ -19,7 +21,7 @@ SHARE = "share"
 
 
 @torch.no_grad()
-def mixup(batch: Batch, alpha: Positive) -> Batch:
+def mixup(batch: Batch, alpha: Positive, *, trust: Float[Tensor, " B"] | None = None) -> Batch:
     """Blend every example with another one of the whole batch, for `counterpoint.methods.base.Method.prepare`.
 
         x̃_i = λ x_i + (1 − λ) x_p(i),   λ ~ Beta(α, α),   p a random permutation
@@ -41,6 +43,7 @@ def mixup(batch: Batch, alpha: Positive) -> Batch:
     Args:
         batch: this rank's part; without gaps.
         alpha: α; the smaller it is, the nearer are blends to one of their two examples.
+        trust: of each example, above 0; then λ_i = trust_i / (trust_i + trust_p(i)), and nothing is drawn for it.
 
     Raises:
         ValueError: for views that are no numbers to blend: token ids of texts.
@@ -55,13 +58,18 @@ def mixup(batch: Batch, alpha: Positive) -> Batch:
     # Drawn on the processor, where the loop seeds every rank alike.
     share = torch.distributions.Beta(alpha, alpha).sample()
     partners = torch.randperm(sum(counts))[ranks.rows(counts)].to(batch.ids.device)
-    views = {
-        name: torch.lerp(ranks.gather(view, counts)[partners], view, share.to(view))
-        for name, view in batch.views.items()
-    }
+    share = share.to(batch.ids.device).expand(len(batch))
+    if trust is not None:
+        share = trust / (trust + ranks.gather(trust, counts)[partners])
+
+    def blended(view: Tensor) -> Tensor:
+        weight = share.to(view).view(-1, *[1] * (view.ndim - 1))
+        return torch.lerp(ranks.gather(view, counts)[partners], view, weight)
+
+    views = {name: blended(view) for name, view in batch.views.items()}
     labels = {PARTNER + name: ranks.gather(label, counts)[partners] for name, label in batch.labels.items()}
     labels |= {
         PARTNER_ID: ranks.gather(batch.ids, counts)[partners],
-        SHARE: share.to(batch.ids.device).expand(len(batch)),
+        SHARE: share,
     }
     return replace(batch, views=views, labels={**batch.labels, **labels})

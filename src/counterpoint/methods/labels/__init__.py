@@ -1,0 +1,1 @@
+"""Methods that learn from the labels of pictures: rare ones, wrong ones, few of them."""
