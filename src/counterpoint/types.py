@@ -123,7 +123,9 @@ class Batch:
         ids: stable integers, the same on every rank and in every epoch.
         views: a view's name to its tensor, the input of its tower: images ``(B, 3, H, W)`` in [0, 1], token ids
             ``(B, L)``.
-        labels: the data's labels by name, the class of each example ``(B,)``, −1 where it has none.
+        labels: the data's labels by name: classes ``(B,)``, −1 where an example has none; tags ``(B, C)``, 1 where one
+            applies, 0 where it does not, −1 where that is not known; numbers ``(B,)`` as floats, NaN where they are not
+            known; points ``(B, 2)``, x and y as shares of width and height in [0, 1], NaN where they are not known.
         present: a column to which of the examples have a value in it, ``(B,)``; of a column that is not named, all have
             one. The views of the others hold some tensor, which must not matter.
         frames: of each view that asks for it, ``View.framed``, where in the picture it lies ``(B, 2, 3)``; see
@@ -190,6 +192,10 @@ class Clock:
         return self.step / max(self.steps, 1)
 
 
+Kind = Literal["classes", "tags", "numbers", "points"]
+"""Kinds of labels: one class of several, tags of which several may apply, a number, a point in the picture."""
+
+
 @final
 @dataclass(frozen=True)
 class Target:
@@ -197,11 +203,13 @@ class Target:
 
     Attributes:
         label: its name among those of the data.
-        classes: the names of its classes, in the order of their numbers.
+        classes: the names of its classes or tags, in the order of their numbers; none of other kinds.
+        kind: of the label; `Batch.labels` says how a batch holds it.
     """
 
     label: str
     classes: tuple[str, ...]
+    kind: Kind = "classes"
 
 
 @dataclass(frozen=True)
@@ -237,7 +245,7 @@ class Examples(Protocol):
 
     Attributes:
         ids: of the examples.
-        labels: by name, −1 where an example has none.
+        labels: by name, as in a batch.
     """
 
     ids: Int[Tensor, " N"]

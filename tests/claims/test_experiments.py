@@ -16,8 +16,8 @@ from counterpoint.claims.dual import align, clip_rocket, siglip
 from counterpoint.claims.evaluation import naive_bayes_linear_eval
 from counterpoint.claims.lab import Score, exact
 from counterpoint.claims.uniformity import align_uniform
-from counterpoint.data.base import Labels
 from counterpoint.data.embeddings import EmbeddingCache
+from counterpoint.data.labels import Classes
 from counterpoint.methods.arm import Arm
 from fixtures.tiny import Oracle, TinyData
 
@@ -133,7 +133,7 @@ class Toned(TinyData):
     def __init__(self) -> None:
         super().__init__()
         tone = self.labels["tone"]
-        self.labels = {"tone": Labels(tone.names, tone.values)}
+        self.labels = {"tone": Classes(tone.names, tone.values)}
 
     def captions(self, row: int) -> list[str]:
         shape, colour, size = self._combinations[row]

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 import counterpoint as cp
-from counterpoint.data.base import Data, Labels, Rows, Splits
+from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.fingerprint import Fingerprint
+from counterpoint.data.labels import Classes
 from counterpoint.data.source import _slot, load_any
 from counterpoint.data.views import uniform
 from counterpoint.diagnostics.report import network
@@ -113,8 +114,8 @@ class Waves(Data):
         self.series += rng.normal(0, 0.1 + (speed == 0), self.series.shape)
 
     @property
-    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override] # the base keeps what it makes
-        return {"kind": Labels(tuple(SHAPES), self.kinds)}
+    def labels(self) -> Mapping[str, Classes]:  # type: ignore[override] # the base keeps what it makes
+        return {"kind": Classes(tuple(SHAPES), self.kinds)}
 
     def read(self, column: str, rows: Rows) -> Any:
         if self.columns[column] == "text":

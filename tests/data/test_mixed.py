@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.base import Data, Labels, Rows, Splits
+from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.derived.mixed import Mixed
 from counterpoint.data.derived.mixture import parts_of, together
+from counterpoint.data.labels import Classes
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.mixed import Mixture
 from counterpoint.data.source import load_any, located, rooted, short_name
@@ -37,7 +38,7 @@ class Sayings(Data):
         rows = np.arange(count)
         self.splits = Splits(rows[4:], {"held out": rows[:2]}, {"held out": rows[2:4]})
         group = np.where(rows % 3 == 2, -1, rows % 2)
-        self.labels = {"group": Labels(("loud", "round"), group), "source": Labels(("a", "b"), rows % 2)}
+        self.labels = {"group": Classes(("loud", "round"), group), "source": Classes(("a", "b"), rows % 2)}
 
     def read(self, column: str, rows: Rows) -> list[str]:
         return [f"{column} {row}" for row in rows]

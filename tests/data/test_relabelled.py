@@ -7,9 +7,10 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from counterpoint.data.base import Data, Labels, Splits
+from counterpoint.data.base import Data, Splits
 from counterpoint.data.derived.labelling import Labelling
 from counterpoint.data.derived.relabelled import Relabelled
+from counterpoint.data.labels import Classes
 from counterpoint.registry import UnknownName
 from fixtures.tiny import TinyData
 
@@ -25,7 +26,7 @@ class Many(Data):
         classes = np.concatenate([classes, np.arange(HELD) % 5])
         ids = np.random.default_rng(0).permutation(10_000)[: len(classes)]
         order = np.arange(len(classes)) if order is None else order
-        self.columns, self.name, self.ids, self.classes = (
+        self.columns, self.name, self.ids, self.kinds = (
             {"image": "image"},
             "many",
             ids[order],
@@ -36,13 +37,13 @@ class Many(Data):
         self.splits = Splits(train, {"v": held[:25]}, {"t": held[25:]}, tasks=(train[::2], train[1::2]))
 
     @property
-    def labels(self) -> dict[str, Labels]:  # type: ignore[override] # read-only there too
-        named = Labels(tuple("abcde"), self.classes)
+    def labels(self) -> dict[str, Classes]:  # type: ignore[override] # read-only there too
+        named = Classes(tuple("abcde"), self.kinds)
         return {"other": named, "kind": named}
 
     def read(self, column: str, rows: NDArray[np.int64]) -> torch.Tensor:
         # Nearest to each other: a and c, b and d; e is nearest to d.
-        greys = torch.tensor([10, 100, 20, 120, 160, 0], dtype=torch.uint8)[self.classes[rows]]
+        greys = torch.tensor([10, 100, 20, 120, 160, 0], dtype=torch.uint8)[self.kinds[rows]]
         return greys[:, None, None, None].expand(-1, 3, 4, 4)
 
 
@@ -60,9 +61,9 @@ def changed(request: pytest.FixtureRequest) -> Relabelled:
 def test_rows_of_tests_and_other_labels_are_as_they_were(changed: Relabelled) -> None:
     plain = Many()
     for rows in (changed.splits.validation["v"], changed.splits.test["t"]):
-        assert (changed.labels["kind"].values[rows] == plain.classes[rows]).all()
-    assert (changed.labels["other"].values == plain.classes).all()
-    assert (changed.true == plain.classes).all()
+        assert (changed.labels["kind"].values[rows] == plain.kinds[rows]).all()
+    assert (changed.labels["other"].values == plain.kinds).all()
+    assert (changed.true == plain.kinds).all()
 
 
 def test_what_was_changed_is_what_is_told(changed: Relabelled) -> None:
@@ -113,7 +114,7 @@ def test_similar_noise_gives_the_class_whose_mean_is_nearest() -> None:
 
     def far(data: Data, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         assert isinstance(data, Many)
-        return np.array([[0.0], [10], [21], [33], [1]])[data.classes[rows]]
+        return np.array([[0.0], [10], [21], [33], [1]])[data.kinds[rows]]
 
     data = Relabelled(Many(), Labelling.parse("kind,noise=0.5,kind=similar,encoder=mine"), far)
     nearest = np.array([4, 4, 1, 2, 0])
@@ -137,7 +138,7 @@ def test_rows_that_a_test_holds_too_are_not_touched() -> None:
     both = data.splits.train[:300]
     data.splits = Splits(data.splits.train, {}, {"t": both})
     changed = relabelled("kind,share=0.1,noise=0.5,imbalance=2", data)
-    assert (changed.labels["kind"].values[both] == data.classes[both]).all()
+    assert (changed.labels["kind"].values[both] == data.kinds[both]).all()
     assert np.isin(both, changed.splits.train).all()
 
 
@@ -177,7 +178,7 @@ def test_what_cannot_be_is_refused_with_what_can(text: str, error: type[Exceptio
 @pytest.mark.parametrize("text", ["kind,noise=0.2", "kind,imbalance=2"])
 def test_noise_and_imbalance_need_two_classes(text: str) -> None:
     data = Many()
-    data.classes = np.zeros_like(data.classes)
+    data.kinds = np.zeros_like(data.kinds)
     with pytest.raises(ValueError, match="need two classes"):
         relabelled(text, data)
 

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from counterpoint.data import Labels, Splits
+from counterpoint.data import Classes, Splits
 from counterpoint.data.base import Data, Rows
 from counterpoint.data.columns import way, ways
 from counterpoint.data.embeddings import EmbeddingCache
@@ -126,7 +126,7 @@ def test_rows_that_lack_a_column_have_no_outcome() -> None:
     assert scores.examples["p2t_R@1"].to_list() == [1.0, None, None, 1.0]
     assert scores.metrics["p2t_R@1"].chance == 0.5
     assert scores.constant("p2t_R@1") == 0.5
-    data.labels = {"kind": Labels(("early", "late"), np.array([0, 0, 1, 1]), ("{} 0", "{} 2"))}
+    data.labels = {"kind": Classes(("early", "late"), np.array([0, 0, 1, 1]), ("{} 0", "{} 2"))}
     zero_shot = create("zero_shot")(Line("pulse", "text"), data, np.arange(4))
     assert zero_shot.examples["kind_top1"].null_count() == 1
     probe = create("probe")(Line("pulse", "text"), data, np.arange(4))
@@ -194,7 +194,7 @@ def test_labels_are_asked_about_of_the_first_column_that_is_no_text() -> None:
     data = Made(
         {"text": "text", "pulse": "pulse"}, text=[f"w {k % 2}" for k in range(12)], pulse=[0.0, 1.0] * 6
     )
-    data.labels = {"kind": Labels(("0", "1"), np.arange(12) % 2, ("number {}",))}
+    data.labels = {"kind": Classes(("0", "1"), np.arange(12) % 2, ("number {}",))}
     assert default_tasks(data) == ("retrieval", "zero_shot", "probe")
     assert default_tasks(Made({"pulse": "pulse"}, pulse=[0.0])) == ()
     results = evaluate(Line("pulse", "text"), data, ["zero_shot", "probe", "label_retrieval"])

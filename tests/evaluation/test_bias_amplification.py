@@ -11,7 +11,8 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from counterpoint.data.base import Labels, PairedData, Rows, Splits
+from counterpoint.data.base import PairedData, Rows, Splits
+from counterpoint.data.labels import Classes
 from counterpoint.evaluation import create
 from counterpoint.evaluation.shortcuts.bias_amplification import (
     Amplification,
@@ -136,11 +137,11 @@ class Labelled(PairedData):
             np.arange(third), {"v": np.arange(third, 2 * third)}, {"t": np.arange(2 * third, n)}
         )
         self.labels = {
-            "size": Labels(("small", "large"), attributes[:, 0].astype(int)),
-            "colour": Labels(("red", "blue"), attributes[:, 1].astype(int)),
+            "size": Classes(("small", "large"), attributes[:, 0].astype(int)),
+            "colour": Classes(("red", "blue"), attributes[:, 1].astype(int)),
         }
         if gender:
-            self.labels["gender"] = Labels(("woman", "man"), self.groups)
+            self.labels["gender"] = Classes(("woman", "man"), self.groups)
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 SIDE SIDE"]:
         return numbered(rows)

@@ -13,7 +13,8 @@ from jaxtyping import Bool
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from torch import Tensor
 
-from counterpoint.data.base import Data, Labels, Rows, Splits
+from counterpoint.data.base import Data, Rows, Splits
+from counterpoint.data.labels import Classes
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.statistic import auroc
 from counterpoint.evaluation.task import NotApplicable
@@ -36,7 +37,7 @@ class Cells(Data):
         self.splits = Splits(rows[:0], {}, {"test": rows})
         values = rng.integers(0, len(classes), n)
         values[5] = -1
-        self.labels: Mapping[str, Labels] = {"risk": Labels(classes, values)}
+        self.labels: Mapping[str, Classes] = {"risk": Classes(classes, values)}
         self.cells = {column: values + rng.normal(0, 1.5, n) for column in self.columns}
 
     def read(self, column: str, rows: Rows) -> Table:

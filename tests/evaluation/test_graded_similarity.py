@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor
 
-from counterpoint.data.base import Data, Labels, Rows, Splits
+from counterpoint.data.base import Data, Rows, Splits
+from counterpoint.data.labels import Classes
 from counterpoint.evaluation import create, default_tasks
 from counterpoint.evaluation.task import NotApplicable
 
@@ -28,7 +29,7 @@ class Graded(Data):
     def __init__(self) -> None:
         self.ids = np.arange(len(GRADES))
         self.splits = Splits(self.ids[:0], {}, {"held out": self.ids})
-        self.labels = {"similarity": Labels(("0", "1", "2", "3"), GRADES, ())}
+        self.labels = {"similarity": Classes(("0", "1", "2", "3"), GRADES, ())}
 
     def read(self, column: str, rows: Rows) -> list[str]:
         return [f"{column} {row}" for row in rows]

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from sklearn.linear_model import LogisticRegression
 
-from counterpoint.data import Labels, Splits
+from counterpoint.data import Classes, Splits
 from counterpoint.evaluation import create
 from counterpoint.evaluation.classification.classifiers import (
     Classifier,
@@ -96,7 +96,7 @@ def test_many_classes_of_few_rows_are_classes(classify: Classifier) -> None:
 
 def test_one_class_in_training_is_undefined_and_an_absent_label_an_error(tiny_data: TinyData) -> None:
     data = TinyData()
-    data.labels = {"group": Labels(("a", "b"), np.zeros(70, dtype=int))}
+    data.labels = {"group": Classes(("a", "b"), np.zeros(70, dtype=int))}
     scores = create("probe")(Pixels(), data, np.arange(5))
     assert all(math.isnan(scores.value(name)) for name in scores.metrics)
     with pytest.raises(ValueError, match="labels hair, and 'tiny' has group, subgroup, tone, gender"):

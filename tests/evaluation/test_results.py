@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.data import Labels, PairedData, Splits
+from counterpoint.data import Classes, PairedData, Splits
 from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.diagnostics import describe
 from counterpoint.evaluation import (
@@ -33,8 +33,8 @@ class OwnLabels(TinyData):
         super().__init__()
         rows = np.arange(70)
         self.labels = {
-            "size": Labels(("small", "large"), np.where(rows % 14 < 7, rows % 2, -1)),
-            "animal": Labels(("cat", "dog", "owl"), np.array([0, 0, 0, 1, 1, 2, 0])[rows % 7]),
+            "size": Classes(("small", "large"), np.where(rows % 14 < 7, rows % 2, -1)),
+            "animal": Classes(("cat", "dog", "owl"), np.array([0, 0, 0, 1, 1, 2, 0])[rows % 7]),
         }
 
 
@@ -161,7 +161,7 @@ def test_a_task_whose_labels_no_test_example_has_is_refused_before_training() ->
     for name, labels in data.labels.items():
         values = labels.values.copy()
         values[tests] = -1
-        data.labels = {**data.labels, name: Labels(labels.names, values)}
+        data.labels = {**data.labels, name: Classes(labels.names, values)}
     for task in ("zero_shot", "probe"):
         with pytest.raises(
             NotApplicable, match="needs a label of at least two classes that some test examples"

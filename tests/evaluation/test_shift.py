@@ -10,8 +10,9 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from counterpoint.data.base import Data, ImageSource, Labels, Rows, Splits
+from counterpoint.data.base import Data, ImageSource, Rows, Splits
 from counterpoint.data.corruptions import CORRUPTIONS, STRENGTHS
+from counterpoint.data.labels import Classes
 from counterpoint.evaluation import create, default_tasks
 from counterpoint.evaluation.task import NotApplicable, check_data
 from counterpoint.evaluation.tasks.classification.shift import _candidates
@@ -169,8 +170,8 @@ class Sounds(Data):
         self.hertz = 200 * (1 + self.ids)
 
     @property
-    def labels(self) -> Mapping[str, Labels]:  # type: ignore[override] # the base keeps what it makes
-        return {"pitch": Labels(("200", "2400"), (self.hertz > 1200).astype(int), ("tone {}",))}
+    def labels(self) -> Mapping[str, Classes]:  # type: ignore[override] # the base keeps what it makes
+        return {"pitch": Classes(("200", "2400"), (self.hertz > 1200).astype(int), ("tone {}",))}
 
     def read(self, column: str, rows: Rows) -> Any:
         if column == "text":

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from sklearn.metrics import balanced_accuracy_score
 from torch import Tensor
 
-from counterpoint.data import Labels
+from counterpoint.data import Classes
 from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.evaluation import create
 from counterpoint.types import Scores
@@ -19,7 +19,7 @@ from fixtures.tiny import Oracle, Pixels, TinyData
 WIDTH = 6
 
 
-def prompts(labels: Labels) -> list[list[str]]:
+def prompts(labels: Classes) -> list[list[str]]:
     return [[template.replace("{}", name) for template in labels.templates] for name in labels.names]
 
 
@@ -101,16 +101,16 @@ def test_a_collapsed_model_scores_chance_and_not_the_first_class(tiny_data: Tiny
         assert scores.value(f"{label}_mean_per_class") == pytest.approx(1 / len(labels.names))
 
 
-def with_label(labels: Labels) -> TinyData:
+def with_label(labels: Classes) -> TinyData:
     data = TinyData()
     data.labels = {"group": labels}
     return data
 
 
 def test_one_class_and_rows_without_any_label_are_undefined() -> None:
-    one = with_label(Labels(("only",), np.zeros(70, dtype=int)))
+    one = with_label(Classes(("only",), np.zeros(70, dtype=int)))
     assert math.isnan(create("zero_shot")(Pixels(), one, np.arange(9)).value("group_top1"))
-    none = with_label(Labels(("a", "b"), np.full(70, -1)))
+    none = with_label(Classes(("a", "b"), np.full(70, -1)))
     scores = create("zero_shot")(Pixels(), none, np.arange(9))
     assert all(math.isnan(scores.value(name)) for name in scores.metrics)
 

@@ -21,7 +21,8 @@ from torch import Tensor
 
 import counterpoint as cp
 from counterpoint.cli import main
-from counterpoint.data.base import Data, Labels, Rows, Splits
+from counterpoint.data.base import Data, Rows, Splits
+from counterpoint.data.labels import Classes
 from counterpoint.data.source import load_any
 from counterpoint.execution import Stopped
 from counterpoint.methods.base import TowerMethod
@@ -197,7 +198,7 @@ def test_a_tower_that_reads_every_place_gets_every_place(tmp_path: Path) -> None
 
 def test_a_label_that_is_called_like_a_column_gets_another_name(texts_alone: str, tmp_path: Path) -> None:
     data = Sentences(4)
-    data.labels = {"score": Labels(("low", "high"), np.array([1, -1, 0, 1]))}  # type: ignore[misc]
+    data.labels = {"score": Classes(("low", "high"), np.array([1, -1, 0, 1]))}  # type: ignore[misc]
     table = cp.embed(texts_alone, data, tmp_path).table()
     assert table["label_score"].to_list() == ["high", None, "low", "high"]
 

@@ -2,12 +2,15 @@ from . import corruptions as corruptions
 from . import views as views
 from . import worlds as worlds
 from .base import Data as Data
-from .base import Labels as Labels
 from .base import PairedData as PairedData
 from .base import Splits as Splits
 from .converting import convert as convert
 from .derived.mixed import Mixed as Mixed
 from .embeddings import EmbeddingCache as EmbeddingCache
+from .labels import Classes as Classes
+from .labels import Numbers as Numbers
+from .labels import Points as Points
+from .labels import Tags as Tags
 from .loading.loader import Loader as Loader
 from .reporting import report as report
 from .sharded.indexing import Index as Index

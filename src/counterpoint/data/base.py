@@ -21,9 +21,10 @@ from ..modalities import PAIR
 from ..networks.base import Input
 from ..networks.towers.pixels import Square
 from ..registry import unknown
-from ..types import Fit
+from ..types import Fit, Kind
 from .fingerprint import BLOCK, QUESTIONS, Fingerprint, bytes_of, digest, digests_of_images
 from .items import Items
+from .labels import Classes, Label, SomeLabel, named, of_kind
 from .pictures.decode import MOST_PIXELS
 from .pictures.sheet import COLUMNS, contact_sheet
 from .replaced import Replaced
@@ -50,22 +51,6 @@ def stored_size(image_size: int) -> int:
     64
     """
     return round(image_size * 4 / 3)
-
-
-@dataclass(frozen=True)
-class Labels:
-    """One way to classify the examples, with what zero-shot classification needs to name the classes.
-
-    Attributes:
-        names: readable class names; a class is its position here.
-        values: the class of every row, −1 where the row has none.
-        templates: sentences with one ``{}`` for the class name; none for a label that says nothing of what an example
-            shows or means, which tasks ask about where it is named alone.
-    """
-
-    names: tuple[str, ...]
-    values: Int[np.ndarray, " N"]
-    templates: tuple[str, ...] = ("{}",)
 
 
 @dataclass(frozen=True)
@@ -111,6 +96,7 @@ class Data(ABC):
             for data that can be read at random.
         broken: the share of the examples that may be broken, for whatever reason.
         learned: the label that training learns from, and that verdicts are about first; empty where none is named.
+        refused: what might have been a label and is none, each with why, in a few words.
     """
 
     columns: Mapping[str, str]
@@ -123,6 +109,7 @@ class Data(ABC):
     shards: Sequence[int] | Int[np.ndarray, " S"] = ()
     broken: float = BROKEN
     learned: str = ""
+    refused: Mapping[str, str] = MappingProxyType({})
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -151,9 +138,28 @@ class Data(ABC):
         return np.full(len(self), "all")
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
-        """Return the ways to classify the examples, by name; none unless the data has some."""
+    def labels(self) -> Mapping[str, Label]:
+        """Return what is told of the examples beside their columns, by name; nothing unless the data has some."""
         return {}
+
+    @property
+    def classes(self) -> dict[str, Classes]:
+        """The ways to classify the examples: the `labels` that are classes, by name."""
+        return self.labels_of(Classes)
+
+    def labels_of(self, kind: type[SomeLabel]) -> dict[str, SomeLabel]:
+        """Return the `labels` of one kind, by name."""
+        return of_kind(self.labels, kind)
+
+    def label(self, name: str, *kinds: Kind) -> Label:
+        """Return a label of one of some kinds, of any where none is given.
+
+        Raises:
+            UnknownName: for one that the data does not have; the message gives the nearest one of these kinds.
+            WrongKind: for one of another kind; the message gives those that there are.
+            ValueError: for what was refused as a label; the message says why.
+        """
+        return named(self.labels, name, kinds, self.refused, repr(self.name))
 
     def key(self, row: int) -> str:
         """Return what the user calls a row: its id, unless the data says otherwise."""
@@ -198,9 +204,9 @@ class Data(ABC):
         yield np.asarray(self.ids, dtype="<i8").tobytes()
         for side, rows in self.splits.sides.items():
             yield from (side.encode(), np.asarray(rows, dtype="<i8").tobytes())
-        for name, labels in self.labels.items():
-            classes = "\0".join(labels.names).encode("utf-8", "surrogatepass")
-            yield from (name.encode(), classes, np.asarray(labels.values, dtype="<i8").tobytes())
+        for name, label in self.labels.items():
+            yield name.encode()
+            yield from label.told()
         for column in columns:
             yield column.encode()
             yield from self._told_of(column)
@@ -254,7 +260,7 @@ class Data(ABC):
             "columns": dict(self.columns),
             "splits": {side: len(rows) for side, rows in self.splits.sides.items()},
             "subsets": dict(Counter(map(str, self.subsets))),
-            "labels": {name: f"{len(labels.names)} classes" for name, labels in self.labels.items()},
+            "labels": {name: label.contents for name, label in self.labels.items()},
             **({"attribution": {"pictures": self.attribution}} if self.attribution else {}),
         }
 

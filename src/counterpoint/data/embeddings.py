@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ..modalities import PAIR
 from ..types import ColumnEmbedder, Embedder
-from .base import Data, Labels, Rows
+from .base import Data, Rows
 from .columns import TEXT
+from .labels import Classes
 
 BATCH = 256
 """Inputs per call of a model."""
@@ -88,7 +89,7 @@ class EmbeddingCache:
             self._texts[column, head] = _Memo(lambda part: self._embed(column, part, head))
         return self._texts[column, head](texts)
 
-    def classes(self, labels: Labels, head: str = "default") -> Float[Tensor, "k d"]:
+    def classes(self, labels: Classes, head: str = "default") -> Float[Tensor, "k d"]:
         """Return one embedding per class: every template with the class's name, normalised, averaged, normalised.
 
         Source: evaluation of CLIP-like models, as in ``clip-rocket``.

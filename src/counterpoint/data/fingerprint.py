@@ -12,11 +12,15 @@ import numpy as np
 import polars as pl
 
 from ..raw import Raw
+from .labels import MOST_CLASSES, Label
 
 PARTS = ("ids", "splits", "captions", "pictures", "labels")
 """The parts of a data set that are told apart."""
 QUESTIONS = "questions"
 """One part more, of data that asks something beside its captions."""
+FURTHER = "further labels"
+"""One part more, of data with labels that are no classes, or more of them than `MOST_CLASSES`; runs of earlier versions
+know nothing of it."""
 BLOCK = 256
 """Rows that are digested at once."""
 
@@ -30,7 +34,7 @@ class ReadRows(Protocol):
     splits: Any
 
     @property
-    def labels(self) -> Any: ...
+    def labels(self) -> Mapping[str, Label]: ...
     @property
     def subsets(self) -> Any: ...
     def __len__(self) -> int: ...
@@ -43,7 +47,8 @@ class Fingerprint:
 
     Attributes:
         parts: the digests of ids, splits and labels, and of what the columns hold: for pictures with captions these are
-            `PARTS`, and `QUESTIONS` where there are any. Equal digests mean equal content in the same order.
+            `PARTS`, and `QUESTIONS` and `FURTHER` where there are any. Equal digests mean equal content in the same
+            order.
         rows: for every row its ``id``, its ``split`` and a 32-bit checksum of each other part, so that changed rows
             can be counted; empty for worlds, whose rows follow from their name.
     """
@@ -68,27 +73,26 @@ class Fingerprint:
             ValueError: for a column that is called like another part.
         """
         held = data.digests()
-        if taken := sorted({"id", "split", "ids", "splits", "labels"} & set(held)):
+        if taken := sorted({"id", "split", "ids", "splits", "labels", FURTHER} & set(held)):
             raise ValueError(f"{data.name}: a column cannot be called {taken[0]!r}; give it another name")
         splits = _splits(data)
-        names = sorted(data.labels)
-        columns = [data.labels[name] for name in names]
-        labels = [
-            "\0".join(
-                labels.names[value] if value >= 0 else "" for labels, value in zip(columns, row, strict=True)
-            )
-            for row in (
-                zip(*(c.values.tolist() for c in columns), strict=True) if columns else [()] * len(data)
-            )
+        known = {
+            n: it for n, it in data.labels.items() if it.kind == "classes" and len(it.names) <= MOST_CLASSES
+        }
+        further = {name: label for name, label in data.labels.items() if name not in known}
+        subsets = [
+            f"{told}\0{subset}".encode()
+            for told, subset in zip(_told(known, len(data)), data.subsets, strict=True)
         ]
-        subsets = [f"{label}\0{subset}".encode() for label, subset in zip(labels, data.subsets, strict=True)]
+        told = [of_row.encode() for of_row in _told(further, len(data))] if further else []
         parts = {
             "ids": digest([np.asarray(data.ids, dtype="<i8").tobytes()]),
             "splits": digest(split.encode() for split in splits),
-            "labels": digest([*(name.encode() for name in names), *subsets]),
+            "labels": digest([*(name.encode() for name in sorted(known)), *subsets]),
+            **({FURTHER: digest([*(name.encode() for name in sorted(further)), *told])} if further else {}),
         }
         parts |= {name: digest(values) for name, values in held.items()}
-        columns_of_rows = {**held, "labels": subsets}
+        columns_of_rows = {**held, "labels": subsets, **({FURTHER: told} if further else {})}
         rows = pl.DataFrame(
             {"id": np.asarray(data.ids, dtype=np.int64), "split": splits}
             | {name: [zlib.crc32(value) for value in values] for name, values in columns_of_rows.items()},
@@ -160,6 +164,12 @@ def bytes_of(raw: Any) -> bytes:
             f"cannot digest {type(raw).__name__}: a raw form is made of strings, tensors and arrays"
         )
     return f"{array.dtype.str}{array.shape}".encode() + array.tobytes()
+
+
+def _told(labels: Mapping[str, Label], rows: int) -> list[str]:
+    """Return what labels tell of every row, in the order of their names."""
+    texts = [labels[name].texts(np.arange(rows)) for name in sorted(labels)]
+    return ["\0".join(text or "" for text in row) for row in zip(*texts, strict=True)] or [""] * rows
 
 
 def _splits(data: ReadRows) -> list[str]:

@@ -22,15 +22,15 @@ def arithmetic(model: Embedder, data: Data, rows: Rows, attribute: str) -> float
 
     For a picture a with value x of the attribute and every other value y, the picture nearest to
     ``normalise(image(a) − text(x) + text(y))`` among the other rows is right if it has value y and shares
-    every other label with a. Only exchanges that some row would answer count; where pictures tie as the
-    nearest, the fraction of them that is right counts. Texts are the class embeddings of zero-shot
+    every other label that can be said with a. Only exchanges that some row would answer count; where pictures tie
+    as the nearest, the fraction of them that is right counts. Texts are the class embeddings of zero-shot
     classification. At most the first 1,000 pictures are exchanged.
 
     Args:
         model: an embedder, or its `EmbeddingCache`.
         data: has ``attribute`` among its labels.
         rows: the pictures.
-        attribute: a name in ``data.labels`` (``"tone"``, ``"gender"``).
+        attribute: a name in ``data.classes`` (``"tone"``, ``"gender"``).
 
     Returns:
         The mean over exchanges in [0, 1]; NaN where there is none.
@@ -38,8 +38,10 @@ def arithmetic(model: Embedder, data: Data, rows: Rows, attribute: str) -> float
     Source: multimodal arithmetic of contrastive-gap, after SIMAT (Couairon et al. 2022).
     """
     features = EmbeddingCache.of(model, data)
-    values = data.labels[attribute].values[rows]
-    others = [labels.values[rows] for name, labels in data.labels.items() if name != attribute]
+    values = data.classes[attribute].values[rows]
+    others = [
+        label.values[rows] for name, label in data.classes.items() if name != attribute and label.templates
+    ]
     context = np.unique(np.stack([np.zeros(len(rows), int), *others]), axis=1, return_inverse=True)[
         1
     ].reshape(-1)
@@ -47,12 +49,12 @@ def arithmetic(model: Embedder, data: Data, rows: Rows, attribute: str) -> float
     exchanges = [
         (a, y)
         for a in np.flatnonzero(values >= 0)[:LIMIT]
-        for y in range(len(data.labels[attribute].names))
+        for y in range(len(data.classes[attribute].names))
         if y != values[a] and (context[a], y) in members
     ]
     if not exchanges:
         return math.nan
-    images, words = features.images(rows), features.classes(data.labels[attribute])
+    images, words = features.images(rows), features.classes(data.classes[attribute])
     correct = 0.0
     for start in range(0, len(exchanges), 512):
         a, y = (torch.tensor(part) for part in np.array(exchanges[start : start + 512]).T)

@@ -62,7 +62,7 @@ def describe(model: Embedder, data: Data, rows: Rows) -> dict[str, float]:
         numbers[f"components_99_{column}"] = components(z)
         numbers[f"std_{column}"] = float(std_per_dimension(z).mean()) * z.shape[1] ** 0.5
     for attribute in ATTRIBUTES:
-        if attribute in data.labels and numbers.keys() >= {
+        if attribute in data.classes and numbers.keys() >= {
             "alignment",
             "uniformity_image",
             "uniformity_text",

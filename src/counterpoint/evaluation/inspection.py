@@ -92,11 +92,17 @@ def failures(
     chosen = _worst(scores, column, higher, most)
     asked = {m.columns for m in metrics if m.higher_is_better and isinstance(m.columns, str)}
     # What a task that answers with a class calls its label; of several, it is about the first that there is.
-    labels = (task.label,) if task.label else () if task.labels is None else main_labels(data, task.labels)
+    labels = (
+        (task.label,)
+        if task.label
+        else ()
+        if task.labels is None
+        else main_labels(data, task.labels, task.kind)
+    )
     if "classifier" in task.asks and is_classifier(model):
         assert model.target is not None
         labels = (model.target.label,)
-    label = next((name for name in labels if name in data.labels), None)
+    label = next((name for name in labels if name in data.classes), None)
     form = task.form
     show = _of_rows(data, label) if form is None else _of_items(data.items(form, rows), asked, model, data)
     exhibits = [show(example["example"], example) for example in chosen]
@@ -132,7 +138,7 @@ def _of_rows(data: Data, label: str | None) -> Callable[[int, dict[str, Any]], E
         row = position[example]
         lines = [f"[{outcomes['subset']}] {called(row)}"]
         if label is not None and outcomes.get("predicted") is not None:
-            names, true = data.labels[label].names, int(data.labels[label].values[row])
+            names, true = data.classes[label].names, int(data.classes[label].values[row])
             predicted = int(outcomes["predicted"])
             lines += [f"✓ {names[true]}", *([f"✗ {names[predicted]}"] if predicted != true else [])]
         first = next((it for name, it in outcomes.items() if name.endswith("_top") and it is not None), None)

@@ -16,6 +16,7 @@ from ..data.base import Data, PairedData, Rows, SomeItems
 from ..data.columns import fits, subject
 from ..data.embeddings import EmbeddingCache
 from ..data.items import Items
+from ..data.labels import Classes, Label, listed
 from ..data.views import key
 from ..ranges import Checked
 from ..reasons import counted
@@ -46,6 +47,7 @@ class Task(Checked, ABC):
         modalities: the modalities that it needs embeddings of, ``ANY`` for one more of whatever modality.
         reads: the columns that it reads of the data, ``ANY`` for one more of whatever name.
         labels: the labels that it asks about, where the data has them; ``()``: all of the data; None: none.
+        kind: of these labels.
         label: the one label whose classes it answers with; empty where it answers with none or with several.
         form: the form of the items that it asks about; None: it asks about plain pairs.
         least: the examples that a test set has at least.
@@ -59,6 +61,7 @@ class Task(Checked, ABC):
     modalities: tuple[str, ...] = ()
     reads: tuple[str, ...] = ("image", "text")
     labels: tuple[str, ...] | None = None
+    kind: ClassVar[type[Label]] = Classes
     label: str = ""
     form: type[Items] | None = None
     least: int = 1
@@ -160,40 +163,52 @@ def captions_of(data: Data, rows: Rows, column: str = "text") -> list[list[str]]
     return captions
 
 
-def check_labels(data: Data, wanted: tuple[str, ...], task: str) -> tuple[str, ...]:
-    """Return the wanted labels (all, if none are named) that the data has; raise `NotApplicable` if it has none."""
-    labels = tuple(name for name in wanted or _asked_about(data) if name in data.labels)
+def check_labels(
+    data: Data, wanted: tuple[str, ...], task: str, kind: type[Label] = Classes
+) -> tuple[str, ...]:
+    """Return the wanted labels (all, if none are named) of a kind that the data has.
+
+    Raises:
+        NotApplicable: if it has none; the message gives those that there are.
+    """
+    there = data.labels_of(kind)
+    labels = tuple(name for name in wanted or _asked_about(data, kind) if name in there)
     if not labels:
+        what = "labels" if kind is Classes else f"labels that are {kind.kind}"
+        refused = "".join(
+            f"; {name} is none: {data.refused[name]}" for name in wanted if name in data.refused
+        )
         raise NotApplicable(
-            f"{task} needs {'one of the labels ' + ', '.join(wanted) if wanted else 'labels'}, and "
-            f"{data.name!r} has {', '.join(data.labels) or 'none'}: leave the task out"
+            f"{task} needs {f'one of the {what} ' + ', '.join(wanted) if wanted else what}, and "
+            f"{data.name!r} has {listed(data.labels) or 'none'}{refused}: leave the task out"
         )
     return labels
 
 
-def _asked_about(data: Data) -> list[str]:
-    """Return the labels that are asked about where none is named: those whose classes can be said of an example."""
-    return [name for name, labels in data.labels.items() if labels.templates]
+def _asked_about(data: Data, kind: type[Label]) -> list[str]:
+    """Return the labels that are asked about where none is named: of classes those that can be said of an example."""
+    return [
+        name
+        for name, label in data.labels_of(kind).items()
+        if not isinstance(label, Classes) or label.templates
+    ]
 
 
-def main_labels(data: Data, wanted: Sequence[str]) -> tuple[str, ...]:
-    """Order the wanted labels (all, if none are named) that the data has: first the one that a verdict is about.
+def main_labels(data: Data, wanted: Sequence[str], kind: type[Label] = Classes) -> tuple[str, ...]:
+    """Order the wanted labels (all, if none are named) of a kind that the data has: first the one of a verdict.
 
     The label that training learns from comes first where the data names one (`counterpoint.data.Data.learned`), then
     that which most test rows have, of equals the one that the data names first. A label of fewer than two classes
     tells nothing apart and is left out.
     """
     tests = np.concatenate([*data.splits.test.values(), np.array([], dtype=np.int64)])
+    there = data.labels_of(kind)
     told = [
         name
-        for name in wanted or _asked_about(data)
-        if name in data.labels and len(data.labels[name].names) > 1
+        for name in wanted or _asked_about(data, kind)
+        if name in there and (kind is not Classes or len(there[name].names) > 1)
     ]
-    return tuple(
-        sorted(
-            told, key=lambda name: (name != data.learned, -int((data.labels[name].values[tests] >= 0).sum()))
-        )
-    )
+    return tuple(sorted(told, key=lambda name: (name != data.learned, -int(there[name].known[tests].sum()))))
 
 
 def always_commonest(classes: Int[np.ndarray, " n"]) -> Constant:
@@ -290,13 +305,13 @@ def check_data(task: Task, data: Data) -> None:
     check_columns(task, data)
     check_training(task, data)
     if task.labels is not None:
-        check_labels(data, task.labels, task.name)
+        check_labels(data, task.labels, task.name, task.kind)
         tests = np.concatenate([*data.splits.test.values(), np.array([], dtype=np.int64)])
-        told = main_labels(data, task.labels)
-        if len(tests) and not any((data.labels[name].values[tests] >= 0).any() for name in told):
+        told = main_labels(data, task.labels, task.kind)
+        if len(tests) and not any(data.labels[name].known[tests].any() for name in told):
+            what = "a label of at least two classes" if task.kind is Classes else f"{task.kind.kind}"
             raise NotApplicable(
-                f"{task.name} needs a label of at least two classes that some test examples have, and {data.name!r} "
-                "has none: leave the task out"
+                f"{task.name} needs {what} that some test examples have, and {data.name!r} has none: leave the task out"
             )
     if task.form is not None:
         for rows in data.splits.test.values():

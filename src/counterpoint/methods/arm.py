@@ -16,8 +16,9 @@ from ..spec import Spec
 from . import METHODS
 
 if TYPE_CHECKING:
+    from ..pairwise import Loss
     from ..recipes.schema import Recipe
-    from ..types import Target
+    from ..types import Kind, Target
     from .base import Method, TowerMethod
 
 TUNE = ("full", "lora", "biases", "frozen", "none")
@@ -153,11 +154,23 @@ class Arm:
 
     @property
     def learns_labels(self) -> bool:
-        """True for a loss that needs the classes of examples."""
+        """True for a loss that needs a label of examples."""
+        return self._loss is not None and self._loss.needs_labels
+
+    @property
+    def learns(self) -> tuple[Kind, ...]:
+        """Kinds of labels that it can learn from; none for a method that learns from no label."""
+        if self._loss is not None:
+            return self._loss.learns if self._loss.needs_labels else ()
+        return self._kind.learns
+
+    @property
+    def _loss(self) -> type[Loss] | None:
+        """The loss that is made a method; None for another method, and for a user's loss, which may be any module."""
         from ..pairwise import Loss
 
-        loss = METHODS.get(self.method) if self.loss is None else None
-        return isinstance(loss, type) and issubclass(loss, Loss) and loss.needs_labels
+        known = METHODS.get(self.method) if self.loss is None else None
+        return known if isinstance(known, type) and issubclass(known, Loss) else None
 
     @property
     def _kind(self) -> type[Method]:

@@ -21,7 +21,7 @@ from ..pairwise import Loss, Temperature
 from ..ranges import Checked
 from ..raw import Raw, check_pictures
 from ..registry import unknown
-from ..types import Batch, Clock, Embeddings, Examples, Fit, Stage, View, ViewSpec
+from ..types import Batch, Clock, Embeddings, Examples, Fit, Kind, Stage, View, ViewSpec
 from .needs import Needs
 
 Ranges = Mapping[str, tuple[float, float]]
@@ -43,6 +43,7 @@ class Method(Checked, nn.Module, ABC):
             every scalar that a run learns.
         incomplete: what becomes of rows to train on that lack a column of the views: they are left out (``"drop"``),
             or they come too, and ``batch.present`` says what each of them has (``"use"``).
+        learns: kinds of labels that it can learn from; none for one that learns from no label.
         draws: ``losses`` or ``prepare`` draws from torch's generator, which the loop seeds at every step.
         stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
         rates: factors of the learning rate by how the names of parameters begin; the longest beginning counts, and
@@ -60,6 +61,7 @@ class Method(Checked, nn.Module, ABC):
     papers: tuple[str, ...] = ()
     tunable: ClassVar[Ranges] = {}
     incomplete: ClassVar[Literal["drop", "use"]] = "drop"
+    learns: ClassVar[tuple[Kind, ...]] = ()
     draws: bool = False
     stages: tuple[Stage, ...] = ()
     rates: Mapping[str, float] = MappingProxyType({})

@@ -32,6 +32,8 @@ class Classifying(TowerMethod):
         ValueError: for a label of fewer than two classes.
     """
 
+    learns = ("classes",)
+
     def __init__(self, towers: Towers, target: Target | None) -> None:
         super().__init__(towers)
         if target is not None and len(target.classes) < 2:

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..ranges import Checked
+from ..types import Kind
 from . import moments
 from .explain import Explanation, explain
 from .ranks import Ranks
@@ -29,7 +30,8 @@ class Loss(Checked, nn.Module, ABC):
     Class attributes are facts, checked by the conformance suite:
         symmetric: swapping the two inputs does not change the loss.
         needs_ids: takes ``ids``, a stable integer per example.
-        needs_labels: takes ``labels``, the class of each example.
+        needs_labels: takes ``labels``, those of each example as `counterpoint.types.Batch` holds them.
+        learns: kinds of labels that it takes, where it needs some.
         many_views: takes two or more views ``(B, d)`` of each example, not just two.
         ordered: the order of the batch decides which examples meet.
         tunable: the options that a search draws, log-uniformly, each with its lowest and highest value.
@@ -43,6 +45,7 @@ class Loss(Checked, nn.Module, ABC):
     symmetric: ClassVar[bool] = False
     needs_ids: ClassVar[bool] = False
     needs_labels: ClassVar[bool] = False
+    learns: ClassVar[tuple[Kind, ...]] = ("classes",)
     many_views: ClassVar[bool] = False
     ordered: ClassVar[bool] = False
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {}

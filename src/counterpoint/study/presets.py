@@ -60,7 +60,8 @@ class Preset:
                 arm.reads(data.columns)
             except ValueError:
                 continue
-            if not arm.learns_labels or (arm.labels or label or "group") in data.labels:
+            learned = data.labels.get(arm.labels or label or "group")
+            if not arm.learns_labels or (learned is not None and learned.kind in arm.learns):
                 fit.append(name)
         if self.baseline not in fit:
             raise ValueError(

@@ -38,7 +38,7 @@ from ..networks.base import INPUTS, FittedInput
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
 from ..recipes import Recipe, override, parse
-from ..registry import MissingPackage, unknown
+from ..registry import MissingPackage
 from ..types import Target
 from .saving import checkpoint as checkpoints
 from .speed.compiled import compile_blocks
@@ -287,13 +287,14 @@ def target_of(arm: Arm, labels: str, data: Data) -> Target | None:
 
     Raises:
         UnknownName: for a label that the data does not have.
+        WrongKind: for a label of a kind that the arm's method does not learn from.
+        ValueError: for one that the data might have had; the message says why it has not.
     """
     label = arm.labels or label_of(labels)
     if not label:
         return None
-    if label not in data.labels:
-        raise unknown("label", label, data.labels)
-    return Target(label, data.labels[label].names)
+    found = data.label(label, *arm.learns)
+    return Target(label, found.names, found.kind)
 
 
 def load(folder: str | os.PathLike[str]) -> TowerMethod:
@@ -419,19 +420,19 @@ def order_of(
         ValueError: for a source that has too few rows for its share of a batch, a sampler of rows that cannot be read
             at random, and one that can make no batch.
         UnknownName: for a sampler, and a label that the data does not have.
+        WrongKind: for a label that is no classes.
     """
     if sampler != NATURAL and (data.splits.sources or len(data.shards)):
         raise ValueError(
             f"sampler={sampler}: {data.name!r} is {'mixed' if data.splits.sources else 'read shard by shard'}, so that "
             "its rows come in an order of their own; leave the sampler out"
         )
-    if sampler != NATURAL and label not in data.labels:
-        raise unknown("label", label, data.labels)
+    grouped = None if sampler == NATURAL else data.label(label, "classes")
 
     def ordered(rows: Rows) -> Order:
-        if sampler == NATURAL:
+        if grouped is None:
             return Shuffled(rows, batch_size, seed)
-        classes, each = data.labels[label].values[rows], streams(sampler)
+        classes, each = grouped.values[rows], streams(sampler)
         if len(each) > 1:
             return Streams.of(rows, classes, each, batch_size, seed)
         return Sampled(rows, classes, each[0], batch_size, seed)

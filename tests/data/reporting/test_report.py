@@ -91,7 +91,14 @@ def test_everything_is_counted_and_named(table: Path) -> None:
     assert line(found, "duplicates", "pictures that are the same file").examples == ("0.png, 26.png",)
     assert line(found, "duplicates", "pictures that look alike").value["count"] == 4
     assert line(found, "leakage between splits", "test: share their picture").examples == ("26.png",)
-    assert line(found, "labels", "kind").value == {"classes": 2, "evenness": 1.0, "without": 0, "largest": 14}
+    assert line(found, "labels", "kind").value == {
+        "classes": 2,
+        "evenness": 1.0,
+        "imbalance": 1.0,
+        "single": 0,
+        "without": 0,
+        "largest": 14,
+    }
     assert line(found, "left out", "examples that cannot be used").value == {"count": 2, "of": 30}
     too_large = line(found, "left out", "cannot be used: picture of too many pixels")
     assert "28.png" in too_large.examples[0]

@@ -259,9 +259,8 @@ def test_whole_numbers_are_labels_and_what_is_none_is_told(folder: Path) -> None
     assert list(data.labels["digit"].values[:12]) == [*range(10), 0, 1]
     assert data.labels["level"].names == ("0", "1", "2")
     assert data.labels["indoors"].names == ("false", "true")
-    assert data.findings()["columns that are no labels"] == (
-        "score (numbers that are not whole), width (1 value); a label has 2 to 200 values"
-    )
+    assert data.labels["score"].kind == "numbers"
+    assert data.findings()["columns that are no labels"] == "width (1 value); a label has 2 to 200 values"
 
 
 def test_numbers_are_classes_in_their_order(folder: Path) -> None:

@@ -12,7 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.data import load
-from counterpoint.data.base import Labels, PairedData, Rows, Splits
+from counterpoint.data.base import PairedData, Rows, Splits
+from counterpoint.data.labels import Classes
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.describing import Differential
 from counterpoint.evaluation.describing.differential import likeliest
@@ -36,7 +37,7 @@ class Beasts(PairedData):
         values[-1] = -1
         self.ids = 100 + np.arange(PICTURES)
         self.subsets = np.array(["even", "odd"] * (PICTURES // 2))
-        self.labels = {"concept": Labels(tuple(names), values, ("a picture of {}",))}
+        self.labels = {"concept": Classes(tuple(names), values, ("a picture of {}",))}
         self.splits = Splits(np.arange(0), {}, {"all": np.arange(PICTURES)})
 
     def images(self, rows: Rows) -> Tensor:

@@ -11,7 +11,8 @@ from scipy.special import expit, logit
 from torch import Tensor
 
 from counterpoint.data import load
-from counterpoint.data.base import Labels, PairedData, Rows, Splits
+from counterpoint.data.base import PairedData, Rows, Splits
+from counterpoint.data.labels import Classes
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.inspection import breakdown
 from counterpoint.evaluation.shortcuts import Trend
@@ -38,7 +39,7 @@ class Places(PairedData):
         places = np.array(TRAINED + [0] * 4 + [1] * 4)
         self.ids = 10 * np.arange(12)
         self.subsets = np.array(["all"] * 12)
-        self.labels = {"concept": Labels(NAMES, classes), "background": Labels(PLACES, places)}
+        self.labels = {"concept": Classes(NAMES, classes), "background": Classes(PLACES, places)}
         self.splits = Splits(np.arange(4), {}, {"all": np.arange(4, 12)})
 
     def images(self, rows: Rows) -> Tensor:

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ...data.base import Labels, PairedData, Rows, Splits
+from ...data.base import PairedData, Rows, Splits
 from ...data.derived.voxels import EARLY, LATE, Simulation, Voxels, normalised
+from ...data.labels import Label
 from ...data.source import load
 from ...methods.dual.llm_vem import LLMVEM
 from ...recipes import Recipe, override
@@ -30,7 +31,7 @@ class Described(PairedData):
         self.source, self.name = source, source.name
         self.ids, whole = source.ids, source.splits
         self.splits = Splits(whole.train[:trained], whole.validation, whole.test)
-        self.labels: Mapping[str, Labels] = source.labels
+        self.labels: Mapping[str, Label] = source.labels
         self.subsets = source.subsets
         self._other = np.arange(len(source))
         for rows in whole.sides.values() if seed is not None else ():

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from ...data.base import Labels, PairedData, Rows, Splits
+from ...data.base import PairedData, Rows, Splits
 from ...data.embeddings import EmbeddingCache
+from ...data.labels import Classes
 from ...data.worlds.scenes.config import SIDES
 from ...data.worlds.scenes.pixels.render import draw
 from ...data.worlds.scenes.scene import UNIT, Colour, Scene, Size, Thing
@@ -121,12 +122,12 @@ class Kinds(PairedData):
     name = "kinds"
 
     def __init__(
-        self, pictures: UInt8[Tensor, "n 3 S S"], values: Int[np.ndarray, " n"], named: Labels
+        self, pictures: UInt8[Tensor, "n 3 S S"], values: Int[np.ndarray, " n"], named: Classes
     ) -> None:
         self._pictures, self._named = pictures, named
         self.ids = np.arange(len(values))
         self.subsets = np.array([named.names[value].split()[-1] for value in values])
-        self.labels: Mapping[str, Labels] = {"kind": named}
+        self.labels: Mapping[str, Classes] = {"kind": named}
         self.splits = Splits(self.ids[:0], {}, {"kinds": self.ids})
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 S S"]:
@@ -170,7 +171,7 @@ def experiment(seed: int, steps: int, quick: bool) -> Arrays:
     rng = np.random.default_rng([seed, 4])
     values = np.repeat(np.arange(len(looks)), 2 if quick else TESTED)
     pictures = draw([scene(looks[value], rng) for value in values], SIDE).pictures
-    labels = Labels(tuple(each.name for each in described), values, TEMPLATES)
+    labels = Classes(tuple(each.name for each in described), values, TEMPLATES)
     data = Kinds(pictures, values, labels)
     features = EmbeddingCache(trained(seed, steps, quick), data)
     known = {each.name: each for each in described}

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...data.base import Data, Labels, Rows, Splits
+from ...data.base import Data, Rows, Splits
+from ...data.labels import Classes
 from ...data.loading.loader import Loader
 from ...data.loading.order import Shuffled
 from ...data.source import load
@@ -79,20 +80,20 @@ class Orders(Data):
         train = captions("train")[:labelled]
         known = set(train)
         test = [caption for caption in captions("test") if caption not in known][:TESTED]
-        self.name, self.classes = "orders", np.arange(len(train) + len(test)) % 2
+        self.name, self.orders = "orders", np.arange(len(train) + len(test)) % 2
         self.texts = [
             _shuffled(caption, rng) if shuffled else caption
-            for caption, shuffled in zip([*train, *test], self.classes, strict=True)
+            for caption, shuffled in zip([*train, *test], self.orders, strict=True)
         ]
         self.ids = np.arange(len(self.texts))
         rows, held_out = np.split(self.ids, [len(train)])
         self.splits = Splits(rows, {}, {"held out": held_out})
 
     @property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Classes]:
         return {
-            "order": Labels(CLASSES, self.classes),
-            "none": Labels(CLASSES, np.full(len(self), -1)),
+            "order": Classes(CLASSES, self.orders),
+            "none": Classes(CLASSES, np.full(len(self), -1)),
         }
 
     def read(self, column: str, rows: Rows) -> list[str]:
@@ -154,7 +155,7 @@ def judged(arm: str, labelled: int, seed: int, steps: int, quick: bool) -> Array
         seed=seed,
     )
     sides: list[tuple[Tensor, Int[np.ndarray, " n"]]] = [
-        (features(method, data.read("text", rows)), data.classes[rows])
+        (features(method, data.read("text", rows)), data.orders[rows])
         for rows in (data.splits.train, data.splits.test["held out"])
     ]
     (train, classes), (test, truth) = sides

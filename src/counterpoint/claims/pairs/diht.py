@@ -41,7 +41,7 @@ TAU = 0.05
 def few_shots(folder: Path, seed: int) -> Arrays:
     """Classify skin tones with a trained model: from no picture, or from a few and a start at prompts or at random."""
     data, model = load("emoji"), training.load(folder)
-    features, labels = EmbeddingCache(model, data.suited(model.inputs)), data.labels["tone"]
+    features, labels = EmbeddingCache(model, data.suited(model.inputs)), data.classes["tone"]
     seen, held_out = (
         rows[labels.values[rows] >= 0]
         for rows in (data.splits.validation["compositions"], data.splits.test["compositions"])

@@ -15,8 +15,9 @@ from jaxtyping import Bool, Shaped
 
 from ...networks.base import Input
 from ...types import Fit
-from ..base import Data, Labels, Rows, SomeItems
+from ..base import Data, Rows, SomeItems
 from ..fingerprint import Fingerprint, digest
+from ..labels import Label
 from ..replaced import Replaced
 
 
@@ -43,13 +44,14 @@ class Derived(Data):
         self.data, self.name = data, name
         self.columns, self.ids, self.splits, self.leaked = data.columns, data.ids, data.splits, data.leaked
         self.split_here, self.attribution, self.broken = data.split_here, data.attribution, data.broken
+        self.refused = dict(data.refused)
 
     @cached_property
     def subsets(self) -> np.ndarray:
         return self.data.subsets
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Label]:
         return self.data.labels
 
     def key(self, row: int) -> str:

@@ -47,7 +47,7 @@ class Missing(Derived):
         super().__init__(data, name)
         self.gaps, self.changes = tuple(gaps), tuple(map(str, gaps))
         asked = any(gap.when for gap in gaps)
-        classes = {name: it.names for name, it in data.labels.items()} if asked else {}
+        classes = {name: it.names for name, it in data.classes.items()} if asked else {}
         self._chosen = [gap.class_of(classes) if gap.when else -1 for gap in gaps]
         self._in_test = np.zeros(len(data), dtype=bool)
         self._in_test[np.concatenate([np.zeros(0, np.int64), *data.splits.test.values()])] = True
@@ -61,7 +61,7 @@ class Missing(Derived):
         there = self.data.present(column, rows)
         for gap, chosen in zip(self.gaps, self._chosen, strict=True):
             if gap.column == column:
-                classes = self.data.labels[gap.when].values[rows] if gap.when else None
+                classes = self.data.classes[gap.when].values[rows] if gap.when else None
                 there = there & ~gap.withheld(self.ids[rows], self._in_test[rows], classes, chosen)
         return there
 

@@ -22,8 +22,9 @@ from ...networks.base import Input
 from ...raw import Clips, Raw, Table
 from ...registry import unknown
 from ...types import Fit
-from ..base import Data, Examples, Labels, Rows, Splits
+from ..base import Data, Examples, Rows, Splits
 from ..fingerprint import ROW_SCHEMA, Fingerprint, digest
+from ..labels import Classes, Label, Numbers, Points, Tags
 from ..replaced import Replaced
 from .mixture import Part
 
@@ -81,6 +82,7 @@ class Mixed(Data):
         self.split_here = any(source.split_here for source in sources)
         self.broken = max(source.broken for source in sources)
         self.attribution = "; ".join(dict.fromkeys(filter(None, (it.attribution for it in sources))))
+        self.refused = {name: why for source in sources for name, why in source.refused.items()}
         kinds = dict.fromkeys(kind for source in sources for kind in source.leaked)
         self.leaked = {
             kind: np.concatenate([it.leaked.get(kind, np.zeros(len(it), dtype=bool)) for it in sources])
@@ -145,7 +147,7 @@ class Mixed(Data):
         return np.concatenate([np.asarray(source.subsets, dtype=str) for source in self.sources])
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Label]:
         # What one of them calls its source is something else, and is named after it.
         of_each = [
             {f"{called} {name}" if name == SOURCE else name: labels for name, labels in source.labels.items()}
@@ -153,22 +155,35 @@ class Mixed(Data):
         ]
         names = dict.fromkeys(name for labels in of_each for name in labels)
         sizes = [len(source) for source in self.sources]
-        own = Labels(self.called, np.repeat(np.arange(len(sizes)), sizes), ())
-        return {**{name: self._label([it.get(name) for it in of_each]) for name in names}, SOURCE: own}
+        own = Classes(self.called, np.repeat(np.arange(len(sizes)), sizes), ())
+        return {**{name: self._label(name, [it.get(name) for it in of_each]) for name in names}, SOURCE: own}
 
-    def _label(self, of_each: Sequence[Labels | None]) -> Labels:
-        """Return a label of the sources that have it, with the classes of all of them."""
-        having = [labels for labels in of_each if labels is not None]
-        classes = list(dict.fromkeys(known for labels in having for known in labels.names))
-        values = []
-        for source, labels in zip(self.sources, of_each, strict=True):
-            if labels is None:
-                values.append(np.full(len(source), -1))
-                continue
-            # One class more, the last, which −1 stands for.
-            of_all = np.array([*map(classes.index, labels.names), -1])
-            values.append(of_all[labels.values])
-        return Labels(tuple(classes), np.concatenate(values), having[0].templates)
+    def _label(self, name: str, of_each: Sequence[Label | None]) -> Label:
+        """Return a label of the sources that have it, with the classes or tags of all of them.
+
+        Raises:
+            ValueError: if it is not of one kind.
+        """
+        having = [label for label in of_each if label is not None]
+        if len(kinds := dict.fromkeys(label.kind for label in having)) > 1:
+            raise ValueError(
+                f"{self.name}: the label {name} holds {' here and '.join(kinds)} there; rename one"
+            )
+        names = tuple(dict.fromkeys(known for label in having for known in label.names))
+        parts = [
+            _unknown(having[0], len(names), len(source)) if label is None else _renumbered(label, names)
+            for source, label in zip(self.sources, of_each, strict=True)
+        ]
+        values = np.concatenate(parts)
+        match having[0]:
+            case Classes(templates=templates):
+                return Classes(names, values, templates)
+            case Tags():
+                return Tags(names, values)
+            case Numbers():
+                return Numbers(values)
+            case _:
+                return Points(values)
 
     def examples(self) -> Mapping[str, Any]:
         return Examples(self, self.splits.train)
@@ -288,6 +303,24 @@ class Mixed(Data):
             for name, source in zip(self.called, self.sources, strict=True)
             for title, line in source.findings().items()
         }
+
+
+def _renumbered(label: Label, names: Sequence[str]) -> np.ndarray:
+    """Return the values of a label where classes or tags have the numbers of other names, which hold all of its own."""
+    places = [names.index(name) for name in label.names]
+    if isinstance(label, Classes):
+        return np.array([*places, -1])[label.values]  # one class more, the last, which −1 stands for
+    if isinstance(label, Tags):
+        values = np.full((len(label.values), len(names)), -1, dtype=label.values.dtype)
+        values[:, places] = label.values
+        return values
+    return label.values
+
+
+def _unknown(label: Label, names: int, rows: int) -> np.ndarray:
+    """Return the values of rows of which nothing is known, in the form of a label of so many names."""
+    shape = (rows, names) if isinstance(label, Tags) else (rows, *label.values.shape[1:])
+    return np.full(shape, np.nan if label.kind in ("numbers", "points") else -1, dtype=label.values.dtype)
 
 
 def _called(sources: Sequence[Data]) -> tuple[str, ...]:

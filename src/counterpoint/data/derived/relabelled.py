@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 
 from ...reasons import counted
-from ...registry import unknown
-from ..base import Data, ImageSource, Labels, Rows, Splits
+from ..base import Data, ImageSource, Rows, Splits
 from ..fingerprint import Fingerprint, bytes_of, digest
+from ..labels import Label
 from ..pictures.thumbnails import thumbnails
 from ..views.keys import key, uniform
 from ._derived import Derived
@@ -49,6 +49,7 @@ class Relabelled(Derived):
 
     Raises:
         UnknownName: for a label that the data does not have.
+        WrongKind: for a label that is no classes.
         ValueError: for a ratio that leaves a class empty; for noise or a ratio on fewer than two classes; for similar
             classes of data without pictures, where no encoder is given; and for data that lies in shards.
 
@@ -61,10 +62,8 @@ class Relabelled(Derived):
 
     def __init__(self, data: Data, labelling: Labelling, encode: Encode | None = None) -> None:
         super().__init__(data, data.name)
-        if labelling.label not in data.labels:
-            raise unknown("label", labelling.label, data.labels)
         self.labelling, self.learned = labelling, labelling.label
-        self.true: Int[np.ndarray, " N"] = data.labels[labelling.label].values
+        self.true: Int[np.ndarray, " N"] = data.label(labelling.label, "classes").values
         held = np.concatenate([np.arange(0), *data.splits.validation.values(), *data.splits.test.values()])
         rows = data.splits.train[~np.isin(data.splits.train, held)]
         known = rows[self.true[rows] >= 0]
@@ -139,7 +138,7 @@ class Relabelled(Derived):
         return distances.argmin(1)
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Label]:
         own = self.data.labels
         return {**own, self.learned: replace(own[self.learned], values=self._values)}
 

@@ -22,8 +22,9 @@ from torch import Tensor
 from ...networks.base import Input
 from ...raw import Table
 from ...types import Fit
-from ..base import IMAGE_SIZE, Data, Examples, Labels, Rows
+from ..base import IMAGE_SIZE, Data, Examples, Rows
 from ..fingerprint import Fingerprint, digest
+from ..labels import Label
 from ..replaced import Replaced
 
 NAME, COLUMN = "voxels", "table"
@@ -110,11 +111,12 @@ class Voxels(Data):
                 f"voxels are simulated over pictures, in a column {COLUMN!r} of their own, and {source.name} has the "
                 f"columns {', '.join(source.columns)}"
             )
-        if simulation.late and not source.labels:
+        if simulation.late and not source.classes:
             raise ValueError(f"late voxels say what labels do, and {source.name} has none: ask for late=0")
         self.columns = {**source.columns, COLUMN: "table"}
         self.ids, self.splits, self.leaked = source.ids, source.splits, dict(source.leaked)
         self.split_here, self.attribution, self.broken = source.split_here, source.attribution, source.broken
+        self.refused = dict(source.refused)
         self.kinds = (EARLY,) * simulation.early + (LATE,) * simulation.late
         self.names = tuple(
             [f"early {k + 1}" for k in range(simulation.early)]
@@ -165,7 +167,7 @@ class Voxels(Data):
         return np.concatenate(
             [
                 (labels.values[:, None] == np.arange(len(labels.names))[None]).astype(np.float64)
-                for labels in self.source.labels.values()
+                for labels in self.source.classes.values()
             ],
             axis=1,
         )
@@ -187,7 +189,7 @@ class Voxels(Data):
         return self.source.subsets
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Label]:
         return self.source.labels
 
     def examples(self) -> Mapping[str, Any]:

@@ -29,9 +29,9 @@ from ..reading.treated import Treatment
 from ..replaced import Replaced
 from ..sides import MOST_HELD_OUT, SIDES
 from ..sources import BROKEN, Asset, Ledger, Records
-from .classes import labels_of
 from .division import ROW, Division, Links, divide
 from .held import Filed, Held, Texts, Values
+from .labels import labels_of, told
 from .report import Report
 from .stand_ins import StandIns
 
@@ -126,7 +126,7 @@ class Stored(Data):
         self._forms: dict[object, Any] = {self._form_of(self._held): self}  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, _subsets(division)
-        self.labels, unlabelled = labels_of(records.labels())
+        self.labels, self.refused = labels_of(records.labels())
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
         same = {_one(records, column): of_column.drop_nulls() for column, of_column in digests.items()}
         same |= {} if captions is None else {"caption": captions}
@@ -136,7 +136,7 @@ class Stored(Data):
             ledger=listed if len(ledger.frame) else None,
             duplicates={what: len(values) - values.n_unique() for what, values in same.items()},
             leaked={kind: int(rows.sum()) for kind, rows in division.leaked.items()},
-            notes={**division.notes, **unlabelled, **self._unseen()},
+            notes={**division.notes, **told(self.refused), **self._unseen()},
             caption_words=None if captions is None else _words(captions),
             columns={} if {*self.columns} <= {*PAIR} else self._told_columns(records),
         )

@@ -32,7 +32,7 @@ class AllExamples:
         self.rows = loader.order.rows(clock.step, clock.steps)
         self.ids = torch.from_numpy(loader.data.ids_of(self.rows))
         self.labels: Mapping[str, Tensor] = {
-            name: torch.from_numpy(label.values[self.rows]) for name, label in loader.data.labels.items()
+            name: label.tensor(self.rows) for name, label in loader.data.labels.items()
         }
         shown = {view.column: View(view.modality, _PLAIN, view.column) for view in loader.views.values()}
         self.loader = Loader(

@@ -122,7 +122,7 @@ class Loader:
                 return self._look(name, self._read(self.views[name].column, part, 0), part, 0)
 
             tensors[name] = view(rows.tolist(), draw)
-        labels = {name: torch.from_numpy(one.values[rows]) for name, one in self.data.labels.items()}
+        labels = {name: label.tensor(rows) for name, label in self.data.labels.items()}
         there = {column: torch.from_numpy(self.data.present(column, rows)) for column in self._columns}
         gaps = {column: have for column, have in there.items() if not have.all()}
         return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels, gaps, frames)

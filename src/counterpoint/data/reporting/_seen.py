@@ -19,8 +19,10 @@ from ...modalities import MODALITIES, Modality, resolve
 from ...recipes.schema import Towers
 from ..base import Data, PairedData, Pictured
 from ..columns import TEXT, subject
+from ..labels import Label
 from ..listed.decoded import Decoded
 from ..listed.division import Division, Links, divide
+from ..listed.labels import labels_of
 from ..listed.stored import columns_there
 from ..pictures.alike import sets
 from ..pictures.decode import shown
@@ -74,7 +76,8 @@ class Seen:
         sampled: they are a sample.
         division: which rows train, validate and test.
         given: the splits are the data's own.
-        labels: columns by which rows may be classified, null where a row has none.
+        labels: of the rows.
+        refused: what might have been a label and is none, each with why.
         ledger: what the source holds and the data does not; see `counterpoint.data.sources.Ledger`.
         towers: of the recipe that captions and pictures are measured against.
         picture: draws a row's picture, at most so many pixels a side.
@@ -95,7 +98,8 @@ class Seen:
     sampled: bool
     division: Division
     given: bool
-    labels: Mapping[str, pl.Series]
+    labels: Mapping[str, Label]
+    refused: Mapping[str, str]
     ledger: pl.DataFrame
     towers: Towers
     picture: Callable[[int, int], Image.Image] = field(repr=False)
@@ -218,7 +222,7 @@ def seen_in_records(
         sampled,
         division,
         stated.null_count() < len(stated),
-        records.labels(),
+        *labels_of(records.labels()),
         _within(ledger.frame),
         towers,
         picture,
@@ -313,12 +317,8 @@ def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None 
         len(chosen) < len(data),
         Division(sides, leaked, {}),
         not data.split_here,
-        {
-            name: pl.Series(
-                [labels.names[v] if v >= 0 else None for v in labels.values[rows].tolist()], dtype=pl.String
-            )
-            for name, labels in data.labels.items()
-        },
+        {name: replace(label, values=label.values[rows]) for name, label in data.labels.items()},
+        data.refused,
         Ledger().frame,
         towers,
         (lambda row, side: data.shown(int(rows[row]), side)) if isinstance(data, Pictured) else _no_picture,

@@ -6,6 +6,9 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
+
+from ..labels import Classes, of_kind
 from ._seen import Seen
 
 _FEW = 1_000  # examples below which pretrained towers have more to say than training from nothing
@@ -18,7 +21,7 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
         seen: the data.
     """
     data, held = shlex.quote(seen.source), set(seen.columns)
-    labelled = any(2 <= values.n_unique() <= 200 for values in seen.labels.values())
+    labelled = any(len(np.unique(it.values[it.known])) > 1 for it in of_kind(seen.labels, Classes).values())
     if held == {"image"}:
         tasks = " --tasks probe" if labelled else ""
         yield (

@@ -20,10 +20,11 @@ from torch import Tensor
 
 from ...reasons import counted
 from ...types import Fit
-from ..base import Labels, PairedData, Pictured, Rows, Splits, stored_size
+from ..base import PairedData, Pictured, Rows, Splits, stored_size
 from ..cache import CacheError
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
-from ..listed.classes import TEMPLATES
+from ..labels import Classes
+from ..listed.labels import TEMPLATES
 from ..listed.pairs import Pairs
 from ..listed.photos import Photos, StoredPictures
 from ..pictures.decode import decode, shown, side_of
@@ -101,9 +102,9 @@ class Sharded(Pictured):
         return np.broadcast_to(np.array("all"), len(self))
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Classes]:
         classes = self.index.classes(len(self))
-        return {name: Labels(names, classes[name], TEMPLATES) for name, names in self.index.labels.items()}
+        return {name: Classes(names, classes[name], TEMPLATES) for name, names in self.index.labels.items()}
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
@@ -175,7 +176,7 @@ class Sharded(Pictured):
             },
             "columns": dict(self.columns),
             "splits": {side: len(rows) for side, rows in self.splits.sides.items()},
-            "labels": {name: f"{len(labels.names)} classes" for name, labels in self.labels.items()},
+            "labels": {name: label.contents for name, label in self.labels.items()},
         }
 
     def findings(self) -> Mapping[str, str]:

@@ -13,7 +13,8 @@ import polars as pl
 
 from ...files import writing
 from ..base import Rows
-from ..listed.classes import MOST_CLASSES, Classes
+from ..labels import MOST_CLASSES
+from ..listed.labels import Named, is_several
 from ..sources import Records
 
 _NONE = 255  # the code of a record without a value; classes are fewer
@@ -28,7 +29,7 @@ def labels_told(records: Records) -> Told:
     kept: dict[str, Mapping[str, Any] | None] = {}
     for name, values in records.labels().items():
         classes = values.drop_nulls().unique().sort().to_list()
-        if len(classes) > MOST_CLASSES:
+        if len(classes) > MOST_CLASSES or is_several(values):  # an index knows classes alone
             kept[name] = None
         else:
             codes = values.replace_strict(classes, range(len(classes)), default=_NONE, return_dtype=pl.UInt8)
@@ -67,7 +68,7 @@ def write_labels(
     labels_ = {
         name: names
         for name, classes in sorted(found.items())
-        if classes is not None and (names := Classes.of(pl.Series(sorted(classes), dtype=pl.String)).names)
+        if classes is not None and (names := Named.of(pl.Series(sorted(classes), dtype=pl.String)).names)
     }
     count = sum(rows for _, rows in starts.values())
     for number, (name, names) in enumerate(labels_.items()):

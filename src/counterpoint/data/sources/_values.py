@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ._files.text import as_text
+from ._files.text import as_text, label_text
 from ._names import CAPTION_COLUMNS, SPLITS
 
 
@@ -38,6 +38,6 @@ def facts_in(values: Mapping[str, Any], where: str, asked: Mapping[str, str]) ->
             raise ValueError(f"{where}: split {said!r} is none of train, validation, test")
         facts["split"] = SPLITS[said]
     taken = {named["id"], named["split"], *((asked["text"],) if "text" in asked else CAPTION_COLUMNS)}
-    labels = {name: as_text(value) for name, value in values.items() if name not in taken}
+    labels = {name: label_text(value) for name, value in values.items() if name not in taken}
     facts["labels"] = {name: value for name, value in labels.items() if value is not None}
     return {name: value for name, value in facts.items() if value is not None}

@@ -158,7 +158,7 @@ class Subject:
     @cached_property
     def label(self) -> str | None:
         """The first of the data's ways to classify that tells some of the rows apart; None if there is none."""
-        for name, labels in self.data.labels.items():
+        for name, labels in self.data.classes.items():
             if len(np.unique(labels.values[self.rows][labels.values[self.rows] >= 0])) > 1:
                 return name
         return None
@@ -171,7 +171,7 @@ class Subject:
         """
         if self.label is None:
             raise ValueError(f"no label of the data {self.data.name!r} tells these examples apart")
-        return torch.from_numpy(self.data.labels[self.label].values[rows])
+        return torch.from_numpy(self.data.classes[self.label].values[rows])
 
     @property
     def device(self) -> torch.device:

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 
 from ...data.base import Data, Rows
 from ...data.embeddings import BATCH
+from ...data.labels import listed
 from ...types import Classifier, Target
 from ..task import NotApplicable
 
@@ -36,12 +37,12 @@ def truth(model: Classifier, data: Data, rows: Rows, task: str) -> Truth:
     if model.target is None:
         raise ValueError(f"{task} asks which class an example is of, and the model learned no label")
     label, classes = model.target.label, model.target.classes
-    if label not in data.labels or data.labels[label].names != classes:
+    if label not in data.classes or data.classes[label].names != classes:
         raise NotApplicable(
             f"{task} needs the label {label} that the model learned, with its classes ({', '.join(classes)}), and "
-            f"{data.name!r} has {', '.join(data.labels) or 'none'}: leave the task out"
+            f"{data.name!r} has {listed(data.labels) or 'none'}: leave the task out"
         )
-    values = data.labels[label].values[rows]
+    values = data.classes[label].values[rows]
     if not (values >= 0).any():
         raise NotApplicable(f"{task}: no row of this test set of {data.name!r} has the label {label}")
     return Truth(model.target, values)

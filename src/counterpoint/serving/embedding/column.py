@@ -210,9 +210,9 @@ class Column:
             "split": pl.Series([*SIDES, None], dtype=pl.String)[self._sides[rows]],
             "text": pl.Series(self._captions(rows) if texts is None else texts, dtype=pl.String),
         }
-        for name, labels in self.data.labels.items():
-            classes = pl.Series([*labels.names, None], dtype=pl.String)
-            columns[f"label_{name}" if name in RESERVED else name] = classes[labels.values[rows]]
+        for name, label in self.data.labels.items():
+            told = pl.Series(label.texts(rows), dtype=pl.String)
+            columns[f"label_{name}" if name in RESERVED else name] = told
         return pl.DataFrame(columns)
 
     def _captions(self, rows: Rows) -> list[str | None]:

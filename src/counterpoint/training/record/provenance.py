@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...data.base import Data, Rows
 from ...data.columns import subject
-from ...data.fingerprint import PARTS, QUESTIONS, ROW_SCHEMA, digest
+from ...data.fingerprint import FURTHER, PARTS, QUESTIONS, ROW_SCHEMA, digest
 from ...files import (
     FORMAT,
     digest_of_file,
@@ -115,8 +115,10 @@ class Provenance(BaseModel):
         if there is None:
             return []
         differing = []
-        if there.data != self.data:
-            counted = counts(there.data, self.data, rows_of(folder), data.fingerprint.rows)
+        # Runs of earlier versions know nothing of some labels.
+        now = {part: it for part, it in self.data.items() if part in there.data or part != FURTHER}
+        if there.data != now:
+            counted = counts(there.data, now, rows_of(folder), data.fingerprint.rows)
             differing.append(f"{data.name} changed ({counted})")
         before = there.parts
         replaced = [name for (kind, name), now in self.parts.items() if before.get((kind, name)) != now]

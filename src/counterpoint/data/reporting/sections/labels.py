@@ -1,46 +1,109 @@
-"""Labels: ways to classify the examples, and how evenly they do."""
+"""Labels: what is told of the examples beside their columns, of how many, and how evenly."""
 
 from __future__ import annotations
 
 from typing import ClassVar, final
 
 import numpy as np
+from jaxtyping import Int
 
-from ...listed.classes import MOST_CLASSES
+from ...labels import Classes, Label, Numbers, Points, Tags
 from .._section import Finding, Findings, Section, percent
 from .._seen import Seen
 
 _UNEVEN = 0.5
+_SHOWN = 3  # classes or tags that are named
+_CENTRE = 1 / 3  # of width and height
 
 
 @final
 class Labels(Section):
-    """The columns by which examples may be classified, and their balance."""
+    """The labels by their kind: classes and their balance, tags of an example, the range of numbers and points."""
 
     order: ClassVar[int] = 50
     title: ClassVar[str] = "labels"
 
     def findings(self, seen: Seen) -> list[Finding]:
         found = Findings(seen)
-        for name, values in sorted(seen.labels.items()):
-            counts = (
-                values.drop_nulls()
-                .value_counts(sort=True, name="rows")
-                .sort(["rows", values.name], descending=[True, False])
-            )
-            if not 2 <= len(counts) <= MOST_CLASSES:
-                told = f"{len(counts):,} value{'' if len(counts) == 1 else 's'}: no classes (2 to {MOST_CLASSES})"
-                found.add(name, told, {"values": len(counts)})
-                continue
-            sizes = counts["rows"].to_numpy()
-            even = _evenness(sizes)
-            without = values.null_count()
-            told = f"{len(counts):,} classes of {sizes[-1]:,} to {sizes[0]:,} examples, evenness {even:.2f}"
-            told += f"; {percent(without / len(values))} % have none" if without else ""
-            held = {"classes": len(counts), "evenness": even, "without": without, "largest": int(sizes[0])}
-            largest = [f"{label} {n:,}" for label, n in counts.head(3).iter_rows()]
-            found.add(name, told, held, largest, warning=even < _UNEVEN)
+        for name, label in sorted(seen.labels.items()):
+            match label:
+                case Classes():
+                    _classes(found, name, label)
+                case Tags():
+                    _tags(found, name, label)
+                case Numbers():
+                    _numbers(found, name, label)
+                case Points():
+                    _points(found, name, label)
+        for name, why in sorted(seen.refused.items()):
+            found.add(name, f"{why}: no label", {"refused": why})
         return found.listed
+
+
+def _without(label: Label) -> tuple[int, str]:
+    """Return how many rows have no such label, and the same in words."""
+    without = int((~label.known).sum())
+    return without, f"; {percent(without / len(label.values))} % have none" if without else ""
+
+
+def _largest(label: Label, counts: Int[np.ndarray, " C"]) -> list[str]:
+    order = sorted(np.flatnonzero(counts).tolist(), key=lambda k: (-counts[k], label.names[k]))
+    return [f"{label.names[k]} {counts[k]:,}" for k in order[:_SHOWN]]
+
+
+def _classes(found: Findings, name: str, label: Classes) -> None:
+    counts = np.bincount(label.values[label.known], minlength=len(label.names))
+    sizes, (without, lacking) = np.sort(counts[counts > 0]), _without(label)
+    if len(sizes) < 2:
+        one = label.names[int(counts.argmax())] if len(sizes) else "none"
+        found.add(name, f"one class in all ({one}): no example is told from others", {"classes": len(sizes)})
+        return
+    even, single = _evenness(sizes), int((sizes == 1).sum())
+    told = f"{len(sizes):,} classes of {sizes[0]:,} to {sizes[-1]:,} examples, evenness {even:.2f}"
+    told += f"; {single:,} of one example" if single else ""
+    held = {
+        "classes": len(sizes),
+        "evenness": even,
+        "imbalance": float(sizes[-1] / sizes[0]),
+        "single": single,
+        "without": without,
+        "largest": int(sizes[-1]),
+    }
+    found.add(name, told + lacking, held, _largest(label, counts), warning=even < _UNEVEN)
+
+
+def _tags(found: Findings, name: str, label: Tags) -> None:
+    counts, (without, lacking) = (label.values == 1).sum(axis=0), _without(label)
+    of_row = (label.values[label.known] == 1).sum(axis=1)
+    unsure = float((label.values[label.known] < 0).mean())
+    told = f"{len(label.names):,} tags of {counts.min():,} to {counts.max():,} examples, {of_row.mean():.1f} an example"
+    told += f" (at most {of_row.max()}; {percent(float((of_row == 0).mean()))} % have no tag)"
+    told += f"; of {percent(unsure)} % of the others it is not known whether they apply" if unsure else ""
+    held = {
+        "tags": len(label.names),
+        "mean": float(of_row.mean()),
+        "most": int(of_row.max()),
+        "unsure": unsure,
+        "without": without,
+        "largest": int(counts.max()),
+    }
+    found.add(name, told + lacking, held, _largest(label, counts))
+
+
+def _numbers(found: Findings, name: str, label: Numbers) -> None:
+    numbers, (without, lacking) = label.values[label.known], _without(label)
+    least, median, most = (float(it) for it in np.quantile(numbers, [0, 0.5, 1]))
+    told = f"numbers from {least:g} to {most:g}, median {median:g}"
+    told += ": the same for all" if least == most else ""
+    held = {"least": least, "median": median, "most": most, "without": without}
+    found.add(name, told + lacking, held, warning=least == most)
+
+
+def _points(found: Findings, name: str, label: Points) -> None:
+    points, (without, lacking) = label.values[label.known], _without(label)
+    middle = float((np.abs(points - 0.5) < _CENTRE / 2).all(axis=1).mean())
+    told = f"points, {percent(middle)} % in the middle ninth of the picture"
+    found.add(name, told + lacking, {"middle": middle, "without": without})
 
 
 def _evenness(sizes: np.ndarray) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import json
 import re
 
 from ....reasons import counted
@@ -12,6 +13,7 @@ from .places import opened
 
 GUESSED = "not UTF-8, read as Windows-1252"
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_POINT = 2  # numbers
 _TRANSLATION = re.compile(r"[a-z]{2,3}([_@-]\w+)*\.utf8=", re.IGNORECASE)
 
 
@@ -85,6 +87,19 @@ def as_text(value: object) -> str | None:
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     return str(value) if isinstance(value, int | float) else None
+
+
+def label_text(value: object) -> str | None:
+    """Return what a label says as a text: `as_text`, or a list of words or of two numbers as JSON.
+
+    >>> label_text(["red", "round"]), label_text([0.5, 0.25]), label_text([0.1] * 512), label_text([])
+    ('["red", "round"]', '[0.5, 0.25]', None, '[]')
+    """
+    if not isinstance(value, list):
+        return as_text(value)
+    words = all(isinstance(one, str) for one in value)
+    point = len(value) == _POINT and all(isinstance(one, int | float) for one in value)
+    return json.dumps(value, ensure_ascii=False) if words or point else None
 
 
 def _marked(start: bytes) -> str | None:

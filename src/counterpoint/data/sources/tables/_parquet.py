@@ -15,6 +15,7 @@ from pyarrow import parquet
 from ....modalities import MODALITIES
 from .._files.asset import arrow_file
 from .._files.places import is_url, opened, part_of, sought, suffix_of
+from .._files.text import label_text
 from .._progress import shown
 from .._record import LABEL, value_name
 from .._source import Span
@@ -22,6 +23,7 @@ from ._kinds import SAMPLE, Kind, kind_of
 from ._many import CELL, HELD, NAME
 from ._roles import Columns, Made, Roles, chosen
 
+_POINT = 2  # numbers
 _BLOCK = 50_000  # rows that are read at once
 _BYTES_BLOCK = 512  # rows of a table that holds pictures
 
@@ -56,6 +58,7 @@ def _blocks(path: str, table: _Table, roles: Roles | Columns) -> Iterator[pl.Dat
         if (name not in roles.taken or name in roles.facts.values())
         and (_is_scalar(schema, name) or name in roles.facts.values())
     }
+    lists = {name: _label(name) for name in schema if name not in roles.taken and _is_label(schema[name])}
     if isinstance(roles, Roles):
         files, taken = [roles.file], [roles.file, *roles.texts]
         made = [
@@ -70,9 +73,9 @@ def _blocks(path: str, table: _Table, roles: Roles | Columns) -> Iterator[pl.Dat
     columns = [
         *made,
         *(values[name].alias(fact) for fact, name in roles.facts.items()),
-        *(value.alias(LABEL + name) for name, value in values.items() if name not in roles.taken),
+        *(value.alias(LABEL + name) for name, value in (values | lists).items() if name not in roles.taken),
     ]
-    used = [name for name in schema if name in values or name in taken]
+    used = [name for name in schema if name in values or name in lists or name in taken]
     step = _BLOCK if all(_is_scalar(schema, name) for name in files) else _BYTES_BLOCK
     for part in table.parts(used, files[0] if files else used[0], step):
         yield part.select(columns).collect()
@@ -261,6 +264,19 @@ def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, str]]:
 def _is_scalar(schema: Mapping[str, Any], name: str) -> bool:
     kind = schema[name]
     return kind.is_numeric() or kind in (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
+
+
+def _is_label(kind: Any) -> bool:
+    """Return whether a column of lists may be a label: of texts, or of two numbers as far as its type says."""
+    numbers = isinstance(kind, pl.Array | pl.List) and kind.inner.is_numeric()
+    return (isinstance(kind, pl.List) and kind.inner == pl.String) or (
+        numbers and (isinstance(kind, pl.List) or kind.size == _POINT)
+    )
+
+
+def _label(name: str) -> pl.Expr:
+    """Return a column of lists as text."""
+    return pl.col(name).map_elements(lambda cell: label_text(cell.to_list()), return_dtype=pl.String)
 
 
 def _text(schema: Mapping[str, Any], name: str) -> pl.Expr:

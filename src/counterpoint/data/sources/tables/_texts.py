@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from .._files.places import suffix_of
-from .._files.text import as_text, opened_text
+from .._files.text import as_text, label_text, opened_text
 from .._ledger import Ledger
 from .._names import PICTURES
 from .._options import said_columns
@@ -77,7 +77,7 @@ def _block(path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Rol
         fact: [_fact(path, line, name, row.get(name)) for line, row in block]
         for fact, name in roles.facts.items()
     }
-    columns |= {LABEL + name: [as_text(row.get(name)) for _, row in block] for name in names}
+    columns |= {LABEL + name: [label_text(row.get(name)) for _, row in block] for name in names}
     text = dict.fromkeys(columns, pl.String)
     return pl.DataFrame(columns, schema=text | ({"captions": pl.List(pl.String)} if roles.texts else {}))
 
@@ -114,7 +114,8 @@ def _block_of_columns(
         facts = [_fact(path, line, header, row.get(header)) for line, row in block]
         columns[fact] = pl.Series(facts, dtype=pl.String)
     for header in dict.fromkeys(name for _, row in block for name in row if name not in roles.taken):
-        columns[LABEL + header] = pl.Series([as_text(row.get(header)) for _, row in block], dtype=pl.String)
+        told = [label_text(row.get(header)) for _, row in block]
+        columns[LABEL + header] = pl.Series(told, dtype=pl.String)
     return pl.DataFrame(columns)
 
 

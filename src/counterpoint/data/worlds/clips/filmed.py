@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Float64, Int16, UInt8
 from torch import Tensor
 
-from ...base import Labels, Rows, SomeItems
+from ...base import Rows, SomeItems
+from ...labels import Classes
 from ..scenes.pixels.sprites import credit_line
 from ..scenes.words.lexicon import lexicon
 from ..world import GREY, World
@@ -96,12 +97,12 @@ class Filmed(World[ClipConfig, Clip]):
         return np.array([f"{words[count]} event{'' if count == 1 else 's'}" for count in counts])
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Classes]:
         """Return the labels of ``action``: what happens first."""
         values = np.array([ACTIONS.index(self.clip(row).events[0].action) for row in range(len(self))])
         said = {**lexicon("en").actions, "change colour": ("changes", "its colour")}
         names = tuple(" ".join(filter(None, said[action])) for action in ACTIONS)
-        return {"action": Labels(names, values, ("something {}",))}
+        return {"action": Classes(names, values, ("something {}",))}
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         """Return contrasts, renditions or narrations of some rows."""

@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from ...base import Labels, PairedData, Rows, Splits
+from ...base import PairedData, Rows, Splits
+from ...labels import Classes
 
 TRAINED, SPARE = 1000, 200
 """Rows that train, and rows for validation; the others test."""
@@ -57,9 +58,9 @@ class Digits(PairedData):
         if stream:
             self.subsets = np.where(task == 0, "first task", "later tasks")
         self.labels = {
-            "digit": Labels(NAMES, digits.target.astype(np.int64), ("a {}", "a handwritten {}")),
-            "stroke": Labels(STROKES, _thirds(digits.images.mean((1, 2))), ("a {} digit",)),
-            "lean": Labels(LEANS, _thirds(skew(digits.images)), ("a digit, {}",)),
+            "digit": Classes(NAMES, digits.target.astype(np.int64), ("a {}", "a handwritten {}")),
+            "stroke": Classes(STROKES, _thirds(digits.images.mean((1, 2))), ("a {} digit",)),
+            "lean": Classes(LEANS, _thirds(skew(digits.images)), ("a digit, {}",)),
         }
         self._pictures = torch.from_numpy(pixels)[:, None].expand(-1, 3, -1, -1)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ...base import Labels
+from ...labels import Classes
 from .table import TONES
 
 TEMPLATES = (
@@ -144,7 +144,7 @@ _SKIN = (
 )
 
 
-def label_sets(columns: Mapping[str, Sequence[Any]], copies: int) -> dict[str, Labels]:
+def label_sets(columns: Mapping[str, Sequence[Any]], copies: int) -> dict[str, Classes]:
     """Return the label sets of every row, the table repeated ``copies`` times.
 
     Every emoji has a group and a subgroup. ``tone`` leaves out emoji without a skin tone and those with two;
@@ -152,10 +152,10 @@ def label_sets(columns: Mapping[str, Sequence[Any]], copies: int) -> dict[str, L
     like one of the two.
     """
 
-    def labels(column: str, names: Mapping[str, str], templates: tuple[str, ...]) -> Labels:
+    def labels(column: str, names: Mapping[str, str], templates: tuple[str, ...]) -> Classes:
         index = {value: number for number, value in enumerate(names)}
         values = np.array([index.get(value, -1) for value in columns[column]])
-        return Labels(tuple(names.values()), np.tile(values, copies), templates)
+        return Classes(tuple(names.values()), np.tile(values, copies), templates)
 
     return {
         "group": labels("group", GROUPS, TEMPLATES),

@@ -14,8 +14,9 @@ from jaxtyping import Float
 
 from ....registry import unknown
 from ....spec import Spec
-from ...base import Data, Labels, Rows, Splits
+from ...base import Data, Rows, Splits
 from ...fingerprint import Fingerprint
+from ...labels import Classes
 from ...views import wordnet
 from ..config import whole
 from .tree import Synset, nouns, similarities, some_of_each
@@ -105,8 +106,8 @@ class Glosses(Data):
             self._rows = [nouns()[identity] for identity in every]
             self.ids = every.astype(np.int64)
             kinds = np.array([list(KINDS).index(synset.kind) for synset in self._rows])
-            self.labels: Mapping[str, Labels] = {
-                "kind": Labels(tuple(KINDS.values()), kinds, ("{}", "a kind of {}"))
+            self.labels: Mapping[str, Classes] = {
+                "kind": Classes(tuple(KINDS.values()), kinds, ("{}", "a kind of {}"))
             }
             counts = [len(side) for side in sides.values()]
         else:
@@ -118,7 +119,7 @@ class Glosses(Data):
             steps = np.concatenate([np.rint(alike * STEPS).astype(np.int64) for _, alike in of_each])
             names = tuple(f"{step / STEPS:.2f}" for step in range(STEPS + 1))
             # Nothing that could be said of an example: without sentences, tasks do not take its steps for classes.
-            self.labels = {"similarity": Labels(names, steps, ())}
+            self.labels = {"similarity": Classes(names, steps, ())}
         ends = np.cumsum([0, *counts])
         test, validation, train = (np.arange(*part) for part in pairwise(ends))
         self.splits = Splits(train, {"held out": validation}, {"held out": test})

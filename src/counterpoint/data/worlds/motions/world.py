@@ -13,7 +13,8 @@ from jaxtyping import Float32
 from ....raw import Series
 from ....registry import unknown
 from ....spec import Spec
-from ...base import Data, Labels, Rows
+from ...base import Data, Rows
+from ...labels import Classes
 from ..preset import preset_of
 from ..world import World
 from .activity import ACTIVITIES, DEVICES, Motion, captions
@@ -106,13 +107,13 @@ class Motions(World[MotionConfig, Motion]):
         return np.where(np.array(counts) > 1, "several activities", "one activity")
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Classes]:
         motions = [self.motion(row) for row in range(len(self))]
         names = tuple(ACTIVITIES)
         nouns = tuple(ACTIVITIES[name].noun for name in names)
         activities = np.array([names.index(motion.longest) for motion in motions])
         users = tuple(f"user {number}" for number in range(USERS))
         return {
-            "activity": Labels(nouns, activities, ("{}", "somebody who is {}")),
-            "user": Labels(users, np.array([motion.user for motion in motions])),
+            "activity": Classes(nouns, activities, ("{}", "somebody who is {}")),
+            "user": Classes(users, np.array([motion.user for motion in motions])),
         }

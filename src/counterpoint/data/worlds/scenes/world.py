@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ....modalities import PAIR
 from ....types import Fit
-from ...base import IMAGE_SIZE, ImageSource, Labels, PairedData, Rows, SomeItems, stored_size
+from ...base import IMAGE_SIZE, ImageSource, PairedData, Rows, SomeItems, stored_size
+from ...labels import Classes
 from ..world import GREY, World
 from .attributes import table
 from .config import SceneConfig
@@ -166,7 +167,7 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         return np.array([subset_of(self.scene(row)) for row in range(len(self))])
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Classes]:
         """The ways to classify scenes (:mod:`counterpoint.data.worlds.scenes.items.labels`)."""
         return label_sets(self)
 

@@ -9,7 +9,8 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Int16
 
-from ...base import Labels, Rows
+from ...base import Rows
+from ...labels import Classes
 from ..world import World
 from .compose import SoundConfig, compose_sounds
 from .presets import PRESETS, SoundPreset
@@ -56,7 +57,7 @@ class Soundscapes(World[SoundConfig, Soundscape]):
         )
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Classes]:
         """Return the labels of ``source``: what is heard first, or is said first."""
         values = np.array([SOURCES.index(self.scape(row).sounds[0].source) for row in range(len(self))])
-        return {"source": Labels(SOURCES, values, ("a {}", "the sound of a {}"))}
+        return {"source": Classes(SOURCES, values, ("a {}", "the sound of a {}"))}

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ....networks.base import FormedInput, Input
 from ....raw import Waves
-from ...base import Data, Labels, PairedData, Rows
+from ...base import Data, PairedData, Rows
+from ...labels import Classes
 from ...views.keys import white
 from ...views.waves import level
 from ..scenes.concepts import CONCEPTS
@@ -168,7 +169,7 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         return np.array([self.said(row).voice for row in range(len(self))])
 
     @cached_property
-    def labels(self) -> Mapping[str, Labels]:
+    def labels(self) -> Mapping[str, Classes]:
         """The ways to classify what is said: those of scenes, ``words`` (what is named first) and ``speaker``."""
         of_scenes = {name: one for name, one in label_sets(self).items() if name != "background"}
         said = [self.said(row) for row in range(len(self))]
@@ -183,8 +184,10 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         places = {name: place for place, name in enumerate(concepts)}
         return {
             **of_scenes,
-            "words": Labels(tuple(words), np.array([places.get(name, -1) for name in first]), ("{}", "a {}")),
-            "speaker": Labels(
+            "words": Classes(
+                tuple(words), np.array([places.get(name, -1) for name in first]), ("{}", "a {}")
+            ),
+            "speaker": Classes(
                 tuple(speakers), np.array([speakers.index(one.voice) for one in said]), ("the {} voice",)
             ),
         }

@@ -74,7 +74,7 @@ class FuDD(EmbedderTask):
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
         (label,) = check_labels(data, self.labels, self.name)
-        names, values = data.labels[label].names, data.labels[label].values[rows]
+        names, values = data.classes[label].names, data.classes[label].values[rows]
         labelled = np.flatnonzero(values >= 0)
         if len(names) < 2 or not len(labelled):
             raise ValueError(

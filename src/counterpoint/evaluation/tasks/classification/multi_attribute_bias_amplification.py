@@ -8,8 +8,9 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Int
 
-from ....data.base import Labels, PairedData, Rows
+from ....data.base import PairedData, Rows
 from ....data.embeddings import EmbeddingCache
+from ....data.labels import Classes
 from ....types import Embedder, Metric, Scores
 from ...classification.classifiers import class_probabilities
 from ...shortcuts.bias_amplification import (
@@ -76,22 +77,22 @@ class BiasAmplification(EmbedderTask):
 
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         group = check_labels(data, self.labels, self.name)[0]
-        others = [name for name in data.labels if name != group]
+        others = [name for name, label in data.classes.items() if name != group and label.templates]
         if not others:
             raise NotApplicable(f"{self.name} needs labels besides {group!r}, and {data.name!r} has none")
-        labelled = data.labels[group].values >= 0
+        labelled = data.classes[group].values >= 0
         test, train = rows[labelled[rows]], data.splits.train[labelled[data.splits.train]]
         check_rows(data, test, self.name, 2)
         test = test[
             np.argsort(data.ids[test])
         ]  # so that the resampling of chance does not depend on their order
         for part, where in (("training", train), ("test", test)):
-            if len(np.unique(data.labels[group].values[where])) < 2:
+            if len(np.unique(data.classes[group].values[where])) < 2:
                 raise ValueError(f"{self.name}: the {part} rows of {data.name!r} show one {group} only")
 
         every = [group, *others]
         truth = {
-            name: (_one_hot(data.labels[name], train), _one_hot(data.labels[name], test)) for name in every
+            name: (_one_hot(data.classes[name], train), _one_hot(data.classes[name], test)) for name in every
         }
         before = np.concatenate([truth[name][0] for name in others], 1), truth[group][0]
         after = np.concatenate([truth[name][1] for name in others], 1), truth[group][1]
@@ -101,7 +102,7 @@ class BiasAmplification(EmbedderTask):
             "attributes": np.concatenate([predictions[name] for name in others], 1),
         }
 
-        names = [f"{label}: {name}" for label in others for name in data.labels[label].names]
+        names = [f"{label}: {name}" for label in others for name in data.classes[label].names]
         sets = {
             "single": tuple(
                 (a,)
@@ -123,7 +124,7 @@ class BiasAmplification(EmbedderTask):
         for size, those in sets.items():
             for of, suffix in (("groups", ""), ("attributes", "_attributes")):
                 # What is said of attributes, given a group, is not told group by group.
-                apart = data.labels[group].names if of == "groups" else ()
+                apart = data.classes[group].names if of == "groups" else ()
                 parts, chances = _parts(before, after, predicted[of], those, of, apart)
                 for kind, component in parts.items():
                     name = f"{size}{suffix}{kind}"
@@ -150,7 +151,7 @@ class BiasAmplification(EmbedderTask):
         x, known, unknown = (features.images(part).numpy() for part in (learned, held, test))
         predictions = {}
         for name in labels:
-            label = data.labels[name]
+            label = data.classes[name]
             classes, there = label.values[learned], label.values[held] >= 0
             if len(np.unique(classes[classes >= 0])) < 2 or not there.any():
                 predictions[name] = np.zeros((len(test), len(label.names)), dtype=bool)
@@ -161,7 +162,7 @@ class BiasAmplification(EmbedderTask):
         return predictions
 
 
-def _one_hot(label: Labels, rows: Rows) -> Members:
+def _one_hot(label: Classes, rows: Rows) -> Members:
     return label.values[rows][:, None] == np.arange(len(label.names))
 
 

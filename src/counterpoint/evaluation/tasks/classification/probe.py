@@ -73,7 +73,7 @@ class Probe(EmbedderTask):
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in labels:
-            names, values = data.labels[label].names, data.labels[label].values
+            names, values = data.classes[label].names, data.classes[label].values
             train, test = self._training(data, column, label), np.flatnonzero((values[rows] >= 0) & there)
             defined = len(np.unique(values[train])) > 1 and len(test) > 0
             for classifier, predict in CLASSIFIERS.items():
@@ -97,7 +97,7 @@ class Probe(EmbedderTask):
 
         Of the label that methods learn from, which few rows may show, they are chosen among the rows that show it.
         """
-        rows, classes = data.splits.train, data.labels[label].values
+        rows, classes = data.splits.train, data.classes[label].values
         if label == data.learned:
             rows = rows[classes[rows] >= 0]
         chosen = rows[subsample_by_hash(data, rows, self.limit, "probe")]

@@ -115,7 +115,7 @@ class Shift(EmbedderTask):
         preferred = scatter(_preferred(data, rows[kept], candidates, gallery, told), asked, len(rows))
         add("100way", by_corruption, 1 / candidates.shape[1], lambda positions: mean(preferred[positions]))
         for name in main_labels(data, ()):
-            labels = data.labels[name]
+            labels = data.classes[name]
             classes, values = features.classes(labels), labels.values[rows]
             truth = torch.from_numpy(np.maximum(values[asked], 0))
             named = {c: top1(similarity(features, z, classes), truth) for c, z in embedded.items()}

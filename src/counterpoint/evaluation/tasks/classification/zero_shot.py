@@ -9,9 +9,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ....data.base import Data, Labels, Rows
+from ....data.base import Data, Rows
 from ....data.columns import ANY, TEXT
 from ....data.embeddings import EmbeddingCache
+from ....data.labels import Classes
 from ....types import Embedder, Metric, Scores
 from ...statistic import mean, mean_per_class
 from ...task import (
@@ -74,11 +75,11 @@ class ZeroShot(EmbedderTask):
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in check_labels(data, self.labels, self.name):
-            names, values = data.labels[label].names, data.labels[label].values[rows]
+            names, values = data.classes[label].names, data.classes[label].values[rows]
             labelled = np.flatnonzero((values >= 0) & there & (len(names) > 1))
             truth, chance = values[labelled], 1 / max(len(names), 1)
             columns: dict[str, np.ndarray] = {f"{label}_class": truth}
-            for suffix, panel in class_similarities(features, column, rows[labelled], data.labels[label]):
+            for suffix, panel in class_similarities(features, column, rows[labelled], data.classes[label]):
                 hits = top1(panel, torch.from_numpy(truth))
                 columns[f"{label}_top1{suffix}"] = hits
                 metrics[f"{label}_top1{suffix}"] = Metric(
@@ -97,7 +98,7 @@ class ZeroShot(EmbedderTask):
 
 
 def class_similarities(
-    features: EmbeddingCache, column: str, rows: Rows, labels: Labels
+    features: EmbeddingCache, column: str, rows: Rows, labels: Classes
 ) -> Iterator[tuple[str, Float[Tensor, "n k"]]]:
     """Yield the similarity of rows and classes for every head and mix, with the suffix of its metrics."""
 

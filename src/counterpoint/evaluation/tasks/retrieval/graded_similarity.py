@@ -45,7 +45,7 @@ class GradedSimilarity(EmbedderTask):
         check_rows(data, rows, self.name, self.least)
         features = EmbeddingCache.of(model, data)
         (label,) = check_labels(data, self.labels, self.name)
-        labelled = np.flatnonzero(data.labels[label].values[rows] >= 0)
+        labelled = np.flatnonzero(data.classes[label].values[rows] >= 0)
         mine = rows[labelled]
         pair = [column for column in features.shared if data.present(column, mine).all()][:2]
         if len(mine) < self.least or len(pair) < 2:
@@ -60,7 +60,7 @@ class GradedSimilarity(EmbedderTask):
         )
         outcomes = {
             "similarity": scatter(similarity, labelled, len(rows)),
-            "grade": scatter(data.labels[label].values[mine].astype(float), labelled, len(rows)),
+            "grade": scatter(data.classes[label].values[mine].astype(float), labelled, len(rows)),
         }
         metrics = {"spearman": Metric(("grade", "similarity"), spearman, chance=0.0)}
         return scores(self.name, data, rows, outcomes, metrics)

@@ -81,9 +81,9 @@ class LabelRetrieval(EmbedderTask):
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in check_labels(data, self.labels, self.name):
-            labelled = np.flatnonzero((data.labels[label].values[rows] >= 0) & there)
+            labelled = np.flatnonzero((data.classes[label].values[rows] >= 0) & there)
             mine = rows[labelled]
-            values = torch.from_numpy(data.labels[label].values[mine])
+            values = torch.from_numpy(data.classes[label].values[mine])
             counts = np.bincount(values.numpy(), minlength=1)[values.numpy()]
             chance = float(np.mean((counts - 1) / max(len(mine) - 1, 1))) if len(mine) else None
             gallery = features.column(column, mine)
@@ -94,7 +94,7 @@ class LabelRetrieval(EmbedderTask):
                     name = f"{direction}_{label}_P@{k}"
                     outcomes[name] = scatter(precision, labelled, len(rows))
                     metrics[name] = Metric(
-                        name, mean, chance=chance, constant=always_commonest(data.labels[label].values[rows])
+                        name, mean, chance=chance, constant=always_commonest(data.classes[label].values[rows])
                     )
         return scores(self.name, data, rows, outcomes, metrics)
 

@@ -63,12 +63,12 @@ class CLSimplicityBias(EmbedderTask):
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
         for needed in (CLASSES, SUBCLASSES):
-            if needed not in data.labels:
+            if needed not in data.classes:
                 raise NotApplicable(
                     f"{self.name} needs the label {needed!r}, which {data.name!r} does not have"
                 )
         train_rows = data.splits.train[subsample_by_hash(data, data.splits.train, self.limit, "simplicity")]
-        groups, concepts = (data.labels[name].values for name in (CLASSES, SUBCLASSES))
+        groups, concepts = (data.classes[name].values for name in (CLASSES, SUBCLASSES))
         train_rows = train_rows[(groups[train_rows] >= 0) & (concepts[train_rows] >= 0)]
         test = np.flatnonzero((groups[rows] >= 0) & (concepts[rows] >= 0))
         if not len(train_rows) or not len(test):
@@ -85,8 +85,8 @@ class CLSimplicityBias(EmbedderTask):
         noisy = plain + scale * noise_of(data.ids[test_rows], plain.shape[1])
         columns: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
-        for label in (CLASSES, SUBCLASSES, *(name for name in self.irrelevant if name in data.labels)):
-            values, count = data.labels[label].values, len(data.labels[label].names)
+        for label in (CLASSES, SUBCLASSES, *(name for name in self.irrelevant if name in data.classes)):
+            values, count = data.classes[label].values, len(data.classes[label].names)
             hits, share = f"{label}_top1", f"{label}_share"
             columns[hits] = probed(train, values[train_rows], noisy, values[test_rows], count)
             columns[share] = class_share(plain, values[test_rows])

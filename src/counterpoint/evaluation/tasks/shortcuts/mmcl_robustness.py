@@ -55,13 +55,13 @@ class MMCLRobustness(EmbedderTask):
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
         for needed in (self.label, self.shortcut):
-            if needed not in data.labels:
+            if needed not in data.classes:
                 raise NotApplicable(
                     f"{self.name} needs the label {needed!r}, which {data.name!r} does not have"
                 )
-        classes, values = data.labels[self.label].values, data.labels[self.shortcut].values
+        classes, values = data.classes[self.label].values, data.classes[self.shortcut].values
         usual = usual_values(
-            classes[data.splits.train], values[data.splits.train], len(data.labels[self.label].names)
+            classes[data.splits.train], values[data.splits.train], len(data.classes[self.label].names)
         )
         kept = rows[(classes[rows] >= 0) & (values[rows] >= 0) & (usual[classes[rows]] >= 0)]
         if not len(kept):
@@ -71,7 +71,7 @@ class MMCLRobustness(EmbedderTask):
             )
         features = EmbeddingCache.of(model, data)
         truth, shown = classes[kept], values[kept]
-        panel = similarity(features, features.images(kept), features.classes(data.labels[self.label]))
+        panel = similarity(features, features.images(kept), features.classes(data.classes[self.label]))
         target = torch.from_numpy(truth)
         right = top1(panel, target)
         others = panel.scatter(1, target[:, None], -torch.inf)

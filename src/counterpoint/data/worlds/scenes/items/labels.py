@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ....base import Labels
+from ....labels import Classes
 from ..concepts import CONCEPTS, KINDS
 from ..scene import COLOURS, Scene, Thing
 from ..words.captions import phrase
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _OF = ("{}", "a picture of {}")
 
 
-def label_sets(world: ComposedRows) -> dict[str, Labels]:
+def label_sets(world: ComposedRows) -> dict[str, Classes]:
     """Return the label sets of every row.
 
     ``concept``, ``group`` (its kind) and ``colour`` are those of scenes whose things agree in them; ``count`` and
@@ -51,7 +51,7 @@ def label_sets(world: ComposedRows) -> dict[str, Labels]:
             if not (hidden and world.draws(row).happens(f"hidden {name}", hidden)):
                 values[name][row] = places[name].get(value, -1)
     return {
-        name: Labels(tuple(names), values[name], templates)
+        name: Classes(tuple(names), values[name], templates)
         for name, (_, names, templates) in possible.items()
         if len(names) > 1 and len(np.unique(values[name][values[name] >= 0])) > 1
     }

@@ -1,0 +1,291 @@
+"""Labels of rows: what is told of every example beside its columns, of one of four kinds."""
+
+from __future__ import annotations
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeVar, final
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int, Shaped
+from torch import Tensor
+
+from ..registry import unknown
+from ..types import Kind
+
+Rows = Int[np.ndarray, " n"]
+
+MOST_CLASSES = 200
+"""Classes of a label that a column of a table is, at most; the fewest are two."""
+UNSURE = "?"
+"""The mark before a tag of which it is not known whether it applies, in texts."""
+
+
+@dataclass(frozen=True)
+class Label(ABC):
+    """Something that is told of every row, of one kind.
+
+    Attributes:
+        kind: what it is, in a word.
+        names: of its classes or tags, in the order of their numbers; none of other kinds.
+        values: of every row.
+    """
+
+    kind: ClassVar[Kind]
+    names: tuple[str, ...]
+    values: Shaped[np.ndarray, "N ..."]
+
+    @property
+    @abstractmethod
+    def known(self) -> Bool[np.ndarray, " N"]:
+        """The rows of which something is known."""
+
+    @property
+    @abstractmethod
+    def contents(self) -> str:
+        """Its contents, in a few words."""
+
+    @abstractmethod
+    def texts(self, rows: Rows) -> list[str | None]:
+        """Return the values of some rows as a table holds them; None where nothing is known."""
+
+    def tensor(self, rows: Rows) -> Tensor:
+        """Return the values of some rows as `counterpoint.types.Batch.labels` holds them."""
+        values = torch.from_numpy(self.values[rows])
+        return values.float() if values.is_floating_point() else values
+
+    def told(self) -> Iterator[bytes]:
+        """Yield what tells it from other labels of its name."""
+        if self.kind != "classes":  # the kind that there was before there were several
+            yield self.kind.encode()
+        yield "\0".join(self.names).encode("utf-8", "surrogatepass")
+        whole = np.issubdtype(self.values.dtype, np.integer)
+        yield np.asarray(self.values, dtype="<i8" if whole else "<f8").tobytes()
+
+
+SomeLabel = TypeVar("SomeLabel", bound=Label)
+
+
+@final
+@dataclass(frozen=True)
+class Classes(Label):
+    """One way to classify the examples, with what zero-shot classification needs to name the classes.
+
+    Attributes:
+        names: readable class names; a class is its position here.
+        values: the class of every row, −1 where the row has none.
+        templates: sentences with one ``{}`` for the class name; none for a label that says nothing of what an example
+            shows or means, which tasks ask about where it is named alone.
+    """
+
+    kind: ClassVar[Kind] = "classes"
+    names: tuple[str, ...]
+    values: Int[np.ndarray, " N"]
+    templates: tuple[str, ...] = ("{}",)
+
+    @property
+    def known(self) -> Bool[np.ndarray, " N"]:
+        return self.values >= 0
+
+    @property
+    def contents(self) -> str:
+        return f"{len(self.names)} classes"
+
+    def texts(self, rows: Rows) -> list[str | None]:
+        return [self.names[value] if value >= 0 else None for value in self.values[rows].tolist()]
+
+
+@final
+@dataclass(frozen=True)
+class Tags(Label):
+    """Words of which several may apply to an example at once.
+
+    Attributes:
+        names: of the tags.
+        values: of every row and tag 1 where it applies, 0 where it does not, −1 where that is not known.
+
+    Raises:
+        ValueError: if no tag applies to any row.
+
+    >>> tags = Tags.of([["red", "round"], [], None, ["?red"]])
+    >>> tags.names, tags.values.tolist()
+    (('red', 'round'), [[1, 1], [0, 0], [-1, -1], [-1, 0]])
+    >>> tags.texts(np.arange(4))
+    ['["red", "round"]', '[]', None, '["?red"]']
+    """
+
+    kind: ClassVar[Kind] = "tags"
+    values: Int[np.ndarray, "N C"]
+
+    def __post_init__(self) -> None:
+        if not (self.values == 1).any():
+            raise ValueError("no row has any of its tags")
+
+    @classmethod
+    def of(cls, rows: Iterable[Iterable[str] | None]) -> Tags:
+        """Return tags from lists of them; None for a row of which none is known, `UNSURE` before a single one."""
+        listed = [None if row is None else [*row] for row in rows]
+        names = sorted({tag.removeprefix(UNSURE) for row in listed if row for tag in row})
+        number = {name: k for k, name in enumerate(names)}
+        values = np.zeros((len(listed), len(names)), dtype=np.int8)
+        for row, tags in enumerate(listed):
+            if tags is None:
+                values[row] = -1
+            for tag in tags or ():
+                values[row, number[tag.removeprefix(UNSURE)]] = -1 if tag.startswith(UNSURE) else 1
+        return cls(tuple(names), values)
+
+    @property
+    def known(self) -> Bool[np.ndarray, " N"]:
+        return np.asarray((self.values >= 0).any(axis=1))
+
+    @property
+    def contents(self) -> str:
+        return f"{len(self.names)} tags"
+
+    def texts(self, rows: Rows) -> list[str | None]:
+        marks = {1: "", -1: UNSURE}
+        return [
+            json.dumps(
+                [marks[value] + name for name, value in zip(self.names, row, strict=True) if value],
+                ensure_ascii=False,
+            )
+            if known
+            else None
+            for row, known in zip(self.values[rows].tolist(), self.known[rows], strict=True)
+        ]
+
+
+@final
+@dataclass(frozen=True)
+class Numbers(Label):
+    """A number of every example.
+
+    Attributes:
+        values: of every row, NaN where it is not known.
+
+    Raises:
+        ValueError: if none is known, or one is infinite.
+    """
+
+    kind: ClassVar[Kind] = "numbers"
+    names: tuple[str, ...] = field(default=(), init=False)
+    values: Float[np.ndarray, " N"]
+
+    def __post_init__(self) -> None:
+        if np.isinf(self.values).any():
+            raise ValueError(f"row {int(np.isinf(self.values).argmax()) + 1} is infinite")
+        if not self.known.any():
+            raise ValueError("the number of every row is NaN")
+
+    @property
+    def known(self) -> Bool[np.ndarray, " N"]:
+        return ~np.isnan(self.values)
+
+    @property
+    def contents(self) -> str:
+        known = self.values[self.known]
+        return f"numbers from {known.min():g} to {known.max():g}"
+
+    def texts(self, rows: Rows) -> list[str | None]:
+        return [
+            repr(value) if known else None
+            for value, known in zip(self.values[rows].tolist(), self.known[rows], strict=True)
+        ]
+
+
+@final
+@dataclass(frozen=True)
+class Points(Label):
+    """A point in the picture of every example.
+
+    Attributes:
+        values: x and y of every row as shares of width and height from the upper left corner on, in [0, 1]; NaN where
+            they are not known.
+
+    Raises:
+        ValueError: if no point is known, or one lies outside.
+    """
+
+    kind: ClassVar[Kind] = "points"
+    names: tuple[str, ...] = field(default=(), init=False)
+    values: Float[np.ndarray, "N 2"]
+
+    def __post_init__(self) -> None:
+        outside = ((self.values < 0) | (self.values > 1)).any(axis=1)
+        if outside.any():
+            row = int(outside.argmax())
+            x, y = self.values[row]
+            raise ValueError(
+                f"the point of row {row + 1} lies at ({x:g}, {y:g}), outside [0, 1]: give shares of width and height"
+            )
+        if not self.known.any():
+            raise ValueError("the point of every row is NaN")
+
+    @property
+    def known(self) -> Bool[np.ndarray, " N"]:
+        return ~np.asarray(np.isnan(self.values).any(axis=1))
+
+    @property
+    def contents(self) -> str:
+        return "points"
+
+    def texts(self, rows: Rows) -> list[str | None]:
+        return [
+            json.dumps(value) if known else None
+            for value, known in zip(self.values[rows].tolist(), self.known[rows], strict=True)
+        ]
+
+
+class WrongKind(ValueError):
+    """The error for a label of another kind than is needed."""
+
+
+def of_kind(labels: Mapping[str, Label], kind: type[SomeLabel]) -> dict[str, SomeLabel]:
+    """Return those of some labels that are of a kind."""
+    return {name: label for name, label in labels.items() if isinstance(label, kind)}
+
+
+def named(
+    labels: Mapping[str, Label], name: str, kinds: Iterable[Kind], refused: Mapping[str, str], data: str
+) -> Label:
+    """Return the label of a name, which must be of one of some kinds.
+
+    Args:
+        labels: that there are.
+        name: of the label.
+        kinds: those that are needed; any where there are none.
+        refused: what was no label, each with why.
+        data: the name of the data.
+
+    Raises:
+        UnknownName: for a label that the data does not have; the message gives the nearest one of these kinds.
+        WrongKind: for one of another kind; the message gives those that there are.
+        ValueError: for what was no label; the message says why.
+    """
+    kinds = tuple(kinds)
+    fit = [each for each, label in labels.items() if not kinds or label.kind in kinds]
+    if name in labels:
+        if name not in fit:
+            have = f"there are {', '.join(fit)}" if fit else "there is no such label"
+            raise WrongKind(
+                f"the label {name!r} of {data} holds {labels[name].kind}, and {' or '.join(kinds)} are needed: {have}"
+            )
+        return labels[name]
+    if name in refused:
+        raise ValueError(f"{data}: {name!r} is no label: {refused[name]}")
+    raise unknown("label", name, fit)
+
+
+def listed(labels: Mapping[str, Label]) -> str:
+    """Return the names of labels with what they hold, where they are not classes.
+
+    >>> listed({"age": Numbers(np.array([0.5])), "kind": Classes(("a", "b"), np.array([0]))})
+    'age (numbers), kind'
+    """
+    return ", ".join(
+        name if label.kind == "classes" else f"{name} ({label.kind})" for name, label in labels.items()
+    )
