@@ -48,7 +48,12 @@ READ = RECIPE.model_copy(
 )
 """A recipe with two pretrained towers."""
 FIVE = Target("group", ("a", "b", "c", "d", "e"))
-TARGETS = dict.fromkeys(("late", "m-dyr", "md-dyr", "multimodn"), FIVE)
+TAGS = Target("tags", ("red", "green", "blue"), "tags")
+TARGETS = {
+    **dict.fromkeys(("late", "m-dyr", "md-dyr", "multimodn"), FIVE),
+    **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml"), FIVE),
+    **dict.fromkeys(("bce", "asymmetric"), TAGS),
+}
 """The label of methods that learn nothing else; see `batch`."""
 COLUMNS = {
     "collossl": {"wrist": "series", "ankle": "series", "hip": "series"},
@@ -212,6 +217,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ccc-wav2vec2": {"seconds": 0.005, "mask_length": 1, "negatives": 5, "cluster_factor": 2},
     "ebm": {"noise": 0.0},
     "whitened-cse": {"dropout": 0.0},
+    "gml": {"queue": 40},
     "multimodn": {"dropout": 0.0},
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},
@@ -319,7 +325,8 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
             views[name] = torch.randn(size, len(CELLS), generator=generator, dtype=dtype)
         else:
             views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
-    return Batch(torch.arange(size), views, {"group": torch.arange(size) % 5})
+    tags = torch.randint(-1, 2, (size, len(TAGS.classes)), generator=generator)
+    return Batch(torch.arange(size), views, {"group": torch.arange(size) % 5, "tags": tags})
 
 
 def features(**views: Tensor) -> Batch:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -31,6 +32,16 @@ METHODS: dict[str, tuple[tuple[str, Options], float, tuple[str, Options]]] = {
         ("diht", {"beta": 0.0, "temperature": 0.2}),
         2,
         ("infonce", {"temperature": 0.2}),
+    ),
+    "gml, no contrast → logit-adjusted, by cosines": (
+        ("gml", {"weight": 0.0}),
+        1,
+        ("logit-adjusted", {"head": "cosine", "temperature": 1 / 30}),
+    ),
+    "logit-adjusted, no adjustment → cross-entropy": (
+        ("logit-adjusted", {"tau": 0.0}),
+        1,
+        ("cross-entropy", {}),
     ),
     "mochi, no mixtures → moco": (
         ("mochi", {"pairs": 0, "with_query": 0, "queue": 16}),
@@ -63,7 +74,7 @@ def loss_and_gradients(name: str, options: Options, given: Batch) -> tuple[float
         other = batch(method, 8, seed=seed, dtype=torch.float64)
         torch.manual_seed(seed)
         method.after_step(
-            method.targets(other) | method.encode(other), Batch(other.ids + 100, other.views), LATE
+            method.targets(other) | method.encode(other), replace(other, ids=other.ids + 100), LATE
         )
     torch.manual_seed(0)
     loss = torch.stack(

@@ -136,7 +136,7 @@ class ClassifierTask(Task):
         if not is_classifier(model):
             raise ValueError(
                 f"{self.name} asks which class an example is of, and this model learned no label: give --labels NAME "
-                "to arms that learn one (late, multimodn, m3col), or leave the task out"
+                "to arms that learn one (cross-entropy, late, multimodn, m3col), or leave the task out"
             )
 
 

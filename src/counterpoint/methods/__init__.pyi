@@ -28,6 +28,12 @@ from .fusion.fusemix import FuseMix as FuseMix
 from .fusion.late import Late as Late
 from .fusion.m3col import M3Col as M3Col
 from .fusion.multimodn import MultiModN as MultiModN
+from .labels.asymmetric import Asymmetric as Asymmetric
+from .labels.bce import BCE as BCE
+from .labels.cross_entropy import CrossEntropy as CrossEntropy
+from .labels.gml import GML as GML
+from .labels.harmonic import Harmonic as Harmonic
+from .labels.logit_adjusted import LogitAdjusted as LogitAdjusted
 from .labels.m_dyr import MDYR as MDYR
 from .labels.md_dyr import MDDYR as MDDYR
 from .labels.sbcl import SBCL as SBCL

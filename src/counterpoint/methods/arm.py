@@ -153,6 +153,11 @@ class Arm:
         return self._kind.incomplete
 
     @property
+    def default_label(self) -> str:
+        """Name of the label that the method learns where nobody names one; empty for none."""
+        return self._kind.default_label
+
+    @property
     def learns_labels(self) -> bool:
         """True for a loss that needs a label of examples."""
         return self._loss is not None and self._loss.needs_labels

@@ -48,6 +48,7 @@ class Method(Checked, nn.Module, ABC):
         stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
         rates: factors of the learning rate by how the names of parameters begin; the longest beginning counts, and
             others have a factor of 1.
+        default_label: the label that it learns where nobody names one; empty for a method that then learns none.
         sampler: the way in which rows come, by the classes of the label that it learns from; see
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
         look_every: epochs from one `look` to the next; 0 for a method that takes none.
@@ -66,6 +67,7 @@ class Method(Checked, nn.Module, ABC):
     stages: tuple[Stage, ...] = ()
     rates: Mapping[str, float] = MappingProxyType({})
     sampler: str = "natural"
+    default_label: ClassVar[str] = ""
     look_every: int = 0
     earlier: Mapping[str, str] = MappingProxyType({})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from ..networks.base import Towers
 from ..pairwise import moments
 from ..pairwise.ranks import Ranks
 from ..registry import unknown
-from ..types import Batch, Embeddings, Target
+from ..types import Batch, Embeddings, Examples, Kind, Target
 from .base import TowerMethod, paired
 
 
@@ -32,7 +32,7 @@ class Classifying(TowerMethod):
         ValueError: for a label of fewer than two classes.
     """
 
-    learns = ("classes",)
+    learns: ClassVar[tuple[Kind, ...]] = ("classes",)
 
     def __init__(self, towers: Towers, target: Target | None) -> None:
         super().__init__(towers)
@@ -55,6 +55,10 @@ class Classifying(TowerMethod):
                 "--labels NAME (counterpoint data describe lists them)"
             )
         return self.target
+
+    def probabilities(self, logits: Float[Tensor, "B classes"]) -> Float[Tensor, "B classes"]:
+        """Return the probability of every class: one of them applies, unless a method says otherwise."""
+        return logits.softmax(1)
 
     @abstractmethod
     def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
@@ -96,12 +100,17 @@ class Classifying(TowerMethod):
         terms = F.cross_entropy(logits, classes.clamp_min(0), reduction="none")
         return moments.mean(terms, known if weights is None else known * weights, ranks=Ranks.present())
 
-    def classes(self, batch: Batch) -> Tensor:
-        """Return the class of every example, −1 where it has none; see `cross_entropy` for errors."""
+    def classes(self, batch: Batch | Examples, prefix: str = "") -> Tensor:
+        """Return the class of every example, −1 where it has none; see `cross_entropy` for errors.
+
+        Args:
+            batch: some examples, or all.
+            prefix: before the label's name, as mixup has it for the labels of partners.
+        """
         assert self.target is not None
         if self.target.label not in batch.labels:
             raise unknown("label", self.target.label, batch.labels)
-        classes = batch.labels[self.target.label]
+        classes = batch.labels[prefix + self.target.label]
         if int(classes.max()) >= len(self.target.classes):
             raise ValueError(
                 f"{self.target.label} has a class {int(classes.max())}, and the model was built for "
@@ -145,7 +154,7 @@ class Classifying(TowerMethod):
                     z[name][there] = seen.to(z[name].dtype)
             ids = torch.arange(n, device=device)
             asked = Batch(ids, {}, present={column: there.to(device) for column, there in rows.items()})
-            return self.logits(z, asked).float().softmax(1)
+            return self.probabilities(self.logits(z, asked).float())
         finally:
             self.train(was_training)
 

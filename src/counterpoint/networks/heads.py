@@ -15,6 +15,8 @@ from .batch_norm import BatchNorm1d
 PAPERS = {"crl-framework": ("mlp",)}
 
 LastNorm = Literal["affine", "plain"] | None
+HeadKind = Literal["linear", "cosine", "distance"]
+"""Choices of what a class scores by its vector."""
 
 
 class Linear(nn.Linear):
@@ -153,3 +155,59 @@ class Prototypes(nn.Module):
         # Detached: without a gradient the optimiser leaves them alone, decay included, and yet has them for later.
         weight = self.weight.detach() if frozen else self.weight
         return F.linear(F.normalize(features, dim=-1), F.normalize(weight, dim=-1))
+
+
+class ClassHead(nn.Module):
+    """A vector of each class, and what a class scores: an inner product, a cosine, or a distance.
+
+    ============  =========================================================================================
+    ``linear``    ``s_c = <z, w_c> + b_c``
+    ``cosine``    ``s_c = <z, w_c> / (‖z‖ ‖w_c‖ τ)``, without a bias
+    ``distance``  ``s_c = <z, w_c> − ½ ‖w_c‖²``: in a softmax ``−½ ‖z − w_c‖²``, as ``½ ‖z‖²`` is the same for all
+    ============  =========================================================================================
+
+    All are inner products of something with something and a bias, so that a loss need never form the scores.
+
+    >>> head = ClassHead(8, 30, "cosine")
+    >>> z, bank, bias = head(torch.randn(5, 8))
+    >>> z.shape, bank.shape, bias, head.scores(torch.randn(5, 8)).shape
+    (torch.Size([5, 8]), torch.Size([30, 8]), None, torch.Size([5, 30]))
+
+    Args:
+        width: of the features.
+        classes: how many.
+        kind: ``"linear"``, ``"cosine"`` or ``"distance"``.
+        temperature: τ, of cosines; 0.05 unless given.
+
+    Raises:
+        ValueError: for a temperature of scores that are no cosines.
+    """
+
+    def __init__(
+        self, width: int, classes: int, kind: HeadKind = "linear", temperature: float | None = None
+    ) -> None:
+        super().__init__()
+        if temperature is not None and kind != "cosine":
+            raise ValueError(f"temperature={temperature:g} is of cosines: take head=cosine, or leave it out")
+        self.kind, self.temperature = kind, 0.05 if temperature is None else temperature
+        self.weight = nn.Parameter(torch.empty(classes, width))
+        self.bias = nn.Parameter(torch.empty(classes)) if kind == "linear" else None
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
+        if self.bias is not None:
+            nn.init.zeros_(self.bias)
+
+    def forward(self, z: Float[Tensor, "B W"]) -> tuple[Tensor, Tensor, Tensor | None]:
+        """Return what the inner products are of: rows ``(B, W)``, class vectors ``(C, W)`` and biases ``(C,)``."""
+        if self.kind == "cosine":
+            return F.normalize(z, dim=-1) / self.temperature, F.normalize(self.weight, dim=-1), None
+        if self.kind == "distance":
+            return z, self.weight, -0.5 * self.weight.square().sum(1)
+        return z, self.weight, self.bias
+
+    def scores(self, z: Float[Tensor, "B W"]) -> Float[Tensor, "B C"]:
+        """Return the scores themselves, for few classes."""
+        rows, bank, bias = self(z)
+        return F.linear(rows, bank, bias)

@@ -283,14 +283,14 @@ class RunState:
 
 
 def target_of(arm: Arm, labels: str, data: Data) -> Target | None:
-    """Return the label that an arm learns from: its own, or that of all arms; None where neither names one.
+    """Return the label that an arm learns from: its own, or that of all arms, or its method's; None where none has one.
 
     Raises:
         UnknownName: for a label that the data does not have.
         WrongKind: for a label of a kind that the arm's method does not learn from.
         ValueError: for one that the data might have had; the message says why it has not.
     """
-    label = arm.labels or label_of(labels)
+    label = arm.labels or label_of(labels) or arm.default_label
     if not label:
         return None
     found = data.label(label, *arm.learns)

@@ -38,6 +38,7 @@ class Comparison:
         arms: an arm as the command line takes it, by its name in the claim's results. The first is the baseline.
         tasks: evaluation tasks, with the metrics that the claim is about.
         data: a data set's name.
+        labels: the label that arms learn from, and what is wrong with it in training, as ``--labels`` takes it.
         recipe: a recipe or its name.
         changes: keys of the recipe, by dotted name.
         steps: of arms that take other steps than the recipe's.
@@ -51,6 +52,7 @@ class Comparison:
     arms: Mapping[str, str]
     tasks: Mapping[str, tuple[str, ...]]
     data: str = "digits"
+    labels: str = ""
     recipe: str | Recipe = "seconds"
     changes: Mapping[str, Any] = field(default_factory=dict)
     steps: Mapping[str, int] = field(default_factory=dict)
@@ -73,6 +75,7 @@ class Comparison:
         return Design(
             arms,
             data=smoke.smaller(self.data) if quick else self.data,
+            labels=self.labels,
             seeds=seeds,
             recipe=recipe,
             margin=self.margin,

@@ -1,1 +1,1 @@
-"""Methods that learn from the labels of pictures: rare ones, wrong ones, few of them."""
+"""Methods that learn the labels of one column: classes or tags, rare ones, wrong ones, few of them."""

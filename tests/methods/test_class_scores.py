@@ -1,0 +1,183 @@
+"""Methods of class scores: heads, blends, priors, and what an example without a class leaves alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from method_stubs import FIVE, LATE, RECIPE, batch, build, run
+from torch import Tensor
+
+from counterpoint.networks.mixup import PARTNER, SHARE
+from counterpoint.types import Batch, Clock
+
+NAMES = ("cross-entropy", "logit-adjusted", "harmonic")
+F64 = torch.float64
+START = Clock(0, 10)
+
+
+def loss_of(name: str, given: Batch | None = None, **options: Any) -> tuple[Any, Batch, Tensor]:
+    method = build(name, **options).double()
+    given = batch(method, 12, dtype=F64) if given is None else given
+    return method, given, torch.stack(list(run(method, given).values())).sum()
+
+
+def test_heads_score_by_inner_products_cosines_and_distances() -> None:
+    for head in ("linear", "cosine", "distance"):
+        method, given, loss = loss_of("cross-entropy", head=head)
+        z, w = method.encode(given)["image"], method.head.weight
+        scores = {
+            "linear": z @ w.T,
+            "cosine": F.normalize(z, dim=1) @ F.normalize(w, dim=1).T / 0.05,
+            "distance": -0.5 * torch.cdist(z, w).square(),
+        }[head]
+        torch.testing.assert_close(loss, F.cross_entropy(scores, given.labels["group"]))
+        found = method.float().classify({"image": (255 * given["image"]).to(torch.uint8)})
+        assert found.shape == (12, 5)
+        torch.testing.assert_close(found.sum(1), torch.ones(12))
+
+
+def test_a_temperature_is_of_cosines() -> None:
+    with pytest.raises(ValueError, match=r"temperature=0\.1 is of cosines"):
+        build("cross-entropy", temperature=0.1)
+
+
+@pytest.mark.parametrize("name", [*NAMES, "gml"])
+def test_an_example_without_a_class_counts_for_nothing(name: str) -> None:
+    method, given, _ = loss_of(name)
+    some = replace(given, labels={"group": torch.where(torch.arange(12) % 3 == 1, -1, given.labels["group"])})
+    here = torch.arange(12) % 3 != 1
+    kept = Batch(
+        given.ids[here], {n: v[here] for n, v in given.views.items()}, {"group": given.labels["group"][here]}
+    )
+    for term, value in run(method, some).items():
+        torch.testing.assert_close(value, run(method, kept)[term])
+    nobody = replace(given, labels={"group": torch.full((12,), -1)})
+    assert all(value.item() == 0 for value in run(method, nobody).values())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_blends_are_of_both_classes(name: str) -> None:
+    method, given, _ = loss_of(name, mixup=0.5)
+    share = given.labels[SHARE].to(F64)
+    plain = build(name).double()
+    z = plain.encode(given)["image"]
+
+    def alone(row: int, label: Tensor) -> Tensor:
+        one = Batch(given.ids[row : row + 1], {}, {"group": label[row : row + 1]})
+        return next(iter(plain.losses({"image": z[row : row + 1]}, one, LATE).values()))
+
+    both = (given.labels["group"], given.labels[PARTNER + "group"])
+    parts = [alone(row, label) for label in both for row in range(12)]
+    weights = torch.cat([share, 1 - share])
+    expected = (torch.stack(parts) * weights).sum() / weights.sum()
+    torch.testing.assert_close(next(iter(run(method, given).values())), expected)
+    assert method.draws
+    assert not plain.draws
+
+
+def looked(*classes: int) -> Any:
+    labels = {"group": torch.tensor(classes)}
+    return SimpleNamespace(ids=torch.arange(len(classes)), labels=labels, map=lambda function: function)
+
+
+def test_priors_are_counted_from_training_labels_and_stand_in_training_alone() -> None:
+    method, given, before = loss_of("logit-adjusted")
+    method.look(looked(0, 0, 0, 0, 1, 1, 2, 3, -1), START)
+    expected = torch.tensor([4, 2, 1, 1, 1], dtype=F64) / 9
+    torch.testing.assert_close(method.prior, expected, rtol=1e-6, atol=0)
+    logits = method.logits(method.encode(given), given)
+    adjusted = F.cross_entropy(logits + method.prior.log(), given.labels["group"])
+    torch.testing.assert_close(run(method, given)["logit_adjusted"], adjusted)
+    torch.testing.assert_close(before, F.cross_entropy(logits, given.labels["group"]))
+
+
+def test_harmonic_tells_the_nearest_centre() -> None:
+    method = build("harmonic").eval()
+    pictures = torch.randint(
+        0, 256, (9, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    z = method.features("image", method.inputs["image"](pictures))
+    found = method.classify({"image": pictures})
+    assert torch.equal(found.argmax(1), torch.cdist(z, method.head.weight).argmin(1))
+    n = 12**0.5
+    powers = (torch.cdist(z, method.head.weight).square() + 1e-4) ** (-n / 2)
+    torch.testing.assert_close(found, powers / powers.sum(1, keepdim=True), rtol=1e-4, atol=1e-6)
+
+
+# Tags
+
+
+@pytest.mark.parametrize("name", ["bce", "asymmetric"])
+def test_tags_are_asked_one_by_one_and_those_that_are_not_known_left_out(name: str) -> None:
+    method, given, loss = loss_of(name)
+    tags, logits = given.labels["tags"], method.logits(method.encode(given), given)
+    costs = torch.where(tags == 1, method.objective.positive(logits), method.objective.negative(logits))
+    rows = (tags >= 0).any(1)
+    torch.testing.assert_close(loss, (costs * (tags >= 0)).sum(1)[rows].mean())
+    nothing = replace(given, labels={"tags": torch.full_like(tags, -1)})
+    assert next(iter(run(method, nothing).values())).item() == 0
+
+
+def test_several_tags_may_be_likely() -> None:
+    method = build("bce").eval()
+    with torch.no_grad():
+        method.head.bias.fill_(4.0)
+        method.head.weight.mul_(0.01)
+    pictures = torch.zeros(3, 3, 8, 8, dtype=torch.uint8)
+    assert (method.classify({"image": pictures}) > 0.9).all()
+
+
+def test_blends_of_tags_are_of_both_examples() -> None:
+    method, given, loss = loss_of("bce", mixup=0.5)
+    share = given.labels[SHARE].to(F64)
+    tags = torch.cat([given.labels["tags"], given.labels[PARTNER + "tags"]])
+    logits = method.logits(method.encode(given), given).repeat(2, 1)
+    each = F.binary_cross_entropy_with_logits(logits, (tags == 1).to(F64), reduction="none")
+    weights = torch.cat([share, 1 - share]) * (tags >= 0).any(1)
+    expected = ((each * (tags >= 0)).sum(1) * weights).sum() / weights.sum()
+    torch.testing.assert_close(loss, expected)
+
+
+# GML
+
+
+def test_a_step_s_keys_are_met_and_then_kept_by_class() -> None:
+    method, given, _ = loss_of("gml")
+    method.look(looked(*[0] * 16, *[1] * 8, 2, 3, 4), START)
+    assert method.queue.sizes.sum() == 40
+    assert method.queue.sizes.tolist() == sorted(method.queue.sizes.tolist(), reverse=True)
+    z = method.targets(given) | method.encode(given)
+    k = z["momentum.image.2"]
+    q = F.normalize(method.projection(z["image.1"]), dim=-1)
+    alone = method.contrast(
+        q, k, given.labels["group"], method.prior, given.ids, labels=given.labels["group"], ids=given.ids
+    )
+    torch.testing.assert_close(method.losses(z, given, LATE)["gml"], alone)
+    method.after_step(z, given, LATE)
+    held = method.queue.ids[method.queue.ids >= 0]
+    assert set(held.tolist()) <= set(range(12))
+    assert torch.equal(method.queue.labels[method.queue.ids >= 0], held % 5)
+    method.look(looked(*[0] * 16, *[1] * 8, 2, 3, 4), START)
+    assert torch.equal(method.queue.ids[method.queue.ids >= 0], held), (
+        "the same priors leave the queue as it is"
+    )
+
+
+def test_a_queue_that_is_too_small_for_the_classes_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match="a queue of 9 keys has not 2 for each of 5 classes: take 10 or more"
+    ):
+        build("gml", queue=9)
+
+
+def test_without_a_label_it_says_how_to_name_one() -> None:
+    from counterpoint.methods.labels.cross_entropy import CrossEntropy
+
+    made = build("cross-entropy", target=FIVE)
+    with pytest.raises(ValueError, match="--labels NAME"):
+        CrossEntropy({"image": made.tower("image")}, RECIPE)
