@@ -15,7 +15,7 @@ import torch
 from ..data.base import Data, Examples
 from ..data.columns import ANY, fits, named
 from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
-from ..evaluation.task import check_asks, check_data, check_rows
+from ..evaluation.task import ClassifierTask, check_asks, check_data, check_rows, is_classifier
 from ..execution import Needs
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
@@ -86,11 +86,16 @@ def prepare(
     check_asked(arms.values(), tasks, data)
     check_comparable(arms.values(), tasks, data.columns)
     examples = Examples(data, data.splits.train[:_CAPTIONS])
+    new: list[Method] = []
     for name, arm in arms.items():
         if name not in known:
             target = target_of(arm, design.labels, data)
-            built = arm.build(design.recipe, examples, 0, columns=data.columns, target=target)
-            check_batch(built, name, design.recipe, data)
+            new.append(arm.build(design.recipe, examples, 0, columns=data.columns, target=target))
+            check_batch(new[-1], name, design.recipe, data)
+    if not known and not any(map(is_classifier, new)):
+        for task in tasks:
+            if isinstance(task, ClassifierTask):
+                task.check_model(new[0], data)
     return Prepared(design, arms, data, tasks)
 
 
@@ -237,6 +242,15 @@ def _say_small(rows: int, batch_size: int) -> None:
     _LOG.info("batches hold all %d training rows: --batch-size %d is more than there are", rows, batch_size)
 
 
+def asked_of(method: Method, tasks: Sequence[Task]) -> tuple[Task, ...]:
+    """Return the tasks that a model is asked: those about its own classes where it has some, or where none else is.
+
+    So arms with a classifier of their own and arms without stand in one study, whose common ground is another task.
+    """
+    others = tuple(task for task in tasks if not isinstance(task, ClassifierTask))
+    return others if others and not is_classifier(method) else tuple(tasks)
+
+
 def check_model(method: TowerMethod, tasks: Sequence[Task], data: Data) -> None:
     """Refuse a model that a task cannot ask, however it is trained.
 
@@ -246,6 +260,6 @@ def check_model(method: TowerMethod, tasks: Sequence[Task], data: Data) -> None:
     suited, training = data.suited(method.inputs), method.training
     method.eval()
     with torch.inference_mode():
-        for task in tasks:
+        for task in asked_of(method, tasks):
             task.check_model(method, suited)
     method.train(training)

@@ -25,6 +25,8 @@ CLEAN = "clean"
 """The subset of test examples that share nothing with training rows, where others do."""
 OTHER_LABELS = "on other labels"
 """The family of differences on the labels that the verdict is not about first."""
+OF_SOME = "on tasks of some arms"
+"""The family of differences on what some arms alone could be asked, as the classes that they name themselves."""
 
 
 RunOutcomes = Mapping[int, np.ndarray | None] | np.ndarray
@@ -270,6 +272,21 @@ class StudyScores:
             if key[2] == (CLEAN if (key[0], key[1], key[3]) in leaky else "all")
         }
 
+    @cached_property
+    def of_some(self) -> dict[Key, StudyScores]:
+        """The primary metrics of tasks that some arms alone were asked, with the scores of these arms."""
+        asked: dict[str, dict[str, Mapping[int, RunScores | None]]] = {}
+        for arm, runs in self.runs.items():
+            there = [{key[0] for key in run.definitions} for run in runs.values() if run is not None]
+            for task in set.intersection(*there) if there else ():
+                asked.setdefault(task, {})[arm] = runs
+        found: dict[Key, StudyScores] = {}
+        for task, arms in sorted(asked.items()):
+            if len(arms) < sum(any(runs.values()) for runs in self.runs.values()):
+                part = StudyScores(arms, self.margin, [arm for arm in self.fixed if arm in arms])
+                found |= dict.fromkeys(part.main({task: ""}), part)
+        return found
+
     def metrics(self, arm: str) -> list[Score]:
         """Compute every number of one arm with its interval; some arms have more heads than others."""
         runs = {seed: run for seed, run in self.runs[arm].items() if run is not None}
@@ -301,6 +318,10 @@ class StudyScores:
             exploratory, also = self._family(further, pairs, family)
             differences += exploratory
             multiplicity += f" Differences {family} are a family of their own: {also}." if also else ""
+        for key, part in self.of_some.items() if pairs is None else ():
+            between, also = part._family([key], None, OF_SOME)
+            differences += between
+            multiplicity += f" Differences in {name_of(key)}, of some arms alone: {also}." if also else ""
         return differences, multiplicity
 
     def _family(

@@ -102,7 +102,7 @@ class Difference(Metric):
     Attributes:
         p_holm: the p-value, corrected for all tests of its family.
         verdict: a value of `counterpoint.statistics.Verdict`.
-        family: ``"main"``, ``"by subset"`` or ``"on other labels"``.
+        family: ``"main"``, ``"by subset"``, ``"on other labels"`` or ``"on tasks of some arms"``.
         sentence: the same in words.
         seeds_needed: None where nothing is known of other seeds.
     """
@@ -192,12 +192,14 @@ class ArmSummary(Part):
 
     Attributes:
         slug: its name as that of a folder.
+        learns: the sources that it learns from, in words; empty where nothing is trained, or an earlier version ran.
         unfinished: seeds whose runs are not finished.
         metrics: its numbers.
     """
 
     name: str
     slug: str = ""
+    learns: str = ""
     failed: tuple[FailedRun, ...] = ()
     unfinished: tuple[int, ...] = ()
     metrics: tuple[Score, ...] = ()
@@ -274,6 +276,7 @@ class StudySummary(Part):
         seeds: those that have a run.
         environment: of a run.
         primary: the metric that the verdict is about first.
+        of_some: the metrics beside the main ones that some arms alone have, as of a classifier of their own.
         multiplicity: what the differences were corrected for.
     """
 
@@ -283,6 +286,7 @@ class StudySummary(Part):
     margin: float
     environment: dict[str, Any] = {}
     primary: Metric
+    of_some: tuple[Metric, ...] = ()
     arms: tuple[ArmSummary, ...]
     differences: tuple[Difference, ...]
     multiplicity: str = ""
@@ -312,8 +316,9 @@ class StudySummary(Part):
 
 
 class TrainingSummary(StudySummary):
-    """A summary of a training study."""
+    """A summary of a training study; ``labels`` says what methods learn from, as the study was asked."""
 
+    labels: str = ""
     budget: str
     tune: int
     recipe: dict[str, Any]

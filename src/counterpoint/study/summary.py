@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,7 @@ from .results import StudyResults, damage
 from .schema import Difference, Key, Metric, Search, TrainedArm, TrainingCost, TrainingSummary, Winner
 from .training.convergence import Convergence, warnings_of
 from .training.plans import read_plans
+from .words.learning import learns_from
 from .words.remarks import cut_in_words, gaps_in_words
 from .words.tables import ranked
 
@@ -125,12 +127,15 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
     keys = results.main_metrics(design.tasks)
     headline = keys[0]
     endings = {arm: _ending(results.finished(arm), design, plans[arm]) for arm in design.arms}
-    arms = [_arm(results, arm, plans[arm], endings[arm]) for arm in design.arms]
+    columns = Run.read(results.finished()[0].folder).columns
+    planned = {arm: replace(design.run(arm, 0, plans[arm]), columns=columns) for arm in design.arms}
+    arms = [_arm(results, planned[arm], arm, plans[arm], endings[arm]) for arm in design.arms]
     differences, multiplicity = results.numbers.differences(keys)
     costs = {arm: plans[arm].cost for arm in design.arms}
     return TrainingSummary(
         data=design.data,
         seeds=design.seeds,
+        labels=design.labels,
         budget=design.budget,
         tune=design.tune,
         margin=design.margin,
@@ -138,6 +143,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
         plans=dict(plans),
         environment=dict(results.finished()[0].environment),
         primary=Metric.of(headline),
+        of_some=tuple(map(Metric.of, results.numbers.of_some)),
         arms=tuple(arms),
         differences=tuple(_with_remarks(difference, endings, arms) for difference in differences),
         multiplicity=multiplicity,
@@ -163,10 +169,13 @@ def _ending(runs: Sequence[FinishedRun], design: Design, plan: ArmPlan) -> Conve
 def _with_remarks(
     difference: Difference, endings: Mapping[str, Convergence], arms: Sequence[TrainedArm]
 ) -> Difference:
-    """Return a difference whose sentence says on how many rows each arm trained, and which was still improving."""
+    """Return a difference whose sentence says where its arms learnt from different things, and which still improved."""
     if difference.family != "main":
         return difference
     compared, remarks = [arm for arm in arms if arm.name in (difference.a, difference.b)], ""
+    if len({arm.learns for arm in compared}) > 1:
+        told = [f"{arm.name} ({arm.learns or 'not known'})" for arm in compared]
+        remarks += f" They learn from different things: {', '.join(told)}."
     if any(arm.cost.left_out for arm in compared):
         told = [f"{arm.name} on {share_in_words(arm.cost.rows, arm.cost.left_out)}" for arm in compared]
         remarks += f" Rows trained on: {', '.join(told)}."
@@ -181,13 +190,16 @@ def _mean_or_none(values: Sequence[float | None]) -> float | None:
     return float(np.mean(known)) if len(known) == len(values) else None
 
 
-def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Convergence) -> TrainedArm:
+def _arm(
+    results: StudyResults[FinishedRun], planned: Run, arm: str, plan: ArmPlan, ending: Convergence
+) -> TrainedArm:
     good = results.finished(arm)
     states = [run.state for run in good or results.runs[arm].values()]
     return TrainedArm(
         name=arm,
         slug=slug_of(arm),
         label=Spec.parse(arm).label,
+        learns=_learns(planned),
         steps=plan.steps,
         failed=tuple(results.failed(arm)),
         unfinished=tuple(results.unfinished.get(arm, ())),
@@ -209,6 +221,13 @@ def _arm(results: StudyResults[FinishedRun], arm: str, plan: ArmPlan, ending: Co
         diagnostics=_diagnostics(good),
         learnt=tuple(scalar for run in ending.scalars[:1] for scalar in run),
     )
+
+
+def _learns(planned: Run) -> str:
+    """Return what an arm learns from; nothing where a file that it names, as that of a user's loss, is gone."""
+    with suppress(OSError, ValueError):
+        return learns_from(planned)
+    return ""
 
 
 def _diagnostics(runs: list[FinishedRun]) -> dict[str, dict[str, float | None]]:

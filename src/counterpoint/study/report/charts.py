@@ -76,7 +76,7 @@ def _round_step(step: float) -> float:
 def intervals(arms: Sequence[ArmSummary], key: Key) -> dict[str, Any]:
     """Lay out a metric of every arm: mean, interval, a dot per seed, and chance or a constant answer."""
     metric = key[3]
-    scores = [(arm.name, arm.score(key)) for arm in arms]
+    scores = [(arm, arm.score(key)) for arm in arms]
     present = [m for _, m in scores if m is not None and m.mean is not None]
     chance = next((m.chance for m in present if m.chance is not None), None)
     constant = next((m.constant for m in present if m.constant is not None), None)
@@ -84,14 +84,15 @@ def intervals(arms: Sequence[ArmSummary], key: Key) -> dict[str, Any]:
     values = [v for m in present for v in (m.low, m.mean, m.high, *m.seeds.values())]
     scale = Scale.over(values, least=0.0 if is_fraction(metric) else None)
     rows: list[dict[str, Any]] = []
-    for name, m in scores:
+    for arm, m in scores:
         if m is None or m.mean is None:
-            rows.append({"arm": name, "text": "–", "detail": "no finished run"})
+            why = "not asked" if arm.metrics else "no finished run"
+            rows.append({"arm": arm.name, "text": "–", "detail": why})
             continue
         ends = [m.mean if end is None else end for end in (m.low, m.high)]
         rows.append(
             {
-                "arm": name,
+                "arm": arm.name,
                 "mean": scale.at(m.mean),
                 "low": scale.at(ends[0]),
                 "high": scale.at(ends[1]),

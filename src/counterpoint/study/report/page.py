@@ -80,7 +80,7 @@ def of_any_study(summary: StudySummary) -> dict[str, Any]:
         "primary_n": next((m.n for arm in order if (m := arm.score(primary))), 0),
         "metrics": {key[3]: meaning for key in [primary, *keys] if (meaning := words.meaning(key[3]))},
         "boards": [{"key": key, **charts.intervals(order, key)} for key in keys],
-        "main_table": table(order, keys),
+        "main_table": table(order, keys) | {"learns": _learns(order)},
         "subset_tables": subset_tables(order, keys),
         "other_tables": other_tables(order, keys),
         "forests": forests(summary, keys),
@@ -136,7 +136,13 @@ def table(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, Any]:
         "keys": keys,
         "rows": rows,
         "best": best,
+        "learns": {},
     }
+
+
+def _learns(arms: Sequence[ArmSummary]) -> dict[str, str]:
+    """Return what each arm learns from; nothing where that is known of none."""
+    return {arm.name: arm.learns or "–" for arm in arms} if any(arm.learns for arm in arms) else {}
 
 
 def subset_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, dict[str, Any]]:
@@ -258,6 +264,7 @@ def commands(folder: Path, summary: TrainingSummary) -> dict[str, str]:
     again += ["--seeds", str(max(summary.seeds) + 1), "--recipe", shipped or "recipe.yaml"]
     again += ["--steps", str(summary.recipe["steps"])] if shipped else []
     again += ["--budget", summary.budget, "--margin", f"{summary.margin:g}"]
+    again += ["--labels", summary.labels] if summary.labels else []
     again += ["--tune", str(summary.tune)] if summary.tune else []
     return {
         "compare": shlex.join(again),

@@ -99,7 +99,7 @@ _SCORES = r"_R@1$|/probe/.*_top1$|/classification/accuracy$"
 def validation_curve(metrics: pl.DataFrame) -> Curve:
     """Return the validation score over the steps: the mean R@1 of both directions, or the accuracy of what stands in.
 
-    That of the classes that a model learns, else the mean of the probes'; see `runner.validation_numbers`.
+    That of the probes, or of the classes that a model of several columns learns; see `runner.validation_numbers`.
     """
     scores = metrics.filter(
         pl.col("name").str.starts_with("validation/") & pl.col("name").str.contains(_SCORES)

@@ -42,7 +42,7 @@ from ...training.sharing.distributed import first_alone, joined
 from ...training.trackers import check as check_trackers
 from ...training.trained import trained_rows
 from ...types import NonFiniteLoss
-from ..gate import check_asked, check_batch, check_folder, check_model
+from ..gate import asked_of, check_asked, check_batch, check_folder, check_model
 from ..opened import open_data
 
 OnStep = Callable[[Progress], None]
@@ -231,6 +231,8 @@ def score(method: Method, data: Data, folder: Path, tasks: Sequence[str] | None 
 
     A model that no task can ask about its data has diagnostics alone.
     """
+    if tasks is not None:
+        tasks = [task.name for task in asked_of(method, [create(name) for name in tasks])]
     with torch.inference_mode():
         results = evaluate(method, data, tasks=tasks)
         inside = {name: describe(method, data, rows) for name, rows in data.splits.test.items()}
@@ -253,12 +255,15 @@ def with_keys(examples: pl.DataFrame, data: Data) -> pl.DataFrame:
 def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     """Return the numbers for learning curves and for tuning, on the validation sets.
 
-    Those of the classes that it learns, else retrieval, else the probe; empty for data without a validation set, and
-    for data of one column without labels.
+    Of a method of one column the probe, whether or not it learns from labels, so that all are tuned alike: that of the
+    label that training learns from, where the data names one. Else those of the classes that it learns, else retrieval.
+    Empty for data without a validation set, and for data of one column without labels.
     """
-    task = "retrieval" if len(method.embeds) > 1 else "probe"
-    task = "classification" if is_classifier(method) else task
-    if not data.splits.validation or not applicable(data, (task,)):
+    if len(method.embeds) == 1:
+        task = create("probe", labels=(data.learned,) if data.learned else ())
+    else:
+        task = create("classification" if is_classifier(method) else "retrieval")
+    if not data.splits.validation or not applicable(data, (task.name,)):
         return {}
     numbers = {}
     with torch.inference_mode():

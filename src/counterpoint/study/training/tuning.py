@@ -61,8 +61,8 @@ def choose(search: Sequence[Trial], folders: Sequence[Path]) -> ArmPlan:
 def validation_score(folder: Path) -> float:
     """Return a run's score on the validation sets at its end; −inf for a failed run.
 
-    The mean R@1 of both directions; of a model without texts, the mean accuracy of the probes; of one that learns
-    classes, its accuracy.
+    The mean R@1 of both directions; of a model of one column, the mean accuracy of the probes; of one that learns
+    classes of several, its accuracy.
     """
     state = RunState.read(folder)
     if state is None or state.status != "finished":

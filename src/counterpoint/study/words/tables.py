@@ -15,9 +15,11 @@ AnyArm = TypeVar("AnyArm", bound=ArmSummary)
 
 
 def columns(summary: StudySummary) -> list[Key]:
-    """Return the metrics that the main table shows: every metric that a verdict of the main family is about."""
+    """Return the metrics that the main table shows: those of the main verdicts, then those of some arms."""
     main = [d.key for d in summary.differences if d.family == "main"]
-    return list(dict.fromkeys(main or [summary.primary.key]))
+    return list(
+        dict.fromkeys([*(main or [summary.primary.key]), *(metric.key for metric in summary.of_some)])
+    )
 
 
 def beside_all(keys: Sequence[Key]) -> list[Key]:
@@ -82,12 +84,13 @@ def as_markdown(rows: Sequence[Sequence[str]]) -> list[str]:
 
 def _grid(summary: StudySummary, between: str) -> tuple[list[str], list[list[str]]]:
     keys = beside_all(columns(summary))
-    head = ["arm", *(heading(key).replace("\n", ", ") for key in keys)]
+    learns = any(arm.learns for arm in summary.arms)
+    head = ["arm", *["learns from"] * learns, *(heading(key).replace("\n", ", ") for key in keys)]
     body = []
     for arm in summary.arms:
         scores = [arm.score(key) for key in keys]
         body.append(
-            [arm.name]
+            [arm.name, *[arm.learns or "–"] * learns]
             + [
                 "–" if m is None else f"{number(m.mean)} ({number(m.low)}{between}{number(m.high)})"
                 for m in scores

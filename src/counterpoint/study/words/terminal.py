@@ -71,7 +71,7 @@ def training_costs(summary: Any) -> Costs:
 def leaderboard(
     summary: StudySummary, costs: CostsOf = training_costs, width: int = 80, every: bool = False
 ) -> list[Table | Text]:
-    """Return the arms, best first, with each main metric and its interval, and then their costs.
+    """Return the arms, best first, with each main metric and its interval, and then what they learn from and cost.
 
     Each table has a row per arm, then chance and the best constant answer, and as many metrics as a line has room for.
 
@@ -102,6 +102,12 @@ def leaderboard(
             if any(value is not None for value in values):
                 table.add_row(Text(title, "dim"), *(Text(number(value), "dim") for value in values))
         tables.append(table)
+    if any(arm.learns for arm in arms):
+        sources = _arms_table()
+        sources.add_column("learns from", overflow="fold")
+        for arm in arms:
+            sources.add_row(arm.name, arm.learns or "–")
+        tables.append(sources)
     cost = _arms_table()
     rows = costs(summary)
     for title in rows:

@@ -1,0 +1,87 @@
+"""The sources that an arm learns from, in words: columns, a label, weights that others have trained."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from ...data.derived.labelling import Labelling
+from ...methods.arm import Arm, is_fixed
+from ...modalities import MODALITIES, PAIR
+from ...networks.towers.libraries.hugging_face import modalities_of
+from ...networks.weights import Source
+from ...spec import Spec
+from ...training.run import Run, is_checkpoint, is_run
+
+
+def learns_from(run: Run) -> str:
+    """Return what an arm learns from, and what the weights were trained on that it starts from or is taught by.
+
+    It follows from the columns and the labels that the arm's method takes, and from the towers and models that the arm
+    and the recipe name.
+
+    >>> from counterpoint.recipes import load
+    >>> def told(arm, labels=""):
+    ...     return learns_from(Run(arm, "emoji", load("cpu"), labels=labels))
+    >>> told("clip"), told("moco"), told("supcon,on=images", "group,share=0.05")
+    ('pictures and captions', 'pictures', 'pictures; group of 5 % of the rows')
+    >>> told("open_clip:ViT-B-32@openai,tune=none")
+    'open_clip:ViT-B-32@openai (trained on pictures and captions)'
+    """
+    arm = Arm.parse(run.arm)
+    reads = arm.reads(run.columns)
+    parts = [] if is_fixed(run.arm) else [_nouns(reads)]
+    if not is_fixed(run.arm) and (label := _label(arm, run.labels)):
+        parts.append(label)
+    return "; ".join(dict.fromkeys([*parts, *_trained_before(run, arm, reads)]))
+
+
+def _label(arm: Arm, labels: str) -> str:
+    """Return the label that an arm learns from, in words; empty for none."""
+    asked = Labelling.parse(labels) if labels else None
+    name = arm.labels or (asked.label if asked else "group" if arm.learns_labels else "")
+    if not arm.learns or not name:
+        return ""
+    return asked.in_words if asked and asked.label == name else name
+
+
+def _trained_before(run: Run, arm: Arm, reads: Mapping[str, str]) -> Iterator[str]:
+    """Yield the towers and models with weights that an arm starts from or is taught by, and what they learned from."""
+    towers = {**run.recipe.towers.names, **arm.towers}
+    for named in (*(towers.get(modality, "") for modality in reads.values()), *arm.options.values()):
+        weights = Source.parse(named).weights if "@" in named else named
+        if weights and (is_run(Path(weights)) or is_checkpoint(Path(weights))):
+            folder = Path(weights) if is_run(Path(weights)) else Path(weights).parent.parent
+            yield f"{folder.name} (trained on {learns_from(Run.read(folder))})"
+        elif "@" in named:
+            yield f"{Spec.parse(named).label} (trained on {_elsewhere(named)})"
+
+
+def _elsewhere(tower: str) -> str:
+    """Return what a library's tower was trained on, as far as the library says it."""
+    source = Source.parse(tower)
+    if source.library != "timm":
+        return _nouns({modality: modality for modality in modalities_of(tower)}) or "other data"
+    import timm
+
+    stated = timm.get_pretrained_cfg(source.name, allow_unregistered=True)
+    if stated is None:
+        return "other pictures"
+    if any(word in stated.architecture for word in ("clip", "siglip")):
+        return _nouns(PAIR)
+    return f"{stated.num_classes:,} classes of pictures" if stated.num_classes else "other pictures"
+
+
+def _nouns(columns: Mapping[str, str]) -> str:
+    """Return columns in words: texts beside something are its captions.
+
+    >>> _nouns({"image": "image"}), _nouns({"image": "image", "text": "text"}), _nouns({"text": "text"})
+    ('pictures', 'pictures and captions', 'texts')
+    >>> _nouns({"question": "text", "answer": "text"})
+    'question and answer'
+    """
+    if list(columns) != list(columns.values()):
+        return " and ".join(columns)
+    several = len(columns) > 1
+    nouns = ["captions" if several and it == "text" else MODALITIES.get(it).noun for it in columns.values()]
+    return " and ".join(nouns)
