@@ -26,7 +26,7 @@ from counterpoint.evaluation.statistic import name_of
 from counterpoint.evaluation.task import Asked, NotApplicable, check_data
 from counterpoint.types import Assistant, Classifier, Embedder, Prompt, Scores, Target
 from fixtures.assistants import Says
-from fixtures.tiny import Pixels, TinyData
+from fixtures.tiny import Pixels, TinyData, TraitsData
 
 SIZES = "train=60,validation=2,test=16"
 WORLDS = (
@@ -36,6 +36,7 @@ WORLDS = (
     f"clips:narrated,pixels=16,frames=6,{SIZES},as=pictures",
     f"speech:short,pixels=24,{SIZES}",
     f"glosses:graded,{SIZES}",
+    "tiny",
 )
 ROWS = 12
 CASES = [(name, asked) for name in TASKS.names() for asked in TASKS.get(name).asks]
@@ -83,7 +84,7 @@ def guess(prompt: Prompt, word: str = "", seed: int = 0) -> float:
 
 def model_for(asked: Asked, data: Data) -> Embedder | Assistant | Classifier:
     if asked == "classifier":
-        classes = {label: of_label.names for label, of_label in data.labels.items()} or {"size": ("s", "l")}
+        classes = {label: of_label.names for label, of_label in data.classes.items()} or {"size": ("s", "l")}
         return Names(Target(*next(iter(classes.items()))))
     if asked == "embedder":
         return Places()
@@ -92,7 +93,7 @@ def model_for(asked: Asked, data: Data) -> Embedder | Assistant | Classifier:
 
 @cache
 def world(source: str) -> Data:
-    return load_any(source)
+    return TraitsData() if source == "tiny" else load_any(source)
 
 
 @cache

@@ -202,7 +202,7 @@ def test_labels_are_asked_about_of_the_first_column_that_is_no_text() -> None:
     assert results.value("probe", "test", "logistic_kind_top1") == 1.0
     assert results.value("label_retrieval", "test", "p2p_kind_P@5") == 1.0
     assert results.value("label_retrieval", "test", "t2p_kind_P@5") == 1.0
-    assert create("label_retrieval").main_metrics(data) == ("t2p_kind_P@10",)
+    assert create("label_retrieval").main_metrics(data) == ("t2p_kind_P@10", "p2p_kind_P@10")
     # A model of texts alone is asked about them, by what it learns from labels.
     (probe,) = evaluate(Line("text"), data).by_test["test"]
     assert (probe.task, probe.value("logistic_kind_top1")) == ("probe", 1.0)

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torchmetrics.functional.retrieval import retrieval_precision
 
-from counterpoint.evaluation import create
+from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.tasks.retrieval.label_retrieval import precisions
 from fixtures.tiny import Oracle, Pixels, TinyData
 
@@ -22,7 +22,7 @@ def test_precision_equals_torchmetrics_on_the_other_rows_and_negative_cosines_ch
     for i in range(30):
         others = torch.arange(30) != i
         scores, same = z @ z[i], classes == classes[i]
-        for k in (5, 10):
+        for k in (1, 5, 10):
             assert positive[k][i] == pytest.approx(
                 float(retrieval_precision(scores[others], same[others], top_k=k))
             )
@@ -48,8 +48,21 @@ def test_the_task_by_label_from_captions_and_from_pictures(tiny_data: TinyData) 
         Oracle(tiny_data, images, texts), tiny_data, np.arange(70)
     )
     assert scores.value("i2i_subgroup_P@5") == 1
-    assert scores.value("t2i_subgroup_P@5") == 1
+    assert scores.value("t2i_subgroup_P@1") == scores.value("t2i_subgroup_P@5") == 1
     assert scores.value("t2i_subgroup_P@50") == pytest.approx((9 + 41 * 0) / 50)
     assert scores.metrics["t2i_subgroup_P@5"].chance == pytest.approx(9 / 69)
     assert scores.examples["i2i_tone_P@5"].null_count() == 14
     assert math.isnan(create("label_retrieval")(Pixels(), tiny_data, np.arange(8)).value("i2i_group_P@10"))
+
+
+def test_a_model_of_pictures_alone_is_asked_by_pictures() -> None:
+    class Pictures(Pixels):
+        """`Pixels` without texts."""
+
+        embeds = ("image",)
+
+    data = TinyData()
+    (scores,) = evaluate(Pictures(), data, ["label_retrieval"], {"all": np.arange(70)}).by_test["all"]
+    assert {name.split("_")[0] for name in scores.metrics} == {"i2i"}
+    assert scores.main[0] == "i2i_group_P@10"
+    assert scores.value("i2i_group_P@1") > 0.5

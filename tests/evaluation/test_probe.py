@@ -46,7 +46,31 @@ def test_the_training_subsample_is_fixed_and_within_its_limit(tiny_data: TinyDat
         model = oracle(tiny_data, seed)
         create("probe", labels=("group",), limit=12)(model, tiny_data, rows)
         asked.append(model.seen["image", "global"])
-    assert asked == [12 + len(rows)] * 2
+    # Of either class 20 rows, or all that there are: more than the limit, and the rows within the limit among them.
+    counts = np.bincount(tiny_data.labels["group"].values[tiny_data.splits.train])
+    assert asked == [np.minimum(counts, 20).sum() + len(rows)] * 2
+
+
+def test_every_head_is_asked_and_rare_classes_are_told_apart() -> None:
+    data = TinyData()
+    # Of the 30 training rows one class has most, one some and one a single one; a class is in no training row.
+    values, train = np.zeros(70, dtype=int), data.splits.train
+    values[40:50], values[60:64] = 1, 3
+    values[train[:12]], values[train[12]] = 1, 2
+    data.labels = {"kind": Classes(("most", "some", "one", "none"), values)}
+    images = F.normalize(torch.eye(4)[values] + 0.3 * torch.randn(70, 4), dim=1)
+    model = Oracle(data, images, {}, ("global", "local"), {"local": (images.flip(1), {})})
+    rows = np.arange(70)
+    scores = create("probe", limit=10)(model, data, rows)
+    hits = scores.examples["logistic_kind_top1"].to_numpy()
+    for part, classes in {"few": [2], "medium": [1], "many": [0], "on_none": [3], "on_some": [1]}.items():
+        for suffix in ("", "[local]"):
+            of = scores.examples[f"logistic_kind_top1{suffix}"].to_numpy()[np.isin(values, classes)]
+            assert scores.value(f"logistic_kind_{part}{suffix}") == pytest.approx(of.mean())
+    assert scores.value("logistic_kind_on_none") == 0
+    means = [hits[values == k].mean() for k in range(4)]
+    assert scores.value("logistic_kind_mean_per_class") == pytest.approx(np.mean(means))
+    assert scores.value("knn_kind_top1[local]") == scores.value("knn_kind_top1")
 
 
 def test_knn_equals_loops_where_all_cosines_are_negative() -> None:

@@ -29,8 +29,9 @@ class Files:
     """Read files that paths in a table name outside its folder."""
     broken: BelowOne | None = None
     """Share of the examples that may be left out, for whatever reason, in place of 0.01."""
-    group: Literal["looks", "none"] | None = None
-    """With none, pictures that look alike may lie in several splits, and none is hashed for it."""
+    group: Literal["looks", "folder", "none"] | None = None
+    """With none, pictures that look alike may lie in several splits, and none is hashed for it; with folder, those of a
+    folder stay together, so that whole classes are held out."""
     held_out: Count | None = None
     """The most rows of validation and of test, each, where splits are made here; 5,000 unless given."""
     max_pixels: Count | None = None

@@ -7,6 +7,12 @@ from .augmentation import concentration as concentration
 from .capture import Captured as Captured
 from .capture import Step as Step
 from .capture import captured as captured
+from .class_means import class_cosines as class_cosines
+from .class_means import mean_cosine as mean_cosine
+from .class_means import orthogonal_frame as orthogonal_frame
+from .class_means import simplex as simplex
+from .class_means import utilization as utilization
+from .class_means import within_class_variation as within_class_variation
 from .cooccurrence import induced_positives as induced_positives
 from .cooccurrence import normalised as normalised
 from .cooccurrence import principal_angles as principal_angles

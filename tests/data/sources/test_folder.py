@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.data.listed.pairs import Pairs
-from counterpoint.data.source import load
+from counterpoint.data.source import load, load_any
 from counterpoint.data.sources import Asset, Ledger, Records, read
 
 
@@ -455,3 +455,17 @@ def test_a_script_makes_a_data_set_of_icons_with_their_search_terms(tmp_path: Pa
     assert {"Heart", "love"} <= set(heart.cells["text"] or ())
     styles = found.frame.filter(group="heart").height
     assert styles == 2
+
+
+def test_whole_folders_are_held_out_where_a_user_asks_for_it(tmp_path: Path) -> None:
+    for number in range(120):
+        put(tmp_path / "photos" / f"kind {number // 4}" / f"{number}.png", picture(number))
+    data = load_any(f"{tmp_path / 'photos'},group=folder")
+    kinds = data.classes["folder"].values
+    of_side = {name: set(kinds[rows]) for name, rows in data.splits.sides.items()}
+    assert all(of_side.values())
+    assert sum(map(len, of_side.values())) == len(set(kinds)) == 30
+    plain = load_any(str(tmp_path / "photos"))
+    assert set(kinds[plain.splits.test["held out"]]) & set(kinds[plain.splits.train])
+    with pytest.raises(ValueError, match="'folders'"):
+        load_any(f"{tmp_path / 'photos'},group=folders")

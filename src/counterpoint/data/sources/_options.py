@@ -76,7 +76,8 @@ class Options:
         captions: where a folder's captions come from, and the sentence that they are put into; see `Named`.
         outside: True where paths in a table may lead out of its folder.
         broken: the share of examples that may be left out, for whatever reason.
-        group: ``"looks"`` keeps pictures that look alike in one split; ``"none"`` spares the hashes for it.
+        group: ``"looks"`` keeps pictures that look alike in one split, ``"folder"`` those of a folder too, so that
+            whole classes are held out; ``"none"`` spares the hashes for it.
         held_out: the most rows of validation and of test, each, where the splits are made here.
         max_pixels: of a picture; one of more is broken.
     """
@@ -106,7 +107,7 @@ class Options:
     @property
     def looks(self) -> bool:
         """True where pictures that look alike stay together."""
-        return self.group == "looks"
+        return self.group != "none"
 
     def asked(self) -> list[str]:
         """Return the names of the options that say something to a source, and not of the whole."""
@@ -219,8 +220,9 @@ def _broken(said: str, value: str) -> float:
 
 
 def _group(said: str, value: str) -> str:
-    if value not in ("looks", "none"):
-        raise unknown("way to keep pictures together", value, ("looks", "none"))
+    ways = ("looks", "folder", "none")
+    if value not in ways:
+        raise unknown("way to keep pictures together", value, ways)
     return value
 
 

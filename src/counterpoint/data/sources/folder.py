@@ -45,7 +45,8 @@ class Folder(Source):
     Captions are in a file of the picture's name beside it: a ``.txt`` or ``.caption`` with one a line, or a ``.json``
     with ``text`` or ``caption``, which may also hold ``split``, ``id`` and ``group``; its other texts and numbers are
     labels. ``captions=path``, ``name`` or ``folder`` makes them of names instead, where a user asks for it. Sounds and
-    videos of a picture's name belong to its record. Pictures of one name (``owl.png``, ``owl.svg``) are of one group.
+    videos of a picture's name belong to its record. Pictures of one name (``owl.png``, ``owl.svg``) are of one group;
+    with ``group=folder`` all pictures of a folder are, so that whole classes are held out.
     If every picture lies in a folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
     """
 
@@ -81,7 +82,9 @@ class Folder(Source):
                 ledger.add("passed over", _reason(file, main), file)
         columns = {main: main} | ({"text": "text"} if named or noted else {})
         others = {name: name for notes in beside.values() for name in notes if name in _BESIDE.values()}
-        records = _records(folder, chosen, beside, named, ledger, main)
+        records = _records(
+            folder, chosen, beside, named, ledger, main, together=shard.options.group == "folder"
+        )
         return Records.collect(records, columns | others, gaps=bool(others))
 
 
@@ -144,6 +147,7 @@ def _records(
     named: Named | None,
     ledger: Ledger,
     main: str,
+    together: bool,
 ) -> Iterator[Record]:
     kinds = [picture.relative_to(folder).parts[:-1] for picture in pictures]
     counts = Counter(kind[0] if kind else "" for kind in kinds)
@@ -155,7 +159,9 @@ def _records(
         cells: dict[str, Cell] = {main: Asset.of(picture)}
         cells |= {name: Asset.of(file) for name, file in notes.items() if name in _BESIDE.values()}
         facts: dict[str, Any] = {"group": None}
-        if names[_stem(picture)] > 1:
+        if together and kind:
+            facts["group"] = kind[0]
+        elif names[_stem(picture)] > 1:
             facts["group"] = _stem(picture).relative_to(folder).as_posix()
         if named is not None:
             cells["text"] = (named.of(picture.relative_to(folder)),)

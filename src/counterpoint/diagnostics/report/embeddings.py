@@ -11,6 +11,14 @@ import torch.nn.functional as F
 from ...data import views as view_room
 from .. import plots
 from ..augmentation import centres, concentration
+from ..class_means import (
+    class_cosines,
+    mean_cosine,
+    orthogonal_frame,
+    simplex,
+    utilization,
+    within_class_variation,
+)
 from ..gap import centroid_gap, separability
 from ..geometry import (
     alignment,
@@ -23,7 +31,7 @@ from ..geometry import (
 )
 from ..inversion import average_precision, to_image, to_text
 from ..negatives import hardness
-from .subject import Section, Side, Subject
+from .subject import EMBEDDED, Section, Side, Subject, spaced
 
 INVERTED = {"image": 128, "text": 24}
 """Number of samples that are inverted."""
@@ -91,6 +99,30 @@ def rank(subject: Subject) -> Section:
     sentence += f"; {'; '.join(warnings)}." if warnings else "; nothing has collapsed."
     figure = plots.lines(curves, x="principal components", y="variance explained", log=True)
     return Section("rank", "Directions in use", sentence, numbers, figure)
+
+
+def classes(subject: Subject) -> Section:
+    """Measure the geometry of the classes' means, and how far test examples are from training examples."""
+    first, *_ = subject.sides
+    labels, z = subject.labels(subject.seen), first.embeddings
+    train = subject.data.splits.train
+    train = spaced(train[subject.data.present(first.column, train)], EMBEDDED)
+    known = subject.features.column(first.column, train)
+    numbers = {
+        "distance from an orthogonal frame": orthogonal_frame(z, labels),
+        "distance from a simplex": simplex(z, labels),
+        "variation within classes": within_class_variation(z, labels),
+        "mean size of a cosine of two means": mean_cosine(z, labels),
+        "distance of the nearest training example, squared": utilization(z, known),
+    }
+    nearer = min(("an orthogonal frame", "a simplex"), key=lambda shape: numbers[f"distance from {shape}"])
+    sentence = (
+        f"The means of the classes of {subject.label} are nearer to {nearer} (distance "
+        f"{numbers[f'distance from {nearer}']:.2f} of at most √2); within a class "
+        f"{numbers['variation within classes']:.2g} of the variation between means is left (0: a class is one point)."
+    )
+    figure = plots.histograms({"means of two classes": class_cosines(z, labels).numpy()}, x="cosine")
+    return Section("classes", "Means of classes", sentence, numbers, figure)
 
 
 def gap(subject: Subject) -> Section:

@@ -12,6 +12,7 @@ from .subject import Section, Subject
 SECTIONS: dict[str, tuple[str, Callable[[Subject], Section]]] = {
     "spread": ("Alignment, uniformity, tolerance", embeddings.spread),
     "rank": ("Directions in use", embeddings.rank),
+    "classes": ("Means of classes", embeddings.classes),
     "gap": ("The gap between the columns", embeddings.gap),
     "hardness": ("Which negatives are pushed", embeddings.hard_negatives),
     "inversion": ("Within a modality or across", embeddings.inversion),

@@ -52,6 +52,42 @@ def class_probabilities(
     return read
 
 
+def tag_probabilities(
+    train: Float[np.ndarray, "n d"], tags: Int[np.ndarray, "n C"]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Return a function from features to the probability of each tag, by a logistic regression each, as `logistic`.
+
+    A tag that all rows of which it is known have, or none, has that share whatever the features; one of which nothing
+    is known has ½.
+
+    Args:
+        train: features.
+        tags: 1 where a row has a tag, 0 where it has not, −1 where that is not known.
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    scaler = _scaler(train)
+    scaled = scaler.transform(train)
+    known = [tag >= 0 for tag in tags.T]
+    fits = [
+        LogisticRegression(max_iter=1000).fit(scaled[rows], tag[rows])
+        if len(np.unique(tag[rows])) > 1
+        else float(tag[rows].mean())
+        if rows.any()
+        else 0.5
+        for tag, rows in zip(tags.T, known, strict=True)
+    ]
+
+    def read(features: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m C"]:
+        x = scaler.transform(features)
+        columns = [
+            np.full(len(x), fit) if isinstance(fit, float) else fit.predict_proba(x)[:, 1] for fit in fits
+        ]
+        return np.stack(columns, 1)
+
+    return read
+
+
 def naive_bayes(
     train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"], test: Float[np.ndarray, "m d"], k: int
 ) -> Int[np.ndarray, " m"]:

@@ -89,6 +89,31 @@ def psp(
     return float((_among(scores, k) * worth).sum() / worth.topk(k, 1).values.sum())
 
 
+def ranking_precision(scores: Float[Tensor, "n L"], targets: Bool[Tensor, "n L"]) -> Outcomes:
+    """Return the label-ranking average precision of each query; NaN where it has no true label.
+
+        mean over true labels l of (true labels that score s_l or more) / (labels that score s_l or more)
+
+    Labels that tie all count as ranked before each other, as in scikit-learn: the one function here that does not
+    expect their order.
+
+    >>> ranking_precision(torch.tensor([[0.9, 0.5, 0.1]]), torch.tensor([[False, True, True]])).tolist()
+    [0.583333333333]
+
+    Source: Tsoumakas, Katakis and Vlahavas, "Mining Multi-label Data" (2010).
+    """
+    _check(scores, targets, 1)
+    precisions = torch.stack([_among_true(s, t) for s, t in zip(scores, targets, strict=True)])
+    return _numpy(precisions)
+
+
+def _among_true(scores: Float[Tensor, " L"], targets: Bool[Tensor, " L"]) -> Float[Tensor, ""]:
+    falling = -scores.double()
+    true = falling[targets].sort().values
+    before = torch.searchsorted(falling.sort().values, true, right=True)
+    return (torch.searchsorted(true, true, right=True).double() / before).mean()
+
+
 def propensity(counts: Int[Tensor, " L"], n: int, *, a: float = 0.55, b: float = 1.5) -> Float[Tensor, " L"]:
     """Compute how likely a true label is noted: ``1 / (1 + C (N_l + b)^−a)`` with ``C = (log n − 1) (b + 1)^a``.
 

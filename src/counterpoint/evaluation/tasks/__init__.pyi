@@ -8,9 +8,11 @@ from .answering.pope import Pope as Pope
 from .answering.sycophancy import Sycophancy as Sycophancy
 from .answering.vlb import VLB as VLB
 from .classification.classification import Classification as Classification
+from .classification.few_shot import FewShot as FewShot
 from .classification.fudd import FuDD as FuDD
 from .classification.missing_modality import MissingModality as MissingModality
 from .classification.multi_attribute_bias_amplification import BiasAmplification as BiasAmplification
+from .classification.multi_label import MultiLabel as MultiLabel
 from .classification.out_of_distribution import OutOfDistribution as OutOfDistribution
 from .classification.probe import Probe as Probe
 from .classification.question_answering import QuestionAnswering as QuestionAnswering
@@ -31,6 +33,7 @@ from .in_context.explanation import Explanation as Explanation
 from .in_context.following import Following as Following
 from .in_context.matching import Matching as Matching
 from .in_context.selection import Selection as Selection
+from .numbers.regression import Regression as Regression
 from .regions.localisation import Localisation as Localisation
 from .regions.pointing import Pointing as Pointing
 from .regions.segmentation import Segmentation as Segmentation

@@ -25,6 +25,18 @@ METRICS = {
 _OF_LABELS = (
     (r"logistic_(.+)_top1", "examples put into their {} by logistic regression on the frozen embeddings"),
     (
+        r"logistic_(.+)_mAP",
+        "average precision of ranking examples for each of the {} by logistic regression on the frozen embeddings",
+    ),
+    (
+        r"ridge_(.+)_mae",
+        "distance from an example's {} to what ridge regression on the frozen embeddings says",
+    ),
+    (
+        r"(.+)_\d+way_1shot",
+        "examples put into their {} among classes that training has not seen, shown by one example each",
+    ),
+    (
         r"corruption_(.+)_top1",
         "examples put into their {} by its name alone, averaged over all corruptions",
     ),
@@ -105,7 +117,7 @@ def is_fraction(metric: str) -> bool:
     return not metric.partition("[")[0].endswith(_COUNTED)
 
 
-_COUNTED = ("rank", "deviation", "mentions", "words")
+_COUNTED = ("rank", "deviation", "mentions", "words", "mae")
 
 
 def number(value: float | None, metric: str = "", signed: bool = False) -> str:
@@ -113,10 +125,13 @@ def number(value: float | None, metric: str = "", signed: bool = False) -> str:
 
     >>> number(0.1234, "i2t_R@1"), number(-0.02, "i2t_R@1", signed=True), number(105.0, "i2t_median_rank")
     ('12.3', '−2.0', '105.0')
+    >>> number(0.0123, "ridge_size_mae"), number(105.0, "ridge_age_mae")  # in units of the data, of any size
+    ('0.0123', '105.0')
     """
     if value is None or not math.isfinite(value):
         return "–"
-    text = f"{100 * value if is_fraction(metric) else value:{'+' if signed else ''}.1f}"
+    digits = ".3g" if metric.endswith("mae") and abs(value) < 100 else ".1f"
+    text = f"{100 * value if is_fraction(metric) else value:{'+' if signed else ''}{digits}}"
     return "0.0" if text in {"-0.0", "+0.0"} else text.replace("-", "−")
 
 

@@ -8,8 +8,9 @@ from ....data.base import Data, Rows
 from ....data.columns import ANY
 from ....types import Classifier, Constant, Metric, Scores
 from ...classification.asked import probabilities, truth
-from ...statistic import auroc, calibration_error, macro_f1, mean
-from ...task import ClassifierTask, always_commonest, check_rows, scores
+from ...classification.shots import by_class
+from ...statistic import auroc, calibration_error, macro_f1, mean, mean_per_class
+from ...task import ClassifierTask, always_commonest, always_one_class, check_rows, scores
 
 CURVES = 12
 """Classes of a label, at most, of which each has its own curve."""
@@ -18,7 +19,9 @@ CURVES = 12
 class Classification(ClassifierTask):
     """Classes as the model itself names them, of the label that it was trained on.
 
-    Metrics: ``accuracy``; ``macro_f1``, over the classes that occur; ``auroc``, of the second of two classes, or
+    Metrics: ``accuracy``; ``mean_per_class``, over the classes that occur; ``accuracy_many``, ``_medium``, ``_few``, of
+    classes with so many training rows (`counterpoint.evaluation.classification.shots`); ``accuracy_on_CLASS`` of
+    each of up to 12 classes; ``macro_f1``, over the classes that occur; ``auroc``, of the second of two classes, or
     ``auroc_CLASS`` of each of up to 12 classes against the others, whose mean is the macro average; and
     ``calibration_error``, of the highest probability over 15 equal bins. The best constant answer names the commonest
     class. ``predicted`` and ``class`` are numbers of classes. Rows without the label have no outcome, and so have rows
@@ -56,11 +59,22 @@ class Classification(ClassifierTask):
             "accuracy": Metric(
                 "accuracy", mean, chance=1 / len(target.classes), constant=always_commonest(classes)
             ),
+            "mean_per_class": Metric(
+                ("class", "accuracy"),
+                mean_per_class,
+                chance=1 / len(target.classes),
+                constant=always_one_class(classes),
+            ),
             "macro_f1": Metric(("class", "predicted"), macro_f1, constant=_naming_commonest(classes)),
             "calibration_error": Metric(
                 ("confidence", "accuracy"), calibration_error, higher_is_better=False
             ),
         }
+        learned = data.classes[target.label].values[data.splits.train]
+        counts = np.bincount(learned + 1, minlength=len(target.classes) + 1)[1:]
+        for part, values in by_class(outcomes["accuracy"], classes, target.classes, counts):
+            outcomes[f"accuracy_{part}"] = values
+            metrics[f"accuracy_{part}"] = Metric(f"accuracy_{part}", mean, chance=1 / len(target.classes))
         two = len(target.classes) == 2
         for number, name in enumerate(target.classes if len(target.classes) <= CURVES else ()):
             if two and number == 0:

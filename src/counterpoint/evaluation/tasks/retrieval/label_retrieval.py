@@ -8,13 +8,12 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ....data.base import Data, Rows
-from ....data.columns import ANY, TEXT, subject, way, words
+from ....data.columns import ANY, subject, way, words
 from ....data.embeddings import EmbeddingCache
 from ....types import Embedder, Metric, Scores
 from ...statistic import mean
 from ...task import (
     EmbedderTask,
-    NotApplicable,
     always_commonest,
     asked_column,
     check_labels,
@@ -26,7 +25,7 @@ from ...task import (
     similarity,
 )
 
-KS = (5, 10, 50)
+KS = (1, 5, 10, 50)
 
 
 class LabelRetrieval(EmbedderTask):
@@ -35,18 +34,18 @@ class LabelRetrieval(EmbedderTask):
     Image to image (``i2i``): every labelled picture of the test set queries the others. Text to image
     (``t2i``): its first evaluation caption queries the pictures of the other rows. The query's own row is
     never an answer. Of data without pictures the first column that is no text takes their place (``a2a``, ``t2a``), of
-    texts alone the first. Where answers tie at the K-th place, the expectation over their order counts. Undefined
-    (NaN) where there are fewer than K answers.
+    texts alone the first. A model, or data, without texts has the first of the two alone. Where answers tie at the K-th
+    place, the expectation over their order counts. Undefined (NaN) where there are fewer than K answers.
 
-    Metrics: ``i2i_LABEL_P@5``, ``P@10``, ``P@50`` and the same for ``t2i``; chance is the mean frequency of
+    Metrics: ``i2i_LABEL_P@1``, ``P@5``, ``P@10``, ``P@50`` and the same for ``t2i``; chance is the mean frequency of
     the query's class among its answers, and the best constant answer are pictures of the commonest class. Main
-    metrics are the ``t2i_LABEL_P@10``, that of the first of `main_labels` before all.
+    metrics are the ``t2i_LABEL_P@10``, that of the first of `main_labels` before all, then the ``i2i_LABEL_P@10``.
 
     Args:
         labels: which labels; all that the data has unless given.
 
     Raises:
-        NotApplicable: if the data has none of the labels, or the model lacks one of the columns.
+        NotApplicable: if the data has none of the labels, or the model embeds none of the columns.
         ValueError: if there are fewer than two rows.
 
     Source: convirt (Zhang et al. 2020), zero-shot retrieval on CheXpert 8x200 (there with separate query
@@ -55,8 +54,8 @@ class LabelRetrieval(EmbedderTask):
 
     name = "label_retrieval"
     papers = ("convirt",)
-    modalities = (ANY, TEXT)
-    reads = (ANY, ANY)
+    modalities = (ANY,)
+    reads = (ANY,)
     least = 2
 
     def __init__(self, labels: tuple[str, ...] = ()) -> None:
@@ -64,20 +63,16 @@ class LabelRetrieval(EmbedderTask):
 
     def main_metrics(self, data: Data) -> tuple[str, ...]:
         column, told = subject(data.columns), words(data.columns)
-        if column is None or told is None:
+        if column is None:
             return ()
-        found = way(data.columns, told, column)
-        return tuple(f"{found}_{label}_P@10" for label in main_labels(data, self.labels))
+        found = [way(data.columns, asking, column) for asking in _asking(told, column)]
+        return tuple(f"{each}_{label}_P@10" for each in found for label in main_labels(data, self.labels))
 
     def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, self.least)
         features = EmbeddingCache.of(model, data)
         column, told = asked_column(self.name, features), words(features.shared)
-        if told is None:
-            raise NotApplicable(
-                f"{self.name} asks by the texts of {data.name!r}, which the model does not embed"
-            )
-        there = data.present(column, rows) & data.present(told, rows)
+        there = np.all([data.present(asking, rows) for asking in _asking(told, column)], axis=0)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in check_labels(data, self.labels, self.name):
@@ -87,7 +82,7 @@ class LabelRetrieval(EmbedderTask):
             counts = np.bincount(values.numpy(), minlength=1)[values.numpy()]
             chance = float(np.mean((counts - 1) / max(len(mine) - 1, 1))) if len(mine) else None
             gallery = features.column(column, mine)
-            for asking in (column, told):
+            for asking in _asking(told, column):
                 direction = way(data.columns, asking, column)
                 by_k = precisions(features, features.column(asking, mine), gallery, values)
                 for k, precision in by_k.items():
@@ -97,6 +92,11 @@ class LabelRetrieval(EmbedderTask):
                         name, mean, chance=chance, constant=always_commonest(data.classes[label].values[rows])
                     )
         return scores(self.name, data, rows, outcomes, metrics)
+
+
+def _asking(told: str | None, column: str) -> tuple[str, ...]:
+    """Return the columns whose examples are queries: texts, where there are some, and what is looked for itself."""
+    return tuple(dict.fromkeys(filter(None, (told, column))))
 
 
 def precisions(

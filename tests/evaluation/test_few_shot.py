@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.neighbors import NearestCentroid
+
+from counterpoint.data import Splits
+from counterpoint.evaluation import create
+from counterpoint.evaluation.task import NotApplicable, check_data
+from fixtures.tiny import Oracle, TinyData, TraitsData
+
+
+def test_an_episode_is_the_nearest_centroids_answer_on_classes_that_no_training_row_has() -> None:
+    data = TinyData()
+    shape = data.labels["subgroup"].values
+    data.splits = Splits(np.flatnonzero(shape < 2), {}, {"unseen": np.flatnonzero(shape >= 2)})
+    images = F.normalize(torch.randn(70, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+    images = F.normalize(images + torch.eye(7)[shape][:, :6], dim=1)
+    model, rows = Oracle(data, images, {}), data.splits.test["unseen"]
+    task = create("few_shot", labels=("subgroup",), ways=3, shots=(2, 9, 10), queries=4, episodes=40)
+    scores = task(model, data, rows)
+    assert set(scores.metrics) == {f"subgroup_3way_{k}shot" for k in (2, 9, 10)}
+    assert task.main_metrics(data) == ("subgroup_3way_2shot",)
+    assert (
+        scores.examples["subgroup_3way_10shot"].null_count() == 40
+    )  # ten rows of a class, none left to be asked
+    for episode, found in enumerate(scores.examples["subgroup_3way_2shot"]):
+        rng = np.random.default_rng([episode, 2])
+        classes = [np.flatnonzero(shape[rows] == k) for k in range(2, 7)]
+        drawn = [rng.permutation(classes[k]) for k in rng.choice(5, 3, replace=False)]
+        z = [images[rows[of_class]].double().numpy() for of_class in drawn]
+        centroids = NearestCentroid().fit(np.concatenate([of[:2] for of in z]), np.repeat(range(3), 2))
+        predicted = centroids.predict(np.concatenate([of[2:6] for of in z]))
+        assert found == pytest.approx(np.mean(predicted == np.repeat(range(3), 4)))
+    assert 1 / 3 < scores.value("subgroup_3way_2shot") <= scores.value("subgroup_3way_9shot")
+    assert scores.metrics["subgroup_3way_2shot"].chance == 1 / 3
+
+
+def test_seen_classes_and_classes_of_one_row_make_no_episode() -> None:
+    data = TraitsData()
+    check_data(create("few_shot"), data)
+    with pytest.raises(
+        NotApplicable, match=r"needs 6 classes of a label .* has 0 of group, 1 of subgroup, .* 5 of look"
+    ):
+        check_data(create("few_shot", ways=6), data)
+    with pytest.raises(NotApplicable, match="each with 3 rows of a test set"):
+        check_data(create("few_shot", shots=(2,)), data)
+    with pytest.raises(ValueError, match="got ways=1"):
+        create("few_shot", ways=1)
