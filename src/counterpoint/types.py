@@ -390,6 +390,15 @@ class Classifier(Protocol):
 
 
 @runtime_checkable
+class JudgesLabels(Classifier, Protocol):
+    """A classifier that says how likely the labels that it learned from are wrong."""
+
+    def wrong(self, ids: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return the probability that the label of each item is wrong, NaN for those that nothing is known of."""
+        ...
+
+
+@runtime_checkable
 class PatchEmbedder(Protocol):
     """A model that embeds the places of pictures too, for tasks that ask where things are."""
 

@@ -18,23 +18,29 @@ from ._files import Files
 from .arguments import parse
 from .terminal import Terminal
 
+_SUSPECTS = 10  # rows of the table that audit prints
+
 
 @form(frozen=True, config=FORM)
 class Data:
-    """Show a data set as a picture, describe it in a table, index or convert it."""
+    """Show a data set as a picture, describe it in a table, audit its labels, index or convert it."""
 
-    action: Annotated[Literal["show", "describe", "convert", "index"], Positional()]
-    """show writes a picture; describe reports what is there and what is wrong with it; convert writes its
-    rows as shards, and index what shards hold, for --data: both go on where they were stopped."""
+    action: Annotated[Literal["show", "describe", "audit", "convert", "index"], Positional()]
+    """show writes a picture; describe reports what is there and what is wrong with it; audit lists the rows of a run
+    whose labels are probably wrong; convert writes a data set's rows as shards, and index what shards hold, for
+    --data: both go on where they were stopped."""
     source: Annotated[str, Positional()] = "emoji"
     """emoji (:artist, :stream), digits (:stream), glosses (:graded), scenes:, clips: or sounds:PRESET, stamps, drawings
     or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar), several by braces,
     a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco: or ptbxl:PATH; or FILE.py:NAME,
-    data or a source that a file of Python defines."""
+    data or a source that a file of Python defines. To audit: the folder of a run."""
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     out: Folder = None
     """Path of the PNG that show writes (DATA.png unless given), of the one with pictures that look alike that describe
-    writes (in the cache folder unless given), or of the folder of the shards or of the index."""
+    writes (in the cache folder unless given), of the table of audit (suspects.csv unless given, a page beside it), or
+    of the folder of the shards or of the index."""
+    label: str = ""
+    """audit: the label to look at; the one that the run learned unless given."""
     json: bool = False
     """describe: print JSON instead of tables."""
     sample: Count | None = None
@@ -53,13 +59,15 @@ class Data:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Data, arguments, "data")
 
-    if options.action in ("show", "convert") and options.execution.executor != LOCAL:
+    if options.action in ("show", "audit", "convert") and options.execution.executor != LOCAL:
         raise ValueError(
             f"data {options.action} is done on this machine: --executor is for data index and data describe"
         )
     console = Terminal(stderr=options.json)
     if options.action == "describe":
         return _describe(options, console)
+    if options.action == "audit":
+        return _audit(options, console)
     named = options.files.of(options.source)
     if options.action == "index":
         return _index(named, options, console)
@@ -103,6 +111,32 @@ def _describe(options: Data, console: Terminal) -> int:
         print(json.dumps(found.plain(), indent=2, ensure_ascii=False))
         return 0
     show(console, found, alike)
+    return 0
+
+
+def _audit(options: Data, console: Terminal) -> int:
+    from rich.table import Table
+
+    with console.status(f"looking at the labels of {options.source}"):
+        from ..study.auditing import audit
+
+        found = audit(options.source, options.label)
+        path = options.out or Path("suspects.csv")
+        page = found.write(path)
+    console.print(
+        f"{found.suspects.height:,} of {found.looked:,} rows to train on probably have a wrong {found.label}, by "
+        f"{found.by}",
+        soft_wrap=True,
+    )
+    table = Table("key", "given", "proposed", "probability", box=None)
+    for row in found.suspects.head(_SUSPECTS).to_dicts():
+        table.add_row(row["key"], row["given"], row["proposed"], f"{row['probability']:.3f}")
+    console.print(table)
+    console.print(
+        f"wrote {path}" + ("" if page is None else f"; look at the surest in {page}"), soft_wrap=True
+    )
+    again = f"counterpoint train {found.run.arm} --data {found.run.data} --labels {found.label}"
+    console.print(f"correct the labels that are wrong, then train again: {again}", soft_wrap=True)
     return 0
 
 

@@ -65,6 +65,7 @@ class MDYR(Classifying):
     papers = ("bmm-bootstrapping",)
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     tunable: ClassVar[Ranges] = {"regulariser": (0.1, 3.0)}
+    default_label: ClassVar[str] = "group"
     draws = True
     look_every = 1
 

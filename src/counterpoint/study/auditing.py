@@ -1,0 +1,99 @@
+"""Audit of the labels of a run: the list of those to look at again, as a table and as a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from ..data.base import Pictured
+from ..data.source import load_any
+from ..evaluation.auditing import judges, suspects
+from ..evaluation.task import main_labels
+from ..files import writing
+from ..training.run import Run, data_of, load
+from ..training.trained import trained_rows
+from .opened import relabelled
+from .report.frame import write_page
+
+SHOWN = 60
+"""Suspects that a page shows, the surest ones."""
+_SIDE = 96
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Labels of a run that are probably wrong.
+
+    Attributes:
+        run: what was looked at.
+        label: by name.
+        looked: rows with a class.
+        by: in words, who says so.
+        suspects: the table, the surest first; see `counterpoint.evaluation.auditing.suspects`.
+        pictures: of the rows; None for data without.
+    """
+
+    run: Run
+    label: str
+    looked: int
+    by: str
+    suspects: pl.DataFrame
+    pictures: Pictured | None
+
+    def write(self, path: str | os.PathLike[str]) -> Path | None:
+        """Write the table as CSV, and a page of the surest suspects beside it.
+
+        Returns:
+            The path of the page, which opens offline; None for data without pictures.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with writing(path) as part:
+            self.suspects.drop("row").write_csv(part)
+        if self.pictures is None:
+            return None
+        shown = [
+            {**row, "picture": _picture(self.pictures, row["row"])}
+            for row in self.suspects.head(SHOWN).to_dicts()
+        ]
+        return write_page(path.with_suffix(".html"), "suspects.html.j2", audit=self, shown=shown)
+
+
+def audit(folder: str | os.PathLike[str], label: str = "") -> Audit:
+    """Return the rows to train on of a run whose label is probably wrong.
+
+    Args:
+        folder: of the run.
+        label: that is looked at; the one that the run learned unless given, or the first that its data has.
+
+    Raises:
+        UnknownName: for a label that the data does not have.
+        WrongKind: for one that is no classes.
+        ValueError: for a folder that is no run, data without labels, and labels of fewer than two classes.
+    """
+    folder = Path(folder)
+    run, model = Run.read(folder), load(folder)
+    whole = load_any(data_of(folder), run.recipe.towers.image_size)
+    data = relabelled(whole, run.labels)
+    label = label or (run.target.label if run.target else next(iter(main_labels(data, ())), ""))
+    if not label:
+        raise ValueError(f"{run.data} has no label of two classes or more, so that there is nothing to audit")
+    values = data.label(label, "classes").values
+    rows = trained_rows(run.arm, data)
+    found = suspects(model, data.suited(model.inputs), rows, label)
+    by = "a five-fold logistic regression on the run's embeddings"
+    if judges(model, label):
+        by = "the run's own mixture of losses"
+    looked = int((values[rows] >= 0).sum())
+    return Audit(run, label, looked, by, found, whole if isinstance(whole, Pictured) else None)
+
+
+def _picture(data: Pictured, row: int) -> str:
+    file = io.BytesIO()
+    data.shown(row, _SIDE).convert("RGB").save(file, "PNG")
+    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
