@@ -63,6 +63,8 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/labels/_scores.py": "prefers pictures where there are other columns too",
     "methods/labels/m_dyr.py": "prefers pictures where there are other columns too",
     "methods/labels/sbcl.py": "prefers pictures where there are other columns too",
+    "methods/pictures/byol.py": "the asymmetric views of pictures",
+    "methods/pictures/swav.py": "small crops are of pictures",
     "methods/queue/_base.py": "prefers pictures where there are other columns too",
     "methods/queue/moco_dual_view.py": "its noise is of pixels",
     "methods/queue/sy_con.py": "prefers pictures where there are other columns too",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import cases_classes
 import cases_first
 import cases_kernels
+import cases_pictures
 import cases_queues
 import cases_sequences
 import cases_targets
@@ -20,6 +21,7 @@ CASES = (
     *cases_kernels.CASES,
     *cases_targets.CASES,
     *cases_queues.CASES,
+    *cases_pictures.CASES,
     *cases_sequences.CASES,
     *cases_views.CASES,
     *cases_weighted.CASES,

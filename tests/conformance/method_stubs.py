@@ -93,6 +93,8 @@ class StubImage(ImageTower):
 
     def forward(self, images: Tensor) -> Tensor:
         self.calls.append(len(images))
+        if images.shape[-1] != SIZE:
+            images = F.interpolate(images, (SIZE, SIZE))
         return torch.tanh(self.linear(images.flatten(1)))
 
     def patches(self, images: Tensor) -> Tensor:
@@ -218,6 +220,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ebm": {"noise": 0.0},
     "whitened-cse": {"dropout": 0.0},
     "gml": {"queue": 40},
+    "swav": {"prototypes": 10},
     "multimodn": {"dropout": 0.0},
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},
@@ -316,7 +319,8 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
             width = method.tower(view.column).width
             views[name] = torch.randn(size, width, generator=generator, dtype=dtype)
         elif view.modality == "image":
-            views[name] = torch.rand(size, 3, SIZE, SIZE, generator=generator, dtype=dtype)
+            side = round(view.size * SIZE)
+            views[name] = torch.rand(size, 3, side, side, generator=generator, dtype=dtype)
         elif view.modality == "audio":
             views[name] = torch.randn(size, 40, generator=generator, dtype=dtype)
         elif view.modality == "series":

@@ -48,6 +48,11 @@ METHODS: dict[str, tuple[tuple[str, Options], float, tuple[str, Options]]] = {
         1,
         ("moco", {"queue": 16}),
     ),
+    "byol, no pair passes → byol": (
+        ("byol", {"self_label": "cosine", "positive": 1.0}),
+        1,
+        ("byol", {}),
+    ),
     "moco-dual-view, all keys → moco": (
         ("moco-dual-view", {"num_hard": None, "queue": 16}),
         1,

@@ -1,9 +1,11 @@
 from ._registry import LOSSES as LOSSES
 from ._registry import create as create
 from ._registry import names as names
+from .bootstrap.cross_similarity import CrossSimilarityLoss as CrossSimilarityLoss
 from .bootstrap.negative_cosine import NegativeCosineLoss as NegativeCosineLoss
 from .clustering.swalip import SwALIPLoss as SwALIPLoss
 from .clustering.swalip_prototypes import SwALIPPrototypesLoss as SwALIPPrototypesLoss
+from .clustering.swav import SwAVLoss as SwAVLoss
 from .dense.filip import FILIPLoss as FILIPLoss
 from .dense.mil import MILLoss as MILLoss
 from .labels.cosent import CoSENTLoss as CoSENTLoss

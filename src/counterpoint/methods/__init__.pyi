@@ -38,6 +38,8 @@ from .labels.m_dyr import MDYR as MDYR
 from .labels.md_dyr import MDDYR as MDDYR
 from .labels.sbcl import SBCL as SBCL
 from .needs import Needs as Needs
+from .pictures.byol import BYOL as BYOL
+from .pictures.swav import SwAV as SwAV
 from .queue.brivl import BriVL as BriVL
 from .queue.mochi import MoCHi as MoCHi
 from .queue.moco import MoCo as MoCo

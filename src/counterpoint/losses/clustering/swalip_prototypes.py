@@ -6,19 +6,17 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...forms import Count, Positive
-from ...pairwise import moments
-from ...pairwise.inputs import paired
-from ...pairwise.loss import Loss
 from ...pairwise.temperature import Temperature
+from .swav import SwAVLoss
 
 
-class SwALIPPrototypesLoss(Loss):
+class SwALIPPrototypesLoss(SwAVLoss):
     """Swapped prediction with K prototypes: image scores predict the codes of the text, and the reverse.
 
         loss = ½ [ H(Q(text scores), softmax(image scores/τ)) + H(Q(image scores), softmax(text scores/τ)) ]
 
-    Scores are cosines with the prototypes, which live in the network. Codes carry no gradient; with a
-    momentum model they come from its scores.
+    That is `SwAVLoss` of two views. Scores are cosines with the prototypes, which live in the network. Codes carry no
+    gradient; with a momentum model they come from its scores.
 
     Args:
         temperature: τ; a number is fixed.
@@ -40,12 +38,9 @@ class SwALIPPrototypesLoss(Loss):
     def __init__(
         self, temperature: Positive | Temperature = 0.1, *, epsilon: Positive = 0.05, iterations: Count = 3
     ) -> None:
-        super().__init__()
-        self.temperature = Temperature.of(temperature, Temperature(0.1))
-        self.epsilon = epsilon
-        self.iterations = iterations
+        super().__init__(temperature, epsilon=epsilon, iterations=iterations)
 
-    def forward(
+    def forward(  # type: ignore[override] # two views by name
         self,
         image_scores: Float[Tensor, "B K"],
         text_scores: Float[Tensor, "B K"],
@@ -53,11 +48,6 @@ class SwALIPPrototypesLoss(Loss):
         text_targets: Float[Tensor, "B K"] | None = None,
     ) -> Float[Tensor, ""]:
         """Return the loss of scores, with codes from the scores themselves or from those of a momentum model."""
-        image, text = paired(image_scores=image_scores, text_scores=text_scores)
-        (image_codes,) = paired(image_targets=image if image_targets is None else image_targets)
-        (text_codes,) = paired(text_targets=text if text_targets is None else text_targets)
-        return (self._predict(image, text_codes) + self._predict(text, image_codes)) / 2
-
-    def _predict(self, scores: Tensor, targets: Tensor) -> Tensor:
-        codes = moments.sinkhorn(targets, epsilon=self.epsilon, iterations=self.iterations, ranks=self.ranks)
-        return -self.mean((codes * self.temperature.scale(scores).log_softmax(1)).sum(1))
+        image = image_scores if image_targets is None else image_targets
+        text = text_scores if text_targets is None else text_targets
+        return super().forward([image_scores, text_scores], targets=[image, text])
