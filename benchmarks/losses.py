@@ -27,6 +27,7 @@ from torch import Tensor
 from counterpoint.pairwise import evaluate_with
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "conformance"))
+import cases_classes
 import cases_queues
 import cases_targets
 from case_tools import Case, Inputs, apply, call, flatten
@@ -36,10 +37,10 @@ from loss_cases import CASES
 def given(case: Case, size: int, d: int) -> Inputs:
     """The case's inputs in float32, those of the batch differentiable, a matrix of which has B² similarities."""
     n = round(size / (case.cells**0.5 if case.cells > 1 else case.matrices[1]))
-    cases_queues.K = cases_targets.LABELS = n
+    cases_queues.K = cases_targets.LABELS = cases_classes.CLASSES = cases_classes.KEYS = n
     example = case.inputs(torch.Generator().manual_seed(0), n, d)
     example = tuple(apply(v, lambda t: t.float() if t.is_floating_point() else t) for v in example)
-    if case.swap is cases_targets.turned:
+    if case.swap in (cases_targets.turned, cases_classes.turned, cases_classes.turned_tags):
         example[1].requires_grad_()  # the vectors of labels are trained, unlike the keys of a queue
     return case.leaves(example)
 

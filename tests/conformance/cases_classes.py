@@ -133,7 +133,7 @@ def tag_loops(
 
 def keyed(g: torch.Generator, n: int, d: int, prior: bool = False, ids: bool = False) -> Inputs:
     """Keys of four classes, one of them of nobody; the last query's class has none."""
-    key_labels = torch.tensor([0, 2, 1, 0, 0, -1, 1, 2, 3])
+    key_labels = torch.tensor([0, 2, 1, 0, 0, -1, 1, 2, 3]).repeat(KEYS // 9 + 1)[:KEYS]
     labels = torch.randint(0, 4, (n,), generator=g)
     given = {"labels": labels}
     if n > 2:
