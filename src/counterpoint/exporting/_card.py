@@ -23,7 +23,7 @@ from ..study import Study
 from ..study.layout import run_folder
 from ..study.numbers import RunScores, StudyScores
 from ..study.schema import Score, TrainedArm, TrainingSummary
-from ..study.words.tables import as_markdown, number
+from ..study.words.tables import as_markdown, number, written
 from ..training.run import Environment, Run, data_of, is_checkpoint
 from ._layout import Layout
 
@@ -196,10 +196,8 @@ def _results(origin: Origin, scores: Sequence[Score]) -> Iterator[str]:
         return
     rows = [["task", "test", "metric", "value", "95 % interval", "chance", "examples"]]
     for score in _main(scores):
-        percent = score.low is not None and "rank" not in score.metric
-        value, low, high, chance = (
-            number(v, percent) for v in (score.mean, score.low, score.high, score.chance)
-        )
+        value, low, high = written(score)
+        chance = number(score.chance, score.metric)
         rows.append([score.task, score.test, score.metric, value, f"{low} to {high}", chance, str(score.n)])
     yield from as_markdown(rows)
     if (total := sum(score.mean is not None for score in scores)) > len(rows) - 1:

@@ -15,7 +15,8 @@ import numpy as np
 
 from ...modalities import MODALITIES, leading
 from ..schema import ArmSummary, Difference, Key, TrainedArm
-from .words import count, duration, is_fraction, number, verdict
+from ..words.tables import is_fraction
+from .words import count, duration, number, verdict
 
 _LABEL_GAP = 15.0  # pixels between the names at the ends of curves
 HEIGHT = 200.0

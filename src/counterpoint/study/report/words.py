@@ -13,6 +13,7 @@ from markupsafe import Markup
 from ...modalities import MODALITIES, PAIR
 from ...statistics.sentences import times
 from ..schema import Difference, TrainingSummary
+from ..words.tables import number as plain
 
 METRICS = {
     "i2t_R@1": "pictures whose own caption comes first among all captions of the test set",
@@ -108,18 +109,6 @@ def diagnostic(name: str) -> str:
     return ""
 
 
-def is_fraction(metric: str) -> bool:
-    """Return whether a metric is a fraction, which is shown in percent; ranks, and numbers of something, are not.
-
-    >>> is_fraction("i2t_R@1"), is_fraction("i2t_median_rank[local]"), is_fraction("words")
-    (True, False, False)
-    """
-    return not metric.partition("[")[0].endswith(_COUNTED)
-
-
-_COUNTED = ("rank", "deviation", "mentions", "words", "mae")
-
-
 def number(value: float | None, metric: str = "", signed: bool = False) -> str:
     """Write a metric's value, or a difference of two with its sign.
 
@@ -130,9 +119,7 @@ def number(value: float | None, metric: str = "", signed: bool = False) -> str:
     """
     if value is None or not math.isfinite(value):
         return "–"
-    digits = ".3g" if metric.endswith("mae") and abs(value) < 100 else ".1f"
-    text = f"{100 * value if is_fraction(metric) else value:{'+' if signed else ''}{digits}}"
-    return "0.0" if text in {"-0.0", "+0.0"} else text.replace("-", "−")
+    return plain(value, metric, signed).replace("-", "−")
 
 
 def p_value(p: float | None) -> str:

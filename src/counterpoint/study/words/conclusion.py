@@ -9,7 +9,7 @@ from ...reasons import counted
 from ...statistics.bootstrap import FEW_SEEDS
 from ...statistics.sentences import times
 from ..schema import Difference, Needed, Score, StudySummary
-from .tables import number, ranked
+from .tables import is_fraction, number, ranked, written
 
 MOST_NAMED = 3
 """Arms that a sentence names; more are counted."""
@@ -27,10 +27,10 @@ def conclusion(summary: StudySummary) -> list[str]:
     where = f"{primary.task} {primary.metric} ({primary.test}"
     where += ")" if primary.subset == "all" else f", {primary.subset} examples)"
     best, score = scored[0]
-    told = f"{number(score.mean)} ({number(score.low)} to {number(score.high)})"
+    told = "{} ({} to {})".format(*written(score)) + (" percent" if is_fraction(score.metric) else "")
     if len(summary.arms) == 1:
         return [
-            f"{best} scores {told} percent on {where}; there is no other arm to compare it with.",
+            f"{best} scores {told} on {where}; there is no other arm to compare it with.",
             *_floor(best, score),
         ]
     pairs = [
@@ -55,6 +55,7 @@ class _Pair:
         firm: the verdict is more than suggestive.
         ends: by how much the best arm leads, with the ends of the interval; None where the arms share no seed.
         needed: what would show a difference, as in the summary.
+        metric: which both are compared on.
     """
 
     other: str
@@ -62,6 +63,7 @@ class _Pair:
     firm: bool
     ends: tuple[float, float, float] | None
     needed: Needed | None
+    metric: str
 
     @classmethod
     def read(cls, d: Difference, best: str) -> _Pair:
@@ -75,7 +77,7 @@ class _Pair:
             low, high = (d.estimate if end is None else end for end in (d.low, d.high))
             # The lead is above 0 whether high or low scores are good.
             ends = (d.estimate, low, high) if d.estimate >= 0 else (-d.estimate, -high, -low)
-        return cls(d.b if first else d.a, kind, d.firm, ends, d.seeds_needed)
+        return cls(d.b if first else d.a, kind, d.firm, ends, d.seeds_needed, d.metric)
 
 
 def _who(best: str, where: str, pairs: Sequence[_Pair]) -> str:
@@ -107,8 +109,9 @@ def _by_how_much(best: str, pairs: Sequence[_Pair]) -> str:
 
 def _lead(pair: _Pair, what: str = "") -> str:
     assert pair.ends is not None
-    estimate, low, high = (number(value).replace("-", "−") for value in pair.ends)
-    return f"{estimate} points over {pair.other} ({what}{low} to {high})"
+    estimate, low, high = (number(value, pair.metric).replace("-", "−") for value in pair.ends)
+    points = " points" if is_fraction(pair.metric) else ""
+    return f"{estimate}{points} over {pair.other} ({what}{low} to {high})"
 
 
 def _what_decides(summary: StudySummary, pairs: Sequence[_Pair]) -> str:
@@ -122,7 +125,8 @@ def _what_decides(summary: StudySummary, pairs: Sequence[_Pair]) -> str:
     needed = nearest.needed
     if needed is None:
         return f"Nothing is known about other runs with {counted(seeds, 'seed')}: run the command again with {more}."
-    effect, factor = points(needed.effect), needed.examples_factor or 1.0
+    effect = points(needed.effect) if is_fraction(nearest.metric) else f"{needed.effect:.3g}"
+    factor = needed.examples_factor or 1.0
     if needed.n is not None:
         return f"To show a difference of {effect} from {nearest.other} takes about {needed.n} seeds."
     if factor > 1:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...files import write_text
-from ..schema import ArmSummary, Key, StudySummary
+from ..schema import ArmSummary, Key, Score, StudySummary
 
 AnyArm = TypeVar("AnyArm", bound=ArmSummary)
 
@@ -40,14 +40,36 @@ def ranked(arms: Sequence[AnyArm], key: Key) -> list[AnyArm]:
     return sorted(arms, key=rank)
 
 
-def number(value: float | None, percent: bool = True) -> str:
-    """Write a fraction in hundredths, with one decimal.
+def is_fraction(metric: str) -> bool:
+    """Return whether a metric is a fraction, which is shown in percent; ranks, and numbers of something, are not.
 
-    >>> number(0.1234), number(None), number(-0.0001)
-    ('12.3', '–', '0.0')
+    >>> is_fraction("i2t_R@1"), is_fraction("i2t_median_rank[local]"), is_fraction("words")
+    (True, False, False)
     """
-    text = "–" if value is None else f"{100 * value:.1f}" if percent else f"{value:.1f}"
-    return "0.0" if text == "-0.0" else text
+    return not metric.partition("[")[0].endswith(_COUNTED)
+
+
+_COUNTED = ("rank", "deviation", "mentions", "words", "mae")
+
+
+def number(value: float | None, metric: str = "", signed: bool = False) -> str:
+    """Write a metric's value: a fraction in hundredths, with one decimal, and an error of numbers in their own unit.
+
+    >>> number(0.1234), number(None), number(-0.0001), number(105.0, "i2t_median_rank")
+    ('12.3', '–', '0.0', '105.0')
+    >>> number(0.0123, "ridge_size_mae"), number(105.0, "ridge_age_mae", signed=True)
+    ('0.0123', '+105.0')
+    """
+    if value is None:
+        return "–"
+    digits = ".3g" if metric.endswith("mae") and abs(value) < 100 else ".1f"
+    text = f"{100 * value if is_fraction(metric) else value:{'+' if signed else ''}{digits}}"
+    return "0.0" if text in {"-0.0", "+0.0"} else text
+
+
+def written(score: Score) -> list[str]:
+    """Write a score and the ends of its interval."""
+    return [number(value, score.metric) for value in (score.mean, score.low, score.high)]
 
 
 def heading(key: Key) -> str:
@@ -92,7 +114,7 @@ def _grid(summary: StudySummary, between: str) -> tuple[list[str], list[list[str
         body.append(
             [arm.name, *[arm.learns or "–"] * learns]
             + [
-                "–" if m is None else f"{number(m.mean)} ({number(m.low)}{between}{number(m.high)})"
+                "–" if m is None else "{} ({}{between}{})".format(*written(m), between=between)
                 for m in scores
             ]
         )

@@ -15,7 +15,7 @@ from ...modalities import leading
 from ...reasons import counted, share_in_words
 from ...spec import Spec
 from ..schema import ArmSummary, Key, Score, StudySummary
-from .tables import beside_all, columns, number, ranked
+from .tables import beside_all, columns, number, ranked, written
 
 if TYPE_CHECKING:
     from ..presets import Preset
@@ -100,7 +100,10 @@ def leaderboard(
         for title, value_of in (("chance", _chance), (CONSTANT, _constant)):
             values = [_of_any(arms, key, value_of) for key in part]
             if any(value is not None for value in values):
-                table.add_row(Text(title, "dim"), *(Text(number(value), "dim") for value in values))
+                table.add_row(
+                    Text(title, "dim"),
+                    *(Text(number(value, key[3]), "dim") for key, value in zip(part, values, strict=True)),
+                )
         tables.append(table)
     if any(arm.learns for arm in arms):
         sources = _arms_table()
@@ -142,7 +145,8 @@ def _arms_table() -> Table:
 def _scored(m: Score | None) -> Text:
     if m is None:
         return Text(number(None))
-    return Text.assemble(number(m.mean), (f" {number(m.low)}–{number(m.high)}", "dim"))
+    mean, low, high = written(m)
+    return Text.assemble(mean, (f" {low}–{high}", "dim"))
 
 
 def _chance(score: Score) -> float | None:
