@@ -137,7 +137,10 @@ def test_every_row_has_one_subset_and_labels_that_exist(source: str) -> None:
     assert data.subsets.shape == (len(data),)
     assert all(data.subsets)
     assert data.labels
-    for labels in data.labels.values():
+    for label in data.labels.values():
+        assert len(label.values) == len(label.known) == len(label.texts(np.arange(len(data)))) == len(data)
+        assert label.known.any()
+    for labels in data.classes.values():
         assert labels.values.shape == (len(data),)
         assert labels.values.min() >= -1
         assert labels.values.max() < len(labels.names)

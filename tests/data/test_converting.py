@@ -113,9 +113,9 @@ def told(data: Data) -> dict[int, dict[str, Any]]:
             "side": sides[row],
             "captions": tuple(data.captions(row)) if isinstance(data, PairedData) else (),
             "labels": {
-                name.removesuffix(" (label)"): one.names[one.values[row]]
+                name.removesuffix(" (label)"): text
                 for name, one in data.labels.items()
-                if one.values[row] >= 0
+                if (text := one.texts(np.array([row]))[0]) is not None
             },
             "picture": data.encoded(row),
         }

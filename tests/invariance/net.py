@@ -175,7 +175,7 @@ def of_rows(data: PairedData) -> Record:
         "subsets": texts_digest(data.subsets[rows]),
         "labels": {
             name: texts_digest([labels.names, labels.templates, labels.values[rows]])
-            for name, labels in data.labels.items()
+            for name, labels in data.classes.items()
         },
         "shifts": {name: digest([source(rows[:4]).numpy()]) for name, source in data.shifts().items()},
     }

@@ -213,9 +213,9 @@ class _Rows:
         values: dict[str, Any] = {"id": number if self._ids is None else self._ids[row], "split": split}
         if self._records is None:
             labels = {
-                name: one.names[one.values[row]]
-                for name, one in self._data.labels.items()
-                if one.values[row] >= 0
+                name: text
+                for name, label in self._data.labels.items()
+                if (text := label.texts(np.array([row]))[0]) is not None
             }
         else:
             record = self._records[row]

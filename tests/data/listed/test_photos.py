@@ -17,6 +17,7 @@ from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load, load_any
 from counterpoint.methods.arm import Arm
+from counterpoint.training.run import target_of
 
 
 def put(path: Path, seed: int) -> None:
@@ -52,6 +53,55 @@ def test_a_copied_picture_stays_on_the_side_of_the_first(folder: Path) -> None:
     for k in range(12):
         kind = "cat" if k % 2 else "dog"
         assert sides[f"copies/copy-{k}.png"] == sides[f"{kind}/{k}.png"]
+
+
+def test_folders_of_kinds_lie_in_folders_of_splits_too(folder: Path, tmp_path: Path) -> None:
+    for number, side in enumerate(("train", "val", "test")):
+        for k in range(12 if side == "train" else 2):  # one picture of a class is enough where others train
+            put(tmp_path / "sides" / side / ("cat" if k % 2 else "dog") / f"{k}.png", 100 * (number + 1) + k)
+    data = load_any(str(tmp_path / "sides"), 24)
+    assert {side: len(rows) for side, rows in data.splits.sides.items()} == {
+        "train": 12,
+        "validation: held out": 2,
+        "test: held out": 2,
+    }
+    assert data.labels["folder"].names == ("cat", "dog")
+    assert data.labels["folder"].known.all()
+    for k in range(12):
+        put(tmp_path / "alone" / "train" / ("cat" if k % 2 else "dog") / f"{k}.png", k)
+    assert load_any(str(tmp_path / "alone"), 24).labels["folder"].names == ("cat", "dog")
+
+
+def test_any_number_of_folders_are_classes(folder: Path, tmp_path: Path) -> None:
+    for k in range(2 * 201):
+        put(tmp_path / "many" / f"kind {k // 2}" / f"{k}.png", k)
+    assert len(load_any(str(tmp_path / "many"), 24).labels["folder"].names) == 201
+
+
+@pytest.mark.parametrize(
+    ("kinds", "why"),
+    [
+        ({"cat": 4}, "one class in all, cat: give each kind a folder of its own"),
+        ({"cat": 4, "dog": 1}, "of the class dog there is one example: add others, or leave it out"),
+    ],
+)
+def test_folders_that_are_no_classes_say_why_where_they_are_asked_for(
+    kinds: dict[str, int], why: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    for kind, count in kinds.items():
+        for k in range(count):
+            put(tmp_path / "photos" / kind / f"{k}.png", 10 * len(kind) + k)
+    data = load_any(str(tmp_path / "photos"), 24)
+    assert why in data.findings()["columns that are no labels"]
+    with pytest.raises(ValueError, match=f"'folder' is no label: {why}"):
+        target_of(Arm.parse("supcon,on=images"), "folder", data)
+
+
+def test_a_folder_without_pictures_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "photos" / "cat").mkdir(parents=True)
+    with pytest.raises(ValueError, match=r"photos holds no pictures: expected a metadata\.csv"):
+        load_any(str(tmp_path / "photos"))
 
 
 def test_one_picture_is_enough(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

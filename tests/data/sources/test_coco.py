@@ -70,6 +70,44 @@ def test_karpathys_splits(root: Path) -> None:
     assert len(load(f"coco:{root}/annotations/dataset_coco.json", 6)) == 24
 
 
+def instances(root: Path, name: str, numbers: range) -> Path:
+    names = {1: "cat", 7: "traffic light", 9: "kite"}
+    content = {
+        "images": [{"id": k, "file_name": f"{k}.bmp"} for k in numbers],
+        "categories": [{"id": number, "name": called} for number, called in names.items()],
+        "annotations": [
+            {"image_id": k, "category_id": of, "bbox": [0, 0, 1, 1], "iscrowd": 0}
+            for k in numbers
+            for of in ([], [1], [1, 7, 7])[k % 3]
+        ],
+    }
+    (root / "annotations").mkdir(exist_ok=True)
+    path = root / "annotations" / f"instances_{name}.json"
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_files_of_instances_are_pictures_with_tags(root: Path) -> None:
+    alone = instances(root, "train2014", range(12))
+    data = load_any(f"coco:{alone}", 6)
+    assert (dict(data.columns), len(data), data.labels["objects"].names) == (
+        {"image": "image"},
+        12,
+        ("cat", "traffic light"),
+    )
+    other = instances(root, "val2014", range(12, 24))
+    for place in (
+        root,
+        other,
+    ):  # a folder with such files alone; a file with that of the other split beside it
+        data = load_any(f"coco:{place}", 6)
+        assert data.splits.test["held out"].tolist() == list(range(12, 24))
+        assert data.labels["objects"].values[12:15].tolist() == [[0, 0], [1, 0], [1, 1]]
+    published(root, "train2014", range(12))
+    published(root, "val2014", range(12, 24))
+    assert list(load_any(f"coco:{root}", 6).columns) == ["image", "text"]  # captions are what COCO is for
+
+
 def test_published_files_test_on_their_validation_set(root: Path) -> None:
     published(root, "train2014", range(12))
     published(root, "val2014", range(12, 24))

@@ -157,9 +157,10 @@ def test_captions(emoji: Emoji, by_name: dict[str, dict[str, object]]) -> None:
 
 
 def test_labels(emoji: Emoji) -> None:
-    counts = {name: (len(each.names), int((each.values >= 0).sum())) for name, each in emoji.labels.items()}
+    said = {name: each for name, each in emoji.classes.items() if name != "name"}
+    counts = {name: (len(each.names), int((each.values >= 0).sum())) for name, each in said.items()}
     assert counts == {"group": (9, 3944), "subgroup": (98, 3944), "tone": (5, 1650), "gender": (2, 1286)}
-    for each in emoji.labels.values():
+    for each in said.values():
         assert set(each.values) - {-1} == set(range(len(each.names)))
         assert 5 <= len(each.templates) <= 7
         assert all(template.count("{}") == 1 for template in each.templates)
@@ -169,6 +170,25 @@ def test_labels(emoji: Emoji) -> None:
         assert (tone.names[tone.values[row]] if value != "none" else tone.values[row]) == (
             f"{value} skin tone" if value != "none" else -1
         )
+
+
+def test_names_are_classes_of_a_row_for_each_artist(emoji: Emoji) -> None:
+    name, both = emoji.classes["name"], Emoji("both")
+    assert (len(name.names), name.templates) == (3944, ())  # no task asks about it unless it is named
+    assert name.names[name.values[932]] == "woman farmer: medium skin tone"
+    assert (both.name, len(both)) == ("emoji:both", 7888)
+    assert (both.classes["name"].values == np.tile(name.values, 2)).all()
+    for side, rows in both.splits.sides.items():
+        assert (rows == np.concatenate([emoji.splits.sides[side], 3944 + emoji.splits.sides[side]])).all()
+    assert not {*both.splits.train % 3944} & {*both.splits.test["concepts"] % 3944}
+
+
+def test_a_label_that_is_new_leaves_the_identity_of_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Emoji, "picture_digests", lambda self: [b""] * len(self))
+    parts = Emoji().fingerprint.parts
+    known = {part: parts[part][:8] for part in ("ids", "splits", "captions", "labels")}
+    # As runs wrote them down before there was the label ``name``.
+    assert known == {"ids": "65cad23d", "splits": "81e09db5", "captions": "0ad0a1e9", "labels": "b2960876"}
 
 
 def test_rows_of_both_splits(emoji: Emoji) -> None:

@@ -14,6 +14,7 @@ from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.data.source import load
 from counterpoint.data.worlds.scenes.words import captions
+from counterpoint.data.worlds.scenes.words.lexicon import lexicon
 from counterpoint.data.worlds.scenes.world import GREY, Scenes
 from counterpoint.networks.towers.pixels import Square
 from counterpoint.networks.towers.tokenizer import BytePairTokenizer
@@ -47,7 +48,7 @@ def test_captions_say_plainly_what_there_is_in_each_language() -> None:
 
 
 def test_labels_are_what_the_scenes_are(world: Scenes) -> None:
-    labels = world.labels
+    labels = world.classes
     assert set(labels) == {"concept", "group", "count", "colour", "background"}
     for row in range(len(world)):
         things = world.scene(row).things
@@ -70,6 +71,73 @@ def test_label_noise_gives_captions_of_another_scene_in_training_only() -> None:
     row = wrong.index(True)
     assert world.captions(row) == [captions.short(world.captioned(row)).text]
     assert world.training_captions(row)[0] == world.captions(row)[0]
+
+
+def test_labels_that_are_no_classes_are_what_the_scenes_are(world: Scenes) -> None:
+    labels = {name: label for name, label in world.labels.items() if name not in world.classes}
+    assert {name: label.kind for name, label in labels.items()} == {
+        "concepts": "tags",
+        "number": "numbers",
+        "size": "numbers",
+        "click": "points",
+    }
+    for row in range(len(world)):
+        things = world.scene(row).subjects
+        tags = dict(zip(labels["concepts"].names, labels["concepts"].values[row].tolist(), strict=True))
+        assert {name for name, applies in tags.items() if applies} == {thing.concept for thing in things}
+        assert labels["number"].values[row] == len(things)
+        assert labels["size"].values[row] == pytest.approx(np.mean([thing.side for thing in things]) / 1000)
+        assert labels["click"].values[row].tolist() == [things[0].x / 1000, things[0].y / 1000]
+
+
+def test_clicks_are_as_far_off_as_said_and_missing_as_often() -> None:
+    world = Scenes.parse("scenes:clutter,train=600,click_noise=0.05,missing_clicks=0.25")
+    click = world.labels["click"]
+    assert likely((~click.known[:600]).tolist(), 0.25)
+    rows = np.flatnonzero(click.known)
+    firsts = [world.scene(row).things[0] for row in rows.tolist()]
+    centres = np.array([(thing.x, thing.y) for thing in firsts]) / 1000
+    off = click.values[rows] - centres
+    assert np.abs(off.mean(axis=0)).max() < 0.01
+    assert off.std(axis=0) == pytest.approx(0.05, rel=0.15)
+
+
+def test_half_of_the_scenes_carry_a_mark_that_captions_leave_out() -> None:
+    world = Scenes.parse("scenes:marked,train=300,validation=8,test=8")
+    marked, mark = world.classes["marked"], world.classes["mark"]
+    assert likely((marked.values[:300] == 1).tolist(), 0.5)
+    assert (marked.templates, mark.templates) == ((), ())  # no task asks about them unless they are named
+    for row in range(40):
+        extra = [thing for thing in world.scene(row).things if thing.clutter]
+        assert [thing.concept for thing in extra] == [
+            mark.names[k] for k in mark.values[row : row + 1] if k >= 0
+        ]
+        assert len(extra) == marked.values[row]
+        assert not any(f" {thing.concept}" in world.captions(row)[0] for thing in extra)
+    with pytest.raises(ValueError, match="marks and concepts both have key"):
+        Scenes.parse("scenes:basic,marked=0.5,marks=key")
+
+
+def test_captions_are_retold_and_may_name_what_is_not_there() -> None:
+    plain, true, false = (
+        Scenes.parse(f"scenes:basic,train=60,validation=4,test=4{options}")
+        for options in ("", ",retold=3", ",retold=3,hallucinated=1")
+    )
+    for row in range(60):
+        first, *told = true.training_captions(row)
+        _, *wrong = false.training_captions(row)
+        assert [first] == list(true.captions(row)) == list(plain.captions(row))
+        assert (len(told), len(wrong)) == (3, 3)
+        shown = {noun(thing.concept) for thing in true.scene(row).things}
+        for one, other in zip(told, wrong, strict=True):
+            sentences = other.split(". ")
+            assert sentences[0] == one.split(". ")[0]
+            assert len(sentences) == len(one.split(". "))
+            assert all(not any(f" {word} " in f" {each} " for word in shown) for each in sentences[1:])
+
+
+def noun(concept: str) -> str:
+    return lexicon("en").nouns[concept].singular
 
 
 def test_missing_pictures_captions_and_labels() -> None:

@@ -307,7 +307,8 @@ class Mixed(Data):
 
 def _renumbered(label: Label, names: Sequence[str]) -> np.ndarray:
     """Return the values of a label where classes or tags have the numbers of other names, which hold all of its own."""
-    places = [names.index(name) for name in label.names]
+    number = {name: k for k, name in enumerate(names)}
+    places = [number[name] for name in label.names]
     if isinstance(label, Classes):
         return np.array([*places, -1])[label.values]  # one class more, the last, which −1 stands for
     if isinstance(label, Tags):

@@ -24,7 +24,7 @@ from ...raw import Table
 from ...types import Fit
 from ..base import IMAGE_SIZE, Data, Examples, Rows
 from ..fingerprint import Fingerprint, digest
-from ..labels import Label
+from ..labels import MOST_CLASSES, Label
 from ..replaced import Replaced
 
 NAME, COLUMN = "voxels", "table"
@@ -163,11 +163,12 @@ class Voxels(Data):
 
     @cached_property
     def _said(self) -> Float[np.ndarray, "N F"]:
-        """Every class of every label as a column: 1 where a row is of it."""
+        """Every class of every label that has not too many as a column: 1 where a row is of it."""
         return np.concatenate(
             [
                 (labels.values[:, None] == np.arange(len(labels.names))[None]).astype(np.float64)
                 for labels in self.source.classes.values()
+                if len(labels.names) <= MOST_CLASSES
             ],
             axis=1,
         )

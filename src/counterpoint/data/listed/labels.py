@@ -11,11 +11,10 @@ import polars as pl
 from jaxtyping import Float
 
 from ..labels import MOST_CLASSES, Classes, Label, Numbers, Points, Tags
+from ..sources import FOLDER
 
 TEMPLATES = ("{}", "a photo of {}", "a picture of {}")
 """Sentences for the classes of a user's own label."""
-FOLDER = "folder"
-"""The label that says which folder a file is in; there may be any number of them."""
 SEVERAL = "|"
 """The mark between the tags of a row in a text."""
 MOST_TAGS = 2_000
@@ -111,8 +110,10 @@ def _label(name: str, values: pl.Series) -> Label:
     names, why = Named.of(known, len(known) if name == FOLDER else MOST_CLASSES)
     if why == NOT_WHOLE:
         return Numbers(_numbers(values))
-    if name == FOLDER and len(single := known.filter(known.is_unique())):
-        why = f"of {single[0]} there is one example"
+    if name == FOLDER and known.n_unique() == 1:
+        why = f"one class in all, {known[0]}: give each kind a folder of its own"
+    elif name == FOLDER and len(single := known.filter(known.is_unique()).sort()):
+        why = f"of the class {single[0]} there is one example: add others, or leave it out"
     if why:
         raise ValueError(why)
     codes = values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int64)

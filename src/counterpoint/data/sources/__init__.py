@@ -21,13 +21,14 @@ from ._reading import (
     suffixes,
     wholes,
 )
-from ._record import PLACES, Cell, Record, Records
+from ._record import FOLDER, PLACES, Cell, Record, Records
 from ._source import Shard, Source, Span
 
 __all__ = [
     "BROKEN",
     "CAPTION_COLUMNS",
     "FACTS",
+    "FOLDER",
     "OF_THE_WHOLE",
     "PICTURE_COLUMNS",
     "PLACES",

@@ -17,6 +17,8 @@ from ._files.asset import Asset
 
 LABEL = "label: "
 """Beginning of the names of those columns of `Records.frame` that are the user's own, with whatever name."""
+FOLDER = "folder"
+"""The label that says which folder a file is in; it has as many classes as there are folders."""
 PLACES = pl.Struct({"file": pl.String, "member": pl.String, "offset": pl.Int64, "size": pl.Int64})
 """Type of a column of assets in `Records.frame`: the attributes of `Asset`."""
 TEXTS = pl.List(pl.String)

@@ -1,7 +1,8 @@
-"""COCO's captions, to train on: Karpathy's splits, or the published ones."""
+"""COCO's captions, to train on: Karpathy's splits, or the published ones; or its categories, as tags of pictures."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import final
@@ -18,6 +19,8 @@ from ._record import Cell, Record, Records
 from ._source import Shard, Source
 
 _KARPATHY = "dataset_coco.json"
+_CAPTIONS, _INSTANCES = "captions_", "instances_"
+_OBJECTS = "objects"
 _SPLITS = {**SPLITS, "restval": "train"}  # pictures of COCO's validation set that Karpathy trains on
 _REMEDY = "copy it again from where it was published"
 
@@ -30,6 +33,9 @@ class Coco(Source):
     folder with ``captions_train2014.json`` and ``captions_val2014.json``, or those of another year: the latter are for
     test, and validation is taken from the former. One file of captions alone is a benchmark. Pictures lie in
     ``train2014`` and ``val2014`` beside the file or one level up, or in ``images`` there.
+
+    ``instances_train2017.json`` and the like are pictures without captions, whose categories are the tags ``objects``:
+    one of these files, with that of the other split where it is there, or a folder with such files alone.
 
     Source: Lin et al., "Microsoft COCO" (2014), arXiv 1405.0312; the splits are those of Karpathy and Fei-Fei, "Deep
     Visual-Semantic Alignments for Generating Image Descriptions" (2015), arXiv 1412.2306.
@@ -48,32 +54,39 @@ class Coco(Source):
         ]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
-        """Read a file of captions.
+        """Read a file of captions, or of categories.
 
         Raises:
             Damaged: if it has another form.
             ValueError: for a split that there is not.
         """
         file = Path(shard.place)
+        if file.name.startswith(_INSTANCES):
+            return Records.collect(_whole(_pictures(file, shard.split), ledger), {"image": "image"})
         each = _of_karpathy(file) if shard.split is None else _published(file, shard.split)
         return Records.collect(_whole(each, ledger))
 
 
 def _files(written: str) -> dict[Path, str | None]:
-    """Return the files of captions to train and to test on, each with its split; Karpathy's has all."""
+    """Return the files to train and to test on, each with its split; None for one that has all splits or is alone."""
     path = Path(written.removeprefix(Coco.head))
-    if path.is_file():
-        return {path: None} if path.name.startswith("dataset_") and path.suffix == ".json" else {}
+    if path.is_file() and path.suffix == ".json":
+        if path.name.startswith(_INSTANCES):
+            sides = _sides(path.parent, _INSTANCES)
+            return sides if path in sides else {path: None}
+        return {path: None} if path.name.startswith("dataset_") else {}
     for folder in (path, path / "annotations"):
         if (folder / _KARPATHY).is_file():
             return {folder / _KARPATHY: None}
-        found = {
-            file: split_of(file.stem.removeprefix("captions_")) for file in folder.glob("captions_*.json")
-        }
-        sides = {file: "test" if side == "validation" else side for file, side in sorted(found.items())}
-        if {*sides.values()} >= {"train", "test"} and None not in sides.values():
-            return sides
-    return {}
+    places = [(folder, kind) for kind in (_CAPTIONS, _INSTANCES) for folder in (path, path / "annotations")]
+    return next((sides for folder, kind in places if (sides := _sides(folder, kind))), {})
+
+
+def _sides(folder: Path, kind: str) -> dict[Path, str | None]:
+    """Return the published files of a kind in a folder, each with its split; none unless both splits are there."""
+    found = {file: split_of(file.stem.removeprefix(kind)) for file in folder.glob(f"{kind}*.json")}
+    sides = {file: "test" if side == "validation" else side for file, side in sorted(found.items())}
+    return sides if {*sides.values()} >= {"train", "test"} and None not in sides.values() else {}
 
 
 class _Sentence(BaseModel):
@@ -107,6 +120,22 @@ class _Published(BaseModel):
     annotations: list[_Caption]
 
 
+class _Category(BaseModel):
+    id: int
+    name: str
+
+
+class _Object(BaseModel):
+    image_id: int
+    category_id: int
+
+
+class _Instances(BaseModel):
+    images: list[_Image]
+    annotations: list[_Object]
+    categories: list[_Category]
+
+
 def _of_karpathy(file: Path) -> Iterator[Record]:
     for number, picture in enumerate(read_json(file, _Karpathy, _REMEDY).images):
         where = f"{file}, image {number}"
@@ -125,13 +154,29 @@ def _published(file: Path, split: str) -> Iterator[Record]:
     for annotation in content.annotations:
         if text := " ".join(annotation.caption.split()):
             said.setdefault(annotation.image_id, []).append(text)
-    folder = _folder(file, file.stem.removeprefix("captions_"))
+    folder = _folder(file, file.stem.removeprefix(_CAPTIONS))
     for image in content.images:
         cells: dict[str, Cell] = {
             "image": Asset.of(folder / image.file_name),
             "text": tuple(said.get(image.id, ())),
         }
         yield Record(cells, image.file_name, str(image.id), split, where=f"{file}, image {image.id}")
+
+
+def _pictures(file: Path, split: str | None) -> Iterator[Record]:
+    content = read_json(file, _Instances, _REMEDY)
+    names = {category.id: category.name for category in content.categories}
+    found: dict[int, set[str]] = {}
+    for annotation in content.annotations:
+        found.setdefault(annotation.image_id, set()).add(
+            names.get(annotation.category_id, str(annotation.category_id))
+        )
+    folder = _folder(file, file.stem.removeprefix(_INSTANCES))
+    for image in content.images:
+        labels = {_OBJECTS: json.dumps(sorted(found.get(image.id, ())))}
+        cells: dict[str, Cell] = {"image": Asset.of(folder / image.file_name)}
+        where = f"{file}, image {image.id}"
+        yield Record(cells, image.file_name, str(image.id), split, labels=labels, where=where)
 
 
 def _folder(file: Path, name: str) -> Path:
@@ -153,10 +198,10 @@ def _folder(file: Path, name: str) -> Path:
 
 
 def _whole(records: Iterator[Record], ledger: Ledger) -> Iterator[Record]:
-    """Yield records that have a picture and a caption; enter others into the ledger."""
+    """Yield records that have a picture, and a caption where there are such; enter others into the ledger."""
     for record in records:
         picture = record.cells["image"]
-        if not record.cells["text"]:
+        if not record.cells.get("text", True):
             ledger.add("lost", "no caption", record.where)
         elif isinstance(picture, Asset) and not Path(picture.file).is_file():
             ledger.add("lost", "no such file", record.where, detail=picture.file)

@@ -16,15 +16,15 @@ from ._files.asset import Asset
 from ._files.places import state_of
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
+from ._names import split_of
 from ._options import Named, Options
-from ._record import Cell, Record, Records
+from ._record import FOLDER, Cell, Record, Records
 from ._source import Shard, Source
 from ._values import captions_in, facts_in
 from .tables.table import Table
 
 _Said = tuple[tuple[str, ...], dict[str, Any]]
 """Captions, and what else the files beside a picture say."""
-_CLASSES = range(2, 201)
 _ABOUT = re.compile(
     r"(read.?me|licen[cs]e|copying|notice|authors|credits|change(s|log)|attribution)", re.IGNORECASE
 )
@@ -47,7 +47,9 @@ class Folder(Source):
     labels. ``captions=path``, ``name`` or ``folder`` makes them of names instead, where a user asks for it. Sounds and
     videos of a picture's name belong to its record. Pictures of one name (``owl.png``, ``owl.svg``) are of one group;
     with ``group=folder`` all pictures of a folder are, so that whole classes are held out.
-    If every picture lies in a folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``.
+    If every picture lies in a folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``, of
+    as many classes as there are; a single folder around them that is called after a split (``train/cat/1.jpg``) is not
+    one of these.
     """
 
     precedence = 4
@@ -112,10 +114,11 @@ def _refuse_alone(folder: Path, files: Iterable[Path], pictures: list[Path], mai
     texts = [file for file in files if file.suffix.lower() in _TEXTS and not _ABOUT.match(file.name)]
     if tables:
         raise ValueError(f"{folder}: {_EXPECTED}; give the path of {tables[0]} if that is the table")
-    if texts or not pictures:
-        one = MODALITIES.get(main).one
-        alone = f"; of {counted(len(pictures), one)} there none has one" if pictures else ""
-        raise ValueError(f"{folder}: {_EXPECTED}{alone}")
+    if not pictures:
+        raise ValueError(f"{folder} holds no pictures: {_EXPECTED}")
+    if texts:
+        alone = f"of {counted(len(pictures), MODALITIES.get(main).one)} there none has one"
+        raise ValueError(f"{folder}: {_EXPECTED}; {alone}")
 
 
 def _beside(files: Iterable[Path], stems: set[Path], main: str) -> dict[Path, dict[str, Path]]:
@@ -150,8 +153,9 @@ def _records(
     together: bool,
 ) -> Iterator[Record]:
     kinds = [picture.relative_to(folder).parts[:-1] for picture in pictures]
-    counts = Counter(kind[0] if kind else "" for kind in kinds)
-    classes = "" not in counts and len(counts) in _CLASSES and min(counts.values()) > 1
+    around = {kind[:1] for kind in kinds}
+    depth = int(len(around) == 1 and all(len(kind) > 1 and split_of(kind[0]) for kind in kinds))
+    classes = all(len(kind) > depth for kind in kinds)
     names = Counter(map(_stem, pictures))
     last: tuple[Path, _Said | None] | None = None
     for picture, kind in zip(pictures, kinds, strict=True):
@@ -176,7 +180,7 @@ def _records(
         if cells.get("text") in ((), ("",)):
             ledger.add("lost", "empty caption", notes.get("text", notes.get("json", picture)))
             continue
-        labels = {**({"folder": kind[0]} if classes else {}), **facts.pop("labels", {})}
+        labels = {**({FOLDER: kind[depth]} if classes else {}), **facts.pop("labels", {})}
         key = picture.relative_to(folder).as_posix()
         yield Record(cells, key, labels=labels, where=str(picture), **facts)
 

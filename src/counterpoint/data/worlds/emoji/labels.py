@@ -147,6 +147,8 @@ _SKIN = (
 def label_sets(columns: Mapping[str, Sequence[Any]], copies: int) -> dict[str, Classes]:
     """Return the label sets of every row, the table repeated ``copies`` times.
 
+    ``name`` is a class for every emoji: rows of one name are one emoji by several artists.
+
     Every emoji has a group and a subgroup. ``tone`` leaves out emoji without a skin tone and those with two;
     ``gender`` leaves out all but ``woman`` and ``man``: many people of no stated gender are drawn exactly
     like one of the two.
@@ -162,4 +164,5 @@ def label_sets(columns: Mapping[str, Sequence[Any]], copies: int) -> dict[str, C
         "subgroup": labels("subgroup", _SUBGROUPS, TEMPLATES),
         "tone": labels("tone", {tone: f"{tone} skin tone" for tone in TONES}, _SKIN),
         "gender": labels("gender", {"woman": "woman", "man": "man"}, _PEOPLE),
+        "name": labels("name", {name: name.lower() for name in columns["name"]}, ()),
     }

@@ -28,6 +28,7 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from jaxtyping import Int
 
 from ...base import Rows, Splits
 from ...pictures.rendering import Pictures
@@ -189,6 +190,19 @@ def artist(columns: Mapping[str, Sequence[Any]]) -> Splits:
         {"unseen": count + np.sort(concepts["validation"])},
         {"seen": count + train, "unseen": count + np.sort(concepts["test"])},
     )
+
+
+def both(columns: Mapping[str, Sequence[Any]]) -> Splits:
+    """Return the splits of :func:`default` with both artists' pictures of every emoji; the second's rows follow."""
+    splits, count = default(columns), len(columns["concept"])
+
+    def twice(rows: Rows) -> Int[np.ndarray, " twice"]:
+        return np.concatenate([rows, count + rows])
+
+    validation, test = (
+        {name: twice(rows) for name, rows in sides.items()} for sides in (splits.validation, splits.test)
+    )
+    return Splits(twice(splits.train), validation, test)
 
 
 def stream(columns: Mapping[str, Sequence[Any]]) -> Splits:

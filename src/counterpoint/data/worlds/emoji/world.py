@@ -28,7 +28,14 @@ from .sheet import draw
 if TYPE_CHECKING:
     from datasets import Dataset
 
-_SPLITS = {"default": splits.default, "artist": splits.artist, "stream": splits.stream}
+_SPLITS = {
+    "default": splits.default,
+    "artist": splits.artist,
+    "both": splits.both,
+    "stream": splits.stream,
+}
+_OF_ALL = ("artist", "both")
+"""Splits in which each artist's pictures are rows of their own."""
 
 _SHORT_WORDS = {"of", "in", "on", "up", "to", "no", "ok", "at", "a", "tv", "cd", "dj", "&"}
 _NO_WORDS = {
@@ -67,12 +74,13 @@ class Emoji(PairedData):
 
     With ``split="default"`` a row is an emoji with its Twemoji picture, and ``shifts()["artist"]`` gives the
     OpenMoji pictures. With ``split="artist"`` the OpenMoji pictures follow as further rows: train on one
-    artist, test on the other. With ``split="stream"`` it is the default, its training rows in four tasks of
+    artist, test on the other; with ``split="both"`` both are on the same side, so that the label ``name`` has two rows
+    a class. With ``split="stream"`` it is the default, its training rows in four tasks of
     whole groups that come in turn. Pictures are 72 × 72, on white (:mod:`counterpoint.data.pictures.rendering`),
     and drawn when first asked for.
 
     Args:
-        split: ``"default"``, ``"artist"`` or ``"stream"``.
+        split: ``"default"``, ``"artist"``, ``"both"`` or ``"stream"``.
         languages: whose names are captions, the one for evaluation first; see :attr:`all_languages`.
 
     Raises:
@@ -103,7 +111,7 @@ class Emoji(PairedData):
             raise ValueError(f"languages is empty; give at least one of {', '.join(self.all_languages)}")
         self.languages = tuple(languages)
         self.splits = _SPLITS[split](self._columns)
-        copies = len(self.artists) if split == "artist" else 1
+        copies = len(self.artists) if split in _OF_ALL else 1
         self.ids = np.arange(copies * len(self.table))
         toned = np.tile(self._columns["is_tone_variant"], copies)
         self.subsets = np.where(toned, "tone variants", "rest")
@@ -111,7 +119,7 @@ class Emoji(PairedData):
 
     @classmethod
     def parse(cls, source: str) -> Emoji:
-        """Return the emoji as they are written: ``emoji``, ``emoji:artist``, ``emoji:stream``."""
+        """Return the emoji as they are written: ``emoji``, ``emoji:artist``, ``emoji:both``, ``emoji:stream``."""
         spec = Spec.parse(source)
         if spec.options:
             raise ValueError(f"{source!r}: emoji has no options; write {spec.name}")

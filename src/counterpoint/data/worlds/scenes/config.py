@@ -24,6 +24,8 @@ SIDES: dict[Size, tuple[int, int]] = {"small": (160, 200), "medium": (260, 320),
 CORRUPTED = tuple(f"{kind}_{s}" for kind in ("blur", "noise", "contrast", "jpeg") for s in (1, 2, 3))
 """Values that `Scene.corruption` may have: a kind of :mod:`counterpoint.data.corruptions` and its strength."""
 
+MARKS = ("key", "bell", "crown", "candle")
+
 ArtistName = Literal["twemoji", "openmoji"]
 ARTIST_NAMES: tuple[ArtistName, ...] = ("twemoji", "openmoji")
 """Names of the artists, in the order of :data:`counterpoint.data.pictures.rendering.ARTISTS`."""
@@ -42,6 +44,8 @@ class SceneConfig(WorldConfig):
         same: whether they are all alike: of one concept, colour and size (for counting).
         repeats: probability that a further thing is one more of those before it, where no relation is shown.
         clutter: the fewest and the most small things besides, of other concepts, that captions do not mention.
+        marked: probability that a scene carries a mark: one more small thing, which captions do not mention.
+        marks: the concepts that marks are of, each as likely; none of ``concepts``.
         concepts: what there is.
         tail: exponent of a Zipf law over ``concepts`` in their order; 0 makes all as likely.
         pairs: concepts that go together, no concept in two pairs: ``strength`` is the probability that a concept's
@@ -72,6 +76,11 @@ class SceneConfig(WorldConfig):
             has a table.
         lacking: which rows that is a fraction of, as ``LABEL:CLASS``, ``colour:red`` or ``count:2`` say; of all unless
             given.
+        click_noise: how far clicks lie from the centre of the first thing: the standard deviation in either direction,
+            as a share of the picture's side; a click stays in the picture.
+        missing_clicks: fraction of rows without a click.
+        retold: further captions for training, of several sentences, each in words of its own.
+        hallucinated: fraction of their sentences after the first that name a thing which is not there.
 
     >>> SceneConfig(objects="2-4", colours="red+blue").objects
     (2, 4)
@@ -84,6 +93,7 @@ class SceneConfig(WorldConfig):
     ranges: ClassVar[tuple[str, ...]] = ("objects", "clutter")
     known: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "concepts": tuple(CONCEPTS),
+        "marks": tuple(CONCEPTS),
         "colours": COLOURS,
         "sizes": SIZES,
         "relation_kinds": RELATIONS,
@@ -96,6 +106,8 @@ class SceneConfig(WorldConfig):
     same: bool = False
     repeats: Fraction = 0.0
     clutter: tuple[Number, Number] = (0, 0)
+    marked: Fraction = 0.0
+    marks: tuple[str, ...] = MARKS
     concepts: tuple[str, ...] = tuple(CONCEPTS)
     tail: Annotated[float, Field(ge=0, le=4)] = 0.0
     pairs: tuple[tuple[str, str], ...] = ()
@@ -118,6 +130,10 @@ class SceneConfig(WorldConfig):
     missing_pictures: Fraction = 0.0
     missing_captions: Fraction = 0.0
     missing_tables: Fraction = 0.0
+    click_noise: Fraction = 0.0
+    missing_clicks: Fraction = 0.0
+    retold: Annotated[int, Field(ge=0, le=8)] = 0
+    hallucinated: Fraction = 0.0
     lacking: Annotated[str, Field(pattern=r"^$|^(concept|group|count|colour|background):.+$")] = ""
 
     @field_validator("pairs", mode="before")
@@ -147,12 +163,14 @@ def fitting(sizes: tuple[Size, ...], units: int) -> tuple[Size, ...]:
 
 def _room(config: SceneConfig) -> list[str]:
     faults = []
-    most = config.objects[1] + config.clutter[1]
+    most = config.objects[1] + config.clutter[1] + (config.marked > 0)
     fits = max((n for n in range(1, MOST_THINGS + 1) if fitting(config.sizes, n)), default=0)
     if most > fits:
         faults.append(
             f"{most} things (objects and clutter) of size {' or '.join(config.sizes)} do not fit; at most {fits} do"
         )
+    if config.marked and (both := sorted({*config.marks} & {*config.concepts})):
+        faults.append(f"marks and concepts both have {', '.join(both)}: leave them out of concepts")
     needed = (1 if config.same else config.objects[1]) + config.clutter[1]
     if needed > len(config.concepts):
         faults.append(

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from ..preset import Preset
 from .attributes import attributes
 from .concepts import CONCEPTS
-from .config import SceneConfig
+from .config import MARKS, SceneConfig
 from .words.lexicon import languages
 
 
@@ -170,6 +170,17 @@ _ALL = (
             "clean": {"clutter": 0},
             "crowded": {"clutter": "7-8"},
         },
+    ),
+    ScenePreset(
+        "marked",
+        "one thing, and in half of the scenes a small mark in a free place, which captions leave out",
+        SceneConfig(
+            objects=(1, 1),
+            sizes=("medium",),
+            marked=0.5,
+            concepts=tuple(name for name in CONCEPTS if name not in MARKS)[:24],
+            backgrounds=_LIGHT,
+        ),
     ),
     ScenePreset(
         "artist",

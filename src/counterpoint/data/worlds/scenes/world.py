@@ -16,12 +16,13 @@ from torch import Tensor
 from ....modalities import PAIR
 from ....types import Fit
 from ...base import IMAGE_SIZE, ImageSource, PairedData, Rows, SomeItems, stored_size
-from ...labels import Classes
+from ...labels import Label
+from ..rng import Rng
 from ..world import GREY, World
 from .attributes import table
 from .config import SceneConfig
 from .items.forms import items_of
-from .items.labels import classes_of, label_sets, subset_of
+from .items.labels import classes_of, further_labels, label_sets, subset_of
 from .layout.compose import compose
 from .pixels.backgrounds import BACKGROUNDS
 from .pixels.render import Drawing, draw
@@ -30,6 +31,7 @@ from .presets import PRESETS, ScenePreset
 from .rows import StoredPictures
 from .scene import Scene
 from .words import captions
+from .words.retelling import retold
 
 PIXELS = 96
 _OTHERS = 5 * 10**8  # from here on are the scenes whose captions are given to others by mistake
@@ -153,13 +155,22 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         return [captions.short(scene, language).text for language in self.preset.languages]
 
     def training_captions(self, row: int) -> Sequence[str]:
-        """Return the captions, and for each language another way to say it."""
-        plain = self.captions(row)
+        """Return the captions, and for each language another way to say it; or the first and those that are retold."""
+        plain, config = self.captions(row), self.config(row)
         if not plain[0]:
             return plain
         scene, draws = self.captioned(row), self.draws(row)
+        if config.retold:
+            return [plain[0], *(self._retold(row, scene, style) for style in range(config.retold))]
         other = [captions.short(scene, language, draws).text for language in self.preset.languages]
         return list(dict.fromkeys([*plain, *other]))
+
+    def _retold(self, row: int, scene: Scene, style: int) -> str:
+        """Return a caption of several sentences in a style of its own, some of which may say what is not so."""
+        config, shown = self.config(row), scene.counts()
+        absent = [concept for concept in config.concepts if concept not in shown]
+        draws = Rng(self.preset.seed, int(self.ids[row]), f"{self.stream(row)} retold {style}")
+        return retold(scene, draws, absent, config.hallucinated, self.preset.languages[0])
 
     @cached_property
     def subsets(self) -> np.ndarray:
@@ -167,9 +178,9 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         return np.array([subset_of(self.scene(row)) for row in range(len(self))])
 
     @cached_property
-    def labels(self) -> Mapping[str, Classes]:
-        """The ways to classify scenes (:mod:`counterpoint.data.worlds.scenes.items.labels`)."""
-        return label_sets(self)
+    def labels(self) -> Mapping[str, Label]:
+        """The labels of scenes (:mod:`counterpoint.data.worlds.scenes.items.labels`)."""
+        return {**label_sets(self), **further_labels(self)}
 
     def shifts(self) -> Mapping[str, ImageSource]:
         """Return the same scenes by the other artist, and on another background."""

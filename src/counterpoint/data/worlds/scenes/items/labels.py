@@ -1,15 +1,17 @@
-"""The ways to classify scenes, by what words speak of; clutter has no part in them."""
+"""Labels of scenes, of all kinds, by what words speak of; clutter has no part in them, but for marks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ....labels import Classes
+from ....labels import Classes, Label, Numbers, Points, Tags
+from ...rng import Rng
 from ..concepts import CONCEPTS, KINDS
-from ..scene import COLOURS, Scene, Thing
+from ..scene import COLOURS, UNIT, Scene, Thing
 from ..words.captions import phrase
 from ..words.lexicon import lexicon
 
@@ -55,6 +57,63 @@ def label_sets(world: ComposedRows) -> dict[str, Classes]:
         for name, (_, names, templates) in possible.items()
         if len(names) > 1 and len(np.unique(values[name][values[name] >= 0])) > 1
     }
+
+
+def further_labels(world: ComposedRows) -> dict[str, Label]:
+    """Return the labels of every row beyond the ways to classify scenes.
+
+    ``concepts`` are tags, ``number`` is that of the things and ``size`` their mean side as a share of the picture's;
+    ``click`` is a point at the centre of the first thing, or near it. Of worlds with marks ``marked`` says whether
+    there is one, and ``mark`` which. Labels that tell no rows apart are left out, and those hidden are not known.
+    """
+    configs = world.configs
+    concepts = [name for name in CONCEPTS if any(name in each.concepts for each in configs)]
+    marks = [name for name in CONCEPTS if any(each.marked and name in each.marks for each in configs)]
+    place = {name: k for k, name in enumerate(concepts)}
+    tags = np.full((len(world), len(concepts)), -1, dtype=np.int8)
+    number, size, click = (np.full((len(world), *of), np.nan) for of in ((), (), (2,)))
+    marked, mark = np.full(len(world), -1), np.full(len(world), -1)
+    for row in range(len(world)):
+        scene, config, draws = world.scene(row), world.config(row), world.draws(row)
+        things, hidden = scene.subjects, config.hidden_labels
+        shown = {name for name in _FURTHER if not (hidden and draws.happens(f"hidden {name}", hidden))}
+        if "concepts" in shown:
+            tags[row] = 0
+            tags[row, [place[thing.concept] for thing in things]] = 1
+        if "number" in shown:
+            number[row] = len(things)
+        if things and "size" in shown:
+            size[row] = np.mean([thing.side for thing in things]) / UNIT
+        if things and "click" in shown and not draws.happens("missing click", config.missing_clicks):
+            click[row] = _click(things[0], config.click_noise, draws)
+        found = [marks.index(it.concept) for it in scene.things if it.clutter and it.concept in marks]
+        if "marked" in shown:
+            marked[row] = bool(found)
+        if found and "mark" in shown:
+            mark[row] = found[0]
+    labels: dict[str, Label] = {}
+    if len(concepts) > 1 and (tags == 1).any():
+        labels["concepts"] = Tags(tuple(concepts), tags)
+    for name, values in (("number", number), ("size", size)):
+        if len(np.unique(values[~np.isnan(values)])) > 1:
+            labels[name] = Numbers(values)
+    if not np.isnan(click).all():
+        labels["click"] = Points(click)
+    if marks:
+        labels["marked"] = Classes(("plain", "marked"), marked, ())
+        labels["mark"] = Classes(tuple(marks), mark, ())
+    return labels
+
+
+_FURTHER = ("concepts", "number", "size", "click", "marked", "mark")
+
+
+def _click(thing: Thing, noise: float, draws: Rng) -> tuple[float, float]:
+    """Return a point near the centre of a thing, and in the picture, in whole thousandths of its side."""
+    distance = noise * math.sqrt(-2 * math.log(1 - draws.uniform("click distance")))
+    angle = 2 * math.pi * draws.uniform("click angle")
+    x, y = thing.x / UNIT + distance * math.cos(angle), thing.y / UNIT + distance * math.sin(angle)
+    return round(min(max(x, 0), 1), 3), round(min(max(y, 0), 1), 3)
 
 
 def subset_of(scene: Scene) -> str:

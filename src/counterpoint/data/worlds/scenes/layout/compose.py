@@ -20,7 +20,7 @@ def compose(config: SceneConfig, seed: int, index: int, stream: str = "") -> Sce
     """Compose the scene with this number: a function of the arguments alone, whichever scenes are made before it.
 
     Things overlap only where one is inside or behind another. A relation is of the first two things: a container
-    comes before what is inside it, and what is behind before what hides it. Clutter comes last.
+    comes before what is inside it, and what is behind before what hides it. Clutter comes last but for a mark.
 
     Args:
         config: of the world.
@@ -33,14 +33,22 @@ def compose(config: SceneConfig, seed: int, index: int, stream: str = "") -> Sce
     """
     plan, draws = _plan(config), Rng(seed, index, stream)
     count = draws.integer("objects", *config.objects)
-    total = count + draws.integer("clutter", *config.clutter)
+    clutter = draws.integer("clutter", *config.clutter)
+    marked = config.marked > 0 and draws.happens("marked", config.marked)
+    total = count + clutter + marked
     relation = _relation(plan, draws, count, total)
-    concepts, alike = _concepts(plan, draws, count, total, relation)
+    concepts, alike = _concepts(plan, draws, count, count + clutter, relation)
+    if marked:
+        concepts.append(draws.choice("mark", config.marks))
+        alike.append(total - 1)
     sizes, sides = _sizes(plan, draws, count, alike, relation)
     centres = _centres(draws, sides, relation)
     colours: list[Colour | None] = []
     for i, concept in enumerate(concepts):
-        colours.append(_colour(plan, draws, i, concept) if alike[i] == i else colours[alike[i]])
+        if i >= count + clutter:
+            colours.append(None)  # a mark looks the same in every scene
+        else:
+            colours.append(_colour(plan, draws, i, concept) if alike[i] == i else colours[alike[i]])
     artist = ARTIST_NAMES.index(draws.choice("artist", config.artists))
     things = tuple(
         Thing(

@@ -1,0 +1,37 @@
+"""Captions of several sentences in words of their own, of which some name what is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ...rng import Rng
+from ..scene import Scene, Thing
+from .paragraphs import long
+
+_SIDE, _PLACES = 290, (200, 500, 800)  # of a thing that is not there
+
+
+def retold(
+    scene: Scene, draws: Rng, absent: Sequence[str] = (), hallucinated: float = 0.0, language: str = "en"
+) -> str:
+    """Write a caption of several sentences; the first says what there is.
+
+    Args:
+        scene: to be described.
+        draws: choose the words, and what is wrong.
+        absent: concepts that are not in the scene.
+        hallucinated: probability that a sentence after the first gives way to one that names one of them.
+        language: of the caption.
+
+    >>> cat = Thing("cat", "red", "small", 200, 300, 500)
+    >>> retold(Scene(0, (cat,)), Rng(0, 1), ["dog"], 1.0)
+    'This is a picture of a cat. The dog is at the top right and faces left. The dog is on the left and faces left.'
+    """
+    first, *later = (sentence.text for sentence in long(scene, language, draws))
+    for place in range(len(later)):
+        if absent and draws.happens(f"hallucinated {place}", hallucinated):
+            x, y = (draws.choice(f"{axis} {place}", _PLACES) for axis in ("across", "down"))
+            thing = Thing(draws.choice(f"absent {place}", absent), None, "medium", _SIDE, x, y)
+            later[place] = long(replace(scene, things=(thing,), relations=()), language)[1].text
+    return " ".join([first, *later])
