@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from counterpoint.data.base import Data, Splits
 from counterpoint.data.derived.labelling import Labelling
 from counterpoint.data.derived.relabelled import Relabelled
-from counterpoint.data.labels import Classes
+from counterpoint.data.labels import Classes, Numbers, Tags, WrongKind
 from counterpoint.registry import UnknownName
 from fixtures.tiny import TinyData
 
@@ -195,3 +197,52 @@ def test_shards_are_refused() -> None:
     data.shards = (300, 200)
     with pytest.raises(ValueError, match="lies in shards"):
         relabelled("kind,share=0.5", data)
+
+
+class Tagged(Many):
+    """The same rows with three tags each, the rarest of which applies to a few rows, and a number."""
+
+    @property
+    def labels(self) -> dict[str, Any]:  # type: ignore[override] # of all kinds
+        draws = np.random.default_rng(2).random((20_000, 3))[self.ids]
+        tags = (draws < [0.5, 0.2, 0.02]).astype(np.int8)
+        tags[self.kinds == -1] = -1
+        number = np.where(self.kinds == -1, np.nan, draws[:, 0])
+        return {**super().labels, "tags": Tags(("often", "now", "rare"), tags), "number": Numbers(number)}
+
+
+def test_missing_tags_seem_not_to_apply_tag_by_tag() -> None:
+    data = relabelled("tags,missing=0.4", Tagged())
+    train, true, seen = data.splits.train, data.true, data.labels["tags"].values
+    applied, shown = ((values[train] == 1).sum(0) for values in (true, seen))
+    assert (shown == applied - np.minimum(np.round(0.4 * applied), applied - 1)).all()
+    assert ((seen == true) | ((seen == 0) & (true == 1))).all()
+    assert set(data.wrong) == set(np.flatnonzero((seen != true).any(1)))
+    assert not np.isin(np.concatenate([*data.splits.test.values()]), data.wrong).any()
+    assert set(relabelled("tags,missing=0.1", Tagged()).wrong) < set(data.wrong)
+    gone = relabelled("tags,missing=0.99", Tagged()).labels["tags"].values[train]
+    assert ((gone == 1).sum(0) >= 1).all()
+
+
+@pytest.mark.parametrize("label", ["tags", "number"])
+def test_a_share_of_other_labels_is_one_of_the_rows(label: str) -> None:
+    data = relabelled(f"{label},share=0.1", Tagged())
+    known = data.labels[label].known[data.splits.train].sum()
+    assert round(0.1 * sum(COUNTS)) <= known <= round(0.1 * sum(COUNTS)) + 3
+    rare = relabelled("tags,share=0.001", Tagged()).labels["tags"].values[data.splits.train]
+    assert ((rare == 1).sum(0) >= 1).all()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("tags,noise=0.1", "holds tags, and classes are needed"),
+        ("number,imbalance=2", "holds numbers, and classes are needed"),
+        ("kind,missing=0.1", "holds classes, and tags are needed: there are tags"),
+    ],
+)
+def test_options_of_another_kind_of_label_are_refused(text: str, message: str) -> None:
+    with pytest.raises(WrongKind, match=message):
+        relabelled(text, Tagged())
+    with pytest.raises(ValueError, match="a label is one or the other"):
+        relabelled("tags,missing=0.1,noise=0.1", Tagged())

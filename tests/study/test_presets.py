@@ -13,11 +13,13 @@ from counterpoint.data import load
 from counterpoint.data.source import load_any
 from counterpoint.evaluation import TASKS
 from counterpoint.methods.arm import Arm
+from counterpoint.recipes import load as load_recipe
 from counterpoint.registry import UnknownName
 from counterpoint.study import Study
 from counterpoint.study.presets import PRESETS
 from counterpoint.study.schema import TrainedArm, TrainingCost
 from counterpoint.study.words.standings import mean_ranks, of_arms
+from counterpoint.training.run import target_of
 
 SMALL = "scenes:tiny,train=24,validation=8,test=16"
 
@@ -199,3 +201,22 @@ def test_sensors_are_compared_by_what_there_is() -> None:
     assert Arm.parse("ntxent,on=series").reads(devices.columns) == {"wrist": "series"}
     with pytest.raises(ValueError, match="sensors is no comparison for"):
         preset.arms_for(load(SMALL))
+
+
+@pytest.mark.parametrize("name", ["no-labels", "few-labels", "long-tail", "noisy-labels"])
+def test_pictures_and_their_labels_are_compared_by_all_arms_that_they_suit(name: str) -> None:
+    preset, data = find(name), load_any("scenes:basic,train=24,validation=4,test=6")
+    arms = preset.arms_for(data, "colour,share=0.5")
+    assert arms == preset.arms
+    assert {Arm.parse(arm).learned("colour") for arm in arms} <= {"", "colour"}
+    assert preset.tasks_for(data) == tuple(preset.tasks)
+    for arm in arms:
+        target = target_of(Arm.parse(arm), "colour,share=0.5", data)
+        Arm.parse(arm).build(load_recipe("seconds"), data.examples(), 0, columns=data.columns, target=target)
+
+
+def test_arms_that_learn_another_kind_of_label_are_left_out() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'colour'"):
+        find("few-labels").arms_for(load_any(SMALL), "coluor,share=0.5")
+    data = load_any("emoji")
+    assert "supcon,on=images" in find("few-labels").arms_for(data, "tone")

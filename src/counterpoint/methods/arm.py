@@ -169,6 +169,19 @@ class Arm:
             return self._loss.learns if self._loss.needs_labels else ()
         return self._kind.learns
 
+    def learned(self, label: str = "") -> str:
+        """Return the label that it learns from; empty for none.
+
+        Args:
+            label: that of the run; empty where the run names none.
+
+        >>> Arm.parse("supcon,on=images").learned("species"), Arm.parse("moco").learned("species")
+        ('species', '')
+        """
+        if not self.learns:
+            return ""
+        return self.labels or label or self.default_label or ("group" if self.learns_labels else "")
+
     @property
     def _loss(self) -> type[Loss] | None:
         """The loss that is made a method; None for another method, and for a user's loss, which may be any module."""

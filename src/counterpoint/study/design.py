@@ -278,7 +278,8 @@ class Design(FolderDesign):
     labels: Labelled = ""
     """Label of the data that methods which learn from labels learn from (late, multimodn, m3col, supcon), with what is
     to be wrong with it in training: share=0.1 shows it in a tenth of the rows, noise=0.2 gives a fifth of these another
-    class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes."""
+    class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes,
+    missing=0.4 hides tags."""
 
     def __post_init__(self) -> None:
         if not self.arms:

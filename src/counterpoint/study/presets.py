@@ -48,24 +48,29 @@ class Preset:
             labels: the label that methods learn from, with its options; their own unless given.
 
         Raises:
+            UnknownName: for a label that the data does not have.
             ValueError: if the baseline is not among them.
         """
         from ..data.derived.labelling import label_of
+        from ..data.labels import listed
         from ..methods.arm import Arm
 
         fit, label = [], label_of(labels)
+        if label:
+            data.label(label)
         for name in self.arms:
             arm = Arm.parse(name)
             try:
                 arm.reads(data.columns)
             except ValueError:
                 continue
-            learned = data.labels.get(arm.labels or label or "group")
-            if not arm.learns_labels or (learned is not None and learned.kind in arm.learns):
+            learned = arm.learned(label)
+            if not learned or (learned in data.labels and data.labels[learned].kind in arm.learns):
                 fit.append(name)
         if self.baseline not in fit:
             raise ValueError(
-                f"{self.name} is no comparison for {data.name!r}, whose columns are {', '.join(data.columns)}"
+                f"{self.name} is no comparison for {data.name!r}, whose columns are {', '.join(data.columns)}, with "
+                f"the labels {listed(data.labels) or 'none'}"
             )
         return tuple(fit)
 
@@ -167,6 +172,50 @@ _ALL = (
         },
         "ntxent,on=series",
         {"probe": ("logistic_*_top1",)},
+    ),
+    Preset(
+        "no-labels",
+        "pictures without labels or captions: which pre-training gives the features that a probe reads best",
+        {
+            "against pictures of the batch": ("ntxent,on=images",),
+            "against a queue of keys": ("moco",),
+        },
+        "ntxent,on=images",
+        {"probe": ("logistic_*_top1",)},
+    ),
+    Preset(
+        "few-labels",
+        "pictures of which few are labelled: whether it is better to learn from the labels, or to read them by a probe "
+        "afterwards; give --labels, with share=0.05 where more labels are to be hidden",
+        {
+            "pictures alone": ("ntxent,on=images", "moco"),
+            "all pictures, with the labels of a few": ("supcon,on=images",),
+            "the few that are labelled alone": ("cross-entropy,sampler=balanced",),
+        },
+        "cross-entropy,sampler=balanced",
+        {"probe": ("logistic_*_top1",), "classification": ("accuracy",)},
+    ),
+    Preset(
+        "long-tail",
+        "classes of which some are rare: which objective still tells them apart; give --labels, with imbalance=100 "
+        "where classes are to be thinned",
+        {
+            "class scores": ("cross-entropy", "cross-entropy,sampler=balanced", "logit-adjusted"),
+            "contrast by classes": ("supcon,on=images", "gml", "sbcl"),
+        },
+        "cross-entropy",
+        {"probe": ("logistic_*_top1",), "classification": ("accuracy", "macro_f1")},
+    ),
+    Preset(
+        "noisy-labels",
+        "labels of which some are wrong: which objective does not learn them by heart; give --labels, with noise=0.4 "
+        "where more are to be wrong",
+        {
+            "as they are": ("cross-entropy", "cross-entropy,mixup=1"),
+            "each by how far it is believed": ("m-dyr", "md-dyr"),
+        },
+        "cross-entropy",
+        {"probe": ("logistic_*_top1",), "classification": ("accuracy",)},
     ),
 )
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}

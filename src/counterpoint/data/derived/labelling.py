@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as form
@@ -11,6 +11,9 @@ from pydantic.dataclasses import dataclass as form
 from ...forms import BelowOne, Share, validated
 from ...registry import unknown
 from ...spec import Spec
+
+if TYPE_CHECKING:
+    from ...types import Kind
 
 Ratio = Annotated[float, Field(ge=1, allow_inf_nan=False)]
 
@@ -28,13 +31,14 @@ class Labelling:
 
     Attributes:
         label: of the data.
-        share: of the rows that show their class, class by class; at least one of each class does.
+        share: of the rows that show the label, class by class where it is classes; at least one of each class or tag.
         noise: the share of those rows that show another class.
         kind: of noise: any other class, or the class whose mean is nearest to that of the true one.
         encoder: the model (`counterpoint.load`) whose embeddings the means of classes are of; small pictures unless
             given.
         imbalance: the ratio of the rows of the largest class to those of the smallest, between which classes are
             thinned exponentially, in the order of their sizes; the rows that are too many leave training.
+        missing: the share of the tags that apply which seem not to, tag by tag; one row at least keeps each.
     """
 
     label: str
@@ -43,6 +47,7 @@ class Labelling:
     kind: Literal["symmetric", "similar"] = "symmetric"
     encoder: str = ""
     imbalance: Ratio | None = None
+    missing: BelowOne = 0.0
 
     @model_validator(mode="after")
     def _effective(self) -> Self:
@@ -50,6 +55,10 @@ class Labelling:
             raise ValueError("first comes the label, then what is wrong with it: species,share=0.1")
         if self.kind == "similar" and not self.noise:
             raise ValueError("kind says which classes noise gives: say of how many rows, noise=0.2")
+        if self.missing and self.kinds == ("classes",):
+            raise ValueError(
+                "missing is of tags, and noise and imbalance are of classes: a label is one or the other"
+            )
         if self.encoder and self.kind != "similar":
             raise ValueError("encoder says which classes are similar: add kind=similar")
         return self
@@ -72,7 +81,14 @@ class Labelling:
     @property
     def changes(self) -> bool:
         """True where anything is wrong with the label."""
-        return self.share < 1 or self.noise > 0 or self.imbalance is not None
+        return self.share < 1 or self.noise > 0 or self.imbalance is not None or self.missing > 0
+
+    @property
+    def kinds(self) -> tuple[Kind, ...]:
+        """Kinds of labels that can be wrong in such a way; all of them if empty."""
+        if self.noise or self.imbalance is not None:
+            return ("classes",)
+        return ("tags",) if self.missing else ()
 
     @property
     def in_words(self) -> str:
@@ -83,6 +99,8 @@ class Labelling:
             parts.append(f"{_percent(self.noise)} of them {like}")
         if self.imbalance is not None:
             parts.append(f"classes of {self.imbalance:g} to 1")
+        if self.missing:
+            parts.append(f"{_percent(self.missing)} of the tags missing")
         return ", ".join(parts)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.spatial.distance import cdist
 
 from ...reasons import counted
@@ -31,11 +31,12 @@ _ROWS = 100
 
 @final
 class Relabelled(Derived):
-    """Data whose rows to train on show their class, another one, or none, or have left; all other rows are as they are.
+    """Data whose rows to train on show their label, another one, or none, or have left; all other rows are as they are.
 
-    In this order: classes are thinned, all but a share of the rows hide their class, and of those that show it a share
-    shows another one. Each draws by the ids of items, so that a larger share holds the smaller ones, and neither the
-    order of the rows nor the seed of a run counts. Rows that a validation or test set holds too are not touched.
+    In this order: classes are thinned, all but a share of the rows hide their label, and of those that show it a share
+    shows another class, or a share of the tags that apply is missing. Each draws by the ids of items, so that a larger
+    share holds the smaller ones, and neither the order of the rows nor the seed of a run counts. Rows that a validation
+    or test set holds too are not touched.
 
     Args:
         data: all of it.
@@ -43,13 +44,13 @@ class Relabelled(Derived):
         encode: features in which similar classes are near; small pictures unless given.
 
     Attributes:
-        true: the true class of every row, −1 where it has none.
-        wrong, hidden, gone: the rows to train on that show another class than the true one, that show none though they
-            have one, and that have left training.
+        true: the true label of every row, as of `counterpoint.data.labels.Label.values`.
+        wrong, hidden, gone: the rows to train on that show another class than the true one, or lack tags; that show
+            nothing though they have a label; and that have left training.
 
     Raises:
         UnknownName: for a label that the data does not have.
-        WrongKind: for a label that is no classes.
+        WrongKind: for noise or a ratio of a label that is no classes, and missing tags of one that is no tags.
         ValueError: for a ratio that leaves a class empty; for noise or a ratio on fewer than two classes; for similar
             classes of data without pictures, where no encoder is given; and for data that lies in shards.
 
@@ -63,31 +64,29 @@ class Relabelled(Derived):
     def __init__(self, data: Data, labelling: Labelling, encode: Encode | None = None) -> None:
         super().__init__(data, data.name)
         self.labelling, self.learned = labelling, labelling.label
-        self.true: Int[np.ndarray, " N"] = data.label(labelling.label, "classes").values
+        self._label = data.label(labelling.label, *labelling.kinds)
+        self.true: Shaped[np.ndarray, "N ..."] = self._label.values
         held = np.concatenate([np.arange(0), *data.splits.validation.values(), *data.splits.test.values()])
         rows = data.splits.train[~np.isin(data.splits.train, held)]
-        known = rows[self.true[rows] >= 0]
-        there = np.unique(self.true[known])
+        known = rows[self._label.known[rows]]
+        there = np.unique(self.true[known]) if self._label.kind == "classes" else np.arange(0)
         if len(there) < 2 and (labelling.noise or labelling.imbalance is not None):
             raise ValueError(
                 f"labels {labelling.label}: noise and imbalance need two classes, and the rows to train on of "
                 f"{data.name!r} have {len(there)}"
             )
-        quotas = self._quotas(known)
-        kept = places(self.true[known], self._draws(known, "thinned")) < quotas[self.true[known]]
-        self.gone, known = known[~kept], known[kept]
-        counts = np.bincount(self.true[known], minlength=1)
-        quotas = np.maximum(np.round(labelling.share * counts), 1)
-        shown = places(self.true[known], self._draws(known, "shown")) < quotas[self.true[known]]
-        self.hidden, known = known[~shown], known[shown]
-        noisy = places(np.zeros_like(known), self._draws(known, "noise")) < round(
-            labelling.noise * len(known)
-        )
-        self.wrong = known[noisy]
+        self.gone, known = parted(known, self._stay(known))
+        self.hidden, known = parted(known, self._show(known))
         self._values = self.true.copy()
-        self._values[self.hidden] = -1
-        if len(self.wrong):
-            self._values[self.wrong] = self._others(there, encode)
+        self._values[self.hidden] = np.nan if np.issubdtype(self.true.dtype, np.floating) else -1
+        if labelling.noise:
+            order = places(np.zeros_like(known), self._draws(known, "noise"))
+            noisy = known[order < round(labelling.noise * len(known))]
+            self._values[noisy] = self._others(noisy, there, encode)
+        if labelling.missing:
+            self._values[known] = self._fewer_tags(known)
+        differs = self._values[known] != self.true[known]
+        self.wrong = known[differs if differs.ndim == 1 else differs.any(1)]
         self.splits = _without(data.splits, self.gone)
         self.changes = (labelling.in_words, digest(map(bytes_of, (self._values, np.sort(self.gone)))))
 
@@ -95,20 +94,22 @@ class Relabelled(Derived):
         """Return a number of each row between 0 and 1, of its item's id alone."""
         return uniform(key(0, 0, self.ids[rows], f"labels {self.learned}"), purpose)[:, 0]
 
-    def _quotas(self, rows: Rows) -> Int[np.ndarray, " classes"]:
-        """Return how many of some rows of every class stay in training: n·ρ^(−k/(C−1)) of the k-th largest class.
+    def _stay(self, rows: Rows) -> Bool[np.ndarray, " n"]:
+        """Return which rows stay in training: of the k-th largest of C classes n·ρ^(−k/(C−1)).
 
-        n is the largest number for which every class has as many; all stay where no ratio is asked for.
+        n is the largest number for which every class has as many; all stay where no ratio ρ is asked for.
         """
-        counts, ratio = np.bincount(self.true[rows], minlength=1), self.labelling.imbalance
+        ratio = self.labelling.imbalance
         if ratio is None:
-            return counts
+            return np.ones(len(rows), dtype=bool)
+        classes = self.true[rows]
+        counts = np.bincount(classes)
         order = np.argsort(-counts, kind="stable")[: np.count_nonzero(counts)]
         falls = np.arange(len(order)) / (len(order) - 1)
         largest = (counts[order] * ratio**falls).min()
         if largest < ratio:
             most = (counts[order[:-1]] ** (1 / (1 - falls[:-1]))).min()
-            names = self.data.labels[self.learned].names
+            names = self._label.names
             raise ValueError(
                 f"labels {self.learned}: imbalance={ratio:g} leaves no row of {names[order[-1]]}, as the class has "
                 f"{counted(int(counts[order[-1]]), 'row')} to train on and {names[order[0]]} {counts[order[0]]:,}; at "
@@ -116,14 +117,41 @@ class Relabelled(Derived):
             )
         quotas = np.zeros_like(counts)
         quotas[order] = np.round(largest * ratio**-falls)
-        return quotas
+        return places(classes, self._draws(rows, "thinned")) < quotas[classes]
 
-    def _others(self, there: Int[np.ndarray, " c"], encode: Encode | None) -> Int[np.ndarray, " wrong"]:
-        """Return which other class of those that there are each row with a wrong one shows."""
-        true = np.searchsorted(there, self.true[self.wrong])
+    def _show(self, rows: Rows) -> Bool[np.ndarray, " n"]:
+        """Return which rows show their label: a share of each class; of other labels of all, and a row of each tag."""
+        share, draws = self.labelling.share, self._draws(rows, "shown")
+        groups = self.true[rows] if self._label.kind == "classes" else np.zeros_like(rows)
+        quotas = np.maximum(np.round(share * np.bincount(groups, minlength=1)), 1)
+        show = places(groups, draws) < quotas[groups]
+        if self._label.kind == "tags":
+            applies = self.true[rows] == 1
+            show[np.where(applies, draws[:, None], np.inf).argmin(0)[applies.any(0)]] = True
+        return show
+
+    def _fewer_tags(self, rows: Rows) -> Int[np.ndarray, "n tags"]:
+        """Return the tags of rows without a share of those that apply, tag by tag, of which one at least is left.
+
+        One that is missing seems not to apply, as where nobody thought of it.
+        """
+        values = self.true[rows].copy()
+        for number, tag in enumerate(self._label.names):
+            (applies,) = np.nonzero(values[:, number] == 1)
+            order = places(np.zeros_like(applies), self._draws(rows[applies], f"missing {tag}"))
+            values[
+                applies[order < min(round(self.labelling.missing * len(applies)), len(applies) - 1)], number
+            ] = 0
+        return values
+
+    def _others(
+        self, rows: Rows, there: Int[np.ndarray, " c"], encode: Encode | None
+    ) -> Int[np.ndarray, " n"]:
+        """Return which other class of those that there are each of some rows shows."""
+        true = np.searchsorted(there, self.true[rows])
         if self.labelling.kind == "similar":
             return there[self._nearest(there, encode or thumbnails)[true]]
-        further = 1 + np.floor(self._draws(self.wrong, "class") * (len(there) - 1)).astype(np.int64)
+        further = 1 + np.floor(self._draws(rows, "class") * (len(there) - 1)).astype(np.int64)
         return there[(true + further) % len(there)]
 
     def _nearest(self, there: Int[np.ndarray, " c"], encode: Encode) -> Int[np.ndarray, " c"]:
@@ -151,8 +179,8 @@ class Relabelled(Derived):
         split = pl.when(pl.Series(gone)).then(pl.lit("")).otherwise(pl.col("split")).alias("split")
         return replace(whole, rows=whole.rows.with_columns(split))
 
-    def _became(self) -> Int[np.ndarray, "N 1"]:
-        return self._values[:, None]
+    def _became(self) -> Shaped[np.ndarray, "N _"]:
+        return self._values.reshape(len(self), -1)
 
     def shifts(self) -> Mapping[str, ImageSource]:
         return self.data.shifts()
@@ -165,9 +193,10 @@ class Relabelled(Derived):
 
     def _told_in_words(self) -> str:
         train = self.splits.train
-        shown = int((self._values[train] >= 0).sum())
-        parts = [f"{shown:,} of {counted(len(train), 'row')} to train on show their class"]
-        parts += [f"{len(self.wrong):,} of them a wrong one"] * bool(len(self.wrong))
+        shown = int(self.labels[self.learned].known[train].sum())
+        parts = [f"{shown:,} of {counted(len(train), 'row')} to train on show their {self._label.kind}"]
+        lacking = "without some" if self._label.kind == "tags" else "a wrong one"
+        parts += [f"{len(self.wrong):,} of them {lacking}"] * bool(len(self.wrong))
         parts += [f"{counted(len(self.gone), 'row')} left training"] * bool(len(self.gone))
         return ", ".join(parts)
 
@@ -182,6 +211,11 @@ def places(classes: Int[np.ndarray, " n"], draws: Float[np.ndarray, " n"]) -> In
     found = np.empty(len(classes), dtype=np.int64)
     found[order] = np.arange(len(classes)) - np.searchsorted(classes[order], classes[order])
     return found
+
+
+def parted(rows: Rows, kept: Bool[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:
+    """Return the rows that are not kept, and those that are."""
+    return rows[~kept], rows[kept]
 
 
 def _without(splits: Splits, gone: Rows) -> Splits:

@@ -53,6 +53,8 @@ class SBCL(SingleLoss):
     """
 
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
+    learns = ("classes",)
+    default_label = "group"
     tunable: ClassVar[Ranges] = SBCLLoss.tunable
 
     def __init__(

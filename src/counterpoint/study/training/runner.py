@@ -260,7 +260,7 @@ def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     Empty for data without a validation set, and for data of one column without labels.
     """
     if len(method.embeds) == 1:
-        task = create("probe", labels=(data.learned,) if data.learned else ())
+        task = create("probe", labels=(data.learned,) if data.learned in data.classes else ())
     else:
         task = create("classification" if is_classifier(method) else "retrieval")
     if not data.splits.validation or not applicable(data, (task.name,)):

@@ -39,9 +39,7 @@ def learns_from(run: Run) -> str:
 def _label(arm: Arm, labels: str) -> str:
     """Return the label that an arm learns from, in words; empty for none."""
     asked = Labelling.parse(labels) if labels else None
-    name = arm.labels or (asked.label if asked else "group" if arm.learns_labels else "")
-    if not arm.learns or not name:
-        return ""
+    name = arm.learned(asked.label if asked else "")
     return asked.in_words if asked and asked.label == name else name
 
 
