@@ -8,6 +8,7 @@ from __future__ import annotations
 import cases_classes
 import cases_first
 import cases_kernels
+import cases_pairs
 import cases_pictures
 import cases_queues
 import cases_sequences
@@ -19,6 +20,7 @@ CASES = (
     *cases_classes.CASES,
     *cases_first.CASES,
     *cases_kernels.CASES,
+    *cases_pairs.CASES,
     *cases_targets.CASES,
     *cases_queues.CASES,
     *cases_pictures.CASES,

@@ -43,11 +43,16 @@ from .softmax.simcse import SimCSELoss as SimCSELoss
 from .softmax.whitened_cse import WhitenedCSELoss as WhitenedCSELoss
 from .supervised.asymmetric import AsymmetricLoss as AsymmetricLoss
 from .supervised.bce import BCELoss as BCELoss
+from .supervised.circle import CircleLoss as CircleLoss
+from .supervised.contrastive import ContrastiveLoss as ContrastiveLoss
 from .supervised.cross_entropy import CrossEntropyLoss as CrossEntropyLoss
 from .supervised.gml import GMLLoss as GMLLoss
 from .supervised.harmonic import HarmonicLoss as HarmonicLoss
 from .supervised.logit_adjusted import LogitAdjustedLoss as LogitAdjustedLoss
+from .supervised.multi_similarity import MultiSimilarityLoss as MultiSimilarityLoss
+from .supervised.proxy_anchor import ProxyAnchorLoss as ProxyAnchorLoss
 from .supervised.sbcl import SBCLLoss as SBCLLoss
+from .supervised.supremix import SupReMixLoss as SupReMixLoss
 from .uniform.align_uniform import AlignUniformLoss as AlignUniformLoss
 from .uniform.align_uniform import alignment as alignment
 from .uniform.align_uniform import cross_uniformity as cross_uniformity

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SHORT: Mapping[str, tuple[str, Mapping[str, str]]] = {
     **{f"{name}-rocket": (name, {"improved": "true"}) for name in ("siamlip", "byolip", "barlip")},
+    "metrix": ("multi-similarity", {"mix": "0.4"}),
     "swalip-rocket": ("swalip", {"improved": "true", "prototypes": "0"}),
 }
 """Short names: of a method with options."""
@@ -67,18 +68,7 @@ def _takes_views(module: str) -> bool:
 
     The file is read, not imported, so that names can be listed without torch.
     """
-    package, _, file = module.rpartition(".")
-    tree = ast.parse((files(package) / f"{file}.py").read_text(encoding="utf-8"))
-    forward = next(
-        (
-            node.args
-            for defined in tree.body
-            if isinstance(defined, ast.ClassDef) and not defined.name.startswith("_")
-            for node in defined.body
-            if isinstance(node, ast.FunctionDef) and node.name == "forward"
-        ),
-        None,
-    )
+    forward = _forward_in(module)
     if forward is None:
         return False
     required = forward.args[1 : len(forward.args) - len(forward.defaults)]
@@ -91,6 +81,25 @@ def _takes_views(module: str) -> bool:
         view.annotation is not None and ast.unparse(view.annotation) == "Float[Tensor, 'B d']"
         for view in views
     )
+
+
+def _forward_in(module: str, name: str = "") -> ast.arguments | None:
+    """Return the arguments of the ``forward`` of a file's class, the public one or that of a name, or of its base."""
+    package, _, file = module.rpartition(".")
+    tree = ast.parse((files(package) / f"{file}.py").read_text(encoding="utf-8"))
+    kinds = [it for it in tree.body if isinstance(it, ast.ClassDef)]
+    kind = next((it for it in kinds if it.name == name or (not name and not it.name.startswith("_"))), None)
+    if kind is None:
+        return None
+    for node in kind.body:
+        if isinstance(node, ast.FunctionDef) and node.name == "forward":
+            return node.args
+    bases = {base.id for base in kind.bases if isinstance(base, ast.Name)}
+    for node in tree.body:  # a base from a file beside it
+        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module is not None:
+            for base in bases & {alias.name for alias in node.names}:
+                return _forward_in(f"{package}.{node.module}", base)
+    return None
 
 
 METHODS = _Methods()

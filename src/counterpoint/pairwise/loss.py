@@ -33,7 +33,7 @@ class Loss(Checked, nn.Module, ABC):
         needs_labels: takes ``labels``, those of each example as `counterpoint.types.Batch` holds them.
         learns: kinds of labels that it takes, where it needs some.
         many_views: takes two or more views ``(B, d)`` of each example, not just two.
-        ordered: the order of the batch decides which examples meet.
+        ordered: the order of the batch decides which examples meet; of an object, where an option decides that.
         tunable: the options that a search draws, log-uniformly, each with its lowest and highest value.
         pairwise: built on similarities of all pairs.
         stateful: has state that `commit` changes (temperatures apart).
@@ -47,7 +47,7 @@ class Loss(Checked, nn.Module, ABC):
     needs_labels: ClassVar[bool] = False
     learns: ClassVar[tuple[Kind, ...]] = ("classes",)
     many_views: ClassVar[bool] = False
-    ordered: ClassVar[bool] = False
+    ordered: bool = False
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {}
     pairwise: ClassVar[bool] = False
     stateful: ClassVar[bool] = False
