@@ -6,7 +6,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...forms import Fraction
-from ...pairwise.inputs import dot
 from ...pairwise.reductions import LogSumExp, Reduction, Sum
 from ...pairwise.tile import Tile
 from ._class_scores import ClassLoss, checked, columns_of
@@ -59,15 +58,17 @@ class CrossEntropyLoss(ClassLoss):
             weights: of the examples, ≥ 0; all alike unless given.
         """
         z, bank = checked(z, bank, labels, bias)
-        columns = columns_of(bank, bias)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             s = tile.dot() if bias is None else tile.dot() + tile.column.bias
-            return {"row": {"all": LogSumExp(s), **({"sum": Sum(s)} if self.smoothing else {})}}
+            # Within the tiles: picked out of the bank, own vectors would have a gradient as large as the bank.
+            own = s.masked_fill(tile.row.label[:, None] != tile.j, 0.0)
+            reductions: dict[str, Reduction] = {"all": LogSumExp(s), "own": Sum(own)}
+            return {"row": {**reductions, "sum": Sum(s)} if self.smoothing else reductions}
 
-        r = self.reduce(terms, rows={"z": z}, columns=columns, same_columns=True).row
-        own = labels.clamp_min(0)
-        target = dot(z, bank[own]) if bias is None else dot(z, bank[own]) + columns["bias"][own]
+        rows = {"z": z, "label": labels.clamp_min(0)}
+        r = self.reduce(terms, rows=rows, columns=columns_of(bank, bias), same_columns=True).row
+        target = r.own
         if self.smoothing:
             target = (1 - self.smoothing) * target + self.smoothing * r.sum / len(bank)
         return self.mean_of_known(r.all - target, labels, weights)
