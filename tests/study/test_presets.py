@@ -10,6 +10,7 @@ import pytest
 from counterpoint.claims._presets import find
 from counterpoint.cli import main
 from counterpoint.data import load
+from counterpoint.data.labels import Tags
 from counterpoint.data.source import load_any
 from counterpoint.evaluation import TASKS
 from counterpoint.methods.arm import Arm
@@ -20,6 +21,7 @@ from counterpoint.study.presets import PRESETS
 from counterpoint.study.schema import TrainedArm, TrainingCost
 from counterpoint.study.words.standings import mean_ranks, of_arms
 from counterpoint.training.run import target_of
+from fixtures.tiny import TinyData
 
 SMALL = "scenes:tiny,train=24,validation=8,test=16"
 
@@ -212,7 +214,17 @@ def test_pictures_and_their_labels_are_compared_by_all_arms_that_they_suit(name:
     assert preset.tasks_for(data) == tuple(preset.tasks)
     for arm in arms:
         target = target_of(Arm.parse(arm), "colour,share=0.5", data)
-        Arm.parse(arm).build(load_recipe("seconds"), data.examples(), 0, columns=data.columns, target=target)
+        Arm.parse(arm).build(load_recipe("cpu"), data.examples(), 0, columns=data.columns, target=target)
+
+
+def test_arms_of_tags_are_for_data_with_tags() -> None:
+    preset, data = find("multi-label"), TinyData()
+    tags = Tags.of([["red"] if row % 2 else ["red", "round"] for row in range(len(data))])
+    data.labels = {**data.labels, "tags": tags}
+    assert preset.arms_for(data, "tags,missing=0.4") == preset.arms
+    assert preset.tasks_for(data) == ("multi_label",)
+    with pytest.raises(ValueError, match=r"no comparison .* labels .*tags \(tags\)"):
+        preset.arms_for(data, "tone")
 
 
 def test_arms_that_learn_another_kind_of_label_are_left_out() -> None:

@@ -146,7 +146,9 @@ class Method(Checked, nn.Module, ABC):
     def passes(self) -> dict[str, float]:
         """Return how often each tower runs per example and step: the honest unit of what a method costs.
 
-        Counted in inputs of full size: a view of half the side is a quarter of a pass.
+        Counted in inputs of full size: a view of half the side is a quarter of a pass. Whatever else of a class runs
+        towers, the class adds: copies and teachers in `targets`, and looks, of which one at all examples every
+        ``look_every`` epochs is ``1 / look_every`` of a pass.
         """
         counts: dict[str, float] = {}
         for view in self.views.values():

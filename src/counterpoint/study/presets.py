@@ -177,8 +177,8 @@ _ALL = (
         "no-labels",
         "pictures without labels or captions: which pre-training gives the features that a probe reads best",
         {
-            "against pictures of the batch": ("ntxent,on=images",),
-            "against a queue of keys": ("moco",),
+            "against other pictures": ("ntxent,on=images", "moco"),
+            "without others": ("byol", "swav"),
         },
         "ntxent,on=images",
         {"probe": ("logistic_*_top1",)},
@@ -188,7 +188,7 @@ _ALL = (
         "pictures of which few are labelled: whether it is better to learn from the labels, or to read them by a probe "
         "afterwards; give --labels, with share=0.05 where more labels are to be hidden",
         {
-            "pictures alone": ("ntxent,on=images", "moco"),
+            "pictures alone": ("ntxent,on=images", "moco", "byol", "swav"),
             "all pictures, with the labels of a few": ("supcon,on=images",),
             "the few that are labelled alone": ("cross-entropy,sampler=balanced",),
         },
@@ -216,6 +216,17 @@ _ALL = (
         },
         "cross-entropy",
         {"probe": ("logistic_*_top1",), "classification": ("accuracy",)},
+    ),
+    Preset(
+        "multi-label",
+        "several tags to a picture: which objective finds them, also where some are missing; give --labels, with "
+        "missing=0.4 where more are to be",
+        {
+            "each tag by itself": ("bce",),
+            "with less weight on what is no tag": ("asymmetric",),
+        },
+        "bce",
+        {"multi_label": ("*_mAP",)},
     ),
 )
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}

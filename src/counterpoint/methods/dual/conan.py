@@ -271,6 +271,8 @@ class Conan(TowerMethod):
     def passes(self) -> dict[str, float]:
         passes = super().passes()
         passes[self.tower(self.document).modality] += self.negatives
+        for column in self._sides if self.renew == "all" else ():
+            passes[self.tower(column).modality] += 1 / self.look_every
         return passes
 
     def _unit(self, column: str, inputs: Tensor) -> Float[Tensor, "n d"]:

@@ -164,5 +164,6 @@ class MDYR(Classifying):
         return F.cross_entropy(logits, self.classes(batch).clamp_min(0), reduction="none")
 
     def passes(self) -> dict[str, float]:
-        # Once mixed, and once unmixed for what it says itself.
-        return {modality: 2 * count for modality, count in super().passes().items()}
+        # Once mixed, once unmixed for what it says itself, and once to look.
+        looks = 1 / self.look_every
+        return {modality: 2 * count + looks for modality, count in super().passes().items()}

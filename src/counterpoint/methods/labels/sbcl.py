@@ -91,6 +91,9 @@ class SBCL(SingleLoss):
             temperature=temperatures.to(device),
         )
 
+    def passes(self) -> dict[str, float]:
+        return {modality: count + 1 / self.look_every for modality, count in super().passes().items()}
+
     def beside(self, batch: Batch) -> dict[str, Tensor]:
         extras = super().beside(batch)
         if len(self.items.ids) > 1:  # nothing is known during the warm-up

@@ -93,7 +93,7 @@ class Convergence:
         return sorted(set.intersection(*runs)) if runs else []
 
 
-_SCORES = r"_R@1$|/probe/.*_top1$|/classification/accuracy$"
+_SCORES = r"_R@1$|/probe/.*_top1$|/multi_label/logistic_.*_mAP$|/classification/accuracy$"
 
 
 def validation_curve(metrics: pl.DataFrame) -> Curve:

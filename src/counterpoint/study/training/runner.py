@@ -15,6 +15,7 @@ import torch
 
 from ...data.base import Data
 from ...data.derived.mixture import together
+from ...data.labels import Classes, Tags, of_kind
 from ...diagnostics import describe
 from ...evaluation import applicable, create, evaluate
 from ...evaluation.task import is_classifier
@@ -256,13 +257,16 @@ def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     """Return the numbers for learning curves and for tuning, on the validation sets.
 
     Of a method of one column the probe, whether or not it learns from labels, so that all are tuned alike: that of the
-    label that training learns from, where the data names one. Else those of the classes that it learns, else retrieval.
-    Empty for data without a validation set, and for data of one column without labels.
+    label that training learns from, where the data names one, and of tags where there are no classes. Else those of
+    the classes that it learns, else retrieval. Empty for data without a validation set, and for data of one column
+    without labels.
     """
-    if len(method.embeds) == 1:
-        task = create("probe", labels=(data.learned,) if data.learned in data.classes else ())
-    else:
+    if len(method.embeds) > 1:
         task = create("classification" if is_classifier(method) else "retrieval")
+    else:
+        learned = {name: label for name, label in data.labels.items() if name == data.learned} or data.labels
+        read, kind = ("probe", Classes) if of_kind(learned, Classes) else ("multi_label", Tags)
+        task = create(read, labels=tuple(of_kind(learned, kind)) if data.learned else ())
     if not data.splits.validation or not applicable(data, (task.name,)):
         return {}
     numbers = {}
