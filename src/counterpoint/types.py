@@ -155,20 +155,21 @@ class Batch:
         return torch.ones_like(self.ids, dtype=torch.bool) if there is None else there
 
     def to(self, device: Any) -> Batch:
-        return self._map(lambda t: t.to(device, non_blocking=True))
+        return self.map(lambda t: t.to(device, non_blocking=True))
 
     def split(self, size: int) -> Iterator[Batch]:
         """Yield consecutive parts of at most ``size`` examples."""
         for start in range(0, len(self), size):
-            yield self._map(itemgetter(slice(start, start + size)))
+            yield self.map(itemgetter(slice(start, start + size)))
 
     def divide(self, count: int) -> Iterator[Batch]:
         """Yield consecutive parts, so many, whose sizes differ by 1 at most."""
         ends = [len(self) * number // count for number in range(count + 1)]
         for start, end in pairwise(ends):
-            yield self._map(itemgetter(slice(start, end)))
+            yield self.map(itemgetter(slice(start, end)))
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+    def map(self, function: Callable[[Tensor], Tensor]) -> Batch:
+        """Return the batch with every tensor of it changed in the same way: moved, or cut to some examples."""
         named = (self.views, self.labels, self.present, self.frames)
         return Batch(function(self.ids), *({k: function(v) for k, v in m.items()} for m in named))
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
@@ -274,7 +275,10 @@ def build(
     options = {**OPTIONS.get(name, {}), **options}
     if name == "diht-distilled":
         options = {"teacher": teacher(seed), "top": 3, **options}
-    method = methods.create(name, towers, recipe, target=target or TARGETS.get(name), **options)
+    if name == "jest":
+        options = {"reference": "a run of siglip", "filter": 0.5, **options}
+    with patch("counterpoint.models.load", lambda path: build("siglip", seed + 50)):
+        method = methods.create(name, towers, recipe, target=target or TARGETS.get(name), **options)
     initialise(method, seed)
     for parameter_name, parameter in method.named_parameters() if method.stages else ():
         # As in the stage that a run ends in.

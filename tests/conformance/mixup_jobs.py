@@ -18,7 +18,7 @@ def whole(rows: int = 11) -> Batch:
 
 def job_mixed(rank: int, size: int) -> dict[str, torch.Tensor]:
     batch, cuts = whole(), {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 2, 11]}[size]
-    part = batch._map(lambda t: t[cuts[rank] : cuts[rank + 1]])
+    part = batch.map(lambda t: t[cuts[rank] : cuts[rank + 1]])
     torch.manual_seed(3)
     mixed = mixup(part, 0.4)
     ranks = Ranks.present()

@@ -43,6 +43,8 @@ METHODS: dict[str, tuple[tuple[str, Options], float, tuple[str, Options]]] = {
         1,
         ("cross-entropy", {}),
     ),
+    "jest, nothing left out → siglip": (("jest", {"filter": 0.0}), 1, ("siglip", {})),
+    "text-shearing, one slot → clip": (("text-shearing", {"slots": 1}), 1, ("clip", {})),
     "mochi, no mixtures → moco": (
         ("mochi", {"pairs": 0, "with_query": 0, "queue": 16}),
         1,

@@ -78,7 +78,7 @@ def whole(n: int = N) -> Batch:
 
 
 def rows(batch: Batch, chosen: list[int]) -> Batch:
-    return batch._map(lambda tensor: tensor[chosen])
+    return batch.map(lambda tensor: tensor[chosen])
 
 
 def cosines(method: Conan) -> Tensor:

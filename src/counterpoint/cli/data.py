@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass as form
 from ..execution import HandedOver
 from ..execution.executors import LOCAL
 from ..forms import FORM, Count, Flat, Folder, Name, Positional
+from ._condensing import Condensing, condense
 from ._execution import Execution
 from ._files import Files
 from .arguments import parse
@@ -23,12 +24,12 @@ _SUSPECTS = 10  # rows of the table that audit prints
 
 @form(frozen=True, config=FORM)
 class Data:
-    """Show a data set as a picture, describe it in a table, audit its labels, index or convert it."""
+    """Show a data set as a picture, describe it in a table, audit its labels, index, convert or condense it."""
 
-    action: Annotated[Literal["show", "describe", "audit", "convert", "index"], Positional()]
+    action: Annotated[Literal["show", "describe", "audit", "convert", "index", "condense"], Positional()]
     """show writes a picture; describe reports what is there and what is wrong with it; audit lists the rows of a run
-    whose labels are probably wrong; convert writes a data set's rows as shards, and index what shards hold, for
-    --data: both go on where they were stopped."""
+    whose labels are probably wrong; convert writes a data set's rows as shards, index what shards hold, and condense
+    makes few pictures of each class, for --data: these go on where they were stopped."""
     source: Annotated[str, Positional()] = "emoji"
     """emoji (:artist, :stream), digits (:stream), glosses (:graded), scenes:, clips: or sounds:PRESET, stamps, drawings
     or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar), several by braces,
@@ -38,7 +39,7 @@ class Data:
     out: Folder = None
     """Path of the PNG that show writes (DATA.png unless given), of the one with pictures that look alike that describe
     writes (in the cache folder unless given), of the table of audit (suspects.csv unless given, a page beside it), or
-    of the folder of the shards or of the index."""
+    of the folder of the shards, of the index or of the condensed pictures."""
     label: str = ""
     """audit: the label to look at; the one that the run learned unless given."""
     json: bool = False
@@ -52,14 +53,16 @@ class Data:
     to: Literal["webdataset", "parquet"] = "webdataset"
     """convert: the format of the shards, tar files or Parquet with the pictures inside."""
     size: Count | None = None
-    """convert: most pixels of a picture's shorter side; a larger one becomes a JPEG of quality 95."""
+    """convert: most pixels of a picture's shorter side; a larger one becomes a JPEG of quality 95. condense: pixels of
+    a side, 32 unless given."""
+    condensing: Annotated[Condensing, Flat()] = field(default_factory=Condensing)
     execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Data, arguments, "data")
 
-    if options.action in ("show", "audit", "convert") and options.execution.executor != LOCAL:
+    if options.action in ("show", "audit", "convert", "condense") and options.execution.executor != LOCAL:
         raise ValueError(
             f"data {options.action} is done on this machine: --executor is for data index and data describe"
         )
@@ -71,6 +74,8 @@ def main(arguments: Sequence[str]) -> int:
     named = options.files.of(options.source)
     if options.action == "index":
         return _index(named, options, console)
+    if options.action == "condense":
+        return condense(named, options.out, options.size, options.condensing, console)
     if options.action == "convert":
         return _convert(named, options, console)
     with console.status(f"loading {named}"):

@@ -15,6 +15,7 @@ from .dual.dbl import DBL as DBL
 from .dual.diht_distilled import DistilledDiHT as DistilledDiHT
 from .dual.filip import FILIP as FILIP
 from .dual.harmonized import Harmonized as Harmonized
+from .dual.jest import JEST as JEST
 from .dual.lat import LaT as LaT
 from .dual.lit import LiT as LiT
 from .dual.llm_vem import LLMVEM as LLMVEM
@@ -23,6 +24,7 @@ from .dual.more import MoRE as MoRE
 from .dual.msclap import MSCLAP as MSCLAP
 from .dual.scav import SCAV as SCAV
 from .dual.siglip import SigLIP as SigLIP
+from .dual.text_shearing import TextShearing as TextShearing
 from .dual_encoder import DualEncoder as DualEncoder
 from .fusion.fusemix import FuseMix as FuseMix
 from .fusion.late import Late as Late

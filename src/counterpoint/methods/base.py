@@ -86,6 +86,11 @@ class Method(Checked, nn.Module, ABC):
         """Return what makes the tensors of views from raw forms, by column."""
         return {}
 
+    @property
+    def view_inputs(self) -> Mapping[str, Input]:
+        """Return what makes the tensors of single views, by the names of views that have an input of their own."""
+        return {}
+
     def look(self, examples: Examples, clock: Clock) -> None:
         """Learn what follows from all training examples: clusters, counts of classes, what to contrast with what.
 

@@ -387,7 +387,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
         ),
         method.views,
         augmentation=recipe.augmentation,
-        inputs=inputs,
+        inputs={**inputs, **method.view_inputs},
         workers=recipe.workers,
         steady=steady,
         rank=ranks.rank,

@@ -37,7 +37,8 @@ class Loader:
         order: says which rows are a step's; its seed is that of every view.
         views: what a batch holds.
         augmentation: options of the views.
-        inputs: of the towers, by column: what turns raw forms into tensors.
+        inputs: of the towers, by column: what turns raw forms into tensors; of views that have one of their own, by the
+            view's name.
         workers: processes that prepare batches; 0 prepares them in this process.
         steady: by name, the views that show the same every time and whose towers remember.
         rank, world: this process's share of every batch: the consecutive rows that are its turn, so that the ranks'
@@ -168,7 +169,7 @@ class Loader:
 
 def _sized(name: str, view: View, inputs: Mapping[str, Input]) -> Input:
     """Return the input of a view: its column's, at the view's share of the side."""
-    whole = inputs[view.column]
+    whole = inputs.get(name) or inputs[view.column]
     if view.size == 1:
         return whole
     if not isinstance(whole, ScaledInput):

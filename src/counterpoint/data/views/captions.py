@@ -23,9 +23,12 @@ from .stopwords import STOP_WORDS
 Synonyms = Callable[[str], Sequence[str]]
 
 TEXT_VIEWS = ("plain", "strong", "weak")
+SLOTS = ("caption", "sentence")
+"""Text views of one of an example's captions, with its number from 0 after a colon: all of it, its first sentence."""
 
 _SYNONYM, _SWAP, _DELETE = 0.4, 0.4, 0.2  # how often each edit is drawn
 _DELETE_WORD = 0.1  # each word's chance to go
+_SENTENCE = re.compile(r".*?(?:[.!?](?=\s|$)|[。！？])", re.DOTALL)
 _TOKEN = re.compile(r"\d+(?:[.,]\d+)+|\w+(?:['’-]\w+)*|[^\w\s]+")
 
 
@@ -57,12 +60,17 @@ class TextView:
         edit: whether one edit is made.
         clean: whether captions are cleaned first.
         synonyms: a word's synonyms; ``None`` to do without replacement.
+        slot: the number of the caption that is taken in place of one at random; an example without it has the empty
+            caption.
+        sentence: only the first sentence is taken.
     """
 
     stop_words: float = 0.0
     edit: bool = False
     clean: bool = False
     synonyms: Synonyms | None = None
+    slot: int | None = None
+    sentence: bool = False
 
     def within(self, other: TextView) -> TextView:
         """Return the view of the caption that another view draws."""
@@ -105,8 +113,13 @@ class TextView:
         for number, choice in enumerate(captions):
             if not choice:
                 raise ValueError(f"captions[{number}] is empty: every example needs at least one caption")
-        which = uniform(keys if part is None else part, "caption")[:, 0]
-        texts = [choice[int(u * len(choice))] for choice, u in zip(captions, which, strict=True)]
+        if self.slot is not None:
+            texts = ["".join(choice[self.slot : self.slot + 1]) for choice in captions]
+        else:
+            which = uniform(keys if part is None else part, "caption")[:, 0]
+            texts = [choice[int(u * len(choice))] for choice, u in zip(captions, which, strict=True)]
+        if self.sentence:
+            texts = [first_sentence(text) for text in texts]
         if self.clean:
             texts = [clean(text) for text in texts]
         if self.stop_words:
@@ -154,6 +167,16 @@ def clean(text: str) -> str:
     'café & bar'
     """
     return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
+
+
+def first_sentence(text: str) -> str:
+    """Return a text up to the end of its first sentence; all of it where no sentence ends.
+
+    >>> first_sentence("A dog, 2.5 feet high. It has a hat.")
+    'A dog, 2.5 feet high.'
+    """
+    found = _SENTENCE.match(text)
+    return found[0] if found else text
 
 
 def without_stop_words(text: str) -> str:
@@ -217,6 +240,8 @@ def text(name: str, augmentation: Options) -> TextView:
 
     - ``plain``: one of the example's captions.
     - ``weak``: and its stop words dropped with probability ``augmentation.stop_words``.
+    - ``caption:2``: the third of the example's captions, ``sentence:2``: the first sentence of it; the empty caption
+      where the example has fewer.
     - ``strong``: and one edit of Easy Data Augmentation: synonym, swap or deletion.
       ``augmentation.synonyms=False`` leaves the synonyms out; they need WordNet.
 
@@ -227,8 +252,11 @@ def text(name: str, augmentation: Options) -> TextView:
         UnknownName: for any other name.
         MissingPackage: for ``strong`` with synonyms where WordNet is not installed.
     """
+    kind, _, number = name.partition(":")
+    if kind in SLOTS and number.isdecimal():
+        return TextView(clean=augmentation.clean_text, slot=int(number), sentence=kind == "sentence")
     if name not in TEXT_VIEWS:
-        raise unknown("text view", name, TEXT_VIEWS)
+        raise unknown("text view", name, (*TEXT_VIEWS, *(f"{slot}:NUMBER" for slot in SLOTS)))
     strong = name == "strong"
     return TextView(
         stop_words=0.0 if name == "plain" else augmentation.stop_words,

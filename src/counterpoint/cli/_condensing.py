@@ -1,0 +1,56 @@
+"""Options of counterpoint data condense, and how it is carried out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic.dataclasses import dataclass as form
+
+from ..forms import FORM, Count, Seed
+from .terminal import Terminal
+
+
+@form(frozen=True, config=FORM)
+class Condensing:
+    """Options of condensing: what the new pictures are, and how they are come to."""
+
+    labels: str = ""
+    """condense: the label whose classes the pictures are condensed by; they become the folders."""
+    per_class: Count = 10
+    """condense: pictures of each class."""
+    way: Literal["dcc", "dc", "herding", "random"] = "dcc"
+    """condense: dcc matches gradients summed over classes, dc class by class; herding and random choose real ones."""
+    iterations: Count = 200
+    """condense: networks whose gradients are matched; the paper takes 1000."""
+    seed: Seed = 0
+    """condense: of networks and draws."""
+
+
+def condense(source: str, out: Path | None, size: int | None, options: Condensing, console: Terminal) -> int:
+    if out is None or not options.labels:
+        raise ValueError("condense needs a label and a new folder. For example: --labels species --out small")
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    with console.status("loading"):
+        from ..data.curation.condensing import condense
+    columns = (TextColumn("iterations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        bar = progress.add_task("", total=None)
+        made = condense(
+            source,
+            out,
+            labels=options.labels,
+            per_class=options.per_class,
+            way=options.way,
+            size=size or 32,
+            iterations=options.iterations,
+            seed=options.seed,
+            on_iteration=lambda done, total: progress.update(bar, completed=done, total=total),
+        )
+    console.print(
+        f"{out}: {sum(made.values()):,} pictures of {len(made):,} classes, {options.per_class} of each",
+        soft_wrap=True,
+    )
+    console.print(f"use it: counterpoint train cross-entropy --data {out} --labels folder", soft_wrap=True)
+    return 0

@@ -1,0 +1,1 @@
+"""Choosing and condensing what to train on."""
