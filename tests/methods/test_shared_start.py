@@ -10,7 +10,7 @@ from counterpoint import methods
 
 OTHER_HEADS = {
     *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "lat", "lit", "m3col"),
-    *("mochi", "moco", "moco-dual-view", "msclap", "multimodn", "sy-con", "whitened-cse"),
+    *("mochi", "moco", "moco-dual-view", "msclap", "multimodn", "sbcl", "sy-con", "whitened-cse"),
 }
 OF_OTHERS = {*COLUMNS, "best-alignment"}
 """Methods of neither pictures nor texts, which share no tower with the others."""

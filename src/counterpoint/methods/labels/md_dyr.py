@@ -25,6 +25,8 @@ class MDDYR(MDYR):
     Source: Arazo et al., "Unsupervised Label Noise Modeling and Loss Correction" (2019), arXiv 1904.11238.
     """
 
+    papers = ("bmm-bootstrapping",)
+
     def mixed(self, batch: Batch) -> Batch:
         return mixup(batch, self.alpha, trust=1 - batch.labels[WRONG])
 

@@ -53,6 +53,7 @@ class SBCL(SingleLoss):
     """
 
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
+    papers = ("sbcl",)
     learns = ("classes",)
     default_label = "group"
     tunable: ClassVar[Ranges] = SBCLLoss.tunable
