@@ -48,7 +48,6 @@ class PairLoss(PairwiseLoss):
     """
 
     needs_labels = True
-    papers = ("metrix",)
     shares: Tensor
 
     def __init__(self, mix: NonNegative = 0.0) -> None:

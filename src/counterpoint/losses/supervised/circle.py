@@ -41,6 +41,7 @@ class CircleLoss(ViewPairLoss):
     0.897
     """
 
+    papers = ("metrix",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0.1, 0.5), "gamma": (16.0, 256.0)}
 
     def __init__(self, margin: Positive = 0.4, gamma: Positive = 80.0, *, mix: NonNegative = 0.0) -> None:

@@ -39,6 +39,7 @@ class ContrastiveLoss(ViewPairLoss):
     0.78
     """
 
+    papers = ("metrix",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0.1, 0.8)}
 
     def __init__(self, margin: Finite = 0.5, *, mix: NonNegative = 0.0) -> None:

@@ -43,6 +43,7 @@ class MultiSimilarityLoss(ViewPairLoss):
     1.4119
     """
 
+    papers = ("metrix",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (1.0, 20.0), "beta": (10.0, 100.0)}
 
     def __init__(

@@ -47,6 +47,7 @@ class ProxyAnchorLoss(PairLoss):
     0.6598
     """
 
+    papers = ("metrix",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (8.0, 64.0)}
 
     def __init__(self, alpha: Positive = 32.0, delta: Finite = 0.1, *, mix: NonNegative = 0.0) -> None:
