@@ -28,9 +28,7 @@ OTHERS = {
 def of_pairs(name: str, n: int, d: int, repeats: int) -> Comparison:
     labels = torch.arange(n) % (n // 4)
     loss, other = ours.create(name), OTHERS[name]()
-    return compare(
-        lambda z: loss(z, labels=labels), lambda z: other(z, labels), embeddings(n, d, 1), repeats
-    )
+    return compare(lambda z: loss(z, labels=labels), lambda z: other(z, labels), embeddings(n, d, 1), repeats)
 
 
 def of_proxies(n: int, d: int, repeats: int) -> Comparison:

@@ -52,7 +52,7 @@ FIVE = Target("group", ("a", "b", "c", "d", "e"))
 TAGS = Target("tags", ("red", "green", "blue"), "tags")
 TARGETS = {
     **dict.fromkeys(("late", "m-dyr", "md-dyr", "multimodn"), FIVE),
-    **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml"), FIVE),
+    **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml", "proxy-anchor"), FIVE),
     **dict.fromkeys(("bce", "asymmetric"), TAGS),
 }
 """The label of methods that learn nothing else; see `batch`."""

@@ -38,6 +38,7 @@ from .labels.harmonic import Harmonic as Harmonic
 from .labels.logit_adjusted import LogitAdjusted as LogitAdjusted
 from .labels.m_dyr import MDYR as MDYR
 from .labels.md_dyr import MDDYR as MDDYR
+from .labels.proxy_anchor import ProxyAnchor as ProxyAnchor
 from .labels.sbcl import SBCL as SBCL
 from .needs import Needs as Needs
 from .pictures.byol import BYOL as BYOL
