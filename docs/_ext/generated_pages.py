@@ -119,8 +119,7 @@ def keep_formulas(_app: Any, _what: str, _name: str, _object: Any, _options: Any
 
 def put_problems(_app: Any, _page: str, content: list[str]) -> None:
     """Put the table of problems where a page has a place for it."""
-    if PLACE in content[0]:
-        content[0] = content[0].replace(PLACE, problems())
+    content[0] = PLACE.sub(problems, content[0])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from evidence_page import table
@@ -12,21 +13,21 @@ from counterpoint.catalog.render import measured
 from counterpoint.methods import METHODS, Arm
 from counterpoint.study.presets import PRESETS, Preset
 
-PLACE = "<!-- problems -->"
-"""A line of a page that the table takes the place of."""
+PLACE = re.compile(r"^<!-- problems((?: [\w-]+)*) -->$", re.MULTILINE)
+"""A line of a page that the table takes the place of: of all comparisons with a name, or of those that stand there."""
 
 _PICTURES = {"image", "text"}
 
 
-def problems() -> str:
-    """Return a row for every comparison with a name: the problem, its arms, and the claims of their papers."""
+def problems(place: re.Match[str]) -> str:
+    """Return a row for each comparison of a place: the problem, its arms, and the claims of their papers."""
     rows = [
         (
             preset.about,
             f"`--preset {preset.name}`: {', '.join(f'`{arm}`' for arm in preset.arms)}",
             found(preset),
         )
-        for preset in PRESETS.values()
+        for preset in (PRESETS[name] for name in place[1].split() or PRESETS)
     ]
     return "\n".join(table(("problem", "command and arms", "measured here"), rows))
 
@@ -40,8 +41,7 @@ def _papers(preset: Preset) -> Iterator[str]:
     """Yield the papers of arms, each once; not those of pairs of pictures and captions, which were measured on them."""
     methods = [METHODS.get(Arm.parse(arm).method) for arm in preset.arms]
     for slug in dict.fromkeys(slug for method in methods for slug in method.papers):
-        paper = catalog.paper(slug)
-        if paper.family != "pairwise" or "image" not in paper.modalities or {*paper.modalities} - _PICTURES:
+        if {*catalog.paper(slug).modalities} != _PICTURES:
             yield slug
 
 

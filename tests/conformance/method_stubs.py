@@ -50,10 +50,12 @@ READ = RECIPE.model_copy(
 """A recipe with two pretrained towers."""
 FIVE = Target("group", ("a", "b", "c", "d", "e"))
 TAGS = Target("tags", ("red", "green", "blue"), "tags")
+NUMBER = Target("number", (), "numbers")
 TARGETS = {
     **dict.fromkeys(("late", "m-dyr", "md-dyr", "multimodn"), FIVE),
     **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml", "proxy-anchor"), FIVE),
     **dict.fromkeys(("bce", "asymmetric"), TAGS),
+    "l1": NUMBER,
 }
 """The label of methods that learn nothing else; see `batch`."""
 COLUMNS = {
@@ -334,7 +336,8 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
         else:
             views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
     tags = torch.randint(-1, 2, (size, len(TAGS.classes)), generator=generator)
-    return Batch(torch.arange(size), views, {"group": torch.arange(size) % 5, "tags": tags})
+    number = torch.randn(size, generator=generator)
+    return Batch(torch.arange(size), views, {"group": torch.arange(size) % 5, "tags": tags, "number": number})
 
 
 def features(**views: Tensor) -> Batch:

@@ -228,6 +228,18 @@ _ALL = (
         "bce",
         {"multi_label": ("*_mAP",)},
     ),
+    Preset(
+        "numbers",
+        "a number to a picture, an age or a count: whether contrast by numbers orders pictures better than regression; "
+        "give --labels",
+        {
+            "read off": ("l1",),
+            "contrast of equal numbers": ("supremix,on=images,share=0,mixes=0,weight=0",),
+            "contrast of all, with mixtures": ("supremix,on=images",),
+        },
+        "l1",
+        {"regression": ("ridge_*_mae", "*_ordinality")},
+    ),
 )
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}
 """Every preset by its name.
