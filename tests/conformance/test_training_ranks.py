@@ -24,7 +24,13 @@ from counterpoint.training.saving import checkpoint as checkpoints
 
 @pytest.mark.parametrize(
     ("arm", "size", "microbatch"),
-    [("clip", 2, 0), ("byolip", 2, 3), ("moco,queue=40", 3, 3), ("swav,queue=40,frozen_steps=2", 2, 3)],
+    [
+        ("clip", 2, 0),
+        ("byolip", 2, 3),
+        ("moco,queue=40", 3, 3),
+        ("swav,queue=40,frozen_steps=2", 2, 3),
+        ("jigclu", 2, 3),
+    ],
 )
 def test_a_run_on_ranks_is_the_run_of_one_process(
     arm: str, size: int, microbatch: int, rank_pool: Callable[[int], RankPool]

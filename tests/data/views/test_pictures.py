@@ -62,6 +62,16 @@ def _one_by_one(picture: torch.Tensor, draw: pictures.Draw, i: int, size: int) -
     return x
 
 
+def test_patches_of_a_jigsaw_stay_in_their_part_and_reach_its_ends() -> None:
+    keys = views.key(0, 0, np.arange(2000), "image")
+    for number, (top, left) in enumerate([(0, 0), (0, 8), (10, 0), (10, 8)], 1):
+        view = views.image(f"jigsaw_{number}")
+        assert isinstance(view, pictures.ImageView)
+        box = view.draw(keys, 50, 40, 24).box
+        assert box[:, :2].min(0).tolist() == [top, left]
+        assert (box[:, :2] + box[:, 2:]).max(0).tolist() == [top + 40, left + 32]
+
+
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "weak_or_strong"])
 @pytest.mark.parametrize("size", [48, 96])
 def test_each_view_is_torchvisions_chain_with_the_same_parameters(name: str, size: int) -> None:

@@ -62,6 +62,7 @@ class ImageView:
 
     Attributes:
         crop: the range of the crop's share of the area, above 0 and at most 1; ``None`` for the central square.
+        region: the part of the picture that crops are of: top, left, bottom, right, as shares of its sides.
         mirror: probability of a horizontal flip.
         rotate, translate, zoom: the affine change: at most so many degrees either way, at most such a share
             of the size, a range of factors. ``rotate=0`` for none of the three.
@@ -72,6 +73,7 @@ class ImageView:
     """
 
     crop: tuple[float, float] | None = None
+    region: tuple[float, float, float, float] = (0.0, 0.0, 1.0, 1.0)
     mirror: float = 0.0
     rotate: float = 0.0
     translate: float = 0.0
@@ -92,7 +94,7 @@ class ImageView:
 
     def within(self, other: ImageView) -> ImageView:
         """Return the view of the crop that another view takes, mirrored where that one is."""
-        return replace(self, crop=other.crop, mirror=other.mirror)
+        return replace(self, crop=other.crop, region=other.region, mirror=other.mirror)
 
     def draw(
         self,
@@ -103,7 +105,6 @@ class ImageView:
         part: UInt64[np.ndarray, " n"] | None = None,
     ) -> Draw:
         """Draw the parameters of each example from its key alone; crop and mirror from its key in ``part`` if given."""
-        n = len(keys)
         part = keys if part is None else part
 
         def happens(
@@ -122,9 +123,7 @@ class ImageView:
         factors[:, strength == 0] = np.nan
         factors[~happens("jitter", self.jitter_p)] = np.nan
         return Draw(
-            box=resampling.central_boxes(n, height, width)
-            if self.crop is None
-            else resampling.crop_boxes(part, height, width, self.crop),
+            box=self._boxes(part, height, width),
             flip=happens("flip", self.mirror, part),
             angle=between("angle", -self.rotate, self.rotate)[:, 0],
             shift=np.rint(between("shift", -self.translate * size, self.translate * size, 2)),
@@ -201,6 +200,16 @@ class ImageView:
             )
         return torch.from_numpy(frames).float()
 
+    def _boxes(self, keys: UInt64[np.ndarray, " n"], height: int, width: int) -> Int[np.ndarray, "n 4"]:
+        sides = (height, width, height, width)
+        top, left, bottom, right = (round(a * side) for a, side in zip(self.region, sides, strict=True))
+        size = (bottom - top, right - left)
+        if self.crop is None:
+            boxes = resampling.central_boxes(len(keys), *size)
+        else:
+            boxes = resampling.crop_boxes(keys, *size, self.crop)
+        return boxes + np.asarray([top, left, 0, 0])
+
     def _render(self, pictures: Tensor, draw: Draw, size: int) -> Tensor:
         result = resampling.crops(pictures, draw.box, draw.flip, size)
         if self.rotate:
@@ -261,6 +270,7 @@ _SIMCLR = ImageView(
 _SWAV = ImageView(
     crop=(0.14, 1.0), mirror=0.5, jitter=(0.8, 0.8, 0.8, 0.2), jitter_p=0.8, gray_p=0.2, blur_p=0.5
 )
+_JIGSAW = replace(_SIMCLR, crop=(0.2, 1.0))
 _BYOL_JITTER = (0.4, 0.4, 0.2, 0.1)
 
 IMAGE_VIEWS: Mapping[str, ImageView | EitherView] = {
@@ -283,6 +293,11 @@ IMAGE_VIEWS: Mapping[str, ImageView | EitherView] = {
     ),
     "swav": _SWAV,
     "swav_small": replace(_SWAV, crop=(0.05, 0.14)),
+    # Eight tenths of each side: an overlap ratio of 0.3 in the paper's words.
+    "jigsaw_1": replace(_JIGSAW, region=(0.0, 0.0, 0.8, 0.8)),
+    "jigsaw_2": replace(_JIGSAW, region=(0.0, 0.2, 0.8, 1.0)),
+    "jigsaw_3": replace(_JIGSAW, region=(0.2, 0.0, 1.0, 0.8)),
+    "jigsaw_4": replace(_JIGSAW, region=(0.2, 0.2, 1.0, 1.0)),
     "convirt": ImageView(
         crop=(0.6, 1.0),
         mirror=0.5,
@@ -331,6 +346,8 @@ def image(name: str, augmentation: Options | None = None) -> ImageView | EitherV
       solarising).
     - ``swav``, ``swav_small``: the large and the small crops of Caron et al., 2020: 14–100 % and 5–14 % of the
       area, with stronger colour jitter than SimCLR's.
+    - ``jigsaw_1`` … ``jigsaw_4``: a crop of 20–100 % of the upper left, upper right, lower left and lower right part,
+      each eight tenths of either side, changed as in SimCLR. Source: Chen et al., 2021 (JigClu).
     - ``convirt``: crop, mirroring, a slight affine change, brightness, contrast, blur; no hue, for grey
       medical pictures. Source: Zhang et al., 2020.
     - ``written``: a crop of 50–100 %, a slight affine change, brightness, contrast, blur; no mirroring and no hue,
