@@ -128,6 +128,49 @@ def tag_loops(
     return average(losses)
 
 
+# Pairs of classes
+
+
+def gated(g: torch.Generator, n: int, d: int) -> Inputs:
+    """Examples of which the second has no class and the last no target."""
+    labels, targets = (torch.randint(0, 3, (n,), generator=g) for _ in range(2))
+    if n > 2:
+        labels[1], targets[-1] = -1, -1
+    gates = torch.rand(n, d, generator=g, dtype=torch.float64)
+    return unit(g, n, d), unit(g, n, d), {"labels": labels, "targets": targets, "gates": gates}
+
+
+def alone(g: torch.Generator, n: int, d: int) -> Inputs:
+    return unit(g, n, d), unit(g, n, d), {"labels": torch.randint(-1, 3, (n,), generator=g)}
+
+
+def hydra_loops(
+    objective: Any,
+    x: Tensor,
+    y: Tensor,
+    labels: Tensor,
+    targets: Tensor | None = None,
+    gates: Tensor | None = None,
+) -> Tensor:
+    scale, losses, zero = inverse(objective.temperature), [], x.sum() * 0 + y.sum() * 0
+    own, aims = labels.tolist(), (labels if targets is None else targets).tolist()
+    for i, (a, b) in enumerate(zip(own, aims, strict=True)):
+        g = torch.ones_like(x[i]) if gates is None else gates[i]
+
+        def score(j: int, i: int = i, g: Tensor = g) -> Tensor:
+            one, other = list(x[i] * g), list(y[j] * g)
+            length = 1
+            if objective.renormalised:
+                length = (total([p**2 for p in one]) * total([q**2 for q in other])).sqrt()
+            return scale * total([p * q for p, q in zip(one, other, strict=True)]) / length
+
+        negatives = [score(j).exp() for j, c in enumerate(own) if c >= 0 and c not in (a, b)]
+        for j, c in enumerate(own):
+            if min(a, b) >= 0 and c == b:
+                losses.append(total([score(j).exp(), *negatives]).log() - score(j))
+    return average(losses) if losses else zero
+
+
 # Keys of classes
 
 
@@ -265,6 +308,16 @@ CASES = (
         "known",
         fixed=(1, 2),
         swap=turned_tags,
+    ),
+    Case("hydra", hydra_loops, gated, {"temperature": warm}, matrices=(2, 1)),
+    Case("hydra", hydra_loops, alone, {"temperature": 0.3}, "identical", matrices=(2, 1)),
+    Case(
+        "hydra",
+        hydra_loops,
+        gated,
+        {"temperature": 0.3, "renormalised": True},
+        "renormalised",
+        matrices=(2, 1),
     ),
     Case("gml", gml_loops, keyed, {"temperature": 0.3}, "fixed", fixed=(1, 2), swap=turned_keys),
     Case(

@@ -196,6 +196,9 @@ LIMITS: Mapping[str, Limit] = {
     "kernel-infonce → ntxent": Limit(
         _on_sphere(L.KernelInfoNCELoss(2.0, temperature=2 * TAU)), _on_sphere(_ntxent)
     ),
+    "hydra, distinct classes, no gates → infonce, one way": Limit(
+        partial(L.HydraLoss(TAU), labels=IDS), _one_way
+    ),
     **{
         f"kernel-infonce, {mix} of itself → kernel-infonce": Limit(
             L.KernelInfoNCELoss(2.0, mix=mix, lam=0.3), L.KernelInfoNCELoss(2.0)

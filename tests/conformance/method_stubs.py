@@ -53,7 +53,7 @@ TAGS = Target("tags", ("red", "green", "blue"), "tags")
 NUMBER = Target("number", (), "numbers")
 TARGETS = {
     **dict.fromkeys(("late", "m-dyr", "md-dyr", "multimodn"), FIVE),
-    **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml", "proxy-anchor"), FIVE),
+    **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml", "hydra", "proxy-anchor"), FIVE),
     **dict.fromkeys(("bce", "asymmetric"), TAGS),
     "l1": NUMBER,
 }

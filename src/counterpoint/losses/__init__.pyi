@@ -48,6 +48,7 @@ from .supervised.contrastive import ContrastiveLoss as ContrastiveLoss
 from .supervised.cross_entropy import CrossEntropyLoss as CrossEntropyLoss
 from .supervised.gml import GMLLoss as GMLLoss
 from .supervised.harmonic import HarmonicLoss as HarmonicLoss
+from .supervised.hydra import HydraLoss as HydraLoss
 from .supervised.logit_adjusted import LogitAdjustedLoss as LogitAdjustedLoss
 from .supervised.multi_similarity import MultiSimilarityLoss as MultiSimilarityLoss
 from .supervised.proxy_anchor import ProxyAnchorLoss as ProxyAnchorLoss

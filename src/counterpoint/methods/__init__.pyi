@@ -35,6 +35,7 @@ from .labels.bce import BCE as BCE
 from .labels.cross_entropy import CrossEntropy as CrossEntropy
 from .labels.gml import GML as GML
 from .labels.harmonic import Harmonic as Harmonic
+from .labels.hydra import Hydra as Hydra
 from .labels.l1 import L1 as L1
 from .labels.logit_adjusted import LogitAdjusted as LogitAdjusted
 from .labels.m_dyr import MDYR as MDYR
