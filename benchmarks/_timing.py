@@ -34,8 +34,13 @@ def peak(loss: Loss, inputs: Sequence[Tensor]) -> float:
     """The highest sum of live allocations during one pass, in MiB."""
     for tensor in inputs:
         tensor.grad = None
+    return peak_of(lambda: loss(*inputs).backward())
+
+
+def peak_of(function: Callable[[], object]) -> float:
+    """The highest sum of live allocations during a call, in MiB."""
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-        loss(*inputs).backward()
+        function()
     kineto = profiler.profiler
     assert kineto is not None
     live = highest = 0

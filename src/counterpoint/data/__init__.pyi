@@ -5,6 +5,7 @@ from .base import Data as Data
 from .base import PairedData as PairedData
 from .base import Splits as Splits
 from .converting import convert as convert
+from .curation.condensing import condense as condense
 from .derived.mixed import Mixed as Mixed
 from .embeddings import EmbeddingCache as EmbeddingCache
 from .labels import Classes as Classes
