@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+PAPERS = {"scl-relu": ("mean_cosine", "orthogonal_frame", "simplex", "within_class_variation")}
+
 BLOCK = 1024
 
 
@@ -26,7 +28,7 @@ def orthogonal_frame(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> floa
     Raises:
         ValueError: if there is not one label for each row.
 
-    Source: scl-relu (Kini et al. 2023).
+    Source: Kini et al. (2023), arXiv 2306.07960.
 
     >>> orthogonal_frame(torch.eye(3), torch.arange(3))
     0.0
@@ -41,8 +43,8 @@ def simplex(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> float:
     As `orthogonal_frame`, with the simplex's inner products ``I − 1/k``; means are not centred here either. Supervised
     contrast and cross-entropy make balanced classes a simplex (neural collapse).
 
-    Source: scl-relu (Kini et al. 2023); Papyan, Han and Donoho, "Prevalence of Neural Collapse during the Terminal
-    Phase of Deep Learning Training" (2020), arXiv 2008.08186.
+    Source: Kini et al. (2023), arXiv 2306.07960; Papyan, Han and Donoho, "Prevalence of Neural Collapse during the
+    Terminal Phase of Deep Learning Training" (2020), arXiv 2008.08186.
 
     >>> round(simplex(torch.tensor([[1.0, 0.0], [-0.5, 0.75**0.5], [-0.5, -(0.75**0.5)]]), torch.arange(3)), 6)
     0.0
@@ -65,7 +67,7 @@ def within_class_variation(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -
     Raises:
         ValueError: if there is not one label for each row.
 
-    Source: scl-relu (Kini et al. 2023), its β_NC; Papyan, Han and Donoho (2020), as NC1.
+    Source: Kini et al. (2023), arXiv 2306.07960, its β_NC; Papyan, Han and Donoho (2020), as NC1.
 
     >>> within_class_variation(torch.tensor([[1.0, 0.0], [2.0, 0.0], [0.0, 1.0]]), torch.tensor([0, 0, 1]))
     0.0

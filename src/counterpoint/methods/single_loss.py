@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar
+from typing import Annotated, ClassVar, Literal
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from pydantic import BeforeValidator
@@ -25,6 +26,9 @@ Rates = Annotated[
     tuple[float, ...], BeforeValidator(lambda text: text.split("+") if isinstance(text, str) else text)
 ]
 """Rates of dropout, by view; as text they stand between plus signs."""
+Head = Literal["mlp", "identity", "relu"]
+"""Ways from features to what a loss of one column sees; all but the perceptron are the user's way, too."""
+PAPERS = {"scl-relu": ("SingleLoss",)}
 
 
 class SingleLoss(TowerMethod):
@@ -42,6 +46,13 @@ class SingleLoss(TowerMethod):
     dropout layers then drops in these alone, all of them at the view's rate, whatever the order of the rates; they have
     their own rates again after each pass, also after one that failed. Other towers drop the inputs of their blocks.
 
+    ``supcon,on=images,head=relu`` has no perceptron, and sees z = nz(relu(f(view))): the means of classes become an
+    orthogonal frame, however unequal classes are (``head=identity`` is the control). ReLU comes before normalisation
+    and behind the last layer, as a perceptron that ends in a linear layer would undo it. Whoever measures the frame
+    must not centre, and the tower must be well wider than there are classes. A view of which nothing is above 0 stays
+    0; ``dead``, the share of them, is logged. ``sampler=bound:1`` binds a row of each class to every batch, so that
+    batches which are never shuffled, too, have the frame as their only minimum.
+
     Args:
         towers: the towers of the one or the two columns.
         recipe: gives the widths: ``embedding`` for two columns, else ``ssl_hidden`` and ``ssl_output``.
@@ -49,15 +60,18 @@ class SingleLoss(TowerMethod):
         name: of the loss in logs.
         views: V; more than 2 where the loss takes them. Unless given, 2, or as many as there are rates of dropout.
         target: the label that a loss which needs classes gets; ``group`` unless given.
+        head: of one column: SimCLR's perceptron (``mlp``), none (``identity``), or ReLU alone (``relu``).
         dropout: of the tower's residual blocks, on one column whose tower takes a rate: on texts; or a rate for each
             view, of which one at most is 0: two such views would be equal.
 
     Raises:
-        ValueError: for a number of views that the loss or the pair does not have; for several rates that are not one
-            for each view, twice 0, or of a tower that cannot drop anything.
+        ValueError: for a number of views that the loss or the pair does not have; for a head of two columns; for
+            several rates that are not one for each view, twice 0, or of a tower that cannot drop anything.
 
     Source: for rates by view, Sedghamiz et al., "SupCL-Seq: Supervised Contrastive Learning for Downstream Optimized
-    Sequence Representations" (2021), arXiv 2109.07424.
+    Sequence Representations" (2021), arXiv 2109.07424; for ReLU, Kini et al., "Symmetric Neural-Collapse
+    Representations with Supervised Contrastive Loss: The Impact of ReLU and Batching" (2023), arXiv 2306.07960, of
+    which no code was found to check by; its loss is `SupConLoss`.
     """
 
     needs: ClassVar[Needs] = Needs(1, 2)
@@ -71,6 +85,7 @@ class SingleLoss(TowerMethod):
         *,
         views: int | None = None,
         target: Target | None = None,
+        head: Head = "mlp",
         dropout: Fraction | Rates = 0.1,
     ) -> None:
         super().__init__(towers)
@@ -88,6 +103,10 @@ class SingleLoss(TowerMethod):
         widths = recipe.widths
         self.by_view: tuple[float, ...] = ()
         if self.pairs:
+            if head != "mlp":
+                raise ValueError(
+                    f"head={head}: two columns have linear heads; give on=COLUMN or leave it out"
+                )
             if len(rates) > 1:
                 raise ValueError(f"dropout={_stated(rates)}: rates by view are for one column, on=COLUMN")
             self.views = paired(towers)
@@ -95,10 +114,13 @@ class SingleLoss(TowerMethod):
         else:
             ((column, tower),) = towers.items()
             self.views = contrasted(column, tower, views)
-            self.projections = nn.ModuleDict({column: mlp(tower.width, widths.ssl_hidden, widths.ssl_output)})
+            projection: nn.Module = nn.ReLU() if head == "relu" else nn.Identity()
+            if head == "mlp":
+                projection = mlp(tower.width, widths.ssl_hidden, widths.ssl_output)
+            self.projections = nn.ModuleDict({column: projection})
             self.by_view = self._rates(rates, views, tower) if len(rates) > 1 else ()
             self.dropout = max(rates) if tower.takes_dropout or self.by_view else 0.0
-        self.objective, self.name = objective, name
+        self.objective, self.name, self.head, self.dead = objective, name, head, torch.tensor(0.0)
         self.labels = "group" if target is None else target.label
         self.needs_ids, self.needs_labels, self.papers = facts.needs_ids, facts.needs_labels, facts.papers
 
@@ -112,17 +134,23 @@ class SingleLoss(TowerMethod):
         return {name: self.tower(view.column)(batch[name], **dropped) for name, view in self.views.items()}
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return super().project(column, features, head) if self.pairs else features
+        left_off = self.head == "mlp" and not self.pairs
+        return features if left_off else super().project(column, features, head)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         heads = {name: self.projections[self.columns[view.column]] for name, view in self.views.items()}
         views = [F.normalize(head(z[name]), dim=-1) for name, head in heads.items()]
+        if self.head == "relu":
+            self.dead = (torch.cat(views).detach() == 0).all(1).float().mean()
         loss = self.objective(*views, **self.beside(batch))
         # A loss that was detached on its way would train nothing, and nobody would notice.
         if not isinstance(loss, Tensor) or loss.ndim or not loss.requires_grad:
             got = f"shape {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
             raise ValueError(f"{self.name} must return one number that depends on the embeddings, got {got}")
         return {self.name: loss}
+
+    def numbers(self) -> dict[str, float]:
+        return {"dead": float(self.dead)} if self.head == "relu" else {}
 
     def beside(self, batch: Batch) -> dict[str, Tensor]:
         """Return what the loss takes of a batch beside the views.
