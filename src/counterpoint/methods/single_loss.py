@@ -28,7 +28,6 @@ Rates = Annotated[
 """Rates of dropout, by view; as text they stand between plus signs."""
 Head = Literal["mlp", "identity", "relu"]
 """Ways from features to what a loss of one column sees; all but the perceptron are the user's way, too."""
-PAPERS = {"scl-relu": ("SingleLoss",)}
 
 
 class SingleLoss(TowerMethod):

@@ -30,6 +30,7 @@ from ...registry import unknown
 
 Name = Literal["natural", "balanced", "reversed", "classes", "groups", "bound"]
 NATURAL = "natural"
+PAPERS = {"scl-relu": ("Sampler",)}
 _COUNTED: dict[str, int | None] = {
     "classes": None,
     "bound": 1,
