@@ -234,6 +234,35 @@ def gml_loops(
     return loss + branch(z.detach(), keys.detach(), scale, True)
 
 
+# Several classes, the nearest clusters
+
+
+def clusters(g: torch.Generator, n: int, d: int) -> Inputs:
+    """Examples of up to three classes; the last of several has none."""
+    positives = torch.randint(0, CLASSES, (n, 3), generator=g)
+    positives[::2, 0] = -1
+    positives[-1] = -1 if n > 1 else 0
+    return unit(g, n, d), unit(g, CLASSES, d), {"positives": positives}
+
+
+def turned_clusters(inputs: Inputs) -> Inputs:
+    z, bank, _ = inputs
+    return bank, z, {"positives": torch.arange(len(bank))[:, None] % len(z)}
+
+
+def mlcd_loops(objective: Any, z: Tensor, bank: Tensor, *, positives: Tensor) -> Tensor:
+    losses = []
+    for row, own in zip(scores(z, bank), positives.tolist(), strict=True):
+        s = [objective.scale * (v - objective.shift) for v in row]
+        pull = [(-s[c]).exp() for c in set(own) if c >= 0]
+        push = [s[c].exp() for c in range(len(bank)) if c not in own]
+        both = total(pull) if pull else s[0] * 0, total(push) if push else s[0] * 0
+        losses.append(
+            (1 + both[0] * both[1]).log() if objective.joint else ((1 + both[0]) * (1 + both[1])).log()
+        )
+    return average(losses)
+
+
 def job_class_vectors(rank: int, size: int, name: str) -> tuple[Tensor, Tensor]:
     """The loss, and the rank-averaged gradient of the encoder of the class vectors."""
     g = torch.Generator().manual_seed(0)
@@ -243,6 +272,9 @@ def job_class_vectors(rank: int, size: int, name: str) -> tuple[Tensor, Tensor]:
         more = []
     elif name == "gml":
         z, bank, *more, given = keyed(g, 7, 5)
+    elif name == "mlcd":
+        z, bank, given = clusters(g, 7, 5)
+        more = []
     else:
         z, bank, *more, given = classes(g, 7, 5, prior=name == "logit-adjusted")
     encoder = torch.eye(5, dtype=torch.float64).requires_grad_()
@@ -338,5 +370,9 @@ CASES = (
         "sum",
         fixed=(1, 2, 3),
         swap=turned_keys,
+    ),
+    Case("mlcd", mlcd_loops, clusters, {"scale": 3.0}, fixed=(1,), swap=turned_clusters),
+    Case(
+        "mlcd", mlcd_loops, clusters, {"scale": 3.0, "joint": True}, "joint", fixed=(1,), swap=turned_clusters
     ),
 )

@@ -224,6 +224,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "whitened-cse": {"dropout": 0.0},
     "gml": {"queue": 40},
     "swav": {"prototypes": 10},
+    "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},
     "multimodn": {"dropout": 0.0},
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},

@@ -11,7 +11,16 @@ from cases_targets import job_label_vectors
 from rank_pool import RankPool
 
 NAMES = ("decoupled_softmax", "multi_label_softmax", "one_vs_all", "soft_top_k")
-OF_CLASSES = ("cross-entropy", "logit-adjusted", "harmonic", "bce", "asymmetric", "gml", "proxy-anchor")
+OF_CLASSES = (
+    "cross-entropy",
+    "logit-adjusted",
+    "harmonic",
+    "bce",
+    "asymmetric",
+    "gml",
+    "proxy-anchor",
+    "mlcd",
+)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@ from ._registry import create as create
 from ._registry import names as names
 from .bootstrap.cross_similarity import CrossSimilarityLoss as CrossSimilarityLoss
 from .bootstrap.negative_cosine import NegativeCosineLoss as NegativeCosineLoss
+from .clustering.mlcd import MLCDLoss as MLCDLoss
 from .clustering.swalip import SwALIPLoss as SwALIPLoss
 from .clustering.swalip_prototypes import SwALIPPrototypesLoss as SwALIPPrototypesLoss
 from .clustering.swav import SwAVLoss as SwAVLoss

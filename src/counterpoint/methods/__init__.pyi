@@ -45,6 +45,7 @@ from .labels.sbcl import SBCL as SBCL
 from .needs import Needs as Needs
 from .pictures.byol import BYOL as BYOL
 from .pictures.jigclu import JigClu as JigClu
+from .pictures.mlcd import MLCD as MLCD
 from .pictures.swav import SwAV as SwAV
 from .queue.brivl import BriVL as BriVL
 from .queue.mochi import MoCHi as MoCHi

@@ -7,9 +7,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-PAPERS = {"ccc-wav2vec2": ("cosine_kmeans",), "sbcl": ("balanced_kmeans",)}
+PAPERS = {"ccc-wav2vec2": ("cosine_kmeans",), "sbcl": ("balanced_kmeans",), "mlcd": ("nearest_centres",)}
 
 _NONE = float("-inf")
+_PART = 4096  # vectors that are compared with all centres at once
 
 
 @torch.no_grad()
@@ -81,6 +82,42 @@ def balanced_kmeans(
         nearest = cluster
         centres = F.normalize(torch.zeros_like(centres).index_add_(0, nearest, z), dim=-1)
     return nearest
+
+
+@torch.no_grad()
+def nearest_centres(
+    x: Float[Tensor, "n d"], count: int, nearest: int, *, seed: int = 0
+) -> Int[Tensor, "n nearest"]:
+    """Return the clusters whose centres are nearest to each vector, the nearest first, by mini-batch k-means.
+
+    Vectors and centres are compared by their directions.
+
+    >>> x = torch.tensor([[1.0, 0.0], [1.0, 0.1], [0.0, 2.0], [0.1, 3.0]])
+    >>> own, other = nearest_centres(x, 2, 2).T
+    >>> own[0] == own[1], own[2] == own[3], own[0] == other[2]
+    (tensor(True), tensor(True), tensor(True))
+
+    Args:
+        x: the vectors, whose length does not matter.
+        count: of clusters.
+        nearest: centres of each vector.
+        seed: of the first centres, and of the batches.
+
+    Raises:
+        ValueError: for fewer vectors than clusters.
+
+    Source: several centres a vector, An et al., "Multi-label Cluster Discrimination for Visual Representation Learning"
+    (2024), arXiv 2407.17331.
+    """
+    if not 1 <= count <= len(x):
+        raise ValueError(f"{len(x)} vectors cannot make {count} clusters: ask for fewer")
+    from sklearn.cluster import MiniBatchKMeans
+
+    z = F.normalize(x.float(), dim=-1)
+    found = MiniBatchKMeans(count, random_state=seed, n_init=1).fit(z.cpu().numpy()).cluster_centers_
+    centres = F.normalize(torch.from_numpy(found).to(z), dim=-1)
+    # In parts: all cosines of many vectors with many centres are more than memory holds.
+    return torch.cat([(part @ centres.T).topk(nearest).indices for part in torch.split(z, _PART)])
 
 
 def _greedy(scores: Float[Tensor, "n k"], room: int) -> Int[Tensor, " n"]:

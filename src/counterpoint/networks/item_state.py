@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,17 +18,19 @@ class ItemState(nn.Module):
     within it.
 
     Args:
-        start: by name, the number of an item that was never stored.
+        start: by name, the number, or the vector of numbers, of an item that was never stored.
 
     >>> state = ItemState(tau=0.5)
     >>> state.store(torch.tensor([7, -2]), tau=torch.tensor([0.25, 0.125]))
     >>> [v.tolist() for v in state.recall(torch.tensor([-2, 3, 7]))]
     [[0.125, 0.5, 0.25]]
+    >>> ItemState(clusters=[0.0, 1.0]).recall(torch.tensor([5]))[0].tolist()
+    [[0.0, 1.0]]
     """
 
     ids: Tensor
 
-    def __init__(self, **start: float) -> None:
+    def __init__(self, **start: float | Sequence[float]) -> None:
         super().__init__()
         self.start = start
         # No id is larger than the last, so that a search for any ends at a slot.
@@ -35,13 +38,18 @@ class ItemState(nn.Module):
         for name, value in start.items():
             self.register_buffer(name, torch.tensor([value]))
 
-    def recall(self, ids: Int[Tensor, " B"]) -> list[Float[Tensor, " B"]]:
+    def recall(self, ids: Int[Tensor, " B"]) -> list[Float[Tensor, "B ..."]]:
         """Return each of the numbers of these items, in the order of the arguments."""
         slot, known = self._find(ids)
-        return [torch.where(known, self.get_buffer(k)[slot], value) for k, value in self.start.items()]
+        found = []
+        for name, value in self.start.items():
+            numbers = self.get_buffer(name)
+            there = known.view(-1, *[1] * (numbers.ndim - 1))
+            found.append(torch.where(there, numbers[slot], numbers.new_tensor(value)))
+        return found
 
     @torch.no_grad()
-    def store(self, ids: Int[Tensor, " B"], **values: Float[Tensor, " B"]) -> None:
+    def store(self, ids: Int[Tensor, " B"], **values: Float[Tensor, "B ..."]) -> None:
         """Store new numbers for these items; of an id that occurs twice, the first occurrence counts."""
         ids, order = ids.sort(stable=True)
         first = torch.cat([ids.new_ones(1, dtype=torch.bool), ids[1:] != ids[:-1]])
@@ -52,7 +60,8 @@ class ItemState(nn.Module):
             old = torch.searchsorted(grown, self.ids)
             for name, value in self.start.items():
                 numbers = self.get_buffer(name)
-                setattr(self, name, numbers.new_full((len(grown),), value).index_copy(0, old, numbers))
+                fresh = numbers.new_tensor(value).expand(len(grown), *numbers.shape[1:])
+                setattr(self, name, fresh.index_copy(0, old, numbers))
             self.ids = grown
         slot, _ = self._find(ids)
         for name, new in values.items():
