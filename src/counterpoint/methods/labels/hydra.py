@@ -54,6 +54,7 @@ class Hydra(SingleLoss):
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     learns = ("classes",)
     default_label = "group"
+    papers = ("hydra",)
     draws = True
     tunable: ClassVar[Ranges] = HydraLoss.tunable
 
