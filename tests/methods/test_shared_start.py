@@ -9,7 +9,7 @@ from method_stubs import COLUMNS, build
 from counterpoint import methods
 
 OTHER_HEADS = {
-    *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "lat", "lit", "m3col"),
+    *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "hydra", "lat", "lit", "m3col"),
     *("mochi", "moco", "moco-dual-view", "msclap", "multimodn", "sbcl", "sy-con", "whitened-cse"),
 }
 OF_OTHERS = {*COLUMNS, "best-alignment"}

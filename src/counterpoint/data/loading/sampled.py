@@ -16,10 +16,8 @@ from .samplers import Sampler, occurrences
 STREAM = "stream"
 """The label of a row that says which stream brought it, where there are several."""
 
-_AGAIN, _APART = (
-    32,
-    48,
-)  # bits of what an epoch is to a view: of a row that comes again in it, and of a stream
+# Where in what an epoch is to a view the number of a row that comes again stands, and that of a stream.
+_AGAIN, _APART = 32, 48
 
 
 @final
