@@ -8,10 +8,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from method_stubs import CELLS, StubSound
+from method_stubs import CELLS, NUMBER, TAGS, StubSound
 from torch.utils.data import DataLoader, Dataset
 
 from counterpoint.data.base import Rows
+from counterpoint.data.labels import Numbers, Tags
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.raw import Table, Waves
@@ -23,9 +24,16 @@ L = TypeVar("L", bound=Loader)
 
 
 class Measured(TinyData):
-    """The shapes, each with a noise and with cells of a table of its own."""
+    """The shapes, each with a noise and with cells of a table of its own, with tags and a number."""
 
     columns = MappingProxyType({"image": "image", "text": "text", "audio": "audio", "table": "table"})
+
+    def __init__(self) -> None:
+        super().__init__()
+        draws = np.random.default_rng(0)
+        tags = draws.integers(-1, 2, (len(self), len(TAGS.classes)))
+        number = draws.standard_normal(len(self))
+        self.labels = {**self.labels, TAGS.label: Tags(TAGS.classes, tags), NUMBER.label: Numbers(number)}
 
     def read(self, column: str, rows: Rows) -> Any:
         if column not in ("audio", "table"):

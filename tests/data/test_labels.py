@@ -130,7 +130,7 @@ def test_a_batch_carries_labels_of_every_kind() -> None:
         ({"click": ["[0.5, -0.1]", "[0.5, 0.5]"]}, r"row 1 lies at \(0.5, -0.1\), outside \[0, 1\]"),
         ({"price": ["inf", "0.5"]}, "row 1 is infinite"),
         ({"kind": ["cat", "cat"]}, "1 value"),
-        ({"folder": ["cat", "cat", "dog"]}, "of dog there is one example"),
+        ({"folder": ["cat", "cat", "dog"]}, "of the class dog there is one example"),
     ],
 )
 def test_what_is_no_label_is_said_where_it_is_asked_for(column: dict[str, list[str]], why: str) -> None:

@@ -361,7 +361,7 @@ def _load_loss(file: Path, symbol: str) -> Any:
 
 
 def fitting(columns: Mapping[str, str]) -> list[str]:
-    """Return some methods that take the columns of data, where not all do.
+    """Return some methods that take the columns of data, where not all do; first those that need no label.
 
     >>> "moco" in fitting({"image": "image"}), "clip" in fitting({"image": "image"})
     (True, False)
@@ -379,4 +379,4 @@ def fitting(columns: Mapping[str, str]) -> list[str]:
             continue
         if len(chosen) == len(columns):
             fit.append(name)
-    return sorted(fit)[:_SHOWN]
+    return sorted(fit, key=lambda name: (bool(METHODS.get(name).learns), name))[:_SHOWN]
