@@ -78,7 +78,9 @@ def harmonic_loops(
 # Tags
 
 
-def tags(g: torch.Generator, n: int, d: int, bias: bool = False, masked: bool = False) -> Inputs:
+def tags(
+    g: torch.Generator, n: int, d: int, bias: bool = False, masked: bool = False, rarity: bool = False
+) -> Inputs:
     """The last example has no tag; with a mask, nothing is known of the first of several."""
     targets = torch.rand(n, CLASSES, generator=g) < 0.4
     targets[-1] = False
@@ -87,6 +89,8 @@ def tags(g: torch.Generator, n: int, d: int, bias: bool = False, masked: bool = 
         given["known"] = torch.rand(n, CLASSES, generator=g) < 0.7
         given["known"][0] = n == 1
     of_tags = [torch.randn(CLASSES, generator=g, dtype=torch.float64)] if bias else []
+    if rarity:
+        of_tags.append(1 + torch.rand(CLASSES, generator=g, dtype=torch.float64))
     return 3 * unit(g, n, d), unit(g, CLASSES, d), *of_tags, given
 
 
@@ -123,6 +127,46 @@ def tag_loops(
                 terms.append(-(q**objective.gamma_negative) * (1 - q).log())
             else:
                 terms.append(p * 0)
+        if terms:
+            losses.append(total(terms))
+    return average(losses)
+
+
+def in_company(g: torch.Generator, n: int, d: int) -> Inputs:
+    """Tags of which some were put right, and what comes along with them."""
+    *vectors, given = tags(g, n, d, masked=True, rarity=True)
+    given["observed"] = given["targets"] & (torch.rand(n, CLASSES, generator=g) < 0.7)
+    along = torch.rand(n, CLASSES, generator=g, dtype=torch.float64)
+    given["company"] = along * (along > 0.5) / 3
+    return *vectors, given
+
+
+def comic_loops(
+    objective: Any,
+    z: Tensor,
+    bank: Tensor,
+    weight: Tensor,
+    *,
+    targets: Tensor,
+    known: Tensor | None = None,
+    observed: Tensor | None = None,
+    company: Tensor | None = None,
+) -> Tensor:
+    losses = []
+    for i, row in enumerate(scores(z, bank)):
+        terms = []
+        for c, score in enumerate(row):
+            if known is not None and not known[i, c]:
+                continue
+            if observed is not None and observed[i, c]:
+                score = score - objective.margin
+            p, a = 1 / (1 + (-score).exp()), 0 if company is None else company[i, c]
+            if targets[i, c]:
+                q, gamma = p * (1 - a), objective.gamma_positive
+            else:
+                q = (1 - p + objective.clip) * (objective.relief if a > 0 else 1)
+                q, gamma = torch.minimum(q, torch.ones_like(q)), objective.gamma_negative + weight[c]
+            terms.append(-weight[c] * (1 - q.detach()) ** gamma * q.log())
         if terms:
             losses.append(total(terms))
     return average(losses)
@@ -267,9 +311,8 @@ def job_class_vectors(rank: int, size: int, name: str) -> tuple[Tensor, Tensor]:
     """The loss, and the rank-averaged gradient of the encoder of the class vectors."""
     g = torch.Generator().manual_seed(0)
     own = slice(*{1: (0, 7), 2: ((0, 3), (3, 7))[rank]}[size])
-    if name in ("bce", "asymmetric"):
-        z, bank, given = tags(g, 7, 5)
-        more = []
+    if name in ("bce", "asymmetric", "comic"):
+        z, bank, *more, given = tags(g, 7, 5, rarity=name == "comic")
     elif name == "gml":
         z, bank, *more, given = keyed(g, 7, 5)
     elif name == "mlcd":
@@ -350,6 +393,19 @@ CASES = (
         {"temperature": 0.3, "renormalised": True},
         "renormalised",
         matrices=(2, 1),
+    ),
+    Case(
+        "comic", comic_loops, partial(tags, rarity=True), fixed=(1, 2), stop_gradient=True, swap=turned_tags
+    ),
+    Case(
+        "comic",
+        comic_loops,
+        in_company,
+        {"gamma_positive": 1.0, "margin": 0.5},
+        "company",
+        fixed=(1, 2),
+        stop_gradient=True,
+        swap=turned_tags,
     ),
     Case("gml", gml_loops, keyed, {"temperature": 0.3}, "fixed", fixed=(1, 2), swap=turned_keys),
     Case(

@@ -54,7 +54,7 @@ NUMBER = Target("number", (), "numbers")
 TARGETS = {
     **dict.fromkeys(("late", "m-dyr", "md-dyr", "multimodn"), FIVE),
     **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml", "hydra", "proxy-anchor"), FIVE),
-    **dict.fromkeys(("bce", "asymmetric"), TAGS),
+    **dict.fromkeys(("bce", "asymmetric", "comic"), TAGS),
     "l1": NUMBER,
 }
 """The label of methods that learn nothing else; see `batch`."""

@@ -17,6 +17,7 @@ OF_CLASSES = (
     "harmonic",
     "bce",
     "asymmetric",
+    "comic",
     "gml",
     "proxy-anchor",
     "mlcd",

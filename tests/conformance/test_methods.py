@@ -145,8 +145,8 @@ def test_starts_from_the_seed_alone(name: str) -> None:
     torch.manual_seed(2)
     again, other = build(name, seed=0).state_dict(), build(name, seed=1).state_dict()
     assert all(torch.equal(one[k], again[k]) for k in one)
-    # What belongs to items is not drawn.
-    drawn = [k for k, v in one.items() if v.ndim > 1 and not k.startswith("items.")]
+    # What belongs to items is not drawn, nor are counts, which start at 0.
+    drawn = [k for k, v in one.items() if v.ndim > 1 and v.any() and not k.startswith("items.")]
     assert drawn
     assert not any(torch.equal(one[k], other[k]) for k in drawn)
 
@@ -246,7 +246,8 @@ def test_scales_stay_within_their_bounds(name: str) -> None:
     for value in (100.0, -100.0):
         for temperature in bounded:
             temperature.parameter.data.fill_(value)
-        method.after_step(method.targets(given), given, LATE)
+        with torch.no_grad():
+            method.after_step(method.targets(given) | method.encode(given), given, LATE)
         for temperature in bounded:
             small = (value > 0) != (temperature.form == "direct")
             clamped = temperature.bounds[0 if small else 1]

@@ -45,6 +45,7 @@ from .softmax.whitened_cse import WhitenedCSELoss as WhitenedCSELoss
 from .supervised.asymmetric import AsymmetricLoss as AsymmetricLoss
 from .supervised.bce import BCELoss as BCELoss
 from .supervised.circle import CircleLoss as CircleLoss
+from .supervised.comic import COMICLoss as COMICLoss
 from .supervised.contrastive import ContrastiveLoss as ContrastiveLoss
 from .supervised.cross_entropy import CrossEntropyLoss as CrossEntropyLoss
 from .supervised.gml import GMLLoss as GMLLoss

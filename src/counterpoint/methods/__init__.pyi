@@ -32,6 +32,7 @@ from .fusion.m3col import M3Col as M3Col
 from .fusion.multimodn import MultiModN as MultiModN
 from .labels.asymmetric import Asymmetric as Asymmetric
 from .labels.bce import BCE as BCE
+from .labels.comic import COMIC as COMIC
 from .labels.cross_entropy import CrossEntropy as CrossEntropy
 from .labels.gml import GML as GML
 from .labels.harmonic import Harmonic as Harmonic

@@ -225,6 +225,7 @@ _ALL = (
         {
             "each tag by itself": ("bce",),
             "with less weight on what is no tag": ("asymmetric",),
+            "with weights by frequency, and missing ones put back": ("comic",),
         },
         "bce",
         {"multi_label": ("*_mAP",)},

@@ -414,20 +414,20 @@ def order_of(
         seed: of the order.
         rows: to train on.
         sampler: see `counterpoint.data.loading.samplers`.
-        label: whose classes the sampler goes by.
+        label: whose classes or tags the sampler goes by.
 
     Raises:
         ValueError: for a source that has too few rows for its share of a batch, a sampler of rows that cannot be read
             at random, and one that can make no batch.
         UnknownName: for a sampler, and a label that the data does not have.
-        WrongKind: for a label that is no classes.
+        WrongKind: for a label that is neither classes nor tags.
     """
     if sampler != NATURAL and (data.splits.sources or len(data.shards)):
         raise ValueError(
             f"sampler={sampler}: {data.name!r} is {'mixed' if data.splits.sources else 'read shard by shard'}, so that "
             "its rows come in an order of their own; leave the sampler out"
         )
-    grouped = None if sampler == NATURAL else data.label(label, "classes")
+    grouped = None if sampler == NATURAL else data.label(label, "classes", "tags")
 
     def ordered(rows: Rows) -> Order:
         if grouped is None:

@@ -256,3 +256,20 @@ def test_a_sampler_needs_a_label_of_the_data_and_rows_that_can_be_read_at_random
     sharded.shards = [len(rows)]
     with pytest.raises(ValueError, match="shard by shard"):
         order_of(sharded, 8, 0, rows, "balanced", "tone")
+
+
+def test_tags_come_evenly_or_by_their_rarity_and_other_samplers_refuse_them() -> None:
+    tags = np.zeros((60, 3), dtype=np.int64)
+    tags[:40, 0] = tags[30:50, 1] = tags[50:55, 2] = 1  # rows without a tag, of two tags, and a rare one
+    line = Sampler("balanced").epoch(tags, 6, 0, 0).ravel()
+    assert not set(range(55, 60)) & set(line.tolist())
+    # A row of two tags comes for both.
+    assert abs(np.isin(line, np.arange(50, 55)).sum() - 20) <= 1
+    rare = np.isin(Sampler("reversed").epoch(tags, 6, 0, 0), np.arange(50, 55)).sum()
+    assert abs(rare - 60 * (1 / 5) / (1 / 40 + 1 / 20 + 1 / 5)) <= 1
+    assert sorted(Sampler("natural").epoch(tags, 6, 0, 0).ravel().tolist()) == [*range(60)]
+    for sampler in (Sampler("classes", 2), Sampler("groups"), Sampler("bound", 1)):
+        with pytest.raises(ValueError, match="take balanced or reversed"):
+            sampler.epoch(tags, 6, 0, 0)
+    order = Streams.of(np.arange(60), tags, (Sampler("natural"), Sampler("balanced")), 6, seed=0)
+    assert order.told()["streams"][1]["classes"] == [40, 20, 5]

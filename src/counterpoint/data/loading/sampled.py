@@ -11,7 +11,7 @@ from jaxtyping import Int
 from ..base import Rows
 from .mixed import counts_of, places
 from .order import Epochs, Order
-from .samplers import Sampler, occurrences
+from .samplers import Classes, Sampler, occurrences
 
 STREAM = "stream"
 """The label of a row that says which stream brought it, where there are several."""
@@ -28,7 +28,7 @@ class Sampled(Order):
 
     Args:
         rows: to train on.
-        classes: of these rows, −1 for none.
+        classes: of these rows, −1 for none; or their tags.
         sampler: see `counterpoint.data.loading.samplers`.
         batch_size: rows of a step; all rows, where there are fewer. With ``classes:K`` whole classes make the batch.
         seed: of all draws.
@@ -41,7 +41,7 @@ class Sampled(Order):
     [6, 7]
     """
 
-    def __init__(self, rows: Rows, classes: Rows, sampler: Sampler, batch_size: int, seed: int) -> None:
+    def __init__(self, rows: Rows, classes: Classes, sampler: Sampler, batch_size: int, seed: int) -> None:
         self._rows, self._classes, self.sampler, self.seed = rows, classes, sampler, seed
         self.batch_size = sampler.batch(min(batch_size, len(rows)))
         self._last: tuple[int, Int[np.ndarray, "steps batch"], Rows] | None = None
@@ -62,10 +62,16 @@ class Sampled(Order):
             "order": "sampled",
             "sampler": str(self.sampler),
             "rows": len(self._rows),
-            "classes": np.bincount(self._classes + 1).tolist(),
+            "classes": self._told(),
             "batch_size": self.batch_size,
             "seed": self.seed,
         }
+
+    def _told(self) -> list[int]:
+        """Return the rows of none and of each class; or of each tag."""
+        if self._classes.ndim > 1:
+            return [int(count) for count in (self._classes == 1).sum(0)]
+        return [int(count) for count in np.bincount(self._classes + 1)]
 
     def _epoch(self, epoch: int) -> tuple[Int[np.ndarray, "steps batch"], Rows]:
         """Return the batches of an epoch, and how often each of their rows came before in it."""
@@ -97,7 +103,9 @@ class Streams(Order):
         self.examples = max(len(order.rows(0, 1)) for order in orders)
 
     @classmethod
-    def of(cls, rows: Rows, classes: Rows, samplers: tuple[Sampler, ...], batch_size: int, seed: int) -> Self:
+    def of(
+        cls, rows: Rows, classes: Classes, samplers: tuple[Sampler, ...], batch_size: int, seed: int
+    ) -> Self:
         """Return streams that share a batch equally; see `Sampled` for what is given and for errors."""
         sizes = counts_of([1.0] * len(samplers), min(batch_size, len(rows)))
         return cls(

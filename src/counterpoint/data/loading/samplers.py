@@ -12,7 +12,8 @@ which share every batch equally: ``natural+reversed``.
 ``bound:K``    K rows of each class, always the same ones, in every batch, and others beside them
 =============  ======================================================================================================
 
-A row without a class (−1) comes in ``natural`` and beside the rows that are ``bound``, and nowhere else.
+A row without a class (−1) comes in ``natural`` and beside the rows that are ``bound``, and nowhere else. ``natural``,
+``balanced`` and ``reversed`` go by tags, too: a row is one of every tag that it has.
 
 Source: reversed, Zhou et al., "BBN: Bilateral-Branch Network with Cumulative Learning for Long-Tailed Visual
 Recognition" (2020), arXiv 1912.02413; groups, `counterpoint.catalog` mcl; bound, scl-relu.
@@ -37,7 +38,7 @@ _COUNTED: dict[str, int | None] = {
 }  # those that count rows, with how many unless given
 _BOUND = 0xB0D1  # apart from the draws of epochs
 
-Classes = Int[np.ndarray, " N"]
+Classes = Int[np.ndarray, "N *tags"]
 Batches = Int[np.ndarray, "steps batch"]
 
 
@@ -84,12 +85,13 @@ class Sampler:
         """Return the batches of an epoch, as many in each: positions among the rows.
 
         Args:
-            classes: of the rows, −1 for none.
+            classes: of the rows, −1 for none; or of every tag 1 where a row has it.
             batch: rows of a batch.
             seed, epoch: which all draws follow from.
 
         Raises:
-            ValueError: for rows of too few classes, or of which no batch can be made.
+            ValueError: for rows of too few classes, or of which no batch can be made; for tags, of a sampler that goes
+                by classes alone.
 
         >>> classes = np.array([0, 0, 0, 0, 0, 0, 1, 1])
         >>> np.bincount(classes[Sampler("balanced").epoch(classes, 4, 0, 0)].ravel())
@@ -98,6 +100,10 @@ class Sampler:
         draws = np.random.default_rng([seed, epoch])
         if self.name == "natural":
             return _cut(draws.permutation(len(classes)), batch)
+        if classes.ndim > 1 and self.name not in ("balanced", "reversed"):
+            raise ValueError(
+                f"sampler={self} goes by classes, and the label is of tags: take balanced or reversed"
+            )
         members = members_of(classes)
         if not members:
             raise ValueError(f"sampler={self} goes by classes, and no row to train on has one")
@@ -122,11 +128,15 @@ def streams(text: str) -> tuple[Sampler, ...]:
 
 
 def members_of(classes: Classes) -> list[Int[np.ndarray, " n"]]:
-    """Return the positions of the rows of every class that has some, in the order of the classes.
+    """Return the positions of the rows of every class, or tag, that has some, in the order of the classes.
 
     >>> [rows.tolist() for rows in members_of(np.array([2, -1, 0, 2]))]
     [[2], [0, 3]]
+    >>> [rows.tolist() for rows in members_of(np.array([[1, 0, 1], [0, 0, 1]]))]
+    [[0], [0, 1]]
     """
+    if classes.ndim > 1:
+        return [rows for tag in classes.T if len(rows := np.flatnonzero(tag == 1))]
     order = np.argsort(classes, kind="stable")
     order = order[classes[order] >= 0]
     return np.split(order, np.flatnonzero(np.diff(classes[order])) + 1) if len(order) else []

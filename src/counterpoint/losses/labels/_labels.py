@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Int, Shaped
 from torch import Tensor
 
 from ...forms import Positive
@@ -53,8 +53,8 @@ def checked(
     return queries, labels_z.to(queries.dtype)
 
 
-def of_tile(name: str, tile: Tile) -> Bool[Tensor, "r c"] | None:
-    """Return the columns of a mask ``(r, L)`` that are the columns of the tile; None where there is no such mask.
+def of_tile(name: str, tile: Tile) -> Shaped[Tensor, "r c"] | None:
+    """Return the columns of a mask ``(r, L)``, or numbers, that are the columns of the tile; None where there is none.
 
     A mask is as large as the similarity matrix: what is made of it is made here, tile by tile.
     """

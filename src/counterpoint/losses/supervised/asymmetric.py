@@ -14,7 +14,7 @@ from ...pairwise.inputs import softplus
 from ...pairwise.reductions import Reduction, Sum
 from ...pairwise.tile import Tile
 from ..labels._labels import of_tile
-from ._class_scores import ClassLoss, columns_of, matched
+from ._class_scores import ClassLoss, check_tags, columns_of, matched
 
 
 class AsymmetricLoss(ClassLoss):
@@ -75,12 +75,8 @@ class AsymmetricLoss(ClassLoss):
             weights: of the examples, ≥ 0; all alike unless given.
         """
         z, bank = matched(z, bank, bias)
-        for name, mask in (("targets", targets), ("known", known)):
-            if mask is not None and (mask.shape != (len(z), len(bank)) or mask.dtype != torch.bool):
-                raise ValueError(
-                    f"z is {tuple(z.shape)} but {name} {mask.dtype} {tuple(mask.shape)}: row i of one must belong to "
-                    f"row i of the other, a boolean for each of {len(bank)} tags"
-                )
+        masks = {"targets": targets} if known is None else {"targets": targets, "known": known}
+        check_tags(z, bank, **masks)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             s = tile.dot() if bias is None else tile.dot() + tile.column.bias
@@ -89,7 +85,6 @@ class AsymmetricLoss(ClassLoss):
             costs = torch.where(true, self.positive(s), self.negative(s))
             return {"row": {"tags": Sum(costs if there is None else costs.masked_fill(~there, 0.0))}}
 
-        masks = {"targets": targets} if known is None else {"targets": targets, "known": known}
         r = self.reduce(terms, rows={"z": z, **masks}, columns=columns_of(bank, bias), same_columns=True)
         any_known = torch.ones_like(r.row.tags) if known is None else known.any(1).to(r.row.tags)
         return self.mean(r.row.tags, any_known if weights is None else any_known * weights)

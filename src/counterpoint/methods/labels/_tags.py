@@ -15,7 +15,7 @@ class TagScores(ClassScores):
     """The base of methods whose loss asks of every tag whether it applies; see `BCE`.
 
     Attributes:
-        objective: the loss, which subclasses set.
+        objective: the loss, of subclasses that have no ``loss`` of their own.
     """
 
     learns = ("tags",)
