@@ -392,7 +392,7 @@ class Classifier(Protocol):
 
 @runtime_checkable
 class JudgesLabels(Classifier, Protocol):
-    """A classifier that says how likely the labels that it learned from are wrong."""
+    """A classifier that says how likely the labels that it learned from are wrong, or lack a tag."""
 
     def wrong(self, ids: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
         """Return the probability that the label of each item is wrong, NaN for those that nothing is known of."""

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.cli import main
+from counterpoint.data.labels import Tags
 from counterpoint.evaluation.auditing import cross_validated, suspects
 from counterpoint.types import Target
 from fixtures.tiny import Oracle, TinyData
@@ -105,6 +106,31 @@ def test_rows_without_a_class_and_classes_of_one_row_are_left_out() -> None:
         suspects(oracle(), data, np.flatnonzero(values == 0), "subgroup")
 
 
+def test_a_missing_tag_is_found_and_those_that_are_given_stay() -> None:
+    data, subgroup = TinyData(), DATA.labels["subgroup"]
+    whole = np.zeros((70, 8), dtype=np.int8)
+    whole[ROWS, TRUE] = 1
+    whole[:, 7] = -1  # a tag of which nothing is known
+    values = whole.copy()
+    values[FLIPPED] = np.where(whole[FLIPPED] == 1, 0, whole[FLIPPED])
+    data.labels = {"tags": Tags((*subgroup.names, "unknown"), values)}
+    found = suspects(oracle(), data, ROWS, "tags")
+    assert sorted(found["row"].to_list()) == FLIPPED.tolist()
+    assert found["given"].to_list() == [""] * 3
+    assert found["proposed"].to_list() == [subgroup.names[TRUE[row]] for row in found["row"]]
+    # A model that judges is asked, and what it knows nothing of is read from its features.
+    judge = Judge(np.where(ROWS == 24, 0.8, 0.1))
+    judge.target = Target("tags", data.labels["tags"].names, "tags")
+    judge.classify = lambda inputs, present=None: F.pad(  # type: ignore[method-assign]
+        oracle().embed("image", inputs["image"]), (0, 1)
+    )
+    found = suspects(judge, data, ROWS, "tags")
+    assert found["row"].to_list() == [24]
+    assert found["proposed"].to_list() == [subgroup.names[TRUE[24]]]
+    judge.posterior[3] = np.nan
+    assert sorted(suspects(judge, data, ROWS, "tags")["row"].to_list()) == FLIPPED.tolist()
+
+
 def test_the_command_writes_a_table_and_a_page_and_says_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -118,7 +144,7 @@ def test_the_command_writes_a_table_and_a_page_and_says_what_to_do(
     table = pl.read_csv("suspects.csv")
     assert table.columns == ["key", "given", "proposed", "probability"]
     assert f"{table.height:,} of" in said
-    assert "by the run's own mixture of losses" in said
+    assert "by the run's own judgement" in said
     assert "counterpoint train m-dyr,warmup=0.1 --data digits --labels digit" in said
     page = Path("suspects.html").read_text()
     assert page.count("data:image/png;base64") == min(table.height, 60)

@@ -1,4 +1,4 @@
-"""Auditing of labels: which rows to train on probably have a wrong class, and which one they should have."""
+"""Auditing of labels: which rows to train on probably have a wrong class or lack a tag, and what they should have."""
 
 from __future__ import annotations
 
@@ -9,23 +9,27 @@ from jaxtyping import Float, Int
 
 from ..data.base import Data, Rows
 from ..data.embeddings import EmbeddingCache
+from ..data.labels import Tags
 from ..types import Embedder, JudgesLabels
 from .classification.asked import probabilities
-from .classification.classifiers import class_probabilities
+from .classification.classifiers import class_probabilities, tag_probabilities
 from .task import asked_column
 
-PAPERS = {"bmm-bootstrapping": ("suspects",)}
+PAPERS = {"bmm-bootstrapping": ("suspects",), "comic": ("suspects",)}
 
 _FOLDS = 5
 
 
 def suspects(model: Embedder, data: Data, rows: Rows, label: str) -> pl.DataFrame:
-    """Return the rows whose class is probably wrong, the surest first.
+    """Return the rows whose class is probably wrong, or that probably lack a tag, the surest first.
 
     A model that judges the labels it learned from (``m-dyr``) says how likely each is wrong: suspects are those above
     one half. Of any other model a logistic regression reads its frozen embeddings, five-fold, so that no row is judged
     by a classifier that has seen its class, as one that was trained on wrong labels has learned them too: suspects are
     rows that it takes for another class, and the probability is that of all classes but the given one.
+
+    Of tags, ``comic`` judges its own, and regressions of the others read embeddings: a row probably lacks the likeliest
+    of those that seem not to apply to it, with its probability. Tags that a row has are taken to be right.
 
     Args:
         model: whose embeddings or judgement count.
@@ -34,12 +38,15 @@ def suspects(model: Embedder, data: Data, rows: Rows, label: str) -> pl.DataFram
         label: by name.
 
     Returns:
-        ``row``, ``key``, ``given`` and ``proposed`` class, and ``probability`` that the given one is wrong.
+        ``row``, ``key``, ``given`` and ``proposed`` class, and ``probability`` that the given one is wrong; of tags
+        those given, one to add, and the probability that it applies.
 
     Raises:
         ValueError: for rows of fewer than two classes.
     """
-    asked = data.classes[label]
+    asked = data.label(label, "classes", "tags")
+    if isinstance(asked, Tags):
+        return _lacking(model, data, rows[asked.known[rows]], label, asked)
     names, classes = asked.names, asked.values[rows]
     counts = np.bincount(classes[classes >= 0], minlength=len(names))
     kept = (classes >= 0) & (counts[classes] > 1)
@@ -52,24 +59,7 @@ def suspects(model: Embedder, data: Data, rows: Rows, label: str) -> pl.DataFram
     wrong, p = _judgement(model, data, rows, classes, label)
     others = p.copy()
     others[np.arange(len(rows)), classes] = -1.0
-    order = np.flatnonzero(wrong > 0.5)
-    order = order[np.argsort(-wrong[order], kind="stable")]
-    return pl.DataFrame(
-        {
-            "row": rows[order],
-            "key": [data.key(int(row)) for row in rows[order]],
-            "given": [names[k] for k in classes[order]],
-            "proposed": [names[k] for k in others[order].argmax(1)],
-            "probability": wrong[order],
-        },
-        schema={
-            "row": pl.Int64,
-            "key": pl.String,
-            "given": pl.String,
-            "proposed": pl.String,
-            "probability": pl.Float64,
-        },
-    )
+    return _table(data, rows, [names[k] for k in classes], [names[k] for k in others.argmax(1)], wrong)
 
 
 def judges(model: object, label: str) -> bool:
@@ -108,6 +98,56 @@ def _judgement(
     p = cross_validated(_features(model, data, rows), classes, len(data.classes[label].names))
     # What it takes for the given class is no suspect, however unsure it is.
     return np.where(p.argmax(1) == classes, 0.0, 1 - p[np.arange(len(rows)), classes]), p
+
+
+def _lacking(model: Embedder, data: Data, rows: Rows, label: str, tags: Tags) -> pl.DataFrame:
+    """Return the rows that probably lack a tag."""
+    values = tags.values[rows]
+    wrong, p = _tag_judgement(model, data, rows, values, label)
+    others = np.where(values == 0, p, -1.0)
+    given = ["|".join(tags.names[k] for k in np.flatnonzero(row == 1)) for row in values]
+    return _table(data, rows, given, [tags.names[k] for k in others.argmax(1)], wrong)
+
+
+def _tag_judgement(
+    model: Embedder, data: Data, rows: Rows, values: Int[np.ndarray, "n C"], label: str
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n C"]]:
+    """Return the probability that each row lacks a tag, and that of every tag."""
+    if isinstance(model, JudgesLabels) and judges(model, label):
+        wrong = model.wrong(torch.from_numpy(data.ids_of(rows))).double().cpu().numpy()
+        if not np.isnan(wrong).any():  # else the run ended before it judged
+            return wrong, np.nan_to_num(probabilities(model, data, rows))
+    features = _features(model, data, rows)
+    fold = np.random.default_rng(0).permutation(len(rows)) % _FOLDS
+    p = np.zeros(values.shape)
+    for number in np.unique(fold):
+        held = fold == number
+        p[held] = tag_probabilities(features[~held], values[~held])(features[held])
+    return np.where(values == 0, p, -1.0).max(1), p
+
+
+def _table(
+    data: Data, rows: Rows, given: list[str], proposed: list[str], wrong: Float[np.ndarray, " n"]
+) -> pl.DataFrame:
+    """Return those rows that are likelier wrong than not, the surest first."""
+    order = np.flatnonzero(wrong > 0.5)
+    order = order[np.argsort(-wrong[order], kind="stable")]
+    return pl.DataFrame(
+        {
+            "row": rows[order],
+            "key": [data.key(int(row)) for row in rows[order]],
+            "given": [given[k] for k in order],
+            "proposed": [proposed[k] for k in order],
+            "probability": wrong[order],
+        },
+        schema={
+            "row": pl.Int64,
+            "key": pl.String,
+            "given": pl.String,
+            "proposed": pl.String,
+            "probability": pl.Float64,
+        },
+    )
 
 
 def _features(model: Embedder, data: Data, rows: Rows) -> Float[np.ndarray, "n d"]:

@@ -11,6 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from ..data.base import Pictured
+from ..data.labels import Tags
 from ..data.source import load_any
 from ..evaluation.auditing import judges, suspects
 from ..evaluation.task import main_labels
@@ -32,7 +33,7 @@ class Audit:
     Attributes:
         run: what was looked at.
         label: by name.
-        looked: rows with a class.
+        looked: rows of which it is known.
         by: in words, who says so.
         suspects: the table, the surest first; see `counterpoint.evaluation.auditing.suspects`.
         pictures: of the rows; None for data without.
@@ -73,23 +74,26 @@ def audit(folder: str | os.PathLike[str], label: str = "") -> Audit:
 
     Raises:
         UnknownName: for a label that the data does not have.
-        WrongKind: for one that is no classes.
+        WrongKind: for one that is neither classes nor tags.
         ValueError: for a folder that is no run, data without labels, and labels of fewer than two classes.
     """
     folder = Path(folder)
     run, model = Run.read(folder), load(folder)
     whole = load_any(data_of(folder), run.recipe.towers.image_size)
     data = relabelled(whole, run.labels)
-    label = label or (run.target.label if run.target else next(iter(main_labels(data, ())), ""))
+    there = (*main_labels(data, ()), *main_labels(data, (), Tags))
+    label = label or (run.target.label if run.target else next(iter(there), ""))
     if not label:
-        raise ValueError(f"{run.data} has no label of two classes or more, so that there is nothing to audit")
-    values = data.label(label, "classes").values
+        raise ValueError(
+            f"{run.data} has no label of two classes or more and no tags, so that there is nothing to audit"
+        )
+    known = data.label(label, "classes", "tags").known
     rows = trained_rows(run.arm, data)
     found = suspects(model, data.suited(model.inputs), rows, label)
     by = "a five-fold logistic regression on the run's embeddings"
     if judges(model, label):
-        by = "the run's own mixture of losses"
-    looked = int((values[rows] >= 0).sum())
+        by = "the run's own judgement"
+    looked = int(known[rows].sum())
     return Audit(run, label, looked, by, found, whole if isinstance(whole, Pictured) else None)
 
 
