@@ -52,7 +52,8 @@ class ItemState(nn.Module):
     def store(self, ids: Int[Tensor, " B"], **values: Float[Tensor, "B ..."]) -> None:
         """Store new numbers for these items; of an id that occurs twice, the first occurrence counts."""
         ids, order = ids.sort(stable=True)
-        first = torch.cat([ids.new_ones(1, dtype=torch.bool), ids[1:] != ids[:-1]])
+        first = torch.ones_like(ids, dtype=torch.bool)
+        first[1:] = ids[1:] != ids[:-1]
         ids, order = ids[first], order[first]
         unseen = ids[~self._find(ids)[1]]
         if len(unseen):
