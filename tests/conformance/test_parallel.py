@@ -27,6 +27,7 @@ KINDS = {
     "sequence": "scav",
     "sigmoid": "siglip",
     "softmax": "clip",
+    "supervised": "cross-entropy",
     "uniform": "align-uniform",
     "weighted": "isogclr",
 }

@@ -45,7 +45,7 @@ class ClassQueue(Checked, nn.Module):
     [4, 2]
     >>> queue.enqueue(torch.arange(5.0)[:, None], torch.arange(5), torch.tensor([0, 1, 1, 1, -1]))
     >>> queue.labels.tolist(), queue.ids.tolist()
-    ([0, -1, -1, -1, 1, 1], [0, -1, -1, -1, 2, 3])
+    ([0, -1, -1, -1, 1, 1], [0, -1, -1, -1, 3, 2])
     """
 
     keys: Tensor

@@ -123,7 +123,7 @@ class COMICLoss(ClassLoss):
 def frequency_weights(counts: Float[Tensor, " C"], power: float) -> Float[Tensor, " C"]:
     """Return ``w_c = (1 − ln n_c / max n)^power``: 1 for the commonest tag, more for rare ones; none counts as one.
 
-    >>> frequency_weights(torch.tensor([100.0, 0.0]), 1.0).round(decimals=3).tolist()
+    >>> [round(weight, 3) for weight in frequency_weights(torch.tensor([100.0, 0.0]), 1.0).tolist()]
     [1.0, 5.605]
     """
     counts = counts.clamp_min(1)

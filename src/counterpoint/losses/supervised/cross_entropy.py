@@ -28,6 +28,7 @@ class CrossEntropyLoss(ClassLoss):
     Source: the baseline in Baek et al., "Harmonic Loss Trains Interpretable AI Models" (2025), arXiv 2502.01628;
     smoothing of Szegedy et al., "Rethinking the Inception Architecture for Computer Vision" (2016), arXiv 1512.00567.
 
+    >>> import torch
     >>> w = torch.eye(4)                              # one class scores 1, three score 0: log(1 + 3 / e)
     >>> round(CrossEntropyLoss()(w[:1], w, labels=torch.tensor([0])).item(), 4)
     0.7437

@@ -29,6 +29,7 @@ class LogitAdjustedLoss(ClassLoss):
     Source: Menon et al., "Long-tail learning via logit adjustment" (2021), arXiv 2007.07314; the supervised branch of
     Suh and Seo (2023), arXiv 2305.01160.
 
+    >>> import torch
     >>> w = torch.eye(2)                              # scores 1 and 0, the second class three times as frequent
     >>> loss = LogitAdjustedLoss()(w[:1], w, torch.tensor([0.25, 0.75]), labels=torch.tensor([0]))
     >>> round(loss.item(), 4)                         # log(1 + 3 / e)
