@@ -194,7 +194,7 @@ class Clock:
 
 
 Kind = Literal["classes", "tags", "numbers", "points"]
-"""Kinds of labels: one class of several, tags of which several may apply, a number, a point in the picture."""
+"""Kinds of labels, which are one class of several, tags of which several may apply, a number, or a point."""
 
 
 @final

@@ -21,8 +21,8 @@ class GMLLoss(ClassLoss):
     """Each query must find its class, whose score is the mean exponential of similarities to the class's keys.
 
         log S_c(z) = log (1/K_c) Σ_{j: y_j = c} exp(<z, k_j> / T)
-        loss = −mean_i log [ π_y S_y(z_i) / Σ_c π_c S_c(z_i) ]     (T constant)
-             + the same with <z, k> constant, T learned, without keys of the query's own item
+        L = −mean_i log [ π_y S_y(z_i) / Σ_c π_c S_c(z_i) ]
+        loss = L with T constant, and L with <z, k> constant, T learned, without keys of the query's own item
 
     K_c is the number of keys of class c, π_c its share of the training examples. No score of a class is formed:
     ``log Σ_c π_c S_c`` is the log-sum-exp of ``<z, k_j> / T + log π_{y_j} − log K_{y_j}`` over all keys. The mean, as a
