@@ -19,6 +19,7 @@ from ...diagnostics import (
     most_similar,
     multiple_correlation,
 )
+from ...frames import Frames, of_boxes
 from ...networks.heads import mlp
 from ...networks.init import initialise
 from ...networks.towers.convnet import ConvNet
@@ -94,7 +95,7 @@ class Dense(nn.Module):
 
 def crops(
     pictures: Float[Tensor, "B 3 C C"], rng: np.random.Generator
-) -> tuple[Float[Tensor, "B 3 S S"], Float[Tensor, "B 4"]]:
+) -> tuple[Float[Tensor, "B 3 S S"], Frames]:
     """Draw random windows, half of them mirrored, with changes of colour; and where they are."""
     n = len(pictures)
     left, top = torch.from_numpy(rng.integers(0, CANVAS - CROP + 1, (2, n)))
@@ -104,21 +105,20 @@ def crops(
             for p, t, x in zip(pictures, top.tolist(), left.tolist(), strict=True)
         ]
     )
-    boxes = torch.stack([left, top, left + CROP, top + CROP], 1).float()
+    boxes = torch.stack([left, top, left + CROP, top + CROP], 1).float() / CANVAS
     mirrored = torch.from_numpy(rng.random(n) < 0.5)
     seen = torch.where(mirrored[:, None, None, None], seen.flip(3), seen)
-    boxes = torch.where(mirrored[:, None], boxes[:, [2, 1, 0, 3]], boxes)
     shift = torch.from_numpy(rng.uniform(-0.2, 0.2, (n, 3, 1, 1))).float()
-    return (seen + shift).clamp(0, 1), boxes
+    return (seen + shift).clamp(0, 1), of_boxes(boxes, mirrored)
 
 
 def positives(
-    rule: str, boxes: Sequence[Tensor], features: Sequence[Tensor], rng: np.random.Generator
+    rule: str, frames: Sequence[Frames], features: Sequence[Tensor], rng: np.random.Generator
 ) -> Int[Tensor, "B P"]:
     """Find the pixel of the second view that is each pixel's positive; −1 for none."""
     n, p = features[0].shape[:2]
     if rule == "place":
-        return at_same_place(boxes[0], boxes[1], GRID)
+        return at_same_place(frames[0], frames[1], GRID)
     if rule == "similarity":  # of the backbone: of the projections pairs would confirm themselves
         return most_similar(features[0].detach(), features[1].detach())
     if rule == "index":
@@ -160,7 +160,7 @@ def model(rule: str, tau: float, seed: int, steps: int, explicit: Sequence[float
         rows = torch.from_numpy(rng.choice(SCENES, BATCH, replace=False))
         views = [crops(shown.pictures[rows], rng) for _ in range(2)]
         (features, z), (others, other) = (network(x) for x, _ in views)
-        match = positives(rule, [boxes for _, boxes in views], [features, others], rng)
+        match = positives(rule, [frames for _, frames in views], [features, others], rng)
         if explicit is None:
             return dense_infonce(z, other, match, tau)
         partner = other.gather(1, match.clamp_min(0)[..., None].expand_as(z))
