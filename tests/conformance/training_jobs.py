@@ -25,6 +25,7 @@ from counterpoint.pairwise import Loss
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import load, override
 from counterpoint.training.loop import Progress, fit, forward
+from counterpoint.training.run import target_of
 from counterpoint.training.saving.checkpoint import CheckpointError
 from counterpoint.training.sharing.distributed import average_gradients, whole
 from counterpoint.training.sharing.parallel import Overlapped, shared
@@ -85,7 +86,8 @@ def job_run(
     )
     data, losses = TinyData(), []
     captions = [data.captions(row)[0] for row in range(len(data))]
-    method = Arm.parse(arm).build(recipe, {"text": captions}, seed=0)
+    parsed = Arm.parse(arm)
+    method = parsed.build(recipe, {"text": captions}, seed=0, target=target_of(parsed, "", data))
     if precision == "32":
         method = method.double()
     if compiled:

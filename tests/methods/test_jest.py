@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 from unittest.mock import patch
 
@@ -15,7 +14,6 @@ from select_jobs import judges
 
 from counterpoint import methods
 from counterpoint.data import load as load_data
-from counterpoint.losses import SigLIPLoss
 from counterpoint.methods.dual.jest import REFERENCE_TEXT
 from counterpoint.pairwise import evaluate_with
 from counterpoint.pairwise.joint_selection import Judge, select
@@ -144,13 +142,15 @@ def test_scores_may_come_from_one_model_alone() -> None:
 
 
 @pytest.mark.parametrize(
-    ("model", "match"),
+    ("name", "size", "match"),
     [
-        (SimpleNamespace(objective=None), "was not trained by the sigmoid loss"),
-        (SimpleNamespace(objective=SigLIPLoss(), picture_size=24), r"24 pixels .* towers\.image_size=24"),
+        ("clip", 8, "was not trained by the sigmoid loss"),
+        ("siglip", 24, r"24 pixels .* towers\.image_size=24"),
     ],
 )
-def test_a_reference_that_does_not_fit_is_refused(model: Any, match: str) -> None:
+def test_a_reference_that_does_not_fit_is_refused(name: str, size: int, match: str) -> None:
+    model = build(name)
+    model.image_tower.size = size
     towers = {c: build("siglip").tower(c) for c in ("image", "text")}
     with patch("counterpoint.models.load", lambda path: model), pytest.raises(ValueError, match=match):
         methods.create("jest", towers, RECIPE, reference="runs/mine")

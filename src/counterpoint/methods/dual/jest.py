@@ -102,7 +102,7 @@ class JEST(DualEncoder):
         self.part = recipe.microbatch
         self._seen: dict[str, float] = {}
         # In a tuple, and so no module of this one: neither trained, nor saved, nor shared by ranks.
-        self._reference: tuple[TowerMethod, ...] = () if is_restored() else (self._open(reference),)
+        self._reference: tuple[DualEncoder, ...] = () if is_restored() else (self._open(reference),)
         if filter:
             self.views = {**self.views, REFERENCE_TEXT: View("text", "plain", like="text")}
 
@@ -149,14 +149,14 @@ class JEST(DualEncoder):
         # Scoring takes one of the learner and one of the reference.
         return dict.fromkeys(self.columns, 3 - self.filter if self.filter else 1)
 
-    def _open(self, reference: str) -> TowerMethod:
+    def _open(self, reference: str) -> DualEncoder:
         """Load the reference, frozen and in evaluation mode."""
         try:
             # By name, as rooms import downwards only.
             model: TowerMethod = load("counterpoint.models:load")(reference)
         except (OSError, ValueError) as error:
             raise ValueError(f"reference={reference!r} cannot be read: {error}") from None
-        if not isinstance(getattr(model, "objective", None), SigLIPLoss):
+        if not (isinstance(model, DualEncoder) and isinstance(model.objective, SigLIPLoss)):
             raise ValueError(
                 f"reference={reference!r} was not trained by the sigmoid loss, and has no bias to score pairs with; "
                 "name a run of siglip or jest"
@@ -174,7 +174,7 @@ def _kept(size: int, filter: float) -> int:
     return max(round((1 - filter) * size), 1)
 
 
-def _judge(model: TowerMethod, inputs: Mapping[str, Tensor], part: int) -> Judge:
+def _judge(model: DualEncoder, inputs: Mapping[str, Tensor], part: int) -> Judge:
     """Return how a model scores pairs; embedded in parts of a size where gradients are cached so, too."""
     x, y = (
         upcast(
