@@ -14,7 +14,7 @@ from counterpoint.data.loading.order import Shuffled
 from counterpoint.data.views import key
 from counterpoint.data.views.pictures import EitherView, ImageView
 from counterpoint.frames import inverse, of_boxes, to_picture, to_view
-from counterpoint.networks.towers.pixels import Square
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Augmentation
 from counterpoint.types import Batch, View
 from fixtures.tiny import TinyData

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.claims.benches import digits
+from counterpoint.claims.benches.data import digits
 from counterpoint.claims.benches.towers import recipe
 from counterpoint.claims.dual import align, clip_rocket, siglip
 from counterpoint.claims.evaluation import naive_bayes_linear_eval

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims.benches import glosses
-from counterpoint.claims.benches.glosses import Encoder, Pairs
+from counterpoint.claims.benches.data import glosses
+from counterpoint.claims.benches.data.glosses import Encoder, Pairs
 from counterpoint.claims.text import simcse, whitened_cse
 from counterpoint.networks.init import seeded
 

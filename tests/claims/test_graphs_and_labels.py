@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims.benches import digits
-from counterpoint.claims.benches import emoji as small
-from counterpoint.claims.dual import m2_encoder, mmcl_generalization
+from counterpoint.claims.benches.data import digits
+from counterpoint.claims.benches.data import emoji as small
+from counterpoint.claims.dual import mmcl_generalization
 from counterpoint.claims.labels import dexml
 from counterpoint.claims.pictures import isogclr, kernel_infonce
+from counterpoint.claims.scale import m2_encoder
 from counterpoint.claims.uniformity import decoupled_uniformity
 from counterpoint.losses import DecoupledSoftmaxLoss, MultiLabelSoftmaxLoss
 

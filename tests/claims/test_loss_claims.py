@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint.claims.analysis import contrastive_loss_behaviour
-from counterpoint.claims.benches import digits
-from counterpoint.claims.benches import emoji as small
 from counterpoint.claims.benches import exact as gradients
-from counterpoint.claims.benches import skin_tones as tones
+from counterpoint.claims.benches.data import digits
+from counterpoint.claims.benches.data import emoji as small
+from counterpoint.claims.benches.data import skin_tones as tones
 from counterpoint.claims.pairs import diht, llave
 from counterpoint.claims.pictures import contrastive_margins_sv, dcl, macl
 from counterpoint.data.source import load

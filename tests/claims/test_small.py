@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims.benches import emoji as small
+from counterpoint.claims.benches.data import emoji as small
 from counterpoint.losses import InfoNCELoss
 from counterpoint.networks.heads import mlp
 from counterpoint.registry import UnknownName

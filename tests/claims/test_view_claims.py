@@ -9,9 +9,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.claims.benches import descent, digits, exact
-from counterpoint.claims.benches import emoji_views as pictures
-from counterpoint.claims.benches.emoji import SIDE
+from counterpoint.claims.benches import descent, exact
+from counterpoint.claims.benches.data import digits
+from counterpoint.claims.benches.data import emoji_views as pictures
+from counterpoint.claims.benches.data.emoji import SIDE
 from counterpoint.claims.labels import supcon
 from counterpoint.claims.pictures import amcl, cacr, poly_view
 from counterpoint.losses import AlignUniformLoss, NTXentLoss, SupConLoss

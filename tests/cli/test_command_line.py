@@ -13,7 +13,7 @@ import pytest
 
 from counterpoint import __version__, recipes
 from counterpoint.cli import COMMANDS, main
-from counterpoint.cli.arguments import parse
+from counterpoint.cli.common.arguments import parse
 from counterpoint.cli.train import Train
 from counterpoint.data.collections import COLLECTIONS
 from counterpoint.modalities import MODALITIES, Modality

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.cli._execution import Execution
+from counterpoint.cli.common.execution import Execution
 from counterpoint.execution import Needs, Ray, Slurm, leased
 from counterpoint.execution.executors import EXECUTORS, LOCAL
 from counterpoint.registry import UnknownName

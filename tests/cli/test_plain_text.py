@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.cli.terminal import Terminal
+from counterpoint.cli.common.terminal import Terminal
 from fixtures.files import write_pairs
 
 HOSTILE = "a[/x] [red]<b> | :smile: \u202ebackwards"

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.cli.progress import JsonLines, WorkProgress, progress_in
-from counterpoint.cli.terminal import Terminal
+from counterpoint.cli.common.progress import JsonLines, WorkProgress, progress_in
+from counterpoint.cli.common.terminal import Terminal
 from counterpoint.execution import Progress
 from fixtures.units import Counting
 

@@ -21,7 +21,7 @@ from counterpoint.data.loading.order import Shuffled
 from counterpoint.data.source import load_any
 from counterpoint.evaluation.task import EmbedderTask, NotApplicable, check_data
 from counterpoint.methods.arm import Arm
-from counterpoint.networks.towers.pixels import Square
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes.schema import Augmentation
 from counterpoint.registry import UnknownName
 from counterpoint.training.record.provenance import Provenance

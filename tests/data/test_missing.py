@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.cli._files import Files
+from counterpoint.cli.common.files import Files
 from counterpoint.data.derived.gaps import Gap, gaps_of, with_gaps
 from counterpoint.data.derived.missing import Missing, without
 from counterpoint.data.source import is_of_python, load_any, rooted

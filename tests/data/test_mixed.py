@@ -19,7 +19,7 @@ from counterpoint.data.loading.mixed import Mixture
 from counterpoint.data.source import load_any, located, rooted, short_name
 from counterpoint.evaluation import evaluate
 from counterpoint.evaluation.task import NotApplicable, check_labels
-from counterpoint.networks.towers.pixels import Square
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.raw import Clips, Table, Waves
 from counterpoint.recipes import Augmentation
 from counterpoint.registry import UnknownName

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.losses import ISogCLRLoss
-from counterpoint.networks.item_state import ItemState
+from counterpoint.networks.state.item_state import ItemState
 from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving import saver
 from fixtures.vectors import F64, pair

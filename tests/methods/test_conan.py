@@ -13,8 +13,8 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from counterpoint.losses import CoSENTLoss, HardNegativesLoss
-from counterpoint.methods.dual._candidates import Candidates, Mined, easy, mine
-from counterpoint.methods.dual.conan import CANDIDATES, Conan
+from counterpoint.methods.text._candidates import Candidates, Mined, easy, mine
+from counterpoint.methods.text.conan import CANDIDATES, Conan
 from counterpoint.networks.base import TextTower
 from counterpoint.recipes.schema import Recipe, Widths
 from counterpoint.types import Batch, Clock

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from counterpoint import methods
 from counterpoint.losses import InfoNCELoss
 from counterpoint.networks.init import initialise
-from counterpoint.networks.towers.attentive import SeriesTransformer
+from counterpoint.networks.towers.parts.attentive import SeriesTransformer
 from counterpoint.networks.towers.series import SeriesTower, Standardised
 from counterpoint.networks.towers.transformer import VisionTransformer, keys_seen
 from counterpoint.registry import UnknownName

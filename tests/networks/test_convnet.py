@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from counterpoint.networks import ConvNet, initialise
 from counterpoint.networks.towers.convnet import ChannelNorm
-from counterpoint.networks.towers.pixels import MEAN, STD, Normalise
+from counterpoint.networks.towers.parts.pixels import MEAN, STD, Normalise
 
 
 def tower(size: int = 48) -> ConvNet:

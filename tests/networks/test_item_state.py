@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from counterpoint.networks.item_state import ItemState
+from counterpoint.networks.state.item_state import ItemState
 
 
 def test_no_items_store_nothing() -> None:

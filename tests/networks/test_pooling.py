@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from counterpoint.networks.base import Pooling
-from counterpoint.networks.towers.pooling import inside, pool
+from counterpoint.networks.towers.parts.pooling import inside, pool
 
 TOKENS = torch.tensor([[1, 5, 2, 0, 0], [1, 6, 7, 8, 2], [1, 2, 2, 2, 2], [1, 5, 6, 7, 8]])
 LENGTHS = [3, 5, 2, 5]

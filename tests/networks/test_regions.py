@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint.networks import ConvNet, RegionTower, initialise
-from counterpoint.networks.towers.regions import grid, shares
+from counterpoint.networks.towers.parts.regions import grid, shares
 
 
 @pytest.mark.parametrize(("rows", "columns"), [(1, 1), (3, 3), (4, 6)])

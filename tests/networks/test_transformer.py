@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer, initialise
-from counterpoint.networks.towers.pooling import Packing, inside
+from counterpoint.networks.towers.parts.pooling import Packing, inside
 from counterpoint.networks.towers.transformer import Block
 
 CAPTIONS = ["a red car", "a blue car on a red road", "woman", "grinning face"]

@@ -64,7 +64,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"\n{stopped}; the same command goes on from here.", file=sys.stderr)
         return stopped.status
     except BrokenPipeError:
-        from .terminal import silence
+        from .common.terminal import silence
 
         silence(sys.stdout)
         return 0

@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Count, Seed
-from .terminal import Terminal
+from .common.terminal import Terminal
 
 
 @form(frozen=True, config=FORM)

@@ -13,11 +13,11 @@ from pydantic.dataclasses import dataclass as form
 from ..forms import FORM, Flat, Names
 from ..reasons import counted, share_in_words
 from ..study.design import Design, check_names
-from ._execution import Execution
-from ._files import Files
-from ._study import Output, carry_out
-from .arguments import parse, value_of
-from .terminal import Terminal
+from .common.arguments import parse, value_of
+from .common.execution import Execution
+from .common.files import Files
+from .common.study import Output, carry_out
+from .common.terminal import Terminal
 
 if TYPE_CHECKING:
     from ..study.design import ArmPlan

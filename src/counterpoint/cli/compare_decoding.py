@@ -12,11 +12,11 @@ from pydantic.dataclasses import dataclass as form
 from ..forms import FORM, Count, Flat
 from ..reasons import counted
 from ..study.decoding.design import DecodingDesign, check_names
-from ._execution import Execution
-from ._files import Files
-from ._study import Output, carry_out
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.execution import Execution
+from .common.files import Files
+from .common.study import Output, carry_out
+from .common.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -14,10 +14,10 @@ from ..execution import HandedOver
 from ..execution.executors import LOCAL
 from ..forms import FORM, Count, Flat, Folder, Name, Positional
 from ._condensing import Condensing, condense
-from ._execution import Execution
-from ._files import Files
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.execution import Execution
+from .common.files import Files
+from .common.terminal import Terminal
 
 _SUSPECTS = 10  # rows of the table that audit prints
 
@@ -93,8 +93,8 @@ def _describe(options: Data, console: Terminal) -> int:
     with console.status(f"looking at {named}"):
         from ..data.reporting import report
         from ..recipes import load
-        from ._description import show
-        from .progress import WorkProgress
+        from .common.description import show
+        from .common.progress import WorkProgress
 
         look = partial(report, named, sample=options.sample, towers=load(options.recipe).towers)
         found = None if shared else look()
@@ -152,7 +152,7 @@ def _index(source: str, options: Data, console: Terminal) -> int:
     with console.status("loading"):
         from ..data.sharded.indexing import index
         from ..data.sides import MOST_HELD_OUT
-    from .progress import WorkProgress
+    from .common.progress import WorkProgress
 
     with WorkProgress(console) as progress:
         try:

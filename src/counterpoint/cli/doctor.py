@@ -14,8 +14,8 @@ from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM
 from ..registry import MissingPackage
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.terminal import Terminal
 
 
 @form(frozen=True, config=FORM)

@@ -11,10 +11,10 @@ from pydantic.dataclasses import dataclass as form
 
 from ..execution import HandedOver
 from ..forms import FORM, Count, Flat, Names, OutFolder, Positional
-from ._execution import Execution
-from ._files import Files
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.execution import Execution
+from .common.files import Files
+from .common.terminal import Terminal
 
 
 @form(frozen=True, config=FORM)
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> int:
         from ..data.source import load_any
         from ..serving import embed
         from ..training.sharing.distributed import device_of
-    from .progress import WorkProgress
+    from .common.progress import WorkProgress
 
     models.kind_of(options.model)  # before anything is loaded
     with console.status(f"loading {options.model}"):

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Flat, Folder, Names, Positional
-from ._files import Files
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.files import Files
+from .common.terminal import Terminal
 
 if TYPE_CHECKING:
     from ..study.side_by_side import SideBySide

@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass as form
 from rich.text import Text
 
 from ..forms import FORM, Count, NonNegative, Seed
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.terminal import Terminal
 
 
 @form(frozen=True, config=FORM)

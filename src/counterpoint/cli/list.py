@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Positional
-from .arguments import parse
+from .common.arguments import parse
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         print(json.dumps(list(names)))
         return 0
     if options.kind == "modalities":
-        from .terminal import Terminal
+        from .common.terminal import Terminal
 
         Terminal().print(modalities())
         return 0

@@ -9,8 +9,8 @@ from typing import Annotated, Literal
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Positional
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.terminal import Terminal
 
 Status = Literal["planned", "implemented", "verified"]
 

@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Margin, Positional
-from ._study import show
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.study import show
+from .common.terminal import Terminal
 
 
 @form(frozen=True, config=FORM)

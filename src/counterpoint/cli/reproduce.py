@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Count, Positional
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
     if path is not None:
         check_file(path)
-    from .progress import WorkProgress
+    from .common.progress import WorkProgress
 
     with WorkProgress(console) as progress:
         doing = progress.bars.add_task(options.slug, total=None, note="")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Count, Positional
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.terminal import Terminal
 
 if TYPE_CHECKING:
     from ..serving import Found

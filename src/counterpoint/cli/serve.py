@@ -12,8 +12,8 @@ from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Flat, Names, Positional
 from ..serving.requests.limits import Limits
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.terminal import Terminal
 
 
 @form(frozen=True, config=FORM)

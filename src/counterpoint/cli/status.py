@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, OutFolder, Positional
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.terminal import Terminal
 
 if TYPE_CHECKING:
     from rich.table import Table

@@ -15,11 +15,11 @@ from ..data.derived.labelling import Labelled
 from ..forms import FORM, Flat, Folder, Names, Positional, Seed
 from ..recipes import Recipe
 from . import train_tiny_vlm as tiny_vlm
-from ._before import show_forecast, show_memory
-from ._files import Files
-from .arguments import parse
-from .progress import LogFormat, progress_in
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.before import show_forecast, show_memory
+from .common.files import Files
+from .common.progress import LogFormat, progress_in
+from .common.terminal import Terminal
 
 if TYPE_CHECKING:
     pass

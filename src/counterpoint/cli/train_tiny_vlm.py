@@ -14,8 +14,8 @@ from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Flat, Folder, Seed
 from ..recipes.tiny_vlm import TinyVLM
-from .arguments import parse
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.terminal import Terminal
 
 NAME = "tiny-vlm"
 

@@ -9,9 +9,9 @@ from typing import Annotated
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, OutFolder, Positional
-from .arguments import parse
-from .progress import LogFormat, progress_in
-from .terminal import Terminal
+from .common.arguments import parse
+from .common.progress import LogFormat, progress_in
+from .common.terminal import Terminal
 
 
 @form(frozen=True, config=FORM)

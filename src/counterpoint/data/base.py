@@ -19,7 +19,7 @@ from torch import Tensor
 
 from ..modalities import PAIR
 from ..networks.base import Input
-from ..networks.towers.pixels import Square
+from ..networks.towers.parts.pixels import Square
 from ..registry import unknown
 from ..types import Fit, Kind
 from .fingerprint import BLOCK, QUESTIONS, Fingerprint, bytes_of, digest, digests_of_images

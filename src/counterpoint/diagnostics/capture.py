@@ -18,8 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..networks.base import ImageTower, Tower
-from ..networks.towers.blocks import residual_blocks
-from ..networks.towers.pooling import Packing, inside
+from ..networks.towers.parts.blocks import residual_blocks
+from ..networks.towers.parts.pooling import Packing, inside
 from ..networks.towers.transformer import TextTransformer
 
 PAPERS = {"teaching-matters": ("captured",)}

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from ..methods.base import TowerMethod
 from ..networks.base import ImageTower, TextTower
-from ..networks.towers.pooling import inside
+from ..networks.towers.parts.pooling import inside
 
 PAPERS = {"cross-the-gap": ("average_precision", "to_image", "to_text")}
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..modalities import MODALITIES, PAIR, resolve
 from ..networks.base import ImageTower, Input, TextTower, Tower, Towers, WindowedInput
 from ..networks.fingerprint import fingerprint
-from ..networks.towers.pixels import fitted
+from ..networks.towers.parts.pixels import fitted
 from ..pairwise import Loss, Temperature
 from ..ranges import Checked
 from ..raw import Raw, check_pictures

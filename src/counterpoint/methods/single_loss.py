@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from ..forms import Fraction
 from ..networks.base import Tower, Towers
 from ..networks.heads import mlp
-from ..networks.towers.blocks import dropout_layers, dropping
+from ..networks.towers.parts.blocks import dropout_layers, dropping
 from ..pairwise import Loss
 from ..recipes.schema import Recipe
 from ..registry import unknown

@@ -17,10 +17,10 @@ from ..files import FORMAT, Damaged, read_json, write_json
 from ..methods.base import TowerMethod
 from ..networks.base import FittedInput, ImageTower, Pooling, TextTower, Tower
 from ..networks.batch_norm import BatchNorm1d
-from ..networks.towers.blocks import residual_blocks
 from ..networks.towers.build import build_towers
 from ..networks.towers.libraries.hugging_face import LIBRARIES, configuration_of
-from ..networks.towers.pixels import Normalise
+from ..networks.towers.parts.blocks import residual_blocks
+from ..networks.towers.parts.pixels import Normalise
 from ..networks.weights import Source, restored
 from ..recipes import schema
 from ..types import Fit

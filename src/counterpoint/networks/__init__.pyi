@@ -7,12 +7,12 @@ from .base import Tower as Tower
 from .fusion.feature_mixture import AdditiveMixture as AdditiveMixture
 from .fusion.feature_mixture import InterleavedMixture as InterleavedMixture
 from .init import initialise as initialise
-from .momentum import MomentumCopy as MomentumCopy
-from .queue import KeyQueue as KeyQueue
+from .state.momentum import MomentumCopy as MomentumCopy
+from .state.queue import KeyQueue as KeyQueue
 from .towers.build import build_towers as build_towers
 from .towers.convnet import ConvNet as ConvNet
-from .towers.non_local import NonLocal as NonLocal
-from .towers.regions import RegionTower as RegionTower
+from .towers.parts.non_local import NonLocal as NonLocal
+from .towers.parts.regions import RegionTower as RegionTower
 from .towers.tokenizer import BytePairTokenizer as BytePairTokenizer
 from .towers.transformer import TextTransformer as TextTransformer
 from .towers.transformer import VisionTransformer as VisionTransformer

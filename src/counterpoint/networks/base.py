@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ..types import Fit
 from .towers.libraries.told import Head, Told, Untold, as_trunk, settings_of_timm
-from .towers.pixels import Square
+from .towers.parts.pixels import Square
 
 Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
 """From the states of a caption's tokens to one vector: the last's, the first's, their mean, their maximum; their sum by

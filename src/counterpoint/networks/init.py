@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .base import Tower
-from .momentum import MomentumCopy
+from .state.momentum import MomentumCopy
 
 
 @contextmanager

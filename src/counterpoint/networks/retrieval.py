@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from .towers.temporal import TimeConvolution
+from .towers.parts.temporal import TimeConvolution
 
 _EPS = 1e-5
 

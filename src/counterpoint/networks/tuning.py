@@ -9,7 +9,7 @@ from torch import nn
 from ..registry import require, unknown
 from .base import Tower
 from .init import seeded
-from .towers.blocks import residual_blocks
+from .towers.parts.blocks import residual_blocks
 
 MODES = ("frozen", "full", "lora", "biases")
 

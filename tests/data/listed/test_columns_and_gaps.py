@@ -17,7 +17,7 @@ from counterpoint.data.base import Data
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load_any, with_columns
 from counterpoint.data.sources import columns_of
-from counterpoint.networks.towers.pixels import Square
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.raw import Series, Table, Waves, check_series, check_waves
 from fixtures.files import bitmap
 

@@ -9,7 +9,7 @@ from jaxtyping import Bool
 from counterpoint.data.base import Rows
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
-from counterpoint.networks.towers.pixels import Square
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Augmentation
 from counterpoint.types import Batch, View
 from fixtures.tiny import TinyData

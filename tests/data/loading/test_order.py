@@ -15,7 +15,7 @@ from counterpoint.data.loading import order as orders
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import InTurn, Order, Shuffled, Windowed
 from counterpoint.data.worlds.emoji.world import Emoji
-from counterpoint.networks.towers.pixels import Square
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Augmentation
 from counterpoint.types import View
 from fixtures.tiny import TinyData

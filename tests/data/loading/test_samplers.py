@@ -17,7 +17,7 @@ from counterpoint.data.loading.sampled import Sampled, Streams
 from counterpoint.data.loading.samplers import Sampler, members_of, occurrences, streams
 from counterpoint.data.views import key
 from counterpoint.methods.arm import Arm
-from counterpoint.networks.towers.pixels import Square
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Augmentation, Recipe
 from counterpoint.registry import UnknownName
 from counterpoint.training.run import Run, order_of, prepare

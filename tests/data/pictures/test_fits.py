@@ -21,7 +21,7 @@ from counterpoint.data import load
 from counterpoint.data.base import PairedData
 from counterpoint.data.items import Regions
 from counterpoint.networks import ImageTower, build_towers
-from counterpoint.networks.towers.pixels import fitted
+from counterpoint.networks.towers.parts.pixels import fitted
 from counterpoint.recipes import Recipe, override
 from counterpoint.recipes.schema import Towers
 from counterpoint.study.training import runner

@@ -14,7 +14,7 @@ from PIL import Image
 from counterpoint.data import load
 from counterpoint.data.pictures.single import raw_pictures
 from counterpoint.networks.base import Input
-from counterpoint.networks.towers.pixels import Square
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.types import Fit
 
 KINDS = ("wide.png", "high.png", "grey.png", "transparent.png", "turned.jpg", "deep.png", "palette.png")

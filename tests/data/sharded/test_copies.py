@@ -13,7 +13,7 @@ import fsspec
 import polars as pl
 import pytest
 
-from counterpoint.cli._files import Files
+from counterpoint.cli.common.files import Files
 from counterpoint.data.cache import SIZE, CacheError, size_of
 from counterpoint.data.sharded import copies as module
 from counterpoint.data.sharded.copies import Ahead, Copies, Unreachable

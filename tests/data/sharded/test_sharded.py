@@ -19,7 +19,7 @@ from counterpoint.data.sharded import data as sharded
 from counterpoint.data.sharded.data import Sharded, ShardedPairs, ShardGone
 from counterpoint.data.sharded.indexing import OtherIndex, index
 from counterpoint.data.source import load_any
-from counterpoint.networks.towers.pixels import Square
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from counterpoint.cli._files import Files
+from counterpoint.cli.common.files import Files
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load, load_any, located, short_name, with_columns
 from counterpoint.data.sources import columns_of

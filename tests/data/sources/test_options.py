@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from counterpoint.cli._files import Files
+from counterpoint.cli.common.files import Files
 from counterpoint.data.base import Pictured
 from counterpoint.data.reporting import report
 from counterpoint.data.sharded.indexing import index

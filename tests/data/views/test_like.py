@@ -15,7 +15,7 @@ from counterpoint.data.views.measured import SeriesView
 from counterpoint.data.views.pictures import ImageView
 from counterpoint.data.views.waves import WaveView
 from counterpoint.networks.towers.footage import Footage
-from counterpoint.networks.towers.pixels import Square
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.networks.towers.series import Standardised
 from counterpoint.networks.towers.sound import Waveform
 from counterpoint.raw import Clips, Series, Waves

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from counterpoint.data.items import ContrastCaptions, Narrations
-from counterpoint.data.worlds.clips.captions import caption
 from counterpoint.data.worlds.clips.clip import ACTIONS, Clip, Event, film, save
 from counterpoint.data.worlds.clips.compose import compose_clip
 from counterpoint.data.worlds.clips.config import ClipConfig
-from counterpoint.data.worlds.clips.contrasts import contrast
 from counterpoint.data.worlds.clips.items import ClipContrasts, ClipNarrations
-from counterpoint.data.worlds.clips.narrations import NAMES, NARRATIONS, narrate, sides
+from counterpoint.data.worlds.clips.words.captions import caption
+from counterpoint.data.worlds.clips.words.contrasts import contrast
+from counterpoint.data.worlds.clips.words.narrations import NAMES, NARRATIONS, narrate, sides
 from counterpoint.data.worlds.clips.world import Clips
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.layout.compositions import pair_part, together

@@ -6,13 +6,13 @@ from functools import cache
 
 import pytest
 
-from counterpoint.data.worlds.clips.captions import caption
 from counterpoint.data.worlds.clips.clip import Clip, Event
 from counterpoint.data.worlds.clips.compose import apart, compose_clip, swept
 from counterpoint.data.worlds.clips.config import ClipConfig
-from counterpoint.data.worlds.clips.contrasts import CONTRASTS, REVERSED, contrast
-from counterpoint.data.worlds.clips.hallucinations import HALLUCINATIONS, hallucinate
 from counterpoint.data.worlds.clips.truth import faithful, true_of
+from counterpoint.data.worlds.clips.words.captions import caption
+from counterpoint.data.worlds.clips.words.contrasts import CONTRASTS, REVERSED, contrast
+from counterpoint.data.worlds.clips.words.hallucinations import HALLUCINATIONS, hallucinate
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.scene import OPPOSITE, UNIT, Scene, Thing
 from counterpoint.registry import UnknownName

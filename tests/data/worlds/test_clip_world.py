@@ -12,13 +12,13 @@ from counterpoint.data import load
 from counterpoint.data.items import ContrastCaptions, GeneratedVideos
 from counterpoint.data.pictures.frames import sheet
 from counterpoint.data.source import load_any
-from counterpoint.data.worlds.clips.captions import caption
-from counterpoint.data.worlds.clips.hallucinations import CLEAN, HALLUCINATIONS
 from counterpoint.data.worlds.clips.items import ClipContrasts, ClipGeneratedVideos
 from counterpoint.data.worlds.clips.pictured import ClipPictures
 from counterpoint.data.worlds.clips.presets import PRESETS
 from counterpoint.data.worlds.clips.sounding import FRAME
 from counterpoint.data.worlds.clips.truth import faithful, true_of
+from counterpoint.data.worlds.clips.words.captions import caption
+from counterpoint.data.worlds.clips.words.hallucinations import CLEAN, HALLUCINATIONS
 from counterpoint.data.worlds.clips.world import Clips
 from counterpoint.networks.towers.footage import Footage
 from counterpoint.networks.towers.sound import Waveform

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from counterpoint.data.pictures.frames import centres, middle, sheet
-from counterpoint.data.worlds.clips.captions import caption
 from counterpoint.data.worlds.clips.clip import ACTIONS, Clip, Event, film, save
 from counterpoint.data.worlds.clips.compose import apart, compose_clip, swept
 from counterpoint.data.worlds.clips.config import ClipConfig
 from counterpoint.data.worlds.clips.sensors import acceleration, path
 from counterpoint.data.worlds.clips.truth import faithful
+from counterpoint.data.worlds.clips.words.captions import caption
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.pixels.render import draw
 from counterpoint.data.worlds.scenes.scene import UNIT, Relation, Scene, Thing, relation_holds

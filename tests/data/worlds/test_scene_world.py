@@ -16,7 +16,7 @@ from counterpoint.data.source import load
 from counterpoint.data.worlds.scenes.words import captions
 from counterpoint.data.worlds.scenes.words.lexicon import lexicon
 from counterpoint.data.worlds.scenes.world import GREY, Scenes
-from counterpoint.networks.towers.pixels import Square
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.networks.towers.tokenizer import BytePairTokenizer
 from counterpoint.recipes.schema import Augmentation
 from counterpoint.types import View

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from counterpoint.cli._study import show
-from counterpoint.cli.terminal import Terminal
+from counterpoint.cli.common.study import show
+from counterpoint.cli.common.terminal import Terminal
 from counterpoint.study.schema import TrainingCost, TrainingSummary
 from counterpoint.study.study import Study
 from counterpoint.study.words.conclusion import conclusion

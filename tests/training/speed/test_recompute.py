@@ -12,7 +12,7 @@ from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.base import Tower
-from counterpoint.networks.towers.blocks import dropping, residual_blocks
+from counterpoint.networks.towers.parts.blocks import dropping, residual_blocks
 from counterpoint.recipes import Recipe, override
 from counterpoint.training.loop import fit
 from counterpoint.training.speed.memory import measure

@@ -16,9 +16,9 @@ from ...evaluation.classification.classifiers import knn
 from ...losses import NTXentLoss
 from ...networks.init import initialise
 from ...networks.towers.convnet import ConvNet
+from ..benches.data.emoji import SIDE
+from ..benches.data.emoji_views import CHANGES, changed, emoji
 from ..benches.descent import minimise
-from ..benches.emoji import SIDE
-from ..benches.emoji_views import CHANGES, changed, emoji
 from ..benches.patches import LABEL, LEAST, in_parts, squared
 from ..lab import Arrays, Lab, Result, Score, above, beside, decides, exact, per_seed
 

@@ -24,8 +24,8 @@ from ...evaluation.shortcuts.subclasses import Pull, Sample
 from ...losses import NTXentLoss
 from ...networks import initialise
 from ...networks.heads import mlp
+from ..benches.data.emoji import SIDE, emoji_inputs, view
 from ..benches.descent import minimise
-from ..benches.emoji import SIDE, emoji_inputs, view
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, combined, decides
 
 CLAIM = (

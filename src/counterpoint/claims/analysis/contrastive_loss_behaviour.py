@@ -10,7 +10,7 @@ import torch.nn.functional as F
 
 from ...diagnostics import tolerance
 from ...losses import HardContrastiveLoss, InfoNCELoss
-from ..benches import digits
+from ..benches.data import digits
 from ..benches.exact import of_similarities, random_views
 from ..lab import Arrays, Lab, Result, above, below, best, decides, exact
 

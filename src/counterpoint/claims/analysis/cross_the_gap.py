@@ -17,8 +17,8 @@ from ...methods.dual_encoder import DualEncoder, linear_heads
 from ...networks.init import initialise
 from ...networks.towers.tokenizer import BytePairTokenizer
 from ...networks.towers.transformer import TextTransformer
+from ..benches.data.emoji import emoji_inputs, view
 from ..benches.descent import minimise
-from ..benches.emoji import emoji_inputs, view
 from ..benches.patches import squared, transformer
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides
 

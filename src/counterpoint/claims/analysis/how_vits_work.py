@@ -14,7 +14,7 @@ from ...diagnostics.internals.fourier import band_noise, relative_log_amplitude,
 from ...networks.base import ImageTower
 from ...networks.init import initialise
 from ...networks.towers.convnet import ConvNet
-from ..benches.emoji import SIDE
+from ..benches.data.emoji import SIDE
 from ..benches.patches import held_out, in_parts, train_on_labels, transformer
 from ..lab import Arrays, Grid, Lab, Result, Score, above, below, beside, decides, per_seed, within
 

@@ -18,9 +18,9 @@ from ...losses import InfoNCELoss, NTXentLoss
 from ...networks.heads import Linear, mlp
 from ...networks.init import initialise
 from ...networks.towers.transformer import VisionTransformer
+from ..benches.data.emoji import BUCKETS, emoji_inputs, view
+from ..benches.data.emoji_views import changed, emoji
 from ..benches.descent import minimise
-from ..benches.emoji import BUCKETS, emoji_inputs, view
-from ..benches.emoji_views import changed, emoji
 from ..benches.patches import (
     DEPTH,
     LABEL,

@@ -14,9 +14,9 @@ from ...networks.base import ImageTower
 from ...networks.heads import Linear
 from ...networks.init import initialise
 from ...networks.towers.transformer import VisionTransformer
+from .data.emoji import SIDE
+from .data.emoji_views import changed, emoji
 from .descent import minimise
-from .emoji import SIDE
-from .emoji_views import changed, emoji
 
 LABEL, LEAST = "group", 20
 DEPTH, LR = 4, 2e-3

@@ -20,8 +20,8 @@ from ...networks.heads import Linear, mlp
 from ...networks.init import initialise
 from ...networks.towers.transformer import TextTransformer
 from ...registry import unknown
+from ..benches.data.emoji import SIDE, SmallTwoTower, pairs_of, pixels, train, view, words
 from ..benches.descent import minimise
-from ..benches.emoji import SIDE, SmallTwoTower, pairs_of, pixels, train, view, words
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides, per_seed
 
 CLAIM = (

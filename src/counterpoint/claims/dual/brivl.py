@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...data.source import load
 from ...methods.queue.brivl import BriVL
-from ...networks.momentum import PREFIX
+from ...networks.state.momentum import PREFIX
 from ...recipes import load as load_recipe
 from ...types import Batch, Clock
 from ..benches.exact import relative_error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..benches.voxels import predicted
+from ..benches.data.voxels import predicted
 from ..lab import UNSEEN, Arrays, Lab, Result, above, below, beside, decides
 
 CLAIM = (

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...diagnostics import induced_positives, normalised, principal_angles
 from ...evaluation import create
 from ...losses import GuidedNTXentLoss, InfoNCELoss, NTXentLoss, SpectralLoss
-from ..benches.emoji import SmallTwoTower, emoji_inputs, train, train_on_views, view
+from ..benches.data.emoji import SmallTwoTower, emoji_inputs, train, train_on_views, view
 from ..lab import Arrays, Lab, Result, above, below, beside, decides, exact
 
 CLAIM = (

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from ...data.items import Narrations
-from ...data.worlds.clips.narrations import NAMES
+from ...data.worlds.clips.words.narrations import NAMES
 from ...evaluation.statistic import STATISTICS
 from ...evaluation.tasks.video.modality_importance_score import BOTH, NEEDS, TEXT, TYPES, VIDEO
 from ...evaluation.video.modality_importance import question_types

@@ -11,7 +11,7 @@ from ...evaluation import create
 from ...losses import InfoNCELoss
 from ...statistics import StatisticsWarning, multi_bootstrap
 from ...statistics.simulation import REGIMES, coverage, false_positives
-from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
+from ..benches.data.emoji import SmallTwoTower, emoji_inputs, train_on_names
 from ..lab import Arrays, Lab, Measured, Result, above, below, beside, decides, rate
 
 CLAIM = (

@@ -14,7 +14,7 @@ from ...evaluation.classification.classifiers import CLASSIFIERS, Classifier
 from ...evaluation.classification.simulation import GaussianClasses, examples_needed
 from ...losses import InfoNCELoss
 from ...networks import ConvNet, initialise
-from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_names
+from ..benches.data.emoji import SmallTwoTower, emoji_inputs, train_on_names
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, combined, decides, mean, per_seed
 
 CLAIM = (

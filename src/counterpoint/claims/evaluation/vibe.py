@@ -12,7 +12,7 @@ from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ...data.items import GeneratedVideos
-from ...data.worlds.clips.hallucinations import CLEAN, HALLUCINATIONS
+from ...data.worlds.clips.words.hallucinations import CLEAN, HALLUCINATIONS
 from ...evaluation.statistic import STATISTICS, f1_of
 from ...networks import BytePairTokenizer
 from ...networks.heads import mlp

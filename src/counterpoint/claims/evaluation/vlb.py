@@ -15,8 +15,8 @@ from ...data.worlds.scenes.world import Scenes
 from ...evaluation.contamination import contamination
 from ...evaluation.tasks.answering.vlb import CONTROL, SINGLE, VANILLA, VARIANTS, VLB, bootstrap
 from ...networks.tiny_vlm import default_model_path, world
+from ..benches.data.emoji import pixels
 from ..benches.decoding import GREEDY, assistant
-from ..benches.emoji import pixels
 from ..lab import Arrays, Lab, Result, above, beside, decides
 
 CLAIM = (

@@ -17,7 +17,7 @@ from ...networks import initialise
 from ...networks.heads import mlp
 from ...study.presets import Preset
 from ...types import Batch, Clock, Embeddings, Target
-from ..benches.emoji import BUCKETS, SIDE, emoji_inputs, view, words
+from ..benches.data.emoji import BUCKETS, SIDE, emoji_inputs, view, words
 from ..benches.exact import random_views, relative_error
 from ..benches.towers import recipe
 from ..benches.vectors import FirstTower, SecondTower, train

@@ -10,7 +10,7 @@ from ...methods.fusion.late import Late
 from ...methods.fusion.multimodn import MultiModN
 from ...networks.base import Towers
 from ...recipes import Recipe
-from ..benches.blocks import BLOCKS, TARGET, classifier, lacking, scored
+from ..benches.data.blocks import BLOCKS, TARGET, classifier, lacking, scored
 from ..lab import UNSEEN, Arrays, Lab, Result, Score, above, beside, decides
 
 CLAIM = (

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 
 from ...losses import CrossEntropyLoss, HarmonicLoss
 from ...networks import initialise
+from ..benches.data.digits import digits, split
 from ..benches.descent import minimise
-from ..benches.digits import digits, split
 from ..lab import Arrays, Lab, Result, above, below, beside, decides
 
 CLAIM = (

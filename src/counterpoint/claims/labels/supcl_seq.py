@@ -28,7 +28,7 @@ from ...networks.heads import Linear
 from ...recipes import Recipe
 from ...training.loop import fit
 from ...types import Batch, Clock, Embeddings, Target
-from ..benches.emoji_views import linear_probe
+from ..benches.data.emoji_views import linear_probe
 from ..benches.towers import recipe as recipe_of
 from ..lab import Arrays, Lab, Result, above, beside, decides
 

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from ...losses import NTXentLoss, SupConLoss
 from ...networks import initialise
 from ...networks.heads import mlp
-from ..benches import emoji_views as pictures
+from ..benches.data import emoji_views as pictures
+from ..benches.data.emoji import SIDE
 from ..benches.descent import minimise
-from ..benches.emoji import SIDE
 from ..benches.exact import disagreement
 from ..lab import Arrays, Lab, Result, Score, above, arm, below, beside, decides, exact
 

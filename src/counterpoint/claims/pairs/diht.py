@@ -32,7 +32,7 @@ COMPARISON = Comparison(
     changes={"batch_size": 128, "steps": 300},
     rates=(3e-3, 1e-3, 1e-2, 3e-2),
 )
-NAMES = Path(__file__).parents[1] / "benches" / "generic_names.py"
+NAMES = Path(__file__).parents[1] / "benches" / "data" / "generic_names.py"
 """Emoji of which half of the training names are generic, and what the filter leaves of them."""
 SHOTS = (1, 2, 4)
 TAU = 0.05

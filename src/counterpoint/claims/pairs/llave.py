@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ...losses import LLaVELoss
-from ..benches import skin_tones as tones
-from ..benches.emoji import emoji_inputs
+from ..benches.data import skin_tones as tones
+from ..benches.data.emoji import emoji_inputs
 from ..benches.exact import of_similarities, random_views, relative_error
 from ..lab import Arrays, Lab, Result, above, below, beside, best, decides, exact
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...losses import AlignUniformLoss, CACRLoss, SupConLoss
 from ...pairwise.loss import Loss
-from ..benches import digits
+from ..benches.data import digits
 from ..lab import Arrays, Grid, Lab, Result, Score, above, arm, below, beside, decides, exact, within
 
 CLAIM = (

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from ...evaluation import equal_error_rate
 from ...losses import MarginNTXentLoss
-from ..benches import digits
-from ..benches.emoji import train
+from ..benches.data import digits
+from ..benches.data.emoji import train
 from ..lab import Arrays, Lab, Result, above, below, beside, decides
 
 CLAIM = (

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ...losses import DCLLoss, NTXentLoss
 from ...pairwise.loss import Loss
-from ..benches import digits
-from ..benches.emoji import jitter
+from ..benches.data import digits
+from ..benches.data.emoji import jitter
 from ..benches.exact import gradients, random_views, relative_error
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides, exact, mean
 

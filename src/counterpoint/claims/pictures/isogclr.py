@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...losses import InfoNCELoss, ISogCLRLoss
 from ...pairwise.loss import Loss
-from ..benches import digits
+from ..benches.data import digits
 from ..benches.exact import random_views
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, best, decides, exact, mean
 

@@ -12,7 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...losses import KernelInfoNCELoss
-from ..benches import digits
+from ..benches.data import digits
 from ..benches.descent import minimise
 from ..lab import Arrays, Lab, Result, above, arm, below, beside, decides, exact
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...losses import DCLLoss, MACLLoss, NTXentLoss
 from ...pairwise.loss import Loss
-from ..benches import digits
+from ..benches.data import digits
 from ..benches.exact import gradients, random_views, relative_error
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, best, decides, exact, mean, worst
 

@@ -17,7 +17,7 @@ from ...losses.softmax.poly_view import PolyViewMode
 from ...networks import initialise
 from ...networks.heads import mlp
 from ...pairwise.temperature import Temperature
-from ..benches import digits
+from ..benches.data import digits
 from ..benches.descent import minimise
 from ..benches.exact import disagreement
 from ..lab import Arrays, Grid, Lab, Result, above, below, beside, decides, exact

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...evaluation import STATISTICS
-from ..benches.sensors import few_labels
+from ..benches.data.sensors import few_labels
 from ..lab import UNSEEN, Lab, Result, above, beside, decides
 
 CLAIM = (

@@ -10,7 +10,7 @@ import torch
 from ...data.source import load_any
 from ...evaluation import STATISTICS
 from ...methods.sensors.rebar import REBAR
-from ..benches.sensors import basic_motions, few_labels, few_of, label_of, motions, prepared, trained_on
+from ..benches.data.sensors import basic_motions, few_labels, few_of, label_of, motions, prepared, trained_on
 from ..lab import Arrays, Lab, Result, above, beside, decides
 
 CLAIM = (

@@ -9,8 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...losses import SimCSELoss
-from ..benches import glosses
-from ..benches.glosses import DROPOUT, Encoder, Tokens, Views
+from ..benches.data import glosses
+from ..benches.data.glosses import DROPOUT, Encoder, Tokens, Views
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides
 
 CLAIM = (

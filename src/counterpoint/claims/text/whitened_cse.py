@@ -14,12 +14,12 @@ from torch import Tensor
 from ...data.worlds.glosses.tree import PER_TENTH
 from ...methods.base import TowerMethod
 from ...networks import GroupWhitening
+from ...networks.towers.parts.pooling import inside
 from ...networks.towers.perceptron import BagOfWords
-from ...networks.towers.pooling import inside
 from ...recipes import load, override
 from ...training.loop import fit
 from ...training.run import Run, prepare
-from ..benches import glosses
+from ..benches.data import glosses
 from ..benches.descent import minimise
 from ..lab import Arrays, Lab, Result, above, below, beside, decides, exact
 

@@ -11,7 +11,7 @@ from scipy import special, stats
 
 from ...losses import AlignUniformLoss, InfoNCELoss
 from ...pairwise.loss import Loss
-from ..benches import digits
+from ..benches.data import digits
 from ..lab import Arrays, Lab, Measured, Result, above, below, beside, best, decides, within
 
 CLAIM = (

@@ -15,7 +15,7 @@ from ...evaluation import create
 from ...losses import ContrastiveGapLoss
 from ...networks import initialise
 from ...networks.heads import mlp
-from ..benches.emoji import SIDE, SmallTwoTower, emoji_inputs, pairs_of, train, train_on_names
+from ..benches.data.emoji import SIDE, SmallTwoTower, emoji_inputs, pairs_of, train, train_on_names
 from ..lab import Arrays, Lab, Result, Score, Scores, above, below, beside, decides
 
 CLAIM = (

@@ -14,8 +14,8 @@ from ...data.base import PairedData
 from ...evaluation import create
 from ...losses import DecoupledUniformityLoss, InfoNCELoss
 from ...pairwise.loss import Loss
-from ..benches import digits
-from ..benches.emoji import SmallTwoTower, emoji_inputs, train_on_views
+from ..benches.data import digits
+from ..benches.data.emoji import SmallTwoTower, emoji_inputs, train_on_views
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, best, decides, exact, mean
 
 CLAIM = (

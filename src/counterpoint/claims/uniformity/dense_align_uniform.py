@@ -23,9 +23,9 @@ from ...frames import Frames, of_boxes
 from ...networks.heads import mlp
 from ...networks.init import initialise
 from ...networks.towers.convnet import ConvNet
+from ..benches.data.emoji import SIDE
+from ..benches.data.emoji_views import emoji
 from ..benches.descent import minimise
-from ..benches.emoji import SIDE
-from ..benches.emoji_views import emoji
 from ..lab import Arrays, Lab, Result, above, below, beside, decides, exact, per_seed
 
 CLAIM = (

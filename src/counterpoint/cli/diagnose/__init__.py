@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from ...registry import unknown
-from ..arguments import parse, value_of
-from ..terminal import Terminal
+from ..common.arguments import parse, value_of
+from ..common.terminal import Terminal
 
 WHAT = ("inside", "lens", "language", "in-context")
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Flat, Folder, Positional
-from .._files import Files
+from ..common.files import Files
 from ._look import Diagnosis, Look, Tell
 
 

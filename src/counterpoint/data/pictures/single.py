@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...networks.base import Input
-from ...networks.towers.pixels import Square
+from ...networks.towers.parts.pixels import Square
 from ...types import Fit
 from ..base import IMAGE_SIZE, stored_size
 from .decode import decode, decoded

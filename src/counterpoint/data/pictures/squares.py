@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import get_worker_info
 
 from ...networks.base import Input
-from ...networks.towers.pixels import Square
+from ...networks.towers.parts.pixels import Square
 from ...types import Fit
 from ..base import stored_size
 from ..progress import with_bar

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Float64, Int, UInt8, UInt64
 from torch import Tensor
 
-from ...networks.towers.pixels import Square
+from ...networks.towers.parts.pixels import Square
 from ...registry import unknown
 from . import colours, resampling
 from .keys import uniform

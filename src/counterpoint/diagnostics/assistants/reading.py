@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from ...networks.towers.blocks import residual_blocks
+from ...networks.towers.parts.blocks import residual_blocks
 from ...reasons import counted
 
 Grid = tuple[int, int]

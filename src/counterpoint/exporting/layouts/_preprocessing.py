@@ -13,7 +13,7 @@ from tokenizers import Tokenizer as Backend
 
 from ...files import FORMAT
 from ...networks.base import ImageTower, TextTower
-from ...networks.towers.pixels import Normalise
+from ...networks.towers.parts.pixels import Normalise
 from ...types import Fit
 from .._comparison import fit_of
 from .._samples import TEXTS

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...forms import NonNegative, Positive, Share
-from ...networks.item_state import ItemState
+from ...networks.state.item_state import ItemState
 from ...pairwise.inputs import dot, paired
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, WeightedMean

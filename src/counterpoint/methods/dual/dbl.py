@@ -15,7 +15,7 @@ from ...losses import BoostLoss, HingeLoss
 from ...losses.margin.boost import Kind
 from ...networks import MomentumCopy
 from ...networks.base import Tower, Towers
-from ...networks.momentum import PREFIX
+from ...networks.state.momentum import PREFIX
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
 from ..base import Ranges, TowerMethod, paired

@@ -15,7 +15,7 @@ from ...networks import tune
 from ...networks.base import Towers
 from ...networks.heads import Linear
 from ...networks.towers.build import build_image_tower
-from ...networks.towers.pooling import inside
+from ...networks.towers.parts.pooling import inside
 from ...pairwise import Temperature, moments
 from ...pairwise.inputs import upcast
 from ...pairwise.ranks import Ranks as Processes

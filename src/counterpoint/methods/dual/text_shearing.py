@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ...forms import Count, Positive
 from ...losses import InfoNCELoss
 from ...networks.base import Towers
-from ...networks.towers.pooling import inside
+from ...networks.towers.parts.pooling import inside
 from ...pairwise import Temperature
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe

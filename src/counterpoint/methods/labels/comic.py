@@ -15,7 +15,7 @@ from ...forms import Fraction, Natural, NonNegative
 from ...losses import COMICLoss
 from ...losses.supervised.comic import company, frequency_weights
 from ...networks.base import Towers
-from ...networks.item_state import ItemState
+from ...networks.state.item_state import ItemState
 from ...pairwise import moments
 from ...pairwise.inputs import upcast
 from ...pairwise.ranks import Ranks

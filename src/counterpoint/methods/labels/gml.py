@@ -14,7 +14,7 @@ from ...networks import MomentumCopy
 from ...networks.base import Towers
 from ...networks.class_queue import ClassQueue
 from ...networks.heads import mlp
-from ...networks.momentum import PREFIX
+from ...networks.state.momentum import PREFIX
 from ...pairwise import Temperature
 from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe

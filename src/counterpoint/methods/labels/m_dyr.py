@@ -15,8 +15,8 @@ from ...forms import Fraction, NonNegative, Positive
 from ...networks.base import Towers
 from ...networks.beta_mixture import BetaMixture
 from ...networks.heads import Linear
-from ...networks.item_state import ItemState
 from ...networks.mixup import PARTNER, SHARE, mixup
+from ...networks.state.item_state import ItemState
 from ...pairwise import moments
 from ...pairwise.inputs import upcast
 from ...pairwise.ranks import Ranks

@@ -13,7 +13,7 @@ from ...forms import Count, Natural, NonNegative, Positive
 from ...losses import SBCLLoss
 from ...networks.base import Towers
 from ...networks.clusters import balanced_kmeans
-from ...networks.item_state import ItemState
+from ...networks.state.item_state import ItemState
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Examples, Target
 from ..base import Ranges

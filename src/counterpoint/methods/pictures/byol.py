@@ -16,7 +16,7 @@ from ...modalities import MODALITIES
 from ...networks import MomentumCopy
 from ...networks.base import Towers
 from ...networks.heads import mlp
-from ...networks.momentum import PREFIX, Schedule
+from ...networks.state.momentum import PREFIX, Schedule
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
 from ..base import TowerMethod

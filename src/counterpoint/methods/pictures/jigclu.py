@@ -14,7 +14,7 @@ from ...forms import NonNegative, Positive
 from ...losses import CrossEntropyLoss, SupConLoss
 from ...networks.base import Towers
 from ...networks.heads import ClassHead, mlp
-from ...networks.towers.regions import grid
+from ...networks.towers.parts.regions import grid
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View

@@ -14,7 +14,7 @@ from ...losses import MLCDLoss
 from ...networks.base import ImageTower, Towers
 from ...networks.clusters import nearest_centres
 from ...networks.heads import ClassHead
-from ...networks.item_state import ItemState
+from ...networks.state.item_state import ItemState
 from ...networks.towers.build import build_image_tower
 from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe

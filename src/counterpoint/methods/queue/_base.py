@@ -15,7 +15,7 @@ from ...forms import Fraction, Natural
 from ...networks import KeyQueue, MomentumCopy
 from ...networks.base import Towers
 from ...networks.heads import mlp
-from ...networks.momentum import PREFIX
+from ...networks.state.momentum import PREFIX
 from ...pairwise import Loss
 from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe

@@ -14,8 +14,8 @@ from ...losses import MoCoLoss
 from ...networks import KeyQueue, MomentumCopy
 from ...networks.base import ImageTower, Tower, Towers
 from ...networks.heads import mlp
-from ...networks.momentum import PREFIX
-from ...networks.towers.regions import RegionTower
+from ...networks.state.momentum import PREFIX
+from ...networks.towers.parts.regions import RegionTower
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
 from ..base import Ranges, TowerMethod, distinct, paired

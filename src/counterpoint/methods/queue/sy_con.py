@@ -14,7 +14,7 @@ from ...losses import MoCoLoss, SyConLoss
 from ...networks import KeyQueue, MomentumCopy, initialise
 from ...networks.base import Towers
 from ...networks.heads import mlp
-from ...networks.momentum import PREFIX
+from ...networks.state.momentum import PREFIX
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
 from ..base import Ranges, TowerMethod, contrasted

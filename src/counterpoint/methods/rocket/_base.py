@@ -17,7 +17,7 @@ from ...modalities import MODALITIES
 from ...networks import MomentumCopy
 from ...networks.base import Tower, Towers
 from ...networks.heads import mlp
-from ...networks.momentum import PREFIX
+from ...networks.state.momentum import PREFIX
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View

@@ -14,9 +14,9 @@ from ...forms import BelowOne, Natural, NonNegative
 from ...losses.sequence.best_alignment import BestAlignmentLoss
 from ...networks.base import Towers
 from ...networks.heads import Linear
-from ...networks.towers.pooling import inside
+from ...networks.towers.parts.pooling import inside
+from ...networks.towers.parts.temporal import TimeNorm, TimeResidual
 from ...networks.towers.sound import SoundTower
-from ...networks.towers.temporal import TimeNorm, TimeResidual
 from ...pairwise import moments
 from ...pairwise.inputs import upcast
 from ...pairwise.ranks import Ranks

@@ -15,10 +15,10 @@ from ...registry import unknown
 from ..base import INPUTS, ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
 from ..weights import Source
-from .attentive import SeriesTransformer
 from .built_in import IMAGE_TOWERS
 from .drawn import DrawnText
 from .libraries.hugging_face import LIBRARIES, is_pair
+from .parts.attentive import SeriesTransformer
 from .perceptron import BagOfWords
 from .series import DilatedTower, SeriesTower, Standardised
 from .sound import MelTower, SoundTower

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..base import ImageTower
-from .pixels import Normalise
+from .parts.pixels import Normalise
 
 
 class ChannelNorm(nn.LayerNorm):

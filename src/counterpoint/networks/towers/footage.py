@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...raw import Clips
-from .pixels import Square
+from .parts.pixels import Square
 
 MOST_FRAMES = 32
 """Frames of a file that are kept, and that a tower may see, at most."""

@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..base import ImageTower, TextTower, Tokenizer
-from .pixels import Normalise
-from .pooling import inside, pool
+from .parts.pixels import Normalise
+from .parts.pooling import inside, pool
 from .transformer import Embedding
 
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ...files import FORMAT, read_json, write_json
 from ...raw import Series, ends
 from ..base import Tower
-from .temporal import TimeConvolution, TimeNorm, TimeResidual, before, mean_inside
+from .parts.temporal import TimeConvolution, TimeNorm, TimeResidual, before, mean_inside
 
 
 class _Kept(BaseModel):

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from ...raw import Waves, ends
 from ..base import Tower
-from .temporal import TimeConvolution, TimeNorm, TimeResidual, before, mean_inside
+from .parts.temporal import TimeConvolution, TimeNorm, TimeResidual, before, mean_inside
 
 _QUIETEST = 1e-10
 """Power of a band below which nothing is told apart, as in librosa and transformers."""

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from ..base import ImageTower, TextTower, Tokenizer
 from ..heads import Linear
 from .libraries.told import Head, Told, Untold
-from .pixels import Normalise
-from .pooling import Packing, inside, pool
+from .parts.pixels import Normalise
+from .parts.pooling import Packing, inside, pool
 from .tokenizer import BytePairTokenizer
 
 

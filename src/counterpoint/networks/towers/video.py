@@ -16,7 +16,7 @@ from ...raw import ends
 from ..base import ImageTower, Tower
 from ..weights import Source
 from .footage import Footage
-from .temporal import before, mean_inside
+from .parts.temporal import before, mean_inside
 from .transformer import Block, Embedding
 
 

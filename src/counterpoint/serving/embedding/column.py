@@ -20,7 +20,7 @@ from ...data.base import Data, Rows
 from ...data.sides import SIDES
 from ...methods.base import TowerMethod
 from ...networks.base import TextTower
-from ...networks.towers.pooling import inside
+from ...networks.towers.parts.pooling import inside
 from ...reasons import counted, out_of_memory
 from ...training.step.precision import Precision
 from ..vectors import RESERVED, About, part_paths, write_part

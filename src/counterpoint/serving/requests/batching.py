@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...methods.base import TowerMethod
 from ...networks.base import TextTower
-from ...networks.towers.pooling import inside
+from ...networks.towers.parts.pooling import inside
 
 _SHORT = 64  # characters up to which texts count as of one length
 

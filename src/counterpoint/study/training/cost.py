@@ -17,7 +17,7 @@ from ...methods.arm import is_fixed
 from ...methods.base import TowerMethod
 from ...modalities import leading
 from ...networks.base import CuttingInput
-from ...networks.towers.pixels import Square
+from ...networks.towers.parts.pixels import Square
 from ...recipes import override
 from ...training.loop import fit
 from ...training.record.negatives import negatives_per_anchor

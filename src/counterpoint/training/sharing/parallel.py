@@ -18,7 +18,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ...methods.base import Method
 from ...networks.base import Tower
-from ...networks.towers.blocks import residual_blocks
+from ...networks.towers.parts.blocks import residual_blocks
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...types import Batch

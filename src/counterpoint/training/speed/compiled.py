@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...networks.base import Tower
-from ...networks.towers.blocks import residual_blocks
+from ...networks.towers.parts.blocks import residual_blocks
 from ...reasons import reason
 from ..sharing.distributed import device_of
 

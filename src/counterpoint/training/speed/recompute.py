@@ -10,7 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ...networks.base import Tower
-from ...networks.towers.blocks import dropout_layers, dropping, residual_blocks
+from ...networks.towers.parts.blocks import dropout_layers, dropping, residual_blocks
 
 
 def recompute(method: nn.Module) -> None:

@@ -15,15 +15,15 @@ from ...labels import Classes
 from ..scenes.pixels.sprites import credit_line
 from ..scenes.words.lexicon import lexicon
 from ..world import GREY, World
-from .captions import caption
 from .clip import ACTIONS, Clip, film
 from .compose import compose_clip
 from .config import ClipConfig
-from .contrasts import exchanged
 from .items import items_of
 from .presets import PRESETS, ClipPreset
 from .sensors import acceleration
 from .sounding import soundtrack
+from .words.captions import caption
+from .words.contrasts import exchanged
 
 
 class Filmed(World[ClipConfig, Clip]):

@@ -16,12 +16,12 @@ from ....reasons import counted
 from ...base import Rows, SomeItems
 from ...items import ContrastCaptions, GeneratedVideos, Items, Narrations
 from ..rng import Rng
-from .captions import caption
 from .clip import Clip, film
-from .contrasts import CONTRASTS, contrast
-from .hallucinations import CLEAN, HALLUCINATIONS, hallucinate
-from .narrations import NARRATIONS, Narrated, narrate
 from .rows import ClipRows
+from .words.captions import caption
+from .words.contrasts import CONTRASTS, contrast
+from .words.hallucinations import CLEAN, HALLUCINATIONS, hallucinate
+from .words.narrations import NARRATIONS, Narrated, narrate
 
 
 def items_of(world: ClipRows, form: type[SomeItems], rows: Rows) -> SomeItems:

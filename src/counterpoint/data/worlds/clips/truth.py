@@ -7,8 +7,8 @@ from dataclasses import replace
 from ..scenes.items.truth import looks_like
 from ..scenes.items.truth import true_of as true_of_scene
 from ..scenes.scene import Relation, Scene
-from .captions import look_of
 from .clip import Clip
+from .words.captions import look_of
 
 
 def true_of(said: Clip, shown: Clip) -> bool:

@@ -21,8 +21,8 @@ from ....types import Fit
 from ...base import ImageTower, TextTower, Tokenizer
 from ...init import seeded
 from ...weights import Source, is_restored
-from ..blocks import dropped_inputs, residual_blocks
-from ..pixels import Normalise
+from ..parts.blocks import dropped_inputs, residual_blocks
+from ..parts.pixels import Normalise
 from .timm_tower import place_features
 from .told import Head, Told, with_head
 from .transformers_tower import padded, stated

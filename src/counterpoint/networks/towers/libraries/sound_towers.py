@@ -13,8 +13,8 @@ from ....raw import ends
 from ....registry import unknown
 from ...init import seeded
 from ...weights import Source
+from ..parts.temporal import before, mean_inside
 from ..sound import SoundTower
-from ..temporal import before, mean_inside
 from .hugging_face import Place
 from .transformers_tower import whole_model
 

@@ -18,7 +18,7 @@ from ....types import Fit
 from ...base import ImageTower
 from ...init import seeded
 from ...weights import Source
-from ..pixels import Normalise
+from ..parts.pixels import Normalise
 from .packaged import PACKAGE, packaged
 from .told import Told
 

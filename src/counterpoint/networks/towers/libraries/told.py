@@ -12,7 +12,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ....types import Fit
-from ..pixels import MEAN, STD
+from ..parts.pixels import MEAN, STD
 
 
 class Untold(ValueError):

@@ -17,9 +17,9 @@ from ....types import Fit
 from ...base import ImageTower, TextTower
 from ...init import seeded
 from ...weights import Source
-from ..blocks import dropped_inputs, residual_blocks
-from ..pixels import Normalise, fitted
-from ..pooling import inside
+from ..parts.blocks import dropped_inputs, residual_blocks
+from ..parts.pixels import Normalise, fitted
+from ..parts.pooling import inside
 from .hugging_face import Place
 from .told import Head, Told, with_head
 from .transformers_tower import TransformersTokenizer, whole_model

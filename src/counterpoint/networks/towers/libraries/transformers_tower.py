@@ -16,8 +16,8 @@ from ....registry import unknown
 from ...base import Pooling, TextTower, Tokenizer
 from ...init import seeded
 from ...weights import Source
-from ..blocks import dropped_inputs, residual_blocks
-from ..pooling import inside, pool
+from ..parts.blocks import dropped_inputs, residual_blocks
+from ..parts.pooling import inside, pool
 from ..tokenizer import BytePairTokenizer
 from .hugging_face import Place
 from .told import Head, Told, Untold

@@ -14,7 +14,7 @@ from ....registry import unknown
 from ...init import seeded
 from ...weights import Source
 from ..footage import centres
-from ..pixels import Normalise
+from ..parts.pixels import Normalise
 from ..video import VideoTower
 from .hugging_face import Place
 from .transformers_tower import whole_model

@@ -1,0 +1,211 @@
+"""The part that several commands share: a form filled from the command line."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import tyro
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import PydanticUndefined
+
+from ...data.derived.mixture import together
+from ...forms import Derived, Flat, Positional, Typed, fields_of, validated
+from ...recipes import Recipe, override
+from ...recipes import load as load_recipe
+
+T = TypeVar("T")
+
+_POSITIONAL: Any = tyro.conf.Positional  # which a type checker takes for an annotation
+
+
+def parse(
+    form: type[T], arguments: Sequence[str], command: str, defaults: Mapping[str, object] | None = None
+) -> T:
+    """Fill a form from the command line.
+
+    A `Recipe` in it is given as ``--recipe NAME`` and single changes: the named recipe gives the defaults of its
+    options, so that ``--recipe gpu --optimizer.lr 1e-3`` changes one number of that recipe.
+
+    Args:
+        form: a pydantic dataclass.
+        arguments: the words after the command.
+        command: the command's name, for messages.
+        defaults: defaults that take the place of the form's own, by option.
+
+    Raises:
+        ValueError: for a value that an option cannot take.
+        SystemExit: after ``--help``, and for words that are no options.
+    """
+    arguments = _mixed(arguments)
+    recipe = _named(arguments)
+    named = {"recipe": recipe} if any(field.annotation is Recipe for _, field in _asked(form)) else {}
+    shown = _shown(form, {**(defaults or {}), **named})
+    refusal = io.StringIO()
+    try:
+        with redirect_stderr(refusal):
+            filled: object = tyro.cli(shown, args=[*arguments], prog=f"counterpoint {command}")
+    except SystemExit as ended:
+        if ended.code:
+            print(f"counterpoint {command}: {_in_a_line(refusal.getvalue(), command)}", file=sys.stderr)
+        raise
+    return validated(form, _values(form, filled, recipe), partial(_option, form))
+
+
+def _mixed(arguments: Sequence[str]) -> list[str]:
+    """Return the words with one ``--data`` for all: the sources that it names several times are mixed.
+
+    >>> _mixed(["clip", "--data", "emoji", "--data=glosses,share=0.5", "--seeds", "3"])
+    ['clip', '--seeds', '3', '--data', 'emoji + glosses,share=0.5']
+    """
+    words, sources, others = iter(arguments), [], []
+    for word in words:
+        flag, equals, value = word.partition("=")
+        if flag == "--data" and (equals or (value := next(words, ""))):
+            sources.append(value)
+        else:
+            others.append(word)
+    return [*others, "--data", together(sources)] if len(sources) > 1 else [*arguments]
+
+
+def _in_a_line(box: str, command: str) -> str:
+    """Return what tyro says in a box: its first paragraph, and the option that it takes for the one meant."""
+    paragraphs: list[list[str]] = [[]]
+    for line in (edged.strip("│╰╯ ") for edged in box.splitlines()[1:]):  # the first is the title
+        if line and not line.strip("─-"):
+            paragraphs.append([])
+        elif line:
+            paragraphs[-1].append(line)
+    (first, *others), *rest = [part for part in paragraphs if part]
+    if first.startswith("Missing from "):
+        return f"{others[0]} is missing (see: counterpoint {command} --help)"
+    meant = [line.split()[0].partition("|")[0] for part in rest for line in part if line.startswith("--")]
+    near = f"; did you mean {meant[0]}?" if meant and first.startswith("Unrecognized") else ""
+    words = " ".join([first, *others]).removesuffix(".")
+    return f"{words[0].lower()}{words[1:]}{near} (see: counterpoint {command} --help)"
+
+
+def _named(arguments: Sequence[str]) -> Recipe:
+    """Return the recipe that is named, whose values are the defaults of its options.
+
+    Raises:
+        ValueError: for a length in steps and in epochs.
+    """
+    recipe = load_recipe(value_of(arguments, "--recipe") or "cpu")
+    if value_of(arguments, "--epochs") is None:
+        return recipe
+    if value_of(arguments, "--steps") is not None:
+        raise ValueError("--steps and --epochs both say how long to train: give one of them")
+    # What is typed goes before the recipe's own length, and before its limit of passes unless that is typed too.
+    return override(recipe, {"steps": None, "most_passes": None})
+
+
+def value_of(arguments: Sequence[str], flag: str) -> str | None:
+    """Return the value of an option as it was typed, before anything is parsed."""
+    for position, word in enumerate(arguments):
+        if word == flag and position + 1 < len(arguments):
+            return arguments[position + 1]
+        if word.startswith(f"{flag}="):
+            return word.partition("=")[2]
+    return None
+
+
+def _shown(form: type, defaults: Mapping[str, object]) -> type:
+    """Return the form as tyro fills it: the same options, without constraints.
+
+    tyro builds the parts of a form one after another, and where one refuses its values it prints many lines that do
+    not name the option. Filled without constraints and then checked as a whole, each fault is one line.
+    """
+    rows: list[tuple[str, Any, Any]] = []
+    for name, field in _asked(form):
+        typed = _mark(field, Typed)
+        kind: Any = typed.kind if typed else field.annotation
+        told = tyro.conf.arg(help=field.description)
+        if _is_form(kind):
+            start = defaults.get(name, field.get_default(call_default_factory=True))
+            inner = _shown(kind, vars(start) if isinstance(start, BaseModel) else defaults)
+            if kind is Recipe:
+                rows.append((name, Annotated[str, told], "cpu"))
+            told = tyro.conf.arg(name="") if _flat(field) else told
+            whole = (
+                dataclasses.field()
+                if start is PydanticUndefined
+                else dataclasses.field(default_factory=inner)
+            )
+            rows.append((_filled(name, kind), Annotated[inner, told], whole))
+            continue
+        if _mark(field, Positional):
+            kind = _POSITIONAL[kind]
+        default = defaults.get(name, field.get_default(call_default_factory=True))
+        if typed:
+            default = default if typed.default is None else typed.default
+            default = str(default) if isinstance(default, Path) else default
+        stands = dataclasses.field() if default is PydanticUndefined else dataclasses.field(default=default)
+        rows.append((name, Annotated[kind, told], stands))
+    shown = dataclasses.make_dataclass(form.__name__, rows, frozen=True, kw_only=True)
+    shown.__doc__ = form.__doc__
+    return shown
+
+
+def _values(form: type, filled: Any, recipe: Recipe) -> dict[str, object]:
+    """Return what tyro has filled in, by the fields of the form; what cannot be typed comes from the named recipe."""
+    values: dict[str, object] = {}
+    for name, field in _asked(form):
+        if not _is_form(field.annotation):
+            values[name] = getattr(filled, name)
+            continue
+        kind = _kind(field)
+        parts = _values(kind, getattr(filled, _filled(name, kind)), recipe)
+        if kind is Recipe:
+            untyped = dict(fields_of(Recipe)).keys() - dict(_asked(Recipe)).keys()
+            parts |= {field_name: getattr(recipe, field_name) for field_name in untyped}
+        # A recipe's keys alone could be meant as changes of another one.
+        values[name] = validated(Recipe, parts, partial(_option, Recipe)) if kind is Recipe else parts
+    return values
+
+
+def _option(form: type, name: str) -> str:
+    """Return an option as it is typed, from the dotted name of its field.
+
+    The options of a flat part are named without the part, and the part itself has no name.
+    """
+    if not name:
+        return ""
+    first, _, rest = name.partition(".")
+    field = fields_of(form)[first]
+    if _flat(field):
+        return _option(_kind(field), rest) if rest else ""
+    return first if _mark(field, Positional) else f"--{name.replace('_', '-')}"
+
+
+def _filled(name: str, kind: object) -> str:
+    """Return the field that tyro fills: a recipe's name has that of the recipe."""
+    return f"{name}_changes" if kind is Recipe else name
+
+
+def _asked(form: type) -> list[tuple[str, FieldInfo]]:
+    return [(name, field) for name, field in fields_of(form).items() if _mark(field, Derived) is None]
+
+
+def _kind(field: FieldInfo) -> type:
+    assert isinstance(field.annotation, type)
+    return field.annotation
+
+
+def _is_form(kind: object) -> bool:
+    return isinstance(kind, type) and (issubclass(kind, BaseModel) or hasattr(kind, "__pydantic_fields__"))
+
+
+def _flat(field: FieldInfo) -> bool:
+    return field.annotation is Recipe or _mark(field, Flat) is not None
+
+
+def _mark(field: FieldInfo, kind: type[T]) -> T | None:
+    return next((mark for mark in field.metadata if isinstance(mark, kind)), None)

@@ -1,0 +1,49 @@
+"""A report on data as a terminal shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rich.console import Console, RenderableType
+from rich.table import Column, Table
+from rich.text import Text
+
+from ...data.reporting import Report
+
+_NAMES = 36  # columns of the terminal that names take
+
+
+def show(console: Console, report: Report, alike: Path | None) -> None:
+    """Print a report: a section each, warnings marked, the first of everything that is counted, and what to do next.
+
+    Args:
+        console: to print on.
+        report: to show.
+        alike: the picture of pictures that look alike, if there are any.
+    """
+    for part in _parts(report, alike):
+        console.print(part)
+    console.print(Text("\nnext", style="bold"))
+    for command, why in report.commands:
+        console.print(f"  {why}:")
+        console.print(Text(f"  $ {command}", style="bold"), soft_wrap=True)
+
+
+def _parts(report: Report, alike: Path | None) -> Iterator[RenderableType]:
+    files = {"left out": ("all of them", report.left_out), "duplicates": ("to look at", alike)}
+    for title, findings in report.sections.items():
+        yield Text(f"\n{title}", style="bold")
+        table = Table.grid(Column(width=1), Column(width=_NAMES), Column(overflow="fold"), padding=(0, 1))
+        for finding in findings:
+            told = Text(finding.text)
+            for example in finding.examples:
+                told.append(f"\n{example}", style="dim")
+            style = "yellow" if finding.warning else ""
+            table.add_row(
+                Text("!" if finding.warning else "", style=style), Text(finding.name, style=style), told
+            )
+        name, path = files.get(title, ("", None))
+        if path is not None:
+            table.add_row("", name, Text(str(path)))
+        yield table

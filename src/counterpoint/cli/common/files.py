@@ -1,0 +1,83 @@
+"""The part of a command that says how the user's own files are read."""
+
+from __future__ import annotations
+
+import os
+from typing import Literal, overload
+
+from pydantic.dataclasses import dataclass as form
+
+from ...forms import FORM, BelowOne, Count, Names
+
+
+@form(frozen=True, config=FORM)
+class Files:
+    """Options of data that are files."""
+
+    missing: Names = ()
+    """Values to withhold, by the ids of items alone: COLUMN:SHARE, for example text:0.4; with when=LABEL:CLASS of one
+    class alone, with in=train, in=test or in=reversed (in test of the other classes) there: table:0.4,when=sepsis."""
+    columns: Names = ()
+    """Columns of a table: by what they are for (image=path text=alt+title table=age+sex series=ecg id=uid group=product
+    split=fold), or by their own names, each a column of the data (question answer)."""
+    cache_size: str = ""
+    """Most that local copies of shards may take, and as much again decoded pictures; 50GB unless given."""
+
+    captions: str = ""
+    """A folder's captions from names: path, name or folder; with a sentence, "name:a photo of {}"."""
+    allow_outside: bool = False
+    """Read files that paths in a table name outside its folder."""
+    broken: BelowOne | None = None
+    """Share of the examples that may be left out, for whatever reason, in place of 0.01."""
+    group: Literal["looks", "folder", "none"] | None = None
+    """With none, pictures that look alike may lie in several splits, and none is hashed for it; with folder, those of a
+    folder stay together, so that whole classes are held out."""
+    held_out: Count | None = None
+    """The most rows of validation and of test, each, where splits are made here; 5,000 unless given."""
+    max_pixels: Count | None = None
+    """Read no picture of more pixels, whatever its file's size; 100,000,000 unless given."""
+
+    @overload
+    def of(self, data: str) -> str: ...
+    @overload
+    def of(self, data: None) -> None: ...
+    @overload
+    def of(self, data: str | None) -> str | None: ...
+    def of(self, data: str | None) -> str | None:
+        """Return the name of data with these options, as a run keeps it; the size of caches is set for all processes.
+
+        Raises:
+            ValueError: for options without data, columns or captions that cannot be, or no size.
+        """
+        if self.cache_size:
+            from ...data.cache import SIZE, size_of
+
+            size_of(self.cache_size)
+            os.environ[SIZE] = self.cache_size
+        treated = {
+            "captions": self.captions or None,
+            "outside": "yes" if self.allow_outside else None,
+            "broken": self.broken,
+            "group": self.group,
+            "held-out": self.held_out,
+            "max-pixels": self.max_pixels,
+        }
+        if "," in self.captions:
+            raise ValueError(f"--captions {self.captions!r}: the sentence cannot hold a comma")
+        said = "".join(f",{name}={value}" for name, value in treated.items() if value is not None)
+        if not (self.columns or said or self.missing):
+            return data
+        if data is None:
+            options = {"--missing": self.missing, "--columns": self.columns}
+            given = next(
+                (name for name, value in options.items() if value), f"--{said[1:].partition('=')[0]}"
+            )
+            given = "--allow-outside" if given == "--outside" else given
+            raise ValueError(f"{given} says how files are read: give it with --data")
+        from ...data.derived.gaps import with_gaps
+        from ...data.derived.mixture import each_changed
+        from ...data.source import with_columns
+        from ...data.sources import columns_of
+
+        named = with_columns(data, columns_of(self.columns)) + said
+        return each_changed(named, lambda one: with_gaps(one, self.missing))
