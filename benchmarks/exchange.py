@@ -28,8 +28,9 @@ from counterpoint.methods.base import Method
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.training.loop import forward
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
 from counterpoint.training.sharing.parallel import shared
+from counterpoint.training.start import prepare
 from counterpoint.types import Batch, Clock
 
 CLOCK = Clock(0, 1)

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import load, override
-from counterpoint.training.run import PeakMemory
+from counterpoint.training.record.peak_memory import PeakMemory
 from counterpoint.training.step import caching
 from counterpoint.training.step.optim import optimizer_of
 from counterpoint.types import Batch, Clock

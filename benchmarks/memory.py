@@ -21,7 +21,8 @@ from counterpoint.data.source import load
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.training.loop import Progress, fit
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 
 SMALL = {
     **{"batch_size": 64, "workers": 1, "threads": 1, "log_every": 10**6, "checkpoint_every": 10**6},

@@ -20,7 +20,7 @@ from open_clip.loss import ClipLoss, SigLipLoss
 from torch import Tensor
 
 from counterpoint.losses import InfoNCELoss, SigLIPLoss
-from counterpoint.training.run import PeakMemory
+from counterpoint.training.record.peak_memory import PeakMemory
 
 
 def infonce(x: Tensor, y: Tensor, tile: int | None, repeats: int) -> Comparison:

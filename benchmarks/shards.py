@@ -42,7 +42,8 @@ import counterpoint as cp
 from counterpoint.data.source import load
 from counterpoint.recipes import Recipe, override
 from counterpoint.training.loop import fit
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 
 SHARDS, SIDE, SIZE = 8, 256, 64
 MODEL = {

@@ -21,7 +21,8 @@ from _linked import linked
 from counterpoint.data.source import load
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 
 SHARE = 0.9
 BATCH = 256

@@ -23,7 +23,8 @@ from counterpoint.pairwise import Loss
 from counterpoint.recipes import Recipe, override
 from counterpoint.recipes import load as load_recipe
 from counterpoint.training.loop import fit
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 from counterpoint.training.step.optim import learning_rate
 from counterpoint.types import Clock
 

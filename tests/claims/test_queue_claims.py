@@ -15,7 +15,7 @@ from counterpoint.claims.queue import mochi, moco, moco_dual_view, sy_con
 from counterpoint.data import load as load_data
 from counterpoint.losses import MoCoLoss
 from counterpoint.losses.queue.mochi import draw
-from counterpoint.training.run import load as load_run
+from counterpoint.training.start import load as load_run
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:

@@ -35,7 +35,8 @@ from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress, fit
 from counterpoint.training.record.provenance import Changed, counts, trained_on
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 
 STEPS, TRAIN = 40, 64
 SHAPES = {"slow wave": 1.0, "fast wave": 3.0, "faster wave": 5.0, "noise": 0.0}

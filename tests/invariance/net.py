@@ -47,7 +47,8 @@ from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.recipes import Recipe
 from counterpoint.recipes import load as load_recipe
 from counterpoint.training.loop import fit
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 from fixtures.decoded import Parrot, write_questions
 
 DATA = ("emoji", "scenes:basic,train=64,validation=16,test=16")

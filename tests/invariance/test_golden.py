@@ -58,7 +58,8 @@ def losses(method: str, source: str) -> list[str]:
     from counterpoint.data import load as load_data
     from counterpoint.recipes import load, override
     from counterpoint.training.loop import fit
-    from counterpoint.training.run import Run, prepare
+    from counterpoint.training.run import Run
+    from counterpoint.training.start import prepare
 
     recipe = override(
         load("cpu"),

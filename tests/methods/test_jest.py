@@ -20,8 +20,9 @@ from counterpoint.pairwise.joint_selection import Judge, select
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.training.runner import run as carry_out
-from counterpoint.training.run import Run, load
-from counterpoint.training.run import prepare as prepare_run
+from counterpoint.training.run import Run
+from counterpoint.training.start import load
+from counterpoint.training.start import prepare as prepare_run
 from counterpoint.types import Batch
 
 F64 = torch.float64

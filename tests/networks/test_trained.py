@@ -15,7 +15,8 @@ from counterpoint.networks import ImageTower, build_towers
 from counterpoint.recipes import Recipe
 from counterpoint.recipes.schema import Towers
 from counterpoint.study.training.runner import run
-from counterpoint.training.run import Run, load
+from counterpoint.training.run import Run
+from counterpoint.training.start import load
 
 CAPTIONS = ["a red car", "a blue car"]
 

@@ -18,7 +18,8 @@ from counterpoint.study.design import Design
 from counterpoint.study.opened import open_data
 from counterpoint.study.training.runner import run
 from counterpoint.training.record.provenance import Changed
-from counterpoint.training.run import OtherRun, Run, load
+from counterpoint.training.run import OtherRun, Run
+from counterpoint.training.start import load
 
 DATA = "scenes:basic,train=60,validation=6,test=12"
 RECIPE = override(load_recipe("seconds"), {"steps": 2, "batch_size": 16})

@@ -14,7 +14,8 @@ from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.design import Design
 from counterpoint.study.training.runner import run
-from counterpoint.training.run import OtherRun, Run, load, prepare
+from counterpoint.training.run import OtherRun, Run
+from counterpoint.training.start import load, prepare
 from counterpoint.types import Target
 
 DATA = "scenes:basic,train=24,validation=4,test=4"

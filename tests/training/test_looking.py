@@ -11,7 +11,8 @@ from torch import Tensor
 
 from counterpoint.recipes import Recipe
 from counterpoint.training.loop import Progress, fit
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 from fixtures.tiny import TinyData
 
 RECIPE = Recipe(batch_size=10, steps=9, checkpoint_every=2, towers={"image_size": 24})

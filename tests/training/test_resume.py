@@ -26,10 +26,11 @@ from counterpoint.methods import Arm
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress
-from counterpoint.training.run import OtherRun, Run, RunState, keep_order, load
+from counterpoint.training.run import OtherRun, Run, RunState
 from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving import saver
 from counterpoint.training.saving.checkpoint import CheckpointError
+from counterpoint.training.start import keep_order, load
 from fixtures.run_folders import contents
 
 _KILL = """

@@ -12,7 +12,8 @@ from counterpoint.data.base import Rows
 from counterpoint.methods.dual.clip import CLIP
 from counterpoint.recipes import Recipe
 from counterpoint.recipes.schema import LEAST_STEPS
-from counterpoint.training.run import Run, order_of, prepare, with_steps
+from counterpoint.training.run import Run
+from counterpoint.training.start import order_of, prepare, with_steps
 from counterpoint.training.trained import trained_rows
 from fixtures.tiny import TinyData
 

@@ -87,9 +87,10 @@ def main(arguments: Sequence[str]) -> int:
         from ..execution import Local
         from ..study.opened import open_data
         from ..study.training.run import TrainingRun
-        from ..training.run import OtherRun, Run, with_steps
+        from ..training.run import OtherRun, Run
         from ..training.saving.remote import copied
         from ..training.sharing.distributed import first_alone, joined
+        from ..training.start import with_steps
         from ..training.trackers import check as check_trackers
     from .compare import show_data_report
 

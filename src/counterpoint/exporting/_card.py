@@ -24,7 +24,9 @@ from ..study.layout import run_folder
 from ..study.numbers import RunScores, StudyScores
 from ..study.schema import Score, TrainedArm, TrainingSummary
 from ..study.words.tables import as_markdown, number, written
-from ..training.run import Environment, Run, data_of, is_checkpoint
+from ..training.folder import is_checkpoint
+from ..training.record.environment import Environment
+from ..training.run import Run, data_of
 from ._layout import Layout
 
 README = "README.md"

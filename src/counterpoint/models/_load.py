@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..methods.base import TowerMethod
 from ..registry import Room, UnknownName
-from ..training.run import is_checkpoint, is_run
+from ..training.folder import is_checkpoint, is_run
 from ._kind import Kind
 
 KINDS = Room("kind of model", "counterpoint.models")

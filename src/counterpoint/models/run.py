@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..methods.base import TowerMethod
-from ..training.run import is_checkpoint, is_run, load
+from ..training.folder import is_checkpoint, is_run
+from ..training.start import load
 from ._kind import Kind
 
 

@@ -16,7 +16,8 @@ from ..data.source import load_any
 from ..evaluation.auditing import judges, suspects
 from ..evaluation.task import main_labels
 from ..files import writing
-from ..training.run import Run, data_of, load
+from ..training.run import Run, data_of
+from ..training.start import load
 from ..training.trained import trained_rows
 from .opened import relabelled
 from .report.frame import write_page

@@ -17,7 +17,7 @@ from ..evaluation import STATISTICS
 from ..evaluation.results import EXAMPLES
 from ..files import Damaged, read_json, read_table
 from ..statistics import Outcomes, SeedsNeeded, compare_arms, interval_of_mean, sentence
-from ..training.run import remedy
+from ..training.folder import remedy
 from .packed import unpacked
 from .schema import Difference, Key, Metric, Needed, Score
 

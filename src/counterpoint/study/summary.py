@@ -18,9 +18,11 @@ from ..modalities import MODALITIES, PAIR, leading
 from ..reasons import share_in_words
 from ..recipes import override
 from ..spec import Spec
+from ..training.folder import remedy
+from ..training.record.environment import Environment
 from ..training.record.metrics import read_metrics
 from ..training.record.provenance import Provenance, rows_of
-from ..training.run import Environment, Run, RunState, remedy
+from ..training.run import Run, RunState
 from .agreement import check_examples
 from .design import ArmPlan, Design
 from .layout import run_folder, trial_folder

@@ -2,6 +2,6 @@ from .loop import Progress as Progress
 from .loop import fit as fit
 from .run import Run as Run
 from .run import RunState as RunState
-from .run import load as load
 from .saving.checkpoint import CheckpointError as CheckpointError
 from .speed.memory import MemoryReport as MemoryReport
+from .start import load as load

@@ -18,7 +18,8 @@ from ..pairwise.ranks import Ranks
 from ..recipes import override
 from ..spec import Spec
 from .loop import Progress, fit
-from .run import Run, prepare
+from .run import Run
+from .start import prepare
 from .trained import trained_rows
 
 _FIRST, _TIMED = 8, 2

@@ -20,7 +20,8 @@ from counterpoint.methods.arm import Arm
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Augmentation, Recipe
 from counterpoint.registry import UnknownName
-from counterpoint.training.run import Run, order_of, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import order_of, prepare
 from counterpoint.types import View
 from fixtures.tiny import TinyData
 

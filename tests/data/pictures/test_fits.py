@@ -25,7 +25,8 @@ from counterpoint.networks.towers.parts.pixels import fitted
 from counterpoint.recipes import Recipe, override
 from counterpoint.recipes.schema import Towers
 from counterpoint.study.training import runner
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 from counterpoint.types import Fit
 from fixtures.files import write_pairs
 from fixtures.open_clip import CONFIG

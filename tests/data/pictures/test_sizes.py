@@ -16,7 +16,8 @@ from counterpoint.data.loading.order import Shuffled
 from counterpoint.data.pictures.decode import decode
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training import runner
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 from fixtures.files import write_pairs
 from fixtures.open_clip import small_open_clip
 

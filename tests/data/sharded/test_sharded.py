@@ -25,7 +25,8 @@ from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress
 from counterpoint.training.record.provenance import trained_on
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 from fixtures.shards import number_of, write_shard, write_shards
 
 

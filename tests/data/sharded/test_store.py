@@ -16,7 +16,8 @@ from counterpoint.data.sharded.copies import Copies
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.indexing import Index, index
 from counterpoint.recipes import Recipe, override
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 from fixtures import store
 from fixtures.shards import write_shard, write_shards
 

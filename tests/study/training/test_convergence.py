@@ -24,7 +24,8 @@ from counterpoint.study.training.convergence import (
     validation_curve,
     warnings_of,
 )
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 from counterpoint.training.step.optim import learning_rate
 
 FLAT = Optimizer(lr=0.01, warmup=0.0, final_lr=1.0)

@@ -15,7 +15,8 @@ from counterpoint.recipes import Recipe, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import fit
 from counterpoint.training.record.broken import LAST, Budget, TooMuchBroken
-from counterpoint.training.run import OtherRun, Run, prepare
+from counterpoint.training.run import OtherRun, Run
+from counterpoint.training.start import prepare
 from fixtures.shards import write_shards
 
 SMALL = {

@@ -8,7 +8,8 @@ import torch
 from counterpoint.data.source import load
 from counterpoint.recipes import Recipe, override
 from counterpoint.training.record.negatives import negatives_per_anchor
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from counterpoint.data.loading.features import Kept
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.record.metrics import read_metrics
-from counterpoint.training.run import Run, prepare
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 
 NAME = "test_resnet.r160_in1k"
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...data import PairedData
 from ...methods.queue._base import MomentumContrast
 from ...networks import KeyQueue
-from ...training.run import load
+from ...training.start import load
 
 
 @torch.no_grad()

@@ -11,8 +11,10 @@ import torch
 
 from ...data.source import load
 from ...data.worlds.scenes.world import Scenes
-from ...training import run as training
 from ...training.record.metrics import read_metrics
+from ...training.run import Run
+from ...training.start import load as load_run
+from ...training.start import prepare
 from ...types import Clock
 from ..lab import UNSEEN, Comparison, Lab, Result, Score, above, below, beside, decides, per_seed
 
@@ -58,11 +60,11 @@ REFERENCE = replace(
 
 def wrong(folder: Path, batches: int) -> float:
     """Return the share of wrong pairs among those that a trained learner chooses."""
-    run = training.Run.read(folder)
+    run = Run.read(folder)
     data = load(run.data)
     assert isinstance(data, Scenes)
-    method, loader = training.prepare(run, data)
-    method.load_state_dict(training.load(folder).state_dict())
+    method, loader = prepare(run, data)
+    method.load_state_dict(load_run(folder).state_dict())
     row = {int(id): place for place, id in enumerate(data.ids)}
     rows: list[int] = []
     for step in range(batches):

@@ -180,7 +180,7 @@ class Trained:
         return self._made[metric]
 
     def folder(self, name: str, seed: int) -> Path:
-        """Return the folder of a run, whose model `counterpoint.training.run.load` reads."""
+        """Return the folder of a run, whose model `counterpoint.training.start.load` reads."""
         return run_folder(self._folder, slug_of(self.arms[name]), seed)
 
 

@@ -15,7 +15,8 @@ from ...evaluation import STATISTICS
 from ...evaluation.classification.asked import probabilities
 from ...networks.beta_mixture import BetaMixture
 from ...study.opened import open_data
-from ...training.run import Run, load
+from ...training.run import Run
+from ...training.start import load
 from ..lab import UNSEEN, Comparison, Lab, Result, above, arm, below, beside, decides
 
 CLAIM = (

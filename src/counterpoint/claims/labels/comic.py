@@ -11,7 +11,8 @@ from ...data.source import load_any
 from ...evaluation.classification.asked import probabilities
 from ...methods.labels.comic import COMIC
 from ...study.opened import open_data
-from ...training.run import Run, load
+from ...training.run import Run
+from ...training.start import load
 from ..lab import Comparison, Lab, Result, above, beside, decides, per_seed
 
 CLAIM = (

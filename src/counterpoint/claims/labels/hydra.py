@@ -11,7 +11,8 @@ import torch
 from ...evaluation.statistic import spearman
 from ...methods.labels.hydra import Hydra
 from ...study.opened import open_data
-from ...training.run import Run, load
+from ...training.run import Run
+from ...training.start import load
 from ..lab import UNSEEN, Comparison, Lab, Result, above, beside, decides, per_seed
 
 CLAIM = (

@@ -12,7 +12,8 @@ from ...data.embeddings import EmbeddingCache
 from ...diagnostics import utilization
 from ...evaluation.tasks import LabelRetrieval
 from ...study.opened import open_data
-from ...training.run import Run, load
+from ...training.run import Run
+from ...training.start import load
 from ..lab import Arrays, Comparison, Lab, Result, above, arm, below, beside, decides, per_seed
 
 CLAIM = (

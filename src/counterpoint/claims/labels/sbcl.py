@@ -10,7 +10,8 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from ...methods.labels.sbcl import SBCL
 from ...study.opened import open_data
-from ...training.run import Run, load
+from ...training.run import Run
+from ...training.start import load
 from ..lab import UNSEEN, Comparison, Lab, Result, above, beside, decides, per_seed
 
 CLAIM = (

@@ -17,7 +17,8 @@ from ...diagnostics.class_means import orthogonal_frame, simplex, within_class_v
 from ...losses import SupConLoss
 from ...networks.init import seeded
 from ...study.opened import open_data
-from ...training.run import Run, load
+from ...training.run import Run
+from ...training.start import load
 from ..benches.descent import minimise
 from ..lab import UNSEEN, Arrays, Comparison, Lab, Result, above, below, beside, decides, per_seed
 

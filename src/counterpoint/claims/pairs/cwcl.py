@@ -12,7 +12,7 @@ from scipy import stats
 
 from ...data.source import load
 from ...losses import CWCLLoss, InfoNCELoss
-from ...training import run as training
+from ...training.start import load as load_run
 from ..benches.exact import random_views, relative_error
 from ..lab import Comparison, Lab, Result, above, below, beside, decides, exact, per_seed
 
@@ -53,7 +53,7 @@ def one_hot() -> float:
 
 def structure(folder: Path) -> float:
     """Rank-correlate the cosines of held-out names with those of their pictures in the frozen space."""
-    model, data = training.load(folder), load("emoji")
+    model, data = load_run(folder), load("emoji")
     rows = data.splits.test["concepts"]
     p = model.embed("text", data.read("text", rows))
     q = model.embed("image", data.suited(model.inputs).read("image", rows))
@@ -63,7 +63,7 @@ def structure(folder: Path) -> float:
 
 def entropy(folder: Path, gamma: float, batch: int = 128) -> float:
     """Return the mean entropy of targets within a batch of training pictures, as a share of that of uniform ones."""
-    model, data = training.load(folder), load("emoji")
+    model, data = load_run(folder), load("emoji")
     rows = np.random.default_rng(0).permutation(data.splits.train)[:batch]
     q = model.embed("image", data.suited(model.inputs).read("image", rows))
     return float(CWCLLoss(gamma=gamma).entropy(q)) / np.log(len(q))

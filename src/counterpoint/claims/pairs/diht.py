@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...data.embeddings import EmbeddingCache
 from ...data.source import load
-from ...training import run as training
+from ...training.start import load as load_run
 from ..benches.descent import minimise
 from ..lab import Arrays, Comparison, Lab, Result, Score, TrainedScores, above, arm, beside, decides
 
@@ -40,7 +40,7 @@ TAU = 0.05
 
 def few_shots(folder: Path, seed: int) -> Arrays:
     """Classify skin tones with a trained model: from no picture, or from a few and a start at prompts or at random."""
-    data, model = load("emoji"), training.load(folder)
+    data, model = load("emoji"), load_run(folder)
     features, labels = EmbeddingCache(model, data.suited(model.inputs)), data.classes["tone"]
     seen, held_out = (
         rows[labels.values[rows] >= 0]

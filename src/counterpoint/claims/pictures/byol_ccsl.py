@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from ...data import load
 from ...data.worlds.emoji.world import Emoji
 from ...methods.pictures.byol import BYOL
-from ...training.run import load as load_run
+from ...training.start import load as load_run
 from ..lab import Comparison, Lab, Result, Trained, above, beside, decides, per_seed
 
 CLAIM = (

@@ -10,7 +10,7 @@ from torch.special import entr
 
 from ...data import load
 from ...methods.pictures.swav import SwAV
-from ...training.run import load as load_run
+from ...training.start import load as load_run
 from ..lab import Comparison, Lab, Result, Score, Trained, above, below, beside, decides, per_seed
 
 CLAIM = (

@@ -14,7 +14,7 @@ from ...data.source import load_any
 from ...data.worlds.speech import Speech, Spoken
 from ...losses.sequence.best_alignment import best_path, uniform_path
 from ...methods import BestAlignment
-from ...training.run import load
+from ...training.start import load
 from ..lab import Comparison, Lab, Result, above, below, beside, decides, per_seed
 
 CLAIM = (

@@ -13,7 +13,7 @@ from ...data.source import load_any
 from ...data.worlds.speech import Span, Speech
 from ...methods.speech.ccc_wav2vec2 import CCCWav2Vec2
 from ...networks.clusters import cosine_kmeans
-from ...training.run import load
+from ...training.start import load
 from ..lab import Comparison, Lab, Result, above, beside, decides, per_seed
 
 CLAIM = (

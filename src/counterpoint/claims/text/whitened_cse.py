@@ -18,7 +18,8 @@ from ...networks.towers.parts.pooling import inside
 from ...networks.towers.perceptron import BagOfWords
 from ...recipes import load, override
 from ...training.loop import fit
-from ...training.run import Run, prepare
+from ...training.run import Run
+from ...training.start import prepare
 from ..benches.data import glosses
 from ..benches.descent import minimise
 from ..lab import Arrays, Lab, Result, above, below, beside, decides, exact

@@ -32,9 +32,9 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
     from ...study.training.cost import cut_captions
     from ...study.words.remarks import cut_in_words, gaps_in_words, length_in_words, random_starts
     from ...training.record.negatives import negatives_in_words, negatives_per_anchor
-    from ...training.run import prepare
     from ...training.sharing.distributed import first_alone
     from ...training.speed.memory import available, measure
+    from ...training.start import prepare
     from ...training.trained import trained_rows
 
     recipe = run.recipe

@@ -16,7 +16,7 @@ from ...evaluation.task import NotApplicable
 from ...execution import Executor, Listener, Local, Needs, NullListener, leased
 from ...execution.executors import LOCAL, executor_of
 from ...files import write_json
-from ...training.run import environment
+from ...training.record.environment import environment
 from ..agreement import check_made_of_the_same
 from ..damage import is_damaged
 from ..design import filled_by_user

@@ -12,7 +12,7 @@ from typing import final
 from ...decoding.method import Decoding, SumOfMethods
 from ...decoding.rule import PlausibilityOnly
 from ...files import Damaged, read_json
-from ...training.run import Environment
+from ...training.record.environment import Environment
 from ..numbers import RunScores
 from ..results import StudyResults, damage
 from ..schema import AskedArm, DecodingCost, DecodingSummary, Difference, Key, Metric, Winner, Worth

@@ -14,7 +14,7 @@ from torch import Tensor
 from ...decoding import Cost
 from ...decoding.prompts import digest_of
 from ...files import read_json, write_json
-from ...training.run import remedy
+from ...training.folder import remedy
 from ...types import Assistant, Prompt
 
 _AT_ONCE = 64

@@ -21,8 +21,8 @@ from ...evaluation.task import NotApplicable, subsample_by_hash
 from ...execution import Needs, OnProgress, Progress
 from ...files import Damaged, write_json, writing
 from ...forms import validated
+from ...training.folder import remedy
 from ...training.record.provenance import Provenance, rows_of
-from ...training.run import remedy
 from ...types import Assistant, Prompt, Scores
 from ..layout import run_folder
 from ..numbers import RunScores

@@ -14,7 +14,8 @@ from ... import models
 from ...data.source import load_any
 from ...diagnostics.report import Subject, diagnose
 from ...files import write_json
-from ...training.run import Run, data_of, prepare
+from ...training.run import Run, data_of
+from ...training.start import prepare
 from ..numbers import finite
 from ..opened import open_data
 from .frame import drawn, write_page

@@ -21,7 +21,9 @@ from ...networks.towers.parts.pixels import Square
 from ...recipes import override
 from ...training.loop import fit
 from ...training.record.negatives import negatives_per_anchor
-from ...training.run import PeakMemory, Run, prepare
+from ...training.record.peak_memory import PeakMemory
+from ...training.run import Run
+from ...training.start import prepare
 from ...training.trained import trained_rows
 from ...types import NonFiniteLoss
 from ..design import ArmCost, ArmPlan, Budget, Design

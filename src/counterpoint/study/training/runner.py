@@ -26,20 +26,12 @@ from ...methods.base import Method, TowerMethod
 from ...recipes import Recipe, override
 from ...recipes import load as load_recipe
 from ...training.loop import Progress, fit
+from ...training.record.peak_memory import PeakMemory
 from ...training.record.provenance import Provenance
-from ...training.run import (
-    OtherRun,
-    PeakMemory,
-    Run,
-    RunState,
-    keep_inputs,
-    keep_order,
-    load,
-    prepare,
-    with_steps,
-)
+from ...training.run import OtherRun, Run, RunState
 from ...training.saving.remote import copied
 from ...training.sharing.distributed import first_alone, joined
+from ...training.start import keep_inputs, keep_order, load, prepare, with_steps
 from ...training.trackers import check as check_trackers
 from ...training.trained import trained_rows
 from ...types import NonFiniteLoss

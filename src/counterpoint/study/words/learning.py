@@ -11,7 +11,8 @@ from ...modalities import MODALITIES, PAIR
 from ...networks.towers.libraries.hugging_face import modalities_of
 from ...networks.weights import Source
 from ...spec import Spec
-from ...training.run import Run, is_checkpoint, is_run
+from ...training.folder import is_checkpoint, is_run
+from ...training.run import Run
 
 
 def learns_from(run: Run) -> str:

@@ -27,7 +27,8 @@ from ...files import (
 )
 from ...methods.arm import Arm
 from ...networks.weights import Source
-from ..run import OtherRun, Run, remedy
+from ..folder import remedy
+from ..run import OtherRun, Run
 
 FILE = "provenance.json"
 ROWS = "data.parquet"

@@ -16,7 +16,8 @@ from ....evaluation.classification.classifiers import CLASSIFIERS
 from ....methods.base import TowerMethod
 from ....recipes import load, override
 from ....training.loop import fit
-from ....training.run import Run, prepare
+from ....training.run import Run
+from ....training.start import prepare
 from ...lab import Arrays
 
 LEAST = 32

@@ -17,7 +17,8 @@ from ....methods.dual.llm_vem import LLMVEM
 from ....recipes import Recipe, override
 from ....recipes import load as load_recipe
 from ....training.loop import fit
-from ....training.run import Run, prepare
+from ....training.run import Run
+from ....training.start import prepare
 from ...lab import Arrays
 
 SENTENCES = "transformers:all-MiniLM-L6-v2@package"
