@@ -63,6 +63,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/several/more.py": "its hub is the texts where there are any",
     "methods/labels/_scores.py": "prefers pictures where there are other columns too",
     "methods/labels/hydra.py": "prefers pictures where there are other columns too",
+    "methods/labels/luab.py": "clicks are in pictures",
     "methods/labels/l1.py": "prefers pictures where there are other columns too",
     "methods/labels/m_dyr.py": "prefers pictures where there are other columns too",
     "methods/labels/sbcl.py": "prefers pictures where there are other columns too",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
+
 import torch
 from method_stubs import LATE, build, loaded, prepared
 from torch import Tensor
@@ -9,7 +11,6 @@ from torch import Tensor
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.training.sharing.distributed import average_gradients
 from counterpoint.training.step import caching
-from counterpoint.types import Batch
 
 
 def job_cached(rank: int, size: int, name: str, microbatch: int) -> dict[str, Tensor]:
@@ -18,8 +19,7 @@ def job_cached(rank: int, size: int, name: str, microbatch: int) -> dict[str, Te
     whole = loaded(method, size=11, dtype=torch.float64)
     cuts = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}[size]
     own = slice(cuts[rank], cuts[rank + 1])
-    views, labels = ({name: value[own] for name, value in g.items()} for g in (whole.views, whole.labels))
-    part = prepared(method, Batch(whole.ids[own], views, labels))
+    part = prepared(method, whole.map(itemgetter(own)))
     caching.backward(method, part, LATE, microbatch)
     average_gradients(method, Ranks.present())
     return {name: p.grad for name, p in method.named_parameters() if p.grad is not None}

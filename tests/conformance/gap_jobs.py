@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -28,8 +29,7 @@ def job_gaps(rank: int, size: int, name: str, options: dict[str, Any]) -> dict[s
     method = build(name, **options).double().train()
     whole = gapped(method)
     own = slice(CUTS[size][rank], CUTS[size][rank + 1])
-    parts = [{k: v[own] for k, v in of.items()} for of in (whole.views, whole.labels, whole.present)]
-    part = Batch(whole.ids[own], *parts)
+    part = whole.map(itemgetter(own))
     _, z = caching.backward(method, part, LATE, 3)
     average_gradients(method, Ranks.present())
     method.after_step({name: value.detach() for name, value in z.items()}, part, LATE)

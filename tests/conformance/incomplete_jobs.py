@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import itemgetter
 
 import torch
 from method_stubs import LATE, build, loaded, prepared
@@ -37,8 +38,7 @@ def job_with_gaps(
     method = build(name).double().train()
     whole = with_gaps(method)
     own = slice(cuts[rank], cuts[rank + 1])
-    named = ({k: v[own] for k, v in of.items()} for of in (whole.views, whole.labels, whole.present))
-    part = prepared(method, Batch(whole.ids[own], *named))
+    part = prepared(method, whole.map(itemgetter(own)))
     if microbatch:
         losses, _ = caching.backward(method, part, LATE, microbatch)
     else:

@@ -16,6 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from counterpoint import methods
+from counterpoint.frames import of_boxes
 from counterpoint.methods import Arm, Needs
 from counterpoint.methods.base import TowerMethod
 from counterpoint.modalities import PAIR
@@ -53,7 +54,8 @@ TAGS = Target("tags", ("red", "green", "blue"), "tags")
 NUMBER = Target("number", (), "numbers")
 TARGETS = {
     **dict.fromkeys(("late", "m-dyr", "md-dyr", "multimodn"), FIVE),
-    **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml", "hydra", "proxy-anchor"), FIVE),
+    **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml", "hydra", "luab"), FIVE),
+    "proxy-anchor": FIVE,
     **dict.fromkeys(("bce", "asymmetric", "comic"), TAGS),
     "l1": NUMBER,
 }
@@ -338,7 +340,14 @@ def loaded(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtyp
             views[name] = torch.randint(1, Words.end, (size, 5), generator=generator)
     tags = torch.randint(-1, 2, (size, len(TAGS.classes)), generator=generator)
     number = torch.randn(size, generator=generator)
-    return Batch(torch.arange(size), views, {"group": torch.arange(size) % 5, "tags": tags, "number": number})
+    labels = {"group": torch.arange(size) % 5, "tags": tags, "number": number}
+    boxes = torch.rand(size, 4, generator=generator, dtype=dtype)
+    boxes = torch.cat([boxes[:, :2] / 2, 0.5 + boxes[:, 2:] / 2], 1)
+    labels["click"] = torch.rand(size, 2, generator=generator, dtype=dtype)
+    frames = {
+        name: of_boxes(boxes, labels["group"] > 2) for name, view in method.views.items() if view.framed
+    }
+    return Batch(torch.arange(size), views, labels, frames=frames)
 
 
 def features(**views: Tensor) -> Batch:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from inspect import unwrap
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -89,7 +90,7 @@ def test_encodes_every_view_sample_by_sample(name: str) -> None:
         names = [*z, *method.targets(whole)]
         assert {next(v for v in method.views if n.endswith(v)) for n in names} == set(method.views)
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(3))
-    shuffled = method.encode(Batch(whole.ids[order], {k: v[order] for k, v in whole.views.items()}))
+    shuffled = method.encode(whole.map(itemgetter(order)))
     parts = [method.encode(part) for part in whole.split(5)]
     for view in z:
         torch.testing.assert_close(shuffled[view], z[view][order])
@@ -103,9 +104,8 @@ def test_losses_are_finite_and_do_not_depend_on_the_order_of_the_batch(name: str
     if method.draws or getattr(getattr(method, "objective", None), "ordered", False):
         pytest.skip("the order of the batch decides which examples meet, or what is drawn for each")
     order = torch.randperm(len(whole), generator=torch.Generator().manual_seed(3))
-    views, labels = ({k: v[order] for k, v in given.items()} for given in (whole.views, whole.labels))
     losses = run(method, whole)
-    shuffled = run(method, Batch(whole.ids[order], views, labels))
+    shuffled = run(method, whole.map(itemgetter(order)))
     assert losses.keys() == shuffled.keys()
     for term, loss in losses.items():
         assert loss.shape == ()

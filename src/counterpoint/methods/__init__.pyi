@@ -36,6 +36,7 @@ from .labels.harmonic import Harmonic as Harmonic
 from .labels.hydra import Hydra as Hydra
 from .labels.l1 import L1 as L1
 from .labels.logit_adjusted import LogitAdjusted as LogitAdjusted
+from .labels.luab import LUAB as LUAB
 from .labels.m_dyr import MDYR as MDYR
 from .labels.md_dyr import MDDYR as MDDYR
 from .labels.proxy_anchor import ProxyAnchor as ProxyAnchor

@@ -183,6 +183,19 @@ class Arm:
         return self.labels or label or self.default_label or ("group" if self.learns_labels else "")
 
     @property
+    def further(self) -> dict[str, Kind]:
+        """Labels that it learns from beside that one, each with the kind that it takes.
+
+        >>> Arm.parse("luab").further, Arm.parse("luab,points=fixation").further, Arm.parse("cross-entropy").further
+        ({'click': 'points'}, {'fixation': 'points'}, {})
+        """
+        usual = signature(self._kind).parameters
+        return {
+            self.options.get(option, usual[option].default): kind
+            for option, kind in self._kind.further.items()
+        }
+
+    @property
     def _loss(self) -> type[Loss] | None:
         """The loss that is made a method; None for another method, and for a user's loss, which may be any module."""
         from ..pairwise import Loss

@@ -218,6 +218,8 @@ def target_of(arm: Arm, labels: str, data: Data) -> Target | None:
     if not label:
         return None
     found = data.label(label, *arm.learns)
+    for name, kind in arm.further.items():
+        data.label(name, kind)
     return Target(label, found.names, found.kind)
 
 

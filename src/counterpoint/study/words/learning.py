@@ -26,6 +26,8 @@ def learns_from(run: Run) -> str:
     ...     return learns_from(Run(arm, "emoji", load("cpu"), labels=labels))
     >>> told("clip"), told("moco"), told("supcon,on=images", "group,share=0.05")
     ('pictures and captions', 'pictures', 'pictures; group of 5 % of the rows')
+    >>> told("luab", "species")
+    'pictures; species and click'
     >>> told("open_clip:ViT-B-32@openai,tune=none")
     'open_clip:ViT-B-32@openai (trained on pictures and captions)'
     """
@@ -38,10 +40,11 @@ def learns_from(run: Run) -> str:
 
 
 def _label(arm: Arm, labels: str) -> str:
-    """Return the label that an arm learns from, in words; empty for none."""
+    """Return the labels that an arm learns from, in words; empty for none."""
     asked = Labelling.parse(labels) if labels else None
     name = arm.learned(asked.label if asked else "")
-    return asked.in_words if asked and asked.label == name else name
+    told = asked.in_words if asked and asked.label == name else name
+    return " and ".join([told, *arm.further]) if told else ""
 
 
 def _trained_before(run: Run, arm: Arm, reads: Mapping[str, str]) -> Iterator[str]:
