@@ -159,12 +159,35 @@ def test_pictures_without_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     found = report(str(tmp_path / "photos"))
     assert "captions" not in found.sections
     assert [command.split(" --data ")[0] for command, _ in found.commands] == [
-        'counterpoint compare "dcl,on=images" moco',
+        "counterpoint compare --preset few-labels",
         f"counterpoint embed MODEL {tmp_path / 'photos'}",
         "counterpoint compare clip siglip",
     ]
-    assert "--tasks probe" in found.commands[0][0]
+    assert "--labels folder" in found.commands[0][0]
     assert found.sheet() is None
+
+
+def test_pictures_are_compared_by_the_kind_of_their_labels(tmp_path: Path) -> None:
+    def first(name: str, header: str, cells: list[str]) -> str:
+        for n in range(len(cells)):
+            picture(n).save(tmp_path / f"{n}.png")
+        (tmp_path / name).write_text(
+            "\n".join([f"file_name{header}", *(f"{n}.png{cell}" for n, cell in enumerate(cells))])
+        )
+        return report(str(tmp_path / name)).commands[0][0].removeprefix("counterpoint ").split(" --data ")[0]
+
+    assert first("none.csv", "", [""] * 6) == "train moco"
+    assert first("numbers.csv", ",age", [f",{n}.5" for n in range(6)]) == "compare --preset numbers"
+    assert first("tags.csv", ",seen", [",red|round", ",red", ",round"] * 2) == "compare --preset multi-label"
+
+
+def test_a_long_tail_is_compared_as_one(tmp_path: Path) -> None:
+    for n in range(42):
+        folder = tmp_path / "photos" / ("rare" if n < 2 else "frequent")
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(n).save(folder / f"{n}.png")
+    said = [command for command, _ in report(str(tmp_path / "photos")).commands]
+    assert any("--preset long-tail" in command for command in said)
 
 
 def test_the_command(

@@ -3,15 +3,38 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from ..labels import Classes, of_kind
+from ..labels import Classes, Label, Numbers, Tags, of_kind
 from ._seen import Seen
 
 _FEW = 1_000  # examples below which pretrained towers have more to say than training from nothing
+_LONG = 20  # times the rarest class from which on the most frequent one makes a long tail
+
+
+def _presets(labels: Mapping[str, Label]) -> Iterator[tuple[str, str, str]]:
+    """Yield the comparison that fits each kind of labels, with the first label of the kind and the question."""
+    for name, label in of_kind(labels, Classes).items():
+        counts = np.unique(label.values[label.known], return_counts=True)[1]
+        if len(counts) > 1:
+            yield (
+                "few-labels",
+                name,
+                "find out if labels are learned from best, or read by a probe afterwards",
+            )
+            if counts.max() >= _LONG * counts.min():
+                yield "long-tail", name, "find out which objective still tells rare classes apart"
+            break
+    for kind, preset, question in (
+        (Tags, "multi-label", "find out which objective finds the tags"),
+        (Numbers, "numbers", "find out which objective orders pictures by the number"),
+    ):
+        for name in islice(of_kind(labels, kind), 1):
+            yield preset, name, question
 
 
 def commands(seen: Seen) -> Iterator[tuple[str, str]]:
@@ -23,11 +46,14 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
     data, held = shlex.quote(seen.source), set(seen.columns)
     labelled = any(len(np.unique(it.values[it.known])) > 1 for it in of_kind(seen.labels, Classes).values())
     if held == {"image"}:
-        tasks = " --tasks probe" if labelled else ""
-        yield (
-            f'counterpoint compare "dcl,on=images" moco --data {data}{tasks} --seeds 5',
-            ("compare methods on pictures alone" + (", by classes" if labelled else "")),
-        )
+        asked = tuple(_presets(seen.labels))
+        for preset, label, question in asked:
+            yield (
+                f"counterpoint compare --preset {preset} --data {data} --labels {shlex.quote(label)} --seeds 5",
+                question,
+            )
+        if not asked:
+            yield f"counterpoint train moco --data {data}", "train on pictures alone"
         yield (
             f"counterpoint embed MODEL {data}",
             "embed the pictures with a model that you have, to search them",
