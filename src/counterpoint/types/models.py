@@ -1,0 +1,94 @@
+"""Abilities of models, each a protocol: to embed, to classify, to judge labels, to transcribe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool, Float, Int, UInt8
+from torch import Tensor
+
+from .learning import Target
+
+
+@runtime_checkable
+class Embedder(Protocol):
+    """The part of a model that tasks, diagnostics and users need."""
+
+    heads: tuple[str, ...]
+
+    def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
+        """Return unit-norm embeddings ``(N, d)`` of raw inputs: uint8 images ``(N, 3, H, W)`` or a list of strings."""
+        ...
+
+    def similarity(self, a: Tensor, b: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class ColumnEmbedder(Protocol):
+    """A model that says which columns it embeds."""
+
+    @property
+    def embeds(self) -> tuple[str, ...]: ...
+
+
+@runtime_checkable
+class Classifier(Protocol):
+    """A model that says which class of one label an example is of, from those of its columns that there are.
+
+    Attributes:
+        target: the label; None where it was trained without one.
+        columns: that it looks at.
+        incomplete: ``"use"`` where it answers without some of them too.
+        shares_space: embeddings of one column can be compared with those of another.
+    """
+
+    @property
+    def shares_space(self) -> bool: ...
+
+    target: Target | None
+    columns: Mapping[str, Any]
+    incomplete: Literal["drop", "use"]
+
+    def classify(
+        self, inputs: Mapping[str, Any], present: Mapping[str, Bool[np.ndarray, " n"]] | None = None
+    ) -> Float[Tensor, "n classes"]:
+        """Return the probability of every class; LookupError where it was trained without a label."""
+        ...
+
+
+@runtime_checkable
+class JudgesLabels(Classifier, Protocol):
+    """A classifier that says how likely the labels that it learned from are wrong, or lack a tag."""
+
+    def wrong(self, ids: Int[Tensor, " n"]) -> Float[Tensor, " n"]:
+        """Return the probability that the label of each item is wrong, NaN for those that nothing is known of."""
+        ...
+
+
+@runtime_checkable
+class PatchEmbedder(Protocol):
+    """A model that embeds the places of pictures too, for tasks that ask where things are."""
+
+    def embed_patches(
+        self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default"
+    ) -> Float[Tensor, "n d h w"]:
+        """Return unit-norm embeddings of places; LookupError where the model's tower has none."""
+        ...
+
+
+@runtime_checkable
+class EnergyModel(Protocol):
+    """A model with an energy of pictures, which is low for what is familiar."""
+
+    def energy(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, " n"]: ...
+
+
+@runtime_checkable
+class Transcriber(Protocol):
+    """A model that writes down what is said."""
+
+    def transcribe(self, sounds: Any) -> list[str]:
+        """Return what is said in each of some sounds, `counterpoint.raw.Waves`."""
+        ...

@@ -1,0 +1,71 @@
+"""Requests to models that answer in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+Picture = UInt8[Tensor, "3 H W"]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """An earlier turn of a conversation: what was asked, about which picture, and the reply.
+
+    Attributes:
+        text: what was asked.
+        reply: what was answered.
+        picture: None where the turn has none.
+    """
+
+    text: str
+    reply: str
+    picture: Picture | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """One request to a model that answers in words.
+
+    Attributes:
+        text: what is asked.
+        picture: what it is about; None asks without a picture.
+        turns: shown before it, the first one first: examples in context, or the conversation so far.
+        neutral: the same request without the lead that ``text`` has; None where it has none.
+    """
+
+    text: str
+    picture: Picture | None = None
+    turns: tuple[Turn, ...] = ()
+    neutral: str | None = None
+
+
+@runtime_checkable
+class Assistant(Protocol):
+    """A model that answers in words.
+
+    Both calls give the same for a prompt whichever others stand beside it, up to the rounding of a batch.
+    """
+
+    def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
+        """Return a reply to each prompt, without special tokens.
+
+        Args:
+            prompts: what is asked.
+            seed: of the sampling, where the assistant samples.
+        """
+        ...
+
+    def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
+        """Compute how strongly each word begins the reply: the logit of its first token at the reply's first position.
+
+        Words may begin with a small or a capital letter; where these are different tokens their probabilities add up.
+
+        Raises:
+            ValueError: if two words begin with the same token, so that they cannot be told apart.
+        """
+        ...
