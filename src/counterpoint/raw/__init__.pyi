@@ -1,0 +1,13 @@
+from .clips import Clips as Clips
+from .clips import check_clips as check_clips
+from .examples import WINDOWS as WINDOWS
+from .examples import Raw as Raw
+from .examples import ends as ends
+from .plain import check_pictures as check_pictures
+from .plain import check_texts as check_texts
+from .series import Series as Series
+from .series import check_series as check_series
+from .sounds import Waves as Waves
+from .sounds import check_waves as check_waves
+from .table import Table as Table
+from .table import check_table as check_table
