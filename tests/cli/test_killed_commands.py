@@ -10,7 +10,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from counterpoint.data.sharded.indexing import Index
+from counterpoint.data.sharded.index import Index
 from fixtures import killed_commands
 from fixtures.compared import same
 from fixtures.shards import write_shards

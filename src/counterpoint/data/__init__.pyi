@@ -14,6 +14,6 @@ from .labels import Points as Points
 from .labels import Tags as Tags
 from .loading.loader import Loader as Loader
 from .reporting import report as report
-from .sharded.indexing import Index as Index
+from .sharded.index import Index as Index
 from .sharded.indexing import index as index
 from .source import load as load

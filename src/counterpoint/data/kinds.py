@@ -29,7 +29,7 @@ from .listed.recorded import Recorded
 from .listed.stored import OtherColumns, Stored, TooMany
 from .pictures.decode import side_of
 from .sharded.data import open_index
-from .sharded.indexing import is_index
+from .sharded.index import is_index
 from .sharded.unasked import is_much, open_unasked
 from .sources import (
     OF_THE_WHOLE,

@@ -20,7 +20,8 @@ from counterpoint.cli import main
 from counterpoint.data.sharded import counting, indexing
 from counterpoint.data.sharded.beside import records_beside
 from counterpoint.data.sharded.counting import Counting
-from counterpoint.data.sharded.indexing import Index, OtherIndex, index
+from counterpoint.data.sharded.index import Index, OtherIndex
+from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sources import Ledger, Span
 from counterpoint.execution import HandedOver, Listener, Needs, NullListener, Unit, work
 from counterpoint.execution.orders import Order

@@ -11,7 +11,8 @@ import pytest
 
 from counterpoint.data import load
 from counterpoint.data.sharded.data import Sharded
-from counterpoint.data.sharded.indexing import FILE, index
+from counterpoint.data.sharded.index import FILE
+from counterpoint.data.sharded.indexing import index
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run

@@ -17,7 +17,8 @@ from counterpoint.data.base import PairedData
 from counterpoint.data.listed import stored
 from counterpoint.data.sharded import data as sharded
 from counterpoint.data.sharded.data import Sharded, ShardedPairs, ShardGone
-from counterpoint.data.sharded.indexing import OtherIndex, index
+from counterpoint.data.sharded.index import OtherIndex
+from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load_any
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Recipe, override

@@ -14,7 +14,8 @@ from counterpoint.data import load
 from counterpoint.data.cache import SIZE
 from counterpoint.data.sharded.copies import Copies
 from counterpoint.data.sharded.data import Sharded
-from counterpoint.data.sharded.indexing import Index, index
+from counterpoint.data.sharded.index import Index
+from counterpoint.data.sharded.indexing import index
 from counterpoint.recipes import Recipe, override
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare

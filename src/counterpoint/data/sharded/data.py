@@ -33,7 +33,7 @@ from ..replaced import Replaced
 from ..sources import BROKEN, Asset, Record, Records, Shard, is_url, state_of
 from .copies import Ahead, Copies, Unreachable, is_remote, opened
 from .counting import of_side, usable
-from .indexing import Index, OtherIndex
+from .index import Index, OtherIndex
 
 _OF_A_PROCESS = {"_ahead", "ids", "splits", "labels"}
 _OPEN = 400_000  # records of opened shards that are held at a time

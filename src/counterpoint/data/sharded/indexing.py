@@ -1,195 +1,32 @@
-"""The index of a source: its shards with what each holds, and what is held out; made once, and resumed if killed."""
+"""Making of a source's index: done once, and resumed where it was killed."""
 
 from __future__ import annotations
 
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, final
+from typing import Any
 
-import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
 
 from ...execution import Executor, Listener, Needs, NullListener, Then, leased
 from ...execution.executors import LOCAL, executor_of
-from ...files import FORMAT, Damaged, read_json, read_table, sweep, write_json, writing
+from ...files import FORMAT, read_json, sweep, write_json, writing
 from ...modalities import PAIR
 from ...reasons import counted
 from .. import sources
-from ..base import Rows
 from ..listed.division import HELD_OUT
 from ..listed.stored import OtherColumns
 from ..sides import MOST_HELD_OUT, SIDES
-from ..sources import Ledger, Missing, Options, Shard, Span
+from ..sources import Ledger, Options, Shard
 from .copies import opened
 from .counting import count_shards, counted_in, gather, labels_read, of_side, usable
 from .held_out import copy_out
-from .labels import read_labels, write_labels
-
-FILE = "data-index.json"
-"""File that a folder has once it is a whole index."""
-
-_BEGUN, _TABLE, _ROWS, _HELD_OUT = "begun.json", "shards.parquet", "rows.npy", "held-out"
-_COLUMNS = {"name": pl.String(), "state": pl.String(), "held_out": pl.String()} | dict.fromkeys(
-    SIDES, pl.Int64()
-)
-# Of each shard; a table of an earlier version has none.
-_PLACES = dict.fromkeys(("place", "source", "part", "split"), pl.String()) | {"span": pl.List(pl.Int64)}
-
-
-class OtherIndex(ValueError):
-    """A folder that holds an index of another source, or of what the source is no more."""
-
-
-class _File(BaseModel):
-    """``data-index.json``."""
-
-    model_config = ConfigDict(extra="forbid")
-    format: int
-    source: str
-    columns: dict[str, str]
-    held_out: dict[str, int]
-    digest: str
-    labels: dict[str, tuple[str, ...]] | None = None
-    labelled: int = 0
-
-
-class _Begun(BaseModel):
-    """``begun.json``: what an index that is not whole yet will be of."""
-
-    model_config = ConfigDict(extra="forbid")
-    format: int
-    source: str
-    held_out: int
-
-
-@final
-@dataclass(frozen=True)
-class Index:
-    """An index that is whole, and whose source has the shards that it had, but for some that are lost.
-
-    Attributes:
-        folder: of the index.
-        source: what it is of, as a user writes it.
-        columns: of the data, each with its modality; a record without one of them is left out.
-        shards: that were indexed, in their order.
-        lost: the numbers of those that are missing or changed by now, each with the reason.
-        table: a row a shard: its ``name`` and ``state``, its records by side (``train``, ``validation``, ``test``), and
-            the side that all of it is ``held_out`` for, empty for none.
-        digest: equal for the same shards in the same states.
-        held_out_rows: how many records of each side are copied out.
-        labels: the classes of each label; none where an earlier version made the index.
-        labelled: how many of the records to train on were read for their labels.
-        advice: the command that makes it anew, in words.
-    """
-
-    folder: Path
-    source: str
-    columns: Mapping[str, str]
-    shards: Sequence[Shard]
-    lost: Mapping[int, str]
-    table: pl.DataFrame
-    digest: str
-    held_out_rows: Mapping[str, int]
-    labels: Mapping[str, tuple[str, ...]]
-    labelled: int
-    advice: str
-
-    @classmethod
-    def open(cls, folder: Path) -> Index:
-        """Open an index.
-
-        Raises:
-            Damaged: if it cannot be read.
-            NewerFormat: if a later version wrote it.
-            OtherIndex: if it is not whole yet; if its source has further shards now, or the same in another order; if
-                an earlier version wrote it, and a shard is missing.
-        """
-        remedy = f"delete {folder} and make the index again"
-        if not (folder / FILE).exists():
-            begun = read_json(folder / _BEGUN, _Begun, remedy)
-            raise OtherIndex(
-                f"the index {folder} is not whole yet: run counterpoint data index {begun.source!r} --out {folder} "
-                "again, which goes on, or wait until whoever makes it is done"
-            )
-        file = read_json(folder / FILE, _File, remedy)
-        table = read_table(folder / _TABLE, _COLUMNS, remedy)
-        known = _known(table, file.source)
-        try:
-            now = sources.shards(file.source, Ledger())
-            if _differing(table, now, lost=bool(known)):  # an earlier version did not divide large tables
-                whole = sources.wholes(file.source, Ledger())
-                now = now if _differing(table, whole, lost=bool(known)) else whole
-        except Missing as error:  # of a pattern, which stands for nothing then
-            now = [shard for shard in known if shard.place not in error.places]
-            if not now:
-                raise
-        advice = f"run counterpoint data index {file.source!r} --out {folder} again"
-        if differing := _differing(table, now, lost=bool(known)):
-            raise OtherIndex(
-                f"the index {folder} is out of date: {differing}; {advice}, which counts what changed"
-            )
-        there = {shard.name: shard for shard in now}
-        return cls(
-            folder,
-            file.source,
-            file.columns,
-            [there.get(shard.name, shard) for shard in known] or now,
-            _lost(known, there, advice),
-            table,
-            file.digest,
-            file.held_out,
-            file.labels or {},
-            file.labelled,
-            advice,
-        )
-
-    @property
-    def options(self) -> Options:
-        """The user's word on how the source is read."""
-        return Options.parse(sources.parted(self.source)[1])
-
-    @property
-    def training(self) -> Rows:
-        """The number of records of every shard that are trained on; none of one that is held out."""
-        return (self.table["train"] * (self.table["held_out"] == "").cast(pl.Int64)).to_numpy()
-
-    def classes(self, rows: int) -> dict[str, Rows]:
-        """Return the class of every row by label, −1 where it has none, mapped from files.
-
-        Raises:
-            Damaged: if there are not so many rows.
-        """
-        held = read_labels(self.folder, list(self.labels))
-        if any(len(classes) != rows for classes in held.values()):
-            raise Damaged(
-                self.held_out, f"there are not {rows:,} rows", f"delete {self.folder} and make it again"
-            )
-        return held
-
-    @property
-    def held_out(self) -> Path:
-        """The folder of the records that are held out, copied out of the shards."""
-        return self.folder / _HELD_OUT
-
-    def rows(self, count: int) -> Rows:
-        """Return the numbers from 0 on, mapped from a file: an array that nothing is held of but what is looked at."""
-        path = self.folder / _ROWS
-        if not path.exists() or len(np.load(path, mmap_mode="r")) < count:
-            with writing(path) as part, part.open("wb") as file:
-                _write_numbers(file, count)
-        mapped: np.ndarray = np.load(path, mmap_mode="r")
-        return mapped[:count]
-
-
-def is_index(folder: Path) -> bool:
-    """Return whether a folder is an index of data, or one that was begun."""
-    return (folder / FILE).exists() or (folder / _BEGUN).exists()
+from .index import BEGUN, COLUMNS, COPIED, FILE, PLACES, TABLE, Begun, Index, IndexFile, OtherIndex
+from .labels import write_labels
 
 
 def index(
@@ -262,22 +99,22 @@ def _written(
     told = [table.rows(), columns, held_out, *([] if most_pixels == Options.max_pixels else [most_pixels])]
     digest = blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
     if (folder / FILE).exists():
-        made = read_json(folder / FILE, _File, f"delete {folder} and make the index again")
+        made = read_json(folder / FILE, IndexFile, f"delete {folder} and make the index again")
         if made.digest == digest and made.labels is not None:
             return Index.open(folder)
         (folder / FILE).unlink()
     copied = {side: _held_out(shards, table, side, columns, held_out) for side in ("validation", "test")}
-    copied_counts = copy_out(copied, folder / _HELD_OUT, most_pixels)
+    copied_counts = copy_out(copied, folder / COPIED, most_pixels)
     if empty := [side for side, count in copied_counts.items() if not count]:
         raise ValueError(
             f"{written}: no record of the split {empty[0]!r} can be used; give others that split"
         )
-    with writing(folder / _TABLE) as part:
+    with writing(folder / TABLE) as part:
         table.hstack(_places(shards)).write_parquet(part)
     starts = _starts(table)
     read = partial(labels_read, folder, shards, list(columns))
-    labels = write_labels(folder, read, starts, sources.read(str(folder / _HELD_OUT), Ledger()))
-    file = _File(
+    labels = write_labels(folder, read, starts, sources.read(str(folder / COPIED), Ledger()))
+    file = IndexFile(
         format=FORMAT,
         source=written,
         columns=dict(columns),
@@ -292,9 +129,9 @@ def _written(
 
 def _reserve(written: str, folder: Path, held_out: int) -> None:
     """Make a folder the index of a source, or check that it is; leave nothing of what was not finished."""
-    asked = _Begun(format=FORMAT, source=written, held_out=held_out)
-    if (folder / _BEGUN).exists():
-        there = read_json(folder / _BEGUN, _Begun, f"delete {folder} and make the index again")
+    asked = Begun(format=FORMAT, source=written, held_out=held_out)
+    if (folder / BEGUN).exists():
+        there = read_json(folder / BEGUN, Begun, f"delete {folder} and make the index again")
         if there != asked:
             what = there.source if there.source != written else f"{there.held_out:,} rows held out"
             raise OtherIndex(
@@ -303,7 +140,7 @@ def _reserve(written: str, folder: Path, held_out: int) -> None:
     elif folder.exists() and any(folder.iterdir()):
         raise OtherIndex(f"{folder} is no index and not empty: give another folder with --out")
     sweep(folder)
-    write_json(folder / _BEGUN, asked.model_dump())
+    write_json(folder / BEGUN, asked.model_dump())
 
 
 def _starts(table: pl.DataFrame) -> dict[str, tuple[int, int]]:
@@ -336,7 +173,7 @@ def _table(shards: Sequence[Shard], counts: Mapping[str, Mapping[str, Any]], mos
         train=pl.col("train") + pl.col("free"),
         validation="validation",
         test="test",
-    ).select(*_COLUMNS)
+    ).select(*COLUMNS)
 
 
 def _chosen(table: pl.DataFrame, side: str, enough: float, taken: Mapping[str, str]) -> dict[str, str]:
@@ -397,62 +234,6 @@ def _held_out(
 
 def _places(shards: Sequence[Shard]) -> pl.DataFrame:
     """Return what is kept of shards to name them when they are not there any more."""
-    columns = {name: [getattr(shard, name) for shard in shards] for name in _PLACES}
+    columns = {name: [getattr(shard, name) for shard in shards] for name in PLACES}
     columns["span"] = [shard.span and list(shard.span) for shard in shards]
-    return pl.DataFrame(columns, schema=_PLACES)
-
-
-def _known(table: pl.DataFrame, source: str) -> list[Shard]:
-    """Return the shards that were indexed; none where an earlier version made the table."""
-    if not set(_PLACES) <= set(table.columns):
-        return []
-    options = Options.parse(sources.parted(source)[1])
-    rows = table.select("name", "state", *_PLACES).iter_rows()
-    return [
-        Shard(name, place, of, state, options, part, split, span=Span(*span) if span else None)
-        for name, state, place, of, part, split, span in rows
-    ]
-
-
-def _lost(known: Sequence[Shard], there: Mapping[str, Shard], advice: str) -> dict[int, str]:
-    """Return the numbers of the shards that cannot be read as they were indexed, each with the reason."""
-    lost = {}
-    for number, shard in enumerate(known):
-        if shard.name not in there:
-            lost[number] = f"{shard.place} is not there any more: bring it back, or {advice}"
-        elif there[shard.name].state != shard.state:
-            lost[number] = f"{shard.place} has changed since it was indexed: {advice}"
-    return lost
-
-
-def _differing(table: pl.DataFrame, shards: Sequence[Shard], *, lost: bool) -> str:
-    """Return in words what is other than an index says: what is new, gone, changed, and the first that is so.
-
-    Args:
-        table: of the index.
-        shards: of its source now.
-        lost: what is gone or changed alone is no difference: others stand for it.
-    """
-    before, now = (
-        dict(table.select("name", "state").iter_rows()),
-        {shard.name: shard.state for shard in shards},
-    )
-    kinds = {
-        "new": [name for name in now if name not in before],
-        "missing": [name for name in before if name not in now],
-        "changed": [name for name in now if before.get(name, now[name]) != now[name]],
-    }
-    said = [f"{counted(len(names), 'shard')} {kind} ({names[0]})" for kind, names in kinds.items() if names]
-    if kinds["new"] or (said and not lost):
-        return ", ".join(said)
-    if [name for name in before if name in now] != list(now):
-        return "its shards come in another order"
-    return ""
-
-
-def _write_numbers(file: Any, count: int) -> None:
-    """Write the numbers from 0 on as an array, block by block."""
-    header = {"descr": "<i8", "fortran_order": False, "shape": (count,)}
-    np.lib.format.write_array_header_1_0(file, header)
-    for start in range(0, count, 2**20):
-        file.write(np.arange(start, min(start + 2**20, count), dtype="<i8").tobytes())
+    return pl.DataFrame(columns, schema=PLACES)

@@ -1,0 +1,236 @@
+"""An index of a source: its shards with what each holds, and what is held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, final
+
+import numpy as np
+import polars as pl
+from pydantic import BaseModel, ConfigDict
+
+from ...files import Damaged, read_json, read_table, writing
+from ...reasons import counted
+from .. import sources
+from ..base import Rows
+from ..sides import SIDES
+from ..sources import Ledger, Missing, Options, Shard, Span
+from .labels import read_labels
+
+FILE = "data-index.json"
+"""File that a folder has once it is a whole index."""
+
+BEGUN, TABLE, _ROWS, COPIED = "begun.json", "shards.parquet", "rows.npy", "held-out"
+COLUMNS = {"name": pl.String(), "state": pl.String(), "held_out": pl.String()} | dict.fromkeys(
+    SIDES, pl.Int64()
+)
+# Of each shard; a table of an earlier version has none.
+PLACES = dict.fromkeys(("place", "source", "part", "split"), pl.String()) | {"span": pl.List(pl.Int64)}
+
+
+class OtherIndex(ValueError):
+    """A folder that holds an index of another source, or of what the source is no more."""
+
+
+class IndexFile(BaseModel):
+    """``data-index.json``."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: int
+    source: str
+    columns: dict[str, str]
+    held_out: dict[str, int]
+    digest: str
+    labels: dict[str, tuple[str, ...]] | None = None
+    labelled: int = 0
+
+
+class Begun(BaseModel):
+    """``begun.json``: what an index that is not whole yet will be of."""
+
+    model_config = ConfigDict(extra="forbid")
+    format: int
+    source: str
+    held_out: int
+
+
+@final
+@dataclass(frozen=True)
+class Index:
+    """An index that is whole, and whose source has the shards that it had, but for some that are lost.
+
+    Attributes:
+        folder: of the index.
+        source: what it is of, as a user writes it.
+        columns: of the data, each with its modality; a record without one of them is left out.
+        shards: that were indexed, in their order.
+        lost: the numbers of those that are missing or changed by now, each with the reason.
+        table: a row a shard: its ``name`` and ``state``, its records by side (``train``, ``validation``, ``test``), and
+            the side that all of it is ``held_out`` for, empty for none.
+        digest: equal for the same shards in the same states.
+        held_out_rows: how many records of each side are copied out.
+        labels: the classes of each label; none where an earlier version made the index.
+        labelled: how many of the records to train on were read for their labels.
+        advice: the command that makes it anew, in words.
+    """
+
+    folder: Path
+    source: str
+    columns: Mapping[str, str]
+    shards: Sequence[Shard]
+    lost: Mapping[int, str]
+    table: pl.DataFrame
+    digest: str
+    held_out_rows: Mapping[str, int]
+    labels: Mapping[str, tuple[str, ...]]
+    labelled: int
+    advice: str
+
+    @classmethod
+    def open(cls, folder: Path) -> Index:
+        """Open an index.
+
+        Raises:
+            Damaged: if it cannot be read.
+            NewerFormat: if a later version wrote it.
+            OtherIndex: if it is not whole yet; if its source has further shards now, or the same in another order; if
+                an earlier version wrote it, and a shard is missing.
+        """
+        remedy = f"delete {folder} and make the index again"
+        if not (folder / FILE).exists():
+            begun = read_json(folder / BEGUN, Begun, remedy)
+            raise OtherIndex(
+                f"the index {folder} is not whole yet: run counterpoint data index {begun.source!r} --out {folder} "
+                "again, which goes on, or wait until whoever makes it is done"
+            )
+        file = read_json(folder / FILE, IndexFile, remedy)
+        table = read_table(folder / TABLE, COLUMNS, remedy)
+        known = _known(table, file.source)
+        try:
+            now = sources.shards(file.source, Ledger())
+            if _differing(table, now, lost=bool(known)):  # an earlier version did not divide large tables
+                whole = sources.wholes(file.source, Ledger())
+                now = now if _differing(table, whole, lost=bool(known)) else whole
+        except Missing as error:  # of a pattern, which stands for nothing then
+            now = [shard for shard in known if shard.place not in error.places]
+            if not now:
+                raise
+        advice = f"run counterpoint data index {file.source!r} --out {folder} again"
+        if differing := _differing(table, now, lost=bool(known)):
+            raise OtherIndex(
+                f"the index {folder} is out of date: {differing}; {advice}, which counts what changed"
+            )
+        there = {shard.name: shard for shard in now}
+        return cls(
+            folder,
+            file.source,
+            file.columns,
+            [there.get(shard.name, shard) for shard in known] or now,
+            _lost(known, there, advice),
+            table,
+            file.digest,
+            file.held_out,
+            file.labels or {},
+            file.labelled,
+            advice,
+        )
+
+    @property
+    def options(self) -> Options:
+        """The user's word on how the source is read."""
+        return Options.parse(sources.parted(self.source)[1])
+
+    @property
+    def training(self) -> Rows:
+        """The number of records of every shard that are trained on; none of one that is held out."""
+        return (self.table["train"] * (self.table["held_out"] == "").cast(pl.Int64)).to_numpy()
+
+    def classes(self, rows: int) -> dict[str, Rows]:
+        """Return the class of every row by label, −1 where it has none, mapped from files.
+
+        Raises:
+            Damaged: if there are not so many rows.
+        """
+        held = read_labels(self.folder, list(self.labels))
+        if any(len(classes) != rows for classes in held.values()):
+            raise Damaged(
+                self.held_out, f"there are not {rows:,} rows", f"delete {self.folder} and make it again"
+            )
+        return held
+
+    @property
+    def held_out(self) -> Path:
+        """The folder of the records that are held out, copied out of the shards."""
+        return self.folder / COPIED
+
+    def rows(self, count: int) -> Rows:
+        """Return the numbers from 0 on, mapped from a file: an array that nothing is held of but what is looked at."""
+        path = self.folder / _ROWS
+        if not path.exists() or len(np.load(path, mmap_mode="r")) < count:
+            with writing(path) as part, part.open("wb") as file:
+                _write_numbers(file, count)
+        mapped: np.ndarray = np.load(path, mmap_mode="r")
+        return mapped[:count]
+
+
+def is_index(folder: Path) -> bool:
+    """Return whether a folder is an index of data, or one that was begun."""
+    return (folder / FILE).exists() or (folder / BEGUN).exists()
+
+
+def _known(table: pl.DataFrame, source: str) -> list[Shard]:
+    """Return the shards that were indexed; none where an earlier version made the table."""
+    if not set(PLACES) <= set(table.columns):
+        return []
+    options = Options.parse(sources.parted(source)[1])
+    rows = table.select("name", "state", *PLACES).iter_rows()
+    return [
+        Shard(name, place, of, state, options, part, split, span=Span(*span) if span else None)
+        for name, state, place, of, part, split, span in rows
+    ]
+
+
+def _lost(known: Sequence[Shard], there: Mapping[str, Shard], advice: str) -> dict[int, str]:
+    """Return the numbers of the shards that cannot be read as they were indexed, each with the reason."""
+    lost = {}
+    for number, shard in enumerate(known):
+        if shard.name not in there:
+            lost[number] = f"{shard.place} is not there any more: bring it back, or {advice}"
+        elif there[shard.name].state != shard.state:
+            lost[number] = f"{shard.place} has changed since it was indexed: {advice}"
+    return lost
+
+
+def _differing(table: pl.DataFrame, shards: Sequence[Shard], *, lost: bool) -> str:
+    """Return in words what is other than an index says: what is new, gone, changed, and the first that is so.
+
+    Args:
+        table: of the index.
+        shards: of its source now.
+        lost: what is gone or changed alone is no difference: others stand for it.
+    """
+    before, now = (
+        dict(table.select("name", "state").iter_rows()),
+        {shard.name: shard.state for shard in shards},
+    )
+    kinds = {
+        "new": [name for name in now if name not in before],
+        "missing": [name for name in before if name not in now],
+        "changed": [name for name in now if before.get(name, now[name]) != now[name]],
+    }
+    said = [f"{counted(len(names), 'shard')} {kind} ({names[0]})" for kind, names in kinds.items() if names]
+    if kinds["new"] or (said and not lost):
+        return ", ".join(said)
+    if [name for name in before if name in now] != list(now):
+        return "its shards come in another order"
+    return ""
+
+
+def _write_numbers(file: Any, count: int) -> None:
+    """Write the numbers from 0 on as an array, block by block."""
+    header = {"descr": "<i8", "fortran_order": False, "shape": (count,)}
+    np.lib.format.write_array_header_1_0(file, header)
+    for start in range(0, count, 2**20):
+        file.write(np.arange(start, min(start + 2**20, count), dtype="<i8").tobytes())
