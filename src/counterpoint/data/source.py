@@ -13,7 +13,8 @@ from ..networks.base import Input
 from .base import IMAGE_SIZE, Data, PairedData, stored_size
 from .derived.gaps import gaps_of
 from .derived.mixture import each_changed, parts_of
-from .kinds import Defined, is_there, written
+from .kinds.files import Defined
+from .kinds.written import is_there, written
 from .pictures.single import form_of
 from .sources import (
     FACTS,

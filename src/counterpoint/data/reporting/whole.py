@@ -14,7 +14,7 @@ from ...execution import Executor, Listener, Local, Needs, NullListener
 from ...execution.executors import LOCAL, executor_of
 from ...files import write_text, writing
 from ...recipes.schema import Towers
-from ..kinds import written
+from ..kinds.written import written
 from ..listed.stored import keep, ledger_file, links_of
 from ..source import load_any
 from ..sources import Ledger

@@ -1,0 +1,1 @@
+"""Kinds of data that a user may write after ``--data``."""

@@ -1,0 +1,182 @@
+"""Data that is read as records: files, what a file of Python defines, collections of pictures."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, final
+
+from ...registry import check_python_file, import_file, unknown
+from ...spec import Spec
+from ...types import Fit
+from ..base import Data
+from ..collections import COLLECTIONS
+from ..collections._collection import Collection
+from ..listed.pairs import Pairs
+from ..listed.photos import Photos
+from ..listed.recorded import Recorded
+from ..listed.stored import OtherColumns, Stored, TooMany
+from ..sharded.unasked import is_much, open_unasked
+from ..sources import OF_THE_WHOLE, Ledger, Options, Reader, Records, Source, is_source, read, read_some
+from .kind import Written
+
+_PARTS = 5  # of a large table, of which is told as of a sample
+
+
+class Files(Written):
+    """Whatever a source reads; what is more than is read before training gets an index by itself."""
+
+    def open(self, form: int | Fit) -> Data:
+        if is_much(self._whole):
+            with suppress(OtherColumns):
+                return open_unasked(self._whole, form)
+        try:
+            return _opened(self._place, self.rest, self.options, form)
+        except TooMany:
+            return open_unasked(self._whole, form)
+
+    @property
+    def options(self) -> Options:
+        return Options.parse(self.rest[1:])
+
+    def records(self, ledger: Ledger) -> Records:
+        return read(self._whole, ledger)
+
+    def some_records(self, ledger: Ledger) -> tuple[Records, float]:
+        return read_some(self._whole, ledger, _PARTS)
+
+    @property
+    def _place(self) -> str:
+        return f"{self.head}{self.path or ''}"
+
+    @property
+    def _whole(self) -> str:
+        return f"{self._place}{self.rest}"
+
+
+@final
+class Defined(Written):
+    """Data, or a source of it, that a file of Python defines; the file may register what else the data needs."""
+
+    def open(self, form: int | Fit) -> Data:
+        symbol, options = self._parts
+        defined = self._defined(symbol)
+        return (
+            defined
+            if isinstance(defined, Data)
+            else _opened(f"{self.path}:{symbol}", options, self.options, form)
+        )
+
+    @property
+    def options(self) -> Options:
+        return Options.parse(self._parts[1][1:])
+
+    def records(self, ledger: Ledger) -> Records | None:
+        symbol, options = self._parts
+        if isinstance(self._defined(symbol), Data):
+            return None
+        return read(f"{self.path}:{symbol}{options}", ledger)
+
+    @property
+    def _parts(self) -> tuple[str, str]:
+        symbol, comma, options = self.rest[1:].partition(",")
+        return symbol, comma + options
+
+    def _defined(self, symbol: str) -> Data | type[Source]:
+        file = Path(self.path or "")
+        check_python_file(file)
+        try:
+            module = import_file(file)
+        except Exception as error:  # whatever a user's own file raises
+            raise ValueError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
+        defined = {
+            name: value
+            for name, value in vars(module).items()
+            if isinstance(value, Data) or (is_source(value) and value.__module__ == module.__name__)
+        }
+        if symbol not in defined:
+            raise unknown(f"data in {file}", symbol, defined)
+        return defined[symbol]
+
+
+@final
+class Collected(Written):
+    """A collection of pictures with words; its options are a language, columns and those of every data set."""
+
+    def open(self, form: int | Fit) -> Data:
+        collection, *_, options = self._parts
+        return _kept(
+            self._place(collection),
+            form,
+            options,
+            lambda root, ledger: self._read(Path(root), ledger),
+            name=self.source,
+            attribution=collection.attribution,
+        )
+
+    @property
+    def options(self) -> Options:
+        return self._parts[2]
+
+    def records(self, ledger: Ledger) -> Records:
+        return self._read(self._place(self._parts[0]), ledger)
+
+    def _read(self, root: Path, ledger: Ledger) -> Records:
+        collection, language, options = self._parts
+        for column in options.columns:
+            if column not in collection.columns:
+                raise unknown(f"column of {self.name}", column, collection.columns)
+        columns = tuple(options.columns) or collection.usual(root, language)
+        return collection.read(root, language or collection.language, columns, ledger)
+
+    def _place(self, collection: Collection) -> Path:
+        return collection.located(None if self.path is None else Path(self.path))
+
+    @property
+    def _parts(self) -> tuple[Collection, str, Options]:
+        collection: Collection = COLLECTIONS.get(self.name)()
+        options = dict(Spec.parse(self.source).options)
+        language = options.pop("language", "")
+        if language and not collection.language:
+            raise ValueError(
+                f"{self.source!r}: {self.name} has one language alone; leave language={language} out"
+            )
+        if others := set(options) - {"columns", *OF_THE_WHOLE}:
+            raise unknown(f"option of {self.name}", min(others), ("language", "columns", *OF_THE_WHOLE))
+        return (
+            collection,
+            language,
+            Options.parse(",".join(f"{name}={value}" for name, value in options.items())),
+        )
+
+
+def _opened(place: str, rest: str, options: Options, form: int | Fit) -> Data:
+    def all_of(place: str, ledger: Ledger) -> Records:
+        return read(f"{place}{rest}", ledger)
+
+    return _kept(place, form, options, all_of)
+
+
+def _kept(
+    place: str | Path,
+    form: int | Fit,
+    options: Options,
+    read: Reader,
+    *,
+    name: str = "",
+    attribution: str = "",
+) -> Stored:
+    """Return what a reader reads as the kind of data that its columns make it."""
+    treated: dict[str, Any] = {
+        "read": read,
+        "name": name,
+        "attribution": attribution,
+        "looks": options.looks,
+        "held_out": options.held_out,
+        "most_pixels": options.max_pixels,
+    }
+    kinds: tuple[type[Stored], ...] = (Pairs, Photos)
+    for kind in kinds:
+        with suppress(OtherColumns):
+            return kind(place, form, options.broken, **treated)
+    return Recorded(place, form, options.broken, **treated)

@@ -1,0 +1,195 @@
+"""From what a user wrote to the kind of data that it is, which is decided here, once."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import final
+
+from ...registry import named_in_file, unknown
+from ...types import Fit
+from ..base import Data
+from ..benchmarks import BENCHMARKS
+from ..collections import COLLECTIONS
+from ..derived import voxels
+from ..derived.gaps import Gap, gaps_of, with_gaps
+from ..derived.missing import Missing
+from ..derived.mixed import Mixed
+from ..derived.mixture import Part, parts_of
+from ..derived.voxels import Simulation, Voxels
+from ..pictures.decode import side_of
+from ..sharded.data import open_index
+from ..sharded.index import is_index
+from ..sources import Ledger, Options, Records, found, is_named, is_pattern, is_url, parted
+from ..worlds import WORLDS
+from .files import Collected, Defined, Files
+from .kind import Written, name_of
+
+
+def written(source: str) -> Written:
+    """Return what a user wrote as the kind of data that it is; a file whose name has an option's form is a file.
+
+    >>> written("scenes:basic").path is None, written("stamps:it,language=de").rest, written("hf:NAME").head
+    (True, ',language=de', 'hf:NAME')
+
+    Raises:
+        ValueError: for sources that cannot be mixed as they are written.
+    """
+    if parts := parts_of(source):
+        return _Mixture(source, parts=tuple(parts))
+    whole, gaps = gaps_of(source)
+    if gaps:
+        there = written(whole)
+        rest = there.rest + with_gaps("", [str(gap) for gap in gaps])
+        return _Gappy(source, there.head, there.path, rest, whole=there, gaps=gaps)
+    name = name_of(source)
+    if name == voxels.NAME:
+        inner, _, options = Simulation.parse(source)
+        of = written(inner)
+        return _Simulated(source, f"{name}:{of.head}", of.path, f"{of.rest}{options}")
+    if name in WORLDS:
+        return _World(source)
+    if name in COLLECTIONS:
+        head, comma, options = source.partition(",")
+        folder = head.removeprefix(name).removeprefix(":")
+        return Collected(source, f"{name}:", _plain(folder) if folder else None, comma + options)
+    head = f"{name}:" if name in BENCHMARKS and source.startswith(f"{name}:") else ""
+    where, options = parted(source.removeprefix(head))
+    rest = f",{options}" if options else ""
+    if head:  # what can be trained on, too, is read as files
+        kind = Files if is_named(f"{head}{where}") else _Benchmark
+        return kind(source, head, _plain(where), rest)
+    if is_named(where):
+        head, path = where[: where.index(":") + 1], where[where.index(":") + 1 :]
+        return Files(source, head, _plain(path), rest) if is_there(path) else Files(source, where, None, rest)
+    if (defined := named_in_file(where)) is not None:
+        return Defined(source, "", str(defined[0]), f":{defined[1]}{rest}")
+    path = _plain(where)
+    if (Path(path) / "scenes.json").exists() and not options:
+        return _Scenes(source, "", path)
+    if is_index(Path(path)):
+        return _Indexed(source, "", path, rest)
+    return (Files if is_pattern(path) or is_there(path) else _Missing)(source, "", path, rest)
+
+
+def is_there(path: str) -> bool:
+    """Return whether there is something at a path; a URL is asked when it is read."""
+    if is_url(path):
+        return True
+    try:
+        return bool(found(path)) if is_pattern(path) else os.path.exists(path)
+    except (OSError, ValueError):
+        return False
+
+
+@final
+@dataclass(frozen=True)
+class _Mixture(Written):
+    """Several sources, each of a kind of its own."""
+
+    parts: tuple[Part, ...] = ()
+
+    def open(self, form: int | Fit) -> Data:
+        return Mixed.of(self.parts, [written(part.source).open(form) for part in self.parts], self.source)
+
+
+@final
+class _Simulated(Written):
+    """Pictures of any kind, with simulated voxels."""
+
+    def open(self, form: int | Fit) -> Data:
+        inner, simulation, _ = Simulation.parse(self.source)
+        return Voxels(written(inner).open(form), simulation, self.source)
+
+
+@final
+class _World(Written):
+    """A world that is made, not read."""
+
+    def open(self, form: int | Fit) -> Data:
+        world: Data = WORLDS.get(self.name).parse(self.source)
+        return world
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class _Gappy(Written):
+    """Data of which values are withheld.
+
+    Attributes:
+        whole: all of it.
+        gaps: what is withheld.
+    """
+
+    whole: Written
+    gaps: tuple[Gap, ...]
+
+    def open(self, form: int | Fit) -> Data:
+        return Missing(self.whole.open(form), self.gaps, self.source)
+
+    @property
+    def options(self) -> Options:
+        return self.whole.options
+
+    def records(self, ledger: Ledger) -> Records | None:
+        return self.whole.records(ledger)
+
+
+@final
+class _Benchmark(Written):
+    """A public benchmark, in a folder or a file."""
+
+    def open(self, form: int | Fit) -> Data:
+        path = Path(self.path or "")
+        if not path.exists():
+            raise FileNotFoundError(f"{self.name}: there is no file or folder {path}")
+        if self.rest:
+            raise ValueError(
+                f"{self.head}{path} is a benchmark, which takes no {self.rest[1:].partition('=')[0]}="
+            )
+        benchmark: Data = BENCHMARKS.get(self.name)(path, side_of(form))
+        return benchmark
+
+
+@final
+class _Scenes(Written):
+    """Scenes that were written to files, with all that is known of them."""
+
+    def open(self, form: int | Fit) -> Data:
+        from ..worlds.scenes import shards
+
+        return shards.read(Path(self.source))
+
+
+@final
+class _Indexed(Written):
+    """A folder with the index of a source."""
+
+    def open(self, form: int | Fit) -> Data:
+        options = Options.parse(self.rest[1:])
+        if options.max_pixels != Options.max_pixels:
+            raise ValueError(
+                f"{self.path} is an index: give max-pixels={options.max_pixels} to the data that it is made of"
+            )
+        return open_index(Path(self.path or ""), form, options.broken)
+
+
+@final
+class _Missing(Written):
+    """A text that nothing is found by."""
+
+    def open(self, form: int | Fit) -> Data:
+        if any(mark in self.source for mark in "/\\."):
+            raise FileNotFoundError(
+                f"no data at {self.source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, a tar file, or "
+                "FILE.py:NAME"
+            )
+        simulated, benchmarks = f"{voxels.NAME}:SOURCE", (f"{name}:PATH" for name in BENCHMARKS.names())
+        known = [*WORLDS.names(), simulated, *COLLECTIONS.names(), *benchmarks]
+        raise unknown("data set", self.source, known)
+
+
+def _plain(path: str) -> str:
+    """Return a path without what says nothing in it (``./a//b``); a URL as it is."""
+    return path if is_url(path) else str(Path(path))
