@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
-from dataclasses import fields, is_dataclass
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -13,19 +12,16 @@ from typing import Any, Literal, Self, final
 
 import numpy as np
 import polars as pl
-import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Int
-from torch import Tensor
 
 from ...networks.base import Input
-from ...raw import Clips, Raw, Table
 from ...registry import unknown
 from ...types import Fit
 from ..base import Data, Examples, Rows, Splits
 from ..fingerprint import ROW_SCHEMA, Fingerprint, digest
-from ..labels import Classes, Label, Numbers, Points, Tags
+from ..labels import Classes, Label
 from ..replaced import Replaced
+from .joined import joined_label, joined_raw
 from .mixture import Part
 
 SOURCE = "source"
@@ -153,37 +149,12 @@ class Mixed(Data):
             {f"{called} {name}" if name == SOURCE else name: labels for name, labels in source.labels.items()}
             for called, source in zip(self.called, self.sources, strict=True)
         ]
-        names = dict.fromkeys(name for labels in of_each for name in labels)
         sizes = [len(source) for source in self.sources]
-        own = Classes(self.called, np.repeat(np.arange(len(sizes)), sizes), ())
-        return {**{name: self._label(name, [it.get(name) for it in of_each]) for name in names}, SOURCE: own}
-
-    def _label(self, name: str, of_each: Sequence[Label | None]) -> Label:
-        """Return a label of the sources that have it, with the classes or tags of all of them.
-
-        Raises:
-            ValueError: if it is not of one kind.
-        """
-        having = [label for label in of_each if label is not None]
-        if len(kinds := dict.fromkeys(label.kind for label in having)) > 1:
-            raise ValueError(
-                f"{self.name}: the label {name} holds {' here and '.join(kinds)} there; rename one"
-            )
-        names = tuple(dict.fromkeys(known for label in having for known in label.names))
-        parts = [
-            _unknown(having[0], len(names), len(source)) if label is None else _renumbered(label, names)
-            for source, label in zip(self.sources, of_each, strict=True)
-        ]
-        values = np.concatenate(parts)
-        match having[0]:
-            case Classes(templates=templates):
-                return Classes(names, values, templates)
-            case Tags():
-                return Tags(names, values)
-            case Numbers():
-                return Numbers(values)
-            case _:
-                return Points(values)
+        joined = {
+            name: joined_label([it.get(name) for it in of_each], sizes, f"{self.name}: the label {name}")
+            for name in dict.fromkeys(name for labels in of_each for name in labels)
+        }
+        return {**joined, SOURCE: Classes(self.called, np.repeat(np.arange(len(sizes)), sizes), ())}
 
     def examples(self) -> Mapping[str, Any]:
         return Examples(self, self.splits.train)
@@ -256,7 +227,7 @@ class Mixed(Data):
             source = next(it for it in self.sources if column in it.columns)
             parts = [(np.arange(0), read(source, np.arange(1)))]
         if not isinstance(parts[0][1], list):
-            return _gathered(parts, len(rows), f"column {column!r} of {self.name}")
+            return joined_raw(parts, len(rows), f"column {column!r} of {self.name}")
         texts = [blank] * len(rows)
         for places, raw in parts:
             for place, text in zip(places.tolist(), raw, strict=False):
@@ -303,25 +274,6 @@ class Mixed(Data):
             for name, source in zip(self.called, self.sources, strict=True)
             for title, line in source.findings().items()
         }
-
-
-def _renumbered(label: Label, names: Sequence[str]) -> np.ndarray:
-    """Return the values of a label where classes or tags have the numbers of other names, which hold all of its own."""
-    number = {name: k for k, name in enumerate(names)}
-    places = [number[name] for name in label.names]
-    if isinstance(label, Classes):
-        return np.array([*places, -1])[label.values]  # one class more, the last, which −1 stands for
-    if isinstance(label, Tags):
-        values = np.full((len(label.values), len(names)), -1, dtype=label.values.dtype)
-        values[:, places] = label.values
-        return values
-    return label.values
-
-
-def _unknown(label: Label, names: int, rows: int) -> np.ndarray:
-    """Return the values of rows of which nothing is known, in the form of a label of so many names."""
-    shape = (rows, names) if isinstance(label, Tags) else (rows, *label.values.shape[1:])
-    return np.full(shape, np.nan if label.kind in ("numbers", "points") else -1, dtype=label.values.dtype)
 
 
 def _called(sources: Sequence[Data]) -> tuple[str, ...]:
@@ -379,57 +331,3 @@ def _ids(sources: Sequence[Data]) -> Int[np.ndarray, " N"]:
             f"two rows of {', '.join(it.name for it in sources)} have one id: every row needs its own"
         )
     return whole
-
-
-def _gathered(parts: Sequence[tuple[Int[np.ndarray, " _"], Any]], count: int, what: str) -> Any:
-    """Return one raw form of the parts of several sources, each with its places in it.
-
-    Between them stand zeros, of a table cells that nothing is known of.
-
-    Raises:
-        ValueError: for raw forms that are not measured alike: other channels, other cells.
-    """
-    first = parts[0][1]
-    values = [raw.values if isinstance(raw, Raw) else raw for _, raw in parts]
-    for _, raw in parts[1:]:
-        if _facts(raw) != _facts(first):
-            raise ValueError(
-                f"{what}: sources do not measure alike ({_facts(first)} and {_facts(raw)}): give the columns of one of "
-                "them other names"
-            )
-    if isinstance(first, Tensor):
-        height, width = (max(it.shape[axis] for it in values) for axis in (-2, -1))
-        values = [_of_size(it, (height, width)) for it in values]
-    shape = [max(lengths) for lengths in zip(*(it.shape[1:] for it in values), strict=True)]
-    blank = float("nan") if isinstance(first, Table) else 0
-    beyond = float("nan") if values[0].is_floating_point() else 0  # the end of a shorter example
-    whole = torch.full((count, *shape), blank, dtype=values[0].dtype)
-    lengths = torch.ones(count, dtype=torch.int64)
-    for (places, raw), part in zip(parts, values, strict=True):
-        if not len(places):
-            continue
-        if longer := shape[0] - part.shape[1]:
-            part = F.pad(part, (*[0] * (2 * (part.ndim - 2)), 0, longer), value=beyond)
-        whole[torch.from_numpy(places)] = part
-        if isinstance(raw, Clips):
-            lengths[torch.from_numpy(places)] = raw.lengths
-    if isinstance(first, Clips):
-        return Clips(whole, lengths)
-    return first.with_values(whole) if isinstance(first, Raw) else whole
-
-
-def _facts(raw: Any) -> dict[str, Any]:
-    """Return what a raw form says of itself beside its values: a rate, names of channels, the size of what it holds."""
-    if not isinstance(raw, Raw) or not is_dataclass(raw):
-        return {}
-    own: dict[str, Any] = {it.name: getattr(raw, it.name) for it in fields(raw)}
-    facts = {name: value for name, value in own.items() if not isinstance(value, Tensor)}
-    return {**facts, "of each": tuple(raw.values.shape[2:])}
-
-
-def _of_size(pictures: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return uint8 pictures of a size, as they are where they are of it."""
-    if tuple(pictures.shape[-2:]) == size:
-        return pictures
-    larger = F.interpolate(pictures.float(), size, mode="bicubic", antialias=True)
-    return larger.round().clamp(0, 255).to(torch.uint8)
