@@ -226,6 +226,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "whitened-cse": {"dropout": 0.0},
     "gml": {"queue": 40},
     "swav": {"prototypes": 10},
+    "mcl": {"stages": 1},
     "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},
     "multimodn": {"dropout": 0.0},
     **SMALL,
@@ -310,6 +311,16 @@ def through(name: str, width: int = 8, recipe: Recipe = RECIPE, **options: Any) 
 def batch(method: TowerMethod, size: int = 16, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
     """Random examples for every view of a method, prepared as it does."""
     return prepared(method, loaded(method, size, seed, dtype), seed)
+
+
+class All:
+    """All examples for a look, in batches of another length each."""
+
+    def __init__(self, given: Batch) -> None:
+        self.batch, self.ids, self.labels = given, given.ids, given.labels
+
+    def map(self, function: Callable[[Batch], Tensor]) -> Tensor:
+        return torch.cat([function(part) for part in self.batch.split(5)])
 
 
 def prepared(method: TowerMethod, given: Batch, seed: int = 0) -> Batch:

@@ -44,6 +44,16 @@ def test_a_run_on_ranks_is_the_run_of_one_process(
             torch.testing.assert_close(left[name], value, rtol=1e-9, atol=1e-11, msg=name)
 
 
+def test_batches_of_groups_are_the_same_on_ranks(rank_pool: Callable[[int], RankPool]) -> None:
+    arm, steps, batch = "mcl,on=images,image=mlp,stages=2,clusters=2", 4, 8
+    losses, state = job_run(0, 1, arm, 0, steps=steps, batch=batch)
+    assert state["items.group"].max() == 1
+    for told, left in rank_pool(2).run(job_run, arm, 0, None, "auto", steps, batch):
+        assert told == pytest.approx(losses, rel=1e-9)
+        for name, value in state.items():
+            torch.testing.assert_close(left[name], value, rtol=1e-9, atol=1e-11, msg=name)
+
+
 def test_only_the_first_rank_writes_and_all_go_on_from_there(
     tmp_path: Path, rank_pool: Callable[[int], RankPool]
 ) -> None:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import FIVE, RECIPE, StubImage, build, loaded
+from method_stubs import FIVE, RECIPE, All, StubImage, build, loaded
 from torch import Tensor
 
 from counterpoint import methods
@@ -18,16 +17,6 @@ from counterpoint.networks.mixup import PARTNER, SHARE, mixup
 from counterpoint.types import Batch, Clock
 
 LATER = Clock(60, 100, 6)
-
-
-class All:
-    """All examples, in batches of another length each."""
-
-    def __init__(self, given: Batch) -> None:
-        self.batch, self.ids, self.labels = given, given.ids, given.labels
-
-    def map(self, function: Callable[[Batch], Tensor]) -> Tensor:
-        return torch.cat([function(part) for part in self.batch.split(5)])
 
 
 def made(name: str = "m-dyr", **options: Any) -> tuple[Any, Batch]:

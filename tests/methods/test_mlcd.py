@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from inspect import unwrap
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import build, loaded, teacher
+from method_stubs import All, build, loaded, teacher
 from torch import Tensor
 
 from counterpoint.losses import MLCDLoss
@@ -19,16 +18,6 @@ from counterpoint.types import Batch, Clock
 
 F64 = torch.float64
 NOW = Clock(3, 10)
-
-
-class All:
-    """All examples, in batches of another length each."""
-
-    def __init__(self, given: Batch) -> None:
-        self.batch, self.ids, self.labels = given, given.ids, given.labels
-
-    def map(self, function: Callable[[Batch], Tensor]) -> Tensor:
-        return torch.cat([function(part) for part in self.batch.split(5)])
 
 
 def looked(given: Batch, seed: int = 0, **options: Any) -> Any:

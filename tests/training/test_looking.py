@@ -32,6 +32,7 @@ def trained(
         "sbcl,every=1,warmup=1,smallest=2",
         "m-dyr,warmup=0.3",
         "md-dyr,warmup=0.3",
+        "mcl,on=images,stages=2,clusters=2",
         "supcon,on=images,sampler=balanced",
     ],
 )

@@ -44,6 +44,7 @@ from .labels.sbcl import SBCL as SBCL
 from .needs import Needs as Needs
 from .pictures.byol import BYOL as BYOL
 from .pictures.jigclu import JigClu as JigClu
+from .pictures.mcl import MCL as MCL
 from .pictures.mlcd import MLCD as MLCD
 from .pictures.swav import SwAV as SwAV
 from .queue.brivl import BriVL as BriVL

@@ -257,7 +257,7 @@ class Arm:
         from ..networks.init import initialise
         from ..types import Target
         from . import assemble
-        from .base import distinct
+        from .base import TowerMethod, distinct
         from .options import read
 
         constructor = self._constructor()
@@ -290,7 +290,9 @@ class Arm:
         method = assemble(kind, constructor, towers, recipe, target, **options)
         initialise(method, seed)
         if pair:
-            for head in method.projections.values():
+            # Also those of methods within this one.
+            parts = [part.projections for part in method.modules() if isinstance(part, TowerMethod)]
+            for head in (head for heads in parts for head in heads.values()):
                 # After all weights are drawn; heads of another form (perceptrons) have no identity to begin as.
                 if isinstance(head, nn.Linear) and head.in_features == head.out_features:
                     nn.init.eye_(head.weight)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor, nn
 
 from ..modalities import MODALITIES, PAIR, resolve
@@ -53,6 +53,7 @@ class Method(Checked, nn.Module, ABC):
         sampler: the way in which rows come, by the classes of the label that it learns from; see
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
         look_every: epochs from one `look` to the next; 0 for a method that takes none.
+        regroups: each batch is of one group of the rows, as `groups` says behind every look.
         earlier: of weights that an earlier version saved under another name, how the names began and begin today;
             nothing for weights that are not kept any more.
     """
@@ -71,6 +72,7 @@ class Method(Checked, nn.Module, ABC):
     sampler: str = "natural"
     default_label: ClassVar[str] = ""
     look_every: int = 0
+    regroups: ClassVar[bool] = False
     earlier: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
@@ -101,6 +103,13 @@ class Method(Checked, nn.Module, ABC):
         a run that goes on at such a step looks again, at the weights that it looked at before. What it draws from
         torch's generator is the same on every rank and follows from the seed and the step.
         """
+
+    def groups(self, ids: Int[Tensor, " N"]) -> Int[Tensor, " N"] | None:
+        """Return the groups of all items on the processor, each batch being of one; None where they make no groups.
+
+        Asked of methods that regroup, behind every look and where a run goes on: they must follow from buffers.
+        """
+        return None
 
     def prepare(self, batch: Batch, clock: Clock) -> Batch:
         """Return the batch that a step is about: what is chosen, cut or mixed of the one that was loaded.

@@ -178,6 +178,7 @@ _ALL = (
         "pictures without labels or captions: which pre-training gives the features that a probe reads best",
         {
             "against other pictures": ("ntxent,on=images", "moco"),
+            "against those of a cluster": ("mcl,on=images",),
             "against patches of others": ("jigclu",),
             "without others": ("byol", "swav"),
         },
@@ -189,7 +190,7 @@ _ALL = (
         "pictures of which few are labelled: whether it is better to learn from the labels, or to read them by a probe "
         "afterwards; give --labels, with share=0.05 where more labels are to be hidden",
         {
-            "pictures alone": ("ntxent,on=images", "moco", "jigclu", "byol", "swav"),
+            "pictures alone": ("ntxent,on=images", "moco", "mcl,on=images", "jigclu", "byol", "swav"),
             "all pictures, with the labels of a few": ("supcon,on=images",),
             "the few that are labelled alone": ("cross-entropy,sampler=balanced",),
         },

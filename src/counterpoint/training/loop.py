@@ -146,22 +146,23 @@ def fit(
             log.save()
             saver.save(step, course.optimizer, time.perf_counter() - began if step else 0.0, last)
 
+    def look(clock: Clock) -> None:
+        watch.go()  # this is no waiting for data
+        examples = AllExamples(loader, clock, device, recipe.microbatch if in_parts else part)
+        _seeded(seed, clock.step, "look")
+        method.eval()
+        with torch.no_grad(), precision.autocast():
+            method.look(examples, clock)
+        method.train()
+        watch.wait()
+
     # A method with nothing to train is saved as it starts, so that it can be evaluated beside others.
     steps = recipe.total_steps if course.trains else start
     with log, course, threads(recipe.threads), postponed() as stop:
         watch.wait()
-        for batch, clock in loader.batches(start, steps):
+        for batch, clock in _batches(loader, method, course, start, steps, look):
             watch.go()
             broken.add(clock.step, len(batch.ids), loader.replaced)
-            course.reach(clock.step)
-            clock = course.clock(clock)
-            if course.looks(clock, loader.order):
-                examples = AllExamples(loader, clock, device, recipe.microbatch if in_parts else part)
-                _seeded(seed, clock.step, "look")
-                method.eval()
-                with torch.no_grad(), precision.autocast():
-                    method.look(examples, clock)
-                method.train()
             # The same on all ranks, as what is chosen of a batch must be.
             _seeded(seed, clock.step, "prepare")
             with torch.no_grad(), precision.autocast():
@@ -238,6 +239,34 @@ def fit(
         stop.check()  # it may have been asked since the last step
         log.close()
     return method
+
+
+def _batches(
+    loader: Loader,
+    method: Method,
+    course: Course,
+    start: int,
+    steps: int,
+    look: Callable[[Clock], None],
+) -> Iterator[tuple[Batch, Clock]]:
+    """Yield the batches of steps ``start`` to ``steps - 1``; looks come before the batches that they say something of.
+
+    Where a method makes batches of groups, those behind a look are loaded anew; before the first one of this process,
+    the groups are those that an earlier one left.
+    """
+    source = loader.batches(start, steps)
+    if method.regroups:
+        loader.regroup(method.groups)
+    for step in range(start, steps):
+        course.reach(step)
+        clock = course.clock(loader.order.clock(step, steps))
+        if course.looks(clock, loader.order):
+            look(clock)
+            if method.regroups:
+                loader.regroup(method.groups)
+                source = loader.batches(step, steps)
+        batch, told = next(source)
+        yield batch, course.clock(told)
 
 
 def _seeded(seed: int, step: int, purpose: str, rank: int = 0) -> None:

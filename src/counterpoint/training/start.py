@@ -74,6 +74,11 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
     run = replace(run, recipe=recipe).on(data)
     method = build(run, data.examples(), folder)
+    if method.regroups and (data.splits.sources or data.splits.tasks or len(data.shards)):
+        raise ValueError(
+            f"arm {run.arm!r} makes batches of groups that it finds, and the rows of {data.name!r} come in an order of "
+            "their own: give it data that is read at random"
+        )
     steady = remember(method, recipe) if recipe.towers.keep else {}
     if recipe.compile:
         compile_blocks(method)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Int
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -24,6 +25,8 @@ from ..replaced import Replaced
 from ..views.look import looks
 from .features import Steady
 from .order import Epochs, Order
+from .sampled import Sampled
+from .samplers import Sampler
 
 
 class Loader:
@@ -71,6 +74,7 @@ class Loader:
                 "least 2"
             )
         self.data, self.order, self.views, self.inputs = data, order, views, inputs
+        self._began = order
         self.augmentation, self.workers = augmentation, workers
         self.steady = dict(steady)  # a view of a mapping cannot go to the workers
         self._looks = looks(views, augmentation)
@@ -145,6 +149,22 @@ class Loader:
             return raw
         keys = view_room.key(self.order.seed, epoch, self.data.ids_of(rows), "shared caption")
         return resolve(share)(raw, self.augmentation, keys)
+
+    def regroup(self, groups: Callable[[Int[Tensor, " N"]], Int[Tensor, " N"] | None]) -> None:
+        """Make each batch from now on of one group of rows; of all rows where there are no groups.
+
+        Args:
+            groups: from the ids of all rows to their groups, or to None.
+
+        Raises:
+            ValueError: where no group fills a batch.
+        """
+        rows = self._began.rows(0, 1)
+        found = groups(torch.from_numpy(self.data.ids_of(rows)))
+        self.order = self._began
+        if found is not None:
+            whole = Sampler("groups")
+            self.order = Sampled(rows, found.numpy(), whole, self._began.batch_size, self._began.seed)
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
         """Yield the batches of steps ``start`` to ``steps - 1``; `replaced` is of the batch that was yielded last."""
