@@ -20,7 +20,7 @@ from counterpoint.types import Batch, Clock
 from fixtures.tiny import TinyData
 
 STEPS = 4
-"""Of each stage."""
+"""Steps of each stage."""
 
 
 def recipe(stages: int, **changes: Any) -> Recipe:
