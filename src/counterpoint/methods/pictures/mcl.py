@@ -204,7 +204,8 @@ def _learner(base: str, towers: Towers, recipe: Recipe) -> TowerMethod:
         UnknownName: for a base that there is not.
         ValueError: for one that cannot be taken in stages.
     """
-    options = read(base, METHODS.get(base), recipe.options.get(base, {}))
+    stated = {name: str(value) for name, value in recipe.options.get(base, {}).items()}
+    options = read(base, METHODS.get(base), stated)
     learner = create(base, towers, recipe, **options)
     labels = bool(learner.learns) or (isinstance(learner, SingleLoss) and learner.needs_labels)
     queue = any(isinstance(part, KeyQueue) for part in learner.modules())
