@@ -11,20 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import hypothesis
-import jaxtyping
 import pytest
+
+from fixtures import checks
 
 if TYPE_CHECKING:
     from counterpoint.recipes import Recipe
     from counterpoint.training.run import Run
     from fixtures.tiny import TinyData
 
-# To beartype as to mypy an int may stand for a float; Self it only knows in classes that it decorates itself.
-_BEARTYPE = """beartype.beartype(conf=beartype.BeartypeConf(
-    is_pep484_tower=True, hint_overrides=beartype.FrozenDict({beartype.typing.Self: beartype.typing.Any})
-))"""
 # Before the package is first imported: its annotations, tensor shapes too, are then checked at run time.
-_hook = jaxtyping.install_import_hook("counterpoint", _BEARTYPE)
+checks.install()
 
 hypothesis.settings.register_profile("repeatable", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("repeatable")
@@ -39,6 +36,11 @@ def _from_module_unwrapped(self: doctest.DocTestFinder, module: Any, candidate: 
 
 
 doctest.DocTestFinder._from_module = _from_module_unwrapped  # type: ignore[attr-defined] # as above
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    checks.begin()
 
 
 @pytest.fixture(scope="session")

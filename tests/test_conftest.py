@@ -9,11 +9,12 @@ import torch
 
 from counterpoint import registry
 from counterpoint.types import Batch
+from fixtures import checks
 
 
 def test_annotations_are_checked() -> None:
     with pytest.raises(TypeError):
-        registry.unknown("method", 1, [])  # type: ignore[arg-type] # that it is refused is the test
+        registry.unknown(1, "clip", [])  # type: ignore[arg-type] # that it is refused is the test
 
 
 def test_shapes_are_checked() -> None:
@@ -26,3 +27,12 @@ def test_shapes_are_checked() -> None:
 def test_examples_of_checked_functions_are_found() -> None:
     found = {test.name for test in doctest.DocTestFinder(exclude_empty=True).find(registry) if test.examples}
     assert {"counterpoint.registry.unknown", "counterpoint.registry.Registry"} <= found
+
+
+def test_of_many_calls_in_a_test_the_first_are_checked_and_in_the_next_test_again() -> None:
+    for _ in range(checks.CALLS):
+        registry.unknown("method", "clip", [])
+    registry.unknown(1, "clip", [])  # type: ignore[arg-type] # that it passes is the test
+    checks.begin()
+    with pytest.raises(TypeError):
+        registry.unknown(1, "clip", [])  # type: ignore[arg-type] # that it is refused is the test
