@@ -66,6 +66,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/labels/luab.py": "clicks are in pictures",
     "methods/labels/l1.py": "prefers pictures where there are other columns too",
     "methods/labels/m_dyr.py": "prefers pictures where there are other columns too",
+    "methods/labels/protonet.py": "prefers pictures where there are other columns too",
     "methods/labels/sbcl.py": "prefers pictures where there are other columns too",
     "methods/pictures/byol.py": "the asymmetric views of pictures",
     "methods/pictures/jigclu.py": "montages are of pictures",

@@ -215,6 +215,94 @@ def hydra_loops(
     return average(losses) if losses else zero
 
 
+# Episodes
+
+
+def distance(a: Tensor, b: Tensor, epsilon: float = 0.0) -> Tensor:
+    return (total(list((a - b) ** 2)) + epsilon).sqrt()
+
+
+def protonet_loops(objective: Any, z: Tensor, bank: Tensor, *, labels: Tensor) -> Tensor:
+    s = [[-(distance(q, p) ** 2) / objective.temperature for p in bank] for q in z]
+    terms = [cross_entropy(row, max(int(y), 0)) for row, y in zip(s, labels, strict=True)]
+    return weighted_mean(terms, labels, None)
+
+
+def proto_triplet_loops(objective: Any, z: Tensor, bank: Tensor, *, labels: Tensor) -> Tensor:
+    terms = []
+    for q, y in zip(z, labels.clamp_min(0).tolist(), strict=True):
+        d = [distance(q, p, 1e-6) for p in bank]
+        nearest = min(d[:y] + d[y + 1 :], key=Tensor.item)
+        terms.append((d[y] - nearest + objective.margin).relu())
+    return weighted_mean(terms, labels, None)
+
+
+def points(g: torch.Generator, n: int, d: int) -> Inputs:
+    """Points of two classes, and some of none."""
+    z = torch.randn(n, d, generator=g, dtype=torch.float64)
+    return z, {"labels": torch.randint(-1, 2, (n,), generator=g)}
+
+
+def one_side(inputs: Inputs) -> Inputs:
+    return inputs
+
+
+def banked(g: torch.Generator, n: int, d: int) -> Inputs:
+    """Points, and a bank that has their classes and one more."""
+    labels = torch.randint(-1, 3, (n,), generator=g)
+    return unit(g, n, d), unit(g, KEYS, d), torch.arange(KEYS) % 4, {"labels": labels}
+
+
+def turned_bank(inputs: Inputs) -> Inputs:
+    z, bank, bank_labels, given = inputs
+    return bank, z, given["labels"], {"labels": bank_labels}
+
+
+def icnn_loops(
+    objective: Any,
+    z: Tensor,
+    bank: Tensor | None = None,
+    bank_labels: Tensor | None = None,
+    *,
+    labels: Tensor,
+) -> Tensor:
+    own = bank is None or bank_labels is None
+    against = [*z] if bank is None else [*bank]
+    classes = labels.tolist() if bank_labels is None else bank_labels.tolist()
+    others = len(against) - own
+    k = min(objective.neighbours, others - 1)
+    if k < 1:
+        return z.sum() * 0
+    pool = min(max(objective.pool or 0, k + 1), others)
+
+    def normaliser(value: Tensor) -> Tensor:
+        return value.detach() if objective.detached else value
+
+    near, far, right = [], [], []
+    for i, (x, y) in enumerate(zip(z, labels.tolist(), strict=True)):
+        d = [
+            (distance(x, b, 1e-6), y >= 0 and classes[j] == y)
+            for j, b in enumerate(against)
+            if not (own and i == j)
+        ]
+        d = sorted(d, key=lambda pair: pair[0].item())[:pool]
+        radius = next((a for a, same in d if not same), None)
+        ratios = [a / normaliser(radius + 1e-7) if radius is not None else a * 0 for a, _ in d[:k]]
+        largest = normaliser(max([*ratios, torch.ones_like(ratios[0])], key=Tensor.item))
+        same = [r / largest for r, (_, alike) in zip(ratios, d[:k], strict=True) if alike]
+        near += [average(same)] if same else []
+        far += [[a for a, alike in d[:k] if not alike]]
+        right.append(len(same) / k)
+    wrong = [a for of_point in far for a in of_point]
+    apart = torch.ones_like(z[0, 0])
+    if wrong:
+        farthest = normaliser(max(wrong, key=Tensor.item)) + 1e-7
+        apart = average([average(of_point) / farthest for of_point in far if of_point])
+    together = 1 - (average(near) if near else torch.zeros_like(z[0, 0]))
+    share = 1.0 if k == others - 1 else sum(right) / len(right)
+    return -(((together + apart) / 2 + share) / 2).log()
+
+
 # Keys of classes
 
 
@@ -407,6 +495,20 @@ CASES = (
         stop_gradient=True,
         swap=turned_tags,
     ),
+    Case("protonet", protonet_loops, classes, {"temperature": 0.7}, unit=False, fixed=(1,), swap=turned),
+    Case("proto-triplet", proto_triplet_loops, classes, unit=False, fixed=(1,), swap=turned),
+    Case("icnn", icnn_loops, points, {"neighbours": 2, "pool": 5}, unit=False, swap=one_side),
+    Case(
+        "icnn",
+        icnn_loops,
+        points,
+        {"detached": True},
+        "detached",
+        unit=False,
+        stop_gradient=True,
+        swap=one_side,
+    ),
+    Case("icnn", icnn_loops, banked, {"neighbours": 3}, "bank", unit=False, fixed=(1, 2), swap=turned_bank),
     Case("gml", gml_loops, keyed, {"temperature": 0.3}, "fixed", fixed=(1, 2), swap=turned_keys),
     Case(
         "gml",

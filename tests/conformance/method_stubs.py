@@ -55,7 +55,7 @@ NUMBER = Target("number", (), "numbers")
 TARGETS = {
     **dict.fromkeys(("late", "m-dyr", "md-dyr", "multimodn"), FIVE),
     **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml", "hydra", "luab"), FIVE),
-    "proxy-anchor": FIVE,
+    **dict.fromkeys(("proxy-anchor", "protonet", "susana"), FIVE),
     **dict.fromkeys(("bce", "asymmetric", "comic"), TAGS),
     "l1": NUMBER,
 }

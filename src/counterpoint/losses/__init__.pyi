@@ -51,8 +51,11 @@ from .supervised.cross_entropy import CrossEntropyLoss as CrossEntropyLoss
 from .supervised.gml import GMLLoss as GMLLoss
 from .supervised.harmonic import HarmonicLoss as HarmonicLoss
 from .supervised.hydra import HydraLoss as HydraLoss
+from .supervised.icnn import ICNNLoss as ICNNLoss
 from .supervised.logit_adjusted import LogitAdjustedLoss as LogitAdjustedLoss
 from .supervised.multi_similarity import MultiSimilarityLoss as MultiSimilarityLoss
+from .supervised.proto_triplet import ProtoTripletLoss as ProtoTripletLoss
+from .supervised.protonet import ProtoNetLoss as ProtoNetLoss
 from .supervised.proxy_anchor import ProxyAnchorLoss as ProxyAnchorLoss
 from .supervised.sbcl import SBCLLoss as SBCLLoss
 from .supervised.supremix import SupReMixLoss as SupReMixLoss

@@ -39,6 +39,7 @@ from .labels.logit_adjusted import LogitAdjusted as LogitAdjusted
 from .labels.luab import LUAB as LUAB
 from .labels.m_dyr import MDYR as MDYR
 from .labels.md_dyr import MDDYR as MDDYR
+from .labels.protonet import ProtoNet as ProtoNet
 from .labels.proxy_anchor import ProxyAnchor as ProxyAnchor
 from .labels.sbcl import SBCL as SBCL
 from .needs import Needs as Needs

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 SHORT: Mapping[str, tuple[str, Mapping[str, str]]] = {
     **{f"{name}-rocket": (name, {"improved": "true"}) for name in ("siamlip", "byolip", "barlip")},
     "metrix": ("multi-similarity", {"mix": "0.4"}),
+    "susana": ("protonet", {"terms": "cross/triplet/icnn"}),
     "swalip-rocket": ("swalip", {"improved": "true", "prototypes": "0"}),
 }
 """Short names: of a method with options."""

@@ -46,6 +46,7 @@ class Method(Checked, nn.Module, ABC):
         learns: kinds of labels that it can learn from; none for one that learns from no label.
         further: options that name labels which it learns from beside that one, each with the kind that it takes.
         draws: ``losses`` or ``prepare`` draws from torch's generator, which the loop seeds at every step.
+        ordered: the order of the batch decides which examples meet, or as what.
         stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
         rates: factors of the learning rate by how the names of parameters begin; the longest beginning counts, and
             others have a factor of 1.
@@ -67,6 +68,7 @@ class Method(Checked, nn.Module, ABC):
     learns: ClassVar[tuple[Kind, ...]] = ()
     further: ClassVar[Mapping[str, Kind]] = {}
     draws: bool = False
+    ordered: bool = False
     stages: tuple[Stage, ...] = ()
     rates: Mapping[str, float] = MappingProxyType({})
     sampler: str = "natural"

@@ -122,6 +122,7 @@ class SingleLoss(TowerMethod):
         self.objective, self.name, self.head, self.dead = objective, name, head, torch.tensor(0.0)
         self.labels = "group" if target is None else target.label
         self.needs_ids, self.needs_labels, self.papers = facts.needs_ids, facts.needs_labels, facts.papers
+        self.ordered = isinstance(objective, Loss) and objective.ordered
 
     def encode(self, batch: Batch) -> Embeddings:
         if self.by_view:

@@ -40,6 +40,18 @@ def _beside(weights: Tensor, values: Tensor) -> Tensor:
     return weights.reshape(-1, *(1 for _ in values.shape[1:]))
 
 
+def largest(values: Float[Tensor, "*shape"], *, ranks: Ranks = _ALONE) -> Float[Tensor, ""]:
+    """Return the largest of the numbers ≥ 0 of all ranks, with gradient; 0 where there is none.
+
+    >>> largest(torch.tensor([1.0, 5.0, 2.0])).item()
+    5.0
+    """
+    here = torch.cat([values.flatten(), values.new_zeros(1)]).amax()
+    # One rank has it, the first of those that tie.
+    first = torch.stack(ranks.stack(here.detach())).argmax()
+    return ranks.sum(torch.where(first == ranks.rank, here, 0.0))
+
+
 def cross_moment(
     x: Float[Tensor, "B D"], y: Float[Tensor, "B E"], *, ranks: Ranks = _ALONE
 ) -> Float[Tensor, "D E"]:

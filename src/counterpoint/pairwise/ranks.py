@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -84,6 +85,14 @@ class Ranks:
         padded[: len(rows)] = rows
         parts = self.stack(padded)
         return torch.cat([part[:n] for part, n in zip(parts, counts, strict=True)]).to(tensor.dtype)
+
+    def everyones(self, rows: Tensor) -> Tensor:
+        """Return a tensor of this rank's rows with the rows of all ranks, and with its gradient if it has one."""
+        counts = self.counts(len(rows), rows.device)
+        if not rows.is_floating_point():
+            return self.gather(rows, counts)
+        here = self.rows(counts)
+        return self.sum(F.pad(rows, (0, 0, here.start, sum(counts) - here.stop)))
 
     def total(self, tensor: Tensor) -> Tensor:
         """Return the sum over ranks, without gradient."""

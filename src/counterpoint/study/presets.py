@@ -243,6 +243,17 @@ _ALL = (
         "l1",
         {"regression": ("ridge_*_mae", "*_ordinality")},
     ),
+    Preset(
+        "few-shot",
+        "classes that training has not seen, each to be told by a few pictures of it; give --labels, and hold whole "
+        "classes out (FOLDER,group=folder, or TABLE,columns=group:LABEL). Batches hold six pictures of a class each",
+        {
+            "pairs of a class, mixed with others": ("metrix,on=images,sampler=classes:6",),
+            "episodes": ("protonet", "susana"),
+        },
+        "protonet",
+        {"few_shot": ("*_1shot", "*_5shot")},
+    ),
 )
 PRESETS: Mapping[str, Preset] = {preset.name: preset for preset in _ALL}
 """Every preset by its name.

@@ -143,13 +143,13 @@ def members_of(classes: Classes) -> list[Int[np.ndarray, " n"]]:
 
 
 def occurrences(line: Int[np.ndarray, " n"]) -> Int[np.ndarray, " n"]:
-    """Return how often each entry has come before in a line.
+    """Return how often each entry, a row or a class, has come before in a line.
 
     >>> occurrences(np.array([5, 3, 5, 5, 3])).tolist()
     [0, 0, 1, 2, 1]
     """
     order = np.argsort(line, kind="stable")
-    starts = np.flatnonzero(np.diff(line[order], prepend=-1))
+    starts = np.flatnonzero(np.diff(line[order], prepend=-2))
     counts = np.diff(starts, append=len(line))
     before = np.empty(len(line), dtype=np.int64)
     before[order] = np.arange(len(line)) - np.repeat(starts, counts)

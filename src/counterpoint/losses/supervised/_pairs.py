@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from types import SimpleNamespace
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
@@ -94,14 +93,6 @@ class PairLoss(PairwiseLoss):
 
         return loss + self.mix * self.joined(self.reduce(mixed, rows={**rows, **sides}, columns=columns).row)
 
-    def everyones(self, rows: Tensor) -> Tensor:
-        """Return a tensor of this rank's rows with the rows of all ranks, and with its gradient."""
-        counts = self.ranks.counts(len(rows), rows.device)
-        if not rows.is_floating_point():
-            return self.ranks.gather(rows, counts)
-        here = self.ranks.rows(counts)
-        return self.ranks.sum(F.pad(rows, (0, 0, here.start, sum(counts) - here.stop)))
-
 
 class ViewPairLoss(PairLoss):
     """The shared base of the pair losses in which every view is an anchor, against all views of all examples."""
@@ -121,9 +112,9 @@ class ViewPairLoss(PairLoss):
         return self.over_pairs(rows, columns, self._partners(z, group, place) if self.mix else None)
 
     def _partners(self, z: Tensor, group: Tensor, place: Tensor) -> Float[Tensor, "a d"]:
-        following = next_of_group(self.everyones(group), self.everyones(place))
+        following = next_of_group(self.ranks.everyones(group), self.ranks.everyones(place))
         here = self.ranks.rows(self.ranks.counts(len(z), z.device))
-        return self.everyones(z)[following[here]]
+        return self.ranks.everyones(z)[following[here]]
 
 
 def check_labels(labels: Tensor, n: int) -> None:

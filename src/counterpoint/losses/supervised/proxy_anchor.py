@@ -73,7 +73,7 @@ class ProxyAnchorLoss(PairLoss):
         return self.over_pairs(rows, columns, self._partners(proxies, z, labels) if self.mix else None)
 
     def _partners(self, proxies: Tensor, z: Tensor, labels: Tensor) -> Float[Tensor, "C d"]:
-        whole, of = self.everyones(z), self.everyones(labels)
+        whole, of = self.ranks.everyones(z), self.ranks.everyones(labels)
         position = torch.arange(len(whole), device=z.device)
         none = torch.full((len(proxies),), len(whole), device=z.device)
         first = none.scatter_reduce(0, of[of >= 0], position[of >= 0], "amin")

@@ -51,6 +51,7 @@ class ProxyAnchor(ClassScores):
     ) -> None:
         super().__init__(towers, recipe, target=target, head="cosine", temperature=1.0)
         self.objective = ProxyAnchorLoss(alpha, delta, mix=mix)
+        self.ordered = self.objective.ordered
 
     def loss(
         self, features: Float[Tensor, "B W"], labels: Tensor, weights: Float[Tensor, " B"] | None
