@@ -25,7 +25,7 @@ LOOKED_AT = (
 ABOUT_PICTURES_OR_WORDS = {
     "data/base.py": "pictures with captions, the case with classes of its own",
     "data/columns.py": "classes are named in words",
-    "data/converting.py": "shards that are written hold pictures and captions",
+    "data/converting.py": "pictures can be made smaller; with captions alone they need no note of the columns",
     "data/embeddings.py": "pictures by name, for tasks about them",
     "data/listed/pairs.py": "pictures with captions",
     "data/listed/photos.py": "pictures",

@@ -46,6 +46,7 @@ class Modality:
         unit: of lengths: ``"seconds"``, of which ``form`` places make one, or what places are called; none where
             examples have no length.
         endings: of the files that hold one example each, in small letters; none where examples come in no files.
+        store: ``store(example) -> kind, file`` returns one example as a file, from which ``read`` reads the same.
         read: ``read(data, form) -> array`` reads the bytes of such a file; ``form`` is the input's ``form`` (see
             `counterpoint.networks.base.FormedInput`).
         form: in which files are read before a tower says otherwise.
@@ -75,6 +76,7 @@ class Modality:
     unit: str = ""
     endings: frozenset[str] = frozenset()
     read: Reference | None = None
+    store: Reference | None = None
     form: int = 0
     rate: Reference | None = None
     pack: Reference | None = None
@@ -148,6 +150,7 @@ MODALITIES = Modalities(
         endings=frozenset(
             {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".svg"}
         ),
+        store="counterpoint.data.pictures.sheet:store_picture",
         kept="counterpoint.data.pictures.squares:Pictures",
     ),
     Modality(
@@ -185,6 +188,7 @@ MODALITIES = Modalities(
         unit="seconds",
         endings=frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aiff", ".aif"}),
         read="counterpoint.data.reading.sounds:read_sound",
+        store="counterpoint.data.reading.sounds:store_sound",
         form=16_000,
         rate="counterpoint.data.reading.sounds:rate_of",
         pack="counterpoint.data.reading.sounds:pack_sounds",
@@ -202,6 +206,7 @@ MODALITIES = Modalities(
         unit="frames",
         endings=frozenset({".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v"}),
         read="counterpoint.data.reading.films:read_clip",
+        store="counterpoint.data.reading.films:store_clip",
         form=64,
         pack="counterpoint.data.reading.films:pack_clips",
     ),
@@ -217,6 +222,7 @@ MODALITIES = Modalities(
         unit="steps",
         endings=frozenset({".npy", ".edf", ".bdf", ".hea"}),
         read="counterpoint.data.reading.measured:read_series",
+        store="counterpoint.data.reading.measured:store_series",
         rate="counterpoint.data.reading.measured:rate_of",
         pack="counterpoint.data.reading.measured:pack_series",
         arrays=True,

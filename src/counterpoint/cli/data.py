@@ -51,7 +51,7 @@ class Data:
     card: Folder = None
     """describe: write a data card too, Markdown with the metadata that Hugging Face reads."""
     to: Literal["webdataset", "parquet"] = "webdataset"
-    """convert: the format of the shards, tar files or Parquet with the pictures inside."""
+    """convert: the format of the shards, tar files or Parquet with the files inside."""
     size: Count | None = None
     """convert: most pixels of a picture's shorter side; a larger one becomes a JPEG of quality 95. condense: pixels of
     a side, 32 unless given."""

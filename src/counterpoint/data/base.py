@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -17,7 +16,7 @@ from jaxtyping import Bool, Int, UInt8
 from PIL import Image
 from torch import Tensor
 
-from ..modalities import PAIR
+from ..modalities import MODALITIES, PAIR, resolve
 from ..networks.base import Input
 from ..networks.towers.parts.pixels import Square
 from ..registry import unknown
@@ -26,7 +25,7 @@ from .fingerprint import BLOCK, QUESTIONS, Fingerprint, bytes_of, digest, digest
 from .items import Items
 from .labels import Classes, Label, SomeLabel, named, of_kind
 from .pictures.decode import MOST_PIXELS
-from .pictures.sheet import COLUMNS, contact_sheet
+from .pictures.sheet import COLUMNS, contact_sheet, store_picture
 from .replaced import Replaced
 from .sources import BROKEN
 
@@ -176,6 +175,24 @@ class Data(ABC):
     def read_training(self, column: str, rows: Rows) -> Any:
         """Return some rows of a column as training sees them: where a row has several forms, all of them."""
         return self.read(column, rows)
+
+    def file(self, column: str, row: int) -> tuple[str, bytes]:
+        """Return an example of a column as a file: its own where there is one, else one that is read as the same.
+
+        Returns:
+            The file's ending, empty where its bytes alone say what it is, and its bytes.
+
+        Raises:
+            OSError: for a file that cannot be read any more, and an example that is not there.
+            ValueError: for a modality whose examples cannot be written as files.
+        """
+        modality = MODALITIES.get(self.columns[column])
+        if modality.store is None:
+            raise ValueError(
+                f"{column}: {modality.noun} cannot be written as files: register store= for them"
+            )
+        ending, data = resolve(modality.store)(self.read(column, np.array([row])))
+        return ending, data
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         """Return the texts of a row that count as right in evaluation; one, unless the data says otherwise."""
@@ -339,9 +356,10 @@ class Pictured(Data):
         Raises:
             OSError: for a file that cannot be read any more.
         """
-        file = io.BytesIO()
-        Image.fromarray(self.images(np.array([row]))[0].permute(1, 2, 0).numpy()).save(file, "PNG")
-        return file.getvalue()
+        return store_picture(self.images(np.array([row])))[1]
+
+    def file(self, column: str, row: int) -> tuple[str, bytes]:
+        return ("", self.encoded(row)) if column == "image" else super().file(column, row)
 
     def shown(self, row: int, side: int) -> Image.Image:
         """Return a row's picture for people to look at, at most ``side`` pixels a side; of a file all of it.

@@ -17,10 +17,10 @@ from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict
 
 from ..files import FORMAT, read_json, write_json, write_text
-from ..modalities import PAIR
-from .base import PairedData, Pictured
+from ..modalities import MODALITIES, PAIR
+from .base import Data, PairedData, Pictured
 from .listed.stored import Stored
-from .pictures.decode import reduced
+from .pictures.decode import MOST_PIXELS, reduced
 from .sharded.beside import SIZES
 from .sharded.writing import SUFFIX, Form, Sample, reserve, write_shard
 from .sides import SIDES
@@ -33,7 +33,7 @@ MANIFEST = "converted.json"
 ROWS = 5000
 """The largest number of rows in a shard."""
 
-_AT_ONCE = 64  # pictures in memory
+_AT_ONCE = 64  # rows in memory
 _NAME = re.compile(r"(?:(?!\.{1,2}/)[^/\\:]+/)*[^/\\:.]{1,200}")  # names that a tar gives back
 _TAKEN = {*PICTURE_COLUMNS, *CAPTION_COLUMNS, "id", "split", "group"}
 
@@ -68,18 +68,20 @@ def convert(
     columns: Mapping[str, str] | None = None,
     on_rows: Callable[[int, int], None] = lambda done, total: None,
 ) -> dict[str, int]:
-    """Write data as shards that hold the same rows: their pictures, captions, splits, ids, groups and labels.
+    """Write data as shards that hold the same rows: every column, with its gaps, splits, ids, groups and labels.
 
     A row's side is written down even where it was made here, so that the shards are divided as the source was. Rows
-    without a picture or a caption, where the data has both, are left out. A conversion that was stopped goes on: a
-    shard is whole or not there. Scenes are written with all that is known of them, and read as scenes again.
+    that lack everything are left out. A conversion that was stopped goes on: a shard is whole or not there. Shards of
+    more than pictures and captions note the columns that they hold, each of which is one column of a Parquet table; in
+    a tar, texts and values are in the JSON, and the files of a column that is not called after its modality bear its
+    name (``7.wrist.npy``). Scenes are written with all that is known of them, and read as scenes again.
 
     Args:
         source: whatever ``--data`` takes: a folder, a table, shards, an index, a collection, the name of a world.
         out: the folder of the shards.
-        to: their format, tar files of WebDataset or Parquet files with the pictures inside.
-        size: the most pixels of a picture's shorter side: a larger one becomes a JPEG of quality 95. All others, and
-            drawings, stay the bytes they are; what is drawn here is drawn for this size.
+        to: their format, tar files of WebDataset or Parquet files with pictures, sounds and the like inside.
+        size: the most pixels of a picture's shorter side: a larger one becomes a JPEG of quality 95. All others,
+            drawings, and files of other columns stay the bytes they are; what is drawn here is drawn for this size.
         jobs: pictures that are made smaller at a time; as many as there are processors unless given.
         columns: those columns of a table that have names of their own, by what they are for.
         on_rows: is told how many rows are written, of how many.
@@ -105,12 +107,8 @@ def convert(
         for done in scenes.write(data, folder, to):
             on_rows(done, len(data))
         return _counts((name.partition(":")[0], len(rows)) for name, rows in data.splits.sides.items())
-    if not isinstance(data, Pictured):
-        raise ValueError(
-            f"{written} has no pictures, and shards are of pictures: it has {', '.join(data.columns)}"
-        )
-    if others := [name for name in data.columns if name not in PAIR]:
-        raise ValueError(f"shards hold pictures and captions, and {written} has {', '.join(others)} besides")
+    if to == "webdataset" and (bad := [name for name in data.columns if re.search(r"[/\\]", name)]):
+        raise ValueError(f"{written}: no file in a tar can bear the name of the column {bad[0]!r}: rename it")
     if size is not None:
         # Data is told the size of views, and keeps pictures that are a third larger.
         data = data if isinstance(data, Stored) else data.sized(size * 3 // 4)
@@ -120,7 +118,9 @@ def convert(
         format=FORMAT,
         source=rooted(written),
         digest=data.identity(
-            data.columns if isinstance(data, Stored) else [c for c in data.columns if c != "image"]
+            data.columns
+            if isinstance(data, Stored)
+            else [c for c, modality in data.columns.items() if MODALITIES.get(modality).held != "files"]
         ),
         to=to,
         size=size,
@@ -135,18 +135,15 @@ def convert(
         )
     if data.attribution:
         write_text(folder / "README.md", f"# {written}\n\n{data.attribution}\n")
+    most = data.most_pixels if isinstance(data, Pictured) else MOST_PIXELS
     there = [shard for shard in planned if (folder / shard.file).exists()]
     done, total = sum(len(shard.rows) for shard in there), sum(len(shard.rows) for shard in planned)
     on_rows(done, total)
     with ThreadPoolExecutor(jobs or os.cpu_count() or 1) as pool:
         for shard in planned:
             if shard not in there:
-                write_shard(
-                    folder / shard.file,
-                    rows.samples(shard, partial(reduced, size=size, most=data.most_pixels), pool),
-                    to,
-                    rows.columns,
-                )
+                samples = rows.samples(shard, partial(reduced, size=size, most=most), pool)
+                write_shard(folder / shard.file, samples, to, rows.columns, rows.files, rows.told)
                 done += len(shard.rows)
                 on_rows(done, total)
     if to == "webdataset":
@@ -161,17 +158,27 @@ class _Rows:
         data: open.
         records: that its source gives, where it is read from files.
         to: format of the shards.
+
+    Attributes:
+        files: the columns of files.
+        told: all columns, each with its modality, where they are more than pictures and captions without gaps.
     """
 
-    def __init__(self, data: Pictured, records: Records | None, to: Form) -> None:
+    def __init__(self, data: Data, records: Records | None, to: Form) -> None:
         self._data = data
+        self._held = {c: MODALITIES.get(modality).held for c, modality in data.columns.items()}
+        self.files = [column for column, held in self._held.items() if held == "files"]
+        every = np.unique(np.concatenate(list(data.splits.sides.values())))
+        whole = all(data.present(column, every).all() for column in data.columns)
+        usual = "image" in data.columns and data.columns.items() <= PAIR.items() and whole
+        self.told = {} if usual else dict(data.columns)
         self._records = records if records is None or not isinstance(data, Stored) else data.among(records)
         self._names: Sequence[str] | None = None
         self._ids: Sequence[str] | None = None
         if self._records is None:
-            self._labels = {name: _column(name) for name in data.labels}
+            self._labels = {name: self._column(name) for name in data.labels}
             return
-        self._labels = {name: _column(name) for name in self._records.labels() if name != "group"}
+        self._labels = {name: self._column(name) for name in self._records.labels() if name != "group"}
         frame = self._records.frame
         keys = frame["key"].str.replace(r"\.[A-Za-z]+$", "") if frame["id"].is_null().all() else frame["key"]
         if keys.n_unique() == len(keys) and all(_NAME.fullmatch(key) and key.isprintable() for key in keys):
@@ -183,12 +190,15 @@ class _Rows:
 
     @property
     def columns(self) -> dict[str, Any]:
-        """The columns that samples have beside the picture's, each with its type of polars."""
+        """The columns that samples have beside those of files, each with its type of polars."""
         columns: dict[str, Any] = {"id": pl.Int64 if self._ids is None else pl.String, "split": pl.String}
         if self._records is not None and not self._records.frame["group"].is_null().all():
             columns["group"] = pl.String
-        if isinstance(self._data, PairedData):
-            columns["text"] = pl.List(pl.String)
+        for column, held in self._held.items():
+            if held == "texts":
+                columns[column] = pl.List(pl.String)
+            elif held == "values":
+                columns[column] = pl.Struct(dict.fromkeys(self._names_in(column), pl.String))
         return columns | dict.fromkeys(self._labels.values(), pl.String)
 
     def samples(
@@ -203,13 +213,57 @@ class _Rows:
         """
         for start in range(0, len(shard.rows), _AT_ONCE):
             some = shard.rows[start : start + _AT_ONCE].tolist()
-            pictures = pool.map(made, [self._data.encoded(row) for row in some])
-            for row, (picture, kind) in zip(some, pictures, strict=True):
-                yield self._sample(row, shard.split, picture, kind)
+            files: dict[int, dict[str, tuple[str, bytes]]] = {row: {} for row in some}
+            for column in self.files:
+                having = [row for row in some if self._has(column, row)]
+                found = [self._data.file(column, row) for row in having]
+                if self._data.columns[column] == "image":
+                    pictures = pool.map(made, [data for _, data in found])
+                    found = [(kind, picture) for picture, kind in pictures]
+                for row, file in zip(having, found, strict=True):
+                    files[row][column] = file
+            for row in some:
+                yield self._sample(row, shard.split, files[row])
 
-    def _sample(self, row: int, split: str, picture: bytes, kind: str) -> Sample:
+    def _has(self, column: str, row: int) -> bool:
+        return bool(self._data.present(column, np.array([row]))[0])
+
+    def _texts(self, column: str, row: int) -> list[str]:
+        if isinstance(self._data, PairedData) and column == "text":
+            return list(self._data.captions(row))
+        text = self._data.read_training(column, np.array([row]))[0]
+        return [text] if isinstance(text, str) else list(text)
+
+    def _names_in(self, column: str) -> Sequence[str]:
+        if self._records is not None:
+            return self._records.values(column).columns
+        names: Sequence[str] = self._data.read(column, np.arange(1)).names
+        return names
+
+    def _values(self, column: str, row: int) -> dict[str, str]:
+        if self._records is not None:
+            cell = self._records[row].cells[column]
+            assert isinstance(cell, Mapping)
+            return dict(cell)
+        table = self._data.read(column, np.array([row]))
+        return {
+            name: words[int(value)] if words else str(value).removesuffix(".0")
+            for name, words, value in zip(table.names, table.categories, table.cells[0].numpy(), strict=True)
+            if value == value
+        }
+
+    def _column(self, label: str) -> str:
+        """Return the column that a label is written to: none that is read as something else."""
+        return f"{label} (label)" if label in {*_TAKEN, *self._data.columns} else label
+
+    def _sample(self, row: int, split: str, files: Mapping[str, tuple[str, bytes]]) -> Sample:
         number = int(self._data.ids[row])
-        texts = list(self._data.captions(row)) if isinstance(self._data, PairedData) else []
+        read = {"texts": self._texts, "values": self._values}
+        cells = {
+            column: read[held](column, row)
+            for column, held in self._held.items()
+            if held in read and self._has(column, row)
+        }
         values: dict[str, Any] = {"id": number if self._ids is None else self._ids[row], "split": split}
         if self._records is None:
             labels = {
@@ -222,25 +276,20 @@ class _Rows:
             labels = dict(record.labels)
             if record.group is not None:
                 values["group"] = record.group
-        if texts:
-            values["text"] = texts
+        values |= cells
         values |= {self._labels[name]: label for name, label in labels.items() if name in self._labels}
+        texts = cells.get("text", []) if self._held.get("text") == "texts" else []
         lines = "\n".join(texts)
         told = lines if texts and caption_lines(lines, Ledger(), "") == tuple(texts) else None
         name = f"{number:012d}" if self._names is None else self._names[row]
-        return Sample(name, kind, picture, told, values, values)
+        return Sample(name, files, told, values, values)
 
 
-def _column(label: str) -> str:
-    """Return the column that a label is written to: none that is read as something else."""
-    return f"{label} (label)" if label in _TAKEN else label
-
-
-def _planned(data: Pictured, to: Form) -> Iterator[_Planned]:
-    """Yield the shards of all rows that are of a split and lack nothing, split by split."""
-    free = np.ones(len(data), dtype=bool)
+def _planned(data: Data, to: Form) -> Iterator[_Planned]:
+    """Yield the shards of all rows that are of a split and have anything, split by split."""
+    free = np.zeros(len(data), dtype=bool)
     for column in data.columns:
-        free &= data.present(column, np.arange(len(data)))
+        free |= data.present(column, np.arange(len(data)))
     for side in SIDES:
         sets = [rows for name, rows in data.splits.sides.items() if name.partition(":")[0] == side]
         rows = np.unique(np.concatenate([np.zeros(0, np.int64), *sets]))

@@ -66,6 +66,9 @@ class Derived(Data):
     def read_training(self, column: str, rows: Rows) -> Any:
         return self.data.read_training(column, rows)
 
+    def file(self, column: str, row: int) -> tuple[str, bytes]:
+        return self.data.file(column, row)
+
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         return self.data.evaluation_texts(column, row)
 

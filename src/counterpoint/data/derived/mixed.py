@@ -169,6 +169,10 @@ class Mixed(Data):
     def read_training(self, column: str, rows: Rows) -> Any:
         return self._gathered(column, rows, lambda source, own: source.read_training(column, own), [""])
 
+    def file(self, column: str, row: int) -> tuple[str, bytes]:
+        number, own = self._place(row)
+        return self.sources[number].file(column, own)
+
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         number, own = self._place(row)
         source = self.sources[number]

@@ -74,6 +74,7 @@ class Decoded:
         self.unreadable: dict[int, str] = {}
         self._blocks: list[_Block] = []
         self._rest: tuple[int, ...] | None = None  # the axes behind the first, which are the same for all
+        self._dtype = np.dtype(np.float32)
         self._mapped: dict[int, np.ndarray] = {}
         self._folder = cache_folder() / "decoded" / f"{modality}-{form}-{READER}"
         whole_files.sweep(self._folder)
@@ -130,7 +131,7 @@ class Decoded:
 
     def _one(self, position: int) -> np.ndarray:
         if position < 0:
-            return np.zeros((1, *(self._rest or ())), np.float32)
+            return np.zeros((1, *(self._rest or ())), self._dtype)
         number, row = divmod(position, _TOGETHER)
         block = self._blocks[number]
         if block.path is not None and number not in self._mapped:
@@ -147,7 +148,8 @@ class Decoded:
         name = digest_of("".join(digests).encode())
         block = _kept(self._folder / f"{name}.json", self._rest) or self._write(name, contents, pool)
         if self._rest is None and block.path is not None:
-            self._rest = np.load(block.path, mmap_mode="r").shape[1:]
+            kept = np.load(block.path, mmap_mode="r")
+            self._rest, self._dtype = kept.shape[1:], kept.dtype
         self._blocks.append(block)
         self.unreadable |= {start + row: reason for row, reason in block.unreadable.items()}
         self.digests += digests
@@ -157,7 +159,7 @@ class Decoded:
         if isinstance(result, str):
             return result
         if self._rest is None:
-            self._rest = result.shape[1:]
+            self._rest, self._dtype = result.shape[1:], result.dtype
         if result.shape[1:] == self._rest:
             return result
         return f"other channels: {result.shape[1:]} where the first file has {self._rest}"

@@ -69,6 +69,16 @@ class Filed:
     def read_training(self, rows: Rows) -> Any:
         return self.read(rows)
 
+    def encoded(self, row: int) -> bytes:
+        """Return the bytes of a row's file.
+
+        Raises:
+            OSError: for a row that has none, and a file that cannot be read any more.
+        """
+        if self.at[row] < 0:
+            raise OSError(f"row {row} has no file")
+        return self.files.encoded(int(self.at[row]))
+
     def formed(self, form: Any) -> Filed:
         """Return the same examples read in another form; None for the same form."""
         return self if form is None or form == self.files.form else Filed(self.files.formed(form), self.at)

@@ -28,7 +28,7 @@ from ..pictures.traits import KeptTraits
 from ..reading.treated import Treatment
 from ..replaced import Replaced
 from ..sides import MOST_HELD_OUT, SIDES
-from ..sources import BROKEN, Asset, Ledger, Records
+from ..sources import BROKEN, Asset, Ledger, Records, ending_of
 from .division import ROW, Division, Links, divide
 from .held import Filed, Held, Texts, Values
 from .labels import labels_of, told
@@ -223,6 +223,14 @@ class Stored(Data):
 
     def read(self, column: str, rows: Rows) -> Any:
         return self._column(column).read(np.asarray(rows))
+
+    def file(self, column: str, row: int) -> tuple[str, bytes]:
+        held = self._column(column)
+        if isinstance(held, Filed):
+            data = held.encoded(row)
+            if ending := ending_of(data):
+                return ending, data
+        return super().file(column, row)
 
     def read_training(self, column: str, rows: Rows) -> Any:
         held, rows = self._column(column), np.asarray(rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -51,6 +52,15 @@ def contact_sheet(parts: Sequence[Part], path: Path, note: str = "") -> Path:
 def draw_picture(axis: Any, picture: UInt8[Tensor, "3 H W"]) -> None:
     """Draw a picture on an axis."""
     axis.imshow(picture.permute(1, 2, 0).numpy())
+
+
+def store_picture(picture: UInt8[Tensor, "1 3 H W"]) -> tuple[str, bytes]:
+    """Return one picture as a PNG file, with its kind."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture[0].permute(1, 2, 0).numpy()).save(file, "PNG")
+    return "png", file.getvalue()
 
 
 def draw_sound(axis: Any, sound: Waves) -> None:

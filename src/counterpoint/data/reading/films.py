@@ -63,6 +63,15 @@ def play_clip(clip: Clips) -> tuple[str, bytes]:
     return "image/webp", file.getvalue()
 
 
+def store_clip(clip: Clips) -> tuple[str, bytes]:
+    """Return one clip as a TIFF file with a page for each frame, with its kind."""
+    shown = clip.frames[0, : int(clip.lengths)].permute(0, 2, 3, 1).numpy()
+    first, *rest = map(Image.fromarray, shown)
+    file = io.BytesIO()
+    first.save(file, "TIFF", save_all=True, append_images=rest, compression="tiff_deflate")
+    return "tiff", file.getvalue()
+
+
 def _video(data: bytes, side: int) -> UInt8[np.ndarray, "T 3 side side"]:
     av = require("av", "video")
     try:

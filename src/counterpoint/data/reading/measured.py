@@ -55,6 +55,13 @@ def rate_of(data: bytes) -> int:
     return read_edf(data)[1] if is_edf(data) else 0
 
 
+def store_series(series: Series) -> tuple[str, bytes]:
+    """Return one series as an ``.npy`` file, with its kind."""
+    file = io.BytesIO()
+    np.save(file, series.values[0, : int(series.lengths)].numpy())
+    return "npy", file.getvalue()
+
+
 def _of_line(line: bytes) -> Float32[np.ndarray, "T C"]:
     """Return the channels of a line, NaN behind the end of one that is shorter."""
     texts = [channel.decode().replace("?", "nan").split(",") for channel in line.split(b":")]

@@ -77,6 +77,15 @@ def play_sound(sound: Waves) -> tuple[str, bytes]:
     return "audio/wav", file.getvalue()
 
 
+def store_sound(sound: Waves) -> tuple[str, bytes]:
+    """Return one sound as a WAV file of its samples as they are, with its kind."""
+    from scipy.io import wavfile
+
+    file = io.BytesIO()
+    wavfile.write(file, sound.rate, sound.samples[0, : int(sound.lengths)].numpy())
+    return "wav", file.getvalue()
+
+
 def _wav(data: bytes) -> tuple[np.ndarray, int]:
     from scipy.io import wavfile
 

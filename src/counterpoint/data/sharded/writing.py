@@ -5,13 +5,18 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal, final
 
+import polars as pl
+
 from ...files import sweep, writing
+from ...modalities import MODALITIES
+from ..sources import noted
 
 Form = Literal["webdataset", "parquet"]
 SUFFIX: dict[Form, str] = {"webdataset": "tar", "parquet": "parquet"}
@@ -25,16 +30,14 @@ class Sample:
 
     Attributes:
         name: of its files in a tar, without a suffix; no other sample has it.
-        kind: suffix of the picture.
-        picture: its bytes.
+        files: by column the ending of its file, and its bytes.
         text: what other readers take for the caption; none where there is none that they would take rightly.
         values: all else, as JSON has it.
-        cells: all but the picture, by the column of a Parquet file; one that is missing is null.
+        cells: all but the files, by the column of a Parquet file; one that is missing is null.
     """
 
     name: str
-    kind: str
-    picture: bytes
+    files: Mapping[str, tuple[str, bytes]]
     text: str | None
     values: Mapping[str, Any]
     cells: Mapping[str, Any]
@@ -56,14 +59,23 @@ def reserve(folder: Path, manifest: str, what: str) -> bool:
     return False
 
 
-def write_shard(path: Path, samples: Iterable[Sample], form: Form, columns: Mapping[str, Any]) -> None:
-    """Write a shard, which is there once it is whole; few of its pictures are in memory at a time.
+def write_shard(
+    path: Path,
+    samples: Iterable[Sample],
+    form: Form,
+    columns: Mapping[str, Any],
+    files: Sequence[str] = ("image",),
+    told: Mapping[str, str] = MappingProxyType({}),
+) -> None:
+    """Write a shard, which is there once it is whole; few of its files are in memory at a time.
 
     Args:
         path: of its file.
         samples: to be written.
         form: of the file.
-        columns: of all Parquet shards beside the picture's, each with its type of polars.
+        columns: of all Parquet shards beside those of files, each with its type of polars.
+        files: the columns of files.
+        told: the columns of the data, each with its modality, where readers would not know them.
 
     Raises:
         OSError: if it cannot be written; what is written before stays.
@@ -71,9 +83,10 @@ def write_shard(path: Path, samples: Iterable[Sample], form: Form, columns: Mapp
     try:
         with writing(path) as part:
             if form == "webdataset":
-                _write_tar(part, samples)
+                _write_tar(part, samples, told)
             else:
-                _write_parquet(part, samples, columns)
+                kinds = dict.fromkeys(files, pl.Struct({"bytes": pl.Binary, "path": pl.String}))
+                _write_parquet(part, samples, {**kinds, **columns}, told)
     except OSError as error:
         if error.errno is None or error.filename != str(path):  # of reading, and not of writing
             raise
@@ -84,10 +97,10 @@ def write_shard(path: Path, samples: Iterable[Sample], form: Form, columns: Mapp
         ) from error
 
 
-def _write_tar(path: Path, samples: Iterable[Sample]) -> None:
-    with tarfile.open(path, "w") as archive:
+def _write_tar(path: Path, samples: Iterable[Sample], told: Mapping[str, str]) -> None:
+    with tarfile.open(path, "w", pax_headers=noted(told) if told else None) as archive:
         for sample in samples:
-            parts = {sample.kind: sample.picture}
+            parts = {suffix_in_tar(column, kind): data for column, (kind, data) in sample.files.items()}
             if sample.text is not None:
                 parts["txt"] = sample.text.encode()
             parts["json"] = json.dumps(sample.values, ensure_ascii=False).encode("utf-8", "surrogatepass")
@@ -97,18 +110,33 @@ def _write_tar(path: Path, samples: Iterable[Sample]) -> None:
                 archive.addfile(member, io.BytesIO(content))
 
 
-def _write_parquet(path: Path, samples: Iterable[Sample], columns: Mapping[str, Any]) -> None:
-    import polars as pl
+def _write_parquet(
+    path: Path, samples: Iterable[Sample], schema: Mapping[str, Any], told: Mapping[str, str]
+) -> None:
     from pyarrow import parquet
 
-    schema = {"image": pl.Struct({"bytes": pl.Binary, "path": pl.String}), **columns}
-    left = iter(samples)
-    with parquet.ParquetWriter(
-        path, pl.DataFrame(schema=schema).to_arrow().schema, compression="zstd"
-    ) as file:
+    left, arrow = iter(samples), pl.DataFrame(schema=schema).to_arrow().schema
+    arrow = arrow.with_metadata(noted(told)) if told else arrow
+    with parquet.ParquetWriter(path, arrow, compression="zstd") as file:
         while group := list(islice(left, _GROUP)):
             rows = [
-                {"image": {"bytes": each.picture, "path": f"{each.name}.{each.kind}"}, **each.cells}
+                {
+                    **{
+                        column: {"bytes": data, "path": f"{each.name}.{kind}"}
+                        for column, (kind, data) in each.files.items()
+                    },
+                    **each.cells,
+                }
                 for each in group
             ]
             file.write_table(pl.DataFrame(rows, schema=schema).to_arrow())
+
+
+def suffix_in_tar(column: str, ending: str) -> str:
+    """Return the suffix of a column's file in a tar: what other readers know, or the column's name in front of it.
+
+    >>> suffix_in_tar("image", "png"), suffix_in_tar("wrist", "npy"), suffix_in_tar("video", "tiff")
+    ('png', 'wrist.npy', 'video.tiff')
+    """
+    known = column in MODALITIES and f".{ending}" in MODALITIES.get(column).endings
+    return ending if known else f"{column}.{ending}"

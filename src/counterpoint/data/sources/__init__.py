@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ._files.asset import Asset, digest_of
+from ._files.noted import columns_noted, ending_of, noted
 from ._files.places import Missing, found, is_pattern, is_url, seen_from, size_of, state_of, suffix_of
 from ._files.text import caption_lines
 from ._ledger import BROKEN, Ledger
@@ -46,13 +47,16 @@ __all__ = [
     "Span",
     "caption_lines",
     "checked",
+    "columns_noted",
     "columns_of",
     "digest_of",
+    "ending_of",
     "found",
     "is_named",
     "is_pattern",
     "is_source",
     "is_url",
+    "noted",
     "opened",
     "parted",
     "read",

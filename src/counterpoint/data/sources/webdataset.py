@@ -13,11 +13,12 @@ from typing import Any, final
 
 from ...modalities import MODALITIES, PAIR
 from ._files.asset import Asset
+from ._files.noted import columns_noted
 from ._files.places import found, inside, is_url, opened, suffix_of, told_apart
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import CAPTION_COLUMNS, split_of
-from ._options import Options
+from ._options import FACTS, Options
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 from ._values import captions_in, facts_in
@@ -59,8 +60,9 @@ class WebDataset(Source):
         of these, and, under the same name, its captions: a ``.txt`` with one a line, or a ``.json`` with ``text`` or
         ``caption``. The JSON may also hold ``split``, ``id`` and ``group``; its other texts and numbers are ways to
         classify. Arrays beside pictures are read where ``columns=`` asks for them, as they may be anything. A shard
-        without any captions is of files alone. Without a ``split``, a shard whose name starts with one
-        (``train-000.tar``) is of that split.
+        without any captions is of files alone. One that notes its columns, as those that are written here do, has
+        these: files that bear a column's name (``7.wrist.npy``), texts and values in the JSON. Without a ``split``, a
+        shard whose name starts with one (``train-000.tar``) is of that split.
 
         Raises:
             ValueError: if it is no tar file, or a split is unknown.
@@ -76,7 +78,13 @@ def _in_folder(written: str) -> list[str]:
 
 
 def _records(archive: str, asked: Mapping[str, str], ledger: Ledger) -> Records:
-    examples = _examples(archive, ledger).items()
+    noted, found = _examples(archive, ledger)
+    examples = found.items()
+    if noted and not asked.keys() - {*FACTS}:
+        whole = [
+            record for key, each in examples if (record := _noted(archive, key, each, noted, asked, ledger))
+        ]
+        return Records.collect(whole, noted, gaps=True)
     pictured = any(_PICTURE in example.files for _, example in examples)
     taken = [
         modality.name
@@ -99,7 +107,8 @@ def _records(archive: str, asked: Mapping[str, str], ledger: Ledger) -> Records:
 
 @dataclass
 class _Example:
-    """The files of one name: places by modality, the captions' texts, and the suffixes of what is not read."""
+    """The files of one name: places by modality, or by the column that they bear the name of, the captions' texts, and
+    the suffixes of what is not read."""
 
     files: dict[str, Asset] = field(default_factory=dict)
     text: bytes | None = None
@@ -112,8 +121,8 @@ class _Example:
         return bool(self.files) and (self.text is not None or self.values is not None)
 
 
-def _examples(archive: str, ledger: Ledger) -> dict[str, _Example]:
-    """Return the files of each example, in the order of the archive; what is cut off goes into the ledger."""
+def _examples(archive: str, ledger: Ledger) -> tuple[dict[str, str], dict[str, _Example]]:
+    """Return the columns that a shard notes, and the files of each example; what is cut off goes into the ledger."""
     with opened(archive) as file:
         if file.read(_MAGIC).startswith(_COMPRESSED):
             raise ValueError(
@@ -125,15 +134,18 @@ def _examples(archive: str, ledger: Ledger) -> dict[str, _Example]:
         return _members(archive, file, end, ledger)
 
 
-def _members(archive: str, file: Any, end: int, ledger: Ledger) -> dict[str, _Example]:
+def _members(archive: str, file: Any, end: int, ledger: Ledger) -> tuple[dict[str, str], dict[str, _Example]]:
     examples: dict[str, _Example] = {}
+    columns: dict[str, str] = {}
     kinds = {ending: modality.name for modality in MODALITIES for ending in modality.endings}
     try:
         with tarfile.open(fileobj=file, mode="r:") as members:  # members of a compressed one have no place
+            columns = columns_noted(members.pax_headers)
             for member in members:
                 folder, _, name = member.name.rpartition("/")
                 stem, _, suffix = name.partition(".")
                 key = f"{folder}/{stem}" if folder else stem
+                column = suffix.rpartition(".")[0]
                 suffix = suffix.lower()
                 if member.isdir():
                     continue
@@ -146,11 +158,11 @@ def _members(archive: str, file: Any, end: int, ledger: Ledger) -> dict[str, _Ex
                 if member.offset_data + member.size > end:
                     examples.pop(key, None)
                     ledger.add("lost", DAMAGED, archive, member.name, "all that followed is lost too")
-                    return examples
+                    return columns, examples
                 example = examples.setdefault(key, _Example())
-                modality = kinds.get(f".{suffix}")
-                if modality is not None and modality not in example.files:
-                    example.files[modality] = Asset(archive, member.name, member.offset_data, member.size)
+                named = column if column in columns else kinds.get(f".{suffix}")
+                if named is not None and named not in example.files:
+                    example.files[named] = Asset(archive, member.name, member.offset_data, member.size)
                 elif suffix in {"txt", "caption", "json"}:
                     stored = members.extractfile(member)
                     content = stored.read() if stored else b""
@@ -166,7 +178,7 @@ def _members(archive: str, file: Any, end: int, ledger: Ledger) -> dict[str, _Ex
         if not examples:
             raise ValueError(f"{archive} cannot be read as a tar file: {error}") from error
         ledger.add("lost", DAMAGED, archive, "", f"{error}; all that followed is lost too")
-        return examples
+        return columns, examples
     if not rest:
         last = next(reversed(examples), "")
         if last and not examples[last].whole:
@@ -176,7 +188,43 @@ def _members(archive: str, file: Any, end: int, ledger: Ledger) -> dict[str, _Ex
             ledger.add("passed over", "shard without an end mark", archive, "", "it may be cut short")
     elif len(rest) < _END or any(rest):  # the tar reader stops here without a word
         ledger.add("lost", DAMAGED, archive, "", f"at byte {offset:,}; all that followed is lost too")
-    return examples
+    return columns, examples
+
+
+def _noted(
+    archive: str,
+    key: str,
+    example: _Example,
+    columns: Mapping[str, str],
+    asked: Mapping[str, str],
+    ledger: Ledger,
+) -> Record | None:
+    """Return an example of a shard that notes its columns."""
+    values = _values(archive, key, example, ledger)
+    if values is None:
+        return None
+    cells: dict[str, Cell] = {}
+    for column, modality in columns.items():
+        held = MODALITIES.get(modality).held
+        if held == "files":
+            cells[column] = example.files.get(column)
+        elif value := values.get(column):
+            cells[column] = tuple(value) if held == "texts" else value
+    where = f"{archive}, {key}"
+    others = {name: value for name, value in values.items() if name not in columns}
+    return Record(cells, key, where=where, **facts_in(others, where, asked))
+
+
+def _values(archive: str, key: str, example: _Example, ledger: Ledger) -> Mapping[str, Any] | None:
+    """Return what the JSON of an example says; None where it is broken."""
+    if example.values is None:
+        return {}
+    try:
+        read = json.loads(decoded(example.values, ledger, archive, f"{key}.json"))
+    except ValueError as error:
+        ledger.add("lost", "broken JSON", archive, f"{key}.json", str(error))
+        return None
+    return read if isinstance(read, dict) else {}
 
 
 def _record(
@@ -194,14 +242,9 @@ def _record(
         )
         ledger.add("passed over", "no picture in an example", archive, key, ", ".join(held))
         return None
-    values: Mapping[str, Any] = {}
-    if example.values is not None:
-        try:
-            read = json.loads(decoded(example.values, ledger, archive, f"{key}.json"))
-        except ValueError as error:
-            ledger.add("lost", "broken JSON", archive, f"{key}.json", str(error))
-            return None
-        values = read if isinstance(read, dict) else {}
+    values = _values(archive, key, example, ledger)
+    if values is None:
+        return None
     text = "" if example.text is None else decoded(example.text, ledger, archive, f"{key}.txt")
     captions = caption_lines(text, ledger, archive, f"{key}.txt")
     captions = captions or captions_in(values, f"{archive}: {key}", asked)

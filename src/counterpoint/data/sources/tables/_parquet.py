@@ -14,14 +14,16 @@ from pyarrow import parquet
 
 from ....modalities import MODALITIES
 from .._files.asset import arrow_file
+from .._files.noted import columns_noted
 from .._files.places import is_url, opened, part_of, sought, suffix_of
 from .._files.text import label_text
+from .._options import FACTS
 from .._progress import shown
 from .._record import LABEL, value_name
 from .._source import Span
 from ._kinds import SAMPLE, Kind, kind_of
 from ._many import CELL, HELD, NAME
-from ._roles import Columns, Made, Roles, chosen
+from ._roles import Columns, Made, Roles, as_noted, chosen
 
 _POINT = 2  # numbers
 _BLOCK = 50_000  # rows that are read at once
@@ -41,7 +43,12 @@ def blocks_of(
     except Exception as error:
         raise ValueError(f"{path} cannot be read as {suffix_of(path)}: {error}") from error
     kinds = _Kinds(table)
-    roles = chosen(path, list(schema), asked, kinds, whole=span is None and not is_url(path))
+    noted = {} if asked.keys() - {*FACTS} else columns_noted(table.metadata)
+    roles = (
+        as_noted(noted, asked, list(schema))
+        if noted
+        else (chosen(path, list(schema), asked, kinds, whole=span is None and not is_url(path)))
+    )
     for fact, column in roles.facts.items():
         if not _is_scalar(schema, column) and schema[column] != pl.Null:
             raise ValueError(
@@ -112,12 +119,15 @@ def _columns_of(path: str, schema: Mapping[str, Any], made: Made) -> list[pl.Exp
     if made.held == "texts":
         return [column.alias(CELL + made.name) for column in _caption_columns(path, schema, made.headers)]
     if made.held == "values":
+        cells: dict[str, pl.Expr] = {}
         for header in made.headers:
-            if not _is_scalar(schema, header) and schema[header] != pl.Null:
-                raise ValueError(
-                    f"{path}: the column {header} holds {schema[header]}; expected numbers or words"
-                )
-        return [_text(schema, header).alias(value_name(made.name, header)) for header in made.headers]
+            if isinstance(kind := schema[header], pl.Struct):
+                cells |= {field.name: pl.col(header).struct.field(field.name) for field in kind.fields}
+            elif _is_scalar(schema, header) or kind == pl.Null:
+                cells[header] = _text(schema, header)
+            else:
+                raise ValueError(f"{path}: the column {header} holds {kind}; expected numbers or words")
+        return [cell.cast(pl.String).alias(value_name(made.name, name)) for name, cell in cells.items()]
     (header,) = made.headers
     kind, held = schema[header], pl.col(header)
     if isinstance(kind, pl.List | pl.Array) and _innermost(kind).is_numeric():

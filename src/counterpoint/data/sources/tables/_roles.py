@@ -179,6 +179,18 @@ def chosen(
     return Columns((Made(main, main, (file,)), *told, *others), facts)
 
 
+def as_noted(noted: Mapping[str, str], asked: Mapping[str, str], found: Sequence[str]) -> Columns:
+    """Return the columns of a table that notes them, each a column of the data.
+
+    Args:
+        noted: the columns of the data, each with its modality.
+        asked: columns for facts, that the user named.
+        found: all columns of the table.
+    """
+    facts = {fact: asked.get(fact, fact) for fact in FACTS if asked.get(fact, fact) in found}
+    return Columns(tuple(Made(name, modality, (name,)) for name, modality in noted.items()), facts)
+
+
 def _said(
     path: str,
     said: Mapping[str, str],

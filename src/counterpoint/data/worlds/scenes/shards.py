@@ -221,7 +221,8 @@ def _samples(world: Scenes, shard: Shard) -> Iterator[Sample]:
             text, said = values["captions"][0], values["captions"]
             cells = {"id": values["id"], "split": values["split"], "text": text, "captions": said}
             cells |= {"annotation": json.dumps(values, ensure_ascii=False)}
-            yield Sample(f"{values['id']:012d}", "png", file.getvalue(), text, values, cells)
+            files = {"image": ("png", file.getvalue())}
+            yield Sample(f"{values['id']:012d}", files, text, values, cells)
 
 
 def record(world: Scenes, row: int, drawing: Drawing, index: int) -> dict[str, Any]:
