@@ -7,8 +7,9 @@ import torch.nn.functional as F
 from sklearn.neighbors import NearestCentroid
 
 from counterpoint.data import Splits
-from counterpoint.evaluation import create
+from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.task import NotApplicable, check_data
+from counterpoint.evaluation.tasks import FewShot
 from fixtures.tiny import Oracle, TinyData, TraitsData
 
 
@@ -49,3 +50,32 @@ def test_seen_classes_and_classes_of_one_row_make_no_episode() -> None:
         check_data(create("few_shot", shots=(2,)), data)
     with pytest.raises(ValueError, match="got ways=1"):
         create("few_shot", ways=1)
+
+
+def test_ways_and_shots_are_written_behind_commas() -> None:
+    task = create("few_shot,labels=subgroup,ways=3,shots=2/9,episodes=4")
+    assert isinstance(task, FewShot)
+    assert (task.labels, task.ways, task.shots, task.episodes) == (("subgroup",), 3, (2, 9), 4)
+    data = TinyData()
+    shape = data.labels["subgroup"].values
+    data.splits = Splits(np.flatnonzero(shape < 2), {}, {"unseen": np.flatnonzero(shape >= 2)})
+    z = F.normalize(torch.randn(70, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+    results = evaluate(Oracle(data, z, {}), data, tasks=(task.name, "few_shot,ways=2"))
+    found = {scores.task: set(scores.metrics) for scores in results.by_test["unseen"]}
+    assert found[task.name] == {"subgroup_3way_2shot", "subgroup_3way_9shot"}
+    assert "subgroup_2way_1shot" in found["few_shot,ways=2"]
+
+
+@pytest.mark.parametrize(
+    ("written", "says"),
+    [
+        ("few_shot,way=3", "unknown option of few_shot 'way': did you mean 'ways'"),
+        ("few_shot,ways=many", "option ways of few_shot must be"),
+        ("few_shot,shots=0", "at least one shot"),
+        ("few_shots,ways=3", "did you mean 'few_shot'"),
+        ("few_shot,ways", "write name=value"),
+    ],
+)
+def test_options_that_say_nothing_are_refused(written: str, says: str) -> None:
+    with pytest.raises(ValueError, match=says):
+        create(written)

@@ -36,7 +36,8 @@ class Evaluate:
     Rows of another data set whose picture (sound, series) a run was trained on are left out, but of `all`.
     """
     tasks: Names = ()
-    """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as data and models allow."""
+    """Evaluation tasks, with options behind commas: few_shot,ways=10. Unless given: retrieval, zero_shot, probe, shift,
+    as far as data and models allow."""
     failures: Path | None = None
     """A folder for pictures of what a model got most wrong, one per test set and task."""
     out: Folder = None
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         from .. import evaluation
         from ..study.side_by_side import evaluate
     for name in options.tasks:
-        evaluation.TASKS.reference(name)
+        evaluation.check_name(name)
     if options.out is not None and (options.out / "recipe.yaml").exists():
         raise ValueError(
             f"{options.out} holds a run: give another folder with --out, so that its own scores stay"

@@ -51,7 +51,8 @@ class Train:
     class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes,
     missing=0.4 hides tags."""
     tasks: Names = ()
-    """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as data and model allow."""
+    """Evaluation tasks, with options behind commas: few_shot,ways=10. Unless given: retrieval, zero_shot, probe, shift,
+    as far as data and model allow."""
     out: Folder = None
     """The run's folder; runs/DATA-METHOD-SEED unless given."""
     resume: bool = True

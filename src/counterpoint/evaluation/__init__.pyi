@@ -9,6 +9,7 @@ from . import video as video
 from ._registry import DEFAULT_ANSWERING as DEFAULT_ANSWERING
 from ._registry import DEFAULT_TASKS as DEFAULT_TASKS
 from ._registry import TASKS as TASKS
+from ._registry import check_name as check_name
 from ._registry import create as create
 from ._registry import create_answering as create_answering
 from .classification.curves import LearningCurve as LearningCurve

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ..registry import Room
+from ..spec import Spec
 
 if TYPE_CHECKING:
     from .task import AnsweringTask, Task
@@ -19,16 +20,40 @@ DEFAULT_ANSWERING = ("answers", "pope", "chair", "mme")
 """Tasks for models that answer in words, unless others are named."""
 
 
-def create(name: str, **options: Any) -> Task:
-    """Return the task of this name.
+def check_name(name: str) -> None:
+    """Refuse a task that there is none of, its options apart, without loading torch.
 
     Raises:
-        UnknownName: if there is none; the message names the nearest.
+        UnknownName: the message names the nearest.
+        ValueError: for an option without a value, or given twice.
+    """
+    TASKS.reference(Spec.parse(name).name)
+
+
+def create(name: str, **options: Any) -> Task:
+    """Return the task of this name, with options behind commas where it has some.
+
+    Args:
+        name: also the name under which its scores are kept; several values of an option stand between slashes.
+        options: of its constructor, which need not be text.
+
+    Raises:
+        UnknownName: for a task or an option that there is none of; the message names the nearest.
+        ValueError: for a value that an option cannot take.
 
     >>> create("shift").primary, create("pope").asks
     ('corruption_100way', ('assistant',))
+    >>> create("few_shot,ways=10,shots=1/5").shots
+    (1, 5)
     """
-    task: Task = TASKS.get(name)(**options)
+    spec = Spec.parse(name)
+    constructor = TASKS.get(spec.name)
+    if spec.options:
+        from ..methods.options import options_of, values
+
+        options = {**values(spec.name, options_of(constructor), spec.options), **options}
+    task: Task = constructor(**options)
+    task.name = name
     return task
 
 

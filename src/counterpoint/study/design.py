@@ -274,7 +274,8 @@ class Design(FolderDesign):
     margin: Margin = 0.01
     """Margin of equivalence: differences within ± this margin are called equivalent."""
     tasks: Names = ()
-    """Evaluation tasks. Unless given: retrieval, zero_shot, probe, shift, as far as the data has labels for them."""
+    """Evaluation tasks, with options behind commas: few_shot,ways=10. Unless given: retrieval, zero_shot, probe, shift,
+    as far as the data has labels for them."""
     labels: Labelled = ""
     """Label of the data that methods which learn from labels learn from (late, multimodn, m3col, supcon), with what is
     to be wrong with it in training: share=0.1 shows it in a tenth of the rows, noise=0.2 gives a fifth of these another
@@ -339,13 +340,13 @@ def check_names(design: Design) -> None:
         UnknownName: for an unknown method or task; the message gives the nearest one.
         ValueError: for an arm that cannot be read.
     """
-    from ..evaluation import TASKS
+    from ..evaluation import check_name
     from ..methods.arm import Arm
 
     for arm in design.arms:
         Arm.parse(arm)
     for task in design.tasks:
-        TASKS.reference(task)
+        check_name(task)
 
 
 def kind_of(folder: Path) -> str | None:

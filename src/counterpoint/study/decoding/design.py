@@ -135,12 +135,12 @@ def check_names(design: DecodingDesign) -> None:
         UnknownName: the message gives the nearest one.
         ValueError: for a method that cannot be read, and where methods, model or data are not given.
     """
-    from ...evaluation import TASKS
+    from ...evaluation import check_name
 
     for method in design.arms:
         DecodingArm.parse(method)
     for task in design.tasks:
-        TASKS.reference(task)
+        check_name(task)
     needed = {
         "methods": set(design.arms) - {PLAIN},
         "model": design.model,
