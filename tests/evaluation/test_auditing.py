@@ -149,5 +149,5 @@ def test_the_command_writes_a_table_and_a_page_and_says_what_to_do(
     page = Path("suspects.html").read_text()
     assert page.count("data:image/png;base64") == min(table.height, 60)
     assert "http" not in page.replace("http-equiv", "")
-    assert main(["data", "audit", "run", "--label", "digits"]) != 0
+    assert main(["data", "audit", "run", "--labels", "digits"]) != 0
     assert "did you mean digit" in capsys.readouterr().err.lower().replace("'", "")

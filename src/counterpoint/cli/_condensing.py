@@ -15,8 +15,6 @@ from .common.terminal import Terminal
 class Condensing:
     """Options of condensing: what the new pictures are, and how they are come to."""
 
-    labels: str = ""
-    """condense: the label whose classes the pictures are condensed by; they become the folders."""
     per_class: Count = 10
     """condense: pictures of each class."""
     way: Literal["dcc", "dc", "herding", "random"] = "dcc"
@@ -27,8 +25,10 @@ class Condensing:
     """condense: of networks and draws."""
 
 
-def condense(source: str, out: Path | None, size: int | None, options: Condensing, console: Terminal) -> int:
-    if out is None or not options.labels:
+def condense(
+    source: str, labels: str, out: Path | None, size: int | None, options: Condensing, console: Terminal
+) -> int:
+    if out is None or not labels:
         raise ValueError("condense needs a label and a new folder. For example: --labels species --out small")
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -40,7 +40,7 @@ def condense(source: str, out: Path | None, size: int | None, options: Condensin
         made = condense(
             source,
             out,
-            labels=options.labels,
+            labels=labels,
             per_class=options.per_class,
             way=options.way,
             size=size or 32,

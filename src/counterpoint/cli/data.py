@@ -40,8 +40,9 @@ class Data:
     """Path of the PNG that show writes (DATA.png unless given), of the one with pictures that look alike that describe
     writes (in the cache folder unless given), of the table of audit (suspects.csv unless given, a page beside it), or
     of the folder of the shards, of the index or of the condensed pictures."""
-    label: str = ""
-    """audit: the label to look at; the one that the run learned unless given."""
+    labels: str = ""
+    """The label to look at in an audit, the one that the run learned unless given; or whose classes pictures are condensed
+    by, which become the folders."""
     json: bool = False
     """describe: print JSON instead of tables."""
     sample: Count | None = None
@@ -75,7 +76,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.action == "index":
         return _index(named, options, console)
     if options.action == "condense":
-        return condense(named, options.out, options.size, options.condensing, console)
+        return condense(named, options.labels, options.out, options.size, options.condensing, console)
     if options.action == "convert":
         return _convert(named, options, console)
     with console.status(f"loading {named}"):
@@ -125,7 +126,7 @@ def _audit(options: Data, console: Terminal) -> int:
     with console.status(f"looking at the labels of {options.source}"):
         from ..study.auditing import audit
 
-        found = audit(options.source, options.label)
+        found = audit(options.source, options.labels)
         path = options.out or Path("suspects.csv")
         page = found.write(path)
     console.print(

@@ -66,12 +66,12 @@ class Audit:
         return write_page(path.with_suffix(".html"), "suspects.html.j2", audit=self, shown=shown)
 
 
-def audit(folder: str | os.PathLike[str], label: str = "") -> Audit:
+def audit(folder: str | os.PathLike[str], labels: str = "") -> Audit:
     """Return the rows to train on of a run whose label is probably wrong.
 
     Args:
         folder: of the run.
-        label: that is looked at; the one that the run learned unless given, or the first that its data has.
+        labels: the label that is looked at; the one that the run learned unless given, or the first that its data has.
 
     Raises:
         UnknownName: for a label that the data does not have.
@@ -83,7 +83,7 @@ def audit(folder: str | os.PathLike[str], label: str = "") -> Audit:
     whole = load_any(data_of(folder), run.recipe.towers.image_size)
     data = relabelled(whole, run.labels)
     there = (*main_labels(data, ()), *main_labels(data, (), Tags))
-    label = label or (run.target.label if run.target else next(iter(there), ""))
+    label = labels or (run.target.label if run.target else next(iter(there), ""))
     if not label:
         raise ValueError(
             f"{run.data} has no label of two classes or more and no tags, so that there is nothing to audit"
