@@ -104,6 +104,15 @@ def test_a_table_has_labels_of_every_kind(suffix: str, cached: Path) -> None:
     np.testing.assert_array_equal(data.labels["eye"].values[1], [1 / 40, 1 - 1 / 80])
 
 
+@pytest.mark.parametrize(("most", "kind"), [(200, "classes"), (201, "numbers")])
+def test_whole_numbers_are_classes_until_they_are_too_many(most: int, kind: str) -> None:
+    labels, refused = labels_of({"days": pl.Series([*map(str, range(1, most + 1)), None, "7"])})
+    assert refused == {}
+    assert labels["days"].kind == kind
+    assert labels["days"].known.tolist() == [True] * most + [False, True]
+    assert labels["days"].values[6] == labels["days"].values[-1]
+
+
 def test_a_batch_carries_labels_of_every_kind() -> None:
     data = EveryKind()
     views = {"image": View("image")}
@@ -156,7 +165,7 @@ def test_pairs_of_zeros_and_ones_and_of_words_are_no_points() -> None:
 
 
 def test_there_may_be_any_number_of_folders_but_not_of_other_classes() -> None:
-    many = pl.Series([f"{k % 300}" for k in range(600)])
+    many = pl.Series([f"kind {k % 300}" for k in range(600)])
     labels, refused = labels_of({"folder": many, "kind": many})
     assert (len(labels["folder"].names), refused) == (300, {"kind": "300 values"})
 

@@ -41,8 +41,8 @@ class Data:
     writes (in the cache folder unless given), of the table of audit (suspects.csv unless given, a page beside it), or
     of the folder of the shards, of the index or of the condensed pictures."""
     labels: str = ""
-    """The label to look at in an audit, the one that the run learned unless given; or whose classes pictures are condensed
-    by, which become the folders."""
+    """The label that audit looks at, the one that the run learned unless given; or by whose classes condense divides
+    the pictures, which become the folders."""
     json: bool = False
     """describe: print JSON instead of tables."""
     sample: Count | None = None

@@ -19,7 +19,7 @@ SEVERAL = "|"
 """The mark between the tags of a row in a text."""
 MOST_TAGS = 2_000
 """Tags of a label, at most."""
-NOT_WHOLE = "numbers that are not whole"
+NUMBERS = "numbers, not whole or too many for classes"
 
 
 class Named(NamedTuple):
@@ -38,13 +38,13 @@ class Named(NamedTuple):
         """Return the classes of a column of texts, at most so many; null is no value.
 
         >>> Named.of(pl.Series(["10", "9", "9"])).names, Named.of(pl.Series(["1.5", "2"])).refused
-        (('9', '10'), 'numbers that are not whole')
+        (('9', '10'), 'numbers, not whole or too many for classes')
         """
         classes = values.drop_nulls().unique()
         numbers = classes.cast(pl.Float64, strict=False)
         numeric = numbers.null_count() == 0
-        if numeric and not (numbers == numbers.round()).all():
-            return cls((), NOT_WHOLE)
+        if numeric and (len(classes) > most or not (numbers == numbers.round()).all()):
+            return cls((), NUMBERS)
         if not 2 <= len(classes) <= most:
             return cls((), f"{len(classes):,} value{'' if len(classes) == 1 else 's'}")
         ordered = classes.to_frame("name").with_columns(number=numbers).sort("number", "name")
@@ -58,7 +58,7 @@ def labels_of(columns: Mapping[str, pl.Series]) -> tuple[dict[str, Label], dict[
     classes      2 to `MOST_CLASSES` values; of `FOLDER` any number
     tags         lists of texts, ``["red", "round"]``, or texts with `SEVERAL` between them, ``red|round``; alone it
                  stands for no tag, and before a tag of which it is not known whether it applies stands `UNSURE`
-    numbers      of which some are not whole; NaN is no value
+    numbers      of which some are not whole, or more than `MOST_CLASSES`; NaN is no value
     points       lists of two numbers, or two columns ``x`` and ``y`` (the label ``point``), ``NAME_x`` and ``NAME_y``
                  (the label ``NAME``); shares of width and height
     ===========  ===================================================================================================
@@ -108,7 +108,7 @@ def _label(name: str, values: pl.Series) -> Label:
     if len(known) and known.str.to_lowercase().is_in(["nan"]).all():
         return Numbers(_numbers(values))  # which says that there are none
     names, why = Named.of(known, len(known) if name == FOLDER else MOST_CLASSES)
-    if why == NOT_WHOLE:
+    if why == NUMBERS:
         return Numbers(_numbers(values))
     if name == FOLDER and known.n_unique() == 1:
         why = f"one class in all, {known[0]}: give each kind a folder of its own"
