@@ -71,6 +71,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/pictures/byol.py": "the asymmetric views of pictures",
     "methods/pictures/jigclu.py": "montages are of pictures",
     "methods/pictures/mlcd.py": "its encoder is of pictures",
+    "methods/pictures/sepclr.py": "prefers pictures where there are other columns too",
     "methods/pictures/swav.py": "small crops are of pictures",
     "methods/dual/text_shearing.py": "several captions of a picture",
     "methods/queue/_base.py": "prefers pictures where there are other columns too",

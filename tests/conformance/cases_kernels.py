@@ -1,5 +1,5 @@
 """Other kernels, other sets of pairs, moving averages: KernelInfoNCE, Spectral, GuidedNTXent, DecoupledUniformity,
-GroupedInfoNCE, ISogCLR."""
+GroupedInfoNCE, ISogCLR, JointEntropy."""
 
 from __future__ import annotations
 
@@ -146,7 +146,18 @@ def isogclr_loops(objective: Any, x: Tensor, y: Tensor, ids: Tensor) -> Tensor:
     return total(losses) / n
 
 
+def two_codes(g: torch.Generator, n: int, d: int) -> Inputs:
+    return unit(g, n, d), torch.randn(n, 2, generator=g, dtype=torch.float64)
+
+
+def joint_entropy_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
+    n, tau = len(x), objective.temperature
+    kernel = lambda i, j: (-(squared(x[i], x[j]) + squared(y[i], y[j])) / (2 * tau)).exp()  # noqa: E731
+    return average([average([kernel(i, j) for j in range(n)]).log() for i in range(n)])
+
+
 CASES = (
+    Case("joint-entropy", joint_entropy_loops, two_codes, {"temperature": 0.8}, unit=False),
     Case("kernel-infonce", kernel_loops, two, {"temperature": warm, "gamma": 0.5}, matrices=(1, 2)),
     *(
         Case(

@@ -12,7 +12,7 @@ from method_stubs import CELLS, NUMBER, TAGS, StubSound
 from torch.utils.data import DataLoader, Dataset
 
 from counterpoint.data.base import Rows
-from counterpoint.data.labels import Numbers, Tags
+from counterpoint.data.labels import Numbers, Points, Tags
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.raw import Table, Waves
@@ -24,7 +24,7 @@ L = TypeVar("L", bound=Loader)
 
 
 class Measured(TinyData):
-    """The shapes, each with a noise and with cells of a table of its own, with tags and a number."""
+    """The shapes, each with a noise and with cells of a table of its own, with tags, a number and a click."""
 
     columns = MappingProxyType({"image": "image", "text": "text", "audio": "audio", "table": "table"})
 
@@ -34,6 +34,7 @@ class Measured(TinyData):
         tags = draws.integers(-1, 2, (len(self), len(TAGS.classes)))
         number = draws.standard_normal(len(self))
         self.labels = {**self.labels, TAGS.label: Tags(TAGS.classes, tags), NUMBER.label: Numbers(number)}
+        self.labels["click"] = Points(draws.random((len(self), 2)))
 
     def read(self, column: str, rows: Rows) -> Any:
         if column not in ("audio", "table"):

@@ -55,7 +55,7 @@ NUMBER = Target("number", (), "numbers")
 TARGETS = {
     **dict.fromkeys(("late", "m-dyr", "md-dyr", "multimodn"), FIVE),
     **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml", "hydra", "luab"), FIVE),
-    **dict.fromkeys(("proxy-anchor", "protonet", "susana"), FIVE),
+    **dict.fromkeys(("proxy-anchor", "protonet", "sepclr", "susana"), FIVE),
     **dict.fromkeys(("bce", "asymmetric", "comic"), TAGS),
     "l1": NUMBER,
 }
@@ -229,6 +229,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "mcl": {"stages": 1},
     "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},
     "multimodn": {"dropout": 0.0},
+    "sepclr": {"salient": 1.0, "silence": 1.0},
     **SMALL,
     **{f"{name}-rocket": {"hidden": 16, "output": 8} for name in SMALL},
 }

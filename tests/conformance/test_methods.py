@@ -52,7 +52,7 @@ def test_declares_its_views_heads_and_papers(name: str) -> None:
     assert {view.modality for view in method.views.values()} == modalities | aims
     if len(method.embeds) == 2:
         assert set(method.embeds) <= set(method.views)
-    assert method.heads[0] == "global"
+    assert method.heads[0] == {"sepclr": "common"}.get(name, "global")
     assert method.papers
     assert set(method.passes()) == modalities
     assert inspect.getdoc(methods.METHODS.get(name)) not in (None, inspect.getdoc(type(method).__base__))
@@ -192,8 +192,9 @@ def test_embedding_refuses_what_it_does_not_know(name: str) -> None:
     method = build(name)
     with pytest.raises(ValueError, match="unknown column 'imag'"):
         method.embed("imag", PICTURES)
-    with pytest.raises(ValueError, match="unknown head 'globl': did you mean 'global'"):
-        method.embed(method.embeds[0], INPUTS[method.embeds[0]], "globl")
+    first = method.heads[0]
+    with pytest.raises(ValueError, match=f"unknown head '{first[:-1]}': did you mean '{first}'"):
+        method.embed(method.embeds[0], INPUTS[method.embeds[0]], first[:-1])
     wrong = {
         "image": (CAPTIONS, "must be a uint8 tensor .*, got list"),
         "text": (Words()(CAPTIONS), "texts must be a list of texts, or one text, got Tensor"),

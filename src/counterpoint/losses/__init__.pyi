@@ -65,6 +65,7 @@ from .uniform.align_uniform import cross_uniformity as cross_uniformity
 from .uniform.align_uniform import uniformity as uniformity
 from .uniform.contrastive_gap import ContrastiveGapLoss as ContrastiveGapLoss
 from .uniform.decoupled_uniformity import DecoupledUniformityLoss as DecoupledUniformityLoss
+from .uniform.joint_entropy import JointEntropyLoss as JointEntropyLoss
 from .uniform.kernel_infonce import KernelInfoNCELoss as KernelInfoNCELoss
 from .uniform.spectral import SpectralLoss as SpectralLoss
 from .weighted.amcl import AMCLLoss as AMCLLoss

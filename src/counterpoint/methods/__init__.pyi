@@ -47,6 +47,7 @@ from .pictures.byol import BYOL as BYOL
 from .pictures.jigclu import JigClu as JigClu
 from .pictures.mcl import MCL as MCL
 from .pictures.mlcd import MLCD as MLCD
+from .pictures.sepclr import SepCLR as SepCLR
 from .pictures.swav import SwAV as SwAV
 from .queue.brivl import BriVL as BriVL
 from .queue.mochi import MoCHi as MoCHi
