@@ -42,6 +42,17 @@ def learnt(method: Any, z: dict[str, Tensor], clock: Clock) -> dict[str, Tensor]
     return dict(zip([*z, "audio τ", "text τ"], found, strict=True))
 
 
+def test_a_run_logs_the_share_of_the_batch_that_learns() -> None:
+    method, z = made(threshold=0.0), embeddings()
+    assert method.numbers() == {"kept": 1.0}
+    method.losses(z, batch(method), MIDDLE)
+    cosines = method.pull(z).cosines
+    assert 0 < method.numbers()["kept"] < 1
+    assert method.numbers()["kept"] == pytest.approx((cosines > 0).double().mean().item())
+    method.losses(z, batch(method), EARLY)
+    assert method.numbers() == {"kept": 1.0}, "nothing is left out before the first remedy"
+
+
 def plain(z: dict[str, Tensor], weight: float = 1.0) -> tuple[dict[str, Tensor], Tensor, Tensor]:
     """The gradients of both losses by definition: of all columns, and of the hub for each loss."""
     unit = {c: F.normalize(t, dim=1) for c, t in z.items()}

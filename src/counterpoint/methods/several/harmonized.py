@@ -65,8 +65,8 @@ class Harmonized(TowerMethod):
     that their order does not matter; a gradient without direction is left alone. v is the embedding before it is
     brought to unit norm; what is projected there is what towers and heads learn from. Temperatures learn from the plain
     losses. The gradient of an example is that of its row of the loss of the whole batch, on any number of ranks and in
-    any microbatches. Where a whole batch is left out towers and heads stay as they are, their moments and decay too,
-    while steps, and so γ, go on.
+    any microbatches. A run logs ``kept``, the share of a step's batch that learns. Where a whole batch is left out
+    towers and heads stay as they are, their moments and decay too, while steps, and so γ, go on.
 
     Conflicts elsewhere than in the hub are not seen, and the second loss has one positive: the example's own. (The
     paper has texts close in time, MIL-NCE.) The projection, the schedule and its numbers are from memory, and no code
@@ -119,21 +119,28 @@ class Harmonized(TowerMethod):
         )
         self.mode, self.weight, self.plain = mode, weight, plain
         self.threshold, self.last = threshold, last
+        self._share = 1.0  # of the last batch
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         embeddings = {column: self.project(column, z[column], "global") for column in self.columns}
         pull = self.pull(embeddings)
         kept = self.kept(pull.cosines, clock)
+        of_all = Processes.present().total(kept.sum())
+        self._share = float(of_all / Processes.present().total(torch.ones_like(kept).sum()))
         terms = {}
         for column, loss, gradient in zip(self.partners, pull.losses, pull.temperatures, strict=True):
             terms[column] = loss + _towards(self._temperature(column), gradient)
-        if Processes.present().total(kept.sum()) == 0:
+        if of_all == 0:
             return terms
         hub = harmonised(*pull.hub) if self._begun(clock) and self.mode in ("both", "project") else pull.hub
         for column, of_hub, of_partner in zip(self.partners, hub, pull.partners, strict=True):
             for name, gradient in ((self.hub, of_hub), (column, of_partner)):
                 terms[column] = terms[column] + _towards(embeddings[name], kept[:, None] * gradient)
         return terms
+
+    def numbers(self) -> dict[str, float]:
+        """Return the share of the last batch that learned; the curriculum left out the rest."""
+        return {"kept": self._share}
 
     def pull(self, embeddings: Embeddings) -> _Pull:
         """Return both losses of embeddings, by column and not yet normalised, and their gradients there."""
