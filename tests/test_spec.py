@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoint.methods.arm import Arm
-from counterpoint.spec import Spec, slug
+from counterpoint.spec import Spec, _quoted, slug
 from counterpoint.study.decoding import DecodingArm
 
 
@@ -17,8 +17,7 @@ def texts(without: str, least: int) -> st.SearchStrategy[str]:
     return st.text(characters, min_size=least).filter(lambda text: text == text.strip())
 
 
-NAMES = texts(",", 0)
-SPECS = st.builds(Spec, NAMES, st.dictionaries(texts(",=", 1), texts(",", 1), max_size=4))
+SPECS = st.builds(Spec, texts("", 0), st.dictionaries(texts(",=", 1), texts("", 1), max_size=4))
 
 
 @given(SPECS)
@@ -30,8 +29,10 @@ def test_a_spec_is_read_back_from_its_text(spec: Spec) -> None:
 
 @given(SPECS, st.sampled_from(["", " ", "\t ", "  "]))
 def test_spaces_between_the_parts_do_not_count(spec: Spec, space: str) -> None:
-    options = (f"{space}{option}{space}={space}{value}{space}" for option, value in spec.options.items())
-    assert Spec.parse(",".join([f"{space}{spec.name}{space}", *options])) == spec
+    options = (
+        f"{space}{option}{space}={space}{_quoted(value)}{space}" for option, value in spec.options.items()
+    )
+    assert Spec.parse(",".join([f"{space}{_quoted(spec.name)}{space}", *options])) == spec
 
 
 @given(SPECS)

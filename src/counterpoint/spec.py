@@ -1,16 +1,22 @@
-"""One form for everything that is written ``name,option=value``: arms, decoding arms, worlds."""
+"""One form for everything that is written ``name,option=value``: arms, decoding arms, worlds, tasks."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+
+_QUOTED = r'\s*"(?:[^"]|"")*"\s*(?=,|\Z)'
+_NAME, _OPTION = (re.compile(f"{before}{_QUOTED}|[^,]*") for before in ("", "[^,=]*="))
 
 
 @dataclass(frozen=True)
 class Spec:
     """A name with its options, all still text.
+
+    What holds a comma stands between double quotes, in which a double quote is written twice, as in CSV: the folder of
+    a run of an arm with options, say.
 
     Attributes:
         name: before the first comma; it may hold a path or a colon.
@@ -19,6 +25,8 @@ class Spec:
     >>> spec = Spec.parse("moco, queue=512 ,image=cnn@runs/first")
     >>> spec.name, spec.options["queue"], str(spec)
     ('moco', '512', 'moco,queue=512,image=cnn@runs/first')
+    >>> Spec.parse('mlcd,encoder="cnn@runs/moco,queue=512/seed-0",positives=3').options["encoder"]
+    'cnn@runs/moco,queue=512/seed-0'
     """
 
     name: str
@@ -26,24 +34,28 @@ class Spec:
 
     @classmethod
     def parse(cls, text: str) -> Spec:
-        """Read a spec; spaces around names, commas and equals signs do not count.
+        """Read a spec; spaces around names, commas and equals signs do not count, but between double quotes.
 
         Raises:
             ValueError: for an option without a value, or given twice.
         """
-        name, *parts = (part.strip() for part in text.split(","))
+        name, *parts = (part.strip() for part in _parts(text))
         options: dict[str, str] = {}
         for part in parts:
             option, equals, value = (word.strip() for word in part.partition("="))
             if not (option and equals and value):
-                raise ValueError(f"{text!r}: {part!r} is no option; write name=value")
+                raise ValueError(
+                    f"{text!r}: {part!r} is no option; write name=value, with double quotes around a value with commas"
+                )
             if option in options:
                 raise ValueError(f"{text!r}: option {option!r} is given twice")
-            options[option] = value
-        return cls(name, options)
+            options[option] = _bare(value)
+        return cls(_bare(name), options)
 
     def __str__(self) -> str:
-        return ",".join([self.name, *(f"{option}={value}" for option, value in self.options.items())])
+        return ",".join(
+            [_quoted(self.name), *(f"{option}={_quoted(value)}" for option, value in self.options.items())]
+        )
 
     @property
     def label(self) -> str:
@@ -64,6 +76,24 @@ class Spec:
         'cnn-first-49906d'
         """
         return slug(str(self), self.label)
+
+
+def _parts(text: str) -> Iterator[str]:
+    """Yield what stands between the commas that divide a text."""
+    start, pattern = 0, _NAME
+    while part := pattern.match(text, start):
+        yield part[0]
+        if part.end() == len(text):
+            return
+        start, pattern = part.end() + 1, _OPTION
+
+
+def _quoted(text: str) -> str:
+    return '"' + text.replace('"', '""') + '"' if "," in text or text.startswith('"') else text
+
+
+def _bare(text: str) -> str:
+    return text[1:-1].replace('""', '"') if re.fullmatch(_QUOTED, text) else text
 
 
 def slug(text: str, readable: str, kept: str = "") -> str:
