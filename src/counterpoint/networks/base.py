@@ -277,7 +277,7 @@ class ImageTower(Tower, ABC):
         except (RuntimeError, ValueError, AssertionError) as error:
             raise ValueError(
                 f"the image tower {self.name or type(self).__name__!r} takes pictures of {self.size} pixels a side, "
-                f"and none of {side}: take another tower, or views of full size"
+                f"and none of {side}: take another tower (image=cnn), or views of full size"
             ) from error
         finally:
             self.train(was_training)

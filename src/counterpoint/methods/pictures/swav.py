@@ -125,7 +125,10 @@ def _views(column: str, tower: Tower, crops: int | None, size: float) -> dict[st
     if crops and not small:
         raise ValueError(f"crops={crops}: views of {tower.modality} are of one size; leave crops out")
     if crops and isinstance(tower, ImageTower):
-        tower.check_side(tower.input.scaled(size).size)
+        try:
+            tower.check_side(tower.input.scaled(size).size)
+        except ValueError as error:
+            raise ValueError(f"{error}; write swav,crops=0 for large views alone") from error
     looks = [View(tower.modality, large, column)] * _LARGE
     looks += [View(tower.modality, small, column, size=size)] * crops
     return {f"{column}.{number}": view for number, view in enumerate(looks, 1)}
