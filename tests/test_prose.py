@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections import deque
+from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 ROOT = Path(__file__).parents[1]
 HEADLESS = re.compile(r"(What|How|Whether|Which|Where|Of|Who|Whose|That|Those|As many)\b")
@@ -19,38 +21,46 @@ _NOUN = re.compile(
     r"|\w+(ment|ness|ity|ance|ence|[^n]tion|ing)\b"
     r"|\w+[:,]"
 )
+_OPEN_PLURAL = re.compile(r"[a-z]{3}\(s\)")
 _VERBS_LIKE_NOUNS = {"Mention", "Position", "Bring", "String", "Silence"}
 
 
-def functions(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the first lines of the docstrings of a file's functions, with where they stand."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if not isinstance(node, ast.FunctionDef):
-            continue
-        names = {ast.unparse(each) for each in node.decorator_list}
-        text = ast.get_docstring(node)
-        if text and not names & {"property", "cached_property"}:
-            yield node.body[0].lineno, text.splitlines()[0]
+class FirstLine(NamedTuple):
+    line: int
+    text: str
+    of_function: bool
 
 
-def first_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield the first lines of a file's docstrings, of things and of constants, with where they stand."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        for statement in body if isinstance(body, list) else []:
+@cache
+def first_lines(path: Path) -> list[FirstLine]:
+    """Return the first lines of a file's docstrings, of things and of constants, with where they stand."""
+    found, waiting = [], deque[ast.AST]([ast.parse(path.read_text(encoding="utf-8"))])
+    while waiting:
+        node = waiting.popleft()
+        for part in ("body", "orelse", "finalbody", "handlers", "cases"):  # expressions hold no docstrings
+            waiting.extend(getattr(node, part, []))
+        for statement in getattr(node, "body", []):
             value = statement.value if isinstance(statement, ast.Expr) else None
             if isinstance(value, ast.Constant) and isinstance(value.value, str) and value.value.strip():
-                yield statement.lineno, value.value.strip().splitlines()[0]
+                of_function = (
+                    isinstance(node, ast.FunctionDef) and statement is node.body[0] and not _read(node)
+                )
+                found.append(FirstLine(statement.lineno, value.value.strip().splitlines()[0], of_function))
+    return found
+
+
+def _read(function: ast.FunctionDef) -> bool:
+    """Tell whether a function is read as an attribute is."""
+    return bool({ast.unparse(each) for each in function.decorator_list} & {"property", "cached_property"})
 
 
 def test_no_first_line_is_headless() -> None:
     found = [
-        f"{path.relative_to(ROOT)}:{line}: {text}"
+        f"{path.relative_to(ROOT)}:{first.line}: {first.text}"
         for room in ("src", "tests", "benchmarks", "examples", "scripts")
         for path in sorted((ROOT / room).rglob("*.py"))
-        for line, text in first_lines(path)
-        if HEADLESS.match(text)
+        for first in first_lines(path)
+        if HEADLESS.match(first.text)
     ]
     assert not found, "\n".join(["begin with a verb (a function) or a noun (anything else):", *found])
 
@@ -68,10 +78,10 @@ def test_no_paragraph_of_the_documentation_is_headless() -> None:
 
 def test_a_function_begins_with_a_verb() -> None:
     found = [
-        f"{path.relative_to(ROOT)}:{line}: {text}"
+        f"{path.relative_to(ROOT)}:{first.line}: {first.text}"
         for path in sorted((ROOT / "src").rglob("*.py"))
-        for line, text in functions(path)
-        if _NOUN.match(text) and text.split()[0] not in _VERBS_LIKE_NOUNS
+        for first in first_lines(path)
+        if first.of_function and _NOUN.match(first.text) and first.text.split()[0] not in _VERBS_LIKE_NOUNS
     ]
     assert not found, "\n".join(["begin with a verb in the imperative:", *found])
 
@@ -80,9 +90,11 @@ def test_no_message_leaves_a_plural_open() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{part.lineno}"
         for path in (ROOT / "src").rglob("*.py")
-        for message in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for text in [path.read_text(encoding="utf-8")]
+        if _OPEN_PLURAL.search(text)
+        for message in ast.walk(ast.parse(text))
         if isinstance(message, ast.JoinedStr)
         for part in message.values
-        if isinstance(part, ast.Constant) and re.search(r"[a-z]{3}\(s\)", str(part.value))
+        if isinstance(part, ast.Constant) and _OPEN_PLURAL.search(str(part.value))
     ]
     assert not found

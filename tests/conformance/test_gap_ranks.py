@@ -10,6 +10,8 @@ import torch
 from gap_jobs import job_gaps
 from rank_pool import RankPool
 
+from fixtures.slow import on_ranks
+
 ARMS: list[tuple[str, dict[str, Any]]] = [
     ("multimodn", {"change": 2.0}),
     ("late", {"fill": "mean"}),
@@ -18,7 +20,7 @@ ARMS: list[tuple[str, dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize(("name", "options"), ARMS, ids=str)
-@pytest.mark.parametrize("size", [2, 3])
+@on_ranks
 def test_ranks_change_neither_gradient_nor_what_is_kept(
     name: str, options: dict[str, Any], size: int, rank_pool: Callable[[int], RankPool]
 ) -> None:

@@ -9,9 +9,12 @@ import torch
 from grouped_jobs import job_grouped
 from rank_pool import RankPool
 
+from fixtures.slow import slow
+
 
 @pytest.mark.parametrize(
-    ("size", "groups", "exchanged"), [(2, 1, {2}), (2, 2, set()), (3, 3, set()), (3, 1, {3}), (3, 2, {3})]
+    ("size", "groups", "exchanged"),
+    [(2, 1, {2}), (2, 2, set()), *slow((3, 3, set()), (3, 1, {3}), (3, 2, {3}))],
 )
 def test_embeddings_are_exchanged_inside_groups_of_ranks_alone(
     size: int, groups: int, exchanged: set[int], rank_pool: Callable[[int], RankPool]

@@ -16,6 +16,7 @@ from counterpoint.training.loop import fit
 from counterpoint.training.step.optim import RATE, learning_rate, optimizer_of
 from counterpoint.training.step.stages import Course
 from counterpoint.types import Clock, Stage
+from fixtures.slow import slow
 from fixtures.tiny import TinyData
 
 
@@ -71,7 +72,7 @@ def test_it_equals_a_plain_loop_of_two_runs(whole: tuple) -> None:
         torch.testing.assert_close(whole[1][name], value, rtol=1e-9, atol=1e-12, msg=name)
 
 
-@pytest.mark.parametrize("until", [2, 3, 4, 6])
+@pytest.mark.parametrize("until", [3, *slow(2, 4, 6)])
 def test_a_run_goes_on_bit_exactly_inside_a_stage_between_two_and_before_a_look(
     until: int, tmp_path: Path, whole: tuple
 ) -> None:

@@ -30,6 +30,7 @@ from counterpoint.networks.base import Tower
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.series import DilatedTower, Standardised
 from counterpoint.types import Batch
+from fixtures.slow import slow
 
 
 def classes() -> dict[str, type[TowerMethod]]:
@@ -60,7 +61,7 @@ def pairs() -> list[Any]:
 
 
 @pytest.mark.parametrize("name", USING)
-@pytest.mark.parametrize("microbatch", [0, 3])
+@pytest.mark.parametrize("microbatch", [3, *slow(0)])
 def test_a_rank_may_have_no_complete_row(
     name: str, microbatch: int, rank_pool: Callable[[int], RankPool]
 ) -> None:

@@ -30,6 +30,7 @@ from counterpoint import losses
 from counterpoint.pairwise import Loss, evaluate_with
 from counterpoint.pairwise.guard import SecondDerivative
 from counterpoint.pairwise.reduce import known
+from fixtures.slow import on_ranks, slow
 
 every = pytest.mark.parametrize("case", CASES, ids=str)
 PAIRWISE = [case for case in CASES if case.build().pairwise]
@@ -71,7 +72,7 @@ def spaced(t: Tensor) -> Tensor:
 @every_pairwise
 @pytest.mark.parametrize(
     ("tile", "layout"),
-    [((1, 3), contiguous), (4, turned), ((3, 5), spaced), ((7, 2), contiguous), (64, turned)],
+    [(4, turned), ((3, 5), spaced), *slow(((1, 3), contiguous), ((7, 2), contiguous), (64, turned))],
     ids=lambda value: getattr(value, "__name__", str(value)),
 )
 def test_neither_tiles_nor_strides_change_value_or_gradients(
@@ -88,7 +89,7 @@ def test_neither_tiles_nor_strides_change_value_or_gradients(
 
 @every_pairwise
 def test_a_checkpoint_changes_nothing(case: Case) -> None:
-    objective = case.build().evaluated("tiled", 3)
+    objective = case.build().evaluated("tiled", 4)
     inputs = case.example()
     plain = value_and_gradients(case, objective, inputs)
     given = case.leaves(inputs)
@@ -117,7 +118,7 @@ def test_second_derivatives_are_right_or_refused(case: Case) -> None:
 
 
 @every
-@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("size", [2, *slow(1, 3)])
 def test_ranks_do_not_change_value_or_gradients(
     case: Case, size: int, rank_pool: Callable[[int], RankPool]
 ) -> None:
@@ -127,14 +128,14 @@ def test_ranks_do_not_change_value_or_gradients(
 
 
 @every
-@pytest.mark.parametrize("cuts", [[0, 0, 11], pytest.param([0, 11, 11], marks=pytest.mark.slow)], ids=str)
+@pytest.mark.parametrize("cuts", [[0, 0, 11], *slow([0, 11, 11])], ids=str)
 def test_a_rank_may_have_no_rows(case: Case, cuts: list[int], rank_pool: Callable[[int], RankPool]) -> None:
     alone = encoded(case, case.example(n=11))
     for loss, *grads in rank_pool(2).run(job_on_ranks, CASES.index(case), cuts):
         assert_same((loss, grads), alone)
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@on_ranks
 @pytest.mark.parametrize("case", [case for case in CASES if case.build().stateful], ids=str)
 def test_ranks_end_with_the_state_of_one_process(
     case: Case, size: int, rank_pool: Callable[[int], RankPool]
@@ -156,7 +157,7 @@ def swapped_gap(case: Case) -> float:
     return max(float((p - q).norm() / p.norm().clamp_min(1e-3)) for p, q in pairs)
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("size", [2, *slow(1, 3)])
 def test_ranks_do_not_change_any_reduction(size: int, rank_pool: Callable[[int], RankPool]) -> None:
     alone = job_every_reduction(0, 1)
     assert len(alone[1]) == 3
@@ -201,8 +202,15 @@ def test_gradients_are_those_of_finite_differences(case: Case) -> None:
 
 
 @every
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
-@pytest.mark.parametrize("evaluator", ["dense", "tiled"])
+@pytest.mark.parametrize(
+    ("dtype", "evaluator"),
+    [
+        (torch.bfloat16, "tiled"),
+        (torch.float16, "dense"),
+        *slow((torch.bfloat16, "dense"), (torch.float16, "tiled")),
+    ],
+    ids=str,
+)
 def test_half_precision_is_reduced_in_float32(case: Case, dtype: torch.dtype, evaluator: Any) -> None:
     objective = case.build().float()
     inputs = case.each(case.example(), lambda t: t.to(dtype) if t.is_floating_point() else t)
@@ -217,7 +225,7 @@ def test_half_precision_is_reduced_in_float32(case: Case, dtype: torch.dtype, ev
 
 
 @every
-@pytest.mark.parametrize("evaluator", ["dense", "tiled"])
+@pytest.mark.parametrize("evaluator", ["tiled", *slow("dense")])
 def test_autocast_changes_nothing(case: Case, evaluator: Any) -> None:
     objective = case.build().float()
     inputs = case.each(case.example(), lambda t: t.float() if t.is_floating_point() else t)
@@ -287,7 +295,7 @@ def test_no_matrix_and_little_memory_under_tiles(case: Case) -> None:
 
 
 @pytest.mark.parametrize(
-    "label", ["infonce-clip", "siglip", "align-uniform", "barlow-twins", "ntxent", "moco"]
+    "label", ["infonce-clip", *slow("siglip", "align-uniform", "barlow-twins", "ntxent", "moco")]
 )
 def test_compiled_is_the_same(label: str, rank_pool: Callable[[int], RankPool]) -> None:
     # One of each road through the engine, as compiling is slow: row and column, a total sum, another total, moments,

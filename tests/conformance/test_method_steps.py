@@ -17,6 +17,7 @@ from counterpoint import methods
 from counterpoint.networks.base import Tower
 from counterpoint.training.step import caching
 from counterpoint.types import Batch
+from fixtures.slow import on_ranks
 
 every = pytest.mark.parametrize("name", methods.names())
 
@@ -60,7 +61,7 @@ def test_microbatches_change_neither_gradient_nor_state(name: str) -> None:
 
 
 @every
-@pytest.mark.parametrize("size", [2, 3])
+@on_ranks
 def test_ranks_change_no_gradient(name: str, size: int, rank_pool: Callable[[int], RankPool]) -> None:
     method = build(name).double().train()
     if method.draws:

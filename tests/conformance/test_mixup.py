@@ -11,6 +11,7 @@ from mixup_jobs import job_mixed, whole
 from rank_pool import RankPool
 
 from counterpoint.networks.mixup import PARTNER, PARTNER_ID, SHARE, mixup
+from fixtures.slow import on_ranks
 
 
 def test_views_are_blends_and_labels_stay_beside_those_of_the_partner() -> None:
@@ -37,7 +38,7 @@ def test_shares_are_drawn_from_a_symmetric_beta_distribution() -> None:
     assert float(shares.std()) == pytest.approx(float(expected.stddev), rel=0.05)
 
 
-@pytest.mark.parametrize("size", [2, 3])
+@on_ranks
 def test_ranks_blend_the_same_rows(size: int, rank_pool: Callable[[int], RankPool]) -> None:
     alone = job_mixed(0, 1)
     for found in rank_pool(size).run(job_mixed):

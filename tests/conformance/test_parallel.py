@@ -15,6 +15,7 @@ from torch import Tensor
 from training_jobs import job_exchanges, job_refused, job_run
 
 from counterpoint import losses, methods
+from fixtures.slow import on_ranks
 
 KINDS = {
     "bootstrap": "byolip",
@@ -33,12 +34,12 @@ KINDS = {
 }
 """A method for each room of losses, but for those of parts, whose one method draws what differs by rank."""
 TOGETHER = {
-    "byolip": ("fsdp", 5, 3),
-    "moco,queue=40": ("fsdp", 5, 2),
-    "clip": ("fsdp", 0, 3),
-    "siglip": ("ddp", 5, 3),
+    "byolip": ("fsdp", 5),
+    "moco,queue=40": ("fsdp", 5),
+    "clip": ("fsdp", 0),
+    "siglip": ("ddp", 5),
 }
-"""Methods that every run of the tests trains: the way, the microbatch, the ranks."""
+"""Methods that every run of the tests trains: the way, the microbatch."""
 STEPS, BATCH = 10, 17
 """A batch that neither two nor three ranks share evenly."""
 
@@ -69,8 +70,8 @@ def same_run(found: list[Any], arm: str) -> None:
 
 @pytest.mark.parametrize("arm", TOGETHER)
 def test_a_shared_run_is_the_run_of_one_process(arm: str, rank_pool: Callable[[int], RankPool]) -> None:
-    mode, microbatch, size = TOGETHER[arm]
-    same_run(rank_pool(size).run(job_run, arm, microbatch, None, mode, STEPS, BATCH), arm)
+    mode, microbatch = TOGETHER[arm]
+    same_run(rank_pool(2).run(job_run, arm, microbatch, None, mode, STEPS, BATCH), arm)
 
 
 def test_blocks_in_parts_compute_again(rank_pool: Callable[[int], RankPool]) -> None:
@@ -92,7 +93,7 @@ def test_blocks_may_be_compiled(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", [2, 3])
+@on_ranks
 @pytest.mark.parametrize("mode", ["ddp", "fsdp"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_so_it_is_for_every_kind_of_loss(

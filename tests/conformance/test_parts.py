@@ -16,6 +16,7 @@ from training_jobs import job_full_disk, job_run
 from counterpoint.files import checkpoints_in
 from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving.checkpoint import CheckpointError
+from fixtures.slow import slow
 
 STEPS, BATCH = 9, 17
 ARM = "byolip"
@@ -29,7 +30,7 @@ def alone() -> tuple[list[float], dict[str, Tensor]]:
 
 @pytest.mark.parametrize(
     ("mode", "sizes"),
-    [("fsdp", (2, 3, 1)), ("fsdp", (1, 3, 2)), pytest.param("ddp", (3, 1, 2), marks=pytest.mark.slow)],
+    [("fsdp", (2, 1, 2)), *slow(("fsdp", (2, 3, 1)), ("fsdp", (1, 3, 2)), ("ddp", (3, 1, 2)))],
 )
 def test_a_run_goes_on_with_another_number_of_ranks(
     mode: str, sizes: tuple[int, ...], tmp_path: Path, rank_pool: Callable[[int], RankPool]

@@ -9,9 +9,11 @@ import torch
 from queue_jobs import job_enqueue
 from rank_pool import RankPool
 
+from fixtures.slow import on_ranks
+
 
 @pytest.mark.parametrize("capacity", [7, 16, 40])
-@pytest.mark.parametrize("size", [2, 3])
+@on_ranks
 def test_keys_of_all_ranks_come_in_their_order(
     size: int, capacity: int, rank_pool: Callable[[int], RankPool]
 ) -> None:

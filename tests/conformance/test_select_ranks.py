@@ -10,9 +10,10 @@ from rank_pool import RankPool
 from select_jobs import job_chosen, judges
 
 from counterpoint.pairwise.joint_selection import select
+from fixtures.slow import slow
 
 
-@pytest.mark.parametrize("size", [1, 2, 3])
+@pytest.mark.parametrize("size", [2, *slow(1, 3)])
 def test_every_rank_chooses_the_same(size: int, rank_pool: Callable[[int], RankPool]) -> None:
     torch.manual_seed(0)
     expected = select(judges(), 10, chunks=4)

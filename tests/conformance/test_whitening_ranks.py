@@ -9,9 +9,11 @@ import torch
 from rank_pool import RankPool
 from whitening_jobs import job_whitened_cse
 
+from fixtures.slow import on_ranks
+
 
 @pytest.mark.parametrize("detach", [True, False])
-@pytest.mark.parametrize("size", [2, 3])
+@on_ranks
 def test_ranks_do_not_change_the_whitened_loss_or_its_gradients(
     size: int, detach: bool, rank_pool: Callable[[int], RankPool]
 ) -> None:
