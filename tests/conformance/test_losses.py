@@ -280,7 +280,7 @@ def test_an_empty_batch_is_refused(case: Case) -> None:
 def test_no_matrix_and_little_memory_under_tiles(case: Case) -> None:
     if not case.tileable:
         pytest.skip("forms a matrix of B × B, as its docstring says")
-    n, d, tile = 256, 8, (64, 40)  # as large as n (d + 2): the fewer tiles, the faster
+    n, d, tile = 256, 16, (64, 72)  # as large as n (d + 2): the fewer tiles, the faster
     objective, inputs = case.build(), case.leaves(case.example(n=n, d=d))
     largest = LargestTensor()
     with evaluate_with("tiled", tile=tile), largest:

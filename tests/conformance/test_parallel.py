@@ -15,7 +15,7 @@ from torch import Tensor
 from training_jobs import job_exchanges, job_refused, job_run
 
 from counterpoint import losses, methods
-from fixtures.slow import on_ranks
+from fixtures.slow import on_ranks, slow
 
 KINDS = {
     "bootstrap": "byolip",
@@ -39,7 +39,7 @@ TOGETHER = {
     "clip": ("fsdp", 0),
     "siglip": ("ddp", 5),
 }
-"""Methods that every run of the tests trains: the way, the microbatch."""
+"""The way and the microbatch of methods that are trained one after another."""
 STEPS, BATCH = 10, 17
 """A batch that neither two nor three ranks share evenly."""
 
@@ -68,7 +68,7 @@ def same_run(found: list[Any], arm: str) -> None:
             )
 
 
-@pytest.mark.parametrize("arm", TOGETHER)
+@pytest.mark.parametrize("arm", ["byolip", "clip", *slow("moco,queue=40", "siglip")])
 def test_a_shared_run_is_the_run_of_one_process(arm: str, rank_pool: Callable[[int], RankPool]) -> None:
     mode, microbatch = TOGETHER[arm]
     same_run(rank_pool(2).run(job_run, arm, microbatch, None, mode, STEPS, BATCH), arm)
@@ -78,7 +78,7 @@ def test_blocks_in_parts_compute_again(rank_pool: Callable[[int], RankPool]) -> 
     same_run(rank_pool(2).run(job_run, "clip", 5, None, "fsdp", STEPS, BATCH, "32", STEPS, 0, True), "clip")
 
 
-@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+@pytest.mark.parametrize("mode", ["ddp", *slow("fsdp")])
 def test_losses_may_be_computed_in_tiles(mode: str, rank_pool: Callable[[int], RankPool]) -> None:
     same_run(rank_pool(2).run(job_run, "clip", 5, None, mode, STEPS, BATCH, "32", STEPS, 0, False, 4), "clip")
 
@@ -103,7 +103,7 @@ def test_so_it_is_for_every_kind_of_loss(
         same_run(rank_pool(size).run(job_run, KINDS[kind], microbatch, None, mode, STEPS, BATCH), KINDS[kind])
 
 
-@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+@pytest.mark.parametrize("mode", ["fsdp", *slow("ddp")])
 def test_half_precision_trains_on_ranks_too(mode: str, rank_pool: Callable[[int], RankPool]) -> None:
     whole, _ = job_run(0, 1, "clip", 5, steps=3, batch=BATCH, precision="bf16-mixed")
     for told, _ in rank_pool(2).run(job_run, "clip", 5, None, mode, 3, BATCH, "bf16-mixed"):
