@@ -29,6 +29,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "data/embeddings.py": "pictures by name, for tasks about them",
     "data/listed/pairs.py": "pictures with captions",
     "data/listed/photos.py": "pictures",
+    "data/listed/rows.py": "texts beside files are told of as captions",
     "data/listed/stored.py": "texts beside files are told of as captions",
     "data/reporting/_seen.py": "captions",
     "data/reporting/advice.py": "commands for pictures",

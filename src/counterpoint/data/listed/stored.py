@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from copy import copy
-from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 import polars as pl
-from jaxtyping import Bool, Int
+from jaxtyping import Bool
 
 from ...modalities import MODALITIES, PAIR
 from ...networks.base import Input
@@ -21,18 +19,19 @@ from ...reasons import counted
 from ...registry import unknown
 from ...types import Fit
 from .. import sources
-from ..base import Data, Rows, Splits
-from ..cache import cache_folder, writing
+from ..base import Data, Rows
 from ..pictures.decode import MOST_PIXELS
 from ..pictures.traits import KeptTraits
 from ..reading.treated import Treatment
 from ..replaced import Replaced
-from ..sides import MOST_HELD_OUT, SIDES
+from ..sides import MOST_HELD_OUT
 from ..sources import BROKEN, Asset, Ledger, Records, ending_of
-from .division import ROW, Division, Links, divide
+from .division import divide
 from .held import Filed, Held, Texts, Values
 from .labels import labels_of, told
+from .ledgers import keep, ledger_file
 from .report import Report
+from .rows import identities, links_of, noun_of, splits, subsets
 from .stand_ins import StandIns
 
 _NAMED = 3  # words that a line names
@@ -112,11 +111,11 @@ class Stored(Data):
         self._digests = {c: [bytes.fromhex(it or "") for it in of_column] for c, of_column in digests.items()}
         hashed = next((self._digests[column] for column, it in files.items() if it.files.hashed), [])
         hashes = [known.hash if (known := traits.get(it)) else None for it in hashed] if looks else []
-        self.ids, self._keys = _identities(self.name, records)
+        self.ids, self._keys = identities(self.name, records)
         stated = records.frame["split"]
         self.split_here = stated.null_count() == len(stated)
         division = divide(stated.to_list(), links_of(records, digests, hashes), held_out)
-        self.splits = _splits(self.name, division.sides, enough=len(self.columns) > 1)
+        self.splits = splits(self.name, division.sides, enough=len(self.columns) > 1)
         where = records.frame["where"]
         self._held |= {
             column: Values.of(records.values(column), self.splits.train, where)
@@ -125,10 +124,10 @@ class Stored(Data):
         self._refuse_gaping()
         self._forms: dict[object, Any] = {self._form_of(self._held): self}  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
-        self.leaked, self.subsets = division.leaked, _subsets(division)
+        self.leaked, self.subsets = division.leaked, subsets(division)
         self.labels, self.refused = labels_of(records.labels())
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
-        same = {_one(records, column): of_column.drop_nulls() for column, of_column in digests.items()}
+        same = {noun_of(records, column): of_column.drop_nulls() for column, of_column in digests.items()}
         same |= {} if captions is None else {"caption": captions}
         self.report = Report(
             examples=dict(Counter(division.sides.tolist())),
@@ -203,9 +202,11 @@ class Stored(Data):
         first, *others = self.columns
         for column in (first, *others):
             having = records.having(column)
-            lacking = f"{_one(records, first)} without a {_one(records, column)}" if column != first else ""
+            lacking = (
+                f"{noun_of(records, first)} without a {noun_of(records, column)}" if column != first else ""
+            )
             for where in records.frame.filter(~having)["where"]:
-                ledger.add("lost", lacking or f"no {_one(records, first)}", where)
+                ledger.add("lost", lacking or f"no {noun_of(records, first)}", where)
             records = records.with_frame(records.frame.filter(having))
         return records
 
@@ -313,113 +314,11 @@ def columns_there(records: Records) -> dict[str, str]:
     return {c: it for c, it in records.columns.items() if it in MODALITIES and records.having(c).any()}
 
 
-def ledger_file(source: Path) -> Path:
-    """Return the place of a source's ledger in the cache folder."""
-    whole = blake2b(str(source.absolute()).encode(), digest_size=4).hexdigest()
-    plain = re.sub(r"[^\w.-]+", "-", source.name)
-    return cache_folder() / "left-out" / f"{plain}-{whole}.csv"
-
-
-def keep(ledger: Ledger, path: Path) -> None:
-    """Write a ledger to its file; an empty one leaves no file."""
-    if len(ledger.frame):
-        with writing(path) as part:
-            ledger.write(part)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _one(records: Records, column: str) -> str:
-    """Return what one example of a column is called: by its modality, or, of further columns of it, by their name."""
-    if column != records.columns[column]:
-        return column
-    return "caption" if column == "text" else MODALITIES.get(records.columns[column]).one
-
-
 def _filed(records: Records, column: str, treatment: Treatment) -> Filed:
     """Read the files of a column of those records that have one."""
     there = records.having(column)
     files = records.with_frame(records.frame.filter(there)).assets(column)
     return Filed.of(there.to_numpy(), files, records.columns[column], treatment)
-
-
-def _identities(name: str, records: Records) -> tuple[Int[np.ndarray, " N"], pl.Series]:
-    """Return an integer a row, and what the user calls it: an id, or else the picture's name.
-
-    Ids that are whole numbers of at most 64 bits stay as they are; of others, a hash is taken.
-    """
-    stated, keys = records.frame["id"], records.frame["key"]
-    if stated.null_count() == len(stated):
-        return np.arange(len(stated)), keys
-    numbers = stated.cast(pl.Int64, strict=False)
-    if (numbers.cast(pl.String) == stated).fill_null(False).all():
-        return numbers.to_numpy(), keys
-    hashes = [int.from_bytes(blake2b(key.encode(), digest_size=8).digest()) >> 1 for key in keys]
-    if len(set(hashes)) < len(hashes):
-        twice = keys.filter(keys.is_duplicated())[0]
-        raise ValueError(f"{name}: two rows are called {twice!r}; give every row an id of its own")
-    return np.asarray(hashes, dtype=np.int64), keys
-
-
-def links_of(
-    records: Records, digests: Mapping[str, pl.Series], hashes: Sequence[bytes | None]
-) -> list[Links]:
-    """Return what binds rows: one group, one caption, one picture, one sound, one look.
-
-    Args:
-        records: all of them.
-        digests: of their files by column, null for one that was not read.
-        hashes: of how they look, None for one that is not known.
-    """
-    looks = Links.of_looks(hashes)
-    group = records.frame["group"]
-    held = {column: MODALITIES.get(it).held for column, it in records.columns.items() if it in MODALITIES}
-    texts = [column for column, form in held.items() if form == "texts" and records.having(column).any()]
-    values = {column: records.values(column) for column, form in held.items() if form == "values"}
-    links = [
-        *([] if group.is_null().all() else [Links.of("group", group)]),
-        *(Links.of_texts(_one(records, column), records.frame[column]) for column in texts),
-        *(Links.of(_one(records, column), of_column) for column, of_column in digests.items()),
-        *(
-            Links.of(
-                _one(records, column),
-                it.select(pl.concat_str(pl.all().fill_null(""), separator="\0")).to_series(),
-            )
-            for column, it in values.items()
-        ),
-        *([looks] if len(looks.rows) or looks.too_many else []),
-    ]
-    # Where rows lack what binds others, their hash is of what they are called.
-    return [*links, Links.of(ROW, records.frame["key"])] if records.gaps else links
-
-
-def _joined(values: pl.DataFrame) -> pl.Series:
-    """Return the values of each row as one text; null where nothing is known."""
-    text = pl.concat_str(pl.all().fill_null(""), separator="\0")
-    known = pl.any_horizontal(pl.all().is_not_null())
-    return values.select(pl.when(known).then(text)).to_series()
-
-
-def _subsets(division: Division) -> np.ndarray:
-    """Return ``"leaked"`` and ``"clean"`` for held-out rows, or ``"all"`` for every row where nothing leaked."""
-    leaked = np.any(list(division.leaked.values()), axis=0)
-    if not leaked.any():
-        return np.full(len(leaked), "all")
-    return np.where(division.sides == "train", "training", np.where(leaked, "leaked", "clean"))
-
-
-def _splits(name: str, sides: np.ndarray, *, enough: bool) -> Splits:
-    """Return the rows of every side; refuse too few to choose a model by and to test it, where there must be enough."""
-    rows = {side: np.flatnonzero(sides == side) for side in SIDES}
-    counts = {side: len(of_side) for side, of_side in rows.items()}
-    if enough and (not counts["test"] or (counts["train"] and not counts["validation"])):
-        empty = "validation" if counts["test"] else "test"
-        raise ValueError(
-            f"{name}: the split {empty!r} is empty ({counts}); give a 'split' column with train, validation and test, "
-            "or none at all"
-        )
-    held_out = {"held out": rows["validation"]} if counts["validation"] else {}
-    return Splits(rows["train"], held_out, {"held out": rows["test"]})
 
 
 def _words(captions: pl.Series) -> tuple[float, int, int] | None:

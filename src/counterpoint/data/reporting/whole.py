@@ -15,7 +15,8 @@ from ...execution.executors import LOCAL, executor_of
 from ...files import write_text, writing
 from ...recipes.schema import Towers
 from ..kinds.written import written
-from ..listed.stored import keep, ledger_file, links_of
+from ..listed.ledgers import keep, ledger_file
+from ..listed.rows import links_of
 from ..source import load_any
 from ..sources import Ledger
 from ._looking import looks, looks_of_units
