@@ -56,7 +56,7 @@ class Modality:
             (``"texts"``), or one or more cells with numbers and words (``"values"``).
         arrays: lists of numbers in a table are examples, too.
         kept: ``kept(files, form, **options)`` reads the files of a column and keeps them; see
-            `counterpoint.data.listed.held.Files`.
+            `counterpoint.data.reading.treated.Files`.
     """
 
     name: str

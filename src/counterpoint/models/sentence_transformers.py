@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ..networks.towers.libraries.hugging_face import Place
-from ..networks.towers.libraries.transformers_tower import TransformersTokenizer
+from ..networks.towers.libraries.transformers_tokenizer import TransformersTokenizer
 from ._folder import opened
 from ._kind import Kind
 from ._pretrained import Pretrained, pretrained

@@ -12,11 +12,9 @@ import torch
 from torch import Tensor
 
 from ...methods.base import TowerMethod
+from ...networks.towers.libraries.sentence_encoder import pooling_in_sentence_transformers
 from ...networks.towers.libraries.told import Untold
-from ...networks.towers.libraries.transformers_tower import (
-    TransformersTower,
-    pooling_in_sentence_transformers,
-)
+from ...networks.towers.libraries.transformers_tower import TransformersTower
 from .._layout import Embed, Layout
 from .._parts import head_of
 from .safetensors import Safetensors

@@ -25,7 +25,7 @@ from ..parts.blocks import dropped_inputs, residual_blocks
 from ..parts.pixels import Normalise
 from .timm_tower import place_features
 from .told import Head, Told, with_head
-from .transformers_tower import padded, stated
+from .transformers_tokenizer import padded, stated
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend

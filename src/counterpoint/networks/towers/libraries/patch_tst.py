@@ -15,7 +15,7 @@ from ...init import seeded
 from ...weights import Source
 from ..series import SeriesTower, Standardised
 from .hugging_face import Place
-from .transformers_tower import whole_model
+from .whole_model import whole_model
 
 KIND = "patchtst"
 

@@ -16,7 +16,7 @@ from ...weights import Source
 from ..parts.temporal import before, mean_inside
 from ..sound import SoundTower
 from .hugging_face import Place
-from .transformers_tower import whole_model
+from .whole_model import whole_model
 
 _WAVES = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio")
 _SPECTROGRAMS = ("audio-spectrogram-transformer", "whisper", "clap")

@@ -22,7 +22,8 @@ from ..parts.pixels import Normalise, fitted
 from ..parts.pooling import inside
 from .hugging_face import Place
 from .told import Head, Told, with_head
-from .transformers_tower import TransformersTokenizer, whole_model
+from .transformers_tokenizer import TransformersTokenizer
+from .whole_model import whole_model
 
 _FULL = ("siglip", "siglip2")
 """Kinds of model that read a caption's last place, whatever stands there: padding counts, and fills the context."""

@@ -17,7 +17,7 @@ from ..footage import centres
 from ..parts.pixels import Normalise
 from ..video import VideoTower
 from .hugging_face import Place
-from .transformers_tower import whole_model
+from .whole_model import whole_model
 
 _KINDS = ("timesformer", "videomae", "vivit")
 _FILES = ("preprocessor_config.json", "video_preprocessor_config.json")

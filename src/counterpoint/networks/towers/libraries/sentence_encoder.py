@@ -1,0 +1,90 @@
+"""Folders of ``sentence-transformers``: how token states become one vector there, and what comes after."""
+
+from __future__ import annotations
+
+from safetensors.torch import load_file
+from torch import nn
+
+from ...base import Pooling, TextTower
+from .hugging_face import Place
+from .told import Untold
+
+_MODES: dict[str, Pooling] = {
+    "cls": "first",
+    "max": "max",
+    "mean": "mean",
+    "mean_sqrt_len_tokens": "mean_sqrt",
+    "weightedmean": "weighted_mean",
+    "lasttoken": "end",
+}
+"""Names of the poolings in ``sentence-transformers``, and their names here."""
+
+
+def pooling_in_sentence_transformers(tower: TextTower) -> str:
+    """Return the name that sentence-transformers has for a tower's pooling.
+
+    Raises:
+        Untold: for a tower that has a way of its own.
+    """
+    named = next((name for name, pooling in _MODES.items() if pooling == tower.pooling), None)
+    if named is None:
+        raise Untold(f"sentence-transformers has no name for the pooling {tower.pooling!r}")
+    return named
+
+
+_ADDED = {
+    "cls": "cls_token",
+    "max": "max_tokens",
+    "mean": "mean_tokens",
+    "weightedmean": "weightedmean_tokens",
+}
+"""Names of some poolings in ``sentence-transformers`` before version 6, each a key ``pooling_mode_…`` of its own."""
+
+
+def pooling_of(place: Place) -> Pooling | None:
+    """Return what a ``sentence-transformers`` folder says about pooling; None where it is none.
+
+    Raises:
+        ValueError: if it pools in a way that is not known here, or does more than pool.
+    """
+    listed = place.json("modules.json")
+    kinds = [(str(m["type"]).rpartition(".")[2], str(m["path"])) for m in listed or ()]
+    further = sorted({kind for kind, _ in kinds} - {"Transformer", "Pooling", "Dense", "Normalize"})
+    if further:
+        raise ValueError(f"its sentence encoder has parts that are not read here: {', '.join(further)}")
+    folder = next((path for kind, path in kinds if kind == "Pooling"), "1_Pooling")
+    settings = place.json(f"{folder}/config.json")
+    if settings is None:
+        return None
+    modes = settings.get("pooling_mode")
+    if modes is None:
+        modes = [mode for mode in _MODES if settings.get(f"pooling_mode_{_ADDED.get(mode, mode)}")] or "mean"
+    modes = [modes] if isinstance(modes, str) else list(modes)
+    if len(modes) != 1 or modes[0] not in _MODES:
+        raise ValueError(
+            f"its sentence encoder pools by {' and '.join(modes)}; here by one of {', '.join(_MODES)} alone"
+        )
+    return _MODES[modes[0]]
+
+
+def dense_of(place: Place) -> nn.Linear | None:
+    """Return the linear layer that a ``sentence-transformers`` folder puts after the pooling; None where there is none.
+
+    Raises:
+        ValueError: for several, and for one that is not linear or reads something else.
+    """
+    listed = place.json("modules.json") or ()
+    folders = [str(m["path"]) for m in listed if str(m["type"]).endswith(".Dense")]
+    if not folders:
+        return None
+    settings = place.json(f"{folders[0]}/config.json") or {}
+    activation = str(settings.get("activation_function", "")).rpartition(".")[2]
+    plain = settings.get("module_input_name", "sentence_embedding") == "sentence_embedding"
+    if len(folders) > 1 or activation != "Identity" or settings.get("use_residual") or not plain:
+        raise ValueError(
+            f"its sentence encoder has parts that are not read here: Dense ({activation}, {len(folders)} in all)"
+        )
+    weights = load_file(place.file(f"{folders[0]}/model.safetensors"))
+    layer = nn.Linear(settings["in_features"], settings["out_features"], bool(settings["bias"]))
+    layer.load_state_dict({name.removeprefix("linear."): weight for name, weight in weights.items()})
+    return layer
