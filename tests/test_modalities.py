@@ -23,7 +23,6 @@ LOOKED_AT = (
     *("data/reading/*.py", "data/reporting/**/*.py", "data/sharded/*.py", "data/sources/**/*.py"),
 )
 ABOUT_PICTURES_OR_WORDS = {
-    "data/base.py": "pictures with captions, the case with classes of its own",
     "data/columns.py": "classes are named in words",
     "data/converting.py": "pictures can be made smaller; with captions alone they need no note of the columns",
     "data/embeddings.py": "pictures by name, for tasks about them",
@@ -31,6 +30,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "data/listed/photos.py": "pictures",
     "data/listed/rows.py": "texts beside files are told of as captions",
     "data/listed/stored.py": "texts beside files are told of as captions",
+    "data/pictured.py": "pictures with captions, the case with classes of its own",
     "data/reporting/_seen.py": "captions",
     "data/reporting/advice.py": "commands for pictures",
     "data/reporting/card.py": "the words of Hugging Face for modalities",

@@ -12,9 +12,9 @@ from PIL import Image
 from scipy.io import wavfile
 
 from counterpoint import data
-from counterpoint.data.base import PairedData
 from counterpoint.data.collections import COLLECTIONS
 from counterpoint.data.collections._qt import resources
+from counterpoint.data.pictured import PairedData
 from counterpoint.data.source import load_any, located, short_name, with_columns
 from counterpoint.registry import MissingPackage, UnknownName
 

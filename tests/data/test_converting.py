@@ -25,8 +25,9 @@ from PIL import Image
 import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.data import converting
-from counterpoint.data.base import Data, PairedData, Pictured
+from counterpoint.data.base import Data
 from counterpoint.data.converting import convert
+from counterpoint.data.pictured import PairedData, Pictured
 from counterpoint.data.sharded import indexing, writing
 from counterpoint.data.sharded.beside import records_beside
 from counterpoint.data.source import load_any, records_of

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from counterpoint.data.base import PairedData
+from counterpoint.data.pictured import PairedData
 from counterpoint.data.source import load
 from fixtures.files import bitmap
 

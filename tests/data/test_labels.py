@@ -12,12 +12,13 @@ import torch
 
 from counterpoint.cli import main
 from counterpoint.data import Classes, Data, Mixed, Numbers, Points, Tags
-from counterpoint.data.base import PairedData, Rows
+from counterpoint.data.base import Rows
 from counterpoint.data.fingerprint import FURTHER, Fingerprint
 from counterpoint.data.labels import WrongKind
 from counterpoint.data.listed.labels import labels_of
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
+from counterpoint.data.pictured import PairedData
 from counterpoint.data.source import load_any
 from counterpoint.evaluation.task import EmbedderTask, NotApplicable, check_data
 from counterpoint.methods.arm import Arm

@@ -11,8 +11,9 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
-from counterpoint.data.base import PairedData, Rows, Splits
+from counterpoint.data.base import Rows, Splits
 from counterpoint.data.labels import Classes
+from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create
 from counterpoint.evaluation.shortcuts.bias_amplification import (
     Amplification,

@@ -10,7 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.data.base import PairedData, Splits
+from counterpoint.data.base import Splits
+from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.tasks.classification.out_of_distribution import OutOfDistribution

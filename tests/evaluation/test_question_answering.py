@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.data.base import PairedData, Splits
+from counterpoint.data.base import Splits
 from counterpoint.data.items import Question, Questions
+from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import applicable, breakdown, evaluate
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.tasks.classification.question_answering import (

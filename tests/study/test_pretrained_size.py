@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from counterpoint.data.base import PairedData, stored_size
+from counterpoint.data.base import stored_size
+from counterpoint.data.pictured import PairedData
 from counterpoint.recipes import load, override
 from counterpoint.study.training import runner
 from counterpoint.training.run import Run

@@ -2,7 +2,6 @@ from . import corruptions as corruptions
 from . import views as views
 from . import worlds as worlds
 from .base import Data as Data
-from .base import PairedData as PairedData
 from .base import Splits as Splits
 from .converting import convert as convert
 from .curation.condensing import condense as condense
@@ -13,6 +12,7 @@ from .labels import Numbers as Numbers
 from .labels import Points as Points
 from .labels import Tags as Tags
 from .loading.loader import Loader as Loader
+from .pictured import PairedData as PairedData
 from .reporting import report as report
 from .sharded.index import Index as Index
 from .sharded.indexing import index as index

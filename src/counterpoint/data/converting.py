@@ -18,8 +18,9 @@ from pydantic import BaseModel, ConfigDict
 
 from ..files import FORMAT, read_json, write_json, write_text
 from ..modalities import MODALITIES, PAIR
-from .base import Data, PairedData, Pictured
+from .base import Data
 from .listed.stored import Stored
+from .pictured import PairedData, Pictured
 from .pictures.decode import MOST_PIXELS, reduced
 from .sharded.beside import SIZES
 from .sharded.writing import SUFFIX, Form, Sample, reserve, write_shard

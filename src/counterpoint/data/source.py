@@ -10,11 +10,12 @@ from pathlib import Path
 
 from ..modalities import MODALITIES
 from ..networks.base import Input
-from .base import IMAGE_SIZE, Data, PairedData, stored_size
+from .base import IMAGE_SIZE, Data, stored_size
 from .derived.gaps import gaps_of
 from .derived.mixture import each_changed, parts_of
 from .kinds.files import Defined
 from .kinds.written import is_there, written
+from .pictured import PairedData
 from .pictures.single import form_of
 from .sources import (
     FACTS,

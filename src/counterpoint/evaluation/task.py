@@ -12,11 +12,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..data.base import Data, PairedData, Rows, SomeItems
+from ..data.base import Data, Rows, SomeItems
 from ..data.columns import fits, subject
 from ..data.embeddings import EmbeddingCache
 from ..data.items import Items
 from ..data.labels import Classes, Label, listed
+from ..data.pictured import PairedData
 from ..data.views import key
 from ..ranges import Checked
 from ..reasons import counted

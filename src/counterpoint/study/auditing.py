@@ -10,8 +10,8 @@ from pathlib import Path
 
 import polars as pl
 
-from ..data.base import Pictured
 from ..data.labels import Tags
+from ..data.pictured import Pictured
 from ..data.source import load_any
 from ..evaluation.auditing import judges, suspects
 from ..evaluation.task import main_labels

@@ -13,9 +13,9 @@ import torch
 from PIL import Image
 
 from counterpoint.data import load
-from counterpoint.data.base import PairedData
 from counterpoint.data.benchmarks import BENCHMARKS
 from counterpoint.data.items import Choices, MinimalPairs, Regions
+from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import evaluate
 from counterpoint.registry import UnknownName
 from fixtures import layouts

@@ -18,8 +18,8 @@ from PIL import Image as Pillow
 from torch import Tensor
 
 from counterpoint.data import load
-from counterpoint.data.base import PairedData
 from counterpoint.data.items import Regions
+from counterpoint.data.pictured import PairedData
 from counterpoint.networks import ImageTower, build_towers
 from counterpoint.networks.towers.parts.pixels import fitted
 from counterpoint.recipes import Recipe, override

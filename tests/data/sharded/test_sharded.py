@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from counterpoint.data import load
-from counterpoint.data.base import PairedData
 from counterpoint.data.listed import stored
+from counterpoint.data.pictured import PairedData
 from counterpoint.data.sharded import data as sharded
 from counterpoint.data.sharded.data import Sharded, ShardedPairs, ShardGone
 from counterpoint.data.sharded.index import OtherIndex

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.cli.common.files import Files
-from counterpoint.data.base import Pictured
+from counterpoint.data.pictured import Pictured
 from counterpoint.data.reporting import report
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load

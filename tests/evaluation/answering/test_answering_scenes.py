@@ -9,8 +9,9 @@ import pytest
 
 from counterpoint.cli import main
 from counterpoint.data import load
-from counterpoint.data.base import PairedData, Rows
+from counterpoint.data.base import Rows
 from counterpoint.data.items import ObjectAnnotations
+from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import TASKS, create, evaluate
 from fixtures.assistants import always, guessing, knowing, seeing
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.data.base import PairedData
 from counterpoint.data.items import Operator, Question, QuestionVariants, Sample
+from counterpoint.data.pictured import PairedData
 from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation import breakdown
 from counterpoint.evaluation.tasks.answering.vlb import (

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from counterpoint.cli import main
 from counterpoint.data import load
-from counterpoint.data.base import PairedData
 from counterpoint.data.items import MinimalPairs, Regions
+from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create, evaluate
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import load as load_recipe

@@ -12,8 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.data import load
-from counterpoint.data.base import PairedData, Rows, Splits
+from counterpoint.data.base import Rows, Splits
 from counterpoint.data.labels import Classes
+from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.describing import Differential
 from counterpoint.evaluation.describing.differential import likeliest

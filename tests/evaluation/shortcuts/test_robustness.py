@@ -11,8 +11,9 @@ from scipy.special import expit, logit
 from torch import Tensor
 
 from counterpoint.data import load
-from counterpoint.data.base import PairedData, Rows, Splits
+from counterpoint.data.base import Rows, Splits
 from counterpoint.data.labels import Classes
+from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.inspection import breakdown
 from counterpoint.evaluation.shortcuts import Trend

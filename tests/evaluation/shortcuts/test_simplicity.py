@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.data import load
-from counterpoint.data.base import PairedData
+from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create
 from counterpoint.evaluation.shortcuts import class_share, collapse_index
 from counterpoint.evaluation.shortcuts.simplicity import noise_of, probed, probed_within

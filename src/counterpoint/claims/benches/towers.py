@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from ...data.base import ImageSource, PairedData, Rows
+from ...data.base import ImageSource, Rows
 from ...data.loading.loader import Loader
 from ...data.loading.order import Shuffled
+from ...data.pictured import PairedData
 from ...losses import NTXentLoss
 from ...methods.arm import Arm
 from ...methods.base import Method, TowerMethod

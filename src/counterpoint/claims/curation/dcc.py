@@ -7,9 +7,10 @@ from functools import cache
 
 import torch
 
-from ...data.base import Pictured, Rows
+from ...data.base import Rows
 from ...data.curation.condensing import pictures_of
 from ...data.curation.matching import Order, Real, condensed, herded, start, train
+from ...data.pictured import Pictured
 from ...data.source import load_any
 from ...networks.init import seeded
 from ...networks.plain_convnet import plain_convnet

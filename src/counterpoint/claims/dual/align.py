@@ -9,8 +9,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from ...data.base import PairedData
 from ...data.embeddings import EmbeddingCache
+from ...data.pictured import PairedData
 from ...data.source import load
 from ...evaluation import create
 from ..benches.towers import Recaptioned, build, recipe, trained

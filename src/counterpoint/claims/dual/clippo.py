@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...data.base import PairedData
+from ...data.pictured import PairedData
 from ...data.source import load
 from ...methods.base import TowerMethod
 from ...methods.dual.clip import CLIP

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save_model
 
-from ...data.base import PairedData
+from ...data.pictured import PairedData
 from ...data.source import load
 from ...evaluation import create
 from ...networks.towers.build import build_image_tower

@@ -11,9 +11,10 @@ import torch
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from ...data.base import PairedData, Rows, Splits
+from ...data.base import Rows, Splits
 from ...data.embeddings import EmbeddingCache
 from ...data.labels import Classes
+from ...data.pictured import PairedData
 from ...data.worlds.scenes.config import SIDES
 from ...data.worlds.scenes.pixels.render import draw
 from ...data.worlds.scenes.scene import UNIT, Colour, Scene, Size, Thing

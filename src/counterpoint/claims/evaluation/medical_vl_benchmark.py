@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from safetensors.torch import save_model
 
-from ...data.base import PairedData
+from ...data.pictured import PairedData
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation import create, evaluate
 from ...methods.base import TowerMethod

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from ...data.base import PairedData
+from ...data.pictured import PairedData
 from ...evaluation import create
 from ...losses import DecoupledUniformityLoss, InfoNCELoss
 from ...pairwise.loss import Loss

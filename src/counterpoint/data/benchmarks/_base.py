@@ -17,9 +17,10 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ...types import Fit
-from ..base import IMAGE_SIZE, PairedData, Rows, SomeItems, Splits, stored_size
+from ..base import IMAGE_SIZE, Rows, SomeItems, Splits, stored_size
 from ..fingerprint import digests_of_images
 from ..items import Choices, MinimalPairs
+from ..pictured import PairedData
 from ._pictures import Pictures
 
 

@@ -14,9 +14,10 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from ...types import Fit
-from ..base import IMAGE_SIZE, PairedData, Rows, SomeItems, Splits, stored_size
+from ..base import IMAGE_SIZE, Rows, SomeItems, Splits, stored_size
 from ..fingerprint import digests_of_images
 from ..items import Question, Questions
+from ..pictured import PairedData
 from ..pictures.decode import whole
 from ._base import fields, read_csv, read_json
 from ._pictures import Files

@@ -20,7 +20,8 @@ from torchvision.transforms.v2.functional import resize
 from ...files import FORMAT, read_json, write_json, writing
 from ...forms import Count, Natural
 from ...reasons import counted
-from ..base import Pictured, Rows
+from ..base import Rows
+from ..pictured import Pictured
 from ..source import load_any
 from .matching import Condensed, Real, condensed, herded, start
 

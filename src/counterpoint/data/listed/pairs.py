@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ...modalities import PAIR
-from ..base import PairedData
+from ..pictured import PairedData
 from ..sources import Records
 from .held import Texts
 from .photos import StoredPictures

@@ -12,7 +12,8 @@ from PIL import Image
 from torch import Tensor
 
 from ...types import Fit
-from ..base import Pictured, Rows, stored_size
+from ..base import Rows, stored_size
+from ..pictured import Pictured
 from ..pictures.squares import Pictures
 from ..sources import Records
 from .stored import OtherColumns, Stored, columns_there

@@ -17,13 +17,14 @@ from PIL import Image
 
 from ...modalities import MODALITIES, Modality, resolve
 from ...recipes.schema import Towers
-from ..base import Data, PairedData, Pictured
+from ..base import Data
 from ..columns import TEXT, subject
 from ..labels import Label
 from ..listed.decoded import Decoded
 from ..listed.division import Division, Links, divide
 from ..listed.labels import labels_of
 from ..listed.stored import columns_there
+from ..pictured import PairedData, Pictured
 from ..pictures.alike import sets
 from ..pictures.decode import shown
 from ..pictures.traits import HASH_BYTES, looks_of

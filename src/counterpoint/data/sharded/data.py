@@ -20,13 +20,14 @@ from torch import Tensor
 
 from ...reasons import counted
 from ...types import Fit
-from ..base import PairedData, Pictured, Rows, Splits, stored_size
+from ..base import Rows, Splits, stored_size
 from ..cache import CacheError
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..labels import Classes
 from ..listed.labels import TEMPLATES
 from ..listed.pairs import Pairs
 from ..listed.photos import Photos, StoredPictures
+from ..pictured import PairedData, Pictured
 from ..pictures.decode import decode, shown, side_of
 from ..pictures.squares import why
 from ..replaced import Replaced

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from ...registry import unknown
 from ...spec import Spec
-from ..base import PairedData
+from ..pictured import PairedData
 from .config import WorldConfig
 from .preset import Preset, preset_of
 from .world import World

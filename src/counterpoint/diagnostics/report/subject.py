@@ -12,10 +12,11 @@ from jaxtyping import Float, Int, UInt8
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ...data.base import Data, Pictured, Rows, SomeItems
+from ...data.base import Data, Rows, SomeItems
 from ...data.columns import subject
 from ...data.embeddings import EmbeddingCache
 from ...data.loading.loader import Loader
+from ...data.pictured import Pictured
 from ...methods.base import TowerMethod
 from ...modalities import MODALITIES
 from ..capture import Captured, captured

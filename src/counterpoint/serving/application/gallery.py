@@ -11,7 +11,7 @@ from typing import final
 
 import numpy as np
 
-from ...data.base import Pictured
+from ...data.pictured import Pictured
 from ...data.source import load_any
 from ...reasons import reason
 from ..requests.refusals import Refusal

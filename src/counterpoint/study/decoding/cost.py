@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...data.base import PairedData
+from ...data.pictured import PairedData
 from .arm import DecodingArm
 from .design import DecodingDesign
 from .model import Assistants

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data.base import PairedData, Rows
+from ...data.base import Rows
+from ...data.pictured import PairedData
 from ...evaluation import create, create_answering
 from ...evaluation.statistic import mean, name_of
 from ...evaluation.task import NotApplicable

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
-from ...data.base import PairedData
+from ...data.pictured import PairedData
 from ...data.source import short_name
 from ...evaluation import DEFAULT_ANSWERING
 from ...evaluation.task import NotApplicable

@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...data.base import Data, PairedData
+from ...data.base import Data
+from ...data.pictured import PairedData
 from ...data.source import load
 from ...evaluation import RunResults, evaluate
 from ...evaluation.task import NotApplicable, subsample_by_hash

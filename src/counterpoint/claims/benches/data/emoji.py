@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ....data.base import PairedData
+from ....data.pictured import PairedData
 from ....data.source import load
 from ....networks.heads import mlp
 from ....networks.init import initialise

@@ -9,9 +9,10 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ....data.base import PairedData, Rows, Splits
+from ....data.base import Rows, Splits
 from ....data.derived.voxels import EARLY, LATE, Simulation, Voxels, normalised
 from ....data.labels import Label
+from ....data.pictured import PairedData
 from ....data.source import load
 from ....methods.dual.llm_vem import LLMVEM
 from ....recipes import Recipe, override

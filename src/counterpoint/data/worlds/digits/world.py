@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from ...base import PairedData, Rows, Splits
+from ...base import Rows, Splits
 from ...labels import Classes
+from ...pictured import PairedData
 
 TRAINED, SPARE = 1000, 200
 """Rows that train, and rows for validation; the others test."""

@@ -18,8 +18,9 @@ from torch import Tensor
 from ....registry import unknown
 from ....spec import Spec
 from ....types import Fit
-from ...base import ImageSource, PairedData, Rows, stored_size
+from ...base import ImageSource, Rows, stored_size
 from ...fingerprint import digests_of_images
+from ...pictured import PairedData
 from ...pictures.rendering import SIZE, Artist, OpenMoji, Pictures, Twemoji
 from . import splits, table
 from .labels import label_sets

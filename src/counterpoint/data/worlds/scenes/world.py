@@ -15,8 +15,9 @@ from torch import Tensor
 
 from ....modalities import PAIR
 from ....types import Fit
-from ...base import IMAGE_SIZE, ImageSource, PairedData, Rows, SomeItems, stored_size
+from ...base import IMAGE_SIZE, ImageSource, Rows, SomeItems, stored_size
 from ...labels import Label
+from ...pictured import PairedData
 from ..rng import Rng
 from ..world import GREY, World
 from .attributes import table

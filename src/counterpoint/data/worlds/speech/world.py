@@ -13,8 +13,9 @@ from torch import Tensor
 
 from ....networks.base import FormedInput, Input
 from ....raw import Waves
-from ...base import Data, PairedData, Rows
+from ...base import Data, Rows
 from ...labels import Classes
+from ...pictured import PairedData
 from ...views.keys import white
 from ...views.waves import level
 from ..scenes.concepts import CONCEPTS

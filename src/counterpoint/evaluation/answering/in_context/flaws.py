@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
+from ....data.pictured import PairedData
 from ....diagnostics.plots import Curve, lines
 from ....diagnostics.report import Section
 from ....registry import unknown

@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from ....data.base import PairedData, Rows, SomeItems
+from ....data.base import Rows, SomeItems
 from ....data.items import Items, ObjectAnnotations
+from ....data.pictured import PairedData
 from ....data.views import key
 from ....decoding.prompts import digest_of
 from ....forms import Natural

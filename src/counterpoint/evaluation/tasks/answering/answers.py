@@ -9,9 +9,10 @@ from typing import final
 import numpy as np
 from jaxtyping import Float
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.benchmarks.questions import OwnQuestions
 from ....data.items import Question, Questions
+from ....data.pictured import PairedData
 from ....data.worlds.scenes.items.chat import prompt
 from ....types import Assistant, Metric, Scores
 from ...answering.replies import YES_OR_NO, is_right, replies_to

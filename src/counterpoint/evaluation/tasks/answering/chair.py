@@ -6,8 +6,9 @@ from typing import final
 
 import numpy as np
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.items import ObjectAnnotations
+from ....data.pictured import PairedData
 from ....data.worlds.scenes.items.chat import INSTRUCTIONS
 from ....types import Assistant, Metric, Scores
 from ...answering.mentions import Mentions

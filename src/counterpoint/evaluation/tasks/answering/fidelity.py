@@ -7,7 +7,8 @@ from typing import NamedTuple, final
 
 import numpy as np
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
+from ....data.pictured import PairedData
 from ....data.worlds.scenes.scene import Scene
 from ....data.worlds.scenes.words.lexicon import LANGUAGES
 from ....data.worlds.scenes.words.paragraphs import long

@@ -7,8 +7,9 @@ from typing import final
 import numpy as np
 import torch
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.corruptions import CORRUPTIONS, STRENGTHS
+from ....data.pictured import PairedData
 from ....types import Assistant, Metric, Scores
 from ...answering.rating import ENSEMBLE, Words, rate
 from ...statistic import pearson, spearman

@@ -8,8 +8,9 @@ from typing import final
 import numpy as np
 from jaxtyping import Int
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.items import Questions
+from ....data.pictured import PairedData
 from ....data.worlds.scenes.items.chat import prompt
 from ....reasons import counted
 from ....types import Assistant, Metric, Scores

@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.items import Questions
+from ....data.pictured import PairedData
 from ....data.worlds.scenes.items.chat import prompt
 from ....decoding import debiased
 from ....types import Assistant, Metric, Scores

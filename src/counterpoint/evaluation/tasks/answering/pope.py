@@ -7,8 +7,9 @@ from typing import final
 
 import numpy as np
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.items import Questions
+from ....data.pictured import PairedData
 from ....data.worlds.scenes.items.chat import prompt
 from ....types import Assistant, Metric, Scores
 from ...answering.replies import YES_OR_NO, first_word, replies_to, says_yes

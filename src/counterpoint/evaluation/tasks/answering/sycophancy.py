@@ -7,8 +7,9 @@ from typing import final
 
 import numpy as np
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.items import Question, Questions
+from ....data.pictured import PairedData
 from ....data.worlds.scenes.items.chat import LEADS, prompt
 from ....registry import unknown
 from ....types import Assistant, Metric, Scores

@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import QuestionVariants, Sample
+from ....data.pictured import PairedData
 from ....data.worlds.rng import Rng
 from ....data.worlds.scenes.items.chat import prompt
 from ....registry import unknown

@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.embeddings import EmbeddingCache
+from ....data.pictured import PairedData
 from ....data.worlds.scenes.words.descriptions import TEMPLATE
 from ....forms import Count
 from ....types import Embedder, Metric, Scores

@@ -8,9 +8,10 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Int
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.labels import Classes
+from ....data.pictured import PairedData
 from ....types import Embedder, Metric, Scores
 from ...classification.classifiers import class_probabilities
 from ...shortcuts.bias_amplification import (

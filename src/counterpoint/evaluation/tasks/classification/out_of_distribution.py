@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ....data.base import ImageSource, PairedData, Rows
+from ....data.base import ImageSource, Rows
 from ....data.embeddings import BATCH, EmbeddingCache
+from ....data.pictured import PairedData
 from ....types import Embedder, EnergyModel, Metric, Scores
 from ...auc import auc_components
 from ...statistic import mean

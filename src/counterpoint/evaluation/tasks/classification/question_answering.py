@@ -11,9 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Question, Questions
+from ....data.pictured import PairedData
 from ....networks.heads import Linear
 from ....networks.init import initialise, seeded
 from ....types import Embedder, Metric, Scores

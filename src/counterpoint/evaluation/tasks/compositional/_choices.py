@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Choices
+from ....data.pictured import PairedData
 from ....types import Embedder, Metric, Scores
 from ...compositional.item_scores import (
     classes,

@@ -20,9 +20,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import MinimalPairs
+from ....data.pictured import PairedData
 from ....types import Embedder, Metric, Scores
 from ...compositional.item_scores import beats, item_scores, items_of, square_similarities
 from ...statistic import mean

@@ -10,9 +10,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Associations
+from ....data.pictured import PairedData
 from ....types import Embedder, Metric, Scores
 from ...compositional.item_scores import ROUNDING, batches, item_scores, items_of
 from ...statistic import mean

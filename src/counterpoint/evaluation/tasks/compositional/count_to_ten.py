@@ -7,9 +7,10 @@ from typing import final
 import numpy as np
 from jaxtyping import Int
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Choices, Items
+from ....data.pictured import PairedData
 from ....types import Embedder, Metric, Scores
 from ...compositional.counting import WORDS, numbers_said
 from ...compositional.item_scores import (

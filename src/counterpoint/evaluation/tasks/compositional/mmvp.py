@@ -11,8 +11,9 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.items import MinimalPairs, Question, TwinQuestions
+from ....data.pictured import PairedData
 from ....types import Assistant, Embedder, Metric, Prompt, Scores
 from ...answering.replies import HELD, normalised
 from ...compositional.item_scores import batches, classes, item_scores

@@ -10,8 +10,9 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.items import Question, Questions
+from ....data.pictured import PairedData
 from ....types import Assistant, Metric, Scores
 from ...answering.in_context.shots import (
     PLAIN,

@@ -9,7 +9,8 @@ from typing import final
 import numpy as np
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
+from ....data.pictured import PairedData
 from ....types import Assistant, Scores
 from ...answering.in_context.shots import (
     OBJECTS,

@@ -8,8 +8,9 @@ from typing import final
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.items import Instructions
+from ....data.pictured import PairedData
 from ....types import Assistant, Scores
 from ...answering.in_context.shots import (
     NOTHING,

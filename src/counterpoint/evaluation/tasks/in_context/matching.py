@@ -9,8 +9,9 @@ import numpy as np
 from jaxtyping import Int, UInt8
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.items import Choices
+from ....data.pictured import PairedData
 from ....data.views import key
 from ....types import Assistant, Metric, Scores
 from ...answering.in_context.shots import (

@@ -13,9 +13,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Regions
+from ....data.pictured import PairedData
 from ....types import Embedder, Metric, Scores
 from ...compositional.item_scores import BATCH, batches, item_scores, items_of
 from ...compositional.maps import (

@@ -6,8 +6,9 @@ from typing import final
 
 import numpy as np
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.embeddings import EmbeddingCache
+from ....data.pictured import PairedData
 from ....forms import Count, NonNegative
 from ....types import Embedder, Metric, Scores
 from ...shortcuts.simplicity import CLASSES, SUBCLASSES, class_share, noise_of, probed, probed_within

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
-from ....data.base import PairedData, Rows
+from ....data.base import Rows
 from ....data.embeddings import EmbeddingCache
+from ....data.pictured import PairedData
 from ....types import Embedder, Metric, Scores
 from ...statistic import mean, mean_per_class
 from ...task import EmbedderTask, NotApplicable, check_rows, similarity, table, top1
