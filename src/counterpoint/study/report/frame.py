@@ -14,12 +14,12 @@ from ...diagnostics.report import Section
 from ...files import write_text
 from . import words
 
-_HERE = Path(__file__).parent
+_TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_page(path: Path, template: str, **content: Any) -> Path:
     """Fill a template with content and the style of all pages, and write the page; return its path."""
-    style = (_HERE / "style.css").read_text(encoding="utf-8")
+    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     write_text(path, _environment().get_template(template).render(**content, style=style))
     return path
 
@@ -41,7 +41,7 @@ def drawn(sections: Iterable[Section], numbers: Mapping[str, Mapping[str, Any]])
 @cache
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_HERE),
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
