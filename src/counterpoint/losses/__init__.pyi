@@ -42,10 +42,7 @@ from .softmax.poly_view import PolyViewLoss as PolyViewLoss
 from .softmax.rocket import GlobalLocalLoss as GlobalLocalLoss
 from .softmax.simcse import SimCSELoss as SimCSELoss
 from .softmax.whitened_cse import WhitenedCSELoss as WhitenedCSELoss
-from .supervised.asymmetric import AsymmetricLoss as AsymmetricLoss
-from .supervised.bce import BCELoss as BCELoss
 from .supervised.circle import CircleLoss as CircleLoss
-from .supervised.comic import COMICLoss as COMICLoss
 from .supervised.contrastive import ContrastiveLoss as ContrastiveLoss
 from .supervised.cross_entropy import CrossEntropyLoss as CrossEntropyLoss
 from .supervised.gml import GMLLoss as GMLLoss
@@ -59,6 +56,9 @@ from .supervised.protonet import ProtoNetLoss as ProtoNetLoss
 from .supervised.proxy_anchor import ProxyAnchorLoss as ProxyAnchorLoss
 from .supervised.sbcl import SBCLLoss as SBCLLoss
 from .supervised.supremix import SupReMixLoss as SupReMixLoss
+from .supervised.tags.asymmetric import AsymmetricLoss as AsymmetricLoss
+from .supervised.tags.bce import BCELoss as BCELoss
+from .supervised.tags.comic import COMICLoss as COMICLoss
 from .uniform.align_uniform import AlignUniformLoss as AlignUniformLoss
 from .uniform.align_uniform import alignment as alignment
 from .uniform.align_uniform import cross_uniformity as cross_uniformity

@@ -27,9 +27,6 @@ from .fusion.fusemix import FuseMix as FuseMix
 from .fusion.late import Late as Late
 from .fusion.m3col import M3Col as M3Col
 from .fusion.multimodn import MultiModN as MultiModN
-from .labels.asymmetric import Asymmetric as Asymmetric
-from .labels.bce import BCE as BCE
-from .labels.comic import COMIC as COMIC
 from .labels.cross_entropy import CrossEntropy as CrossEntropy
 from .labels.gml import GML as GML
 from .labels.harmonic import Harmonic as Harmonic
@@ -42,6 +39,9 @@ from .labels.md_dyr import MDDYR as MDDYR
 from .labels.protonet import ProtoNet as ProtoNet
 from .labels.proxy_anchor import ProxyAnchor as ProxyAnchor
 from .labels.sbcl import SBCL as SBCL
+from .labels.tags.asymmetric import Asymmetric as Asymmetric
+from .labels.tags.bce import BCE as BCE
+from .labels.tags.comic import COMIC as COMIC
 from .needs import Needs as Needs
 from .pictures.byol import BYOL as BYOL
 from .pictures.jigclu import JigClu as JigClu

@@ -36,7 +36,7 @@ class _Methods(Room):
     @cached_property
     def modules(self) -> dict[str, str]:
         # Methods are in rooms by family; the files beside the rooms are what methods are made of.
-        modules = {name: module for name, module in super().modules.items() if module.count(".") == 3}
+        modules = {name: module for name, module in super().modules.items() if module.count(".") > 2}
         return modules | {
             name: module
             for name, module in LOSSES.modules.items()

@@ -9,7 +9,7 @@ import torch
 
 from ...data.source import load_any
 from ...evaluation.classification.asked import probabilities
-from ...methods.labels.comic import COMIC
+from ...methods.labels.tags.comic import COMIC
 from ...study.opened import open_data
 from ...training.run import Run
 from ...training.start import load

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
@@ -44,16 +43,6 @@ def matched(z: Tensor, bank: Tensor, bias: Tensor | None = None) -> tuple[Tensor
     if bias is not None and bias.shape != bank.shape[:1]:
         raise ValueError(f"bias must be one number per class, ({len(bank)},), got {tuple(bias.shape)}")
     return z, bank.to(z.dtype)
-
-
-def check_tags(z: Tensor, bank: Tensor, **of_tags: Tensor) -> None:
-    """Refuse what is not said of every tag of every example; only how much comes along is no boolean."""
-    for name, mask in of_tags.items():
-        if mask.shape != (len(z), len(bank)) or (mask.dtype != torch.bool and name != "company"):
-            raise ValueError(
-                f"z is {tuple(z.shape)} but {name} {mask.dtype} {tuple(mask.shape)}: row i of one must belong to "
-                f"row i of the other, a boolean for each of {len(bank)} tags"
-            )
 
 
 def columns_of(bank: Tensor, bias: Tensor | None) -> dict[str, Tensor]:

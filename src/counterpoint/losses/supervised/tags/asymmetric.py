@@ -9,12 +9,13 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...forms import BelowOne, NonNegative
-from ...pairwise.inputs import softplus
-from ...pairwise.reductions import Reduction, Sum
-from ...pairwise.tile import Tile
-from ..labels._labels import of_tile
-from ._class_scores import ClassLoss, check_tags, columns_of, matched
+from ....forms import BelowOne, NonNegative
+from ....pairwise.inputs import softplus
+from ....pairwise.reductions import Reduction, Sum
+from ....pairwise.tile import Tile
+from ...labels._labels import of_tile
+from .._class_scores import ClassLoss, columns_of, matched
+from ._checks import check_tags
 
 
 class AsymmetricLoss(ClassLoss):

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import ClassVar, Unpack
 
-from ...forms import BelowOne, NonNegative
-from ...losses import AsymmetricLoss
-from ...networks.base import Towers
-from ...recipes.schema import Recipe
-from ...types import Target
-from ..base import Ranges
-from ._scores import ScoreOptions
+from ....forms import BelowOne, NonNegative
+from ....losses import AsymmetricLoss
+from ....networks.base import Towers
+from ....recipes.schema import Recipe
+from ....types import Target
+from ...base import Ranges
+from .._scores import ScoreOptions
 from ._tags import TagScores
 
 

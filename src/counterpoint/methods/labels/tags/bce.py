@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Unpack
 
-from ...losses import BCELoss
-from ...networks.base import Towers
-from ...recipes.schema import Recipe
-from ...types import Target
-from ._scores import ScoreOptions
+from ....losses import BCELoss
+from ....networks.base import Towers
+from ....recipes.schema import Recipe
+from ....types import Target
+from .._scores import ScoreOptions
 from ._tags import TagScores
 
 

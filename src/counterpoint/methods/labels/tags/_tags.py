@@ -7,8 +7,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from ...losses import AsymmetricLoss
-from ._scores import ClassScores
+from ....losses import AsymmetricLoss
+from .._scores import ClassScores
 
 
 class TagScores(ClassScores):

@@ -10,18 +10,18 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ...data.loading.sampled import STREAM
-from ...forms import Fraction, Natural, NonNegative
-from ...losses import COMICLoss
-from ...losses.supervised.comic import company, frequency_weights
-from ...networks.base import Towers
-from ...networks.state.item_state import ItemState
-from ...pairwise import moments
-from ...pairwise.inputs import upcast
-from ...pairwise.ranks import Ranks
-from ...recipes.schema import Recipe
-from ...types import Batch, Clock, Embeddings, Examples, Target
-from ..base import Ranges
+from ....data.loading.sampled import STREAM
+from ....forms import Fraction, Natural, NonNegative
+from ....losses import COMICLoss
+from ....losses.supervised.tags.comic import company, frequency_weights
+from ....networks.base import Towers
+from ....networks.state.item_state import ItemState
+from ....pairwise import moments
+from ....pairwise.inputs import upcast
+from ....pairwise.ranks import Ranks
+from ....recipes.schema import Recipe
+from ....types import Batch, Clock, Embeddings, Examples, Target
+from ...base import Ranges
 from ._tags import TagScores
 
 _BALANCED = 2

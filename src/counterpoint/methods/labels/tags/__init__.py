@@ -1,0 +1,1 @@
+"""Methods that learn tags, of which several may apply to an example."""
