@@ -7,7 +7,7 @@ import copy
 import pytest
 import torch
 
-from counterpoint.networks.class_queue import ClassQueue
+from counterpoint.networks.state.class_queue import ClassQueue
 
 
 def test_every_class_has_its_least_and_its_share_of_the_rest() -> None:

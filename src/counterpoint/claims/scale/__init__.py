@@ -1,0 +1,1 @@
+"""Claims about large batches: their memory, their gradients, their negatives."""

@@ -1,0 +1,1 @@
+"""Claims about training on three columns or more."""

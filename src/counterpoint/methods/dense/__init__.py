@@ -1,0 +1,1 @@
+"""Methods that compare the places of a picture with its caption."""

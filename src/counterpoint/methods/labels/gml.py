@@ -12,8 +12,8 @@ from ...forms import Count, Fraction, NonNegative, Positive
 from ...losses import GMLLoss
 from ...networks import MomentumCopy
 from ...networks.base import Towers
-from ...networks.class_queue import ClassQueue
 from ...networks.heads import mlp
+from ...networks.state.class_queue import ClassQueue
 from ...networks.state.momentum import PREFIX
 from ...pairwise import Temperature
 from ...pairwise.ranks import Ranks as Processes

@@ -52,7 +52,6 @@ class Hydra(SingleLoss):
     """
 
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
-    papers = ("hydra",)
     learns = ("classes",)
     default_label = "group"
     papers = ("hydra",)

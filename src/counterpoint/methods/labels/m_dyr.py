@@ -34,7 +34,7 @@ _UNKNOWN = -1.0
 class MDYR(Classifying):
     """Mixup whose labels are corrected by how likely they are wrong: dynamic bootstrapping.
 
-        x̃ = λ x_p + (1 − λ) x_q,   h = softmax(W f(x̃) + b),   λ ~ Beta(α, α)
+        x̃ = λ x_p + (1 − λ) x_q,   h = softmax(W f(x̃)),   λ ~ Beta(α, α)
         L = mean λ l_p + (1 − λ) l_q + ρ R,    l_i = −[(1 − w_i) y_i + w_i z_i]ᵀ log h
         R = Σ_c 1/C log((1/C) / h̄_c),    h̄ the mean of h over the batch
 

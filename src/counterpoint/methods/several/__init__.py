@@ -1,0 +1,1 @@
+"""Methods of three columns or more."""

@@ -1,0 +1,1 @@
+"""Data of benches: rows, pictures and texts that several claims share."""

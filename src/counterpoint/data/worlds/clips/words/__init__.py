@@ -1,0 +1,1 @@
+"""Words about clips: captions, contrasts, hallucinations, narrations."""

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ..forms import Count
-from ..pairwise.ranks import Ranks
-from ..ranges import Checked
+from ...forms import Count
+from ...pairwise.ranks import Ranks
+from ...ranges import Checked
 
 PAPERS = {"gml": ("ClassQueue",)}
 
