@@ -320,8 +320,12 @@ class TowerMethod(Method):
         return self.tower(column)(inputs)
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        """Return one head's embedding of a column's features (``losses`` uses the same heads), not yet normalised."""
-        return self.projections[self.columns[column]](features)
+        """Return one head's embedding of a column's features (``losses`` uses the same heads), not yet normalised.
+
+        Of a method without heads it is the features themselves.
+        """
+        name = self.columns[column]
+        return self.projections[name](features) if name in self.projections else features
 
     @torch.no_grad()
     def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:

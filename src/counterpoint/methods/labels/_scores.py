@@ -83,6 +83,3 @@ class ClassScores(Classifying):
     def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
         (column,) = self.columns
         return self.head.scores(z[column])
-
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features

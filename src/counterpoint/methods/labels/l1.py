@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import ClassVar
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...networks.base import Towers
@@ -64,6 +63,3 @@ class L1(TowerMethod):
         mean, spread = self.scale
         terms = (self.head(z[column])[:, 0] - torch.where(known, (y - mean) / spread, 0.0)).abs()
         return {"l1": moments.mean(terms, known.to(terms.dtype), ranks=Ranks.present())}
-
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features

@@ -90,9 +90,6 @@ class MDYR(Classifying):
     def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
         return self.classifier(z[self.column])
 
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features  # what the classifier reads
-
     def look(self, examples: Examples, clock: Clock) -> None:
         """Fit the mixture to the losses of all examples, and keep what it says of each."""
         if clock.progress < self.warmup:

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from ...data.loading.samplers import occurrences
@@ -120,6 +119,3 @@ class ProtoNet(TowerMethod):
             "icnn-queries": lambda: self.icnn_near(x[asked], supports, classes, labels=labels[asked]),
         }
         return {term: losses[term]() / len(self.terms) for term in self.terms}
-
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features

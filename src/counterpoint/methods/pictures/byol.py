@@ -6,7 +6,6 @@ from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...forms import Fraction
@@ -86,9 +85,6 @@ class BYOL(TowerMethod):
     @torch.no_grad()
     def targets(self, batch: Batch) -> Embeddings:
         return {PREFIX + view: F.normalize(self.momentum(batch[view]), dim=-1) for view in self.views}
-
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         first, second = self.views

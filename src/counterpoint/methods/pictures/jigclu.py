@@ -109,9 +109,6 @@ class JigClu(TowerMethod):
             "location": self.location * self.classify(*self.quadrants(v), labels=quadrant),
         }
 
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features
-
 
 def cells(maps: Float[Tensor, "n w rows columns"]) -> Float[Tensor, "n 4 w"]:
     """Return the means of maps over their quarters, row by row; an odd number of places is widened by one.

@@ -117,9 +117,6 @@ class MLCD(TowerMethod):
         rows, bank, _ = self.classes(features)
         return {"mlcd": self.objective(rows, bank[sample], positives=places)}
 
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features
-
     def _positives(self, batch: Batch) -> Int[Tensor, "B l"]:
         return self.items.recall(batch.ids)[0].long()
 

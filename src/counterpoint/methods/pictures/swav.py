@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...forms import Count, Natural, Positive, Share
@@ -91,9 +90,6 @@ class SwAV(TowerMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         return self.encode_by_size(batch)
-
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         rows = [len(batch)] * len(self.views)

@@ -77,9 +77,6 @@ class MomentumContrast(TowerMethod):
     def encode(self, batch: Batch) -> Embeddings:
         return {view: self.features(self.views[view].column, batch[view]) for view, _ in self.query_and_key}
 
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features
-
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         losses = [
             self.contrast(F.normalize(self.projection(z[query]), dim=-1), z[PREFIX + key], batch, clock)

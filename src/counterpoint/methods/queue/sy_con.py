@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
 from torch import Tensor, nn
 
 from ...forms import Count, Fraction, Positive
@@ -94,9 +93,6 @@ class SyCon(TowerMethod):
             self.previous.eval()
             targets |= {PREVIOUS + v: F.normalize(self.previous(batch[v]), dim=-1) for v in self.views}
         return targets
-
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         q = [F.normalize(self.projection(z[v]), dim=-1) for v in self.views]

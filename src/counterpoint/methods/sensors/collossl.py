@@ -97,9 +97,6 @@ class ColloSSL(TowerMethod):
         }
         self.objective = _Contrast(temperature)
 
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features
-
     def discrepancies(self, batch: Batch) -> dict[str, float]:
         """Return how far each other device's lengths of acceleration are from the anchor's, over the whole batch."""
         anchor = _lengths(batch[self.anchor])

@@ -112,9 +112,6 @@ class REBAR(TowerMethod):
         )
         self.objective = _Contrast(temperature)
 
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features
-
     def passes(self) -> dict[str, float]:
         return {"series": 1 + (self.candidates if self.alpha < 1 else 1)}
 

@@ -103,9 +103,6 @@ class EBM(TowerMethod):
     def passes(self) -> dict[str, float]:
         return {"image": self.steps + 2}
 
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features
-
     @torch.no_grad()
     def energy(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, " n"]:
         """Compute the energy E of pictures as a user has them; a low energy is familiar."""

@@ -86,9 +86,6 @@ class WhitenedCSE(TowerMethod):
         dropped = {"dropout": self.dropout} if self.dropout else {}
         return {name: self.tower(view.column)(batch[name], **dropped) for name, view in self.views.items()}
 
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        return features
-
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         views = [F.normalize(self.head(self._whitened(z[name])), dim=-1) for name in self.views]
         return {"whitened-cse": self.objective(*views)}

@@ -170,9 +170,6 @@ class BestAlignment(TowerMethod):
         states = self.states(column, inputs)
         return states.sum(1) / (states != 0).any(-1).sum(1, keepdim=True).clamp_min(1)
 
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n w"]:
-        return features
-
     @torch.no_grad()
     def transcribe(self, sounds: Any) -> list[str]:
         """Return what is said in sounds: the likeliest token of each frame, without repetitions and blanks.

@@ -234,9 +234,6 @@ class CCCWav2Vec2(TowerMethod):
         perplexity = (-torch.xlogy(used, used).sum(-1)).exp().sum()
         return (self.codes - perplexity) / self.codes
 
-    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n w"]:
-        return features
-
 
 def _alike(kinds: Int[Tensor, "B M"], negatives: Int[Tensor, "B M K"]) -> Bool[Tensor, "B M K"]:
     """Return which negatives are of the kind of the frame that they are of."""
