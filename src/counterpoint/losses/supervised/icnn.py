@@ -13,7 +13,7 @@ from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import Top, TopK
 from ...pairwise.tile import NEG, Tile
 from ._class_scores import matched
-from ._pairs import check_labels
+from .pairs._pairs import check_labels
 from .proto_triplet import EPSILON
 
 

@@ -11,12 +11,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...forms import Finite, NonNegative, Positive
-from ...pairwise import moments
-from ...pairwise.draws import keys
-from ...pairwise.inputs import softplus
-from ...pairwise.reductions import Reduction
-from ._class_scores import checked
+from ....forms import Finite, NonNegative, Positive
+from ....pairwise import moments
+from ....pairwise.draws import keys
+from ....pairwise.inputs import softplus
+from ....pairwise.reductions import Reduction
+from .._class_scores import checked
 from ._pairs import PairLoss, Weights, log_sum
 
 

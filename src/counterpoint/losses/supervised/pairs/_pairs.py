@@ -10,12 +10,12 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ...forms import NonNegative
-from ...pairwise.draws import drawn, keys, quantiles
-from ...pairwise.inputs import dot, paired_views
-from ...pairwise.loss import PairwiseLoss
-from ...pairwise.reductions import LogSumExp, Reduction
-from ...pairwise.tile import NEG, Tile
+from ....forms import NonNegative
+from ....pairwise.draws import drawn, keys, quantiles
+from ....pairwise.inputs import dot, paired_views
+from ....pairwise.loss import PairwiseLoss
+from ....pairwise.reductions import LogSumExp, Reduction
+from ....pairwise.tile import NEG, Tile
 
 Weights = Bool[Tensor, "r c"] | Float[Tensor, "r c"]
 """Weights of the pairs of a tile: which ones count, or how much each does."""

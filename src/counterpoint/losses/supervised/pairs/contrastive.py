@@ -9,8 +9,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from ...forms import Finite, NonNegative
-from ...pairwise.reductions import Reduction, Sum
+from ....forms import Finite, NonNegative
+from ....pairwise.reductions import Reduction, Sum
 from ._pairs import ViewPairLoss, Weights
 
 

@@ -9,9 +9,9 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor
 
-from ...forms import Finite, NonNegative, Positive
-from ...pairwise.inputs import softplus
-from ...pairwise.reductions import Reduction
+from ....forms import Finite, NonNegative, Positive
+from ....pairwise.inputs import softplus
+from ....pairwise.reductions import Reduction
 from ._pairs import ViewPairLoss, Weights, log_sum
 
 
