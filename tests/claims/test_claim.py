@@ -58,6 +58,7 @@ def test_what_was_finished_before_an_interruption_stays(tmp_path: Path) -> None:
     assert CALLS == [3, 4]
 
 
+@pytest.mark.slow
 def test_several_jobs_compute_in_processes_of_their_own(tmp_path: Path) -> None:
     parallel, serial = (
         Lab(tmp_path / str(jobs), jobs=jobs).grid(

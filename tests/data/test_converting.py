@@ -13,6 +13,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Mapping
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from counterpoint.data.source import load_any, records_of
 from counterpoint.data.sources import Ledger
 from counterpoint.raw import Raw, Table
 from fixtures.shards import write_shards
+from fixtures.slow import slow
 
 ROWS = 60
 FEW = 8
@@ -217,8 +219,14 @@ def test_every_column_is_written(kind: Callable[[Path], str], form: writing.Form
     assert {**labels(after)} == {**labels(before)}
 
 
-@pytest.mark.parametrize("form", FORMS)
-@pytest.mark.parametrize("kind", SOURCES)
+@pytest.mark.parametrize(
+    ("kind", "form"),
+    [
+        *product([kind for kind in SOURCES if kind != "drawn"], FORMS),
+        ("drawn", "webdataset"),
+        *slow(("drawn", "parquet")),
+    ],
+)
 def test_what_is_converted_describes_the_same(kind: str, form: writing.Form, tmp_path: Path) -> None:
     source, out = SOURCES[kind](tmp_path), tmp_path / "out"
     before = load_any(source)

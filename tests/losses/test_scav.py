@@ -39,6 +39,7 @@ def test_resampling_keeps_the_ends_and_a_sequence_of_that_length() -> None:
     assert torch.equal(resampled(x, lengths, 1), x[:, :1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gamma", [1.0, 0.1, 1e-3])
 def test_soft_dtw_is_that_of_tslearn(gamma: float) -> None:
     metrics = pytest.importorskip("tslearn.metrics")

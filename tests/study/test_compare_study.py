@@ -287,6 +287,7 @@ def test_a_search_draws_the_start_of_siglips_bias(recipe: Recipe) -> None:
     )
 
 
+@pytest.mark.slow
 def test_two_at_a_time_give_the_same_numbers(quick: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -19,6 +19,7 @@ from counterpoint.study.training.runner import run
 from counterpoint.training.run import Run
 from fixtures import foreign
 from fixtures.page import Page
+from fixtures.slow import slow
 from fixtures.synthetic_study import write_data, write_study
 
 
@@ -36,7 +37,7 @@ def cheap() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module", params=["vit", "cnn"])
+@pytest.fixture(scope="module", params=["vit", *slow("cnn")])
 def trained(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, pairs: Path, recipe: Recipe
 ) -> Path:
@@ -107,7 +108,7 @@ def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> Non
     assert not missing & always
 
 
-@pytest.mark.parametrize("tower", ["vit", "cnn"])
+@pytest.mark.parametrize("tower", ["vit", *slow("cnn")])
 def test_scenes_have_sections_about_places(tower: str, recipe: Recipe, cheap: None, tmp_path: Path) -> None:
     small = override(recipe, {"towers.image": tower, "steps": 2, "towers.image_size": 32})
     world = "scenes:tiny,train=40,validation=8,test=40,pixels=48"

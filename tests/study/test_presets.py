@@ -52,6 +52,7 @@ def test_tasks_that_data_cannot_be_asked_are_left_out() -> None:
     assert "question_answering" not in preset.tasks_for(load("emoji"))
 
 
+@pytest.mark.slow
 def test_sounds_and_texts_are_compared_on_what_is_heard(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -164,6 +165,7 @@ def test_the_command_line_takes_a_preset(
     assert "unknown preset of compare 'medicall'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_papers_claim_is_a_question_to_other_data(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

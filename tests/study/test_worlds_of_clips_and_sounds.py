@@ -13,6 +13,7 @@ from counterpoint.study import compare
 from counterpoint.study.schema import TrainingSummary
 from counterpoint.study.study import resummarise
 from counterpoint.training.run import Run
+from fixtures.slow import slow
 
 TINY = ("--steps", "2", "--batch-size", "8", "--checkpoint-every", "2", "--validate-every", "2")
 TOWERS = ("--towers.image-size", "24", "--towers.vocabulary", "300", "--towers.context", "16")
@@ -22,7 +23,7 @@ SMALL = "clips:order,train=24,validation=6,test=8,pixels=16,frames=9"
 EXPECTED = {("retrieval", "as trained"), ("retrieval", "other artist"), ("videocon", "as trained")}
 
 
-@pytest.mark.parametrize("form", ["", ",as=pictures"])
+@pytest.mark.parametrize("form", ["", *slow(",as=pictures")])
 def test_train_on_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str) -> None:
     run = tmp_path / "run"
     words = ["train", "clip", "--data", f"{SMALL}{form}", "--out", str(run), "--json", *TINY, *TOWERS]

@@ -114,6 +114,7 @@ def test_lines(data: bytes) -> None:
             read_series(data, 0)
 
 
+@pytest.mark.slow
 def test_methods_of_one_column_are_compared_by_the_probe(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -16,6 +16,7 @@ from counterpoint.study.study import resummarise
 from counterpoint.training.run import OtherRun
 from fixtures.decoded import Parrot, stopping, write_questions
 from fixtures.run_folders import marks
+from fixtures.slow import slow
 
 TASKS = ("answers", "pope")
 
@@ -42,7 +43,9 @@ def _spoil(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-@pytest.mark.parametrize("name", ["scores.json", "examples.parquet", "replies.json", "provenance.json"])
+@pytest.mark.parametrize(
+    "name", ["replies.json", *slow("scores.json", "examples.parquet", "provenance.json")]
+)
 def test_a_damaged_unit_is_a_row_and_is_asked_again_alone(
     name: str, quick: dict[str, Any], finished: Path, tmp_path: Path
 ) -> None:

@@ -178,6 +178,7 @@ def test_plans_of_earlier_versions_are_read(tmp_path: Path) -> None:
     assert read_plans(tmp_path) == {"clip": ArmPlan(3)}
 
 
+@pytest.mark.slow
 def test_a_study_and_its_runs_say_how_many_steps_they_made(
     pairs: Path, recipe: Recipe, tmp_path: Path
 ) -> None:
