@@ -129,6 +129,33 @@ def test_mined_negatives_are_those_of_sentence_transformers() -> None:
         assert ours == found
 
 
+def test_at_random_every_document_but_the_own_and_the_likely_right_ones_may_be_mined() -> None:
+    z = F.normalize(torch.randn(6, 4, generator=torch.Generator().manual_seed(0)), dim=1)
+    own, allowed = torch.arange(6), z @ z.T <= 0.5
+    seen = torch.zeros(6, 6, dtype=torch.bool)
+    for seed in range(40):
+        mined = mine(z, z, own, 2, skip=1, most=0.5, draws=torch.Generator().manual_seed(seed))
+        rows, places = torch.nonzero(mined.documents >= 0, as_tuple=True)
+        documents = mined.documents[rows, places]
+        seen[rows, documents] = True
+        torch.testing.assert_close(mined.scores[rows, places], (z @ z.T)[rows, documents])
+        assert all(
+            len(set(row)) == len(row)
+            for row in ([d for d in row if d >= 0] for row in mined.documents.tolist())
+        )
+    assert torch.equal(seen, allowed & ~torch.eye(6, dtype=torch.bool))
+
+
+def test_what_is_mined_at_random_follows_from_the_step() -> None:
+    listed = []
+    for step in (0, 0, 5):
+        method = method_of(mined="random")
+        method.look(All(whole()), Clock(step, 10))
+        listed.append(method.candidates.listed)
+    assert torch.equal(listed[0], listed[1])
+    assert not torch.equal(listed[0], listed[2])
+
+
 def test_a_query_with_too_few_documents_has_places_that_are_empty() -> None:
     z = F.normalize(torch.randn(3, 4, generator=torch.Generator().manual_seed(0)), dim=1)
     mined = mine(z, z, torch.arange(3), 4, skip=1)

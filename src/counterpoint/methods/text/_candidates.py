@@ -36,8 +36,9 @@ def mine(
     *,
     skip: int = 0,
     most: float = 1.0,
+    draws: torch.Generator | None = None,
 ) -> Mined:
-    """Find for each query the documents that it is most similar to, its own left out.
+    """Find for each query the documents that it is most similar to, or some at random, its own left out.
 
     Args:
         queries: unit norm.
@@ -47,6 +48,8 @@ def mine(
         skip: the first ranks, own document not counted, that are left out: near duplicates are among them.
         most: documents that are more similar to the query than this part of its own one's similarity are left out, as
             likely right themselves.
+        draws: of documents at random, in the order that they were drawn in, in place of the most similar ones; of these
+            nothing is skipped.
 
     >>> z = torch.eye(3)
     >>> mine(z[:1] * 0.6 + z[1:2] * 0.8, z, torch.tensor([1]), 2).documents.tolist()
@@ -60,12 +63,14 @@ def mine(
         scores.scatter_(1, answers, -torch.inf)
         if most < 1:
             scores.masked_fill_(scores > most * positive, -torch.inf)
-        best = scores.topk(min(count + skip, scores.shape[1]), dim=1)
-        lacking = (0, count - max(best.values.shape[1] - skip, 0))
-        values = F.pad(best.values[:, skip:], lacking, value=-torch.inf)
-        found.append(
-            Mined(torch.where(values.isinf(), -1, F.pad(best.indices[:, skip:], lacking, value=-1)), values)
-        )
+        ranked = scores
+        if draws is not None:
+            drawn = torch.rand(scores.shape, generator=draws).to(scores)
+            ranked, skip = drawn.masked_fill(scores.isinf(), -torch.inf), 0
+        best = ranked.topk(min(count + skip, scores.shape[1]), dim=1).indices[:, skip:]
+        lacking = (0, count - best.shape[1])
+        values = F.pad(scores.gather(1, best), lacking, value=-torch.inf)
+        found.append(Mined(torch.where(values.isinf(), -1, F.pad(best, lacking, value=-1)), values))
     return Mined(*(torch.cat(each) for each in zip(*found, strict=True)))
 
 

@@ -34,11 +34,13 @@ class Conan(TowerMethod):
         L = HardNegatives(q, p, n) + β · CoSENT(a, b),    all embeddings nz(W f(·)), nz(u) = u / ‖u‖
 
     At the start the documents most similar to each query are mined, ``listed`` of them; of each list the first
-    ``negatives`` count. Whenever a query comes round, the scores s of its negatives are compared with the scores s₀
-    that they had when they were taken, both in evaluation mode: where 1.15 · s < s₀ and abs(s) < 0.8, or s₀ ≤ 0, the
-    next candidate of the list takes the place, with its own score as s₀; where the list has ended, the negative stays.
-    A document that is more similar to the query than ``most`` of the similarity of its own is no negative, since it is
-    likely right; nor is one that is the query's own under another example.
+    ``negatives`` count. They travel from `prepare` on as a view ``(B, M, L)``, while lists and what counts of them are
+    saved with the model, so that a loader need not know what was mined. Whenever a query comes round, the scores s of
+    its negatives are compared with the scores s₀ that they had when they were taken, both in evaluation mode: where
+    1.15 · s < s₀ and abs(s) < 0.8, or s₀ ≤ 0, the next candidate of the list takes the place, with its own score as s₀;
+    where the list has ended, the negative stays. A document that is more similar to the query than ``most`` of the
+    similarity of its own is no negative, since it is likely right; nor is one that is the query's own under another
+    example.
 
     The first two columns are query and document, of texts. With four columns the other two are graded pairs, whose
     similarity is the label ``graded``, a number a class in rising order; rows that lack a column take no part in its
@@ -58,6 +60,7 @@ class Conan(TowerMethod):
         negatives: M, how many candidates of a query count at a time; 0 for those of the batch alone.
         listed: how many are mined.
         skip: of the ranking, how many are left out at its head.
+        mined: ``"hardest"``, those most similar to the query; ``"random"``, any documents, drawn anew at every mining.
         most: see above.
         renew: ``"easy"`` as above; ``"never"`` keeps the first negatives; ``"all"`` mines anew every ``every`` epochs.
         every: epochs from one mining to the next, for ``renew="all"``.
@@ -89,6 +92,7 @@ class Conan(TowerMethod):
         listed: Count = 32,
         skip: Natural = 0,
         most: Share = 0.95,
+        mined: Literal["hardest", "random"] = "hardest",
         renew: Literal["easy", "never", "all"] = "easy",
         every: Count = 1,
         factor: Positive = 1.15,
@@ -109,7 +113,7 @@ class Conan(TowerMethod):
         self.objective, self.cosent = HardNegativesLoss(temperature), CoSENTLoss(graded_temperature)
         self.beta, self.graded = beta, graded
         self.negatives, self.listed, self.skip, self.most = negatives, listed, skip, most
-        self.renew, self.factor, self.limit = renew, factor, limit
+        self.mined, self.renew, self.factor, self.limit = mined, renew, factor, limit
         self.look_every = every if renew == "all" else _ONCE
         if not negatives:
             self.look_every = 0
@@ -126,7 +130,9 @@ class Conan(TowerMethod):
         # One text under several examples is one document.
         documents, own = torch.unique(inputs, dim=0, return_inverse=True)
         last = torch.zeros(len(documents), dtype=torch.int64).scatter_(0, own, torch.arange(len(own)))
-        mined = mine(queries, answers[last], own, self.listed, skip=self.skip, most=self.most)
+        # The same on every rank, and after every resumption.
+        draws = torch.Generator().manual_seed(clock.step) if self.mined == "random" else None
+        mined = mine(queries, answers[last], own, self.listed, skip=self.skip, most=self.most, draws=draws)
         self.candidates.fill(examples.ids[there], own, documents, mined)
 
     def prepare(self, batch: Batch, clock: Clock) -> Batch:
