@@ -10,6 +10,7 @@ from .dense.filip import FILIP as FILIP
 from .dense.mil import MIL as MIL
 from .dual.align import ALIGN as ALIGN
 from .dual.clip import CLIP as CLIP
+from .dual.clippo import CLIPPO as CLIPPO
 from .dual.convirt import ConVIRT as ConVIRT
 from .dual.cwcl import CWCL as CWCL
 from .dual.dbl import DBL as DBL

@@ -26,6 +26,9 @@ SHORT: Mapping[str, tuple[str, Mapping[str, str]]] = {
 }
 """Short names: of a method with options."""
 
+TOWERS: Mapping[str, Mapping[str, str]] = {"clippo": {"text": "pixels"}}
+"""Towers by modality that a method reads with unless an arm names others; all others are the recipe's."""
+
 
 class _Methods(Room):
     """The files below this room, and the losses that need nothing but views of the examples."""

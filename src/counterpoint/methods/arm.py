@@ -14,6 +14,7 @@ from ..networks.towers.libraries.hugging_face import modalities_of
 from ..registry import check_python_file, named_in_file, unknown
 from ..spec import Spec
 from . import METHODS
+from ._registry import TOWERS
 
 if TYPE_CHECKING:
     from ..pairwise import Loss
@@ -87,7 +88,8 @@ class Arm:
         """
         spec = Spec.parse(text)
         head, options = spec.name, dict(spec.options)
-        towers: dict[str, str] = {m: options.pop(m) for m in MODALITIES.names() if m in options}
+        usual = TOWERS.get(head, {})
+        towers: dict[str, str] = {**usual, **{m: options.pop(m) for m in MODALITIES.names() if m in options}}
         columns, labels = _columns(text, options), options.pop("labels", "")
         tune, sampler = options.pop("tune", None), options.pop("sampler", "")
         if tune is not None and tune not in TUNE:
