@@ -247,3 +247,11 @@ def test_a_folder_of_pictures_with_sounds_beside_some(tmp_path: Path) -> None:
     assert dict(data.columns) == {"image": "image", "text": "text", "audio": "audio"}
     assert len(data) == ROWS
     assert data.present("audio", np.arange(4)).tolist() == [False, True, True, False]
+
+
+def test_rows_that_lack_all_values_of_a_table_are_not_bound_by_that(tmp_path: Path) -> None:
+    age = {k: "" if k < 60 else str(k) for k in range(300)}
+    table = [{"note": f"note number {k}", "age": value, "weight": value} for k, value in age.items()]
+    data = opened(csv(tmp_path, table), "text=note", "table=age+weight")
+    assert "large sets of linked rows" not in data.findings()
+    assert all(not data.present("table", rows).all() for rows in data.splits.sides.values())

@@ -53,17 +53,18 @@ def links_of(
         *([] if group.is_null().all() else [Links.of("group", group)]),
         *(Links.of_texts(noun_of(records, column), records.frame[column]) for column in texts),
         *(Links.of(noun_of(records, column), of_column) for column, of_column in digests.items()),
-        *(
-            Links.of(
-                noun_of(records, column),
-                it.select(pl.concat_str(pl.all().fill_null(""), separator="\0")).to_series(),
-            )
-            for column, it in values.items()
-        ),
+        *(Links.of(noun_of(records, column), _joined(it)) for column, it in values.items()),
         *([looks] if len(looks.rows) or looks.too_many else []),
     ]
     # Where rows lack what binds others, their hash is of what they are called.
     return [*links, Links.of(ROW, records.frame["key"])] if records.gaps else links
+
+
+def _joined(values: pl.DataFrame) -> pl.Series:
+    """Return the values of each row as one text; null, which binds nothing, where nothing is known."""
+    text = pl.concat_str(pl.all().fill_null(""), separator="\0")
+    known = pl.any_horizontal(pl.all().is_not_null())
+    return values.select(pl.when(known).then(text)).to_series()
 
 
 def subsets(division: Division) -> np.ndarray:
