@@ -50,6 +50,7 @@ class Modality:
         read: ``read(data, form) -> array`` reads the bytes of such a file; ``form`` is the input's ``form`` (see
             `counterpoint.networks.base.FormedInput`).
         form: in which files are read before a tower says otherwise.
+        count: ``count(data) -> int`` returns how many places such a file has, where ``read`` may keep fewer.
         rate: ``rate(data) -> int`` returns how many places of such a file make a second, 0 where it does not say.
         pack: ``pack(arrays, form) -> raw`` makes one raw form of what was read.
         held: in users' tables, where each is a path or the bytes of a file (``"files"``), one or more texts
@@ -78,6 +79,7 @@ class Modality:
     read: Reference | None = None
     store: Reference | None = None
     form: int = 0
+    count: Reference | None = None
     rate: Reference | None = None
     pack: Reference | None = None
     held: Literal["files", "texts", "values"] = "files"
@@ -207,6 +209,7 @@ MODALITIES = Modalities(
         endings=frozenset({".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v"}),
         read="counterpoint.data.reading.films:read_clip",
         store="counterpoint.data.reading.films:store_clip",
+        count="counterpoint.data.reading.films:frames_in",
         form=64,
         pack="counterpoint.data.reading.films:pack_clips",
     ),
@@ -242,6 +245,15 @@ MODALITIES = Modalities(
 """The modalities that are known."""
 PAIR = {"image": "image", "text": "text"}
 """The columns of data of pictures and captions, with their modalities."""
+
+
+def noun_of(column: str) -> str:
+    """Return what examples of a column are called, where it is called after its modality; else its own name.
+
+    >>> noun_of("audio"), noun_of("wrist")
+    ('sounds', 'wrist')
+    """
+    return MODALITIES.get(column).noun if column in MODALITIES else column
 
 
 def passes_by_modality(values: Any) -> Any:

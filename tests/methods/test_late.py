@@ -307,7 +307,7 @@ def test_a_tower_without_tokens_predicts_by_its_feature_and_the_log_says_so(
     for _ in range(2):
         method = build("late", fill="predicted")
     assert [record.getMessage() for record in caplog.records] == [
-        "no prompts read the towers of image and text, which have no tokens: their features predict what is missing"
+        "no prompts read the towers of image and text, which take none: their features predict what is missing"
     ]
     z = method.encode(batch(method, 4))
     assert set(z) == {"image", "text"}

@@ -72,7 +72,7 @@ def test_a_model_of_texts_alone_says_so(second: Index) -> None:
     ):
         answer = asking.post(path, json=asked)
         assert answer.status_code == 400
-        assert answer.json()["error"]["message"] == "the model embeds no images, only text"
+        assert answer.json()["error"]["message"] == "the model embeds no pictures, only text"
     assert asking.post("/v1/search", json={"id": 3}).status_code == 200
 
 

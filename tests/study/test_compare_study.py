@@ -362,7 +362,7 @@ def test_a_study_has_a_folder_of_its_own() -> None:
 
 
 def test_arms_of_pictures_alone_are_compared_where_that_makes_sense(quick: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match=r"'dcl,on=images' learns from images alone.*choose --tasks probe"):
+    with pytest.raises(ValueError, match=r"'dcl,on=images' learns from pictures alone.*choose --tasks probe"):
         compare("clip", "dcl,on=images", seeds=1, **quick)
     study = compare("clip", "dcl,on=images", seeds=2, **{**quick, "tasks": ("probe",)})
     assert {arm["name"] for arm in study.summary.plain()["arms"]} == {"clip", "dcl,on=images"}

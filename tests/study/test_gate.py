@@ -55,7 +55,7 @@ LOSS += "    def forward(self, x, y): return (x * y).sum()\n"
             "option temperature of clip must be greater than 0, got '-1'",
         ),
         ({"tasks": ("retrival",)}, "did you mean 'retrieval'"),
-        ({"arms": ("moco",)}, "'moco' learns from images alone, and retrieval needs image and text"),
+        ({"arms": ("moco",)}, "'moco' learns from pictures alone, and retrieval needs image and text"),
         (
             {"recipe.batch_size": 1},
             "'clip' tells the examples of a batch apart, .*--batch-size must be at least 2",

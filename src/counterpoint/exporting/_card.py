@@ -16,6 +16,7 @@ from ..data.source import load_any, short_name
 from ..files import MANIFEST, latest_checkpoint
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
+from ..modalities import noun_of
 from ..models import run_of
 from ..pairwise import Loss
 from ..spec import Spec, slug
@@ -139,7 +140,7 @@ def _section(title: str, lines: Sequence[str]) -> list[str]:
 
 
 def _what(model: TowerMethod, origin: Origin, name: str, differences: Mapping[str, float]) -> str:
-    modalities = " and ".join(dict.fromkeys(f"{model.tower(column).modality}s" for column in model.embeds))
+    modalities = " and ".join(dict.fromkeys(noun_of(model.tower(column).modality) for column in model.embeds))
     shared = ", into one space" if model.shares_space else ""
     made = f"trained as `{origin.reference}`" if origin.run is not None else f"`{origin.reference}`"
     names = {tower.modality: tower.name for tower in map(model.tower, model.embeds) if tower.name}

@@ -19,7 +19,7 @@ from ..evaluation.task import ClassifierTask, check_asks, check_data, check_rows
 from ..execution import Needs
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
-from ..modalities import PAIR
+from ..modalities import PAIR, noun_of
 from ..pairwise import Loss
 from ..reasons import counted
 from ..recipes import Recipe
@@ -179,7 +179,7 @@ def check_modalities(arm: Arm, tasks: Sequence[Task], columns: Mapping[str, str]
         if not fits(task.modalities, there):
             possible = [name for name in DEFAULT_TASKS if fits(create(name).modalities, there)]
             raise ValueError(
-                f"arm {arm.spec!r} learns from {' and '.join(f'{column}s' for column in read)} alone, and {task.name} "
+                f"arm {arm.spec!r} learns from {' and '.join(map(noun_of, read))} alone, and {task.name} "
                 f"needs {' and '.join(named(task.modalities, columns))} embeddings: choose --tasks {' '.join(possible)}"
             )
 

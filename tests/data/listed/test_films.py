@@ -16,7 +16,7 @@ from torch import Tensor
 import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.data.listed.recorded import Recorded
-from counterpoint.data.reading.films import PLAYED, play_clip, read_clip
+from counterpoint.data.reading.films import PLAYED, frames_in, play_clip, read_clip
 from counterpoint.data.reporting.whole import report
 from counterpoint.data.source import load_any
 from counterpoint.data.worlds.clips.clip import save
@@ -69,6 +69,16 @@ def test_a_picture_is_a_clip_of_one_frame(tmp_path: Path) -> None:
     Image.new("RGB", (8, 8), "red").save(tmp_path / "it.jpg")
     assert read_clip((tmp_path / "it.jpg").read_bytes(), 8).shape == (1, 3, 8, 8)
     assert cp.Clips.read([tmp_path / "it.jpg"], side=8).lengths.tolist() == [1]
+
+
+@pytest.mark.parametrize("ending", [".mp4", ".webp"])
+def test_all_frames_of_a_file_are_counted(tmp_path: Path, ending: str) -> None:
+    frames = torch.arange(MOST_FRAMES + 5, dtype=torch.uint8)[:, None, None, None].expand(-1, 3, 16, 16)
+    assert frames_in(save(frames, tmp_path / f"long{ending}").read_bytes()) == MOST_FRAMES + 5
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "it.jpg")
+    assert frames_in((tmp_path / "it.jpg").read_bytes()) == 1
+    with pytest.raises(ValueError, match="no video that FFmpeg reads"):
+        frames_in(b"neither picture nor video")
 
 
 @pytest.mark.parametrize("count", [MOST_FRAMES, MOST_FRAMES + 1, 2 * MOST_FRAMES, 5 * MOST_FRAMES + 3])

@@ -101,6 +101,11 @@ def test_jsonl_in_latin_1_and_with_values_of_every_kind(folder: Path) -> None:
         ),
         (
             "t.csv",
+            "file_name,,text\n0.png,0,a\n1.png,1,b\n",
+            "column 2 of 3 has no name in the header: write one there, or take the column out$",
+        ),
+        (
+            "t.csv",
             "file_name,text\n0.png,a\n1.png,b, and c\n",
             "line 3: 3 fields, where the header names 2: put a text that holds ',' in quotes$",
         ),

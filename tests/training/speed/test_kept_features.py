@@ -76,7 +76,7 @@ def test_a_picture_is_drawn_once(
         ({"towers.tune": "full"}, "no tower is frozen; add tune=frozen"),
         (
             {"augmentation.paired": "weak"},
-            "images are looked at through 'weak', which is never twice the same",
+            "pictures are looked at through 'weak', which is never twice the same",
         ),
     ],
 )

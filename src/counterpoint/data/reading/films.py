@@ -43,6 +43,25 @@ def read_clip(data: bytes, form: int) -> UInt8[np.ndarray, "T 3 side side"]:
         raise ValueError(f"no whole picture: {error}") from error
 
 
+def frames_in(data: bytes) -> int:
+    """Return how many frames a file has, of which reading keeps `MOST_FRAMES` at most; none of them is decoded.
+
+    Raises:
+        MissingPackage, ValueError: as `read_clip`.
+    """
+    try:
+        with open_picture(data, 1) as opened:
+            return int(getattr(opened, "n_frames", 1))
+    except OSError:  # no picture: perhaps a video
+        av = require("av", "video")
+    try:
+        with av.open(io.BytesIO(data)) as file:
+            stream = file.streams.video[0]
+            return stream.frames or sum(packet.size > 0 for packet in file.demux(stream))
+    except (av.error.FFmpegError, IndexError) as error:
+        raise ValueError(f"no video that FFmpeg reads: {error}") from error
+
+
 def pack_clips(clips: Sequence[UInt8[np.ndarray, "_ 3 _ _"]], form: int) -> Clips:
     """Return clips of one size as their raw form."""
     return Clips.of(clips)

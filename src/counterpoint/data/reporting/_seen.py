@@ -351,6 +351,13 @@ def _reads(files: Sequence[Asset], modality: Modality) -> Iterator[Look]:
     """Read files that are no pictures, such as sounds, as data reads them; they stay read for training."""
     decoded = Decoded(files, modality.name, modality.form)
     lengths = decoded.lengths / (modality.form if modality.unit == "seconds" else 1)
+    if modality.count is not None:
+        count = resolve(modality.count)
+        readable = (position not in decoded.unreadable for position in range(len(files)))
+        counts = [
+            count(file.read_bytes()) if there else 0 for file, there in zip(files, readable, strict=True)
+        ]
+        lengths = np.array(counts, dtype=float)
     for position, digest in enumerate(decoded.digests):
         reason, _, detail = decoded.unreadable.get(position, "").partition(": ")
         broken = (reason, detail) if reason else None

@@ -40,8 +40,8 @@ class Prompts(nn.Module):
 class Prediction(nn.Module):
     """``ĥ_b = mean over the columns a that are there of g_ab(r_a)``, g_ab a perceptron for each pair of columns.
 
-    r_a is the mean of what the prompts have read in the tower of a; where the tower has no tokens that prompts could
-    read, its feature, and a line of the log says so once.
+    r_a is the mean of what the prompts have read in the tower of a; where the tower takes no prompts, as it has no
+    tokens or is a library's, its feature, and a line of the log says so once.
 
     Args:
         towers: by column.
@@ -139,6 +139,6 @@ class Prediction(nn.Module):
 def _say_without(columns: tuple[str, ...]) -> None:
     """Say once, and not again for every arm and run, whose features predict in place of prompts."""
     _LOG.warning(
-        "no prompts read the towers of %s, which have no tokens: their features predict what is missing",
+        "no prompts read the towers of %s, which take none: their features predict what is missing",
         " and ".join(columns),
     )

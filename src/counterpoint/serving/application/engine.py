@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from torch import Tensor
 
+from ...modalities import noun_of
 from ...training.sharing.distributed import device_of
 from ..indexing.index import Index
 from ..requests.batching import Batcher, Embedded
@@ -56,7 +57,7 @@ class Engine:
     def check(self, column: str, param: str) -> None:
         """Refuse what the model does not embed."""
         if column not in self.model.embeds:
-            raise bad(f"the model embeds no {column}s, only {', '.join(self.model.embeds)}", param)
+            raise bad(f"the model embeds no {noun_of(column)}, only {', '.join(self.model.embeds)}", param)
 
     def check_space(self, column: str, modality: str | None) -> None:
         """Refuse to compare vectors that share no space."""
@@ -66,7 +67,8 @@ class Engine:
             raise bad(str(error), "modality") from None
         if not self.index.about.shares_space and any(other != column for other in searched):
             raise bad(
-                f"{column}s cannot be compared with {searched[0]}s: the model's spaces are apart", "modality"
+                f"{noun_of(column)} cannot be compared with {noun_of(searched[0])}: the model's spaces are apart",
+                "modality",
             )
 
     async def texts(self, texts: Sequence[str], param: str) -> Embedded:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from ...data.loading.features import Memory, Steady
 from ...data.views.look import looks
 from ...methods.base import TowerMethod
-from ...modalities import MODALITIES
+from ...modalities import MODALITIES, noun_of
 from ...networks.base import Tower
 from ...recipes import Recipe
 
@@ -41,8 +41,8 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
         if look != as_it_is[name]:
             view = shown[name]
             raise ValueError(
-                f"towers.keep: {view.modality}s are looked at through {view.augmentation!r}, which is never twice the "
-                "same; write augmentation.paired=plain, or leave keep out"
+                f"towers.keep: {noun_of(view.modality)} are looked at through {view.augmentation!r}, which is never "
+                "twice the same; write augmentation.paired=plain, or leave keep out"
             )
     for tower in frozen.values():
         tower.memory = Memory()

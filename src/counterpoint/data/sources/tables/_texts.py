@@ -187,6 +187,11 @@ def _csv_rows(
         separator = _separator(path, header, asked)
         names = next(csv.reader([header], delimiter=separator), [])
         names = [name.strip() for name in names]
+        if "" in names:
+            raise ValueError(
+                f"{path}: column {names.index('') + 1} of {len(names)} has no name in the header: write one there, or "
+                "take the column out"
+            )
         picture = next((k for k, name in enumerate(names) if name in file_columns(asked)), None)
         rows, front = csv.reader(file, delimiter=separator, strict=True), before + 1
         before = front
