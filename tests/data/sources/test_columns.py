@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from counterpoint.cli import main
 from counterpoint.cli.common.files import Files
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load, load_any, located, short_name, with_columns
@@ -108,10 +107,7 @@ def test_the_command_takes_them(tmp_path: Path) -> None:
         "--columns",
         *columns,
     ]
-    done = subprocess.run(
-        [sys.executable, "-m", "counterpoint", *command], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
+    assert main(command) == 0
     assert (tmp_path / "it.png").is_file()
 
 
