@@ -130,8 +130,8 @@ class Conan(TowerMethod):
         # One text under several examples is one document.
         documents, own = torch.unique(inputs, dim=0, return_inverse=True)
         last = torch.zeros(len(documents), dtype=torch.int64).scatter_(0, own, torch.arange(len(own)))
-        # The same on every rank, and after every resumption.
-        draws = torch.Generator().manual_seed(clock.step) if self.mined == "random" else None
+        # In a look this is the same on every rank, and follows from the run's seed and the step.
+        draws = torch.default_generator if self.mined == "random" else None
         mined = mine(queries, answers[last], own, self.listed, skip=self.skip, most=self.most, draws=draws)
         self.candidates.fill(examples.ids[there], own, documents, mined)
 
