@@ -18,9 +18,10 @@ from torch import Tensor
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input
 from ..types import Fit, Kind
+from .derived.nouns import NOUNS, TEXTS, tags_of
 from .fingerprint import BLOCK, Fingerprint, bytes_of, digest
 from .items import Items
-from .labels import Classes, Label, SomeLabel, named, of_kind
+from .labels import Classes, Label, SomeLabel, Tags, named, of_kind
 from .pictures.sheet import COLUMNS, contact_sheet
 from .replaced import Replaced
 from .sources import BROKEN
@@ -153,8 +154,28 @@ class Data(ABC):
             UnknownName: for one that the data does not have; the message gives the nearest one of these kinds.
             WrongKind: for one of another kind; the message gives those that there are.
             ValueError: for what was refused as a label; the message says why.
+            MissingPackage: for the nouns of texts, where there is no WordNet.
         """
+        if name == NOUNS and name not in self.labels and TEXTS in self.columns.values():
+            return named({name: self.nouns}, name, kinds, {}, repr(self.name))
         return named(self.labels, name, kinds, self.refused, repr(self.name))
+
+    @cached_property
+    def nouns(self) -> Tags:
+        """The nouns of the first column of texts as tags: a label that costs time, and is made where it is asked for.
+
+        Raises:
+            ValueError: where no noun is frequent enough, and of data that lies in shards, which is too much for it.
+        """
+        if len(self.shards):
+            raise ValueError(f"{self.name!r} lies in shards, whose texts are too many to find nouns in")
+        column = next(column for column, modality in self.columns.items() if modality == TEXTS)
+        rows = np.arange(len(self))
+        texts = ([text] if isinstance(text, str) else text for text in self.read_training(column, rows))
+        there = self.present(column, rows)
+        return tags_of(
+            [text if has else None for text, has in zip(texts, there, strict=True)], self.splits.train
+        )
 
     def key(self, row: int) -> str:
         """Return what the user calls a row: its id, unless the data says otherwise."""

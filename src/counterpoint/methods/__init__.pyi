@@ -42,6 +42,7 @@ from .labels.proxy_anchor import ProxyAnchor as ProxyAnchor
 from .labels.sbcl import SBCL as SBCL
 from .labels.tags.asymmetric import Asymmetric as Asymmetric
 from .labels.tags.bce import BCE as BCE
+from .labels.tags.catlip import CatLIP as CatLIP
 from .labels.tags.comic import COMIC as COMIC
 from .needs import Needs as Needs
 from .pictures.byol import BYOL as BYOL

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Literal
 
@@ -179,6 +180,9 @@ class ClassHead(nn.Module):
         kind: ``"linear"``, ``"cosine"`` or ``"distance"``.
         temperature: τ, of cosines; 0.05 unless given.
 
+    Attributes:
+        given: by class, the vector and the bias that it starts from in place of ones by chance.
+
     Raises:
         ValueError: for a temperature of scores that are no cosines.
     """
@@ -192,12 +196,18 @@ class ClassHead(nn.Module):
         self.kind, self.temperature = kind, 0.05 if temperature is None else temperature
         self.weight = nn.Parameter(torch.empty(classes, width))
         self.bias = nn.Parameter(torch.empty(classes)) if kind == "linear" else None
+        self.given: Mapping[int, tuple[Tensor, float]] = {}
         self.reset_parameters()
 
+    @torch.no_grad()
     def reset_parameters(self) -> None:
         nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
+        for number, (weight, bias) in self.given.items():
+            self.weight[number] = weight
+            if self.bias is not None:
+                self.bias[number] = bias
 
     def forward(self, z: Float[Tensor, "B W"]) -> tuple[Tensor, Tensor, Tensor | None]:
         """Return what the inner products are of: rows ``(B, W)``, class vectors ``(C, W)`` and biases ``(C,)``."""

@@ -62,11 +62,11 @@ class Preset:
             arm = Arm.parse(name)
             try:
                 arm.reads(data.columns)
+                if learned := arm.learned(label):
+                    data.label(learned, *arm.learns)
             except ValueError:
                 continue
-            learned = arm.learned(label)
-            if not learned or (learned in data.labels and data.labels[learned].kind in arm.learns):
-                fit.append(name)
+            fit.append(name)
         if self.baseline not in fit:
             raise ValueError(
                 f"{self.name} is no comparison for {data.name!r}, whose columns are {', '.join(data.columns)}, with "
@@ -227,6 +227,7 @@ _ALL = (
             "each tag by itself": ("bce",),
             "with less weight on what is no tag": ("asymmetric",),
             "with weights by frequency, and missing ones put back": ("comic",),
+            "nouns of captions in place of the tags": ("catlip,labels=nouns",),
         },
         "bce",
         {"multi_label": ("*_mAP",)},

@@ -84,6 +84,8 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
         compile_blocks(method)
     if recipe.recompute:
         recompute(method)
+    learned = {run.target.label: data.label(run.target.label)} if run.target else {}
+    labels = {**data.labels, **learned}  # nouns are there where they are learned alone
     # After the method is built: only its towers know how they want to be shown pictures.
     data, inputs = data.suited(method.inputs, training=True), method.inputs
 
@@ -100,6 +102,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
         method.views,
         augmentation=recipe.augmentation,
         inputs={**inputs, **method.view_inputs},
+        labels=labels,
         workers=recipe.workers,
         steady=steady,
         rank=ranks.rank,

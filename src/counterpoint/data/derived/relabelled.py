@@ -167,8 +167,7 @@ class Relabelled(Derived):
 
     @cached_property
     def labels(self) -> Mapping[str, Label]:
-        own = self.data.labels
-        return {**own, self.learned: replace(own[self.learned], values=self._values)}
+        return {**self.data.labels, self.learned: replace(self._label, values=self._values)}
 
     @cached_property
     def fingerprint(self) -> Fingerprint:

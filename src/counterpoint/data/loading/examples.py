@@ -32,7 +32,7 @@ class AllExamples:
         self.rows = loader.order.rows(clock.step, clock.steps)
         self.ids = torch.from_numpy(loader.data.ids_of(self.rows))
         self.labels: Mapping[str, Tensor] = {
-            name: label.tensor(self.rows) for name, label in loader.data.labels.items()
+            name: label.tensor(self.rows) for name, label in loader.labels.items()
         }
         shown = {view.column: View(view.modality, _PLAIN, view.column) for view in loader.views.values()}
         self.loader = Loader(
@@ -41,6 +41,7 @@ class AllExamples:
             shown,
             augmentation=loader.augmentation,
             inputs=loader.inputs,
+            labels=loader.labels,
             rank=loader.rank,
             world=loader.world,
         )

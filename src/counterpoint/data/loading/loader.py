@@ -21,6 +21,7 @@ from ...recipes.schema import Augmentation
 from ...types import Batch, Clock, View, ViewSpec
 from .. import views as view_room
 from ..base import Data, Rows
+from ..labels import Label
 from ..replaced import Replaced
 from ..views.look import looks
 from .features import Steady
@@ -42,6 +43,7 @@ class Loader:
         augmentation: options of the views.
         inputs: of the towers, by column: what turns raw forms into tensors; of views that have one of their own, by the
             view's name.
+        labels: of batches; those of the data unless given.
         workers: processes that prepare batches; 0 prepares them in this process.
         steady: by name, the views that show the same every time and whose towers remember.
         rank, world: this process's share of every batch: the consecutive rows that are its turn, so that the ranks'
@@ -63,6 +65,7 @@ class Loader:
         *,
         augmentation: Augmentation,
         inputs: Mapping[str, Input],
+        labels: Mapping[str, Label] | None = None,
         workers: int = 0,
         steady: Mapping[str, Steady] = MappingProxyType({}),
         rank: int = 0,
@@ -74,7 +77,7 @@ class Loader:
                 "least 2"
             )
         self.data, self.order, self.views, self.inputs = data, order, views, inputs
-        self._began = order
+        self._began, self.labels = order, data.labels if labels is None else labels
         self.augmentation, self.workers = augmentation, workers
         self.steady = dict(steady)  # a view of a mapping cannot go to the workers
         self._looks = looks(views, augmentation)
@@ -127,7 +130,7 @@ class Loader:
                 return self._look(name, self._read(self.views[name].column, part, 0), part, 0)
 
             tensors[name] = view(rows.tolist(), draw)
-        labels = {name: label.tensor(rows) for name, label in self.data.labels.items()}
+        labels = {name: label.tensor(rows) for name, label in self.labels.items()}
         there = {column: torch.from_numpy(self.data.present(column, rows)) for column in self._columns}
         gaps = {column: have for column, have in there.items() if not have.all()}
         return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels, gaps, frames)

@@ -1,4 +1,4 @@
-"""Synonyms from WordNet: its files found, parsed once into a small table, and kept in the cache folder."""
+"""Synonyms and nouns from WordNet: its files found, parsed once into a small table, and kept in the cache folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from importlib.resources.abc import Traversable
@@ -19,7 +19,7 @@ from ...registry import MissingPackage
 from ..cache import cache_folder, writing
 
 _PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
-_FORMAT = 1  # of the cached table
+_FORMAT = 2  # of the cached table
 
 # WordNet's rules of detachment, with those of NLTK: an ending, and what takes its place.
 _ENDINGS: Mapping[str, tuple[tuple[str, str], ...]] = {
@@ -117,14 +117,17 @@ def _complete(folder: Path | zipfile.Path) -> bool:
 
 @final
 class Table:
-    """The synonyms of single words.
+    """The synonyms of single words, and the nouns that name their first sense.
 
     Attributes:
         version: a checksum of the database's files; runs with the same one had the same synonyms.
+        named: single nouns, each the first word of its own first sense; none where the senses' order is not there.
     """
 
-    def __init__(self, version: str, synonyms: Lexicon, exceptions: Lexicon) -> None:
-        self.version = version
+    def __init__(
+        self, version: str, synonyms: Lexicon, exceptions: Lexicon, named: Iterable[str] = ()
+    ) -> None:
+        self.version, self.named = version, frozenset(named)
         self._synonyms, self._exceptions = synonyms, exceptions
         self._known: dict[str, tuple[str, ...]] = {}
 
@@ -144,6 +147,14 @@ class Table:
             }
             self._known[word] = tuple(sorted(synonyms - {lower}))
         return self._known[word]
+
+    def noun(self, word: str) -> str:
+        """Return the noun that a word is a form of, the shortest, if that names its own first sense; else nothing.
+
+        In the words of NLTK: the lemma for which there is a synset ``LEMMA.n.01`` of this very name.
+        """
+        base = min(self.bases(word, "n"), key=lambda form: (len(form), form), default="")
+        return base if base in self.named else ""
 
     def bases(self, word: str, part: str) -> set[str]:
         """Return dictionary forms that a word may be of, as a noun (``"n"``), verb (``"v"``), ``"a"`` or ``"r"``."""
@@ -171,21 +182,25 @@ class Table:
 
 
 def parse(folder: Traversable, version: str = "") -> Table:
-    """Read a database's ``data.*`` files, and the lists of irregular forms (``*.exc``) that it has.
+    """Read a database's ``data.*`` files, and the lists of irregular forms (``*.exc``) and of nouns that it has.
 
     A line of a data file is ``offset file part count(hex) word id word id … | gloss``; those that start with
-    a space are the licence. Only single words become keys, since only single words are looked up.
+    a space are the licence. Only single words become keys, since only single words are looked up. A line of
+    ``index.noun`` is ``word n senses pointers(count) pointer … senses tagged offset offset …``, the first sense first.
     """
     synonyms: Lexicon = {part: {} for part in _PARTS}
     exceptions: Lexicon = {part: {} for part in _PARTS}
+    firsts: dict[str, str] = {}  # of the senses of nouns
     for part, name in _PARTS.items():
         groups: dict[str, set[str]] = {}
         for line in folder.joinpath(f"data.{name}").read_text(encoding="utf-8").splitlines():
             if line.startswith(" ") or not line:
                 continue
-            _, _, _, count, rest = line.split(" ", 4)
+            offset, _, _, count, rest = line.split(" ", 4)
             words = [word.split("(")[0].lower() for word in rest.split(" ", 2 * int(count, 16))[:-1:2]]
             names = {_readable(word) for word in words} - {""}
+            if part == "n":
+                firsts[offset] = words[0]
             for word in words:
                 if "_" not in word:
                     groups.setdefault(word, set()).update(names)
@@ -195,7 +210,13 @@ def parse(folder: Traversable, version: str = "") -> Table:
             for line in irregular.read_text(encoding="utf-8").splitlines():
                 form, *bases = line.split()
                 exceptions[part].setdefault(form, []).extend(bases)
-    return Table(version, synonyms, exceptions)
+    named, index = [], folder.joinpath("index.noun")
+    for line in index.read_text(encoding="utf-8").splitlines() if index.is_file() else ():
+        if not line.startswith(" "):
+            word, _, _, pointers, *rest = line.split()
+            if "_" not in word and firsts[rest[int(pointers) + 2]] == word:
+                named.append(word)
+    return Table(version, synonyms, exceptions, named)
 
 
 def _readable(word: str) -> str:
@@ -225,9 +246,9 @@ def load() -> Table:
     path = cache_folder() / f"wordnet-{version}-{_FORMAT}.json"
     with suppress(OSError, ValueError):  # not there yet, or damaged: made again
         stored = json.loads(path.read_text(encoding="utf-8"))
-        return Table(version, stored["synonyms"], stored["exceptions"])
+        return Table(version, stored["synonyms"], stored["exceptions"], stored["named"])
     table = parse(folder, version)
     with writing(path) as part:
-        stored = {"synonyms": table._synonyms, "exceptions": table._exceptions}
-        part.write_text(json.dumps(stored), encoding="utf-8")
+        lexicons = {"synonyms": table._synonyms, "exceptions": table._exceptions}
+        part.write_text(json.dumps({**lexicons, "named": sorted(table.named)}), encoding="utf-8")
     return table

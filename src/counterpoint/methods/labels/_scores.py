@@ -9,22 +9,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ...data.derived.nouns import nouns
 from ...forms import NonNegative, Positive
 from ...networks.base import Towers
 from ...networks.heads import ClassHead, HeadKind
 from ...networks.mixup import PARTNER, SHARE, mixup
+from ...networks.weights import is_restored
 from ...recipes.schema import Recipe
+from ...registry import load
 from ...types import Batch, Clock, Embeddings, Target
 from ..classifying import Classifying
 from ..needs import Needs
 
 
 class ScoreOptions(TypedDict, total=False):
-    """Options of methods that score classes, see `CrossEntropy`: head (linear), temperature (0.05) and mixup (0)."""
+    """Options of methods that score classes, see `CrossEntropy`: head (linear), temperature (0.05), mixup and start."""
 
     head: HeadKind
     temperature: Positive
     mixup: NonNegative
+    start: str
 
 
 class ClassScores(Classifying):
@@ -37,9 +41,10 @@ class ClassScores(Classifying):
         head: how classes score.
         temperature: τ, of cosines.
         mixup: α; 0 for no blends.
+        start: a run that classified by nouns, whose vectors of classes called so the head starts from.
 
     Raises:
-        ValueError: without a label.
+        ValueError: without a label, and for a start that cannot be one.
     """
 
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
@@ -55,11 +60,14 @@ class ClassScores(Classifying):
         head: HeadKind = "linear",
         temperature: Positive | None = None,
         mixup: NonNegative = 0.0,
+        start: str = "",
     ) -> None:
         super().__init__(towers, target)
         (tower,) = towers.values()
         self.head = ClassHead(tower.width, len(self.told().classes), head, temperature)
         self.alpha, self.draws = mixup, mixup > 0
+        if start and not is_restored():
+            self.head.given = self._named(start)
 
     def prepare(self, batch: Batch, clock: Clock) -> Batch:
         return mixup(batch, self.alpha) if self.alpha else batch
@@ -83,3 +91,26 @@ class ClassScores(Classifying):
     def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
         (column,) = self.columns
         return self.head.scores(z[column])
+
+    def _named(self, start: str) -> dict[int, tuple[Tensor, float]]:
+        """Return vector and bias of each class that is called by a noun which a run learned, by the class's number."""
+        # By name, as rooms import downwards only.
+        model = load("counterpoint.models:load")(start)
+        if not isinstance(model, ClassScores) or model.head.weight.shape[1] != self.head.weight.shape[1]:
+            raise ValueError(
+                f"start={start!r} is no run of a classifier on a tower of this width; name one of catlip, and its "
+                "tower too, image=TOWER@RUN"
+            )
+        learned = {name: number for number, name in enumerate(model.told().classes)}
+        weights = model.head.weight.detach()
+        biases = torch.zeros(len(weights)) if model.head.bias is None else model.head.bias.detach()
+        found = {}
+        for number, name in enumerate(self.told().classes):
+            # A name of several nouns is none of them.
+            if len(said := nouns(name)) == 1 and (noun := next(iter(said))) in learned:
+                found[number] = weights[learned[noun]], float(biases[learned[noun]])
+        if not found:
+            raise ValueError(
+                f"start={start!r} knows no noun that a class of {self.told().label} is called by"
+            )
+        return found

@@ -37,6 +37,8 @@ class CrossEntropy(ClassScores):
         head: how classes score.
         temperature: τ, of cosines; 0.05 unless given.
         mixup: α; 0 for no blends.
+        start: the folder of a run that classified by nouns, as `CatLIP` does: the head starts from its vectors of the
+            classes that are called so.
 
     Raises:
         ValueError: without a label, and for a temperature of another head than cosines.
