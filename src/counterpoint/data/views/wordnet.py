@@ -213,8 +213,8 @@ def parse(folder: Traversable, version: str = "") -> Table:
     named, index = [], folder.joinpath("index.noun")
     for line in index.read_text(encoding="utf-8").splitlines() if index.is_file() else ():
         if not line.startswith(" "):
-            word, _, _, pointers, *rest = line.split()
-            if "_" not in word and firsts[rest[int(pointers) + 2]] == word:
+            word, _, _, pointers, *fields = line.split()
+            if "_" not in word and firsts[fields[int(pointers) + 2]] == word:
                 named.append(word)
     return Table(version, synonyms, exceptions, named)
 

@@ -21,7 +21,7 @@ class BCELoss(AsymmetricLoss):
     1.0064
     """
 
-    papers = ("comic", "catlip")
+    papers = ("comic",)
 
     def __init__(self) -> None:
         super().__init__(0.0, 0.0, 0.0)
