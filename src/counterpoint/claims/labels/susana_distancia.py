@@ -23,7 +23,7 @@ CLAIM = (
 )
 REFUTED = "purity is no higher with either of the two, or accuracy falls by more than 0.01"
 
-STEPS = 400
+STEPS = 300
 COMPARISON = Comparison(
     {
         "ProtoNet": "protonet,queries=3",

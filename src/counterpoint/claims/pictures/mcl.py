@@ -12,7 +12,7 @@ CLAIM = (
 )
 REFUTED = "as many independent encoders tell the thing as well"
 
-STEPS, BATCH = 200, 64
+STEPS, BATCH = 150, 64
 """Steps of a stage."""
 PLACES = ("meadow", "beach", "snow", "sunset", "brick", "dotted", "striped", "black")
 THINGS = ("cat", "dog", "pig", "fish", "apple", "banana", "car", "bus", "key", "guitar", "hat", "tree")
