@@ -228,9 +228,7 @@ def test_an_arm_is_asked_by_the_columns_that_it_reads() -> None:
     columns = {"pulse": "pulse", "text": "text", "pulse 2": "pulse"}
     check_modalities(Arm.parse("clip,columns=pulse+text"), (retrieval, zero_shot), columns)
     check_modalities(Arm.parse("clip,columns=pulse+pulse 2"), (retrieval,), columns)
-    with pytest.raises(
-        ValueError, match=r"pulses and pulse 2s alone, and zero_shot needs pulse and text emb"
-    ):
+    with pytest.raises(ValueError, match=r"pulses and pulse 2 alone, and zero_shot needs pulse and text emb"):
         check_modalities(Arm.parse("clip,columns=pulse+pulse 2"), (zero_shot,), columns)
 
 

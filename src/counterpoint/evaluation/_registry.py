@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ..registry import Room
@@ -34,7 +35,8 @@ def create(name: str, **options: Any) -> Task:
     """Return the task of this name, with options behind commas where it has some.
 
     Args:
-        name: also the name under which its scores are kept; several values of an option stand between slashes.
+        name: with its options also the name under which its scores are kept; several values of an option stand between
+            slashes.
         options: of its constructor, which need not be text.
 
     Raises:
@@ -48,12 +50,12 @@ def create(name: str, **options: Any) -> Task:
     """
     spec = Spec.parse(name)
     constructor = TASKS.get(spec.name)
-    if spec.options:
-        from ..methods.options import options_of, values
+    if not spec.options:
+        return constructor(**options)
+    from ..methods.options import options_of, values
 
-        options = {**values(spec.name, options_of(constructor), spec.options), **options}
-    task: Task = constructor(**options)
-    task.name = name
+    task: Task = constructor(**values(spec.name, options_of(constructor), spec.options), **options)
+    task.name = str(replace(spec, name=task.name))
     return task
 
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import counterpoint as cp
-from counterpoint.data import kinds
+from counterpoint.data.kinds import files
 from counterpoint.data.listed import stored
 from counterpoint.data.reporting import report
 from counterpoint.data.sharded import indexing
@@ -82,7 +82,7 @@ def test_a_table_of_more_than_is_held_row_by_row_is_not_read_to_see_it(
 ) -> None:
     path = table(tmp_path, kind)
     monkeypatch.setattr(stored, "MOST", 200)
-    monkeypatch.setattr(kinds, "read", lambda *_: pytest.fail("the whole is not read"))
+    monkeypatch.setattr(files, "read", lambda *_: pytest.fail("the whole is not read"))
     data = load(f"{path},held-out=20")
     assert isinstance(data, Sharded)
     assert data.index.source == f"{path},held-out=20"

@@ -27,10 +27,10 @@ def nouns(text: str) -> frozenset[str]:
     """Return the nouns of a text, each once and in the singular: those that name their own first sense in WordNet.
 
     No part of speech is looked at: a word that could be such a noun is one, as colours are. Names of several words are
-    lost, and an orange is a fruit.
+    lost, an orange is a fruit, and a chase is none, as its first sense is called pursuit.
 
     >>> sorted(nouns("Two dogs chase a red ball; the dogs are quick"))
-    ['ball', 'chase', 'dog', 'quick', 'red']
+    ['are', 'ball', 'dog', 'quick', 'red', 'two']
 
     Raises:
         MissingPackage: if there is no WordNet; the message is the command that installs it.

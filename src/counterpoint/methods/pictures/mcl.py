@@ -188,7 +188,7 @@ class MCL(TowerMethod):
         """Return how many clusters leave the groups of the last stage a batch on average."""
         further = len(self.learners) - 1
         most = next(k for k in range(self.clusters, 0, -1) if k == 1 or k**further * self.batch <= rows)
-        if most == 1 < self.clusters:
+        if further and most == 1 < self.clusters:
             warnings.warn(
                 f"{rows} rows are too few for groups of {self.batch} in {further} further stages: every stage sees all "
                 "of them, and encoders differ in their weights alone",

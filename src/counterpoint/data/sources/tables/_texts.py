@@ -181,16 +181,19 @@ def _json_rows(path: str, opened: TextIOWrapper, before: int) -> Iterator[tuple[
 def _csv_rows(
     path: str, opened: TextIOWrapper, before: int, asked: Mapping[str, str]
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
-    """Yield the rows of a text that is open, as `_json_rows` does; its header comes first, wherever they are."""
+    """Yield the rows of a text that is open, as `_json_rows` does; its header comes first, wherever they are.
+
+    Row numbers that pandas and R write first, in a column without a name, are no column of the data.
+    """
     with opened as file:
         header = file.readline()
         separator = _separator(path, header, asked)
         names = next(csv.reader([header], delimiter=separator), [])
         names = [name.strip() for name in names]
-        if "" in names:
+        if "" in names[1:]:
             raise ValueError(
-                f"{path}: column {names.index('') + 1} of {len(names)} has no name in the header: write one there, or "
-                "take the column out"
+                f"{path}: column {names.index('', 1) + 1} of {len(names)} has no name in the header: write one there, "
+                "or take the column out"
             )
         picture = next((k for k, name in enumerate(names) if name in file_columns(asked)), None)
         rows, front = csv.reader(file, delimiter=separator, strict=True), before + 1
@@ -215,7 +218,7 @@ def _csv_rows(
                     f"put a text that holds {separator!r} in quotes"
                 )
             if row:
-                yield line, dict(zip(names, row, strict=False))
+                yield line, {name: cell for name, cell in zip(names, row, strict=False) if name}
 
 
 def _one_row(path: str, line: int, row: Sequence[str], picture: int | None, separator: str) -> None:

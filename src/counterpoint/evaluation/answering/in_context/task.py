@@ -10,7 +10,7 @@ from ...task import AnsweringTask
 from .shots import ZERO_SHOT, Shots
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class InContextTask(AnsweringTask):
     """A task that asks after examples, whose form is a variant.
 

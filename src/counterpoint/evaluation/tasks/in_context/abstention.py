@@ -40,7 +40,7 @@ RELEVANT = "Does the question describe the picture?"
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Abstention(InContextTask):
     """Free questions, some about what the picture does not show: is that said, and are the others answered?
 

@@ -28,7 +28,7 @@ from ..answering.chair import Chair
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Captioning(InContextTask):
     """Captions after examples, judged as `Chair` does: do they mention what is not there, and how much do they tell?
 

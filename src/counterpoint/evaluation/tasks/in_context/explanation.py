@@ -38,7 +38,7 @@ _HINDSIGHT = 64  # training rows that the model replies to before, at most
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Explanation(InContextTask):
     """Explanations in words why an answer is right: EvALign-ICL's fourth axis.
 

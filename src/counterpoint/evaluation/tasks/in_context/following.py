@@ -26,7 +26,7 @@ from ._writing import written
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Following(InContextTask):
     """Instructions that ask for different forms: EvALign-ICL's fifth axis. Examples ask for any of the forms.
 

@@ -38,7 +38,7 @@ WHETHER = "Does the following sentence describe the picture? {}"
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Matching(InContextTask):
     """Image–text matching: of the true caption and of its foil, is it said whether it describes the picture?
 

@@ -31,7 +31,7 @@ WHICH = "Which sentence describes the picture? a) {} b) {}"
 
 
 @final
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Selection(InContextTask):
     """Image–text selection: which of the true caption and its foil, named a and b, describes the picture?
 
