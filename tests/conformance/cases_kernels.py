@@ -152,7 +152,10 @@ def two_codes(g: torch.Generator, n: int, d: int) -> Inputs:
 
 def joint_entropy_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
     n, tau = len(x), objective.temperature
-    kernel = lambda i, j: (-(squared(x[i], x[j]) + squared(y[i], y[j])) / (2 * tau)).exp()  # noqa: E731
+
+    def kernel(i: int, j: int) -> Tensor:
+        return (-(squared(x[i], x[j]) + squared(y[i], y[j])) / (2 * tau)).exp()
+
     return average([average([kernel(i, j) for j in range(n)]).log() for i in range(n)])
 
 

@@ -10,7 +10,6 @@ from .dense.filip import FILIP as FILIP
 from .dense.mil import MIL as MIL
 from .dual.align import ALIGN as ALIGN
 from .dual.clip import CLIP as CLIP
-from .dual.clippo import CLIPPO as CLIPPO
 from .dual.convirt import ConVIRT as ConVIRT
 from .dual.cwcl import CWCL as CWCL
 from .dual.dbl import DBL as DBL
@@ -64,6 +63,7 @@ from .rocket.slip import SLIP as SLIP
 from .rocket.swalip import SwALIP as SwALIP
 from .sensors.collossl import ColloSSL as ColloSSL
 from .sensors.rebar import REBAR as REBAR
+from .several.clippo import CLIPPO as CLIPPO
 from .several.harmonized import Harmonized as Harmonized
 from .several.more import MoRE as MoRE
 from .single.amcl import AMCL as AMCL

@@ -26,6 +26,8 @@ from .needs import Needs
 
 Ranges = Mapping[str, tuple[float, float]]
 """Options by name, each with the lowest and the highest value that a search may draw."""
+ONCE = 1 << 30
+"""More epochs than a run has: a method that looks so rarely looks at the start, and at that of each stage."""
 
 
 class Method(Checked, nn.Module, ABC):
@@ -53,7 +55,7 @@ class Method(Checked, nn.Module, ABC):
         default_label: the label that it learns where nobody names one; empty for a method that then learns none.
         sampler: the way in which rows come, by the classes of the label that it learns from; see
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
-        look_every: epochs from one `look` to the next; 0 for a method that takes none.
+        look_every: epochs from one `look` to the next, or `ONCE`; 0 for a method that takes none.
         regroups: each batch is of one group of the rows, as `groups` says behind every look.
         earlier: of weights that an earlier version saved under another name, how the names began and begin today;
             nothing for weights that are not kept any more.

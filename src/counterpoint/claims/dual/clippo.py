@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 import torch
@@ -12,10 +12,12 @@ from ...data.pictured import PairedData
 from ...data.source import load
 from ...methods.base import TowerMethod
 from ...methods.dual.clip import CLIP
+from ...methods.several.clippo import CLIPPO
 from ...networks import BytePairTokenizer, initialise
-from ...networks.base import Tower
+from ...networks.base import Tower, Towers
 from ...networks.towers.drawn import DrawnText
 from ...networks.towers.transformer import ProbedTransformer, TextTransformer
+from ...recipes.schema import Recipe
 from ..benches.towers import Recaptioned, captions_of, trained
 from ..benches.towers import recipe as recipe_of
 from ..lab import Arrays, Lab, Result, above, below, beside, decides
@@ -29,7 +31,7 @@ REFUTED = (
     "it is more than ten points worse, has over 0.6 of the parameters, or is no better in the other script"
 )
 
-ARMS = ("pixels", "words")
+ARMS: Mapping[str, Callable[[Towers, Recipe], TowerMethod]] = {"pixels": CLIPPO, "words": CLIP}
 SCRIPTS = ("Latin", "both")
 """Scripts of the captions that are trained on; the vocabulary is that of the Latin ones."""
 SIDE, WIDTH, DEPTH, HEADS = 48, 96, 3, 4
@@ -82,7 +84,7 @@ def retrieved(arm: str, scripts: str, seed: int, steps: int, quick: bool) -> Arr
         towers__image_size=SIDE,
         widths__embedding=WIDTH,
     )
-    method = CLIP(towers(arm, captions, seed), recipe)
+    method = ARMS[arm](towers(arm, captions, seed), recipe)
     initialise(method, seed)
     trained(method, data, train, recipe, seed)
     rows = next(iter(plain.splits.test.values()))
@@ -94,7 +96,7 @@ def retrieved(arm: str, scripts: str, seed: int, steps: int, quick: bool) -> Arr
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    grid = lab.grid(retrieved, {"arm": ARMS, "scripts": SCRIPTS}, steps=STEPS)
+    grid = lab.grid(retrieved, {"arm": tuple(ARMS), "scripts": SCRIPTS}, steps=STEPS)
     latin, cyrillic = (
         grid.scores(script, f"share of test digits that find their caption ({script})")
         for script in ("Latin", "Cyrillic")

@@ -51,7 +51,7 @@ def frames_in(data: bytes) -> int:
     """
     try:
         with open_picture(data, 1) as opened:
-            return int(getattr(opened, "n_frames", 1))
+            return int(getattr(opened, "n_frames", 1))  # Pillow states it of kinds with frames alone
     except OSError:  # no picture: perhaps a video
         av = require("av", "video")
     try:

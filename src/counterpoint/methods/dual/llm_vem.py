@@ -20,7 +20,7 @@ from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...registry import unknown
 from ...types import Batch, Clock, Embeddings, Examples, Stage, View
-from ..base import Ranges, TowerMethod
+from ..base import ONCE, Ranges, TowerMethod
 from ..needs import Needs
 
 
@@ -94,7 +94,7 @@ class LLMVEM(TowerMethod):
         self.projection = Linear(seen.width, said.width) if weight else None
         self.objective = HardNegativesLoss(temperature)
         self.weight, self.repeats = weight, repeats
-        self.look_every = 1 << 30  # at the start alone
+        self.look_every = ONCE
         parts = ("mapping.", "components.", "projection.")
         self.stages = (Stage("mapping", first, parts), Stage("whole", 1 - first)) if first else ()
         self.rates = {f"towers.{self.columns[self.picture]}.": slow}

@@ -92,7 +92,7 @@ class ProtoNet(TowerMethod):
         self.terms, self.shots = terms, shots
         self.sampler = f"classes:{shots + queries}"
         self.views = paired(towers)
-        self.labels = "group" if target is None else target.label
+        self.labels = self.default_label if target is None else target.label
         self.cross, self.triplet = ProtoNetLoss(temperature), ProtoTripletLoss(margin)
         self.icnn = ICNNLoss(neighbours, pool=shots + queries, detached=detached)
         self.icnn_near = ICNNLoss(neighbours, detached=detached)

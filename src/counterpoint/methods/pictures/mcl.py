@@ -21,12 +21,10 @@ from ...networks.towers.parts.side_by_side import again, side_by_side
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Examples, Stage
 from .._registry import METHODS, create
-from ..base import TowerMethod
+from ..base import ONCE, TowerMethod
 from ..needs import Needs
 from ..options import read
 from ..single_loss import SingleLoss
-
-_ONCE = 1 << 30  # epochs: looks come with stages alone
 
 
 class MCL(TowerMethod):
@@ -66,7 +64,7 @@ class MCL(TowerMethod):
 
     papers = ("mcl",)
     needs: ClassVar[Needs] = Needs(1, 2)
-    look_every = _ONCE
+    look_every = ONCE
     regroups = True
     share: Tensor
     reached: Tensor

@@ -19,10 +19,8 @@ from ...networks.towers.build import build_image_tower
 from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Examples
-from ..base import Ranges, TowerMethod, paired
+from ..base import ONCE, Ranges, TowerMethod, paired
 from ..needs import Needs
-
-_ONCE = 1 << 30  # epochs
 
 
 class MLCD(TowerMethod):
@@ -58,7 +56,7 @@ class MLCD(TowerMethod):
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
     tunable: ClassVar[Ranges] = MLCDLoss.tunable
     draws = True
-    look_every = _ONCE
+    look_every = ONCE
 
     def __init__(
         self,

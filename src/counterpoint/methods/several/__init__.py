@@ -1,1 +1,1 @@
-"""Methods of three columns or more."""
+"""Methods that take more than two columns."""

@@ -16,7 +16,7 @@ from ...networks.base import TextTower, Tokenizer, Towers
 from ...recipes.schema import Recipe
 from ...registry import unknown
 from ...types import Batch, Clock, Embeddings, Examples
-from ..base import Ranges, TowerMethod, paired
+from ..base import ONCE, Ranges, TowerMethod, paired
 from ..dual_encoder import linear_heads
 from ..needs import Needs
 from ._candidates import Candidates, easy, mine
@@ -25,7 +25,6 @@ CANDIDATES = "candidates"
 """The view that `prepare` adds: what the tower takes of each query's negatives ``(B, M, L)``."""
 _COUNTS, _DOCUMENTS = "candidates.counts", "candidates.documents"
 _PLACES, _FIRST, _NEXT = "candidates.places", "candidates.first", "candidates.next"
-_ONCE = 1 << 30  # epochs
 
 
 class Conan(TowerMethod):
@@ -114,7 +113,7 @@ class Conan(TowerMethod):
         self.beta, self.graded = beta, graded
         self.negatives, self.listed, self.skip, self.most = negatives, listed, skip, most
         self.mined, self.renew, self.factor, self.limit = mined, renew, factor, limit
-        self.look_every = every if renew == "all" else _ONCE
+        self.look_every = every if renew == "all" else ONCE
         if not negatives:
             self.look_every = 0
         self.candidates = Candidates(negatives)

@@ -10,9 +10,8 @@ from ....losses import BCELoss
 from ....networks.base import Towers
 from ....recipes.schema import Recipe
 from ....types import Clock, Examples, Target
+from ...base import ONCE
 from ._tags import TagScores
-
-_ONCE = 1 << 30  # epochs
 
 
 class CatLIP(TagScores):
@@ -44,7 +43,7 @@ class CatLIP(TagScores):
     papers = ("catlip",)
     name = "catlip"
     default_label: ClassVar[str] = "nouns"
-    look_every = _ONCE
+    look_every = ONCE
 
     def __init__(self, towers: Towers, recipe: Recipe, *, target: Target | None = None) -> None:
         super().__init__(towers, recipe, target=target)

@@ -72,6 +72,7 @@ class TransformersTokenizer:
         Raises:
             LookupError: for one that is not built on that library.
         """
+        # Tokenizers of that library alone state it.
         own = getattr(self._tokenizer, "backend_tokenizer", None)
         if own is None:
             raise LookupError(f"{type(self._tokenizer).__name__} is not built on the tokenizers library")
@@ -123,7 +124,7 @@ def padded(own: Backend, context: int, pad: int, end: int, *, full: bool) -> Bac
 
 def stated(tokenizer: Any) -> str:
     """Return all that a tokenizer of ``transformers`` does, as a text; how it was last called does not count."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)
+    backend = getattr(tokenizer, "backend_tokenizer", None)  # stated by those of the tokenizers library alone
     if backend is None:
         return str(sorted(tokenizer.get_vocab().items()))
     return json.dumps({**json.loads(backend.to_str()), "truncation": None, "padding": None})
