@@ -50,6 +50,8 @@ def test_tasks_that_data_cannot_be_asked_are_left_out() -> None:
     preset = find("medical-vl-benchmark")
     assert preset.tasks_for(load(SMALL)) == tuple(preset.tasks)
     assert "question_answering" not in preset.tasks_for(load("emoji"))
+    with pytest.raises(ValueError, match=r"few-shot asks about: few_shot needs 5 classes .* and 'emoji' has"):
+        PRESETS["few-shot"].tasks_for(load("emoji"))
 
 
 @pytest.mark.slow

@@ -80,14 +80,19 @@ class Preset:
         Raises:
             ValueError: if there is none.
         """
-        from ..evaluation import applicable
+        from ..evaluation import create
+        from ..evaluation.task import NotApplicable, check_data
 
-        tasks: tuple[str, ...] = applicable(data, tuple(self.tasks))
+        tasks, reasons = [], []
+        for name in self.tasks:
+            try:
+                check_data(create(name), data)
+                tasks.append(name)
+            except NotApplicable as reason:
+                reasons.append(str(reason))
         if not tasks:
-            raise ValueError(
-                f"{data.name!r} has nothing that {self.name} asks about: {', '.join(self.tasks)}"
-            )
-        return tasks
+            raise ValueError(f"{data.name!r} has nothing that {self.name} asks about: {'; '.join(reasons)}")
+        return tuple(tasks)
 
 
 _ALL = (
