@@ -2,12 +2,13 @@
 
 from ...catalog.evidence import Result
 from .grid import Arrays, Grid, Scores
-from .lab import UNSEEN, Lab
+from .lab import FIRST, UNSEEN, Lab
 from .results import above, below, beside, decides, within
 from .score import Measured, Score, arm, best, combined, exact, mean, per_seed, rate, worst
 from .study import Comparison, Trained, TrainedScores
 
 __all__ = [
+    "FIRST",
     "UNSEEN",
     "Arrays",
     "Comparison",

@@ -37,6 +37,8 @@ from .study import Comparison, Trained
 
 T = TypeVar("T")
 SEEDS = 5
+FIRST = tuple(range(SEEDS))
+"""Seeds of what the first run decided, or what lies beside: a second run reads these again and adds none."""
 UNSEEN = range(1, 6)
 """Seeds of an experiment whose settings were chosen after a look at seed 0, which would be no test of them."""
 TUNING_SEEDS = (1000, 1001)
