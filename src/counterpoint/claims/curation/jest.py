@@ -26,7 +26,7 @@ CLAIM = (
 REFUTED = "half of what is chosen is wrong, or a uniform choice or one pair by pair is as fast"
 
 UNIFORM, ALONE, JOINT, HARD = "uniform", "pair by pair", "joint", "joint, hardest"
-STEPS, EVERY = 600, 25
+STEPS, EVERY = 400, 25
 LEARNER = {"batch_size": 320, "steps": STEPS, "validate_every": EVERY, "towers.image_size": 32, "threads": 1}
 
 

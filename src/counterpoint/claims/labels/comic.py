@@ -22,7 +22,7 @@ CLAIM = (
 REFUTED = "fewer than 60 % of the tags put back are right, or mAP does not rise with them"
 
 LABEL = "concepts"
-STEPS = 600
+STEPS, SIZE = 600, 32
 COMPARISON = Comparison(
     {
         "not put back": "comic,weight=0",
@@ -35,7 +35,7 @@ COMPARISON = Comparison(
     data="scenes:basic,tail=1.5,train=10000",
     labels=f"{LABEL},missing=0.4",
     recipe="cpu",
-    changes={"batch_size": 96, "steps": STEPS, "validate_every": STEPS},
+    changes={"batch_size": 96, "steps": STEPS, "validate_every": STEPS, "towers.image_size": SIZE},
 )
 
 
@@ -73,6 +73,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     lab.note(
-        f"Scenes whose concepts follow a Zipf law, tests too; {STEPS} steps of 96, a third of them in each stream.",
+        f"Scenes at {SIZE} px whose concepts follow a Zipf law, tests too; {STEPS} steps of 96, a third of them in",
+        "each stream.",
         f"mAP of a model's own answer, on true tags: {scores[''].means()}.",
     )

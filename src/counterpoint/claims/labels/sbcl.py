@@ -30,10 +30,10 @@ COMPARISON = Comparison(
         "first clusters": "sbcl,every=10",
         "clusters": "sbcl",
     },
-    {"probe": ("logistic_group_top1",)},
+    {"probe": ("logistic_group_mean_per_class",)},
     data="emoji",
     labels="group,imbalance=100",
-    changes={"steps": 60 * EPOCH, "batch_size": 128},
+    changes={"steps": 40 * EPOCH, "batch_size": 128, "towers.image_size": 32},
     steps={"first clusters": 11 * EPOCH},
     seeds=UNSEEN,
 )
@@ -51,7 +51,7 @@ def agreement(folder: Path) -> float:
 
 def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
-    accuracy = study.scores("probe logistic_group_top1")
+    accuracy = study.scores("probe logistic_group_mean_per_class")
     nmi = {
         name: per_seed(
             name,
