@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.cli.common.progress import JsonLines, WorkProgress, progress_in
+from counterpoint.cli.common.progress import JsonLines, WorkProgress, counting, progress_in
 from counterpoint.cli.common.terminal import Terminal
 from counterpoint.execution import Progress
 from fixtures.units import Counting
@@ -51,6 +51,15 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_a_minute(clock: _Clock, tm
     assert _lines(console) == [
         f"{unit.key}: {done}/1,000 loss 2.310, 5 min left" for done in (60, 120) for unit in units
     ]
+
+
+def test_what_is_counted_elsewhere_than_on_a_terminal_is_told_once_a_minute(clock: _Clock) -> None:
+    console = _console()
+    with counting(console, "rows", clock) as tell:
+        for second in range(130):
+            clock.now = float(second)
+            tell(10 * second, 1300)
+    assert _lines(console) == ["600 of 1,300 rows", "1,200 of 1,300 rows"]
 
 
 def test_json_lines_hold_the_numbers(

@@ -30,13 +30,11 @@ def condense(
 ) -> int:
     if out is None or not labels:
         raise ValueError("condense needs a label and a new folder. For example: --labels species --out small")
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from .common.progress import counting
 
     with console.status("loading"):
         from ..data.curation.condensing import condense
-    columns = (TextColumn("iterations"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=None)
+    with counting(console, "iterations") as tell:
         made = condense(
             source,
             out,
@@ -46,7 +44,7 @@ def condense(
             size=size or 32,
             iterations=options.iterations,
             seed=options.seed,
-            on_iteration=lambda done, total: progress.update(bar, completed=done, total=total),
+            on_iteration=tell,
         )
     console.print(
         f"{out}: {sum(made.values()):,} pictures of {len(made):,} classes, {options.per_class} of each",

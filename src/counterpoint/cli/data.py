@@ -182,20 +182,18 @@ def _index(source: str, options: Data, console: Terminal) -> int:
 def _convert(source: str, options: Data, console: Terminal) -> int:
     if options.out is None:
         raise ValueError("where to? For example: --out shards")
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from .common.progress import counting
 
     with console.status("loading"):
         from ..data.converting import convert
-    columns = (TextColumn("rows"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
-        bar = progress.add_task("", total=None)
+    with counting(console, "rows") as tell:
         counts = convert(
             source,
             options.out,
             to=options.to,
             size=options.size,
             jobs=options.execution.jobs,
-            on_rows=lambda done, total: progress.update(bar, completed=done, total=total),
+            on_rows=tell,
         )
     rows = ", ".join(f"{count:,} of {split}" for split, count in counts.items())
     console.print(f"{options.out}: {sum(counts.values()):,} rows of {source}: {rows}", soft_wrap=True)

@@ -5,12 +5,21 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, Self, final
 
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 from ... import execution
 from ...execution import Unit
@@ -19,7 +28,7 @@ from .terminal import Terminal
 LogFormat = Literal["text", "json"]
 """Form of progress: for people, or as JSON lines."""
 _EVERY = 60.0
-"""Seconds between two lines about one unit, elsewhere than on a terminal."""
+"""Seconds between two lines about one thing, elsewhere than on a terminal."""
 
 
 def progress_in(log_format: LogFormat, console: Terminal) -> WorkProgress | JsonLines:
@@ -29,19 +38,40 @@ def progress_in(log_format: LogFormat, console: Terminal) -> WorkProgress | Json
 
 @final
 class _Minutes:
-    """Clock that says when a unit is to be told of again."""
+    """Clock that says when something is to be told of again."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._last: dict[Path, float] = {}
+        self._last: dict[Hashable, float] = {}
 
-    def over(self, unit: Unit[Any]) -> bool:
-        """Return whether a minute has passed since the unit was told of, or first heard of."""
+    def over(self, what: Hashable) -> bool:
+        """Return whether a minute has passed since something was told of, or first heard of."""
         now = self._clock()
-        if now - self._last.setdefault(unit.folder, now) < _EVERY:
+        if now - self._last.setdefault(what, now) < _EVERY:
             return False
-        self._last[unit.folder] = now
+        self._last[what] = now
         return True
+
+
+@contextmanager
+def counting(
+    console: Terminal, what: str, clock: Callable[[], float] = time.monotonic
+) -> Iterator[Callable[[int, int], None]]:
+    """Show how many of some things are done, of how many, as often as the function that it gives is told.
+
+    On a terminal that is a bar, elsewhere a line a minute.
+    """
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    minutes = _Minutes(clock)
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
+        bar = bars.add_task("", total=None)
+
+        def tell(done: int, total: int) -> None:
+            bars.update(bar, completed=done, total=total)
+            if not console.is_terminal and minutes.over(what):
+                console.print(f"{done:,} of {total:,} {what}")
+
+        yield tell
 
 
 @final
@@ -92,7 +122,7 @@ class WorkProgress:
         counted = f"{progress.done:,}/{progress.total:,}" if progress.total else f"{progress.done:,}"
         line = f"{counted} {progress.note}".rstrip()
         self.bars.update(self.running[unit.folder], completed=progress.done, note=line)
-        if not self.console.is_terminal and self._minutes.over(unit):
+        if not self.console.is_terminal and self._minutes.over(unit.folder):
             left = progress.numbers.get("seconds_left")
             self._say(f"{unit.key}: {line}" + (f", {in_words(left)} left" if left is not None else ""))
         self.shares[unit.folder] = progress.done / progress.total if progress.total else 0.0
@@ -141,7 +171,7 @@ class JsonLines:
         self._say("begin", title=title, units=[unit.key for unit in units])
 
     def progressed(self, unit: Unit[Any], progress: execution.Progress) -> None:
-        if self._minutes.over(unit):
+        if self._minutes.over(unit.folder):
             self._say("progress", unit=unit.key, done=progress.done, total=progress.total, **progress.numbers)
 
     def ended(self, unit: Unit[Any], result: Any) -> None:
