@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Sequence
 
 _EXPECTED = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)
 """Errors whose text is written for the user."""
@@ -66,6 +67,15 @@ def counted(n: int, noun: str) -> str:
     ('1 seed', '3 seeds', '3 series')
     """
     return f"{n:,} {noun}{'s' * (n != 1 and not noun.endswith('s'))}"
+
+
+def listing(names: Sequence[str], last: str = "and") -> str:
+    """Join names with commas, and the last name with a word.
+
+    >>> listing(["clip", "siglip", "slip"], "or")
+    'clip, siglip or slip'
+    """
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 def share_in_words(rows: int, left_out: int) -> str:

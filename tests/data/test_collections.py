@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from scipy.io import wavfile
 
 from counterpoint import data
 from counterpoint.data.collections import COLLECTIONS
@@ -17,30 +16,7 @@ from counterpoint.data.collections._qt import resources
 from counterpoint.data.pictured import PairedData
 from counterpoint.data.source import load_any, located, short_name, with_columns
 from counterpoint.registry import MissingPackage, UnknownName
-
-KINDS = ("animals", "food", "town")
-
-
-def picture(path: Path, shade: int) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (20, 16), (shade, 255 - shade, 7 * shade % 256)).save(path)
-
-
-def stamps(root: Path) -> Path:
-    """Write 30 stamps as Tux Paint installs them; every third one has a German caption."""
-    for number in range(30):
-        place = root / KINDS[number % 3] / "more" / f"thing{number}"
-        picture(place.with_suffix(".png"), 8 * number)
-        german = f"de.utf8=Ein Ding {number}.\n" if number % 3 == 0 else ""
-        place.with_suffix(".txt").write_text(f"A thing {number}.\naf.utf8='n Ding {number}\n{german}")
-    drawn = root / "symbols" / "cross"
-    drawn.parent.mkdir()
-    drawn.with_suffix(".svg").write_text(
-        '<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"><rect width="5" height="9"/></svg>'
-    )
-    drawn.with_suffix(".txt").write_text("A cross.\n")
-    (root / "symbols" / "alone.txt").write_text("A text alone.\n")
-    return root
+from fixtures.stamps import picture, spoken, stamps
 
 
 def drawings(root: Path) -> Path:
@@ -129,21 +105,6 @@ def test_stamps_have_a_caption_in_one_language_and_the_folder_as_their_kind(tmp_
     assert texts(german)["animals/more/thing3"] == ("Ein Ding 3.",)
     shared = {found.key(row): found.ids[row] for row in range(len(found))}
     assert all(shared[german.key(row)] == german.ids[row] for row in range(len(german)))
-
-
-def spoken(root: Path) -> Path:
-    """Write stamps whose French captions are read aloud but for two, most of which can be heard."""
-    stamps(root)
-    for number in range(30):
-        place = root / KINDS[number % 3] / "more" / f"thing{number}"
-        with place.with_suffix(".txt").open("a") as note:
-            note.write(f"fr.utf8=Une chose {number}.\n" if number % 5 else "")
-        wave = (np.sin(np.arange(400) * (1 + number) / 9) * 9000).astype(np.int16)
-        if number > 1:
-            wavfile.write(place.with_name(f"thing{number}_desc_fr.wav"), 8000, wave)
-        if number % 5:
-            wavfile.write(place.with_suffix(".wav"), 8000, wave[::2])
-    return root
 
 
 def test_captions_that_are_read_aloud_are_a_column_with_gaps(tmp_path: Path) -> None:

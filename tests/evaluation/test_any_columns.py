@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -168,26 +169,72 @@ def test_every_pair_is_asked_about_and_a_model_only_about_what_it_embeds() -> No
     assert {"std_pulse", "std_text", "std_note"} <= numbers.keys()
 
 
+def scored(folder: Path, *columns: str) -> RunScores:
+    """Return the scores of retrieval that a model of some columns has in its folder."""
+    results = evaluate(Line(*columns), THREE, ["retrieval"])
+    write_json(folder / "scores.json", results.scores())
+    results.examples().write_parquet(folder / "examples.parquet")
+    return RunScores(folder)
+
+
 def test_arms_that_share_some_pairs_are_compared_by_the_first_of_them(tmp_path: Path) -> None:
     arms = {"all": ("pulse", "text", "note"), "some": ("pulse", "note")}
     for order in ((*arms,), (*reversed(arms),)):
         runs: dict[str, dict[int, RunScores | None]] = {}
         for arm in order:
-            results = evaluate(Line(*arms[arm]), THREE, ["retrieval"])
-            write_json(tmp_path / arm / "scores.json", results.scores())
-            results.examples().write_parquet(tmp_path / arm / "examples.parquet")
-            runs[arm] = {0: RunScores(tmp_path / arm)}
+            runs[arm] = {0: scored(tmp_path / arm, *arms[arm])}
         numbers = StudyScores(runs, margin=0.01)
         keys = numbers.main({"retrieval": ""})
         assert keys == [("retrieval", "test", "all", "pulse2note_R@1")]
         assert numbers.other_labels(keys) == []
-    arms_of = [Arm.parse(f"clip,columns={pair}") for pair in ("pulse+text", "pulse+note")]
-    with pytest.raises(
-        ValueError, match=r"cannot compare arms that share no two columns \(clip,columns=pulse\+text:"
-    ):
-        check_comparable(arms_of, (create("retrieval"),), THREE.columns)
-    check_comparable(arms_of, (create("retrieval"), create("probe")), THREE.columns)
-    check_comparable(arms_of[:1] * 2, (create("retrieval"),), THREE.columns)
+
+
+def test_pairs_that_some_arms_embed_are_compared_among_these(tmp_path: Path) -> None:
+    arms = {
+        "texts": ("pulse", "text"),
+        "notes": ("pulse", "note"),
+        "all": ("pulse", "text", "note"),
+        "whole": ("pulse", "text", "note"),
+    }
+    numbers = StudyScores({arm: {0: scored(tmp_path / arm, *arms[arm])} for arm in arms}, margin=0.01)
+    assert numbers.main({"retrieval": ""}) == []
+    having = {metric: [*part.runs] for (_, _, _, metric), part in numbers.of_some.items()}
+    assert having == {
+        "p2t_R@1": ["texts", "all", "whole"],
+        "pulse2note_R@1": ["notes", "all", "whole"],
+        "text2note_R@1": ["all", "whole"],
+    }
+    assert numbers.headline([]) == ("retrieval", "test", "all", "p2t_R@1")
+    differences, multiplicity = numbers.differences([])
+    assert {d.family for d in differences} == {"on metrics of some arms"}
+    pairs = {(d.metric, d.a, d.b) for d in differences}
+    assert pairs == {(metric, *pair) for metric, some in having.items() for pair in combinations(some, 2)}
+    assert "Holm's correction over 7 tests" in multiplicity
+    # What one arm alone has compares nothing; the first pair of an arm is shown all the same.
+    two = StudyScores({arm: numbers.runs[arm] for arm in ("texts", "notes", "all")}, margin=0.01)
+    assert [metric for _, _, _, metric in two.of_some] == ["p2t_R@1", "pulse2note_R@1"]
+    apart = StudyScores({arm: numbers.runs[arm] for arm in ("texts", "notes")}, margin=0.01)
+    assert [metric for _, _, _, metric in apart.of_some] == ["p2t_R@1", "pulse2note_R@1"]
+    assert apart.differences([]) == ([], "")
+
+
+def test_arms_are_refused_where_no_two_of_them_are_asked_the_same() -> None:
+    data = Made(THREE.columns, **THREE.cells)
+    arms = [Arm.parse(f"clip,columns={pair}") for pair in ("pulse+text", "pulse+note", "text+note")]
+    retrieval, probe = create("retrieval"), create("probe")
+    with pytest.raises(ValueError, match=r"\(clip,columns=pulse\+text: pulse, text; .* have in common$"):
+        check_comparable(arms, (retrieval,), data)
+    check_comparable([*arms, Arm.parse("more")], (retrieval,), data)
+    check_comparable(arms[:1], (retrieval,), data)
+    data.labels = {"kind": Classes(("0", "1"), np.array([0, 1, 0]), ("number {}",))}
+    with pytest.raises(ValueError, match=r"in common, or choose --tasks retrieval zero_shot probe$"):
+        check_comparable(arms, (retrieval,), data)
+    check_comparable(arms, (retrieval, probe), data)
+    # The probe of pulses and that of texts are asked about other rows.
+    data.cells = data.cells | {"pulse": [None, 1.0, 2.0]}
+    with pytest.raises(ValueError, match=r"that retrieval and probe ask about .* have in common$"):
+        check_comparable(arms[1:], (retrieval, probe), data)
+    check_comparable(arms[:2], (retrieval, probe), data)
 
 
 def test_labels_are_asked_about_of_the_first_column_that_is_no_text() -> None:
@@ -226,10 +273,16 @@ def test_a_letter_that_means_two_modalities_is_not_used() -> None:
 def test_an_arm_is_asked_by_the_columns_that_it_reads() -> None:
     retrieval, zero_shot = create("retrieval"), create("zero_shot")
     columns = {"pulse": "pulse", "text": "text", "pulse 2": "pulse"}
-    check_modalities(Arm.parse("clip,columns=pulse+text"), (retrieval, zero_shot), columns)
-    check_modalities(Arm.parse("clip,columns=pulse+pulse 2"), (retrieval,), columns)
-    with pytest.raises(ValueError, match=r"pulses and pulse 2 alone, and zero_shot needs pulse and text emb"):
-        check_modalities(Arm.parse("clip,columns=pulse+pulse 2"), (zero_shot,), columns)
+    data = Made(columns, **{column: [0.0, 1.0] for column in columns})
+    check_modalities(Arm.parse("clip,columns=pulse+text"), (retrieval, zero_shot), data)
+    check_modalities(Arm.parse("clip,columns=pulse+pulse 2"), (retrieval,), data)
+    message = (
+        r"pulses and pulse 2 alone, and zero_shot needs pulse and text embeddings: choose --tasks retrieval$"
+    )
+    with pytest.raises(ValueError, match=message):
+        check_modalities(Arm.parse("clip,columns=pulse+pulse 2"), (zero_shot,), data)
+    with pytest.raises(ValueError, match="leave the arm or the task out"):
+        check_modalities(Arm.parse("ntxent,on=pulse"), (retrieval,), data)
 
 
 def test_rows_are_embedded_once_by_column() -> None:

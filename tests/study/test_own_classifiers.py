@@ -28,7 +28,9 @@ def test_a_task_of_some_arms_stands_beside_what_all_share(
         assert has == (arm.name != "clip")
     between = {(d.a, d.b) for d in summary.differences if d.task == "classification"}
     assert between == {("late", "late,fill=mean")}
-    assert {d.family for d in summary.differences if d.task == "classification"} == {"on tasks of some arms"}
+    assert {d.family for d in summary.differences if d.task == "classification"} == {
+        "on metrics of some arms"
+    }
     (row,) = (
         line for line in (tmp_path / "table.md").read_text().splitlines() if line.startswith("| clip |")
     )

@@ -24,7 +24,7 @@ from ..study import Study
 from ..study.layout import run_folder
 from ..study.numbers import RunScores, StudyScores
 from ..study.schema import Score, TrainedArm, TrainingSummary
-from ..study.words.tables import as_markdown, number, written
+from ..study.words.tables import as_markdown, columns, number, written
 from ..training.folder import is_checkpoint
 from ..training.record.environment import Environment
 from ..training.run import Run, data_of
@@ -212,7 +212,8 @@ def _results(origin: Origin, scores: Sequence[Score]) -> Iterator[str]:
         return
     seeds = ", ".join(map(str, summary.seeds))
     yield f"Means over the seeds {seeds} of its study, this run being one of them; intervals over seeds and examples."
-    verdicts = [d.sentence for d in summary.differences if d.family == "main" and arm.name in (d.a, d.b)]
+    shown = columns(summary)
+    verdicts = [d.sentence for d in summary.differences if d.key in shown and arm.name in (d.a, d.b)]
     if verdicts:
         yield ""
         yield from (f"- {sentence}" for sentence in verdicts)

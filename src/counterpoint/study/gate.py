@@ -4,24 +4,26 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from ..data.base import Data, Examples
-from ..data.columns import ANY, fits, named
-from ..evaluation import DEFAULT_TASKS, Task, create, default_tasks
+from ..data.columns import ANY, fits, named, subject
+from ..evaluation import Task, create, default_tasks
 from ..evaluation.task import ClassifierTask, check_asks, check_data, check_rows, is_classifier
 from ..execution import Needs
 from ..methods.arm import Arm
 from ..methods.base import Method, TowerMethod
-from ..modalities import PAIR, noun_of
+from ..modalities import noun_of
 from ..pairwise import Loss
-from ..reasons import counted
+from ..reasons import counted, listing
 from ..recipes import Recipe
 from ..training.run import target_of
 from ..training.trained import trained_rows
@@ -74,7 +76,7 @@ def prepare(
         )
     data = open_data(design)
     if not design.tasks:
-        design = replace(design, tasks=of_all(default_tasks(data), design.arms, data.columns))
+        design = replace(design, tasks=of_all(data, map(Arm.parse, design.arms)))
     if not design.tasks:
         raise ValueError(
             f"{design.data} has neither captions nor labels, so that no task can compare models on it: put the files "
@@ -84,7 +86,7 @@ def prepare(
     arms = {name: Arm.parse(name) for name in design.arms}
     tasks = tuple(create(name) for name in design.tasks)
     check_asked(arms.values(), tasks, data)
-    check_comparable(arms.values(), tasks, data.columns)
+    check_comparable(arms.values(), tasks, data)
     examples = Examples(data, data.splits.train[:_CAPTIONS])
     new: list[Method] = []
     for name, arm in arms.items():
@@ -99,20 +101,20 @@ def prepare(
     return Prepared(design, arms, data, tasks)
 
 
-def of_all(tasks: Sequence[str], arms: Iterable[str], columns: Mapping[str, str]) -> tuple[str, ...]:
-    """Return the tasks that the models of all arms can be asked; all tasks, where there is none, for the error to name.
+def of_all(data: Data, arms: Iterable[Arm]) -> tuple[str, ...]:
+    """Return the default tasks that the models of all arms can be asked; all of them, where none is, for the error.
 
     An arm of pictures and sounds beside one of pictures and captions leaves those that need no captions.
     """
-    read = [tuple(Arm.parse(arm).reads(columns).values()) for arm in arms]
-    shared = tuple(task for task in tasks if all(fits(create(task).modalities, there) for there in read))
+    tasks = default_tasks(data)
+    shared = _usual(data, [arm.reads(data.columns) for arm in arms])
     if shared and (left := [task for task in tasks if task not in shared]):
         _LOG.info(
             "tasks: %s; left out, since some arms lack a column for them: %s",
             ", ".join(shared),
             ", ".join(left),
         )
-    return shared or tuple(tasks)
+    return tuple(shared) or tasks
 
 
 def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
@@ -125,7 +127,7 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
         check_asks(task, "embedder", "classifier")
         check_data(task, data)
     for arm in arms:
-        check_modalities(arm, tasks, data.columns)
+        check_modalities(arm, tasks, data)
     check_sizes(tasks, data)
 
 
@@ -171,33 +173,61 @@ def check_gpus(needs: Needs) -> None:
         )
 
 
-def check_modalities(arm: Arm, tasks: Sequence[Task], columns: Mapping[str, str] = PAIR) -> None:
-    """Refuse tasks that ask for embeddings which the arm's model will not have, of data with some columns."""
-    read = arm.reads(columns)
-    there = tuple(read.values())
+def check_modalities(arm: Arm, tasks: Sequence[Task], data: Data) -> None:
+    """Refuse tasks that ask for embeddings which the arm's model will not have."""
+    read = arm.reads(data.columns)
     for task in tasks:
-        if not fits(task.modalities, there):
-            possible = [name for name in DEFAULT_TASKS if fits(create(name).modalities, there)]
+        if not fits(task.modalities, tuple(read.values())):
+            possible = _usual(data, [read])
             raise ValueError(
                 f"arm {arm.spec!r} learns from {' and '.join(map(noun_of, read))} alone, and {task.name} "
-                f"needs {' and '.join(named(task.modalities, columns))} embeddings: choose --tasks {' '.join(possible)}"
+                f"needs {' and '.join(named(task.modalities, data.columns))} embeddings: "
+                + (f"choose --tasks {' '.join(possible)}" if possible else "leave the arm or the task out")
             )
 
 
-def check_comparable(arms: Iterable[Arm], tasks: Sequence[Task], columns: Mapping[str, str]) -> None:
-    """Refuse arms of which no task asks the same, since each works on columns of its own.
+def check_comparable(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
+    """Refuse arms of which no task asks any two the same, since each works on columns of its own.
 
     Raises:
-        ValueError: naming the arms with their columns.
+        ValueError: naming the arms with their columns, and tasks that would compare them, where the data has some.
     """
-    read = {arm.spec: set(arm.reads(columns)) for arm in arms}
-    about_pairs = all(set(task.modalities) == {ANY} and len(task.modalities) > 1 for task in tasks)
-    if about_pairs and len(set.intersection(*read.values())) < 2:
-        listed = "; ".join(f"{spec}: {', '.join(sorted(these))}" for spec, these in read.items())
-        raise ValueError(
-            f"{' and '.join(task.name for task in tasks)} cannot compare arms that share no two columns ({listed}): "
-            "name columns that all have, or ask for labels with --tasks probe"
-        )
+    read = {arm.spec: arm.reads(data.columns) for arm in arms}
+    reads = tuple(read.values())
+    if len(reads) < 2 or any(_compares(task, reads, data) for task in tasks):
+        return
+    asked = [task.name for task in tasks]
+    verb = "ask" if len(asked) > 1 else "asks"
+    listed = "; ".join(f"{spec}: {', '.join(columns)}" for spec, columns in read.items())
+    others = [
+        name for name in _usual(data, reads) if name not in asked and _compares(create(name), reads, data)
+    ]
+    raise ValueError(
+        f"no two of these arms share the columns that {listing(asked)} {verb} about ({listed}): name columns that two "
+        "arms have in common" + (f", or choose --tasks {' '.join([*asked, *others])}" if others else "")
+    )
+
+
+def _usual(data: Data, reads: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the default tasks that the data has something for and models of some columns can all be asked."""
+    return [
+        name
+        for name in default_tasks(data)
+        if all(fits(create(name).modalities, tuple(columns.values())) for columns in reads)
+    ]
+
+
+def _compares(task: Task, reads: Sequence[Mapping[str, str]], data: Data) -> bool:
+    """Return whether a task asks some two models the same, by the columns that each reads."""
+    if set(task.modalities) == {ANY} and len(task.modalities) > 1:
+        pairs = Counter(pair for columns in reads for pair in combinations(sorted(columns), 2))
+        return max(pairs.values(), default=0) > 1
+    if ANY not in task.modalities:
+        return True
+    # Each is asked about a column of its own, and all are to be asked about the same examples.
+    tests = np.concatenate([np.arange(0), *data.splits.test.values()])
+    asked = {column for columns in reads if (column := subject(columns)) is not None}
+    return len({data.present(column, tests).tobytes() for column in asked}) == 1
 
 
 def check_sizes(tasks: Sequence[Task], data: Data) -> None:

@@ -25,8 +25,8 @@ CLEAN = "clean"
 """The subset of test examples that share nothing with training rows, where others do."""
 OTHER_LABELS = "on other labels"
 """The family of differences on the labels that the verdict is not about first."""
-OF_SOME = "on tasks of some arms"
-"""The family of differences on what some arms alone could be asked, as the classes that they name themselves."""
+OF_SOME = "on metrics of some arms"
+"""The family of differences on what some arms alone have: classes that they name, pairs of columns that they embed."""
 
 
 RunOutcomes = Mapping[int, np.ndarray | None] | np.ndarray
@@ -274,18 +274,40 @@ class StudyScores:
 
     @cached_property
     def of_some(self) -> dict[Key, StudyScores]:
-        """The primary metrics of tasks that some arms alone were asked, with the scores of these arms."""
-        asked: dict[str, dict[str, Mapping[int, RunScores | None]]] = {}
-        for arm, runs in self.runs.items():
-            there = [{key[0] for key in run.definitions} for run in runs.values() if run is not None]
-            for task in set.intersection(*there) if there else ():
-                asked.setdefault(task, {})[arm] = runs
+        """The metrics of verdicts that some arms alone have, with the scores of these arms.
+
+        So it is with a task that some arms were asked, and with a pair of columns that some arms embed. What one arm
+        alone has compares nothing: of that, the primary metrics stand for the others.
+        """
+        finished = {
+            arm: scored
+            for arm, runs in self.runs.items()
+            if (scored := [run.definitions for run in runs.values() if run is not None])
+        }
+        having: dict[Key, list[str]] = {}
+        for arm, (first, *others) in finished.items():
+            for key in first:
+                if all(key in other for other in others):
+                    having.setdefault(key, []).append(arm)
+        parts: dict[tuple[str, ...], StudyScores] = {}
         found: dict[Key, StudyScores] = {}
-        for task, arms in sorted(asked.items()):
-            if len(arms) < sum(any(runs.values()) for runs in self.runs.values()):
-                part = StudyScores(arms, self.margin, [arm for arm in self.fixed if arm in arms])
-                found |= dict.fromkeys(part.main({task: ""}), part)
+        for key, arms in having.items():
+            if len(arms) == len(finished):
+                continue
+            if (part := parts.get(tuple(arms))) is None:
+                fixed = [arm for arm in self.fixed if arm in arms]
+                part = StudyScores({arm: self.runs[arm] for arm in arms}, self.margin, fixed)
+                parts[tuple(arms)] = part
+            role = part._judged[key].role if key in part._judged else "other"
+            if role == "primary" or (role == "main" and len(arms) > 1):
+                found[key] = part
         return found
+
+    def headline(self, keys: Sequence[Key]) -> Key | None:
+        """Return the metric that a verdict is about first: of the main ones, else the first that most arms have."""
+        if keys:
+            return keys[0]
+        return max(self.of_some, key=lambda key: len(self.of_some[key].runs), default=None)
 
     def metrics(self, arm: str) -> list[Score]:
         """Compute every number of one arm with its interval; some arms have more heads than others."""
@@ -308,31 +330,37 @@ class StudyScores:
         Returns:
             the differences, and what they were corrected for.
         """
-        differences, multiplicity = self._family(keys, pairs, "main")
-        multiplicity += "."
         wanted = {(task, test, metric) for task, test, _, metric in keys}
         by_subset = [
             key for key in self.definitions if key not in keys and (key[0], key[1], key[3]) in wanted
         ]
-        for family, further in (("by subset", by_subset), (OTHER_LABELS, self.other_labels(keys))):
-            exploratory, also = self._family(further, pairs, family)
-            differences += exploratory
-            multiplicity += f" Differences {family} are a family of their own: {also}." if also else ""
-        for key, part in self.of_some.items() if pairs is None else ():
-            between, also = part._family([key], None, OF_SOME)
-            differences += between
-            multiplicity += f" Differences in {name_of(key)}, of some arms alone: {also}." if also else ""
-        return differences, multiplicity
+        families = {
+            "main": dict.fromkeys(keys, self),
+            "by subset": dict.fromkeys(by_subset, self),
+            OTHER_LABELS: dict.fromkeys(self.other_labels(keys), self),
+            OF_SOME: self.of_some if pairs is None else {},
+        }
+        differences: list[Difference] = []
+        multiplicity: list[str] = []
+        for family, scores in families.items():
+            of_family, corrected = self._family(scores, pairs, family)
+            differences += of_family
+            if corrected:
+                further = "" if family == "main" else f"Differences {family} are a family of their own: "
+                multiplicity.append(f"{further}{corrected}.")
+        return differences, " ".join(multiplicity)
 
     def _family(
-        self, keys: Sequence[Key], pairs: Sequence[tuple[str, str]] | None, family: str
+        self, scores: Mapping[Key, StudyScores], pairs: Sequence[tuple[str, str]] | None, family: str
     ) -> tuple[list[Difference], str]:
-        if len(self.runs) < 2 or not keys:
+        """Compare pairs of arms on some metrics, each with the scores of the arms that have it."""
+        compared = {key: of_arms for key, of_arms in scores.items() if len(of_arms.runs) > 1}
+        if not compared:
             return [], ""
-        named = {name_of(key): key for key in keys}
+        named = {name_of(key): key for key in compared}
         comparison = compare_arms(
             {
-                name: self.definitions[key].outcomes(self.outcomes(key), self.margin)
+                name: compared[key].definitions[key].outcomes(compared[key].outcomes(key), self.margin)
                 for name, key in named.items()
             },
             pairs=pairs,

@@ -113,18 +113,22 @@ class StudyResults(Generic[R]):
         check_agreement(self._folders(), self.folder)
 
     def main_metrics(self, tasks: Sequence[str]) -> list[Key]:
-        """Return what verdicts are about: each task's primary metric on each test set.
+        """Return what verdicts are about: each task's primary metric on each test set, where all arms have one."""
+        return self.numbers.main({task: create(task).primary for task in tasks})
+
+    def headline(self, tasks: Sequence[str]) -> Key:
+        """Return what the verdict is about first: a main metric, or where all arms share none, one that most have.
 
         Raises:
-            ValueError: if there is none that all arms have.
+            ValueError: if there is none.
         """
-        keys = self.numbers.main({task: create(task).primary for task in tasks})
-        if not keys:
+        headline = self.numbers.headline(self.main_metrics(tasks))
+        if headline is None:
             raise ValueError(
                 f"{self.folder}: tasks {', '.join(tasks)} gave no number that all arms have on the same test examples: "
                 "no test example may have the label, or it has one class only; choose other --tasks"
             )
-        return keys
+        return headline
 
     def of_few_seeds(self) -> list[str]:
         """Return what fewer seeds than verdicts want cannot show."""

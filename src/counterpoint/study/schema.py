@@ -102,7 +102,7 @@ class Difference(Metric):
     Attributes:
         p_holm: the p-value, corrected for all tests of its family.
         verdict: a value of `counterpoint.statistics.Verdict`.
-        family: ``"main"``, ``"by subset"``, ``"on other labels"`` or ``"on tasks of some arms"``.
+        family: ``"main"``, ``"by subset"``, ``"on other labels"`` or ``"on metrics of some arms"``.
         sentence: the same in words.
         seeds_needed: None where nothing is known of other seeds.
     """
@@ -276,7 +276,8 @@ class StudySummary(Part):
         seeds: those that have a run.
         environment: of a run.
         primary: the metric that the verdict is about first.
-        of_some: the metrics beside the main ones that some arms alone have, as of a classifier of their own.
+        of_some: the metrics beside the main ones that some arms alone have: of a classifier of their own, or of columns
+            that others do not embed.
         multiplicity: what the differences were corrected for.
     """
 

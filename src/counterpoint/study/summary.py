@@ -26,7 +26,7 @@ from ..training.run import Run, RunState
 from .agreement import check_examples
 from .design import ArmPlan, Design
 from .layout import run_folder, trial_folder
-from .numbers import CLEAN, RunScores
+from .numbers import CLEAN, OF_SOME, RunScores
 from .results import StudyResults, damage
 from .schema import Difference, Key, Metric, Search, TrainedArm, TrainingCost, TrainingSummary, Winner
 from .training.convergence import Convergence, warnings_of
@@ -126,13 +126,12 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
     results.check()
     design = replace(design, arms=tuple(results.runs), seeds=results.seeds)
     check_examples({run.folder: run.scored for run in results.finished() if run.scored is not None}, folder)
-    keys = results.main_metrics(design.tasks)
-    headline = keys[0]
+    headline = results.headline(design.tasks)
     endings = {arm: _ending(results.finished(arm), design, plans[arm]) for arm in design.arms}
     columns = Run.read(results.finished()[0].folder).columns
     planned = {arm: replace(design.run(arm, 0, plans[arm]), columns=columns) for arm in design.arms}
     arms = [_arm(results, planned[arm], arm, plans[arm], endings[arm]) for arm in design.arms]
-    differences, multiplicity = results.numbers.differences(keys)
+    differences, multiplicity = results.numbers.differences(results.main_metrics(design.tasks))
     costs = {arm: plans[arm].cost for arm in design.arms}
     return TrainingSummary(
         data=design.data,
@@ -172,7 +171,7 @@ def _with_remarks(
     difference: Difference, endings: Mapping[str, Convergence], arms: Sequence[TrainedArm]
 ) -> Difference:
     """Return a difference whose sentence says where its arms learnt from different things, and which still improved."""
-    if difference.family != "main":
+    if difference.family not in {"main", OF_SOME}:
         return difference
     compared, remarks = [arm for arm in arms if arm.name in (difference.a, difference.b)], ""
     if len({arm.learns for arm in compared}) > 1:

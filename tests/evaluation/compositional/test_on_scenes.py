@@ -110,9 +110,9 @@ def test_a_run_is_scored_on_items_and_its_failures_are_drawn(
     ]
 
 
-def test_arms_without_captions_are_refused_before_they_are_trained() -> None:
+def test_arms_without_captions_are_refused_before_they_are_trained(world: PairedData) -> None:
     with pytest.raises(ValueError, match="bivlc needs image and text embeddings"):
-        check_modalities(Arm.parse("dcl,on=images"), (create("bivlc"),))
+        check_modalities(Arm.parse("dcl,on=images"), (create("bivlc"),), world)
 
 
 def test_the_mask_of_a_thing_is_where_it_is_drawn(world: PairedData) -> None:

@@ -75,6 +75,31 @@ def study(
     )
 
 
+def test_an_arm_that_lacks_the_metric_is_told_by_what_it_shares_with_others() -> None:
+    found = study({"a": 0.3, "b": 0.5, "c": 0.4, "d": 0.1}, {"a": "worse", "c": "worse"}, low=0.4)
+    other = found.primary.model_dump() | {"metric": "age_mae"}
+    (*arms, last) = found.arms
+    without = last.model_copy(update={"metrics": (last.metrics[0].model_copy(update=other),)})
+    shared = [
+        d.model_copy(
+            update=other | {"family": "on metrics of some arms", "a": d.a, "b": "d", "verdict": verdict}
+        )
+        for d, verdict in zip(found.differences, ("suggestive: better", "worse"), strict=True)
+    ]
+    some = found.model_copy(update={"arms": (*arms, without), "differences": (*found.differences, *shared)})
+    first, *_, line = conclusion(some)
+    assert first == "b is ahead of all 2 other arms that have it on zero_shot animal_top1 (held out)."
+    assert line == (
+        "d has no such number: a seems ahead of it on zero_shot age_mae (held out); "
+        "it is ahead of c on zero_shot age_mae (held out); nothing compares it with b."
+    )
+    apart = found.model_copy(update={"arms": (found.arms[1], without), "differences": ()})
+    assert conclusion(apart) == [
+        "No two arms can be compared on zero_shot animal_top1 (held out); b scores 50.0 (40.0 to 60.0) percent.",
+        "d has no such number: nothing compares it with b.",
+    ]
+
+
 def test_one_arm_ahead_of_all_others() -> None:
     found = conclusion(study({"a": 0.3, "b": 0.5, "c": 0.4}, {"a": "worse", "c": "worse"}, low=0.4))
     assert found == [

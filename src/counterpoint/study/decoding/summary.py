@@ -78,7 +78,7 @@ def summarise(results: StudyResults[AskedRun], design: DecodingDesign) -> Decodi
         RuntimeError: if no run can be read.
     """
     results.check()
-    keys = results.main_metrics(design.tasks)
+    keys, headline = results.main_metrics(design.tasks), results.headline(design.tasks)
     pairs = [pair for pair in design.pairs if set(pair) <= set(results.runs)]
     differences, multiplicity = results.numbers.differences(keys, pairs) if pairs else ([], "")
     arms = _arms(results, design)
@@ -96,13 +96,13 @@ def summarise(results: StudyResults[AskedRun], design: DecodingDesign) -> Decodi
         weights=design.weights,
         environment=read_json(results.folder / "environment.json", Environment, again).model_dump(),
         attribution=data_of(design).attribution,
-        primary=Metric.of(keys[0]),
+        primary=Metric.of(headline),
         arms=arms,
         differences=tuple(differences),
         conclusions=tuple(conclusions),
         multiplicity=multiplicity,
         warnings=tuple(results.warnings()),
-        winner=_winner(design, arms, [c for c in conclusions if c.key == keys[0]], keys[0]),
+        winner=_winner(design, arms, [c for c in conclusions if c.key == headline], headline),
         cannot_show=tuple(_cannot_show(design, results, arms)),
     )
 

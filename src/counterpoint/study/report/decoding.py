@@ -8,9 +8,10 @@ from typing import Any
 
 import yaml
 
+from ...reasons import listing
 from ..schema import DecodingSummary, Worth
 from ..words.tables import columns, ranked
-from . import charts, words
+from . import charts
 from .frame import write_page
 from .page import FEW, of_any_study
 
@@ -52,7 +53,7 @@ def content(folder: Path, summary: DecodingSummary) -> dict[str, Any]:
     sampling = summary.sampling
     temperature = sampling["temperature"]
     return of_any_study(summary) | {
-        "title": f"Does {words.listing(methods, 'or')} help {Path(summary.model).name}?",
+        "title": f"Does {listing(methods, 'or')} help {Path(summary.model).name}?",
         "facts": [
             summary.data,
             f"at most {summary.limit} rows of each test set",

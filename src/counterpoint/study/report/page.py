@@ -46,7 +46,7 @@ def write_report(folder: Path, summary: TrainingSummary) -> Path:
 def content(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
     """Collect everything the template shows."""
     primary = summary.primary.key
-    first = [d for d in summary.differences if d.family == "main" and d.key == primary]
+    first = [d for d in summary.differences if d.key == primary]
     if len(first) > FEW:  # those with the arm that the page recommends are read first
         first = sorted(first, key=lambda d: summary.winner.name not in (d.a, d.b))
     return of_any_study(summary) | {
@@ -101,12 +101,11 @@ def failures(arms: Sequence[ArmSummary]) -> list[dict[str, Any]]:
 
 
 def forests(summary: StudySummary, keys: Sequence[Key]) -> list[dict[str, Any]]:
-    """Draw the differences of every main metric."""
-    main = [d for d in summary.differences if d.family == "main"]
+    """Draw the differences of the metrics that the main table shows."""
     return [
         {"key": key, **charts.forest(group, summary.margin)}
         for key in keys
-        if (group := [d for d in main if d.key == key])
+        if (group := [d for d in summary.differences if d.key == key])
     ]
 
 
@@ -171,8 +170,9 @@ def other_tables(arms: Sequence[ArmSummary], keys: Sequence[Key]) -> dict[str, d
 
 
 def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
-    """Draw the loss, and the first R@1 (of pictures, where there are some) on every validation set."""
+    """Draw the loss, and on every validation set each R@1 that is the first of an arm."""
     series: dict[str, dict[str, list[Any]]] = {}
+    shown = {"loss"}
     for arm in summary.arms:
         without = {f.seed for f in arm.failed} | set(arm.unfinished)
         for seed in summary.seeds:
@@ -182,18 +182,19 @@ def _curves(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
             frame = read_metrics(run_path).filter(
                 (pl.col("name") == "loss") | pl.col("name").str.contains(r"^validation/.*/retrieval/.*_R@1$")
             )
-            parts: dict[str, tuple[str, pl.DataFrame]] = {}
-            for (name,), part in frame.partition_by("name", as_dict=True, maintain_order=True).items():
-                parts.setdefault(str(name).rpartition("/")[0], (str(name), part))
-            for name, part in parts.values():
+            parts = frame.partition_by("name", as_dict=True, maintain_order=True)
+            names = [str(name) for (name,) in parts]
+            shown.update({name.rpartition("/")[0]: name for name in reversed(names)}.values())
+            for name, part in zip(names, parts.values(), strict=True):
                 part = part.sort("step")
                 run = (part["step"].to_numpy().astype(float), part["value"].to_numpy())
                 series.setdefault(name, {}).setdefault(arm.name, []).append(run)
     panels = []
-    for name in sorted(series):
+    for name in sorted(shown & series.keys()):
         validation = name.startswith("validation/")
         chart = charts.curves(series[name], percent=validation)
-        title = f"R@1 on validation: {name.split('/')[1]}" if validation else "training loss"
+        test, metric = name.split("/")[1::2] if validation else ("", "")
+        title = f"{metric.replace('_', ' ')} on validation: {test}" if validation else "training loss"
         panels.append({"title": title, "loss": not validation, **chart})
     return panels
 

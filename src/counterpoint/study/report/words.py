@@ -11,6 +11,7 @@ from typing import Any
 from markupsafe import Markup
 
 from ...modalities import MODALITIES, PAIR
+from ...reasons import listing
 from ...statistics.sentences import times
 from ..schema import Difference, TrainingSummary
 from ..words.tables import number as plain
@@ -151,15 +152,6 @@ def count(value: float) -> str:
     return (
         f"{value:,.0f}" if value < 1e6 else f"{value / 1e6:.2f} M" if value < 1e9 else f"{value / 1e9:.2f} G"
     )
-
-
-def listing(names: list[str], last: str = "and") -> str:
-    """Join names with commas, and the last name with a word.
-
-    >>> listing(["clip", "siglip", "slip"], "or")
-    'clip, siglip or slip'
-    """
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} {last} {names[-1]}"
 
 
 def question(arms: list[str], data: str) -> str:

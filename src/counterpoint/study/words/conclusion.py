@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from ...reasons import counted
+from ...reasons import counted, listing
 from ...statistics.bootstrap import FEW_SEEDS
 from ...statistics.sentences import times
 from ..schema import Difference, Needed, Score, StudySummary
@@ -16,10 +16,11 @@ MOST_NAMED = 3
 
 
 def conclusion(summary: StudySummary) -> list[str]:
-    """Return what a study answers on its primary metric, in at most three lines.
+    """Return what a study answers on its primary metric, in at most three lines, and one for each arm that lacks it.
 
     The first says who is ahead, the second by how much, the third what would decide what is not decided. They follow
-    from the differences of the arm with the best mean from every other arm, whose verdicts stand in the summary.
+    from the differences of the arm with the best mean from every other arm, whose verdicts stand in the summary. An arm
+    without a number on the primary metric is told by the other metrics that it shares with each of the others.
     """
     primary = summary.primary
     key = primary.key
@@ -33,15 +34,17 @@ def conclusion(summary: StudySummary) -> list[str]:
             f"{best} scores {told} on {where}; there is no other arm to compare it with.",
             *_floor(best, score),
         ]
-    pairs = [
-        _Pair.read(d, best)
-        for d in summary.differences
-        if d.family == "main" and d.key == key and best in (d.a, d.b)
-    ]
-    lines = [_who(best, where, pairs), _by_how_much(best, pairs), _what_decides(summary, pairs)]
+    without = [arm.name for arm in summary.arms if arm.metrics and arm.score(key) is None]
+    pairs = [_Pair.read(d, best) for d in summary.differences if d.key == key and best in (d.a, d.b)]
+    if pairs:
+        others = "other arms that have it" if without else "other arms"
+        lines = [_who(best, where, pairs, others), _by_how_much(best, pairs), _what_decides(summary, pairs)]
+    else:
+        lines = [f"No two arms can be compared on {where}; {best} scores {told}.", ""]
     floor = _floor(best, score)
     if floor:
         lines[1:2] = [f"{lines[1]} {floor[0]}".strip()]
+    lines += [_elsewhere(summary, arm) for arm in without]
     return [line for line in lines if line]
 
 
@@ -80,7 +83,7 @@ class _Pair:
         return cls(d.b if first else d.a, kind, d.firm, ends, d.seeds_needed, d.metric)
 
 
-def _who(best: str, where: str, pairs: Sequence[_Pair]) -> str:
+def _who(best: str, where: str, pairs: Sequence[_Pair], others: str) -> str:
     ahead = [pair for pair in pairs if pair.kind == "better"]
     equal = [pair.other for pair in pairs if pair.kind == "equivalent"]
     level = [pair.other for pair in pairs if pair.kind != "better"]
@@ -90,10 +93,10 @@ def _who(best: str, where: str, pairs: Sequence[_Pair]) -> str:
             return f"{_named([best, *equal])} are equivalent on {where}."
         return f"No arm is shown to be ahead on {where}; {best} has the best mean."
     if not level:
-        others = f"{ahead[0].other}" if len(pairs) == 1 else f"all {len(pairs)} other arms"
-        return f"{best} {verb} ahead of {others} on {where}."
+        behind = ahead[0].other if len(pairs) == 1 else f"all {len(pairs)} {others}"
+        return f"{best} {verb} ahead of {behind} on {where}."
     return (
-        f"{best} {verb} ahead of {len(ahead)} of {len(pairs)} other arms on {where}; "
+        f"{best} {verb} ahead of {len(ahead)} of {len(pairs)} {others} on {where}; "
         f"it is not shown to be better than {_named(level)}."
     )
 
@@ -112,6 +115,30 @@ def _lead(pair: _Pair, what: str = "") -> str:
     estimate, low, high = (number(value, pair.metric).replace("-", "−") for value in pair.ends)
     points = " points" if is_fraction(pair.metric) else ""
     return f"{estimate}{points} over {pair.other} ({what}{low} to {high})"
+
+
+def _elsewhere(summary: StudySummary, arm: str) -> str:
+    """Return how an arm that lacks the primary metric stands beside each other arm, on what the two share first."""
+    shared: dict[str, _Pair] = {}
+    for d in summary.differences:
+        if arm in (d.a, d.b):
+            pair = _Pair.read(d, arm)
+            shared.setdefault(pair.other, replace(pair, metric=f"{d.task} {d.metric} ({d.test})"))
+    others = [other.name for other in summary.arms if other.name != arm and other.metrics]
+    parts = [_beside(shared[other]) for other in others if other in shared]
+    if apart := [other for other in others if other not in shared]:
+        parts.append(f"nothing compares it with {_named(apart)}")
+    return f"{arm} has no such number: {'; '.join(parts)}."
+
+
+def _beside(pair: _Pair) -> str:
+    """Return in a few words what a metric says of an arm and another one."""
+    verb = "is" if pair.firm else "seems"
+    return {
+        "better": f"it {verb} ahead of {pair.other} on {pair.metric}",
+        "worse": f"{pair.other} {verb} ahead of it on {pair.metric}",
+        "equivalent": f"it {verb} equivalent to {pair.other} on {pair.metric}",
+    }.get(pair.kind, f"no difference from {pair.other} is shown on {pair.metric}")
 
 
 def _what_decides(summary: StudySummary, pairs: Sequence[_Pair]) -> str:
@@ -159,4 +186,4 @@ def points(effect: float) -> str:
 def _named(names: Sequence[str]) -> str:
     if len(names) > MOST_NAMED:
         return f"{', '.join(names[:MOST_NAMED])} and {counted(len(names) - MOST_NAMED, 'other')}"
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
+    return listing(names)

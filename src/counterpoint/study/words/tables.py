@@ -124,7 +124,8 @@ def _grid(summary: StudySummary, between: str) -> tuple[list[str], list[list[str
 def _markdown(summary: StudySummary) -> str:
     head, body = _grid(summary, " – ")
     lines = as_markdown([head, *body])
-    sentences = [f"- {d.sentence}" for d in summary.differences if d.family == "main"]
+    shown = columns(summary)
+    sentences = [f"- {d.sentence}" for d in summary.differences if d.key in shown]
     seeds = len(summary.seeds)
     note = f"Percent, mean of {seeds} seed{'s' * (seeds != 1)} with its 95 % interval. {summary.multiplicity}"
     return "\n".join([*lines, "", note, "", *sentences]) + "\n"

@@ -1,0 +1,53 @@
+"""Arms on different columns in one study: each is asked about its pairs, and a dash stands where an arm has none."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from counterpoint.cli import main
+from counterpoint.study.schema import TrainingSummary
+from fixtures.stamps import spoken
+
+ARMS = ("clip,columns=image+text", "clip,columns=image+audio", "more,hub=text")
+SMALL = ["--recipe", "seconds", "--steps", "2", "--batch-size", "8", "--seeds", "1", "--jobs", "1"]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> str:
+    return f"stamps:{spoken(tmp_path / 'stamps')},language=fr"
+
+
+def test_arms_are_compared_on_the_pairs_of_columns_that_two_of_them_embed(
+    source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "study"
+    words = ["compare", *ARMS, "--data", source, *SMALL, "--tasks", "retrieval", "--out", str(out)]
+    assert main(words) == 0
+    words_pictures, words_sounds, all_three = ARMS
+    summary = TrainingSummary.read(out)
+    assert [metric.metric for metric in summary.of_some] == ["i2t_R@1", "i2a_R@1"]
+    assert summary.primary.metric == "i2t_R@1"
+    assert {(d.a, d.b): d.metric for d in summary.differences} == {
+        (words_pictures, all_three): "i2t_R@1",
+        (words_sounds, all_three): "i2a_R@1",
+    }
+    assert summary.multiplicity.count("Holm's correction over 2 tests") == 1
+    table = (out / "table.md").read_text()
+    for arm, column in ((words_pictures, -1), (words_sounds, -2)):
+        (row,) = (line for line in table.splitlines() if line.startswith(f"| {arm} |"))
+        cells = row.strip("| ").split(" | ")
+        assert [cell == "–" for cell in cells[-2:]] == [column == -2, column == -1]
+    assert table.count("\n- ") == len(summary.differences)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"{words_sounds} has no such number: " in printed
+    assert f"nothing compares it with {words_pictures}." in printed
+    page = (out / "report.html").read_text(encoding="utf-8")
+    assert "not asked" in page
+    assert "i2a R@1 on validation" in page
+
+    assert main(["report", str(out), "--json"]) == 0
+    scores = json.loads(capsys.readouterr().out)
+    assert {metric["metric"] for metric in scores["of_some"]} == {"i2t_R@1", "i2a_R@1"}
