@@ -101,6 +101,13 @@ def test_nothing_of_what_is_withheld_is_read() -> None:
     assert len(learned["text"]) == int(text[DATA.splits.train].sum())
 
 
+def test_other_pictures_stay_of_rows_that_have_one() -> None:
+    (artist,), others = missing("image:0.5").shifts().values(), DATA.shifts()["artist"](EVERY)
+    there = torch.from_numpy(missing("image:0.5").present("image", EVERY))
+    assert torch.equal(artist(EVERY)[there], others[there])
+    assert bool((artist(EVERY)[~there] == 128).all())
+
+
 def test_raw_forms_keep_what_is_not_withheld() -> None:
     gone = torch.tensor([False, True])
     waves = without(Waves.of([np.ones(3), np.ones(2)], 10), gone)

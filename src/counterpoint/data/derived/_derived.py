@@ -15,7 +15,7 @@ from jaxtyping import Bool, Shaped
 
 from ...networks.base import Input
 from ...types import Fit
-from ..base import Data, Rows, SomeItems
+from ..base import Data, ImageSource, Rows, SomeItems
 from ..fingerprint import Fingerprint, digest
 from ..labels import Label
 from ..replaced import Replaced
@@ -110,6 +110,9 @@ class Derived(Data):
         other.data = data
         other.__dict__.pop("fingerprint", None)
         return other
+
+    def shifts(self) -> Mapping[str, ImageSource]:
+        return self.data.shifts()
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
         return self.data.items(form, rows, kinds)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...raw import Raw
 from ...registry import unknown
-from ..base import Data, Rows
+from ..base import Data, ImageSource, Rows
 from ._derived import Derived
 from .gaps import Gap
 
@@ -74,6 +74,13 @@ class Missing(Derived):
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         there = self.present(column, np.array([row]))[0]
         return self.data.evaluation_texts(column, row) if there else ("",)
+
+    def shifts(self) -> Mapping[str, ImageSource]:
+        def kept(source: ImageSource) -> ImageSource:
+            # A row without its picture has no other one either.
+            return lambda rows: self._kept(source(rows), "image", rows)
+
+        return {name: kept(source) for name, source in self.data.shifts().items()}
 
     def _kept(self, raw: Any, column: str, rows: Rows) -> Any:
         """Return a raw form in which nothing stands that is withheld; what the data itself lacks is as it gives it."""

@@ -14,7 +14,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from scipy.spatial.distance import cdist
 
 from ...reasons import counted
-from ..base import Data, ImageSource, Rows, Splits
+from ..base import Data, Rows, Splits
 from ..fingerprint import Fingerprint, bytes_of, digest
 from ..labels import Label
 from ..pictures.thumbnails import thumbnails
@@ -180,9 +180,6 @@ class Relabelled(Derived):
 
     def _became(self) -> Shaped[np.ndarray, "N _"]:
         return self._values.reshape(len(self), -1)
-
-    def shifts(self) -> Mapping[str, ImageSource]:
-        return self.data.shifts()
 
     def describe(self) -> dict[str, dict[str, Any]]:
         return super().describe() | {"labels to train on": {self.learned: self._told_in_words()}}
