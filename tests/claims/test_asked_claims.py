@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from counterpoint.claims.benches import vqa as asked
-from counterpoint.claims.benches.vqa import SIDE, SmallVQA, tower
+from counterpoint.claims.benches.vqa import SIDE, SmallVQA
 from counterpoint.claims.evaluation import ebm_vs_cl_vqa, medical_vl_benchmark, vlb
 from counterpoint.data.items import Question
+from counterpoint.networks.towers.build import build_image_tower
 
 QUESTIONS = [
     Question("colour", "Is it red?", "yes", ("yes", "no")),
@@ -24,7 +25,7 @@ def pictures(count: int) -> torch.Tensor:
 
 
 def test_questions_are_read_to_their_end_whatever_stands_beside_them() -> None:
-    model = SmallVQA(tower(0), QUESTIONS, 0).eval()
+    model = SmallVQA(build_image_tower("cnn", SIDE), QUESTIONS, 0).eval()
     short, long = "Is it red?", "The moon is up. Is it red? Answer yes or no."
     tokens = model.tokens([short, long])
     assert (tokens[0, : tokens.shape[1] - 4] == asked.PADDING).all()
@@ -35,7 +36,7 @@ def test_questions_are_read_to_their_end_whatever_stands_beside_them() -> None:
 
 
 def test_it_scores_the_answers_it_was_made_with() -> None:
-    model = SmallVQA(tower(0), QUESTIONS, 0).eval()
+    model = SmallVQA(build_image_tower("cnn", SIDE), QUESTIONS, 0).eval()
     assert model.logits(pictures(2), [question.text for question in QUESTIONS]).shape == (2, 2)
     assert model.targets([Question("", "", "unheard of")]).tolist() == [-1]
 
@@ -46,7 +47,7 @@ def test_it_learns_what_it_is_shown() -> None:
     shown[::2, 0] = 255
     said = [Question("colour", "Is it red?", "yes" if k % 2 == 0 else "no", ("yes", "no")) for k in range(8)]
     data = asked.Asked(shown, said, ["colour"] * 8)
-    model = SmallVQA(tower(0), said, 0)
+    model = SmallVQA(build_image_tower("cnn", SIDE), said, 0)
     losses = asked.train(model, data, steps=25, batch=8, lr=3e-3, seed=0)
     assert losses[-1] < losses[0]
     assert asked.answer(model, data).right.all()

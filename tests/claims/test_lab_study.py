@@ -7,12 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from counterpoint.claims.lab import Comparison, Lab, Trained
 from counterpoint.claims.lab import lab as lab_module
 from counterpoint.study import compare
 from counterpoint.study.summary import read_results
 from counterpoint.training.run import Run
+from counterpoint.training.start import load
 
 SMALL = Comparison(
     {
@@ -76,6 +78,34 @@ def test_nothing_is_trained_twice(study: Trained, folder: Path) -> None:
     lab.study(SMALL)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("run.json")} == files
     assert lab.reused > 0
+
+
+def test_a_run_begins_where_that_of_its_own_seed_ended(tmp_path: Path) -> None:
+    lab, changes = Lab(tmp_path), {**SMALL.changes, "towers.image": "cnn"}
+    first = lab.study(replace(SMALL, arms={"clip": "clip"}, changes=changes), "first")
+    started = {"started": f'clip,image="cnn@{first.each("clip")}",tune=frozen'}
+    second = lab.study(replace(SMALL, arms=started, changes=changes), "second")
+    for seed in (0, 1):
+        ended, begun = (
+            load(study.folder(name, seed)).state_dict()
+            for study, name in ((first, "clip"), (second, "started"))
+        )
+        towers = [name for name in ended if name.startswith("towers.image.")]
+        assert towers
+        assert all(torch.equal(ended[name], begun[name]) for name in towers)
+
+
+def test_test_sets_are_pooled_example_by_example(tmp_path: Path) -> None:
+    arms = {"clip": "clip"}
+    found = Lab(tmp_path).study(replace(SMALL, arms=arms, data="emoji", tasks={"probe,labels=gender": ()}))
+    metric = "probe,labels=gender knn_gender_top1"
+    parts = [
+        np.asarray(found.scores(metric, test).arms["clip"].outcomes[0])
+        for test in ("compositions", "concepts")
+    ]
+    pooled = found.pooled(metric)
+    assert pooled.metric == metric
+    assert np.array_equal(np.asarray(pooled.arms["clip"].outcomes[0]), np.concatenate(parts))
 
 
 def test_a_learning_rate_is_chosen_by_validation_under_a_seed_of_its_own(tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from ...data.worlds.scenes.world import Scenes
 from ...networks.base import ImageTower
 from ...networks.heads import Linear
 from ...networks.init import initialise
-from ...networks.towers.convnet import ConvNet
 from ...networks.towers.transformer import Embedding
 from .descent import minimise
 
@@ -29,13 +28,6 @@ SIDE = 32
 """Pixels of a side of the pictures."""
 WIDTH = 128
 UNKNOWN, PADDING = 1, 0
-
-
-def tower(seed: int) -> ConvNet:
-    """Build an image tower with sixteen places, at its start."""
-    found = ConvNet(SIDE, widths=(32, 64))
-    initialise(found, seed, "image")
-    return found
 
 
 class Asked(NamedTuple):

@@ -33,7 +33,7 @@ from .._registry import module
 from . import quick as smoke
 from .cell import Cell, Function, Tell, Telling
 from .grid import Arrays, Axes, Grid, Point, Runs, points, settings
-from .study import Comparison, Trained
+from .study import Comparison, Trained, of_seed
 
 T = TypeVar("T")
 SEEDS = 5
@@ -202,7 +202,7 @@ class Lab:
         every = tuple(
             dict.fromkeys(comparison.arms.values())
         )  # a smoke run builds those too that it does not train
-        prepare(replace(design, arms=every), place)
+        prepare(replace(design, arms=tuple(of_seed(arm, design.seeds[0]) for arm in every)), place)
         with leased(place, wait=True):
             design.reserve(place)
         arms = comparison.kept(self.quick)
@@ -214,7 +214,9 @@ class Lab:
             name,
             [
                 TrainingRun(
-                    design.run(arm, seed, plans[arm]), run_folder(place, slug_of(arm), seed), design.tasks
+                    design.run(of_seed(arm, seed), seed, plans[arm]),
+                    run_folder(place, slug_of(arm), seed),
+                    design.tasks,
                 )
                 for seed in design.seeds
                 for arm in design.arms

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
@@ -36,6 +36,8 @@ class Comparison:
 
     Attributes:
         arms: an arm as the command line takes it, by its name in the claim's results. The first is the baseline.
+            ``{seed}`` in one stands for the seed of the run, so that a run of each seed can begin where one of another
+            study with the same seed ended; see `Trained.each`.
         tasks: evaluation tasks, with the metrics that the claim is about.
         data: a data set's name.
         labels: the label that arms learn from, and what is wrong with it in training, as ``--labels`` takes it.
@@ -46,7 +48,7 @@ class Comparison:
         one_rate: all arms take the same one, the best in the mean over them: where what is asked about is smaller than
             what rates make that arms took by chance.
         margin: differences within ± this are equivalent.
-        seeds: how many, from 0, or a range of them.
+        seeds: how many, from 0, or these; see `Lab.seeds`.
     """
 
     arms: Mapping[str, str]
@@ -59,7 +61,7 @@ class Comparison:
     rates: tuple[float, ...] = ()
     one_rate: bool = False
     margin: float = 0.01
-    seeds: int | range = 5
+    seeds: int | Sequence[int] = 5
 
     def design(self, seeds: tuple[int, ...], quick: bool = False) -> Design:
         """Return the design of the study; a smoke run has the first and the last arm, fewer examples and few steps."""
@@ -140,6 +142,19 @@ class Trained:
         statistic = STATISTICS[numbers.definitions[key].statistic]
         return self._scores(name_of(key), numbers.outcomes(key), statistic)
 
+    def pooled(self, metric: str) -> TrainedScores:
+        """Return a metric of all arms over the examples of all test sets, as scores; see `key` for the argument."""
+        task, _, subset, name = self.key(metric)
+        keys = [key for key in self.results.numbers.definitions if (key[0], *key[2:]) == (task, subset, name)]
+        by_test = [self.outcomes(key) for key in keys]
+        pooled = {
+            spec: {seed: _joined([outcomes[arm][seed] for outcomes in by_test]) for seed in by_test[0][arm]}
+            for arm, spec in self.arms.items()
+        }
+        return self._scores(
+            f"{task} {name}", pooled, STATISTICS[self.results.numbers.definitions[keys[0]].statistic]
+        )
+
     def outcomes(self, key: Key) -> dict[str, Mapping[int, np.ndarray | None]]:
         """Return the outcomes behind one number under every seed, of the arms that are trained."""
         found = self.results.numbers.outcomes(key)
@@ -183,6 +198,10 @@ class Trained:
         """Return the folder of a run, whose model `counterpoint.training.start.load` reads."""
         return run_folder(self._folder, slug_of(self.arms[name]), seed)
 
+    def each(self, name: str) -> Path:
+        """Return the folders of an arm's runs as one, with ``{seed}`` for the seed, as an arm of a comparison may."""
+        return self.folder(name, 0).with_name("seed-{seed}")
+
 
 @final
 class TrainedScores:
@@ -203,6 +222,21 @@ class TrainedScores:
             estimate = self[name].measure().estimate
             parts.append(f"{name} {'failed' if estimate is None else format(estimate, f'.{digits}f')}")
         return ", ".join(parts)
+
+
+def of_seed(text: str, seed: int) -> str:
+    """Return an arm, or a folder, under a seed.
+
+    >>> of_seed("lit,image=cnn@runs/first/seed-{seed}", 3)
+    'lit,image=cnn@runs/first/seed-3'
+    """
+    return text.replace("{seed}", str(seed))
+
+
+def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
+    """Return the outcomes of all test sets in a row; None for a run that failed."""
+    there = [part for part in parts if part is not None]
+    return np.concatenate(there) if len(there) == len(parts) else None
 
 
 def _logged(folder: Path, name: str, first: bool) -> float:
