@@ -167,3 +167,10 @@ def test_how_gaps_are_written() -> None:
 def test_gaps_that_cannot_be(gap: str, message: str) -> None:
     with pytest.raises((ValueError, UnknownName), match=message):
         missing(gap)
+
+
+def test_shards_are_refused() -> None:
+    data = TinyData()
+    data.shards = (len(data),)
+    with pytest.raises(ValueError, match="no values can be withheld of data that lies in shards"):
+        missing("text:0.5", data=data)

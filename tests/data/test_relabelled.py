@@ -192,11 +192,11 @@ def test_similar_classes_of_data_without_pictures_need_an_encoder() -> None:
         relabelled("kind,noise=0.2,kind=similar", data)
 
 
-def test_shards_are_refused() -> None:
+def test_no_row_of_shards_leaves_training() -> None:
     data = Many()
     data.shards = (300, 200)
-    with pytest.raises(ValueError, match="lies in shards"):
-        relabelled("kind,share=0.5", data)
+    with pytest.raises(ValueError, match=r"labels kind: 'many' lies in shards, .*: leave imbalance out"):
+        relabelled("kind,imbalance=2", data)
 
 
 class Tagged(Many):

@@ -175,6 +175,9 @@ def _index(source: str, options: Data, console: Terminal) -> int:
         f"held out: {held}",
         soft_wrap=True,
     )
+    if made.labels:
+        told = ", ".join(f"{name} ({label.kind})" for name, label in made.labels.items())
+        console.print(f"labels: {told}", soft_wrap=True)
     console.print(f"use it: counterpoint train clip --data {options.out}", soft_wrap=True)
     return 0
 

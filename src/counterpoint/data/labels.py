@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar, final
+from mmap import mmap
+from pathlib import Path
+from typing import Any, ClassVar, TypeVar, final
 
 import numpy as np
 import torch
@@ -17,11 +19,14 @@ from ..registry import unknown
 from ..types import Kind
 
 Rows = Int[np.ndarray, " n"]
+Values = Shaped[np.ndarray, "N ..."]
+"""Values of every row, as `Label.values` of its kind holds them."""
 
 MOST_CLASSES = 200
 """Classes of a label that a column of a table is, at most; the fewest are two."""
 UNSURE = "?"
 """The mark before a tag of which it is not known whether it applies, in texts."""
+_BLOCK = 2**16
 
 
 @dataclass(frozen=True)
@@ -36,7 +41,7 @@ class Label(ABC):
 
     kind: ClassVar[Kind]
     names: tuple[str, ...]
-    values: Shaped[np.ndarray, "N ..."]
+    values: Values
 
     @property
     @abstractmethod
@@ -51,6 +56,17 @@ class Label(ABC):
     @abstractmethod
     def texts(self, rows: Rows) -> list[str | None]:
         """Return the values of some rows as a table holds them; None where nothing is known."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Another process maps a file itself: its content would be sent to it row by row.
+        values = self.values
+        if isinstance(values, np.memmap) and isinstance(values.base, mmap):  # the whole file
+            return {**self.__dict__, "values": Path(values.filename)}
+        return self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        values = state["values"]
+        self.__dict__.update(state, values=np.load(values, "r") if isinstance(values, Path) else values)
 
     def tensor(self, rows: Rows) -> Tensor:
         """Return the values of some rows as `counterpoint.types.Batch.labels` holds them."""
@@ -121,26 +137,21 @@ class Tags(Label):
     values: Int[np.ndarray, "N C"]
 
     def __post_init__(self) -> None:
-        if not (self.values == 1).any():
+        if not any((block == 1).any() for block in _blocks(self.values)):
             raise ValueError("no row has any of its tags")
 
     @classmethod
     def of(cls, rows: Iterable[Iterable[str] | None]) -> Tags:
         """Return tags from lists of them; None for a row of which none is known, `UNSURE` before a single one."""
         listed = [None if row is None else [*row] for row in rows]
-        names = sorted({tag.removeprefix(UNSURE) for row in listed if row for tag in row})
-        number = {name: k for k, name in enumerate(names)}
-        values = np.zeros((len(listed), len(names)), dtype=np.int8)
-        for row, tags in enumerate(listed):
-            if tags is None:
-                values[row] = -1
-            for tag in tags or ():
-                values[row, number[tag.removeprefix(UNSURE)]] = -1 if tag.startswith(UNSURE) else 1
-        return cls(tuple(names), values)
+        names = tuple(sorted({tag.removeprefix(UNSURE) for row in listed if row for tag in row}))
+        return cls(names, tag_values(listed, names))
 
     @property
     def known(self) -> Bool[np.ndarray, " N"]:
-        return np.asarray((self.values >= 0).any(axis=1))
+        return np.concatenate(
+            [np.zeros(0, bool), *((block >= 0).any(axis=1) for block in _blocks(self.values))]
+        )
 
     @property
     def contents(self) -> str:
@@ -238,6 +249,55 @@ class Points(Label):
             json.dumps(value) if known else None
             for value, known in zip(self.values[rows].tolist(), self.known[rows], strict=True)
         ]
+
+
+def label_of(kind: Kind, names: Sequence[str], values: Values, templates: Sequence[str] = ("{}",)) -> Label:
+    """Return a label of a kind.
+
+    Args:
+        kind: of the label.
+        names: of its classes or tags; none of other kinds.
+        values: of every row.
+        templates: of classes.
+
+    Raises:
+        ValueError: for values that its kind cannot have.
+    """
+    if kind == "classes":
+        return Classes(tuple(names), values, tuple(templates))
+    if kind == "tags":
+        return Tags(tuple(names), values)
+    return Numbers(values) if kind == "numbers" else Points(values)
+
+
+def unknown_values(kind: Kind, names: int, rows: int) -> Values:
+    """Return the values of rows of which nothing is known, for a label of a kind and so many names.
+
+    >>> unknown_values("tags", 2, 1).tolist(), unknown_values("numbers", 0, 1).tolist()
+    ([[-1, -1]], [nan])
+    """
+    shapes: dict[Kind, tuple[int, ...]] = {"tags": (names,), "points": (2,)}
+    codes: dict[Kind, type] = {"classes": np.int64, "tags": np.int8}
+    blank, code = (-1, codes[kind]) if kind in codes else (np.nan, np.float64)
+    return np.full((rows, *shapes.get(kind, ())), blank, code)
+
+
+def tag_values(rows: Sequence[Iterable[str] | None], names: Sequence[str]) -> Int[np.ndarray, "N C"]:
+    """Return the values of rows by their tags, as of `Tags.of`, which all have a name."""
+    number = {name: k for k, name in enumerate(names)}
+    values = np.zeros((len(rows), len(names)), dtype=np.int8)
+    for row, tags in enumerate(rows):
+        if tags is None:
+            values[row] = -1
+        for tag in tags or ():
+            values[row, number[tag.removeprefix(UNSURE)]] = -1 if tag.startswith(UNSURE) else 1
+    return values
+
+
+def _blocks(values: Values) -> Iterator[Values]:
+    """Yield the values of some rows at a time, as those of all may be mapped from a file that is larger than memory."""
+    for start in range(0, len(values), _BLOCK):
+        yield values[start : start + _BLOCK]
 
 
 class WrongKind(ValueError):

@@ -98,7 +98,7 @@ def test_an_index_is_made_once(shards: Path, tmp_path: Path, monkeypatch: pytest
     first = index(shards, tmp_path / "index", jobs=1)
     counted: list[str] = []
     real = counting._count
-    monkeypatch.setattr(counting, "_count", lambda columns, s: counted.append(s.name) or real(columns, s))
+    monkeypatch.setattr(counting, "_count", lambda *of: counted.append(of[-1].name) or real(*of))
     monkeypatch.setattr(indexing, "copy_out", lambda *_: pytest.fail("held-out rows are copied once"))
     again = index(shards, tmp_path / "index", jobs=1)
     assert again.digest == first.digest
@@ -120,7 +120,7 @@ def test_only_changed_shards_are_counted_again(
         Index.open(tmp_path / "index")
     counted: list[str] = []
     real = counting._count
-    monkeypatch.setattr(counting, "_count", lambda columns, s: counted.append(s.name) or real(columns, s))
+    monkeypatch.setattr(counting, "_count", lambda *of: counted.append(of[-1].name) or real(*of))
     made = index(shards, tmp_path / "index", jobs=1)
     assert sorted(counted) == ["00003.tar", "00012.tar"]
     assert len(made.shards) == 12

@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import json
 import pickle
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
+import torch
 
+from counterpoint.cli import main
 from counterpoint.data import load
+from counterpoint.data.derived.labelling import Labelling
+from counterpoint.data.derived.relabelled import Relabelled
+from counterpoint.data.labels import WrongKind
+from counterpoint.data.sharded import labels
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.index import FILE
 from counterpoint.data.sharded.indexing import index
+from counterpoint.data.sharded.labels import FOUND
+from counterpoint.files import Damaged
 from counterpoint.recipes import Recipe, override
+from counterpoint.study.opened import open_data
 from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.run import Run
-from fixtures.shards import number_of, write_shards
+from counterpoint.training.start import prepare
+from fixtures.shards import number_of, picture, write_shard, write_shards
 
 KINDS = ("kind 0", "kind 1", "kind 2")
 
@@ -29,6 +43,178 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "index"
 
 
+def of_every_kind(number: int) -> dict[str, Any]:
+    """Return what the JSON of a record says beside its caption, as a table has it, too."""
+    looks = (["red", "round"], [], None, ["?red"])
+    return {
+        "kind": f"kind {number % 3}",
+        "look": looks[number % 4],
+        "parts": "wheel"
+        if number < 200
+        else f"wheel|door {number % 2}",  # one shard alone says that these are tags
+        "price": None if number % 5 == 0 else number + 0.5,
+        "days": number,  # too many for classes
+        "at": [number / 240, 0.25] if number % 3 else None,
+        "eye_x": number / 240,
+        "eye_y": None if number % 7 == 0 else 1 - number / 480,
+        "x": number % 2,
+        "y": number // 2 % 2,
+        "spot_x": 12.5 + number / 8,
+        "spot_y": 3.5,
+        "only": "one",
+        "mixed": number if number < 200 else "many",
+        "url": f"https://example.org/{number}",
+    }
+
+
+@pytest.fixture(scope="module")
+def every(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("every")
+    index(write_shards(folder / "shards", shards=24, labels=of_every_kind), folder / "index", jobs=1)
+    return folder / "index"
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a table of the same rows."""
+    folder = tmp_path_factory.mktemp("table")
+    with (folder / "rows.jsonl").open("w") as file:
+        for number in range(240):
+            (folder / f"{number}.png").write_bytes(picture(number))
+            told = {"file_name": f"{number}.png", "text": f"a picture of number {number}"}
+            file.write(json.dumps(told | of_every_kind(number)) + "\n")
+    return folder / "rows.jsonl"
+
+
+def test_labels_of_every_kind_are_those_of_the_same_rows_in_a_table(every: Path, table: Path) -> None:
+    data, listed = load(str(every)), load(f"{table},group=none")
+    assert {name: label.kind for name, label in data.labels.items()} == {
+        "at": "points",
+        "days": "numbers",
+        "eye": "points",
+        "kind": "classes",
+        "look": "tags",
+        "parts": "tags",
+        "price": "numbers",
+        "spot_x": "numbers",
+        "spot_y": "numbers",
+        "x": "classes",
+        "y": "classes",
+    }
+    rows = np.argsort([number_of(pixels) for pixels in data.images(np.arange(240))])
+    same = np.argsort([number_of(pixels) for pixels in listed.images(np.arange(240))])
+    assert list(data.labels) == list(listed.labels)
+    for name, label in listed.labels.items():
+        assert data.labels[name].names == label.names
+        np.testing.assert_array_equal(data.labels[name].values[rows], label.values[same])
+        assert data.labels[name].contents == label.contents
+    assert data.refused.keys() == listed.refused.keys() == {"mixed", "only", "spot", "url"}
+    assert {name: why for name, why in data.refused.items() if name != "spot"} == {
+        name: why
+        for name, why in listed.refused.items()
+        if name != "spot"  # whose rows come in another order
+    }
+    assert data.findings()["columns that are no labels"].startswith(
+        "mixed (201 values), only (1 value), spot (the point of row 1 lies"
+    )
+
+
+def test_a_label_is_refused_as_one_of_a_table_is(every: Path, recipe: Recipe) -> None:
+    data = load(str(every))
+    with pytest.raises(ValueError, match="'url' is no label: 240 values"):
+        data.label("url")
+    with pytest.raises(ValueError, match=r"'spot' is no label: the point of row \d+ lies at .* outside"):
+        data.label("spot")
+    with pytest.raises(
+        WrongKind, match=r"the label 'days' of .* holds numbers, and tags are needed: there are look"
+    ):
+        Run("bce", str(every), recipe, labels="days").on(data)
+
+
+def test_texts_of_too_many_values_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "MOST_TAGS", 9)  # fewer than the records of a shard
+    index(write_shards(tmp_path / "shards", labels=of_every_kind), tmp_path / "index", jobs=1)
+    data = load(str(tmp_path / "index"))
+    assert data.refused["url"] == "more than 2,000 values"
+    assert {"days", "price", "at", "look"} <= data.labels.keys()
+    for path in (tmp_path / "index" / labels.FOUND).iterdir():
+        assert "url" not in pl.read_parquet_schema(path)
+
+
+def test_an_index_that_lacks_what_its_pass_found_says_so(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "shards", labels=of_every_kind)
+    index(shards, tmp_path / "index", jobs=1)
+    shutil.rmtree(tmp_path / "index" / FOUND)
+    write_shard(shards / "00003.tar", range(30, 37))
+    with pytest.raises(Damaged, match=r"found-labels.*is damaged.*: delete the index and make it again"):
+        index(shards, tmp_path / "index", jobs=1)
+
+
+def test_a_label_of_any_kind_is_mapped_and_sent_by_its_name(every: Path) -> None:
+    for label in load(str(every)).labels.values():
+        assert isinstance(label.values, np.memmap)
+        sent = pickle.dumps(label)
+        assert label.values.tobytes() not in sent
+        again = pickle.loads(sent)
+        np.testing.assert_array_equal(again.values, label.values)
+        few = pickle.loads(pickle.dumps(replace(label, values=label.values[100:140])))
+        np.testing.assert_array_equal(few.values, label.values[100:140])
+
+
+@pytest.mark.parametrize(
+    ("arm", "label", "task"),
+    [
+        ("bce", "look", "multi_label"),
+        pytest.param("cross-entropy", "kind", "probe", marks=pytest.mark.slow),
+        pytest.param("l1,on=images", "price", "regression", marks=pytest.mark.slow),
+    ],
+)
+def test_methods_and_tasks_of_every_kind_work(
+    arm: str, label: str, task: str, every: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    short = override(recipe, {"steps": 2, "checkpoint_every": 2, "validate_every": 2})
+    run(Run(arm, str(every), short, labels=label), tmp_path / "run", tasks=(task,))
+    assert {row["task"] for row in evaluate(tmp_path / "run", tasks=(task,)).scores()} == {task}
+
+
+@pytest.mark.parametrize(
+    "asked", ["kind,share=0.25,noise=0.2", "look,share=0.5,missing=0.5", "price,share=0.5", "at,share=0.5"]
+)
+def test_labels_are_few_and_wrong_in_training_alone(
+    asked: str, every: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    data = load(str(every))
+    labelling = Labelling.parse(asked)
+    changed = Relabelled(data, labelling)
+    true, seen = data.labels[labelling.label], changed.labels[labelling.label]
+    train, held = data.splits.train, np.arange(len(data.splits.train), len(data))
+    np.testing.assert_array_equal(seen.values[held], true.values[held])
+    shown = labelling.share * true.known[train].sum()
+    assert abs(seen.known[train].sum() - shown) <= len(true.names) + 1
+    assert (len(changed.wrong) > 0) == bool(labelling.noise or labelling.missing)
+    assert changed.fingerprint.parts != data.fingerprint.parts
+    assert list(changed.shards) == list(data.shards)
+    again = pickle.loads(pickle.dumps(changed)).labels[labelling.label]
+    np.testing.assert_array_equal(again.values, seen.values)
+
+
+@pytest.mark.slow
+def test_other_processes_prepare_batches_of_labels_that_are_few_and_wrong(
+    every: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    asked = Run("bce", str(every), override(recipe, {"workers": 1}), labels="look,share=0.5,missing=0.5")
+    _, loader = prepare(asked, open_data(asked), tmp_path)
+    sent = [batch.labels["look"] for batch, _ in loader.batches(0, 2)]
+    assert all(map(torch.equal, sent, (loader.batch(step).labels["look"] for step in range(2))))
+
+
+def test_describe_tells_of_labels_of_every_kind(every: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "describe", str(every), "--json"]) == 0
+    said = capsys.readouterr().out
+    for name in ("at", "days", "kind", "look"):
+        assert f'"{name}"' in said
+
+
 def kinds_of(data: Sharded) -> list[int]:
     return [number_of(pixels) % 3 for pixels in data.images(np.arange(len(data)))]
 
@@ -36,12 +222,13 @@ def kinds_of(data: Sharded) -> list[int]:
 def test_every_row_has_the_class_of_its_record(made: Path) -> None:
     data = load(str(made))
     assert isinstance(data, Sharded)
-    assert {name: labels.names for name, labels in data.labels.items()} == {
-        "kind": KINDS
-    }  # 300 numbers are no label
+    assert {name: (label.kind, label.names) for name, label in data.labels.items()} == {
+        "kind": ("classes", KINDS),
+        "number": ("numbers", ()),
+    }
     assert data.labels["kind"].values.tolist() == kinds_of(data)
     assert data.findings() == {}
-    assert data.describe()["labels"] == {"kind": "3 classes"}
+    assert data.describe()["labels"] == {"kind": "3 classes", "number": "numbers from 0 to 299"}
 
 
 def test_no_class_is_held_or_sent_to_another_process_row_by_row(made: Path) -> None:
@@ -83,20 +270,32 @@ def test_where_records_were_counted_and_not_read_held_out_rows_alone_have_labels
     )
 
 
-def test_an_index_of_an_earlier_version_has_no_labels_until_it_is_made_again(tmp_path: Path) -> None:
-    index(write_shards(tmp_path / "shards", kinds=3), tmp_path / "index", jobs=1)
-    path = tmp_path / "index" / FILE
-    told = json.loads(path.read_text())
-    path.write_text(json.dumps({name: told[name] for name in told if name not in ("labels", "labelled")}))
-    logs = [*(tmp_path / "index").glob("counted*.jsonl")]
+@pytest.mark.parametrize(
+    "earlier", [{"labels": None, "labelled": 0}, {"labels": {"kind": list(KINDS)}}, {"labels": "left out"}]
+)
+def test_an_index_of_an_earlier_version_has_its_labels_until_it_is_made_again(
+    earlier: dict[str, Any], tmp_path: Path
+) -> None:
+    folder = tmp_path / "index"
+    index(write_shards(tmp_path / "shards", kinds=3), folder, jobs=1)
+    told = json.loads((folder / FILE).read_text())
+    values = load(str(folder)).labels["kind"].values.tolist()
+    old = {name: value for name, value in {**told, **earlier}.items() if name != "refused"}
+    if earlier["labels"] == "left out":
+        del old["labels"], old["labelled"]
+    (folder / FILE).write_text(json.dumps(old))
+    logs = [*folder.glob("counted*.jsonl")]
     counted = [json.loads(line) for log in logs for line in log.read_text().splitlines() if line]
     for log in logs:
         log.unlink()
-    log = tmp_path / "index" / "counted.jsonl"  # of an earlier version, which had one
-    log.write_text(
-        "".join(json.dumps({n: v for n, v in one.items() if n != "labels"}) + "\n" for one in counted)
+    (folder / "counted.jsonl").write_text(  # one for all shards, with the labels in it
+        "".join(
+            json.dumps({n: v for n, v in one.items() if n != "many"} | {"labels": {}}) + "\n"
+            for one in counted
+        )
     )
-    assert '"labels"' not in log.read_text()
-    assert load(str(tmp_path / "index")).labels == {}
-    index(tmp_path / "shards", tmp_path / "index", jobs=1)
-    assert json.loads(path.read_text()) == told
+    shutil.rmtree(folder / FOUND)
+    kept = {name: label.values.tolist() for name, label in load(str(folder)).labels.items()}
+    assert kept == ({"kind": values} if isinstance(earlier["labels"], dict) else {})
+    index(tmp_path / "shards", folder, jobs=1)
+    assert json.loads((folder / FILE).read_text()) == told

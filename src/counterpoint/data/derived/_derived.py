@@ -28,21 +28,15 @@ class Derived(Data):
         data: the other data.
         part: what the changes are called among the parts of a fingerprint.
         changes: the changes as they are written; they tell this data from the other.
-
-    Raises:
-        ValueError: for data that lies in shards, whose records are counted before they are read.
     """
 
     part: ClassVar[str]
     changes: tuple[str, ...]
 
     def __init__(self, data: Data, name: str) -> None:
-        if len(data.shards):
-            raise ValueError(
-                f"{name}: nothing can be changed of data that lies in shards: open a part of it as files"
-            )
-        self.data, self.name = data, name
-        self.columns, self.ids, self.splits, self.leaked = data.columns, data.ids, data.splits, data.leaked
+        self.data, self.name, self.shards = data, name, data.shards
+        self.columns, self.ids, self.splits = data.columns, data.ids, data.splits
+        self.leaked = dict(data.leaked)  # a view of a mapping cannot go to other processes
         self.split_here, self.attribution, self.broken = data.split_here, data.attribution, data.broken
         self.refused = dict(data.refused)
 
@@ -53,6 +47,12 @@ class Derived(Data):
     @cached_property
     def labels(self) -> Mapping[str, Label]:
         return self.data.labels
+
+    def ids_of(self, rows: Rows) -> Rows:
+        return self.data.ids_of(rows)
+
+    def expect(self, shards: Sequence[int]) -> None:
+        self.data.expect(shards)
 
     def key(self, row: int) -> str:
         return self.data.key(row)

@@ -13,7 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 from ...raw import Clips, Raw, Table
-from ..labels import Classes, Label, Numbers, Points, Tags
+from ..labels import Classes, Label, Tags, label_of, unknown_values
 
 
 def joined_label(of_each: Sequence[Label | None], sizes: Sequence[int], what: str) -> Label:
@@ -32,19 +32,11 @@ def joined_label(of_each: Sequence[Label | None], sizes: Sequence[int], what: st
         raise ValueError(f"{what} holds {' here and '.join(kinds)} there; rename one")
     names = tuple(dict.fromkeys(known for label in having for known in label.names))
     parts = [
-        _unknown(having[0], len(names), rows) if label is None else _renumbered(label, names)
+        unknown_values(having[0].kind, len(names), rows) if label is None else _renumbered(label, names)
         for rows, label in zip(sizes, of_each, strict=True)
     ]
-    values = np.concatenate(parts)
-    match having[0]:
-        case Classes(templates=templates):
-            return Classes(names, values, templates)
-        case Tags():
-            return Tags(names, values)
-        case Numbers():
-            return Numbers(values)
-        case _:
-            return Points(values)
+    templates = having[0].templates if isinstance(having[0], Classes) else ()
+    return label_of(having[0].kind, names, np.concatenate(parts), templates)
 
 
 def _renumbered(label: Label, names: Sequence[str]) -> np.ndarray:
@@ -58,12 +50,6 @@ def _renumbered(label: Label, names: Sequence[str]) -> np.ndarray:
         values[:, places] = label.values
         return values
     return label.values
-
-
-def _unknown(label: Label, names: int, rows: int) -> np.ndarray:
-    """Return the values of rows of which nothing is known, in the form of a label of so many names."""
-    shape = (rows, names) if isinstance(label, Tags) else (rows, *label.values.shape[1:])
-    return np.full(shape, np.nan if label.kind in ("numbers", "points") else -1, dtype=label.values.dtype)
 
 
 def joined_raw(parts: Sequence[tuple[Int[np.ndarray, " _"], Any]], count: int, what: str) -> Any:

@@ -44,6 +44,10 @@ class Missing(Derived):
         for gap in gaps:
             if gap.column not in data.columns:
                 raise unknown("column", gap.column, data.columns)
+        if len(data.shards):
+            raise ValueError(
+                f"{name}: no values can be withheld of data that lies in shards: open a part of it as files"
+            )
         super().__init__(data, name)
         self.gaps, self.changes = tuple(gaps), tuple(map(str, gaps))
         asked = any(gap.when for gap in gaps)

@@ -44,7 +44,6 @@ class Relabelled(Derived):
         encode: features in which similar classes are near; small pictures unless given.
 
     Attributes:
-        true: the true label of every row, as of `counterpoint.data.labels.Label.values`.
         wrong, hidden, gone: the rows to train on that show another class than the true one, or lack tags; that show
             nothing though they have a label; and that have left training.
 
@@ -52,7 +51,8 @@ class Relabelled(Derived):
         UnknownName: for a label that the data does not have.
         WrongKind: for noise or a ratio of a label that is no classes, and missing tags of one that is no tags.
         ValueError: for a ratio that leaves a class empty; for noise or a ratio on fewer than two classes; for similar
-            classes of data without pictures, where no encoder is given; and for data that lies in shards.
+            classes of data without pictures, where no encoder is given; and for a ratio on data that lies in shards, of
+            which every row is trained on.
 
     Source: for symmetric noise and the share of each class that is thinned, the protocols of Zhang et al.,
     "Understanding Deep Learning Requires Rethinking Generalization" (2017), arXiv 1611.03530, and of Cui et al.,
@@ -63,9 +63,13 @@ class Relabelled(Derived):
 
     def __init__(self, data: Data, labelling: Labelling, encode: Encode | None = None) -> None:
         super().__init__(data, data.name)
+        if len(data.shards) and labelling.imbalance is not None:
+            raise ValueError(
+                f"labels {labelling.label}: {data.name!r} lies in shards, of which every row is trained on: leave "
+                "imbalance out, or open a part of it as files"
+            )
         self.labelling, self.learned = labelling, labelling.label
         self._label = data.label(labelling.label, *labelling.kinds)
-        self.true: Shaped[np.ndarray, "N ..."] = self._label.values
         held = np.concatenate([np.arange(0), *data.splits.validation.values(), *data.splits.test.values()])
         rows = data.splits.train[~np.isin(data.splits.train, held)]
         known = rows[self._label.known[rows]]
@@ -77,7 +81,7 @@ class Relabelled(Derived):
             )
         self.gone, known = parted(known, self._stay(known))
         self.hidden, known = parted(known, self._show(known))
-        self._values = self.true.copy()
+        self._values = np.array(self.true)
         self._values[self.hidden] = np.nan if np.issubdtype(self.true.dtype, np.floating) else -1
         if labelling.noise:
             order = places(np.zeros_like(known), self._draws(known, "noise"))
@@ -89,6 +93,11 @@ class Relabelled(Derived):
         self.wrong = known[differs if differs.ndim == 1 else differs.any(1)]
         self.splits = _without(data.splits, self.gone)
         self.changes = (labelling.in_words, digest(map(bytes_of, (self._values, np.sort(self.gone)))))
+
+    @property
+    def true(self) -> Shaped[np.ndarray, "N ..."]:
+        """The true label of every row, as of `counterpoint.data.labels.Label.values`."""
+        return self._label.values
 
     def _draws(self, rows: Rows, purpose: str) -> Float[np.ndarray, " n"]:
         """Return a number of each row between 0 and 1, of its item's id alone."""
@@ -180,6 +189,9 @@ class Relabelled(Derived):
 
     def _became(self) -> Shaped[np.ndarray, "N _"]:
         return self._values.reshape(len(self), -1)
+
+    def examples(self) -> Mapping[str, Any]:
+        return self.data.examples() if len(self.shards) else super().examples()
 
     def describe(self) -> dict[str, dict[str, Any]]:
         return super().describe() | {"labels to train on": {self.learned: self._told_in_words()}}

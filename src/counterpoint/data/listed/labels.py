@@ -3,56 +3,84 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import final
 
 import numpy as np
 import polars as pl
-from jaxtyping import Float
 
-from ..labels import MOST_CLASSES, Classes, Label, Numbers, Points, Tags
+from ...types import Kind
+from ..labels import MOST_CLASSES, Label, Values, label_of, tag_values, unknown_values
 from ..sources import FOLDER
+from .surveys import MOST_TAGS, Survey, tags_in
 
 TEMPLATES = ("{}", "a photo of {}", "a picture of {}")
 """Sentences for the classes of a user's own label."""
-SEVERAL = "|"
-"""The mark between the tags of a row in a text."""
-MOST_TAGS = 2_000
-"""Tags of a label, at most."""
-NUMBERS = "numbers, not whole or too many for classes"
+MANY = f"more than {MOST_TAGS:,} values"
+"""The reason why texts are no label where there are too many to be counted."""
 
 
-class Named(NamedTuple):
-    """The classes that the values of a column amount to, or why they are none.
+@final
+@dataclass(frozen=True)
+class Reading:
+    """The way in which texts are read as values of a label.
 
     Attributes:
-        names: of the classes, numbers in their order; none where the column is no label.
-        refused: why it is none, in a few words; empty where it is one.
+        kind: of the label.
+        columns: of the texts; two of a point whose x and y are apart.
+        names: of its classes or tags, in the order of their numbers; none of other kinds.
+        lists: texts are lists, as JSON has them.
     """
 
-    names: tuple[str, ...]
-    refused: str = ""
+    kind: Kind
+    columns: tuple[str, ...]
+    names: tuple[str, ...] = ()
+    lists: bool = False
 
-    @classmethod
-    def of(cls, values: pl.Series, most: int = MOST_CLASSES) -> Named:
-        """Return the classes of a column of texts, at most so many; null is no value.
+    def values(self, columns: Mapping[str, pl.Series], rows: int) -> Values:
+        """Read the values of rows.
 
-        >>> Named.of(pl.Series(["10", "9", "9"])).names, Named.of(pl.Series(["1.5", "2"])).refused
-        (('9', '10'), 'numbers, not whole or too many for classes')
+        Args:
+            columns: texts of the rows; null is no value.
+            rows: their number, as a column may not be there.
         """
-        classes = values.drop_nulls().unique()
-        numbers = classes.cast(pl.Float64, strict=False)
-        numeric = numbers.null_count() == 0
-        if numeric and (len(classes) > most or not (numbers == numbers.round()).all()):
-            return cls((), NUMBERS)
-        if not 2 <= len(classes) <= most:
-            return cls((), f"{len(classes):,} value{'' if len(classes) == 1 else 's'}")
-        ordered = classes.to_frame("name").with_columns(number=numbers).sort("number", "name")
-        return cls(tuple(ordered["name"]))
+        missing = pl.repeat(None, rows, dtype=pl.String, eager=True)
+        texts = [columns.get(column, missing) for column in self.columns]
+        values = unknown_values(self.kind, len(self.names), rows)
+        known = texts[0].is_not_null().to_numpy()
+        told = texts[0].drop_nulls()
+        if self.kind == "classes":
+            values[known] = told.replace_strict(
+                self.names, range(len(self.names)), return_dtype=pl.Int64
+            ).to_numpy()
+        elif self.kind == "tags":
+            values[known] = tag_values(tags_in(told, lists=self.lists), self.names)
+        elif self.lists:
+            values[known] = np.array([json.loads(text) for text in told]).reshape(-1, 2)
+        else:
+            values[...] = np.stack(list(map(numbers_in, texts)), axis=-1).reshape(values.shape)
+        return values
 
 
 def labels_of(columns: Mapping[str, pl.Series]) -> tuple[dict[str, Label], dict[str, str]]:
     """Return the labels that columns of texts are, and why other columns are none; null is no value.
+
+    Their kinds are those of `labels_by`.
+
+    >>> labels, refused = labels_of({"look": pl.Series(["red|round", "red"]), "only": pl.Series(["a", "a"])})
+    >>> labels["look"].names, refused
+    (('red', 'round'), {'only': '1 value'})
+    """
+    surveys = {name: Survey.of(values) for name, values in columns.items()}
+    rows = max(map(len, columns.values()), default=0)
+    return labels_by(surveys, lambda _, reading: reading.values(columns, rows))
+
+
+def labels_by(
+    surveys: Mapping[str, Survey], read: Callable[[str, Reading], Values]
+) -> tuple[dict[str, Label], dict[str, str]]:
+    """Return the labels that columns of texts are, whose values are read once their kind is known.
 
     ===========  ===================================================================================================
     classes      2 to `MOST_CLASSES` values; of `FOLDER` any number
@@ -63,27 +91,72 @@ def labels_of(columns: Mapping[str, pl.Series]) -> tuple[dict[str, Label], dict[
                  (the label ``NAME``); shares of width and height
     ===========  ===================================================================================================
 
-    >>> labels, refused = labels_of({"look": pl.Series(["red|round", "red"]), "only": pl.Series(["a", "a"])})
-    >>> labels["look"].names, refused
-    (('red', 'round'), {'only': '1 value'})
+    Args:
+        surveys: of the columns.
+        read: reads the values of all rows for the label of a name.
+
+    Returns:
+        The labels, and of each other column why it is none.
     """
     labels: dict[str, Label] = {}
     refused: dict[str, str] = {}
-    for name, values in sorted(columns.items()):
+    apart: set[str] = set()  # columns that are x and y of a point
+    for name, *pair in _pairs(surveys):
         try:
-            labels[name] = _label(name, values)
+            labels[name] = label_of("points", (), read(name, Reading("points", tuple(pair))))
+            apart |= {*pair}
         except ValueError as error:
             refused[name] = str(error)
-    for name, x, y in _pairs(columns):
-        both = np.stack([_numbers(columns[x]), _numbers(columns[y])], axis=1)
-        if not (both == both.round()).all() or (both > 1).any():  # 0 and 1 are classes
-            try:
-                labels[name] = Points(both)
-                for column in (x, y):
-                    labels.pop(column, None)
-            except ValueError as error:
-                refused[name] = str(error)
-    return dict(sorted(labels.items())), refused
+    for name, survey in sorted(surveys.items()):
+        if name in labels or name in apart:
+            continue
+        try:
+            reading = reading_of(name, survey)
+            labels[name] = label_of(reading.kind, reading.names, read(name, reading), TEMPLATES)
+        except ValueError as error:
+            refused[name] = str(error)
+    return dict(sorted(labels.items())), dict(sorted(refused.items()))
+
+
+def reading_of(name: str, survey: Survey) -> Reading:
+    """Return the way in which a column is read as a label.
+
+    Raises:
+        ValueError: if it is none; the message says why, in a few words.
+    """
+    if (survey.lists or survey.several) and not survey.empty:
+        return _several(name, survey)
+    counts = survey.counts
+    if counts is None:
+        if survey.numbers:
+            return Reading("numbers", (name,))
+        raise ValueError(MANY)
+    most = len(counts) if name == FOLDER else MOST_CLASSES
+    nothing = bool(len(counts)) and bool(counts["value"].str.to_lowercase().is_in(["nan"]).all())
+    if survey.numbers and (nothing or not survey.whole or len(counts) > most):
+        return Reading("numbers", (name,))
+    if name == FOLDER and len(counts) == 1:
+        raise ValueError(f"one class in all, {counts['value'][0]}: give each kind a folder of its own")
+    if not 2 <= len(counts) <= most:
+        raise ValueError(f"{len(counts):,} value{'' if len(counts) == 1 else 's'}")
+    if name == FOLDER and len(single := counts.filter(pl.col("count") == 1).sort("value")):
+        raise ValueError(
+            f"of the class {single['value'][0]} there is one example: add others, or leave it out"
+        )
+    number = pl.col("value").cast(pl.Float64, strict=False)
+    return Reading("classes", (name,), tuple(counts.sort(number, "value")["value"]))
+
+
+def _several(name: str, survey: Survey) -> Reading:
+    """Return the way in which a column of lists is read: as points where each is of two numbers, else as tags."""
+    if survey.lists and survey.points:
+        return Reading("points", (name,), lists=True)
+    if survey.lists and not survey.words:
+        raise ValueError("lists that hold neither tags nor two numbers")
+    tags = survey.listed if survey.lists else survey.parted
+    if tags is None:
+        raise ValueError(f"more than {MOST_TAGS:,} tags")
+    return Reading("tags", (name,), tuple(sorted(tags)), survey.lists)
 
 
 def told(refused: Mapping[str, str]) -> dict[str, str]:
@@ -94,83 +167,19 @@ def told(refused: Mapping[str, str]) -> dict[str, str]:
     return {"columns that are no labels": f"{said}; a label has 2 to {MOST_CLASSES} values"}
 
 
-def is_several(values: pl.Series) -> bool:
-    """Return whether texts are lists, or have several parts, so that they are no classes."""
-    known = values.drop_nulls()
-    return bool(len(known)) and (_lists(known) is not None or known.str.contains(SEVERAL, literal=True).any())
+def numbers_in(texts: pl.Series) -> Values:
+    """Return texts as numbers, NaN where there is none."""
+    return texts.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
 
 
-def _label(name: str, values: pl.Series) -> Label:
-    """Return the label that a column of texts is; ValueError says why it is none."""
-    if is_several(values):
-        return _listed(values)
-    known = values.drop_nulls()
-    if len(known) and known.str.to_lowercase().is_in(["nan"]).all():
-        return Numbers(_numbers(values))  # which says that there are none
-    names, why = Named.of(known, len(known) if name == FOLDER else MOST_CLASSES)
-    if why == NUMBERS:
-        return Numbers(_numbers(values))
-    if name == FOLDER and known.n_unique() == 1:
-        why = f"one class in all, {known[0]}: give each kind a folder of its own"
-    elif name == FOLDER and len(single := known.filter(known.is_unique()).sort()):
-        why = f"of the class {single[0]} there is one example: add others, or leave it out"
-    if why:
-        raise ValueError(why)
-    codes = values.replace_strict(names, range(len(names)), default=-1, return_dtype=pl.Int64)
-    return Classes(names, codes.fill_null(-1).to_numpy(), TEMPLATES)
-
-
-def _listed(values: pl.Series) -> Label:
-    """Return the label that a column of lists is: points where each is of two numbers, else tags."""
-    known = values.is_not_null().to_numpy()
-    lists = _lists(values.drop_nulls())
-    if lists is None:
-        lists = [
-            [tag for part in text.split(SEVERAL) if (tag := part.strip())] for text in values.drop_nulls()
-        ]
-    if all(len(each) == 2 and all(map(_is_number, each)) for each in lists):
-        points = np.full((len(values), 2), np.nan)
-        points[known] = np.array(lists, dtype=np.float64)
-        return Points(points)
-    if not all(isinstance(tag, str) for each in lists for tag in each):
-        raise ValueError("lists that hold neither tags nor two numbers")
-    if len(names := {tag for each in lists for tag in each}) > MOST_TAGS:
-        raise ValueError(f"{len(names):,} tags; there are at most {MOST_TAGS:,}")
-    rows = iter(lists)
-    return Tags.of(next(rows) if has else None for has in known)
-
-
-def _lists(known: pl.Series) -> list[list[Any]] | None:
-    """Return the lists that texts are, as JSON has them; None where one is no list."""
-    if not known.str.starts_with("[").all():
-        return None
-    try:
-        lists = [json.loads(text) for text in known]
-    except ValueError:
-        return None
-    return lists if all(isinstance(each, list) for each in lists) else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _numeric(values: pl.Series) -> bool:
-    """Return whether all values that there are are numbers."""
-    return (
-        len(values.drop_nulls()) > 0
-        and values.cast(pl.Float64, strict=False).null_count() == values.null_count()
-    )
-
-
-def _pairs(columns: Mapping[str, pl.Series]) -> Sequence[tuple[str, str, str]]:
-    """Return the labels of points that pairs of columns may be, each with the two."""
-    found = [("point", "x", "y")] if columns.keys() >= {"x", "y"} else []
-    stems = (name.removesuffix("_x") for name in sorted(columns) if name.endswith("_x"))
-    found += [(stem, f"{stem}_x", f"{stem}_y") for stem in stems if stem and f"{stem}_y" in columns]
-    return [each for each in found if all(_numeric(columns[column]) for column in each[1:])]
-
-
-def _numbers(values: pl.Series) -> Float[np.ndarray, " N"]:
-    """Return a column of texts as numbers, NaN where there is none."""
-    return values.cast(pl.Float64, strict=False).fill_null(np.nan).to_numpy()
+def _pairs(surveys: Mapping[str, Survey]) -> list[tuple[str, str, str]]:
+    """Return the labels of points that pairs of columns of numbers may be, each with the two; 0 and 1 are classes."""
+    found = [("point", "x", "y")] if surveys.keys() >= {"x", "y"} else []
+    stems = (name.removesuffix("_x") for name in sorted(surveys) if name.endswith("_x"))
+    found += [(stem, f"{stem}_x", f"{stem}_y") for stem in stems if stem and f"{stem}_y" in surveys]
+    return [
+        each
+        for each in found
+        if all(surveys[column].numbers and not surveys[column].empty for column in each[1:])
+        and not all(surveys[column].binary for column in each[1:])
+    ]

@@ -28,7 +28,7 @@ from ..sides import SIDES
 from ..sources import Records, Shard
 from .beside import records_beside
 from .copies import opened
-from .labels import Told, labels_told
+from .labels import FOUND, Found, write_found
 
 _PARTS = ".parts"
 _FEW = 8  # shards that no second process is begun for
@@ -87,7 +87,7 @@ class Counting:
         with self.log.open("ab") as file:
             for shard in self.shards:
                 if shard.name not in done:
-                    one = _count(list(self.columns), shard)
+                    one = _count(self.folder.parents[1], self.columns, shard)
                     # The end of a line that a kill cut short is not the beginning of this one.
                     file.write(b"\n" + json.dumps(one).encode())
                     file.flush()
@@ -153,11 +153,8 @@ def count_shards(
 
 
 def counted_in(folder: Path, shards: Sequence[Shard], columns: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """Return what each shard was found to hold: all but its records' labels."""
-    return {
-        one["name"]: {name: value for name, value in one.items() if name != "labels"}
-        for one in _logged(_logs(folder), shards, columns)
-    }
+    """Return what each shard was found to hold."""
+    return {one["name"]: one for one in _logged(_logs(folder), shards, columns)}
 
 
 def gather(folder: Path) -> None:
@@ -167,13 +164,15 @@ def gather(folder: Path) -> None:
         (folder / name).unlink(missing_ok=True)
 
 
-def labels_read(folder: Path, shards: Sequence[Shard], columns: Iterable[str]) -> Iterator[tuple[str, Told]]:
-    """Yield the names of the shards that were read, and not only counted, each with what was told of its labels."""
-    return (
-        (one["name"], one["labels"])
+def labels_found(folder: Path, shards: Sequence[Shard], columns: Iterable[str]) -> list[Found]:
+    """Return the labels of those shards that were read, and not only counted."""
+    columns = tuple(columns)
+    tables = {shard.name: _table(folder, shard, columns) for shard in shards}
+    return [
+        Found(one["name"], tables[one["name"]], one["many"])
         for one in _logged(_logs(folder), shards, columns)
-        if one["labels"] is not None
-    )
+        if one["many"] is not None
+    ]
 
 
 def _logs(folder: Path) -> list[Path]:
@@ -199,24 +198,30 @@ def _logged(
                     one = json.loads(line)
                 except ValueError:  # empty, or cut short by a kill
                     continue
-                if "labels" not in one:  # of an earlier version, which knew no labels
+                if "many" not in one:  # of an earlier version, which knew no labels, or classes alone
                     continue
                 if still.get(one["name"]) == (one["state"], one["columns"]):
                     del still[one["name"]]  # it may be there twice
                     yield one
 
 
-def _count(columns: list[str], shard: Shard) -> dict[str, Any]:
-    """Return how many records of each side a shard holds, those without a split under an empty name, and their labels.
+def _count(folder: Path, columns: tuple[str, ...], shard: Shard) -> dict[str, Any]:
+    """Return how many records of each side a shard holds, those without a split under an empty name.
 
-    Of a shard that is not read no labels are known.
+    The labels of those that are trained on are written beside; ``many`` names those of too many values. Of a shard that
+    is not read no labels are known.
     """
     told: dict[str, Any] = {"name": shard.name, "state": shard.state, "columns": columns}
     known = shard.records if shard.records is not None else records_beside(shard.place)
     if known is not None:
         told[shard.split or sources.split_of(PurePosixPath(shard.place).name) or ""] = known
-        return told | {"labels": None}
+        return told | {"many": None}
     records = usable(opened(shard), columns)
     sides = records.frame["split"].fill_null("")
     told |= {side: int((sides == side).sum()) for side in ("", *SIDES)}
-    return told | {"labels": labels_told(of_side(records, "train"))}
+    return told | {"many": write_found(of_side(records, "train"), _table(folder, shard, columns))}
+
+
+def _table(folder: Path, shard: Shard, columns: Sequence[str]) -> Path:
+    """Return the file of the labels of a shard in its present state."""
+    return folder / FOUND / f"{_named([shard], columns)}.parquet"

@@ -23,8 +23,8 @@ from ...types import Fit
 from ..base import Rows, Splits, stored_size
 from ..cache import CacheError
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
-from ..labels import Classes
-from ..listed.labels import TEMPLATES
+from ..labels import Label
+from ..listed.labels import told
 from ..listed.pairs import Pairs
 from ..listed.photos import Photos, StoredPictures
 from ..pictured import PairedData, Pictured
@@ -60,7 +60,7 @@ class Sharded(Pictured):
 
     def __init__(self, index: Index, form: int | Fit = 64) -> None:
         self.index = index
-        self.name, self.columns = str(index.folder), index.columns
+        self.name, self.columns, self.refused = str(index.folder), index.columns, index.refused
         self.shards = self.index.training
         self._ends = self.shards.cumsum()
         self._trained = int(self.shards.sum())
@@ -103,9 +103,8 @@ class Sharded(Pictured):
         return np.broadcast_to(np.array("all"), len(self))
 
     @cached_property
-    def labels(self) -> Mapping[str, Classes]:
-        classes = self.index.classes(len(self))
-        return {name: Classes(names, classes[name], TEMPLATES) for name, names in self.index.labels.items()}
+    def labels(self) -> Mapping[str, Label]:
+        return {name: self.index.label(name, len(self)) for name in self.index.labels}
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
@@ -181,7 +180,7 @@ class Sharded(Pictured):
         }
 
     def findings(self) -> Mapping[str, str]:
-        found = {}
+        found = told(self.refused)
         if self.index.labels and self.index.labelled < self._trained:
             found["labels"] = (
                 f"known of {self.index.labelled:,} of {self._trained:,} records to train on: the others were "

@@ -9,15 +9,16 @@ from typing import Any, final
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from ...files import Damaged, read_json, read_table, writing
 from ...reasons import counted
 from .. import sources
 from ..base import Rows
+from ..labels import Label
 from ..sides import SIDES
 from ..sources import Ledger, Missing, Options, Shard, Span
-from .labels import read_labels
+from .labels import LabelFile, read_label
 
 FILE = "data-index.json"
 """File that a folder has once it is a whole index."""
@@ -35,7 +36,10 @@ class OtherIndex(ValueError):
 
 
 class IndexFile(BaseModel):
-    """``data-index.json``."""
+    """``data-index.json``.
+
+    An earlier version wrote no ``refused``, and of labels the names of the classes alone; one before it no labels.
+    """
 
     model_config = ConfigDict(extra="forbid")
     format: int
@@ -43,8 +47,20 @@ class IndexFile(BaseModel):
     columns: dict[str, str]
     held_out: dict[str, int]
     digest: str
-    labels: dict[str, tuple[str, ...]] | None = None
+    labels: dict[str, LabelFile] = Field(default_factory=dict)
+    refused: dict[str, str] | None = None
     labelled: int = 0
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _classes(cls, labels: Any) -> Any:
+        """Return the labels as they are written now."""
+        return {
+            name: {"kind": "classes", "names": label, "file": f"label-{number}.npy"}
+            if isinstance(label, list)
+            else label
+            for number, (name, label) in enumerate((labels or {}).items())
+        }
 
 
 class Begun(BaseModel):
@@ -71,7 +87,8 @@ class Index:
             the side that all of it is ``held_out`` for, empty for none.
         digest: equal for the same shards in the same states.
         held_out_rows: how many records of each side are copied out.
-        labels: the classes of each label; none where an earlier version made the index.
+        labels: what is told of the records beside their columns; earlier versions wrote classes alone, or none.
+        refused: what might have been a label and is none, each with why.
         labelled: how many of the records to train on were read for their labels.
         advice: the command that makes it anew, in words.
     """
@@ -84,7 +101,8 @@ class Index:
     table: pl.DataFrame
     digest: str
     held_out_rows: Mapping[str, int]
-    labels: Mapping[str, tuple[str, ...]]
+    labels: Mapping[str, LabelFile]
+    refused: Mapping[str, str]
     labelled: int
     advice: str
 
@@ -132,7 +150,8 @@ class Index:
             table,
             file.digest,
             file.held_out,
-            file.labels or {},
+            file.labels,
+            file.refused or {},
             file.labelled,
             advice,
         )
@@ -147,18 +166,21 @@ class Index:
         """The number of records of every shard that are trained on; none of one that is held out."""
         return (self.table["train"] * (self.table["held_out"] == "").cast(pl.Int64)).to_numpy()
 
-    def classes(self, rows: int) -> dict[str, Rows]:
-        """Return the class of every row by label, −1 where it has none, mapped from files.
+    def label(self, name: str, rows: int) -> Label:
+        """Return a label of every row, mapped from a file.
 
         Raises:
-            Damaged: if there are not so many rows.
+            Damaged: if it cannot be read, or there are not so many rows.
         """
-        held = read_labels(self.folder, list(self.labels))
-        if any(len(classes) != rows for classes in held.values()):
-            raise Damaged(
-                self.held_out, f"there are not {rows:,} rows", f"delete {self.folder} and make it again"
-            )
-        return held
+        remedy = f"delete {self.folder} and make it again"
+        file = self.labels[name]
+        try:
+            label = read_label(self.folder, file)
+        except (OSError, ValueError) as error:
+            raise Damaged(self.folder / file.file, " ".join(str(error).split()), remedy) from None
+        if len(label.values) != rows:
+            raise Damaged(self.folder / file.file, f"there are not {rows:,} rows", remedy)
+        return label
 
     @property
     def held_out(self) -> Path:

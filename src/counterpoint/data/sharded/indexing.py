@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from ..listed.stored import OtherColumns
 from ..sides import MOST_HELD_OUT, SIDES
 from ..sources import Ledger, Options, Shard
 from .copies import opened
-from .counting import count_shards, counted_in, gather, labels_read, of_side, usable
+from .counting import count_shards, counted_in, gather, labels_found, of_side, usable
 from .held_out import copy_out
 from .index import BEGUN, COLUMNS, COPIED, FILE, PLACES, TABLE, Begun, Index, IndexFile, OtherIndex
 from .labels import write_labels
@@ -100,7 +99,7 @@ def _written(
     digest = blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
     if (folder / FILE).exists():
         made = read_json(folder / FILE, IndexFile, f"delete {folder} and make the index again")
-        if made.digest == digest and made.labels is not None:
+        if made.digest == digest and made.refused is not None:
             return Index.open(folder)
         (folder / FILE).unlink()
     copied = {side: _held_out(shards, table, side, columns, held_out) for side in ("validation", "test")}
@@ -112,8 +111,8 @@ def _written(
     with writing(folder / TABLE) as part:
         table.hstack(_places(shards)).write_parquet(part)
     starts = _starts(table)
-    read = partial(labels_read, folder, shards, list(columns))
-    labels = write_labels(folder, read, starts, sources.read(str(folder / COPIED), Ledger()))
+    found = [each for each in labels_found(folder, shards, columns) if each.shard in starts]
+    labels, refused = write_labels(folder, found, starts, sources.read(str(folder / COPIED), Ledger()))
     file = IndexFile(
         format=FORMAT,
         source=written,
@@ -121,7 +120,8 @@ def _written(
         held_out=copied_counts,
         digest=digest,
         labels=labels,
-        labelled=sum(starts[name][1] for name, _ in read() if name in starts),
+        refused=refused,
+        labelled=sum(starts[each.shard][1] for each in found),
     )
     write_json(folder / FILE, file.model_dump())
     return Index.open(folder)

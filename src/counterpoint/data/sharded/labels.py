@@ -1,105 +1,151 @@
-"""Labels of the rows of an index: what its pass found, in a file that is mapped, so that nothing is held a row."""
+"""Labels of the rows of an index: what its pass found, in files that are mapped, so that nothing is held a row."""
 
 from __future__ import annotations
 
-import base64
-import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 import polars as pl
+from pydantic import BaseModel, ConfigDict
 
-from ...files import writing
-from ..base import Rows
-from ..labels import MOST_CLASSES
-from ..listed.labels import Named, is_several
-from ..sources import Records
+from ...files import Damaged, writing
+from ...types import Kind
+from ..labels import Label, Values, label_of, unknown_values
+from ..listed.labels import MANY, TEMPLATES, Reading, labels_by
+from ..listed.surveys import MOST_TAGS, Survey
+from ..sources import FOLDER, Records
 
-_NONE = 255  # the code of a record without a value; classes are fewer
+FOUND = "found-labels"
+"""Folder of an index, with a table for each shard that was read: the labels of its records, as texts."""
+
 _BLOCK = 2**20
 
-Told = Mapping[str, Mapping[str, Any] | None]
-"""For each label of a shard its ``classes`` and ``codes``, those of its records; None for too many classes."""
+
+class LabelFile(BaseModel):
+    """A label as ``data-index.json`` has it.
+
+    Attributes:
+        kind: of the label.
+        names: of its classes or tags; none of other kinds.
+        file: name of the file with the value of every row.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+    kind: Kind
+    names: tuple[str, ...]
+    file: str
 
 
-def labels_told(records: Records) -> Told:
-    """Return what is kept of the labels of a shard's records, in a form that JSON can carry."""
-    kept: dict[str, Mapping[str, Any] | None] = {}
-    for name, values in records.labels().items():
-        classes = values.drop_nulls().unique().sort().to_list()
-        if len(classes) > MOST_CLASSES or is_several(values):  # an index knows classes alone
-            kept[name] = None
-        else:
-            codes = values.replace_strict(classes, range(len(classes)), default=_NONE, return_dtype=pl.UInt8)
-            packed = zlib.compress(codes.fill_null(_NONE).to_numpy().tobytes())
-            kept[name] = {"classes": classes, "codes": base64.b64encode(packed).decode()}
-    return kept
+class Found(NamedTuple):
+    """The labels of the records of a shard that are trained on, as they were read.
+
+    Attributes:
+        shard: its name.
+        table: the file that holds their texts.
+        many: the names of those that are none, as there are too many values of them, and are not in the table.
+    """
+
+    shard: str
+    table: Path
+    many: Sequence[str]
+
+    def read(self, names: Sequence[str] | None = None) -> dict[str, pl.Series]:
+        """Return the texts of all labels, or of those that there are of some names.
+
+        Raises:
+            Damaged: if they cannot be read.
+        """
+        try:
+            with self.table.open("rb") as file:  # a path's brackets would be taken for a pattern
+                there = pl.read_parquet_schema(file)
+                file.seek(0)
+                columns = [name for name in there if names is None or name in names]
+                return pl.read_parquet(file, columns=columns).to_dict(as_series=True)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            said = " ".join(str(error).split())
+            raise Damaged(self.table, said, "delete the index and make it again") from None
+
+
+def write_found(records: Records, table: Path) -> list[str]:
+    """Write the labels of a shard's records as texts; return the names of those of too many values."""
+    labels = records.labels()
+    many = [name for name, values in labels.items() if _survey(name, values).hopeless]
+    table.parent.mkdir(exist_ok=True)
+    with writing(table) as part:
+        pl.DataFrame({name: it for name, it in labels.items() if name not in many}).write_parquet(part)
+    return many
 
 
 def write_labels(
-    folder: Path,
-    shards: Callable[[], Iterable[tuple[str, Told]]],
-    starts: Mapping[str, tuple[int, int]],
-    held_out: Records,
-) -> dict[str, tuple[str, ...]]:
-    """Write the class of every row, and return the classes of each label.
+    folder: Path, found: Sequence[Found], starts: Mapping[str, tuple[int, int]], held_out: Records
+) -> tuple[dict[str, LabelFile], dict[str, str]]:
+    """Write the values of every row for each label; kinds are those that columns of tables have.
 
     Args:
         folder: of the index.
-        shards: yields the names of the shards that were read, each with what was told of it, as often as asked.
+        found: of the shards that are trained on and were read.
         starts: the first row of every shard that is trained on, and the number of its rows.
         held_out: the rows after these.
+
+    Returns:
+        The labels, and of what is none why.
     """
-    found: dict[str, set[str] | None] = {}
+    held, count = held_out.labels(), sum(rows for _, rows in starts.values())
+    surveys: dict[str, Survey] = {}
+    for labels in chain((each.read() for each in found), [held]):
+        for name, values in labels.items():
+            survey = _survey(name, values)
+            surveys[name] = _bounded(name, surveys[name] + survey) if name in surveys else survey
+    many = {name for each in found for name in each.many}
+    files: dict[str, str] = {}
 
-    def add(name: str, classes: Iterable[str] | None) -> None:
-        before = found.setdefault(name, set())
-        both = None if before is None or classes is None else before.union(classes)
-        found[name] = None if both is None or len(both) > MOST_CLASSES else both
-
-    for _, labels in shards():
-        for name, label in labels.items():
-            add(name, None if label is None else label["classes"])
-    held = held_out.labels()
-    for name, values in held.items():
-        add(name, values.drop_nulls().unique())
-    labels_ = {
-        name: names
-        for name, classes in sorted(found.items())
-        if classes is not None and (names := Named.of(pl.Series(sorted(classes), dtype=pl.String)).names)
-    }
-    count = sum(rows for _, rows in starts.values())
-    for number, (name, names) in enumerate(labels_.items()):
-        codes = {one: code for code, one in enumerate(names)}
-        with writing(_file(folder, number)) as part:
-            rows = np.lib.format.open_memmap(part, "w+", np.dtype("<i8"), (count + len(held_out),))
+    def write(name: str, reading: Reading) -> Values:
+        files[name] = f"label-{len(files)}.npy"
+        blank = unknown_values(reading.kind, len(reading.names), 1)
+        with writing(folder / files[name]) as part:
+            rows = np.lib.format.open_memmap(
+                part, "w+", blank.dtype, (count + len(held_out), *blank.shape[1:])
+            )
             for start in range(0, len(rows), _BLOCK):
-                rows[start : start + _BLOCK] = -1
-            for shard, labels in shards():
-                if (label := labels.get(name)) is not None and shard in starts:
-                    start, several = starts[shard]
-                    rows[start : start + several] = _coded(label, codes)
-            if name in held:
-                rows[count:] = (
-                    held[name].replace_strict(codes, default=-1, return_dtype=pl.Int64).fill_null(-1)
-                )
+                rows[start : start + _BLOCK] = blank
+            for each in found:
+                start, several = starts[each.shard]
+                rows[start : start + several] = reading.values(each.read(reading.columns), several)
+            rows[count:] = reading.values(held, len(held_out))
             rows.flush()
-    return labels_
+        return _mapped(folder / files[name])
+
+    made, refused = labels_by({name: it for name, it in surveys.items() if name not in many}, write)
+    written = {
+        name: LabelFile(kind=label.kind, names=label.names, file=files[name]) for name, label in made.items()
+    }
+    for path in folder.glob("label-*.npy"):  # of what was refused, and of an earlier state of the shards
+        if path.name not in {file.file for file in written.values()}:
+            path.unlink()
+    return written, dict(sorted({**refused, **dict.fromkeys(many, MANY)}.items()))
 
 
-def read_labels(folder: Path, names: Sequence[str]) -> dict[str, Rows]:
-    """Return the class of every row for each label that was written, mapped from files."""
-    return {name: np.load(_file(folder, number), mmap_mode="r") for number, name in enumerate(names)}
+def read_label(folder: Path, file: LabelFile) -> Label:
+    """Return a label of every row, mapped from a file.
+
+    Raises:
+        ValueError: for values that its kind cannot have.
+    """
+    return label_of(file.kind, file.names, _mapped(folder / file.file), TEMPLATES)
 
 
-def _coded(label: Mapping[str, Any], codes: Mapping[str, int]) -> Rows:
-    of_shard = np.full(256, -1)
-    of_shard[: len(label["classes"])] = [codes[one] for one in label["classes"]]
-    coded: Rows = of_shard[np.frombuffer(zlib.decompress(base64.b64decode(label["codes"])), np.uint8)]
-    return coded
+def _mapped(path: Path) -> Values:
+    values: Values = np.load(path, mmap_mode="r")
+    return values
 
 
-def _file(folder: Path, number: int) -> Path:
-    return folder / f"label-{number}.npy"
+def _survey(name: str, values: pl.Series) -> Survey:
+    return _bounded(name, Survey.of(values))
+
+
+def _bounded(name: str, survey: Survey) -> Survey:
+    """Return a survey that takes little space; there are as many classes as there are folders."""
+    return survey if name == FOLDER else survey.within(MOST_TAGS)

@@ -105,7 +105,13 @@ class MultiLabel(EmbedderTask):
         return scores(self.name, data, rows, outcomes, metrics)
 
     def _given(
-        self, features: EmbeddingCache, column: str, label: str, tags: Tags, rows: Rows, asked: Rows
+        self,
+        features: EmbeddingCache,
+        column: str,
+        label: str,
+        tags: Tags,
+        rows: Rows,
+        asked: Int[np.ndarray, " m"],
     ) -> list[tuple[str, Float[np.ndarray, "n C"]]]:
         """Return the probability of every tag by each reader, NaN of rows that it is not asked about."""
         data, model = features.data, features.model

@@ -1,0 +1,143 @@
+"""Surveys of columns of values: all that the kind of a label depends on, of any number of rows, in little space."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any, Self, final
+
+import polars as pl
+
+from ..labels import UNSURE
+
+SEVERAL = "|"
+"""The mark between the tags of a row in a text."""
+MOST_TAGS = 2_000
+"""Tags of a label, at most."""
+
+
+@final
+@dataclass(frozen=True)
+class Survey:
+    """Facts that the values of a column have in common; the sum of the surveys of two parts is that of the whole.
+
+    Attributes:
+        counts: the values with the rows that have each, as columns ``value`` and ``count``; None of too many values.
+        numbers: all are numbers.
+        whole: all that are numbers are whole.
+        several: a text has `SEVERAL` in it.
+        lists: all are lists.
+        points: all lists are of two numbers.
+        words: all lists are of texts.
+        listed: the tags in lists; None of more than `MOST_TAGS`.
+        parted: the tags in texts, `SEVERAL` between them; None of more than `MOST_TAGS`.
+
+    >>> one, other = Survey.of(pl.Series(["red|round"])), Survey.of(pl.Series(["red", None]))
+    >>> sorted((one + other).parted), (one + other).several, other.several
+    (['red', 'round'], True, False)
+    """
+
+    counts: pl.DataFrame | None
+    numbers: bool
+    whole: bool
+    several: bool
+    lists: bool
+    points: bool
+    words: bool
+    listed: frozenset[str] | None
+    parted: frozenset[str] | None
+
+    @classmethod
+    def of(cls, values: pl.Series) -> Self:
+        """Survey a column of texts; null is no value."""
+        counts = values.alias("value").drop_nulls().value_counts(name="count")
+        texts = counts["value"]
+        numbers = texts.cast(pl.Float64, strict=False)
+        lists = lists_in(texts)
+        parted = texts.str.split(SEVERAL).explode().drop_nulls().str.strip_chars()
+        return cls(
+            counts,
+            numbers.null_count() == 0,
+            bool((numbers == numbers.round()).all()),
+            bool(texts.str.contains(SEVERAL, literal=True).any()),
+            lists is not None,
+            all(len(each) == 2 and all(map(_is_number, each)) for each in lists or ()),
+            all(isinstance(one, str) for each in lists or () for one in each),
+            _few({one for each in lists or () for one in each if isinstance(one, str)}),
+            _few(parted.filter(parted != "").unique()),
+        )
+
+    def __add__(self, other: Survey) -> Survey:
+        counts = None
+        if self.counts is not None and other.counts is not None:
+            both = pl.concat([self.counts, other.counts])
+            counts = both.group_by("value").agg(pl.col("count").sum())
+        listed, parted = (
+            None if one is None or two is None else _few(one | two)
+            for one, two in ((self.listed, other.listed), (self.parted, other.parted))
+        )
+        return Survey(
+            counts,
+            self.numbers and other.numbers,
+            self.whole and other.whole,
+            self.several or other.several,
+            self.lists and other.lists,
+            self.points and other.points,
+            self.words and other.words,
+            listed,
+            parted,
+        )
+
+    def within(self, most: int) -> Survey:
+        """Return the survey without the counts of values that are more than so many."""
+        return self if self.counts is None or len(self.counts) <= most else replace(self, counts=None)
+
+    @property
+    def empty(self) -> bool:
+        """True where no row has a value."""
+        return self.counts is not None and not len(self.counts)
+
+    @property
+    def hopeless(self) -> bool:
+        """True where the values are no label, whatever values come to them."""
+        return self.counts is None and not (self.numbers or self.lists or self.several)
+
+    @property
+    def binary(self) -> bool:
+        """True where all values are 0 and 1."""
+        counts = self.counts
+        return counts is not None and counts["value"].cast(pl.Float64, strict=False).is_in([0.0, 1.0]).all()
+
+
+def lists_in(texts: pl.Series) -> list[list[Any]] | None:
+    """Return the lists that texts are, as JSON has them; None where one is no list."""
+    if not texts.str.starts_with("[").all():
+        return None
+    try:
+        lists = [json.loads(text) for text in texts]
+    except ValueError:
+        return None
+    return lists if all(isinstance(each, list) for each in lists) else None
+
+
+def tags_in(texts: pl.Series, *, lists: bool) -> list[list[str]]:
+    """Return the tags of each of some texts.
+
+    Args:
+        texts: of rows.
+        lists: they are lists, as JSON has them, and not tags with `SEVERAL` between them.
+    """
+    if lists:
+        return [json.loads(text) for text in texts]
+    return [[tag for part in text.split(SEVERAL) if (tag := part.strip())] for text in texts]
+
+
+def _few(tags: Iterable[str]) -> frozenset[str] | None:
+    """Return tags without marks of what is not known of them; None where there are more than a label has."""
+    few = frozenset(tag.removeprefix(UNSURE) for tag in tags)
+    return few if len(few) <= MOST_TAGS else None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
