@@ -147,6 +147,8 @@ def test_how_gaps_are_written() -> None:
     assert is_of_python("mine.py:DATA,missing=text:0.5")
     with pytest.raises(ValueError, match="--missing says how files are read"):
         Files(missing=gaps).of(None)
+    with pytest.raises(ValueError, match="a comma cannot be written here"):
+        Files(missing=('text:0.5,when="group:a, b"',)).of("patients.csv")
 
 
 @pytest.mark.parametrize(
@@ -156,6 +158,7 @@ def test_how_gaps_are_written() -> None:
         ("text:0", "the share above 0 and at most 1"),
         ("text:1.5", "the share above 0 and at most 1"),
         ("text:0.5,whne=group", "after COLUMN:SHARE comes when="),
+        ("text:0.5,in=test,in=train", "option 'in' is given twice"),
         ("text:0.5,in=reversed", "say when=LABEL"),
         ("text:0.5,in=tset", "did you mean 'test'"),
         ("txt:0.5", "did you mean 'text'"),

@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Int
 
 from ...registry import unknown
+from ...spec import Spec
 from ..views.keys import key, uniform
 
 Where = Literal["everywhere", "train", "test", "reversed"]
@@ -46,8 +47,8 @@ class Gap:
         Raises:
             ValueError: for what cannot be read, or contradicts itself; the message says how gaps are written.
         """
-        head, *options = text.split(",")
-        column, _, number = head.rpartition(":")
+        spec = Spec.parse(text)
+        column, _, number = spec.name.rpartition(":")
         try:
             share = float(number)
         except ValueError:
@@ -56,12 +57,11 @@ class Gap:
             raise ValueError(
                 f"--missing {text}: write COLUMN:SHARE, the share above 0 and at most 1, for example text:0.4"
             )
-        said = {name: value for name, _, value in (option.partition("=") for option in options)}
-        for name, value in said.items():
-            if name not in ("when", "in") or not value:
+        for name in spec.options:
+            if name not in ("when", "in"):
                 raise ValueError(f"--missing {text}: after COLUMN:SHARE comes when=LABEL:CLASS or in=WHERE")
-        when, _, of = said.get("when", "").partition(":")
-        where: Any = said.get("in", "everywhere")
+        when, _, of = spec.options.get("when", "").partition(":")
+        where: Any = spec.options.get("in", "everywhere")
         if where not in get_args(Where):
             raise unknown("place of gaps", where, get_args(Where))
         if where == "reversed" and not when:
@@ -130,12 +130,12 @@ def with_gaps(source: str, gaps: Sequence[str]) -> str:
     Raises:
         ValueError: for a gap that cannot be read, or a name in it that cannot be written as an option.
     """
-    told = [str(Gap.parse(gap)) for gap in gaps]
-    if taken := next((gap for gap in told if set("/+") & set(gap)), None):
+    parsed = [Gap.parse(gap) for gap in gaps]
+    if taken := next((gap for gap in parsed if set("/+,") & set(gap.column + gap.when + gap.of)), None):
         raise ValueError(
-            f"--missing {taken}: a name with a / or a + cannot be written here: rename it in the data"
+            f"--missing {taken}: a name with a /, a + or a comma cannot be written here: rename it in the data"
         )
-    said = "+".join(gap.replace(",", "/").replace("=", ":") for gap in told)
+    said = "+".join(str(gap).replace(",", "/").replace("=", ":") for gap in parsed)
     return f"{source},missing={said}" if said else source
 
 
