@@ -160,6 +160,10 @@ class Tower(nn.Module, ABC):
     def input(self) -> Input:
         """The way from the modality's raw form to what `forward` takes; small, and good in another process."""
 
+    def states(self, inputs: Tensor) -> Float[Tensor, "B t width"]:
+        """Return features part by part, before they are pooled; of a tower that knows no parts, those of the whole."""
+        return self(inputs)[:, None]
+
     def prompted(
         self, inputs: Tensor, prompts: Float[Tensor, "P width"]
     ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B P width"]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -74,8 +74,7 @@ class SCAV(TowerMethod):
 
     def features(self, column: str, inputs: Tensor) -> Float[Tensor, "n steps w"]:
         """Return states at so many steps; a head without bias makes of them what it makes of the states between."""
-        tower: Any = self.tower(column)
-        states: Tensor = tower.states(inputs) if hasattr(tower, "states") else tower(inputs)[:, None]
+        states = self.tower(column).states(inputs)
         lengths = states.ne(0).any(-1).sum(1).clamp_min(1)
         return resampled(states, lengths, self.steps)
 
