@@ -11,6 +11,7 @@ from evidence_page import open_questions, table
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.catalog.render import COLUMNS, row
+from counterpoint.claims._presets import stated
 from counterpoint.decoding._registry import DECODING
 from counterpoint.evaluation._registry import TASKS
 from counterpoint.methods._registry import METHODS
@@ -76,8 +77,8 @@ def formula(paper: catalog.Paper) -> list[str]:
 
 def commands(paper: catalog.Paper) -> Iterator[str]:
     """Yield the commands that try what the paper gave."""
-    if paper.slug in PRESETS:
-        yield f"counterpoint compare --preset {paper.slug} --data PAIRS"
+    if paper.slug in PRESETS or (paper.claim and stated(paper.slug)):
+        yield f"counterpoint compare --preset {paper.slug} --data DATA --seeds 5"
     arms = [arm for arm in (_name_in(METHODS, symbol) for symbol in paper.symbols) if arm and arm != "clip"]
     both = [arm for arm in arms if _takes_two(arm)]
     if both:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from counterpoint.claims import CLAIMS
 from counterpoint.claims._presets import find
 from counterpoint.cli import main
 from counterpoint.data import load
@@ -26,7 +29,17 @@ from fixtures.tiny import TinyData
 SMALL = "scenes:tiny,train=24,validation=8,test=16"
 
 
-@pytest.mark.parametrize("name", [*PRESETS, "convirt", "ebm-vs-cl-vqa", "fusemix", "lit", "m3col"])
+def of_claims(statement: str) -> list[str]:
+    """Return the papers whose claims make a statement; they are read and not imported, which takes long."""
+    return [
+        slug
+        for slug in CLAIMS.names()
+        if (spec := find_spec(CLAIMS.reference(slug).partition(":")[0])) is not None
+        if re.search(rf"^{statement} = ", Path(spec.origin or "").read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+
+
+@pytest.mark.parametrize("name", [*PRESETS, *of_claims("PRESET"), *of_claims("COMPARISON")])
 def test_a_preset_names_what_exists(name: str) -> None:
     preset = find(name)
     assert preset.name == name
@@ -36,6 +49,21 @@ def test_a_preset_names_what_exists(name: str) -> None:
         Arm.parse(arm)
     for task in preset.tasks:
         assert task in TASKS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", of_claims("PRESET"))
+def test_the_question_of_a_claim_is_asked_of_other_data(name: str) -> None:
+    preset, reasons = find(name), []
+    for source in ("digits", "emoji", "motions:basic", "speech:short"):
+        data = load_any(f"{source},train=60,validation=8,test=60" if ":" in source else source)
+        try:
+            assert preset.arms_for(data) == preset.arms
+            assert preset.tasks_for(data)
+            return
+        except ValueError as reason:
+            reasons.append(str(reason))
+    raise AssertionError(reasons)
 
 
 def test_the_medical_benchmark_has_eight_methods_of_three_families() -> None:

@@ -7,10 +7,19 @@ from ..study.presets import PRESETS, Preset
 from ._registry import CLAIMS, module
 
 
-def find(name: str) -> Preset:
-    """Return a preset by its name: a published protocol, or what a paper's claim asks, by the paper's slug.
+def stated(slug: str) -> Preset | None:
+    """Return the preset that a claim states; None where it compares no training runs that other data could be given to.
 
     That is the claim's ``COMPARISON``, or its ``PRESET`` where the claim's own arms need what only its data has.
+    """
+    claim = module(slug)
+    if hasattr(claim, "PRESET"):
+        return claim.PRESET
+    return claim.COMPARISON.preset(slug, claim.CLAIM) if hasattr(claim, "COMPARISON") else None
+
+
+def find(name: str) -> Preset:
+    """Return a preset by its name: a published protocol, or what a paper's claim asks, by the paper's slug.
 
     Raises:
         UnknownName: with the nearest name that is one.
@@ -20,15 +29,9 @@ def find(name: str) -> Preset:
         return PRESETS[name]
     if name not in CLAIMS:
         raise unknown("preset of compare", name, (*PRESETS, *CLAIMS.names()))
-    claim = module(name)
-    stated: Preset | None = vars(claim).get("PRESET")
-    if stated is not None:
-        return stated
-    comparison = vars(claim).get("COMPARISON")
-    if comparison is None:
+    if (preset := stated(name)) is None:
         raise ValueError(
             f"--preset {name}: its claim compares no training runs that other data could be given to; "
             f"see counterpoint papers show {name}"
         )
-    preset: Preset = comparison.preset(name, claim.CLAIM)
     return preset

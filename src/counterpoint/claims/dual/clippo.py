@@ -18,6 +18,7 @@ from ...networks.base import Tower, Towers
 from ...networks.towers.drawn import DrawnText
 from ...networks.towers.transformer import ProbedTransformer, TextTransformer
 from ...recipes.schema import Recipe
+from ...study.presets import Preset
 from ..benches.towers import Recaptioned, captions_of, trained
 from ..benches.towers import recipe as recipe_of
 from ..lab import Arrays, Lab, Result, above, below, beside, decides
@@ -29,6 +30,13 @@ CLAIM = (
 )
 REFUTED = (
     "it is more than ten points worse, has over 0.6 of the parameters, or is no better in the other script"
+)
+PRESET = Preset(
+    "clippo",
+    "a tower of texts, and texts that are drawn and read by the tower of pictures",
+    {"arms": ("clip", "clippo")},
+    "clip",
+    {"retrieval": ("i2t_R@1", "t2i_R@1")},
 )
 
 ARMS: Mapping[str, Callable[[Towers, Recipe], TowerMethod]] = {"pixels": CLIPPO, "words": CLIP}

@@ -15,6 +15,7 @@ from torch import Tensor
 from ...diagnostics import induced_positives, normalised, principal_angles
 from ...evaluation import create
 from ...losses import GuidedNTXentLoss, InfoNCELoss, NTXentLoss, SpectralLoss
+from ...study.presets import Preset
 from ..benches.data.emoji import SmallTwoTower, emoji_inputs, train, train_on_views, view
 from ..lab import Arrays, Lab, Result, above, below, beside, decides, exact
 
@@ -25,6 +26,13 @@ CLAIM = (
 REFUTED = (
     "trained vectors do not span the first singular vectors, SimCLR is as good as training with clean names, "
     "or the teacher's new positives do not improve SimCLR"
+)
+PRESET = Preset(
+    "mmcl-generalization",
+    "pictures with views of themselves, and with texts, by InfoNCE and by the spectral loss",
+    {"arms": ("ntxent,on=images", "clip", "spectral")},
+    "ntxent,on=images",
+    {"probe": ("logistic_*_top1",)},
 )
 
 

@@ -18,6 +18,7 @@ from ...losses import SCAVLoss
 from ...networks.heads import Linear
 from ...networks.init import initialise
 from ...pairwise import Temperature
+from ...study.presets import Preset
 from ..benches.clip_towers import SIDE, FrameNetwork
 from ..benches.descent import minimise
 from ..lab import Arrays, Lab, Result, above, beside, decides, within
@@ -29,6 +30,13 @@ CLAIM = (
     "time warping is not."
 )
 REFUTED = "the sequence is not better than the mean over time, or transport tells reversed time, or warping does not"
+PRESET = Preset(
+    "scav",
+    "pairs by one vector a side, and by sequences under three distances",
+    {"arms": ("clip", "scav", "scav,distance=dtw", "scav,distance=wasserstein")},
+    "clip",
+    {"retrieval": ("*_R@1",)},
+)
 
 WORLD = "clips:sounding,backgrounds=white,tinted=1,frames=12"
 ARMS = ("pooled", "euclidean", "dtw", "wasserstein")

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ...data.worlds.scenes.world import Scenes
 from ...methods.fusion.late import Late, filled
 from ...networks import BytePairTokenizer, TextTransformer, Tower, VisionTransformer, initialise, tune
+from ...study.presets import Preset
 from ...types import Batch, Embeddings, Target
 from ..benches.descent import minimise
 from ..benches.towers import recipe
@@ -28,6 +29,13 @@ CLAIM = (
 )
 REFUTED = (
     "zeros, means or a linear map are as good, shuffled pairs do as well, or prompts change what they read"
+)
+PRESET = Preset(
+    "missing-modality-prediction",
+    "a classifier of columns with gaps: zeros in them, means, and what the other columns predict",
+    {"arms": ("late", "late,fill=mean", "late,fill=predicted")},
+    "late",
+    {"missing_modality": ("withheld_accuracy",)},
 )
 
 TRAINED, TESTED = 4000, 1000

@@ -10,6 +10,7 @@ from ...methods.fusion.late import Late
 from ...methods.fusion.multimodn import MultiModN
 from ...networks.base import Towers
 from ...recipes import Recipe
+from ...study.presets import Preset
 from ..benches.data.blocks import BLOCKS, TARGET, classifier, lacking, scored
 from ..lab import UNSEEN, Arrays, Lab, Result, Score, above, beside, decides
 
@@ -19,6 +20,13 @@ CLAIM = (
     "with means or zeros in the gaps, and than late fusion with modality dropout, the simple competitor."
 )
 REFUTED = "late fusion of any of these kinds ranks as well, or MultiModN loses as much by the gaps as they do"
+PRESET = Preset(
+    "multimodn",
+    "a classifier of columns with gaps: late fusion with zeros, means or dropped columns, and column by column",
+    {"arms": ("late", "late,fill=mean", "late,drop=0.3", "multimodn")},
+    "late",
+    {"classification": ("accuracy",), "missing_modality": ("withheld_accuracy",)},
+)
 
 STEPS = 400
 SHARES = (0.0, 0.4, 0.8)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from ...losses import CrossEntropyLoss, HarmonicLoss
 from ...networks import initialise
+from ...study.presets import Preset
 from ..benches.data.digits import digits, split
 from ..benches.descent import minimise
 from ..lab import Arrays, Lab, Result, above, below, beside, decides
@@ -23,6 +24,13 @@ CLAIM = (
     "digits its class vectors come to rest at the means of the classes, where those of cross-entropy grow on."
 )
 REFUTED = "explained variance or accuracy is no higher, or the vectors grow as those of cross-entropy do"
+PRESET = Preset(
+    "harmonic-loss",
+    "classes by inner products, and by distances from their vectors",
+    {"arms": ("cross-entropy", "harmonic")},
+    "cross-entropy",
+    {"classification": ("accuracy", "macro_f1")},
+)
 
 HEADS = ("harmonic", "cross-entropy", "gaussian")
 MODULUS, WIDTH, HIDDEN = 31, 16, 100

@@ -26,6 +26,7 @@ from ...networks import build_towers, initialise
 from ...networks.base import Towers
 from ...networks.heads import Linear
 from ...recipes import Recipe
+from ...study.presets import Preset
 from ...training.loop import fit
 from ...types import Batch, Clock, Embeddings, Target
 from ..benches.data.emoji_views import linear_probe
@@ -38,6 +39,19 @@ CLAIM = (
     "the same views, and better than the same contrast without labels."
 )
 REFUTED = "cross-entropy on the same views, or contrast without labels, is as good"
+PRESET = Preset(
+    "supcl-seq",
+    "texts with classes: contrast of two views, of four under equal dropout, and of four under different rates",
+    {
+        "arms": (
+            "supcon,on=texts",
+            "supcon,on=texts,dropout=0.1+0.1+0.1+0.1",
+            "supcon,on=texts,dropout=0.1+0+0.05+0.2",
+        )
+    },
+    "supcon,on=texts",
+    {"probe": ("logistic_*_top1",)},
+)
 
 WORLD = "scenes:basic,train=4000,validation=2,test=3000"
 LABELLED = (200, 1000)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ...losses import NTXentLoss, SupConLoss
 from ...networks import initialise
 from ...networks.heads import mlp
+from ...study.presets import Preset
 from ..benches.data import emoji_views as pictures
 from ..benches.data.emoji import SIDE
 from ..benches.descent import minimise
@@ -27,6 +28,13 @@ CLAIM = (
 REFUTED = (
     "the mean inside is at least as good, the drop is equal or larger than after cross-entropy, or the loss "
     "without labels is another"
+)
+PRESET = Preset(
+    "supcon",
+    "positives of a class averaged inside the logarithm, and outside",
+    {"arms": ("supcon,on=images,inside=true", "supcon,on=images")},
+    "supcon,on=images,inside=true",
+    {"probe": ("logistic_*_top1",)},
 )
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...losses import LLaVELoss
+from ...study.presets import Preset
 from ..benches.data import skin_tones as tones
 from ..benches.data.emoji import emoji_inputs
 from ..benches.exact import of_similarities, random_views, relative_error
@@ -20,6 +21,13 @@ CLAIM = (
 )
 REFUTED = (
     "a temperature control is as good as the best weighting, or the gradient is not the weighted softmax"
+)
+PRESET = Preset(
+    "llave",
+    "negatives of equal weight, and of a weight that grows with how similar they are",
+    {"arms": ("llave,alpha=0", "llave,alpha=3", "llave")},
+    "llave,alpha=0",
+    {"retrieval": ("i2t_R@1", "t2i_R@1")},
 )
 
 

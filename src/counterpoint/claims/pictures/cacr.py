@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...losses import AlignUniformLoss, CACRLoss, SupConLoss
 from ...pairwise.loss import Loss
+from ...study.presets import Preset
 from ..benches.data import digits
 from ..lab import Arrays, Grid, Lab, Result, Score, above, arm, below, beside, decides, exact, within
 
@@ -22,6 +23,13 @@ CLAIM = (
     "the nearest negative alone."
 )
 REFUTED = "the drop is equal or larger, or uniform weights win, or a limit is another"
+PRESET = Preset(
+    "cacr",
+    "contrast whose positives and negatives are weighted, whose negatives alone are not, and plain contrast",
+    {"arms": ("ntxent,on=images", "cacr,on=images", "cacr,on=images,t_negative=0")},
+    "ntxent,on=images",
+    {"probe": ("logistic_*_top1",)},
+)
 
 
 STEPS, BATCH, VIEWS = 200, 64, 5

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...evaluation import equal_error_rate
 from ...losses import MarginNTXentLoss
+from ...study.presets import Preset
 from ..benches.data import digits
 from ..benches.data.emoji import train
 from ..lab import Arrays, Lab, Result, above, below, beside, decides
@@ -21,6 +22,19 @@ CLAIM = (
     "and an additive margin of 0.1 lowers the error rate further."
 )
 REFUTED = "one-sided training has an equal or lower error rate, or the margin does not lower it"
+PRESET = Preset(
+    "contrastive-margins-sv",
+    "sounds: one side of a pair as the anchor, both, and a margin",
+    {
+        "arms": (
+            "margin-ntxent,on=audio,margin=0,two_sided=false",
+            "margin-ntxent,on=audio,margin=0",
+            "margin-ntxent,on=audio",
+        )
+    },
+    "margin-ntxent,on=audio,margin=0",
+    {"label_retrieval": ("*_P@10",), "probe": ("logistic_*_top1",)},
+)
 
 
 SEEDS, STEPS, BATCH = 10, 500, 32

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...losses import DCLLoss, NTXentLoss
 from ...pairwise.loss import Loss
+from ...study.presets import Preset
 from ..benches.data import digits
 from ..benches.data.emoji import jitter
 from ..benches.exact import gradients, random_views, relative_error
@@ -24,6 +25,13 @@ CLAIM = (
 REFUTED = (
     "there is no gap at batches of up to 16, the gap grows with the batch, or the gradients do not differ by "
     "q"
+)
+PRESET = Preset(
+    "dcl",
+    "the positive in the denominator, without it, and with more weight on distant positives",
+    {"arms": ("ntxent,on=images", "dcl,on=images", "dcl,on=images,weighted=true")},
+    "ntxent,on=images",
+    {"probe": ("logistic_*_top1",)},
 )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...losses import InfoNCELoss, ISogCLRLoss
 from ...pairwise.loss import Loss
+from ...study.presets import Preset
 from ..benches.data import digits
 from ..benches.exact import random_views
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, best, decides, exact, mean
@@ -24,6 +25,13 @@ CLAIM = (
 REFUTED = (
     "the rank correlation of temperature and class frequency is not positive, nothing is gained on a long "
     "tail over SogCLR and InfoNCE, or the temperatures miss the root that bisection finds"
+)
+PRESET = Preset(
+    "isogclr",
+    "one temperature for all, and one for each example, that is learnt or not",
+    {"arms": ("ntxent,on=images", "isogclr,on=images,adapt=false", "isogclr,on=images")},
+    "ntxent,on=images",
+    {"probe": ("logistic_*_top1",)},
 )
 
 

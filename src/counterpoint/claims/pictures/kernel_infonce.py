@@ -12,6 +12,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...losses import KernelInfoNCELoss
+from ...study.presets import Preset
 from ..benches.data import digits
 from ..benches.descent import minimise
 from ..lab import Arrays, Lab, Result, above, arm, below, beside, decides, exact
@@ -24,6 +25,19 @@ CLAIM = (
 REFUTED = (
     "the formula, its decomposition and the mean over subgraphs differ, blocks are not found where the "
     "Laplacian's eigenvectors find them, or the Gaussian kernel is better beyond the spread of seeds"
+)
+PRESET = Preset(
+    "kernel-infonce",
+    "the kernel of a contrast: Gaussian, Laplacian, and a sum of both losses",
+    {
+        "arms": (
+            "kernel-infonce,on=images,gamma=2",
+            "kernel-infonce,on=images",
+            "kernel-infonce,on=images,mix=loss",
+        )
+    },
+    "kernel-infonce,on=images,gamma=2",
+    {"probe": ("logistic_*_top1",)},
 )
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...losses import DCLLoss, MACLLoss, NTXentLoss
 from ...pairwise.loss import Loss
+from ...study.presets import Preset
 from ..benches.data import digits
 from ..benches.exact import gradients, random_views, relative_error
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, best, decides, exact, mean, worst
@@ -21,6 +22,13 @@ CLAIM = (
 REFUTED = (
     "the gain in uniformity is negative at batches of 8 and 16 or no larger there than at 128, or the "
     "gradients differ"
+)
+PRESET = Preset(
+    "macl",
+    "a temperature that stays, and one that follows the alignment of a batch",
+    {"arms": ("ntxent,on=images", "macl,on=images")},
+    "ntxent,on=images",
+    {"probe": ("logistic_*_top1",)},
 )
 
 

@@ -17,6 +17,7 @@ from ...losses.softmax.poly_view import PolyViewMode
 from ...networks import initialise
 from ...networks.heads import mlp
 from ...pairwise.temperature import Temperature
+from ...study.presets import Preset
 from ..benches.data import digits
 from ..benches.descent import minimise
 from ..benches.exact import disagreement
@@ -30,6 +31,21 @@ CLAIM = (
 REFUTED = (
     "two views are best, a bound does not grow, the arithmetic loss exceeds the geometric one, or two views "
     "give something else than NT-Xent"
+)
+PRESET = Preset(
+    "poly-view",
+    "two views of an example, and four at once, by each mode",
+    {
+        "arms": (
+            "ntxent,on=images",
+            "poly-view,on=images,views=4",
+            "poly-view,on=images,views=4,mode=arithmetic",
+            "poly-view,on=images,views=4,mode=sufficient",
+        )
+    },
+    "ntxent,on=images",
+    {"probe": ("logistic_*_top1",)},
+    "passes",
 )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...evaluation import STATISTICS
+from ...study.presets import Preset
 from ..benches.data.sensors import few_labels
 from ..lab import UNSEEN, Lab, Result, above, beside, decides
 
@@ -14,6 +15,13 @@ CLAIM = (
     "device under the same loss, and than augmentations of the one device alone."
 )
 REFUTED = "a random positive device or augmentation alone is as good"
+PRESET = Preset(
+    "collossl",
+    "series of several devices: any other one at the same time as the positive, the closest one, and equal negatives",
+    {"arms": ("collossl,positive=random", "collossl", "collossl,cap=1")},
+    "collossl,positive=random",
+    {"probe": ("logistic_*_top1",)},
+)
 
 OPTIONS = "columns=wrist+ankle+hip,steps=120"
 ARMS = {

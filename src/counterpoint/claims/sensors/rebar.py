@@ -10,6 +10,7 @@ import torch
 from ...data.source import load_any
 from ...evaluation import STATISTICS
 from ...methods.sensors.rebar import REBAR
+from ...study.presets import Preset
 from ..benches.data.sensors import basic_motions, few_labels, few_of, label_of, motions, prepared, trained_on
 from ..lab import Arrays, Lab, Result, above, beside, decides
 
@@ -19,6 +20,13 @@ CLAIM = (
     "of a recording give better embeddings than positives that are drawn."
 )
 REFUTED = "Euclidean distance finds the class as often, or drawn positives are as good"
+PRESET = Preset(
+    "rebar",
+    "series: positives that are drawn, and those from which a stretch is best reconstructed",
+    {"arms": ("rebar,nearest=false", "rebar")},
+    "rebar,nearest=false",
+    {"probe": ("logistic_*_top1",)},
+)
 
 ARMS = {
     "chosen": "rebar,candidates=4,alpha=0.5",

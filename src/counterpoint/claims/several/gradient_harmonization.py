@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ...methods.several.harmonized import Harmonized
 from ...networks import initialise
+from ...study.presets import Preset
 from ...types import Batch, Clock
 from ..benches.towers import recipe
 from ..benches.vectors import FirstTower, SecondTower, train
@@ -26,6 +27,13 @@ CLAIM = (
 )
 REFUTED = (
     "the AUROC is below 0.65, or the curriculum is no better than chance, or chance no better than nothing"
+)
+PRESET = Preset(
+    "gradient-harmonization",
+    "three columns: gradients that disagree left as they are, projected, their examples left out, and both",
+    {"arms": ("harmonized,mode=none", "harmonized,mode=project", "harmonized,mode=curriculum", "harmonized")},
+    "harmonized,mode=none",
+    {"retrieval": ("*_R@1",)},
 )
 
 LATENT, SEEN, WIDTH = 16, 32, 64

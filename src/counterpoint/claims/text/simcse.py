@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...losses import SimCSELoss
+from ...study.presets import Preset
 from ..benches.data import glosses
 from ..benches.data.glosses import DROPOUT, Encoder, Tokens, Views
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides
@@ -21,6 +22,13 @@ CLAIM = (
 REFUTED = (
     "no dropout is as good, the ranking is no better than before, or uniformity or the share of the largest "
     "singular value does not fall"
+)
+PRESET = Preset(
+    "simcse",
+    "texts alone: two passes under hardly any dropout, under the usual one, and under more",
+    {"arms": ("simcse,on=texts,dropout=0.01", "simcse,on=texts", "simcse,on=texts,dropout=0.3")},
+    "simcse,on=texts,dropout=0.01",
+    {"probe": ("logistic_*_top1",)},
 )
 
 

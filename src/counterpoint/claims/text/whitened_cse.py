@@ -17,6 +17,7 @@ from ...networks import GroupWhitening
 from ...networks.towers.parts.pooling import inside
 from ...networks.towers.perceptron import BagOfWords
 from ...recipes import load, override
+from ...study.presets import Preset
 from ...training.loop import fit
 from ...training.run import Run
 from ...training.start import prepare
@@ -41,6 +42,13 @@ ARMS = {
     THREE: "whitened-cse,groups=0",
     "whitening without shuffle": "whitened-cse,shuffle=false",
 }
+PRESET = Preset(
+    "whitened-cse",
+    "texts alone: two views and three of a sentence, and three that are whitened in groups",
+    {"arms": tuple(ARMS.values())},
+    ARMS[TWO],
+    {"probe": ("logistic_*_top1",)},
+)
 RATE = 3e-4
 STEPS, PRETRAINING = 250, 700
 

@@ -11,6 +11,7 @@ from scipy import special, stats
 
 from ...losses import AlignUniformLoss, InfoNCELoss
 from ...pairwise.loss import Loss
+from ...study.presets import Preset
 from ..benches.data import digits
 from ..lab import Arrays, Lab, Measured, Result, above, below, beside, best, decides, within
 
@@ -21,6 +22,13 @@ CLAIM = (
 REFUTED = (
     "the deviation does not fall like M^−½, the two terms are clearly worse than InfoNCE at every weight, "
     "leaving uniformity out does not collapse the features, or accuracy does not correlate with the pair"
+)
+PRESET = Preset(
+    "align-uniform",
+    "contrast with the others of a batch, and its two limits by themselves, alignment and uniformity",
+    {"arms": ("ntxent,on=images", "align-uniform,on=images", "align-uniform,on=images,alignment=2")},
+    "ntxent,on=images",
+    {"probe": ("logistic_*_top1",)},
 )
 
 

@@ -15,6 +15,7 @@ from ...evaluation import create
 from ...losses import ContrastiveGapLoss
 from ...networks import initialise
 from ...networks.heads import mlp
+from ...study.presets import Preset
 from ..benches.data.emoji import SIDE, SmallTwoTower, emoji_inputs, pairs_of, train, train_on_names
 from ..lab import Arrays, Lab, Result, Score, Scores, above, below, beside, decides
 
@@ -26,6 +27,13 @@ CLAIM = (
 REFUTED = (
     "the CLIP loss removes the gap by itself, or the gap does not fall with the terms, or R@1 falls by more "
     "than 2 points"
+)
+PRESET = Preset(
+    "contrastive-gap",
+    "contrast of pairs, with uniformity within each column, and across both too",
+    {"arms": ("clip", "contrastive-gap", "contrastive-gap,cross_uniformity=1")},
+    "clip",
+    {"retrieval": ("i2t_R@1", "t2i_R@1"), "zero_shot": ("*_top1",)},
 )
 
 

@@ -14,6 +14,7 @@ from ...data.pictured import PairedData
 from ...evaluation import create
 from ...losses import DecoupledUniformityLoss, InfoNCELoss
 from ...pairwise.loss import Loss
+from ...study.presets import Preset
 from ..benches.data import digits
 from ..benches.data.emoji import SmallTwoTower, emoji_inputs, train_on_views
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, best, decides, exact, mean
@@ -25,6 +26,13 @@ CLAIM = (
 REFUTED = (
     "it is clearly worse than InfoNCE at every t, a shuffled prior is as good as the true one, or an identity "
     "of the loss fails"
+)
+PRESET = Preset(
+    "decoupled-uniformity",
+    "contrast of views, and uniformity of the centroids of views",
+    {"arms": ("ntxent,on=images", "decoupled-uniformity,on=images")},
+    "ntxent,on=images",
+    {"probe": ("logistic_*_top1",)},
 )
 
 
