@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ast
 import pkgutil
 import subprocess
 import sys
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 
@@ -13,6 +15,7 @@ import pytest
 
 import counterpoint
 
+SRC = Path(__file__).parents[1] / "src"
 ROOMS = [
     room.name
     for room in pkgutil.iter_modules(counterpoint.__path__, "counterpoint.")
@@ -36,3 +39,18 @@ def test_stubs_are_those_that_the_script_writes() -> None:
     script = Path(__file__).parents[1] / "scripts" / "make_stubs.py"
     done = subprocess.run([sys.executable, script, "--check"], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
+
+
+def test_nothing_is_named_with_its_type_only_to_be_returned() -> None:
+    """Beside what RET504 of ruff finds: the same with a type."""
+    found = [
+        f"{path.relative_to(SRC)}:{named.lineno}"
+        for path in sorted(SRC.rglob("*.py"))
+        for block in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for part in ("body", "orelse", "finalbody")
+        if isinstance(statements := getattr(block, part, None), list)
+        for named, returned in pairwise(statements)
+        if isinstance(named, ast.AnnAssign) and isinstance(returned, ast.Return) and returned.value
+        if ast.unparse(named.target) == ast.unparse(returned.value)
+    ]
+    assert not found, "\n".join(["return the value itself:", *found])

@@ -213,8 +213,7 @@ class Data(ABC):
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         """Return the texts of a row that count as right in evaluation; one, unless the data says otherwise."""
-        texts: list[str] = self.read(column, np.array([row]))
-        return texts
+        return self.read(column, np.array([row]))
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         """Return which of some rows have a value in a column; all, unless the data says otherwise."""

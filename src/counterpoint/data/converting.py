@@ -238,8 +238,7 @@ class _Rows:
     def _names_in(self, column: str) -> Sequence[str]:
         if self._records is not None:
             return self._records.values(column).columns
-        names: Sequence[str] = self._data.read(column, np.arange(1)).names
-        return names
+        return self._data.read(column, np.arange(1)).names
 
     def _values(self, column: str, row: int) -> dict[str, str]:
         if self._records is not None:

@@ -21,5 +21,4 @@ def create(name: str, **options: Any) -> Decoding:
     >>> create("vcd", alpha=0.5).beta
     0.1
     """
-    method: Decoding = DECODING.get(name)(**options)
-    return method
+    return DECODING.get(name)(**options)

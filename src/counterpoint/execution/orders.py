@@ -60,8 +60,7 @@ class Order:
 
     def parse(self, base: Path = Path()) -> Portable[Any]:
         """Make the unit."""
-        unit: Portable[Any] = load(self.unit).parse(self.given, self.place(base), self.needs)
-        return unit
+        return load(self.unit).parse(self.given, self.place(base), self.needs)
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)

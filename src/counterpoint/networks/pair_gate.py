@@ -44,5 +44,4 @@ class PairGate(nn.Module):
     def forward(self, a: Int[Tensor, " B"], b: Int[Tensor, " B"]) -> Float[Tensor, "B out"]:
         last = self.embedding.num_embeddings - 1
         first, second = (self.embedding(torch.where(one < 0, last, one)) for one in (a, b))
-        gates: Tensor = self.network((first + second) / 2).sigmoid()
-        return gates
+        return self.network((first + second) / 2).sigmoid()

@@ -178,8 +178,7 @@ def _length(side: str, named: Mapping[str, Tensor]) -> int:
     lengths = {name: len(tensor) for name, tensor in named.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"all {side} must have the same length, got {lengths}")
-    length = next(iter(lengths.values()))
-    return length
+    return next(iter(lengths.values()))
 
 
 def _tile(tile: TileSize | None, bags: tuple[int, int]) -> tuple[int, int]:

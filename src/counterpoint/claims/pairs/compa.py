@@ -154,8 +154,7 @@ class Heard(NamedTuple):
 
 
 def world() -> SoundPictures:
-    made: SoundPictures = Sounds.parse(f"{WORLD},pixels={SIDE},train={TRAINED},test={TESTED}")
-    return made
+    return Sounds.parse(f"{WORLD},pixels={SIDE},train={TRAINED},test={TESTED}")
 
 
 def rows_of(part: Part, count: int) -> Int[np.ndarray, " n"]:

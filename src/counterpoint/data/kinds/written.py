@@ -108,8 +108,7 @@ class _World(Written):
     """A world that is made, not read."""
 
     def open(self, form: int | Fit) -> Data:
-        world: Data = WORLDS.get(self.name).parse(self.source)
-        return world
+        return WORLDS.get(self.name).parse(self.source)
 
 
 @final
@@ -148,8 +147,7 @@ class _Benchmark(Written):
             raise ValueError(
                 f"{self.head}{path} is a benchmark, which takes no {self.rest[1:].partition('=')[0]}="
             )
-        benchmark: Data = BENCHMARKS.get(self.name)(path, side_of(form))
-        return benchmark
+        return BENCHMARKS.get(self.name)(path, side_of(form))
 
 
 @final

@@ -139,8 +139,7 @@ class Decoded:
                 self._mapped[number] = np.load(block.path, mmap_mode="r")
         if number in self._mapped:
             return self._mapped[number][block.starts[row] : block.starts[row + 1]]
-        decoded: np.ndarray = resolve(MODALITIES.get(self.modality).read)(self.encoded(position), self.form)
-        return decoded
+        return resolve(MODALITIES.get(self.modality).read)(self.encoded(position), self.form)
 
     def _add(self, start: int, contents: Sequence[bytes | str], pool: ThreadPoolExecutor) -> None:
         """Take in the examples of some files: from the cache, or read now and kept there if there is room."""

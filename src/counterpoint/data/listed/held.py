@@ -60,8 +60,7 @@ class Filed:
         return Filed(self.files, self.at[rows])
 
     def present(self, rows: Rows) -> Bool[np.ndarray, " n"]:
-        there: Bool[np.ndarray, " n"] = self.at[rows] >= 0
-        return there
+        return self.at[rows] >= 0
 
     def read(self, rows: Rows) -> Any:
         return self.files.read(self.at[rows])
@@ -104,8 +103,7 @@ class Texts:
         return tuple(self.all[start:end].to_list()) or ("",)
 
     def present(self, rows: Rows) -> Bool[np.ndarray, " n"]:
-        there: Bool[np.ndarray, " n"] = self.starts[rows] < self.starts[np.asarray(rows) + 1]
-        return there
+        return self.starts[rows] < self.starts[np.asarray(rows) + 1]
 
     def read(self, rows: Rows) -> list[str]:
         return [self.of_row(int(row))[0] for row in rows]

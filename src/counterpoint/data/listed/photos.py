@@ -33,8 +33,7 @@ class StoredPictures(Stored, Pictured):
         return pictures
 
     def images(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
-        pictures: UInt8[Tensor, "n 3 H W"] = self.read("image", rows)
-        return pictures
+        return self.read("image", rows)
 
     def encoded(self, row: int) -> bytes:
         return self._pictures.encoded(self._file_of(row))

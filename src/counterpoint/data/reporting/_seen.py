@@ -250,8 +250,7 @@ def _whole(records: Records, columns: Mapping[str, str], ledger: Ledger) -> Bool
             ledger.add("lost", f"{one} without a caption", where)
     for where in records.frame.filter(~file)["where"]:
         ledger.add("lost", f"caption without a {one}", where)
-    whole: Bool[np.ndarray, " n"] = (file & (captioned | (not captioned.any()))).to_numpy()
-    return whole
+    return (file & (captioned | (not captioned.any()))).to_numpy()
 
 
 def _column(records: Records, column: str, looks: Sequence[Look]) -> Column:

@@ -138,8 +138,7 @@ def read_label(folder: Path, file: LabelFile) -> Label:
 
 
 def _mapped(path: Path) -> Values:
-    values: Values = np.load(path, mmap_mode="r")
-    return values
+    return np.load(path, mmap_mode="r")
 
 
 def _survey(name: str, values: pl.Series) -> Survey:

@@ -49,8 +49,7 @@ def _of_python(file: Path, symbol: str, written: int) -> Source:
     own = {name: value for name, value in vars(module).items() if is_source(value)}
     if symbol not in own:
         raise unknown(f"source in {file}", symbol, own)
-    source: Source = own[symbol]()
-    return source
+    return own[symbol]()
 
 
 def is_source(value: object) -> bool:

@@ -72,8 +72,7 @@ def soft_dtw(
 
     Source: Cuturi and Blondel, "Soft-DTW" (2017), arXiv 1703.01541, and its gradient.
     """
-    found: Tensor = _SoftDTW.apply(costs, rows, columns, gamma)  # type: ignore[no-untyped-call] # torch's
-    return found
+    return _SoftDTW.apply(costs, rows, columns, gamma)  # type: ignore[no-untyped-call] # torch's
 
 
 class _SoftDTW(torch.autograd.Function):

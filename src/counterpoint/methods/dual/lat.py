@@ -111,8 +111,7 @@ class LaT(TowerMethod):
         return (F.normalize(translated, dim=-1) - F.normalize(features, dim=-1)).norm(dim=-1).mean()
 
     def _contrast(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        loss: Tensor = self.objective(F.normalize(x, dim=-1), F.normalize(y, dim=-1))
-        return loss
+        return self.objective(F.normalize(x, dim=-1), F.normalize(y, dim=-1))
 
     def _apart(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
         return self.objective.mean(squared_distance(F.normalize(x, dim=-1), F.normalize(y, dim=-1)))

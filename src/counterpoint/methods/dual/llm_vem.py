@@ -147,8 +147,7 @@ class LLMVEM(TowerMethod):
         return moments.mean(wrong.sum(1), ranks=ranks) / moments.mean(measured.sum(1).to(wrong), ranks=ranks)
 
     def _voxels(self, features: Float[Tensor, "n w"]) -> Float[Tensor, "n V"]:
-        voxels: Tensor = self.components(self.mapping(features))
-        return voxels
+        return self.components(self.mapping(features))
 
     def _shown(self, batch: Batch) -> Int[Tensor, " B"]:
         """Return a number for the picture of every example."""

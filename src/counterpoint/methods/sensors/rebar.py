@@ -267,8 +267,7 @@ def _error(
     """Return the mean square of what is wrong at the masked steps, of what was measured there."""
     known = masked[..., None] & ~query.isnan()
     wrong = torch.where(known, made - query.nan_to_num(0.0), torch.zeros_like(made)).square()
-    error: Tensor = wrong.sum((1, 2)) / known.sum((1, 2)).clamp_min(1)
-    return error
+    return wrong.sum((1, 2)) / known.sum((1, 2)).clamp_min(1)
 
 
 def _most(series: Float[Tensor, "B T C"]) -> int:

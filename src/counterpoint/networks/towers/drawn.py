@@ -143,8 +143,7 @@ class DrawnText(Tower):
         return Drawn(self.image.size)
 
     def forward(self, pictures: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:
-        features: Tensor = self.image(pictures)
-        return features
+        return self.image(pictures)
 
 
 @lru_cache(maxsize=2**14)

@@ -91,8 +91,7 @@ class Engine:
 
     async def decoded(self, upload: bytes, param: str) -> Tensor:
         """Decode the bytes of a picture as the model wants it."""
-        decoded: Tensor = await self.do(picture, upload, self.shown, self.limits, param)
-        return decoded
+        return await self.do(picture, upload, self.shown, self.limits, param)
 
     def rows(self, id: int) -> pl.DataFrame:
         """Return the rows of an id, one per modality, with their positions.

@@ -38,8 +38,7 @@ class Metrics:
 
     def text(self) -> bytes:
         """Return all numbers."""
-        text: bytes = self._text(self.registry)
-        return text
+        return self._text(self.registry)
 
 
 class Measured:

@@ -135,8 +135,7 @@ class Service:
 
 def service_of(request: Request) -> Service:
     """Return what a request is answered from."""
-    service: Service = request.app.state.service
-    return service
+    return request.app.state.service
 
 
 def _check_same(index: Index, against: Index) -> None:

@@ -86,8 +86,7 @@ def _picture(query: Query, shown: Input) -> UInt8[Tensor, "1 3 H W"]:
         return check_pictures(query[None])
     if isinstance(query, bytes | Image.Image):
         return raw_pictures([query], shown)
-    pictures: Tensor = _read(query, MODALITIES.get("image"), lambda data: raw_pictures([data], shown))
-    return pictures
+    return _read(query, MODALITIES.get("image"), lambda data: raw_pictures([data], shown))
 
 
 def _example(query: Query, modality: Modality, shown: Input) -> Any:

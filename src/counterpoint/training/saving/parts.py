@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.distributed as dist
@@ -26,8 +26,8 @@ def begin(tensors: Mapping[str, Tensor], folder: Path) -> Future[Any]:
     from torch.distributed.checkpoint.state_dict_saver import async_save
 
     group = _group_of_files(dist.group.WORLD)
-    written: Any = async_save(dict(tensors), storage_writer=FileSystemWriter(folder), process_group=group)
-    return written
+    written = async_save(dict(tensors), storage_writer=FileSystemWriter(folder), process_group=group)
+    return cast("Future[Any]", written)  # the other kind is of savers that are told to hold back
 
 
 def read(folder: Path, beginning: str, like: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -182,14 +182,12 @@ def is_part(tensor: Tensor) -> bool:
 
 def local(tensor: Any) -> Tensor:
     """Return this rank's part of a tensor, which shares its memory."""
-    part: Tensor = tensor.to_local()
-    return part
+    return tensor.to_local()
 
 
 def whole(tensor: Any) -> Tensor:
     """Return a tensor as one, brought together from all ranks where each has a part: all must ask for it."""
-    entire: Tensor = tensor.full_tensor() if is_part(tensor) else tensor
-    return entire
+    return tensor.full_tensor() if is_part(tensor) else tensor
 
 
 def like(tensor: Tensor, parameter: Any) -> Tensor:

@@ -40,8 +40,7 @@ def columns_noted(metadata: Mapping[Any, Any]) -> dict[str, str]:
     >>> columns_noted(noted({"wrist": "series"})), columns_noted({})
     ({'wrist': 'series'}, {})
     """
-    columns: dict[str, str] = json.loads(metadata.get(NOTE) or metadata.get(NOTE.encode()) or "{}")
-    return columns
+    return json.loads(metadata.get(NOTE) or metadata.get(NOTE.encode()) or "{}")
 
 
 def ending_of(data: bytes) -> str:

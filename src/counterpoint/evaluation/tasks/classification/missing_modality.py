@@ -122,5 +122,4 @@ def shapley(column: str, values: Mapping[frozenset[str], Float[np.ndarray, " n"]
         for subset, of_subset in values.items()
         if column not in subset
     ]  # fmt: skip
-    total: np.ndarray = np.sum(parts, axis=0)
-    return total
+    return np.sum(parts, axis=0)

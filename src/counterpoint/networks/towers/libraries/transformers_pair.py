@@ -153,8 +153,7 @@ def _scale(model: Any) -> tuple[float, float | None] | None:
 
 def _vectors(found: Any) -> Tensor:
     """Return features, which are a field of an output since transformers 5."""
-    vectors: Tensor = found if isinstance(found, Tensor) else found.pooler_output
-    return vectors
+    return found if isinstance(found, Tensor) else found.pooler_output
 
 
 def _part(model: nn.Module, call: Callable[[Any], object]) -> Any:

@@ -65,8 +65,7 @@ class ClipEncoder(VideoTower):
         lengths = ends(clips[:, :, 0, 0, 0]).clamp_min(1).tolist()
         places = torch.stack([torch.from_numpy(centres(length, self.frames)) for length in lengths])
         seen = clips[torch.arange(len(clips))[:, None], places].nan_to_num(0.0)
-        states: Tensor = self.model(self.normalise(seen)).last_hidden_state
-        return states
+        return self.model(self.normalise(seen)).last_hidden_state
 
 
 def clip_encoder(source: Source, size: int, frames: int, seed: int) -> ClipEncoder:
