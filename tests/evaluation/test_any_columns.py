@@ -23,7 +23,7 @@ from counterpoint.evaluation.task import NotApplicable
 from counterpoint.files import write_json
 from counterpoint.methods import Arm
 from counterpoint.modalities import MODALITIES, Modality
-from counterpoint.study.gate import check_comparable, check_modalities
+from counterpoint.study.gate import askable, check_asked, check_comparable, check_modalities
 from counterpoint.study.numbers import RunScores, StudyScores
 
 MODALITY = Modality("pulse", "json:dumps", "json:dumps", "json:dumps", ("none",), noun="pulses")
@@ -274,6 +274,17 @@ def test_an_arm_is_asked_by_the_columns_that_it_reads() -> None:
     retrieval, zero_shot = create("retrieval"), create("zero_shot")
     columns = {"pulse": "pulse", "text": "text", "pulse 2": "pulse"}
     data = Made(columns, **{column: [0.0, 1.0] for column in columns})
+    data.labels = {"kind": Classes(("0", "1"), np.array([0, 1]), ("number {}",))}
+    texts, pulses = (Arm.parse(f"clip,columns=pulse+{column}") for column in ("text", "pulse 2"))
+    assert askable(pulses, (retrieval, zero_shot), data) == [retrieval]
+    check_asked((pulses, texts), (retrieval, zero_shot), data)
+    with pytest.raises(ValueError, match="zero_shot needs pulse and text embeddings"):
+        check_asked((pulses, pulses), (retrieval, zero_shot), data)
+    with pytest.raises(
+        ValueError, match=r"arm .*pulse 2' learns from pulses and pulse 2 alone, and zero_shot"
+    ):
+        check_asked((texts, pulses), (zero_shot,), data)
+    data.labels = {}
     check_modalities(Arm.parse("clip,columns=pulse+text"), (retrieval, zero_shot), data)
     check_modalities(Arm.parse("clip,columns=pulse+pulse 2"), (retrieval,), data)
     message = (

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
     check_trackers(options.track)
 
     def show_cost(design: Design, plans: Mapping[str, ArmPlan]) -> None:
-        console.print(cost_table(design, plans, where.jobs or default_jobs()))
+        console.print(*cost_tables(design, plans, where.jobs or default_jobs()))
         for line in remarks(design, plans):
             console.print(f"! {line}", style="yellow", soft_wrap=True)
 
@@ -108,17 +108,19 @@ def show_data_report(console: Any, planned: Run | Design) -> None:
         console.print(f"{title}: {line}", soft_wrap=True)
 
 
-def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
-    """Return a table of what the study will cost: measured seconds per step, times what is to be done.
+def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tuple[Any, Any]:
+    """Return tables of what the study will cost: measured seconds per step, times what is to be done.
 
     Args:
         design: the study.
         plans: of its arms, with their costs.
         jobs: runs at a time, each with its share of the cores, with which the steps were timed too.
     """
+    from rich import box
     from rich.table import Table
 
     from ..modalities import leading
+    from ..study.words.terminal import NAME, shorten
     from ..training.record.negatives import negatives_in_words
 
     seeds, trials = len(design.seeds), design.tune
@@ -129,11 +131,17 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
     total = sum(runs) * (seeds + trials) / at_once
     notes = [f"{at_once} runs at a time"] * (at_once > 1)
     notes += [f"{counted(trials, 'tuning trial')} per arm included"] * (trials > 0)
-    table = Table(
+    times = Table(
         title=f"{counted(len(plans), 'arm')} × {counted(seeds, 'seed')} on {design.data}"
         + (f": about {total / 60:.1f} min of training" if timed else "")
         + (f" ({', '.join(notes)})" if notes and timed else ""),
         title_justify="left",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
+    sizes = Table(
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
         caption=f"budget: equal {design.budget}"
         + (
             "; measured on this machine over a few steps; evaluation comes on top"
@@ -144,31 +152,32 @@ def cost_table(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> Any:
     )
     modality = leading(cost.passes for _, cost in priced.values())
     gaps = any(cost.left_out for _, cost in priced.values())
-    for heading in (
-        "arm",
-        *(["rows"] if gaps else []),
-        "steps",
-        "seconds a run",
-        "negatives per anchor",
-        f"{modality} passes a step",
-        f"{modality} passes a run",
-        "parameters",
-        "peak memory",
+    rows = ["rows"] if gaps else []
+    passes = [f"{modality} passes a step", f"{modality} passes a run"]
+    for table, headings in (
+        (times, [*rows, "steps", "seconds a run", *passes]),
+        (sizes, ["negatives per anchor", "parameters", "peak memory"]),
     ):
-        table.add_column(heading, justify="left" if heading == "arm" else "right")
+        table.add_column("arm", no_wrap=True)
+        for heading in headings:
+            table.add_column(heading, justify="right")
+    names = shorten(list(priced), NAME)
     for arm, (steps, cost) in priced.items():
-        table.add_row(
-            arm,
+        times.add_row(
+            names[arm],
             *([share_in_words(cost.rows, cost.left_out)] if gaps else []),
             f"{steps:,}",
             f"{cost.seconds_per_step * steps:.0f}" if timed else "",
-            negatives_in_words(cost.negatives),
             f"{cost.passes.get(modality, 0):g} × {cost.batch_size}",
             f"{round(cost.passes.get(modality, 0) * steps * cost.batch_size):,}",
+        )
+        sizes.add_row(
+            names[arm],
+            negatives_in_words(cost.negatives),
             f"{cost.parameters / 1e6:.1f} M",
             f"{cost.peak_memory_bytes / 2**30:.1f} GB",
         )
-    return table
+    return times, sizes
 
 
 def show_standings(console: Any, summary: TrainingSummary, preset: Preset) -> None:
@@ -179,3 +188,5 @@ def show_standings(console: Any, summary: TrainingSummary, preset: Preset) -> No
     scores = of_arms(summary.arms, preset.tasks)
     if preset.baseline in scores and len(scores[preset.baseline]):
         console.print(standings_table(mean_ranks(scores, preset.baseline), preset))
+    elif preset.baseline in scores:
+        console.print(f"no mean ranks: some arms lack numbers that {preset.baseline} has on {preset.name}")

@@ -118,7 +118,7 @@ def of_all(data: Data, arms: Iterable[Arm]) -> tuple[str, ...]:
 
 
 def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
-    """Refuse tasks that cannot be asked of some arms or of some data.
+    """Refuse tasks that cannot be asked of some data or of any arm, and an arm that can be asked none of them.
 
     Raises:
         ValueError: naming the task, and the arm, the label or the split.
@@ -126,9 +126,19 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
     for task in tasks:
         check_asks(task, "embedder", "classifier")
         check_data(task, data)
+    arms = tuple(arms)
+    of_some = {task.name for arm in arms for task in askable(arm, tasks, data)}
+    check_modalities(arms[0], [task for task in tasks if task.name not in of_some], data)
     for arm in arms:
-        check_modalities(arm, tasks, data)
+        if not askable(arm, tasks, data):
+            check_modalities(arm, tasks, data)
     check_sizes(tasks, data)
+
+
+def askable(arm: Arm, tasks: Iterable[Task], data: Data) -> list[Task]:
+    """Return the tasks that an arm can be asked, by the columns that it reads."""
+    there = tuple(arm.reads(data.columns).values())
+    return [task for task in tasks if fits(task.modalities, there)]
 
 
 def check_folder(folder: Path) -> None:
@@ -219,6 +229,9 @@ def _usual(data: Data, reads: Sequence[Mapping[str, str]]) -> list[str]:
 
 def _compares(task: Task, reads: Sequence[Mapping[str, str]], data: Data) -> bool:
     """Return whether a task asks some two models the same, by the columns that each reads."""
+    reads = [columns for columns in reads if fits(task.modalities, tuple(columns.values()))]
+    if len(reads) < 2:
+        return False
     if set(task.modalities) == {ANY} and len(task.modalities) > 1:
         pairs = Counter(pair for columns in reads for pair in combinations(sorted(columns), 2))
         return max(pairs.values(), default=0) > 1

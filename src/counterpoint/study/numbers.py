@@ -346,7 +346,7 @@ class StudyScores:
             of_family, corrected = self._family(scores, pairs, family)
             differences += of_family
             if corrected:
-                further = "" if family == "main" else f"Differences {family} are a family of their own: "
+                further = f"Differences {family} are a family of their own: " if multiplicity else ""
                 multiplicity.append(f"{further}{corrected}.")
         return differences, " ".join(multiplicity)
 

@@ -27,7 +27,7 @@ from ...training.start import prepare
 from ...training.trained import trained_rows
 from ...types import NonFiniteLoss
 from ..design import ArmCost, ArmPlan, Budget, Design
-from ..gate import Prepared, check_model
+from ..gate import Prepared, askable, check_model
 
 _WARM_UP, _TIMED, _TURNS = 2, 4, 4
 _CAPTIONS = 10_000
@@ -84,8 +84,8 @@ def _measured(study: Prepared, arms: Sequence[str], turns: int | None, clock: Cl
     design, data = study.design, study.data
     recipe = override(design.recipe, {"steps": _WARM_UP + _TIMED, "workers": 0})
     runs = {arm: prepare(Run(arm, design.data, recipe, labels=design.labels), data) for arm in arms}
-    for method, _ in runs.values():
-        check_model(method, study.tasks, data)
+    for arm, (method, _) in runs.items():
+        check_model(method, askable(study.arms[arm], study.tasks, data), data)
     memory = PeakMemory()
 
     def turn(arm: str) -> Sequence[float]:

@@ -27,7 +27,7 @@ Costs = Mapping[str, Callable[[Any], str]]
 """Rows of cost: a title to how an arm's cost is written there."""
 CostsOf = Callable[[Any], Costs]
 """A summary to the rows of cost that its arms have."""
-_NAME, _CELL, _FEW_LABELS = 24, 15, 4
+NAME, _CELL, _FEW_LABELS = 24, 15, 4
 """Characters of an arm's name and of a number with its interval; metrics of further labels shown unasked."""
 CONSTANT = "best constant"
 """Name of the row that holds the score of the best answer that is the same for all examples."""
@@ -192,7 +192,7 @@ def _lines(text: str) -> list[str]:
 
 def with_short_names(summary: AnySummary) -> AnySummary:
     """Return a summary whose arms have names that a terminal has room for, and that differ as the arms do."""
-    names = shorten([arm.name for arm in summary.arms], _NAME)
+    names = shorten([arm.name for arm in summary.arms], NAME)
     arms = tuple(arm.model_copy(update={"name": names[arm.name]}) for arm in summary.arms)
     differences = tuple(d.model_copy(update={"a": names[d.a], "b": names[d.b]}) for d in summary.differences)
     return summary.model_copy(update={"arms": arms, "differences": differences})
