@@ -148,7 +148,7 @@ def declared() -> dict[str, tuple[str, ...]]:
     A class names its papers in ``papers = (…)``; a module lists what else it holds in ``PAPERS = {slug: (names, …)}``.
 
     >>> declared()["inf-cl"]
-    ('counterpoint.pairwise.engine:run', 'counterpoint.pairwise.reduce:reduce')
+    ('counterpoint.pairwise.reduce:reduce', 'counterpoint.pairwise.tiled.engine:run')
     """
     symbols: dict[str, list[str]] = {}
     for path in sorted(_HERE.parent.rglob("*.py")):

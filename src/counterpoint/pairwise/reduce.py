@@ -13,11 +13,12 @@ from typing import Any, Literal, TypeAlias, cast, get_args
 import torch
 from torch import Tensor
 
-from . import engine, guard
+from . import guard
 from .inputs import upcast
 from .ranks import Ranks
-from .reductions import DIMS, Reduction
+from .reductions import DIMS, Reduction, check_sizes, declared
 from .tile import Tile
+from .tiled import engine
 
 PAPERS = {"inf-cl": ("reduce",)}
 
@@ -160,14 +161,14 @@ def _dense(
 ) -> Reduced:
     # Views of the inputs mark where the tile's graph ends and the caller's begins.
     rows, columns, shared = ({k: t.view_as(t) for k, t in side.items()} for side in (rows, columns, shared))
-    declared = engine.declared(terms(Tile(rows, columns, shared)))
+    reductions = declared(terms(Tile(rows, columns, shared)))
     # While a function is compiled there is no graph to walk yet.
     if torch.is_grad_enabled() and not torch.compiler.is_compiling():
         inputs = [t for side in (rows, columns, shared) for t in side.values()]
-        guard.check(terms, [t for _, _, reduction in declared for t in reduction.used()], inputs)
-    engine.check_sizes(declared, _length("rows", rows), _length("columns", columns))
+        guard.check(terms, [t for _, _, reduction in reductions for t in reduction.used()], inputs)
+    check_sizes(reductions, _length("rows", rows), _length("columns", columns))
     results: dict[str, dict[str, Any]] = {}
-    for per, name, reduction in declared:
+    for per, name, reduction in reductions:
         results.setdefault(per, {})[name] = reduction.dense(DIMS[per])
     return Reduced(**{per: SimpleNamespace(**named) for per, named in results.items()})
 

@@ -9,7 +9,7 @@ for a tile that is everything.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
@@ -340,3 +340,35 @@ class WholeRow(Reduction):
     def dense(self, dim: Dim) -> Tensor:
         values = self.evaluate()
         return values if dim == 1 else values.sum()
+
+
+Key: TypeAlias = tuple[str, str]
+"""Direction and name of a reduction."""
+Declared: TypeAlias = list[tuple[str, str, Reduction]]
+
+
+def declared(terms: Mapping[str, Mapping[str, Reduction]]) -> Declared:
+    """Check the reductions of a tile, and return them in a flat list."""
+    reductions: Declared = []
+    for per, named in terms.items():
+        if per not in DIMS:
+            raise ValueError(f"terms are reduced per 'row', per 'column' or in 'total', got {per!r}")
+        for name, reduction in named.items():
+            if isinstance(reduction, WholeRow) and per == "column":
+                raise ValueError(
+                    f"{name!r} is a WholeRow, which is defined per row or in total, not per column"
+                )
+            if isinstance(reduction, TopK) and per == "total":
+                raise ValueError(f"{name!r} is a TopK, which is defined per row or per column, not in total")
+            reductions.append((per, name, reduction))
+    if not reductions:
+        raise ValueError("the terms of a tile declare no reduction")
+    return reductions
+
+
+def check_sizes(reductions: Declared, n: int, m: int) -> None:
+    """Refuse a ``k`` that is larger than what there is to choose from."""
+    for per, name, reduction in reductions:
+        available = m if per == "row" else n
+        if isinstance(reduction, TopK) and reduction.k > available:
+            raise ValueError(f"{name!r} takes the top k={reduction.k} of only {available}; lower k")

@@ -15,11 +15,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from .reductions import DIMS, LogSumExp, Reduction, State, finite, spread
-from .tile import NEG
+from ..reductions import DIMS, Declared, Key, LogSumExp, Reduction, State, finite, spread
+from ..tile import NEG
 
-Key: TypeAlias = tuple[str, str]
-Declared: TypeAlias = list[tuple[str, str, Reduction]]
 Within: TypeAlias = Callable[[str], slice]
 """The place of a tile along its rows ("row") or columns ("column")."""
 

@@ -1,0 +1,1 @@
+"""Evaluation in tiles: what is reduced over which of them, and the gradients of it."""
