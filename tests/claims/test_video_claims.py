@@ -183,7 +183,7 @@ def test_other_captions_to_match_are_never_the_same_one() -> None:
 
 
 def test_the_best_guess_from_labels_is_hidden_from_single_attributes() -> None:
-    found = amplification.hidden(0, quick=False)
+    found = amplification.hidden(0, amplification.WORLDS)
     assert abs(float(found["single"])) < 0.05
     assert float(found["multi"]) == pytest.approx(1 - amplification.STRONGEST, abs=0.04)
     assert float(found["noise"]) < 0.05

@@ -124,20 +124,20 @@ class Crossed(nn.Module):
         return self.match(self.norm(states.mean(1)))[:, 0]
 
 
-def trained(arm: str, strength: float, seed: int, steps: int, quick: bool) -> Arrays:
+def trained(arm: str, strength: float, seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
     """Train two towers, or towers and a transformer across them, and ask for the colours of things.
 
     Args:
         arm: ``"towers"``, or ``"crossed"``: the same and a matching head, by which the colour is then chosen.
         strength: of the association of things and colours in training.
         seed, steps: of the run.
-        quick: tiny.
+        train_size, test_size: how many pictures.
 
     Returns:
         The task's outcomes, those of one thing and of two apart.
     """
-    data = seen(strength, 60 if quick else TRAINED)
-    items, pictures = asked(60 if quick else TESTED)
+    data = seen(strength, train_size)
+    items, pictures = asked(test_size)
     towers = ClipTowers([*data.captions, *(text for own in items.options for text in own)], 1, seed)
     tokens, infonce = towers.words.tokenizer(data.captions), InfoNCELoss()
     crossed = Crossed(towers, tokens.shape[1], seed) if arm == "crossed" else None
@@ -204,8 +204,9 @@ def by_match(model: nn.Module, items: Associations, pictures: Tensor) -> list[Te
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(trained, {"strength": STRENGTHS}, arm="towers", steps=STEPS)
-    across = lab.grid(trained, {}, arm="crossed", strength=STRONGEST, steps=STEPS)
+    sizes = {"steps": STEPS, "train_size": TRAINED, "test_size": TESTED}
+    runs = lab.grid(trained, {"strength": STRENGTHS}, arm="towers", **sizes)
+    across = lab.grid(trained, {}, arm="crossed", strength=STRONGEST, **sizes)
     metric = "share of answers about two things"
     towers, crossed = (grid.scores("{}", metric) for grid in (runs, across))
     own, other, third, cab = (towers[STRONGEST, name] for name in ("own", "other", "third", "cab"))

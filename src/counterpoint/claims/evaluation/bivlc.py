@@ -37,17 +37,17 @@ TRAINED, TESTED = 5000, 1000
 DECISIONS = ("picture 0", "picture 1", "caption 0", "caption 1")
 
 
-def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
+def trained(arm: str, seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
     """Train on scenes, with or without their edits, and answer the four questions of every test square.
 
     Args:
         arm: ``"plain"``: scenes and captions; ``"text"``: and captions of edits, as negatives; ``"image"``: half as
             many scenes, and their edits with captions and pictures.
         seed, steps: of the run.
-        quick: tiny.
+        train_size, test_size: how many scenes.
     """
-    data = edited(WORLD, "train", 64 if quick else TRAINED, KINDS)
-    test = edited(WORLD, "test", 32 if quick else TESTED, KINDS)
+    data = edited(WORLD, "train", train_size, KINDS)
+    test = edited(WORLD, "test", test_size, KINDS)
     towers = SceneTowers([caption for both in data.captions for caption in both], seed)
     tokens = torch.stack([towers.words.tokenizer([both[c] for both in data.captions]) for c in (0, 1)], 1)
 
@@ -72,7 +72,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(trained, {"arm": ARMS}, steps=STEPS)
+    runs = lab.grid(trained, {"arm": ARMS}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
     plain = {name: runs.scores(name, name)["plain"] for name in ("group", "i2t", "t2i", *DECISIONS)}
 
     def gain(better: str, worse: str, score: str) -> Score:

@@ -177,19 +177,19 @@ def measured(assistant: VisionLanguageAssistant, world: Scenes, asked: Sequence[
     )
 
 
-def experiment(seed: int, quick: bool) -> Arrays:
+def experiment(seed: int, sizes: tuple[int, int]) -> Arrays:
     """Choose layers on the validation scenes of a world and judge statements about its test scenes.
 
     Args:
         seed: of the world.
-        quick: few scenes.
+        sizes: how many scenes to choose on, and to judge.
 
     Returns:
         By kind the AUROC of each score; pointing and overlap of boxes, with what chance and the whole picture give; the
         layers chosen.
     """
-    sizes = "validation=10,test=10" if quick else f"validation={CHOSEN},test={TESTED}"
-    scenes = Scenes.parse(f"{world()},{DIALS},train=1,{sizes},seed={200 + seed}")
+    chosen, tested = sizes
+    scenes = Scenes.parse(f"{world()},{DIALS},train=1,validation={chosen},test={tested},seed={200 + seed}")
     assistant = VisionLanguageAssistant.load(str(default_model_path()))
     asked = {
         name: [it for row in next(iter(split.values())) for it in statements(scenes, int(row))]
@@ -249,7 +249,7 @@ def _inside(box: np.ndarray, grid: tuple[int, int]) -> Tensor:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(experiment, {})
+    runs = lab.grid(experiment, {}, sizes=(CHOSEN, TESTED))
     auroc = runs.scores("{}, {}", "AUROC")
     share = runs.scores(
         "{}",

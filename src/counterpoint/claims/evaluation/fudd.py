@@ -138,31 +138,30 @@ class Kinds(PairedData):
         return (TEMPLATE.format(self._named.names[self._named.values[row]]),)
 
 
-def trained(seed: int, steps: int, quick: bool) -> SceneTowers:
+def trained(seed: int, steps: int, train_size: int) -> SceneTowers:
     """Train by contrast on pictures of any look and true sentences about them."""
     rng = np.random.default_rng([seed, 2])
     tested = {described.name.split()[1] for described in kinds(seed)[1]}
     words = [word for word in names() if word not in tested]
-    count = 64 if quick else TRAINED
     looks = [
         Look(str(rng.choice(CONCEPTS)), tuple(str(rng.choice(values)) for values in VALUES))
-        for _ in range(count)
+        for _ in range(train_size)
     ]
     pictures = draw([scene(look, rng) for look in looks], SIDE).pictures
     texts = [caption(look, words, rng) for look in looks for _ in range(CAPTIONS)]
     towers = SceneTowers(texts, seed)
-    tokens = towers.words.tokenizer(texts).view(count, CAPTIONS, -1)
+    tokens = towers.words.tokenizer(texts).view(train_size, CAPTIONS, -1)
     choices = np.random.default_rng([seed, 3])
 
     def loss(towers: SceneTowers, infonce: InfoNCELoss, rows: Int[np.ndarray, " B"]) -> Tensor:
         said = tokens[rows, choices.integers(CAPTIONS, size=len(rows))]
         return infonce(towers.pictures(pictures[rows]), towers.captions(said))
 
-    train(towers, loss, examples=count, batch=BATCH, steps=steps, lr=LR, seed=seed)
+    train(towers, loss, examples=train_size, batch=BATCH, steps=steps, lr=LR, seed=seed)
     return towers
 
 
-def experiment(seed: int, steps: int, quick: bool) -> Arrays:
+def experiment(seed: int, steps: int, train_size: int, per_class: int) -> Arrays:
     """Train and then classify kinds by what is said of them.
 
     Returns:
@@ -170,11 +169,11 @@ def experiment(seed: int, steps: int, quick: bool) -> Arrays:
     """
     looks, described = kinds(seed)
     rng = np.random.default_rng([seed, 4])
-    values = np.repeat(np.arange(len(looks)), 2 if quick else TESTED)
+    values = np.repeat(np.arange(len(looks)), per_class)
     pictures = draw([scene(looks[value], rng) for value in values], SIDE).pictures
     labels = Classes(tuple(each.name for each in described), values, TEMPLATES)
     data = Kinds(pictures, values, labels)
-    features = EmbeddingCache(trained(seed, steps, quick), data)
+    features = EmbeddingCache(trained(seed, steps, train_size), data)
     known = {each.name: each for each in described}
     task = create("fudd", label="kind", k=KINDS, describe=lambda a, b: differences(known[a], known[b]))
     scores = task(features, data, data.ids)
@@ -225,7 +224,7 @@ def others(described: Sequence[Described], seed: int) -> dict[str, Among]:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(experiment, {}, steps=STEPS)
+    runs = lab.grid(experiment, {}, steps=STEPS, train_size=TRAINED, per_class=TESTED)
     hits = runs.scores("{}", "top-1, kinds of things by unseen names")
     gain = runs.scores("gain_{}", "differential − name, halves of the pictures by the first pass's lead")
     yield from decides(*(above(hits["differential"] - hits[other]) for other in ("random", "name")))

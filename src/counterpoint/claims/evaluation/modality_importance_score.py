@@ -156,19 +156,19 @@ def right(
     return chance.numpy(), (logits.argmax(1) == answers).float().numpy()
 
 
-def experiment(seed: int, steps: int, quick: bool) -> Arrays:
+def experiment(seed: int, steps: int, train_size: int, test_size: int, models: int) -> Arrays:
     """Train five models; type the test questions by the first one's answers and by the mean of all probabilities.
 
     Returns:
         ``hard``, ``soft``: constructed and found type of each question; for each kind of question the
         models' mean accuracy with both shown, as they are and with the video or the text of another question.
     """
-    data = filmed(WORLD, "train", 120 if quick else TRAINED, Narrations)
-    test = filmed(WORLD, "as trained", 120 if quick else TESTED, Narrations)
+    data = filmed(WORLD, "train", train_size, Narrations)
+    test = filmed(WORLD, "as trained", test_size, Narrations)
     texts = [*narrated(data).said, *narrated(data).questions]
     tokenizer = BytePairTokenizer.train(sorted(set(texts)), 320, 16)
-    models = [trained(data, tokenizer, steps, seed * MODELS + k) for k in range(2 if quick else MODELS)]
-    answers = [{shown: right(model, test, shown) for shown in SHOWN.values()} for model in models]
+    ensemble = [trained(data, tokenizer, steps, seed * MODELS + k) for k in range(models)]
+    answers = [{shown: right(model, test, shown) for shown in SHOWN.values()} for model in ensemble]
     kinds = np.asarray(test.items.kinds)
     needed = np.array([TYPES.index(NEEDS[kind]) for kind in kinds])
     hard = question_types({shown: answers[0][shown][1] for shown in (VIDEO, TEXT, BOTH)})
@@ -181,8 +181,8 @@ def experiment(seed: int, steps: int, quick: bool) -> Arrays:
     order = np.roll(np.arange(len(test)), 1)
     accuracies = {
         "as they are": [own[BOTH][1] for own in answers],
-        "video permuted": [right(model, test, BOTH, videos=order)[1] for model in models],
-        "text permuted": [right(model, test, BOTH, texts=order)[1] for model in models],
+        "video permuted": [right(model, test, BOTH, videos=order)[1] for model in ensemble],
+        "text permuted": [right(model, test, BOTH, texts=order)[1] for model in ensemble],
     }
     for kind in NEEDS:
         for name, hits in accuracies.items():
@@ -193,7 +193,7 @@ def experiment(seed: int, steps: int, quick: bool) -> Arrays:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(experiment, {}, steps=STEPS)
+    runs = lab.grid(experiment, {}, steps=STEPS, train_size=TRAINED, test_size=TESTED, models=MODELS)
     types = runs.scores("{}", "macro F1 of the constructed types", STATISTICS["macro_f1"])
     accuracy = runs.scores("{} {}", "accuracy as they are − permuted")
 

@@ -58,13 +58,12 @@ def drawn_groups(attributes: Members, dial: float, rng: np.random.Generator) -> 
     return (rng.random(len(agree)) < np.where(agree, 1 - dial, dial)).astype(np.int64)
 
 
-def hidden(seed: int, quick: bool) -> Arrays:
+def hidden(seed: int, test_size: int) -> Arrays:
     """Measure the metrics in a world of labels alone, in which the best guess from the attributes is made."""
     rng = np.random.default_rng([seed, 1])
-    count = 400 if quick else WORLDS
     tables = []
     for _ in range(2):
-        attributes = rng.random((count, 2)) < 0.5
+        attributes = rng.random((test_size, 2)) < 0.5
         tables.append((attributes, one_hot(drawn_groups(attributes, STRONGEST, rng))))
     train, true = tables
     guess = one_hot((true[0][:, 0] != true[0][:, 1]).astype(np.int64))
@@ -174,16 +173,18 @@ def classifier(seed: int) -> nn.Sequential:
     return network
 
 
-def trained(dial: float, balance: str, seed: int, steps: int, quick: bool) -> Arrays:
+def trained(
+    dial: float, balance: str, seed: int, steps: int, train_size: int, held_size: int, test_size: int
+) -> Arrays:
     """Train a classifier of the person's gender and measure what it ties to things.
 
     Args:
         dial: one of `DIALS`.
         balance: one of `BALANCES`.
         seed, steps: of the run.
-        quick: tiny.
+        train_size, held_size, test_size: scenes to train on, to choose thresholds on and to judge.
     """
-    sizes = (200, 100, 200) if quick else (TRAINED, HELD, TESTED)
+    sizes = (train_size, held_size, test_size)
     ends = np.cumsum(sizes)
     whole = world(seed, dial, int(ends[-1]))
     train, held, test = (whole.part(int(end - size), int(end)) for size, end in zip(sizes, ends, strict=True))
@@ -218,9 +219,10 @@ def probabilities(network: nn.Module, data: World) -> Float[np.ndarray, "n 2"]:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    labels = lab.grid(hidden, {})
-    dials = lab.grid(trained, {"dial": DIALS}, balance="none", steps=STEPS)
-    balances = lab.grid(trained, {"balance": BALANCES}, dial=STRONGEST, steps=STEPS)
+    labels = lab.grid(hidden, {}, test_size=WORLDS)
+    sizes = {"steps": STEPS, "train_size": TRAINED, "held_size": HELD, "test_size": TESTED}
+    dials = lab.grid(trained, {"dial": DIALS}, balance="none", **sizes)
+    balances = lab.grid(trained, {"balance": BALANCES}, dial=STRONGEST, **sizes)
     pair, single = "mean |Δ| of the two things together", "mean Δ of single things, with signs"
     in_labels, by_dial = labels.scores("{}", pair), dials.scores("{}", pair)
     balanced = balances.scores("multi", pair)

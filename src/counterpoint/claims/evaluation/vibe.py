@@ -76,18 +76,18 @@ class Detector(nn.Module):
         return self.head(torch.cat([seen, read], 1))
 
 
-def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
+def trained(arm: str, seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
     """Train a detector on renditions, and say what it takes those of other things, and another artist's, for.
 
     Args:
         arm: one of `ARMS`.
         seed, steps: of the run.
-        quick: tiny.
+        train_size, test_size: how many clips.
 
     Returns:
         True and predicted types of each video, for each split.
     """
-    data = filmed(SEEN, "train", 60 if quick else TRAINED, GeneratedVideos)
+    data = filmed(SEEN, "train", train_size, GeneratedVideos)
     detector = Detector(_captions(data), *ARMS[arm], seed)
     tokens, types = detector.words.tokenizer(_captions(data)), torch.from_numpy(_types(data))
 
@@ -98,7 +98,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     minimise(step, detector.parameters(), steps=steps, lr=LR, seed=seed)
     found: Arrays = {}
     for split in ("as trained", "other artist"):
-        test = filmed(NEW, split, 60 if quick else TESTED, GeneratedVideos)
+        test = filmed(NEW, split, test_size, GeneratedVideos)
         found[split] = np.stack([_types(test), said(detector, test)], 1)
     return found
 
@@ -127,7 +127,7 @@ def mean_f1(kinds: Sequence[str]) -> Callable[[np.ndarray], float]:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(trained, {"arm": tuple(ARMS)}, steps=STEPS)
+    runs = lab.grid(trained, {"arm": tuple(ARMS)}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
     macro_f1 = STATISTICS["macro_f1"]
     told, in_time = mean_f1(BESIDE), mean_f1(IN_TIME)
 

@@ -37,18 +37,18 @@ TRAINED, TESTED = 5000, 2400
 GAIN, NEAR = 0.1, 0.1
 
 
-def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
+def trained(arm: str, seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
     """Train on videos and captions, with or without a contrast caption each, and judge every kind of contrast.
 
     Args:
         arm: one of `ARMS`.
         seed, steps: of the run.
-        quick: tiny.
+        train_size, test_size: how many clips.
 
     Returns:
         For either test split and each kind, components of the AUC and whether a video is closer to its own caption.
     """
-    data = filmed(WORLD, "train", 40 if quick else TRAINED, ContrastCaptions)
+    data = filmed(WORLD, "train", train_size, ContrastCaptions)
     said = _captions(data.items)
     towers = ClipTowers([text for both in said for text in both], FRAMES, seed)
     tokens = towers.words.tokenizer([text for both in said for text in both]).view(len(data), 2, -1)
@@ -64,7 +64,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     )
     found: Arrays = {}
     for split in (TRAINED_ON, HELD_OUT):
-        test = filmed(WORLD, split, 200 if quick else TESTED, ContrastCaptions)
+        test = filmed(WORLD, split, test_size, ContrastCaptions)
         outcomes = judged(towers, test.frames, _captions(test.items), test.items.kinds)
         found |= {f"{split} {name}": values for name, values in outcomes.items()}
     return found
@@ -91,7 +91,7 @@ def judged(
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(trained, {"arm": ARMS}, steps=STEPS)
+    runs = lab.grid(trained, {"arm": ARMS}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
     auc = runs.scores("{} {}", "ROC-AUC of a video's caption against its contrast")
     of_half = "ROC-AUC − 1/2"
 

@@ -16,6 +16,8 @@ SEEDS = 2
 """Most seeds of a smoke run."""
 PART = 100
 """Divisor of sizes."""
+SAMPLE = 64
+"""Fewest examples of a training or a test set: of fewer, some kind of them would be missing."""
 OF_ALL = 32
 """Examples where the whole experiment takes all that there are: a size of None; a batch of them."""
 _LENGTHS = ("steps", "warm_up", "pretraining", "inversion", "read", "tuned")
@@ -25,6 +27,7 @@ _NUMBERS = (
     "count",
     "described",
     "limit",
+    "models",
     "most",
     "n_boot",
     "per_class",
@@ -40,7 +43,8 @@ _NUMBERS = (
     "views",
     "worlds",
 )
-SIZES = frozenset((*_LENGTHS, *_NUMBERS))
+_SAMPLES = ("train_size", "held_size", "test_size")
+SIZES = frozenset((*_LENGTHS, *_NUMBERS, *_SAMPLES))
 """Settings that say how long something takes: lengths of training, and numbers of examples."""
 FLAG = "quick"
 """Setting by which a function is told that its run is a smoke run, if it has that parameter."""
@@ -78,6 +82,8 @@ def reduced(name: str, value: Any) -> Any:
 
     >>> reduced("steps", 300), reduced("steps", 4), reduced("inversion", 0.5), reduced("lr", 0.5)
     (3, 2, 0.005, 0.5)
+    >>> reduced("train_size", 4000), reduced("train_size", 10_000)
+    (64, 100)
     >>> reduced("steps", (400, 600)), reduced("most", None)
     ((4, 6), 32)
     """
@@ -88,7 +94,7 @@ def reduced(name: str, value: Any) -> Any:
     if isinstance(value, tuple):
         return tuple(reduced(name, one) for one in value)
     if isinstance(value, int):
-        return min(value, max(2, value // PART))
+        return min(value, max(SAMPLE if name in _SAMPLES else 2, value // PART))
     return value / PART if isinstance(value, float) else value
 
 

@@ -215,19 +215,19 @@ def batch(data: Heard, rows: Int[np.ndarray, " B"], arm: str) -> Batch:
     return Batch(texts, torch.tensor(owner), torch.tensor(true), torch.cat(needs))
 
 
-def trained(seed: int, steps: int, quick: bool) -> Arrays:
+def trained(seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
     """Train in stages: plainly, then with wrong captions, then with captions in part, each from the one before.
 
     Every arm takes three times ``steps`` steps: ``plain`` all plainly, ``hard`` two with wrong captions.
 
     Args:
         seed, steps: of the run.
-        quick: tiny.
+        train_size, test_size: how many soundscapes.
 
     Returns:
         For each arm, of squares of unseen pairs in another order and with exchanged attributes, the scores.
     """
-    data = heard(40 if quick else TRAINED)
+    data = heard(train_size)
     towers = SoundTowers([text for s in data.said for text in (s.whole, *s.parts, *s.wrong)], seed)
     start = _state(towers)
     stages = {"plain": ("plain", "plain"), "hard": ("hard", "hard"), "modular": ("hard", "modular")}
@@ -242,10 +242,7 @@ def trained(seed: int, steps: int, quick: bool) -> Arrays:
                 train(towers, data, stage, steps=steps, seed=seed * 10 + number)
                 known[path] = _state(towers)
         towers.load_state_dict(known[path])
-        found |= {
-            f"{arm} {name}": values
-            for name, values in judged(towers, *squares(60 if quick else TESTED)).items()
-        }
+        found |= {f"{arm} {name}": values for name, values in judged(towers, *squares(test_size)).items()}
     return found
 
 
@@ -294,7 +291,7 @@ def judged(
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(trained, {}, steps=STEPS)
+    runs = lab.grid(trained, {}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
 
     def gain(better: str, worse: str, score: str) -> Result:
         scores = runs.scores("{} {}", f"{score} score of CompA, unseen pairs of sounds")

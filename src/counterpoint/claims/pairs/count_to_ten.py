@@ -82,11 +82,10 @@ def shrunk(scene: Scene, draws: Rng) -> Scene:
     return replace(scene, things=tuple(replace(it, side=it.side * factor // 200 * 2) for it in scene.things))
 
 
-def trained(seed: int, steps: int, quick: bool) -> Arrays:
+def trained(seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
     """Pretrain by pairs of which some say a number, then tune in each of the three ways from the same weights."""
-    data = counted(SEEN, "train", 150 if quick else TRAINED)
-    tested = 40 if quick else TESTED
-    new, known = counted(NEW, "test", tested), counted(SEEN, "test", tested)
+    data = counted(SEEN, "train", train_size)
+    new, known = (counted(world, "test", test_size) for world in (NEW, SEEN))
     rng = np.random.default_rng([seed, 5])
     said = np.flatnonzero(rng.random(len(data.plain)) < MENTIONED)
     wrong = said[rng.random(len(said)) < WRONG]
@@ -162,7 +161,7 @@ def named(towers: SceneTowers, test: Counted) -> np.ndarray:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(trained, {}, steps=STEPS)
+    runs = lab.grid(trained, {}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
     accuracy = runs.scores("{} accuracy", "accuracy among two to ten, new concepts")
     deviation = runs.scores("{} deviation", "|said − true|, new concepts")
     first = runs.scores("{} R@1", "R@1 among all plain captions, known concepts")

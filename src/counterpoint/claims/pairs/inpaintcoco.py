@@ -43,15 +43,15 @@ TRAINED, TESTED = 4000, 500
 SCORES = ("text", "image", "group")
 
 
-def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
+def trained(arm: str, seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
     """Train on scenes and captions, with negative captions of some concepts, and judge every concept.
 
     Args:
         arm: one of `ARMS`: the concepts of which one is replaced in the negative caption of each scene.
         seed, steps: of the run.
-        quick: tiny.
+        train_size, test_size: how many scenes.
     """
-    data = _of_concepts("train", 64 if quick else TRAINED)
+    data = _of_concepts("train", train_size)
     scenes = data["object"]  # every scene has an object to replace
     towers = SceneTowers([text for d in data.values() for both in d.captions for text in both], seed)
     tokens = towers.words.tokenizer([both[0] for both in scenes.captions])
@@ -64,7 +64,7 @@ def trained(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
         return with_negatives(infonce, x, y, towers.captions(false_tokens[rows]), there[rows])
 
     train(towers, loss, examples=len(scenes), batch=BATCH, steps=steps, lr=LR, seed=seed)
-    test = _of_concepts("test", 24 if quick else TESTED)
+    test = _of_concepts("test", test_size)
     found: Arrays = {"R@1": first(towers, test["object"])}
     for concept, squares in test.items():
         pictures, captions = decisions(square_similarities(towers, squares))
@@ -97,7 +97,7 @@ def first(towers: SceneTowers, squares: Edited) -> np.ndarray:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(trained, {"arm": tuple(ARMS)}, steps=STEPS)
+    runs = lab.grid(trained, {"arm": tuple(ARMS)}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
 
     def gain(arm: str, score: str, bound: float = 0.0) -> Result:
         found = runs.scores(score, f"{score}, held-out scenes")
