@@ -52,3 +52,23 @@ def test_arms_are_compared_on_the_pairs_of_columns_that_two_of_them_embed(
     assert main(["report", str(out), "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)
     assert {metric["metric"] for metric in scores["of_some"]} == {"i2t_R@1", "kind_top1", "i2a_R@1"}
+
+
+@pytest.mark.slow
+def test_an_arm_that_is_asked_about_other_examples_is_left_out_of_the_probe(
+    source: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "stamps/animals/more/thing27_desc_fr.wav").unlink()  # of a test row
+    pictures, sounds, alone = "clip,columns=image+text", "clip,columns=audio+text", "ntxent,on=images"
+    out = tmp_path / "study"
+    words = ["compare", pictures, sounds, alone, "--data", source, *SMALL, "--tasks", "probe"]
+    assert main([*words, "--out", str(out)]) == 0
+    summary = TrainingSummary.read(out)
+    assert summary.primary.metric == "logistic_kind_top1"
+    assert {(d.a, d.b) for d in summary.differences} == {(pictures, alone)}
+    assert [arm.score(summary.primary.key) is None for arm in summary.arms] == [False, True, False]
+    assert f"{sounds}: left out of probe logistic_kind_top1 (held out), where it was asked" in str(
+        summary.warnings
+    )
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"{sounds} has no such number: nothing compares it with {pictures} and {alone}." in printed

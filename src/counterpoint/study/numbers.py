@@ -276,23 +276,31 @@ class StudyScores:
     def of_some(self) -> dict[Key, StudyScores]:
         """The metrics of verdicts that some arms alone have, with the scores of these arms.
 
-        So it is with a task that some arms were asked, and with a pair of columns that some arms embed. What one arm
-        alone has compares nothing: of that, the primary metrics stand for the others.
+        So it is with a task that some arms were asked, with a pair of columns that some arms embed, and where some were
+        asked about other examples, as those that lack no sound. What one arm alone has compares nothing: of that, the
+        primary metrics stand for the others.
         """
         finished = {
             arm: scored
             for arm, runs in self.runs.items()
-            if (scored := [run.definitions for run in runs.values() if run is not None])
+            if (scored := [run for run in runs.values() if run is not None])
         }
-        having: dict[Key, list[str]] = {}
+        having: dict[Key, list[list[str]]] = {}
         for arm, (first, *others) in finished.items():
-            for key in first:
-                if all(key in other for other in others):
-                    having.setdefault(key, []).append(arm)
+            for key, (definition, n) in first.definitions.items():
+                judged = n and definition.role in {"primary", "main"}
+                if judged and all(key in other.definitions for other in others):
+                    alike = having.setdefault(key, [])
+                    same = (arms for arms in alike if first.has_examples_of(finished[arms[0]][0], key))
+                    if (arms := next(same, None)) is None:
+                        alike.append([arm])
+                    else:
+                        arms.append(arm)
         parts: dict[tuple[str, ...], StudyScores] = {}
         found: dict[Key, StudyScores] = {}
-        for key, arms in having.items():
-            if len(arms) == len(finished):
+        for key, alike in having.items():
+            arms = max(alike, key=len)
+            if len(arms) == len(finished) or (len(arms) == 1 and len(alike) > 1):
                 continue
             if (part := parts.get(tuple(arms))) is None:
                 fixed = [arm for arm in self.fixed if arm in arms]

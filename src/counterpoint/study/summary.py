@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from pydantic import RootModel
 
+from ..data.columns import subject
 from ..files import Damaged, read_json
 from ..methods.arm import Arm, is_fixed, slug_of
 from ..modalities import MODALITIES, PAIR, leading
-from ..reasons import share_in_words
+from ..reasons import listing, share_in_words
 from ..recipes import override
 from ..spec import Spec
 from ..training.folder import remedy
@@ -26,7 +27,7 @@ from ..training.run import Run, RunState
 from .agreement import check_examples
 from .design import ArmPlan, Design
 from .layout import run_folder, trial_folder
-from .numbers import CLEAN, OF_SOME, RunScores
+from .numbers import CLEAN, OF_SOME, RunScores, name_of
 from .results import StudyResults, damage
 from .schema import Difference, Key, Metric, Search, TrainedArm, TrainingCost, TrainingSummary, Winner
 from .training.convergence import Convergence, warnings_of
@@ -125,7 +126,8 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
     plans = read_plans(folder, design.arms)
     results.check()
     design = replace(design, arms=tuple(results.runs), seeds=results.seeds)
-    check_examples({run.folder: run.scored for run in results.finished() if run.scored is not None}, folder)
+    for runs in _by_subject(results):
+        check_examples(runs, folder)
     headline = results.headline(design.tasks)
     endings = {arm: _ending(results.finished(arm), design, plans[arm]) for arm in design.arms}
     columns = Run.read(results.finished()[0].folder).columns
@@ -159,6 +161,18 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
         winner=_winner(results, arms, headline),
         cannot_show=tuple(_cannot_show(results, design)),
     )
+
+
+def _by_subject(results: StudyResults[FinishedRun]) -> Iterable[Mapping[Path, RunScores]]:
+    """Return the scores of runs that tasks ask about one and the same column: rows with gaps lack others of these."""
+    groups: dict[str | None, dict[Path, RunScores]] = {}
+    for arm, _, run in results.each():
+        if run.scored is not None:
+            asked = None
+            with suppress(OSError, ValueError):  # of a loss whose file is gone
+                asked = subject(Arm.parse(arm).reads(Run.read(run.folder).columns))
+            groups.setdefault(asked, {})[run.folder] = run.scored
+    return groups.values()
 
 
 def _ending(runs: Sequence[FinishedRun], design: Design, plan: ArmPlan) -> Convergence:
@@ -196,6 +210,7 @@ def _arm(
 ) -> TrainedArm:
     good = results.finished(arm)
     states = [run.state for run in good or results.runs[arm].values()]
+    apart = _on_other_examples(results, arm)
     return TrainedArm(
         name=arm,
         slug=slug_of(arm),
@@ -218,7 +233,7 @@ def _arm(
             improving=ending.improving,
             evaluation_seconds=float(np.mean([s.evaluation_seconds for s in states])),
         ),
-        metrics=tuple(results.numbers.metrics(arm)),
+        metrics=tuple(score for score in results.numbers.metrics(arm) if score.key not in apart),
         diagnostics=_diagnostics(good),
         learnt=tuple(scalar for run in ending.scalars[:1] for scalar in run),
     )
@@ -273,9 +288,24 @@ def _winner(results: StudyResults[FinishedRun], arms: Sequence[TrainedArm], head
 def _warnings(results: StudyResults[FinishedRun]) -> list[str]:
     lines = results.warnings()
     for arm in results.runs:
+        if apart := _on_other_examples(results, arm):
+            named = listing([name_of(key) for key in apart])
+            lines.append(
+                f"{arm}: left out of {named}, where it was asked about other examples than the others"
+            )
         collapsed = {line for run in results.finished(arm) for line in run.diagnostics.get("warnings", {})}
         lines += [f"{arm}: {line}" for line in sorted(collapsed)]
     return lines
+
+
+def _on_other_examples(results: StudyResults[FinishedRun], arm: str) -> list[Key]:
+    """Return the metrics of other arms that an arm has on other examples, so that its number would mislead there."""
+    runs = [run.scored.definitions for run in results.finished(arm) if run.scored is not None]
+    return [
+        key
+        for key, part in results.numbers.of_some.items()
+        if arm not in part.runs and runs and all(key in definitions for definitions in runs)
+    ]
 
 
 def _leaks(arms: Sequence[TrainedArm]) -> list[str]:

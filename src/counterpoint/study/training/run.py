@@ -9,15 +9,12 @@ from typing import Any, ClassVar, final
 
 from ... import execution
 from ...data.base import Data
-from ...evaluation import create
 from ...files import latest_checkpoint
-from ...methods.arm import Arm
 from ...recipes import parse as parse_recipe
 from ...training.loop import Progress
 from ...training.record.metrics import read_metrics
 from ...training.record.provenance import Provenance
 from ...training.run import Run, RunState
-from ..gate import askable
 from ..opened import open_data
 from ..summary import FinishedRun
 from .runner import run
@@ -31,7 +28,7 @@ class TrainingRun:
     Attributes:
         run: what is trained.
         folder: the run's folder.
-        tasks: names of evaluation tasks, of which the arm is asked those that its columns allow; unless given, all.
+        tasks: names of evaluation tasks; unless given, all that the arm's model can be asked.
         test: evaluate on the test sets; tuning uses False.
         track: trackers besides Parquet that its numbers go to.
         needs: what the run needs on a cluster.
@@ -89,11 +86,7 @@ class TrainingRun:
             note = note_of(now) if now.step < now.steps else "evaluating"
             on_progress(execution.Progress(now.step, now.steps, note, numbers_of(now)))
 
-        tasks = None
-        if self.tasks is not None:
-            arm, data = Arm.parse(self.run.arm), open_data(self.run)
-            tasks = [task.name for task in askable(arm, map(create, self.tasks), data)]
-        return run(self.run, self.folder, tasks=tasks, test=self.test, on_step=on_step, track=self.track)
+        return run(self.run, self.folder, tasks=self.tasks, test=self.test, on_step=on_step, track=self.track)
 
     def outcome(self, result: RunState) -> str:
         ended = "done" if result.status == "finished" else f"FAILED: {result.reason.split(';')[0]}"

@@ -9,7 +9,9 @@ from functools import partial
 from pathlib import Path
 from typing import Unpack
 
+from ...data.base import Data
 from ...data.source import short_name
+from ...evaluation import create
 from ...execution import Executor, Listed, Listener, Local, Needs, NullListener, Then, leased
 from ...execution.executors import LOCAL, executor_of
 from ...methods.arm import Arm, slug_of
@@ -19,8 +21,9 @@ from ...training.run import RunState
 from ...training.trackers import check as check_trackers
 from ..agreement import check_made_of_the_same
 from ..design import ArmPlan, Design, DesignOptions, filled_by_user
-from ..gate import check_gpus, prepare
+from ..gate import askable, check_gpus, prepare
 from ..layout import run_folder, trial_folder
+from ..opened import open_data
 from ..schema import TrainingSummary
 from ..study import REPORTED, DryRun, OnCost, Study, carry_out, finish, folder_of
 from .cost import measure, plan_arms
@@ -108,7 +111,9 @@ def conduct(
     ready = prepare(design, path, there=there, known=known)
     design = ready.design
     check_made_of_the_same(
-        _runs(design, {a: p for a, p in known.items() if a in design.arms}, path, needs), ready.data, path
+        _runs(design, ready.data, {a: p for a, p in known.items() if a in design.arms}, path, needs),
+        ready.data,
+        path,
     )
     listener = listener or NullListener()
     at_once = jobs if jobs is not None else default_jobs()
@@ -131,7 +136,7 @@ def conduct(
         work = [unit for arm, search in searches.items() for unit in search.runs(design, arm, needs)]
         carry_out("tuning", work, path, chosen, listener, Then(f"{__name__}:go_on", {"track": list(track)}))
         plans = _chosen(searches, path)
-    runs = _runs(design, {arm: plans[arm] for arm in design.arms}, path, needs, tuple(track))
+    runs = _runs(design, ready.data, {arm: plans[arm] for arm in design.arms}, path, needs, tuple(track))
     carry_out("training", runs, path, chosen, listener)
     if diagnose:
         _look_inside(path, design)
@@ -152,7 +157,8 @@ def go_on(folder: Path, track: Sequence[str]) -> None:
     if listed.then.more:  # else another process has taken the step
         plans = _chosen(_searches(design, read_plans(folder), folder), folder)
         needs = listed.orders[0].needs
-        runs = _runs(design, {arm: plans[arm] for arm in design.arms}, folder, needs, tuple(track))
+        wanted = {arm: plans[arm] for arm in design.arms}
+        runs = _runs(design, open_data(design), wanted, folder, needs, tuple(track))
         Listed.of("training", runs, folder, REPORTED).write(folder)
 
 
@@ -166,14 +172,21 @@ def _is_small(design: Design, plans: Mapping[str, ArmPlan]) -> bool:
 
 
 def _runs(
-    design: Design, plans: Mapping[str, ArmPlan], folder: Path, needs: Needs, track: tuple[str, ...] = ()
+    design: Design,
+    data: Data,
+    plans: Mapping[str, ArmPlan],
+    folder: Path,
+    needs: Needs,
+    track: tuple[str, ...] = (),
 ) -> list[TrainingRun]:
     """Return the runs of some arms of a study, seed by seed, so that an unfinished study has whole seeds."""
+    tasks = [create(name) for name in design.tasks]
+    asked = {arm: tuple(task.name for task in askable(Arm.parse(arm), tasks, data)) for arm in plans}
     return [
         TrainingRun(
             design.run(arm, seed, plan),
             run_folder(folder, slug_of(arm), seed),
-            design.tasks,
+            asked[arm],
             track=track,
             needs=needs,
         )
