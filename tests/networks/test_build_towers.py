@@ -18,6 +18,7 @@ from counterpoint.networks import (
     build_towers,
     initialise,
 )
+from counterpoint.networks.towers.built_in import IMAGE_TOWERS
 from counterpoint.networks.weights import Source
 from counterpoint.recipes.schema import Towers
 from counterpoint.registry import UnknownName
@@ -39,6 +40,19 @@ def test_sizes_come_from_the_recipe() -> None:
     assert image.size == 64
     assert (text.tokenizer.context, text.tokenizer.vocabulary) == (9, 270)
     assert isinstance(build_towers(Towers(image="vit"), {"text": CAPTIONS}, 0)["image"], VisionTransformer)
+
+
+@pytest.mark.parametrize(
+    ("image", "text"), [(image, "transformer") for image in IMAGE_TOWERS] + [("cnn", "bag")]
+)
+def test_a_batch_without_examples_has_no_features_and_gradients_of_zero(image: str, text: str) -> None:
+    names = Towers(image=image, text=text, image_size=32, vocabulary=270)
+    for column, tower in build_towers(names, {"text": CAPTIONS}, 0).items():
+        raw = torch.zeros(1, 3, 32, 32, dtype=torch.uint8) if column == "image" else CAPTIONS
+        features = tower(tower.input(raw)[:0])
+        assert features.shape == (0, tower.width)
+        features.sum().backward()
+        assert all(p.grad is not None and not p.grad.any() for p in tower.parameters())
 
 
 def test_arms_share_their_towers_start() -> None:

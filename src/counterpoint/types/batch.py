@@ -100,8 +100,8 @@ class Batch:
         return self.map(lambda t: t.to(device, non_blocking=True))
 
     def split(self, size: int) -> Iterator[Batch]:
-        """Yield consecutive parts of at most ``size`` examples."""
-        for start in range(0, len(self), size):
+        """Yield consecutive parts of at most ``size`` examples; of none, one part without any."""
+        for start in range(0, max(len(self), 1), size):
             yield self.map(itemgetter(slice(start, start + size)))
 
     def divide(self, count: int) -> Iterator[Batch]:

@@ -340,10 +340,11 @@ class VisionTransformer(ImageTower):
         return keys_seen(torch.ones(x.shape[:2], dtype=torch.bool, device=x.device), self.heads, self.dropkey)
 
     def _states(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n width"]:
-        patches = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
-        x = self.patch_embedding(patches) + self._positions(
-            images.shape[-2] // self.patch, images.shape[-1] // self.patch
-        )
+        rows, columns = (length // self.patch for length in images.shape[2:])
+        # By axes, as torch's pixel_unshuffle leaves a batch without pictures as it is.
+        cut = self.normalise(images).unflatten(3, (columns, self.patch)).unflatten(2, (rows, self.patch))
+        patches = cut.permute(0, 1, 3, 5, 2, 4).flatten(4).flatten(1, 3).mT
+        x = self.patch_embedding(patches) + self._positions(rows, columns)
         for block in self.blocks:
             x = block(x, own=self._seen(x))
         return self.norm(x)

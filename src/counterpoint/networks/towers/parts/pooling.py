@@ -46,7 +46,7 @@ class Packing:
     def unpack(self, packed: Float[Tensor, "n W"]) -> Float[Tensor, "B L W"]:
         """Return the grid again, with zeros for padding."""
         grid = packed.new_zeros(self.mask.numel(), packed.shape[1])
-        return grid.index_copy(0, self._places, packed).view(*self.mask.shape, -1)
+        return grid.index_copy(0, self._places, packed).view(*self.mask.shape, packed.shape[1])
 
 
 def pool(states: Float[Tensor, "B L W"], mask: Bool[Tensor, "B L"], how: Pooling) -> Float[Tensor, "B W"]:
