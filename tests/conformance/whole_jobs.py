@@ -1,0 +1,159 @@
+"""Whole runs of methods with state of their own: on ranks, and in processes that are killed on the way.
+
+``whole_jobs.py FOLDER`` kills a run of every method at every moment. Each is a process of its own, forked from this
+one, so that all is imported once. It prints ``METHOD MOMENT`` after each death.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+from torch import Tensor
+
+from counterpoint.data.loading.loader import Loader
+from counterpoint.recipes import Recipe
+from counterpoint.study.training.runner import run as carry_out
+from counterpoint.training.loop import Progress, fit
+from counterpoint.training.run import Run
+from counterpoint.training.sharing.distributed import whole
+from counterpoint.training.start import prepare
+from counterpoint.types import Batch
+from fixtures.tiny import TraitsData
+
+ARMS = {
+    "swav": "swav,queue=12,frozen_steps=2,prototypes=16",
+    "byol": "byol,self_label=cosine,positive=0.5",
+    "m-dyr": "m-dyr,warmup=0.3",
+    "sbcl": "sbcl,every=1,warmup=1,smallest=2",
+    # Two of ten are chosen, so that in some steps one rank of two has none.
+    "jest": "jest,filter=0.8,chunks=2,reference={reference}",
+    "comic": "comic,labels=traits",
+}
+LOOK = ("m-dyr", "sbcl", "comic")
+"""Methods that look at all examples on the way."""
+RECIPE = Recipe(
+    batch_size=10,
+    steps=9,
+    checkpoint_every=2,
+    log_every=1,
+    threads=1,
+    towers={"image_size": 24, "vocabulary": 300},
+    widths={"embedding": 32, "ssl_hidden": 32, "ssl_output": 32},
+)
+"""Three epochs of three steps, so that methods look before steps 0, 3 and 6."""
+EPOCH = 3
+
+
+def moments(name: str) -> tuple[str, ...]:
+    """Return the moments at which a run is killed, each with its step: in an epoch, and between a look and a step.
+
+    The last checkpoint before the look at step 3 is of step 2, and that before the look at step 6 of step 6.
+    """
+    return (
+        "behind step 5",
+        *(("behind the look at step 3", "behind the look at step 6") if name in LOOK else ()),
+    )
+
+
+def refer(folder: Path) -> None:
+    """Train the reference that jest chooses by."""
+    recipe = RECIPE.model_copy(update={"steps": 2, "checkpoint_every": 100, "validate_every": 100})
+    carry_out(Run("siglip", "digits", recipe), folder, test=False)
+
+
+def trained(
+    name: str,
+    reference: Path,
+    folder: Path | None = None,
+    on_step: Callable[[Progress], None] | None = None,
+    on_look: Callable[[int], None] = lambda step: None,
+    double: bool = False,
+    microbatch: int = 0,
+) -> dict[str, Tensor]:
+    """Return the state that a run of one of `ARMS` leaves."""
+    recipe = RECIPE.model_copy(update={"microbatch": microbatch})
+    method, loader = prepare(Run(ARMS[name].format(reference=reference), "tiny", recipe), TraitsData())
+    assert loader.order.steps_per_epoch == EPOCH
+    if double:
+        method = method.double()
+    look = method.look
+
+    def told(examples: Any, clock: Any) -> None:
+        look(examples, clock)
+        on_look(clock.step)
+
+    with patch.object(method, "look", told):
+        fit(method, loader, recipe, folder, accelerator="cpu", on_step=on_step)
+    return {name: whole(value).clone() for name, value in method.state_dict().items()}
+
+
+@contextmanager
+def doubled() -> Iterator[None]:
+    """Let all batches hold float64, in which the order of a sum hardly matters."""
+    single = Loader.of
+
+    def double(self: Loader, *given: Any) -> Batch:
+        batch = single(self, *given)
+        views = {name: v.double() if v.is_floating_point() else v for name, v in batch.views.items()}
+        return replace(batch, views=views)
+
+    with patch.object(Loader, "of", double):
+        yield
+
+
+def job_whole(
+    rank: int, size: int, name: str, reference: Path, microbatch: int = 0
+) -> tuple[list[float], dict[str, Tensor]]:
+    """Return the losses of a run in float64, and the state that it leaves."""
+    losses: list[float] = []
+
+    def told(now: Progress) -> None:
+        losses.append(now.loss)
+
+    with doubled():
+        state = trained(name, reference, on_step=told, double=True, microbatch=microbatch)
+    return losses, state
+
+
+def die(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def killed(name: str, moment: str, reference: Path, folder: Path) -> None:
+    """Train until a moment, and die."""
+    at = int(moment.split()[-1])
+    behind_look = "look" in moment
+    trained(
+        name,
+        reference,
+        folder,
+        on_step=None if behind_look else lambda now: die() if now.step == at else None,
+        on_look=(lambda step: die() if step == at else None) if behind_look else lambda step: None,
+    )
+
+
+def main(place: Path) -> None:
+    torch.set_num_threads(1)
+    for name in ARMS:
+        for moment in moments(name):
+            child = os.fork()
+            if not child:
+                killed(name, moment, place / "reference", place / name / moment)
+                os._exit(0)
+            _, status = os.waitpid(child, 0)
+            assert os.WIFSIGNALED(status), (name, moment, status)
+            assert os.WTERMSIG(status) == signal.SIGKILL, (name, moment, status)
+            print(name, moment, flush=True)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
