@@ -16,7 +16,7 @@ from counterpoint.decoding._registry import DECODING
 from counterpoint.evaluation._registry import TASKS
 from counterpoint.methods._registry import METHODS
 from counterpoint.methods.base import Method
-from counterpoint.registry import Registry, Room, load
+from counterpoint.registry import Room, load
 from counterpoint.study.presets import PRESETS
 
 LOOKS = (
@@ -107,12 +107,12 @@ def _takes_two(arm: str) -> bool:
     return not issubclass(method, Method) or method.needs.most != 1
 
 
-def _name_in(room: Registry | Room, symbol: str) -> str | None:
-    """Return the name under which a registry has a symbol."""
+def _name_in(room: Room, symbol: str) -> str | None:
+    """Return the name under which a room has a symbol."""
     return next((name for name in room.names() if _reference(room, name) == symbol), None)
 
 
-def _reference(room: Registry | Room, name: str) -> str | None:
+def _reference(room: Room, name: str) -> str | None:
     try:
         return room.reference(name)
     except ValueError:  # a short name of another one

@@ -1,4 +1,4 @@
-"""Names to things, without importing the things: registries, lazy exports, and errors that name the nearest name."""
+"""Names to things, without importing the things: rooms of files, and errors that name the nearest name."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import difflib
 import hashlib
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib import import_module
 from importlib.resources import files
@@ -93,39 +93,6 @@ def load(reference: str) -> Any:
     """Import ``"package.module:Symbol"``."""
     module, _, symbol = reference.partition(":")
     return getattr(import_module(module), symbol)
-
-
-class Registry:
-    """Names of one kind of thing, each with the place it is imported from when first asked for.
-
-    >>> codecs = Registry("codec", {"json": "json:JSONEncoder"})
-    >>> codecs.names()
-    ('json',)
-    >>> codecs.get("json").__name__
-    'JSONEncoder'
-    """
-
-    def __init__(self, kind: str, entries: Mapping[str, str]) -> None:
-        self.kind = kind
-        self._entries: dict[str, str] = dict(entries)
-
-    def names(self) -> tuple[str, ...]:
-        return tuple(sorted(self._entries))
-
-    def reference(self, name: str) -> str:
-        """Return ``package.module:Symbol`` of a name, for documentation."""
-        if name not in self._entries:
-            raise unknown(self.kind, name, self._entries)
-        return self._entries[name]
-
-    def __contains__(self, name: object) -> bool:
-        return name in self._entries
-
-    def get(self, name: str) -> Any:
-        return load(self.reference(name))
-
-    def create(self, name: str, *args: Any, **options: Any) -> Any:
-        return self.get(name)(*args, **options)
 
 
 class Room:

@@ -13,15 +13,13 @@ from counterpoint.decoding import DECODING
 from counterpoint.evaluation import TASKS
 from counterpoint.losses import LOSSES
 from counterpoint.methods import METHODS
-from counterpoint.registry import Registry, Room, load
+from counterpoint.registry import Room, load
 
 IMPLEMENTED = [paper for paper in catalog.papers() if paper.symbols or paper.recipe or paper.claim]
 
 
-REGISTRIES: dict[str, Registry | Room] = {
-    registry.kind: registry for registry in (LOSSES, METHODS, TASKS, DECODING)
-}
-REGISTERED = [(kind, name) for kind, registry in REGISTRIES.items() for name in registry.names()]
+ROOMS: dict[str, Room] = {room.kind: room for room in (LOSSES, METHODS, TASKS, DECODING)}
+REGISTERED = [(kind, name) for kind, room in ROOMS.items() for name in room.names()]
 
 
 @pytest.mark.parametrize("paper", IMPLEMENTED, ids=lambda paper: paper.slug)
@@ -38,7 +36,7 @@ def test_what_the_catalog_names_exists(paper: catalog.Paper) -> None:
 
 @pytest.mark.parametrize(("kind", "name"), REGISTERED)
 def test_what_is_registered_is_in_the_catalog(kind: str, name: str) -> None:
-    found = REGISTRIES[kind].get(name)
+    found = ROOMS[kind].get(name)
     papers: tuple[str, ...] = getattr(found, "papers", ())
     if (
         kind in {"loss", "method", "decoding method"} and name != "plain"
