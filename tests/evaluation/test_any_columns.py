@@ -272,6 +272,14 @@ def test_failures_of_what_cannot_be_drawn_are_named(tmp_path: Any) -> None:
     assert failures(scores, Line("pulse", "note"), THREE, np.arange(3), tmp_path / "all.png").exists()
 
 
+def test_failures_name_answers_whose_ids_have_more_bits_than_an_outcome(tmp_path: Path) -> None:
+    data = Made(THREE.columns, **THREE.cells)
+    data.ids = 2**62 + 1 + 4096 * np.arange(3)
+    model = Line("pulse", "note")
+    scores = create("retrieval")(model, data, np.arange(3))
+    assert failures(scores, model, data, np.arange(3), tmp_path / "all.png").exists()
+
+
 def test_a_letter_that_means_two_modalities_is_not_used() -> None:
     assert way({"pulse": "pulse", "text": "text"}, "pulse", "pulse") == "p2p"
     MODALITIES.register(Modality("pressure", "a:b", "a:b", "a:b", ()))

@@ -48,6 +48,7 @@ def test_arms_are_compared_on_the_pairs_of_columns_that_two_of_them_embed(
     page = (out / "report.html").read_text(encoding="utf-8")
     assert "not asked" in page
     assert "i2a R@1 on validation" in page
+    assert "Image to audio" in page
 
     assert main(["report", str(out), "--json"]) == 0
     scores = json.loads(capsys.readouterr().out)

@@ -127,6 +127,8 @@ def _of_rows(data: Data, label: str | None) -> Callable[[int, dict[str, Any]], E
     """Return a function that shows a row, its text and what was taken for it; with ``label``, the two classes."""
     position = {int(key): row for row, key in enumerate(data.ids)}
     column = subject(data.columns) or ""
+    # Outcomes are numbers of 53 bits, and ids of files have more.
+    answers = {float(identity): row for identity, row in position.items()}
     told = words(data.columns)
     drawn = resolve(MODALITIES.get(data.columns[column]).draw)
 
@@ -143,7 +145,7 @@ def _of_rows(data: Data, label: str | None) -> Callable[[int, dict[str, Any]], E
             lines += [f"✓ {names[true]}", *([f"✗ {names[predicted]}"] if predicted != true else [])]
         first = next((it for name, it in outcomes.items() if name.endswith("_top") and it is not None), None)
         if first is not None:
-            lines.append(f"✗ {called(position[int(first)])}")
+            lines.append(f"✗ {called(answers[float(first)])}")
         there = drawn is not None and data.present(column, np.array([row]))[0]
         return Exhibit(
             lambda axis: drawn(axis, data.read(column, np.array([row]))[0]) if there else None, tuple(lines)

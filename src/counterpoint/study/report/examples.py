@@ -139,6 +139,8 @@ class Lookup:
     def __init__(self, data: Data) -> None:
         self.data, self.ways = data, ways(data.columns)
         self.rows = {int(identity): row for row, identity in enumerate(data.ids)}
+        # Outcomes are numbers of 53 bits, and ids of files have more.
+        self.told = {float(identity): int(identity) for identity in data.ids}
         self.trouble = ""
         self._seen: dict[tuple[int, str, str], Thing] = {}
 
@@ -149,7 +151,7 @@ class Lookup:
             for identity, hit, top in table.select("example", f"{direction}_R@1", f"{direction}_top").rows():
                 # A hit between 0 and 1 is a tie, or one of several captions: neither right nor wrong.
                 if hit in (0.0, 1.0):
-                    returned.setdefault(identity, {})[arm] = (int(top), hit == 1.0)
+                    returned.setdefault(identity, {})[arm] = (self.told.get(top, -1), hit == 1.0)
         chosen: dict[str, list[Example]] = {kind: [] for kind in KINDS}
         for identity in sorted(returned, key=order):
             answers = returned[identity]
