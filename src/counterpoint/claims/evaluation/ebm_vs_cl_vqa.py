@@ -85,14 +85,14 @@ def broke_down(folder: Path) -> bool:
     return diverged(model.energy(world.images(world.splits.test["as trained"][:TESTED])))
 
 
-def answering(start: str, seed: int, tuned: int, quick: bool) -> Arrays:
+def answering(start: str, seed: int, tuned: int, most: int, tested: int) -> Arrays:
     """Train a model that begins with an image tower to answer few labelled questions.
 
     Args:
         start: the folder of the tower's run, with ``{seed}``; empty for a random tower.
         seed: of everything.
         tuned: steps of the training on questions.
-        quick: tiny.
+        most, tested: pictures that are asked about in training, and in each test.
 
     Returns:
         ``n SPLIT``: whether each test question is answered rightly after n labelled ones; ``n ece``; ``blind``: with
@@ -100,11 +100,11 @@ def answering(start: str, seed: int, tuned: int, quick: bool) -> Arrays:
     """
     folder, found = Path(of_seed(start, seed)), Arrays()
     tower = f"cnn@{folder}" if start and finished(folder) else "cnn"  # a start that broke down is none
-    most = asked(WORLD, "train", 40 if quick else max(LABELLED), KINDS)
-    tests = {name: asked(WORLD, split, 16 if quick else TESTED, KINDS) for name, split in TESTS.items()}
+    labelled = asked(WORLD, "train", most, KINDS)
+    tests = {name: asked(WORLD, split, tested, KINDS) for name, split in TESTS.items()}
     for count in LABELLED:
-        model = SmallVQA(build_image_tower(tower, SIDE, seed), most.questions, seed)
-        train(model, most.first(count), steps=tuned, batch=BATCH, lr=LR, seed=seed)
+        model = SmallVQA(build_image_tower(tower, SIDE, seed), labelled.questions, seed)
+        train(model, labelled.first(count), steps=tuned, batch=BATCH, lr=LR, seed=seed)
         for name, data in tests.items():
             answers = answer(model, data)
             found[f"{count} {name}"] = answers.right
@@ -120,7 +120,7 @@ def run(lab: Lab) -> Iterator[Result]:
     starts = {NONE: {"start": ""}} | {
         name: {"start": str(study.each(name))} for name, study in pretrained.items()
     }
-    runs = lab.grid(answering, {"start": starts}, tuned=TUNED)
+    runs = lab.grid(answering, {"start": starts}, tuned=TUNED, most=max(LABELLED), tested=TESTED)
     few, many = LABELLED
     share = "share of questions answered rightly"
     right = runs.scores("{} {}", share)
