@@ -100,12 +100,18 @@ def train(
 
 
 @torch.no_grad()
-def probe(network: nn.Module, seed: int, labelled: int = LABELLED) -> Arrays:
-    """Measure what a linear probe on a few labels gets right of the test digits, and the geometry of the digits' views.
+def probe(network: nn.Module, seed: int, labelled: int = LABELLED, draws: int = 1) -> Arrays:
+    """Measure what linear probes on a few labels get right of the test digits, and the geometry of the digits' views.
+
+    Args:
+        network: the encoder.
+        seed: of the labels and the views.
+        labelled: digits whose label a probe learns.
+        draws: probes, each on labels of its own: their mean depends less on which digits have one.
 
     Returns:
-        ``correct`` (0 or 1 per test digit), ``alignment`` and ``uniformity`` of two views of them, and
-        ``validation``: the share that is right of the training digits whose labels the probe has not seen.
+        ``correct`` (the share of probes that are right, per test digit), ``alignment`` and ``uniformity`` of two views
+        of them, and ``validation``: the share that is right of the training digits whose labels a probe has not seen.
     """
     from sklearn.linear_model import LogisticRegression
 
@@ -113,14 +119,19 @@ def probe(network: nn.Module, seed: int, labelled: int = LABELLED) -> Arrays:
     train_rows, test_rows = split()
     z = F.normalize(network(x), dim=-1)
     # On the unit sphere as it is: scaling each feature to [0, 1] would blow a collapsed representation up again.
-    few = np.random.default_rng([seed, 1]).choice(train_rows, labelled, replace=False)
-    classifier = LogisticRegression(C=10.0, max_iter=1000).fit(z[few].numpy(), classes[few])
-    spare = np.setdiff1d(train_rows, few)
+    right, spared = [], []
+    labels = np.random.default_rng([seed, 1])
+    for _ in range(draws):
+        few = labels.choice(train_rows, labelled, replace=False)
+        classifier = LogisticRegression(C=10.0, max_iter=1000).fit(z[few].numpy(), classes[few])
+        right.append(classifier.predict(z[test_rows].numpy()) == classes[test_rows])
+        spare = np.setdiff1d(train_rows, few)
+        spared.append(classifier.score(z[spare].numpy(), classes[spare]))
     rng = np.random.default_rng([seed, 2])
     two = [F.normalize(network(view(x[test_rows], rng)), dim=-1) for _ in range(2)]
     return {
-        "correct": (classifier.predict(z[test_rows].numpy()) == classes[test_rows]).astype(float),
+        "correct": np.mean(right, 0, dtype=float),
         "alignment": np.array(alignment(two[0], two[1])),
         "uniformity": np.array(uniformity(two[0])),
-        "validation": np.array(classifier.score(z[spare].numpy(), classes[spare])),
+        "validation": np.array(np.mean(spared)),
     }
