@@ -50,6 +50,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "data/sources/tables/_rows.py": "captions beside files",
     "data/sources/webdataset.py": "captions beside files",
     "data/derived/nouns.py": "nouns are of texts",
+    "data/derived/missing.py": "shifts are other pictures of the same rows",
     "data/derived/voxels.py": "voxels are of pictures",
     "networks/base.py": "says what its own two towers are of",
     "networks/towers/build.py": "builds a tower of pictures for methods that have a second one",

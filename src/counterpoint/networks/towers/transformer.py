@@ -341,9 +341,12 @@ class VisionTransformer(ImageTower):
 
     def _states(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B n width"]:
         rows, columns = (length // self.patch for length in images.shape[2:])
-        # By axes, as torch's pixel_unshuffle leaves a batch without pictures as it is.
-        cut = self.normalise(images).unflatten(3, (columns, self.patch)).unflatten(2, (rows, self.patch))
-        patches = cut.permute(0, 1, 3, 5, 2, 4).flatten(4).flatten(1, 3).mT
+        if len(images):
+            patches = F.pixel_unshuffle(self.normalise(images), self.patch).flatten(2).transpose(1, 2)
+        else:  # which torch's function would leave as it is
+            patches = self.patch_embedding.weight.new_zeros(
+                0, rows * columns, self.patch_embedding.in_features
+            )
         x = self.patch_embedding(patches) + self._positions(rows, columns)
         for block in self.blocks:
             x = block(x, own=self._seen(x))
