@@ -1,4 +1,4 @@
-"""Exports to safetensors: read back without what they came from, the same bit for bit."""
+"""Exports to safetensors: read back without what they came from, the same but for rounding."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from fixtures import foreign
 from fixtures.trained import made_run
 
 PICTURES = torch.arange(2 * 3 * 40 * 50).remainder(251).to(torch.uint8).view(2, 3, 40, 50)
+ROUNDING = 1e-6
+"""Largest difference that is none: kernels of some processors depend on where in memory a weight lies."""
 TEXTS = ["a red car", "A blue car, on a red road!", "", "a red " * 40]
 
 
@@ -37,7 +39,7 @@ def test_a_run(arm: list[str], tmp_path: Path) -> None:
     run = made_run(tmp_path, *arm)
     model = cp.load(run)
     exported = cp.export(run, "safetensors", tmp_path / "out")
-    assert exported.differences == {"image": 0, "text": 0}
+    assert exported.differences == pytest.approx({"image": 0, "text": 0}, abs=ROUNDING)
     shutil.rmtree(run)
     same(model, exported.folder)
     assert kind_of(str(exported.folder)).form == "a folder that was exported to safetensors"
@@ -50,7 +52,8 @@ def same(model: cp.methods.TowerMethod, folder: Path) -> None:
     for head in model.heads:
         for column in model.embeds:
             raw = PICTURES if model.tower(column).modality == "image" else TEXTS
-            assert torch.equal(read.embed(column, raw, head), model.embed(column, raw, head)), (column, head)
+            there, here = (one.embed(column, raw, head) for one in (read, model))
+            torch.testing.assert_close(there, here, rtol=0, atol=ROUNDING, msg=f"{column}, {head}")
     assert not any(weight.requires_grad for weight in read.parameters())
 
 

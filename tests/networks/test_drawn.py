@@ -140,7 +140,8 @@ def test_a_momentum_copy_of_it_follows() -> None:
             parameter.add_(0.1)
     slow.update()
     pictures = torch.rand(2, 3, 16, 16)
-    assert torch.equal(slow(pictures), tower(pictures))
+    # Close and not equal: without gradients some processors take other kernels.
+    torch.testing.assert_close(slow(pictures), tower(pictures))
     brivl = methods.create("brivl", {"image": tower.image, "text": tower}, small(), queue=8)
     assert brivl.columns["text"] == "image"
 
