@@ -29,8 +29,8 @@ from counterpoint.networks.towers.build import Start
 from counterpoint.networks.weights import Source
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.study.layout import run_folder
-from counterpoint.study.numbers import read_scores
 from counterpoint.study.report.diagnosis import diagnose_model
+from counterpoint.study.scored import read_scores
 from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress, fit

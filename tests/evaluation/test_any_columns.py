@@ -24,7 +24,8 @@ from counterpoint.files import write_json
 from counterpoint.methods import Arm
 from counterpoint.modalities import MODALITIES, Modality
 from counterpoint.study.gate import askable, check_asked, check_comparable, check_modalities
-from counterpoint.study.numbers import RunScores, StudyScores
+from counterpoint.study.numbers import StudyScores
+from counterpoint.study.scored import RunScores
 
 MODALITY = Modality("pulse", "json:dumps", "json:dumps", "json:dumps", ("none",), noun="pulses")
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from counterpoint.study.agreement import check_examples
-from counterpoint.study.numbers import RunScores
+from counterpoint.study.scored import RunScores
 from counterpoint.training.run import OtherRun
 
 STUDY = Path("study")

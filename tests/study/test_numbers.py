@@ -16,7 +16,8 @@ from counterpoint.evaluation.several import mean_average_precision
 from counterpoint.evaluation.statistic import f1
 from counterpoint.evaluation.task import table
 from counterpoint.files import write_json
-from counterpoint.study.numbers import MetricDefinition, RunScores, StudyScores, _metric
+from counterpoint.study.numbers import StudyScores, _metric
+from counterpoint.study.scored import MetricDefinition, RunScores
 from counterpoint.types import Metric
 
 KEY = ("pope", "as trained", "all", "f1")

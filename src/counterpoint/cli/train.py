@@ -122,7 +122,7 @@ def main(arguments: Sequence[str]) -> int:
         raise RuntimeError(state.reason)
     if console.quiet:
         return 0
-    from ..study.numbers import read_scores
+    from ..study.scored import read_scores
 
     scores = read_scores(folder) if (folder / "scores.json").exists() else []
     if not scores:

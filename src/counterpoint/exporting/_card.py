@@ -22,8 +22,9 @@ from ..pairwise import Loss
 from ..spec import Spec, slug
 from ..study import Study
 from ..study.layout import run_folder
-from ..study.numbers import RunScores, StudyScores
+from ..study.numbers import StudyScores
 from ..study.schema import Score, TrainedArm, TrainingSummary
+from ..study.scored import RunScores
 from ..study.words.tables import as_markdown, columns, number, written
 from ..training.folder import is_checkpoint
 from ..training.record.environment import Environment

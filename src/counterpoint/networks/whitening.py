@@ -78,7 +78,7 @@ class GroupWhitening(Checked, nn.Module):
             covariance = blocks.permute(2, 0, 1)
             if self.detach:
                 covariance = covariance.detach()
-            whitener: Tensor = _InverseRoot.apply(covariance, self.eps)  # type: ignore[no-untyped-call]
+            whitener: Tensor = _InverseRoot.apply(covariance, self.eps)  # type: ignore[no-untyped-call] # torch's
             grouped = x.reshape(-1, self.groups, size)
             return torch.einsum("bgi,gij->bgj", grouped, whitener).flatten(1)
 

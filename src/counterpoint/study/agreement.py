@@ -13,7 +13,7 @@ from ..reasons import counted
 from ..training.record.provenance import Provenance, counts, rows_of
 from ..training.run import OtherRun
 from .design import OtherStudy
-from .numbers import RunScores
+from .scored import RunScores
 from .unit import StudyUnit
 
 

@@ -12,8 +12,9 @@ from ..files import Damaged
 from ..reasons import counted
 from ..statistics.bootstrap import FEW_SEEDS
 from .agreement import check_agreement, of_earlier_versions
-from .numbers import RunScores, StudyScores
+from .numbers import StudyScores
 from .schema import FailedRun, Key
+from .scored import RunScores
 
 
 @runtime_checkable

@@ -27,9 +27,10 @@ from ..training.run import Run, RunState
 from .agreement import check_examples
 from .design import ArmPlan, Design
 from .layout import run_folder, trial_folder
-from .numbers import CLEAN, OF_SOME, RunScores, name_of
+from .numbers import CLEAN, OF_SOME, name_of
 from .results import StudyResults, damage
 from .schema import Difference, Key, Metric, Search, TrainedArm, TrainingCost, TrainingSummary, Winner
+from .scored import RunScores
 from .training.convergence import Convergence, warnings_of
 from .training.plans import read_plans
 from .words.learning import learns_from

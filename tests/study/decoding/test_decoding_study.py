@@ -19,7 +19,7 @@ from counterpoint.study.decoding.model import located
 from counterpoint.study.decoding.transcript import Transcript
 from counterpoint.study.decoding.units import units
 from counterpoint.study.design import Design, OtherStudy, kind_of
-from counterpoint.study.numbers import read_scores
+from counterpoint.study.scored import read_scores
 from counterpoint.study.study import DryRun, Study
 from fixtures.decoded import Parrot, stopping, write_questions
 

@@ -103,7 +103,8 @@ class BestAlignmentLoss(Loss):
             x, y = F.normalize(x, dim=-1), F.normalize(y, dim=-1)
         scale = 0.5 if self.cost == "cosine" else 1 / x.shape[-1]
         if self.gamma:
-            return _SoftAlignment.apply(_distances(x, y) * scale, frames, tokens, self.gamma)  # type: ignore[no-untyped-call]
+            costs = _distances(x, y) * scale
+            return _SoftAlignment.apply(costs, frames, tokens, self.gamma)  # type: ignore[no-untyped-call] # torch's
         with torch.no_grad():
             uniform = self.path == "uniform"
             path = (

@@ -13,9 +13,9 @@ from ...decoding.method import Decoding, SumOfMethods
 from ...decoding.rule import PlausibilityOnly
 from ...files import Damaged, read_json
 from ...training.record.environment import Environment
-from ..numbers import RunScores
 from ..results import StudyResults, damage
 from ..schema import AskedArm, DecodingCost, DecodingSummary, Difference, Key, Metric, Winner, Worth
+from ..scored import RunScores
 from ..words.tables import ranked
 from .arm import PLAIN, DecodingArm
 from .conclusions import conclude

@@ -26,7 +26,7 @@ from ...training.folder import remedy
 from ...training.record.provenance import Provenance, rows_of
 from ...types import Assistant, Prompt, Scores
 from ..layout import run_folder
-from ..numbers import RunScores
+from ..scored import RunScores
 from . import model as models
 from .arm import DecodingArm
 from .design import DecodingDesign

@@ -16,9 +16,8 @@ from ...diagnostics.report import Subject, diagnose
 from ...files import write_json
 from ...training.run import Run, data_of
 from ...training.start import prepare
-from ..numbers import finite
 from ..opened import open_data
-from .frame import drawn, write_page
+from .frame import drawn, finite, write_page
 
 FILE = "diagnosis.json"
 PAGE = "diagnosis.html"

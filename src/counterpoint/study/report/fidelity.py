@@ -41,8 +41,7 @@ from ...evaluation.tasks.answering.fidelity import (
 )
 from ...files import write_json
 from ...types import Prompt
-from ..numbers import finite
-from .frame import drawn, write_page
+from .frame import drawn, finite, write_page
 
 FILE, PAGE = "fidelity.json", "fidelity.html"
 GAMMAS = (0.5, 1.0, 2.0, 4.0)

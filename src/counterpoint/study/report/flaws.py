@@ -11,8 +11,7 @@ import polars as pl
 
 from ...evaluation.answering.in_context import sections
 from ...files import write_json
-from ..numbers import finite
-from .frame import drawn, write_page
+from .frame import drawn, finite, write_page
 
 FILE, PAGE = "flaws.json", "flaws.html"
 

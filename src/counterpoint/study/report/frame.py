@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -49,3 +50,14 @@ def _environment() -> jinja2.Environment:
     )
     environment.filters |= {"number": words.number, "p_value": words.p_value, "breakable": words.breakable}
     return environment
+
+
+def finite(value: Any) -> Any:
+    """Replace NaN and infinities by None, which JSON can carry."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [finite(v) for v in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
