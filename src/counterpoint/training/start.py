@@ -140,7 +140,7 @@ def order_of(
     if sampler != NATURAL and (data.splits.sources or len(data.shards)):
         raise ValueError(
             f"sampler={sampler}: {data.name!r} is {'mixed' if data.splits.sources else 'read shard by shard'}, so that "
-            "its rows come in an order of their own; leave the sampler out"
+            "its rows come in an order of their own: give the arm sampler=natural"
         )
     grouped = None if sampler == NATURAL else data.label(label, "classes", "tags")
 
