@@ -232,8 +232,10 @@ def proto_triplet_loops(objective: Any, z: Tensor, bank: Tensor, *, labels: Tens
     terms = []
     for q, y in zip(z, labels.clamp_min(0).tolist(), strict=True):
         d = [distance(q, p, 1e-6) for p in bank]
-        nearest = min(d[:y] + d[y + 1 :], key=Tensor.item)
-        terms.append((d[y] - nearest + objective.margin).relu())
+        others = d[:y] + d[y + 1 :]
+        counted = [min(others, key=Tensor.item)] if objective.others == "nearest" else others
+        over = [(d[y] - other + objective.margin).relu() for other in counted]
+        terms.append(total(over) / len(over))
     return weighted_mean(terms, labels, None)
 
 
@@ -497,6 +499,16 @@ CASES = (
     ),
     Case("protonet", protonet_loops, classes, {"temperature": 0.7}, unit=False, fixed=(1,), swap=turned),
     Case("proto-triplet", proto_triplet_loops, classes, unit=False, fixed=(1,), swap=turned),
+    Case(
+        "proto-triplet",
+        proto_triplet_loops,
+        classes,
+        {"others": "all", "margin": 1.5},
+        "all",
+        unit=False,
+        fixed=(1,),
+        swap=turned,
+    ),
     Case("icnn", icnn_loops, points, {"neighbours": 2, "pool": 5}, unit=False, swap=one_side),
     Case(
         "icnn",

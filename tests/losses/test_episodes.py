@@ -91,13 +91,26 @@ def test_points_without_a_class_are_of_none() -> None:
     assert score(z, labels=none) == score(z, labels=apart)
 
 
-def test_a_lone_prototype_has_no_margin() -> None:
+@pytest.mark.parametrize("others", ["nearest", "all"])
+def test_a_lone_prototype_has_no_margin(others: Any) -> None:
     z = torch.randn(4, 3, requires_grad=True)
-    loss = ProtoTripletLoss()(z, torch.ones(1, 3), labels=torch.zeros(4, dtype=torch.long))
+    loss = ProtoTripletLoss(others=others)(z, torch.ones(1, 3), labels=torch.zeros(4, dtype=torch.long))
     loss.backward()
     assert loss.item() == 0.0
     assert z.grad is not None
     assert (z.grad == 0).all()
+
+
+def test_all_others_are_on_average_one_drawn_at_random() -> None:
+    g = torch.Generator().manual_seed(0)
+    z, bank = (torch.randn(n, 3, generator=g, dtype=torch.float64) for n in (200, 5))
+    labels = torch.randint(5, (200,), generator=g)
+    d = ((z[:, None] - bank).square().sum(-1) + 1e-6).sqrt()
+    drawn = [
+        (d[i, y] - d[i, c] + 0.5).relu().item() for i, y in enumerate(labels) for c in range(5) if c != y
+    ]
+    loss = ProtoTripletLoss(others="all")(z, bank, labels=labels)
+    assert loss.item() == pytest.approx(sum(drawn) / len(drawn))
 
 
 @pytest.mark.parametrize(

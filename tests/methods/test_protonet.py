@@ -60,9 +60,12 @@ def test_batches_hold_the_supports_and_the_queries() -> None:
     assert build("protonet", shots=3, queries=4).sampler == "classes:7"
 
 
+ARMS = ("protonet", "susana", "protonet,terms=triplet-all", "protonet,terms=icnn")
+
+
 def test_a_search_draws_what_the_terms_have() -> None:
-    searched = {arm: set(Arm.parse(arm).tunable()) for arm in ("protonet", "susana", "protonet,terms=icnn")}
-    assert list(searched.values()) == [{"temperature"}, {"temperature", "margin"}, set()]
+    searched = {arm: set(Arm.parse(arm).tunable()) for arm in ARMS}
+    assert list(searched.values()) == [{"temperature"}, {"temperature", "margin"}, {"margin"}, set()]
 
 
 @pytest.mark.parametrize("terms", [(), ("cross", "cross")])

@@ -30,6 +30,7 @@ COMPARISON = Comparison(
         "and triplet": "protonet,queries=3,terms=cross/triplet",
         "and ICNN": "protonet,queries=3,terms=cross/icnn",
         "and both": "susana,queries=3",
+        "random triplet": "protonet,queries=3,terms=triplet-all",
         "detached": "protonet,queries=3,terms=cross/icnn,detached=true",
     },
     {"label_retrieval": ("i2i_subgroup_P@1",)},

@@ -20,7 +20,7 @@ from ...types import Batch, Clock, Embeddings, Target
 from ..base import Ranges, TowerMethod, paired
 from ..needs import Needs
 
-Term = Literal["cross", "triplet", "icnn", "icnn-supports", "icnn-queries"]
+Term = Literal["cross", "triplet", "triplet-all", "icnn", "icnn-supports", "icnn-queries"]
 
 
 class ProtoNet(TowerMethod):
@@ -32,6 +32,7 @@ class ProtoNet(TowerMethod):
     =================  ====================================================================================
     ``cross``          `ProtoNetLoss` of queries and prototypes
     ``triplet``        `ProtoTripletLoss` of queries and prototypes
+    ``triplet-all``    the same against all other prototypes, not the nearest alone
     ``icnn``           `ICNNLoss` of supports and queries in one set, its pool K + Q
     ``icnn-supports``  `ICNNLoss` of the supports: without a neighbour of the own class where K is 1
     ``icnn-queries``   `ICNNLoss` of queries among the supports
@@ -49,7 +50,7 @@ class ProtoNet(TowerMethod):
         shots: K.
         queries: Q.
         temperature: T of ``cross``.
-        margin: of ``triplet``.
+        margin: of ``triplet`` and ``triplet-all``.
         neighbours: of ``icnn``.
         detached: of ``icnn``, whether its normalisers carry no gradient.
 
@@ -68,7 +69,8 @@ class ProtoNet(TowerMethod):
 
     @classmethod
     def searched(cls, options: Mapping[str, Any]) -> Ranges:
-        of_terms = {"cross": ProtoNetLoss.tunable, "triplet": ProtoTripletLoss.tunable}
+        margin = ProtoTripletLoss.tunable
+        of_terms = {"cross": ProtoNetLoss.tunable, "triplet": margin, "triplet-all": margin}
         terms = [term for term in of_terms if term in options.get("terms", ("cross",))]
         return {name: span for term in terms for name, span in of_terms[term].items()}
 
@@ -94,6 +96,7 @@ class ProtoNet(TowerMethod):
         self.views = paired(towers)
         self.labels = self.default_label if target is None else target.label
         self.cross, self.triplet = ProtoNetLoss(temperature), ProtoTripletLoss(margin)
+        self.triplet_all = ProtoTripletLoss(margin, others="all")
         self.icnn = ICNNLoss(neighbours, pool=shots + queries, detached=detached)
         self.icnn_near = ICNNLoss(neighbours, detached=detached)
 
@@ -114,6 +117,7 @@ class ProtoNet(TowerMethod):
         losses = {
             "cross": lambda: self.cross(x, prototypes, labels=answers),
             "triplet": lambda: self.triplet(x, prototypes, labels=answers),
+            "triplet-all": lambda: self.triplet_all(x, prototypes, labels=answers),
             "icnn": lambda: self.icnn(x[known], labels=labels[known]),
             "icnn-supports": lambda: self.icnn_near(x[shown], labels=labels[shown]),
             "icnn-queries": lambda: self.icnn_near(x[asked], supports, classes, labels=labels[asked]),
