@@ -55,6 +55,7 @@ def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
     hits = study.outcomes(study.key(FOUND, "compositions"))
     low, high = (hits[name] for name in (LOW, HIGH))
+    tested = next(len(found) for found in low.values() if found is not None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StatisticsWarning)  # a smoke run has two seeds, and no verdict
         both, examples = (
@@ -97,7 +98,7 @@ def run(lab: Lab) -> Iterator[Result]:
         f"A: {WORLDS} worlds of 10 seeds × 500 examples; its number of seeds is the number of worlds,",
         "which are independent. B: a study of InfoNCE at a fixed temperature, by the recipe of seconds with the",
         "vocabulary of the one of minutes; the first evidence had two-layer networks trained by code of its own. All",
-        f"seeds share the test set of {len(next(iter(low.values())))} emoji. R@1, {LOW} − {HIGH}:",
+        f"seeds share the test set of {tested} emoji. R@1, {LOW} − {HIGH}:",
         f"{both.estimate:.3f} ({both.low:.3f} to {both.high:.3f}). Coverage: equal arms under 5 seeds in",
         "the two regimes where the bootstrap alone does worst and best; 95 % is nominal, and the",
         "interval is the binomial one over simulated worlds.",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -115,10 +114,10 @@ def cosine(folder: Path) -> float:
     _, loader = prepare(run, open_data(run), folder)
     batches = [loader.batch(step) for step in range(6)]
     found = [
-        F.cosine_similarity(*(way(method, batch, PART) for way in (cached, accumulated)), dim=0)
+        F.cosine_similarity(cached(method, batch, PART), accumulated(method, batch, PART), dim=0)
         for batch in batches
     ]
-    return float(np.mean([float(one) for one in found]))
+    return float(torch.stack(found).mean())
 
 
 def run(lab: Lab) -> Iterator[Result]:
