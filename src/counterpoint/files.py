@@ -159,8 +159,8 @@ def _part_of(path: Path) -> Iterator[Path]:
 
 def _number(text: str) -> int | None:
     """Return the number of an error that a library tells in words alone."""
-    told = re.search(r"\(os error (\d+)\)", text)
-    return int(told[1]) if told else None
+    match = re.search(r"\(os error (\d+)\)", text)
+    return int(match[1]) if match else None
 
 
 def _abandoned(part: Path) -> bool:

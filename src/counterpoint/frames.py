@@ -51,8 +51,8 @@ def to_view(
         ValueError: for a frame without area.
     """
     back = inverse(frames)
-    found = to_picture(back, points)
-    return found, ((found >= 0) & (found <= 1)).all(-1)
+    positions = to_picture(back, points)
+    return positions, ((positions >= 0) & (positions <= 1)).all(-1)
 
 
 def inverse(frames: Frames) -> Frames:
@@ -66,5 +66,5 @@ def inverse(frames: Frames) -> Frames:
     if not area.all():
         raise ValueError("a frame without area has no inside")
     # In closed form: exact where a crop is, and on every device.
-    turned = torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1) / area[:, None, None]
-    return torch.cat([turned, -turned @ frames[:, :, 2:]], 2)
+    linear = torch.stack([torch.stack([d, -b], 1), torch.stack([-c, a], 1)], 1) / area[:, None, None]
+    return torch.cat([linear, -linear @ frames[:, :, 2:]], 2)

@@ -35,7 +35,7 @@ class Checked:
     def __new__(cls, *args: Any, **options: Any) -> Self:
         if args or options:
             validators = _validators(cls)  # type: ignore[arg-type] # a class is hashable
-            for name, value in _given(cls, args, options):
+            for name, value in _arguments(cls, args, options):
                 if name in validators:
                     _check(cls, name, validators[name], value)
         return super().__new__(cls)
@@ -69,7 +69,7 @@ def _has_range(hint: Any) -> bool:
     return get_origin(hint) in (Annotated, Literal) or any(map(_has_range, get_args(hint)))
 
 
-def _given(kind: type, args: tuple[Any, ...], options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+def _arguments(kind: type, args: tuple[Any, ...], options: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
     """Yield the arguments by their names; those that the signature does not know are left to the constructor."""
     _, *parameters = inspect.signature(kind.__init__).parameters.values()  # type: ignore[misc] # as above
     positional = (p.name for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))

@@ -98,25 +98,25 @@ def _describe(options: Data, console: Terminal) -> int:
         from .common.progress import WorkProgress
 
         look = partial(report, named, sample=options.sample, towers=load(options.recipe).towers)
-        found = None if shared else look()
-    if found is None:
+        summary = None if shared else look()
+    if summary is None:
         with WorkProgress(console) as progress:
             try:
-                found = look(jobs=where.jobs or 1, executor=executor, needs=where.needs, listener=progress)
+                summary = look(jobs=where.jobs or 1, executor=executor, needs=where.needs, listener=progress)
             except HandedOver as handed:
                 console.print(str(handed), soft_wrap=True)
                 return 0
         if not progress.count:
             console.print("looked at by this process: --jobs and --executor are for pictures in files")
-    alike = found.sheet(options.out)
+    alike = summary.sheet(options.out)
     if options.card is not None:
-        console.print(f"wrote {found.card(options.card)}", soft_wrap=True)
+        console.print(f"wrote {summary.card(options.card)}", soft_wrap=True)
     if options.json:
         import json
 
-        print(json.dumps(found.plain(), indent=2, ensure_ascii=False))
+        print(json.dumps(summary.plain(), indent=2, ensure_ascii=False))
         return 0
-    show(console, found, alike)
+    show(console, summary, alike)
     return 0
 
 
@@ -126,22 +126,22 @@ def _audit(options: Data, console: Terminal) -> int:
     with console.status(f"looking at the labels of {options.source}"):
         from ..study.auditing import audit
 
-        found = audit(options.source, options.labels)
+        findings = audit(options.source, options.labels)
         path = options.out or Path("suspects.csv")
-        page = found.write(path)
+        page = findings.write(path)
     console.print(
-        f"{found.suspects.height:,} of {found.looked:,} rows to train on probably have a wrong {found.label}, by "
-        f"{found.by}",
+        f"{findings.suspects.height:,} of {findings.looked:,} rows to train on probably have a wrong {findings.label}, "
+        f"by {findings.by}",
         soft_wrap=True,
     )
     table = Table("key", "given", "proposed", "probability", box=None)
-    for row in found.suspects.head(_SUSPECTS).to_dicts():
+    for row in findings.suspects.head(_SUSPECTS).to_dicts():
         table.add_row(row["key"], row["given"], row["proposed"], f"{row['probability']:.3f}")
     console.print(table)
     console.print(
         f"wrote {path}" + ("" if page is None else f"; look at the surest in {page}"), soft_wrap=True
     )
-    again = f"counterpoint train {found.run.arm} --data {found.run.data} --labels {found.label}"
+    again = f"counterpoint train {findings.run.arm} --data {findings.run.data} --labels {findings.label}"
     console.print(f"correct the labels that are wrong, then train again: {again}", soft_wrap=True)
     return 0
 
@@ -176,8 +176,8 @@ def _index(source: str, options: Data, console: Terminal) -> int:
         soft_wrap=True,
     )
     if made.labels:
-        told = ", ".join(f"{name} ({label.kind})" for name, label in made.labels.items())
-        console.print(f"labels: {told}", soft_wrap=True)
+        labels = ", ".join(f"{name} ({label.kind})" for name, label in made.labels.items())
+        console.print(f"labels: {labels}", soft_wrap=True)
     console.print(f"use it: counterpoint train clip --data {options.out}", soft_wrap=True)
     return 0
 

@@ -42,8 +42,8 @@ class Export:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Export, arguments, "export")
-    place = options.out or options.push
-    if (options.to is None) != (place is None) or (options.out is not None and options.push is not None):
+    target = options.out or options.push
+    if (options.to is None) != (target is None) or (options.out is not None and options.push is not None):
         raise ValueError(
             "give --to LAYOUT with --out FOLDER or --push USER/NAME to export, or none of them to see what can be"
         )
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str]) -> int:
     if options.json:
         print(json.dumps({**dataclasses.asdict(done), "folder": where}))
         return 0
-    for line in _told(done, where):
+    for line in _summary(done, where):
         console.print(line, soft_wrap=True)
     return 0
 
@@ -100,7 +100,7 @@ def _table(why: dict[str, str]) -> Table:
     return table
 
 
-def _told(done: Exported, where: str) -> list[str]:
+def _summary(done: Exported, where: str) -> list[str]:
     worst = ", ".join(f"{modality} {value:.0e}" for modality, value in done.differences.items())
     lines = [f"{where}: {done.layout} reads it back; largest difference of embeddings: {worst}"]
     return [*lines, *(f"left out: {phrase}" for phrase in done.left_out)]

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> int:
         from ..types import Prompt
 
         method, picture = arm.method(options.seed), read_picture(options.image)
-        _check_given(arm.spec, {branch.needs for branch in method.branches()}, options.lead)
+        _check_inputs(arm.spec, {branch.needs for branch in method.branches()}, options.lead)
         status.update(f"loading {options.model}")
         assistant = VisionLanguageAssistant.load(
             located(options.model),
@@ -92,7 +92,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-def _check_given(decoding: str, needed: Collection[str | None], lead: str | None) -> None:
+def _check_inputs(decoding: str, needed: Collection[str | None], lead: str | None) -> None:
     """Refuse one prompt without a lead and without examples, which would be contrasted with itself."""
     if "leading" in needed and lead is None:
         raise ValueError(

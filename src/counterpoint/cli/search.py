@@ -47,8 +47,8 @@ class Search:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Search, arguments, "search")
 
-    given = [options.query, options.image, options.file, options.queries]
-    if sum(value is not None for value in given) != 1:
+    sources = [options.query, options.image, options.file, options.queries]
+    if sum(value is not None for value in sources) != 1:
         raise ValueError("give one of these: a text, --image FILE, --file FILE, or --queries FILE")
     lines = None if options.queries is None else _lines(options.queries)
     console = Terminal(stderr=options.json)
@@ -56,13 +56,13 @@ def main(arguments: Sequence[str]) -> int:
         from ..serving import Index
     with console.status("searching"):
         index = Index.open(options.index)
-        asked = [value for value in given[:-1] if value is not None] if lines is None else lines
-        found = index.search(asked, options.k, where=options.where, modality=options.modality)
+        queries = [value for value in sources[:-1] if value is not None] if lines is None else lines
+        hits = index.search(queries, options.k, where=options.where, modality=options.modality)
     if options.json:
-        several = [{"query": line, "results": [*one]} for line, one in zip(lines or [], found, strict=False)]
-        print(json.dumps(several if lines is not None else [*found[0]], indent=2, ensure_ascii=False))
+        several = [{"query": line, "results": [*one]} for line, one in zip(lines or [], hits, strict=False)]
+        print(json.dumps(several if lines is not None else [*hits[0]], indent=2, ensure_ascii=False))
         return 0
-    for number, one in enumerate(found):
+    for number, one in enumerate(hits):
         _show(console, one, "" if lines is None else lines[number])
     if index.about.attribution:
         console.print(index.about.attribution, soft_wrap=True)
@@ -82,17 +82,17 @@ def _lines(file: Path) -> list[str]:
     return lines
 
 
-def _show(console: Terminal, found: Found, title: str) -> None:
+def _show(console: Terminal, hits: Found, title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
     table = Table(title=Text(title) if title else None)
     table.add_column("score", justify="right")
-    captioned = found.rows["text"].null_count() < len(found)  # pictures may have no captions
+    captioned = hits.rows["text"].null_count() < len(hits)  # pictures may have no captions
     shown = ("key", "modality", "split", *(["text"] if captioned else []))
     for name in shown:
         table.add_column(name, overflow="fold" if name == "key" else "ellipsis")
-    for row in found:
+    for row in hits:
         cells = [str(row[name] or "")[:_LONGEST] for name in shown]
         table.add_row(f"{row['score']:.3f}", *map(Text, cells))
     console.print(table)

@@ -24,8 +24,8 @@ def first_to_fail(reason: str) -> bool:
     try:
         with mark.open("x") as file:
             file.write(str(os.getpid()))
-        told = {"message": reason, "extraInfo": {"py_callstack": reason, "timestamp": str(int(time.time()))}}
-        report.write_text(json.dumps({"message": told}), encoding="utf-8")
+        body = {"message": reason, "extraInfo": {"py_callstack": reason, "timestamp": str(int(time.time()))}}
+        report.write_text(json.dumps({"message": body}), encoding="utf-8")
     except FileExistsError:
         return mark.read_text() == str(os.getpid())
     except OSError:

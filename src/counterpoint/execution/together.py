@@ -65,10 +65,10 @@ def launched(order: Order, on_progress: OnProgress | None = None) -> None:
     folder = Path(order.folder)
     if (other := holder(folder)) is not None:
         raise InUse(folder, other)
-    with tempfile.TemporaryDirectory() as place:
-        told = Path(place) / "reason"
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "reason"
         process = subprocess.Popen(
-            command(order), env=environment(threads=1) | _owner(order) | {_REASON: str(told)}
+            command(order), env=environment(threads=1) | _owner(order) | {_REASON: str(path)}
         )
         seen = None
         with postponed(at_once=process.kill) as stop:
@@ -85,7 +85,7 @@ def launched(order: Order, on_progress: OnProgress | None = None) -> None:
         if status:
             if (other := holder(folder)) is not None:
                 raise InUse(folder, other)
-            why = told.read_text(encoding="utf-8") if told.exists() else f"ended with status {status}"
+            why = path.read_text(encoding="utf-8") if path.exists() else f"ended with status {status}"
             raise UnitFailed(f"{order.key}: one of {order.needs.gpus} processes failed: {why}")
 
 

@@ -67,18 +67,18 @@ def kind_of(text: str) -> Kind:
         raise UnknownName(
             f"{text}: there is no folder of that name, and no kind of model {name!r}; write {forms}"
         )
-    found = kinds[name.replace("_", "-")]
+    named_kind = kinds[name.replace("_", "-")]
     if not rest.partition("@")[0]:
-        raise ValueError(f"{text} names no model; write {found.form}")
-    return found
+        raise ValueError(f"{text} names no model; write {named_kind.form}")
+    return named_kind
 
 
 def _rooted(text: str) -> str:
     """Return a reference with its path from the root: a folder, or what stands after the kind or after the @."""
     for mark in ("", ":", "@"):
-        head, found, path = text.partition(mark) if mark else ("", "", text)
+        head, separator, path = text.partition(mark) if mark else ("", "", text)
         if path and Path(path).expanduser().exists():
-            return f"{head}{found}{Path(path).expanduser().absolute()}"
+            return f"{head}{separator}{Path(path).expanduser().absolute()}"
     return text
 
 

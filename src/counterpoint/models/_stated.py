@@ -155,9 +155,9 @@ class Stated(BaseModel):
         for name, stated in self.towers.items():
             tower = model.tower(name)
             if stated.configuration and not (folder / stated.configuration).exists():
-                place = configuration_of(Source.parse(tower.name))
-                assert place is not None
-                _copy(place, folder / stated.configuration)
+                configuration = configuration_of(Source.parse(tower.name))
+                assert configuration is not None
+                _copy(configuration, folder / stated.configuration)
             if isinstance(tower.input, FittedInput):
                 tower.input.save(folder / tower.input.file)
             tensors |= _named(f"towers.{name}", tower.state_dict())
@@ -181,14 +181,14 @@ def read(folder: Path) -> Pretrained:
     names = {tower.modality: _name(tower, folder) for tower in stated.towers.values()}
     sizes: dict[str, Any] = {}
     for tower in stated.towers.values():
-        given = {"image_size": tower.size, "context": tower.context, "text_layers": tower.layers}
-        sizes |= {key: value for key, value in given.items() if value is not None} | tower.sizes
+        options = {"image_size": tower.size, "context": tower.context, "text_layers": tower.layers}
+        sizes |= {key: value for key, value in options.items() if value is not None} | tower.sizes
     columns = {column: stated.towers[name].modality for column, name in stated.columns.items()}
     try:
         with restored():
             towers = build_towers(schema.Towers(**sizes), {}, 0, columns=columns, names=names, folder=folder)
-        for name, said in stated.towers.items():
-            _settle(towers[name], said)
+        for name, tower in stated.towers.items():
+            _settle(towers[name], tower)
         heads = {
             head: {name: nn.Sequential(*(layer.build() for layer in layers)) for name, layers in of.items()}
             for head, of in stated.heads.items()
@@ -216,9 +216,9 @@ def head_of(model: TowerMethod, name: str, head: str) -> nn.Module | None:
     features = torch.randn(2, model.tower(name).width, generator=torch.Generator().manual_seed(0))
     made: list[tuple[nn.Module, Any]] = []
 
-    def note(part: nn.Module, given: tuple[Any, ...], found: Any) -> None:
-        if given and given[0] is features:
-            made.append((part, found))
+    def note(part: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        if inputs and inputs[0] is features:
+            made.append((part, output))
 
     hooks = [part.register_forward_hook(note) for part in model.modules()]
     try:
@@ -229,12 +229,12 @@ def head_of(model: TowerMethod, name: str, head: str) -> nn.Module | None:
             hook.remove()
     if embeddings is features:
         return None
-    found = next((part for part, result in made if result is embeddings), None)
-    if found is None:
+    network = next((part for part, result in made if result is embeddings), None)
+    if network is None:
         raise LookupError(
             f"the head {head!r} of {type(model).__name__} is more than layers one after another"
         )
-    return found
+    return network
 
 
 def _parts(head: nn.Module | None) -> Iterator[nn.Module]:
@@ -260,19 +260,19 @@ def _layer(part: nn.Module) -> Layer:
     )
 
 
-def _stated(name: str, tower: Tower, places: dict[Path, str]) -> StatedTower:
+def _stated(name: str, tower: Tower, names: dict[Path, str]) -> StatedTower:
     if not tower.name:
         raise LookupError(
             f"the tower of {name}s was not built by a name, so nothing says how to build it again"
         )
     source = Source.parse(tower.name)
-    place = configuration_of(source)
-    if place is not None:
-        places.setdefault(place, name)
+    configuration = configuration_of(source)
+    if configuration is not None:
+        names.setdefault(configuration, name)
     stated = StatedTower(
         modality=tower.modality,
-        name=_built_as(tower, source, place),
-        configuration=None if place is None else places[place],
+        name=_built_as(tower, source, configuration),
+        configuration=None if configuration is None else names[configuration],
         sizes=dict(tower.sizes),
         fitted=tower.input.file if isinstance(tower.input, FittedInput) else None,
     )
@@ -283,14 +283,14 @@ def _stated(name: str, tower: Tower, places: dict[Path, str]) -> StatedTower:
     if isinstance(tower, TextTower):
         stated.context, stated.pooling = tower.tokenizer.context, tower.pooling
         blocks = residual_blocks(tower)
-        if blocks and (not source.library or (source.library == "open_clip" and place is None)):
+        if blocks and (not source.library or (source.library == "open_clip" and configuration is None)):
             stated.layers = len(blocks)
     return stated
 
 
-def _built_as(tower: Tower, source: Source, place: Path | None) -> str:
+def _built_as(tower: Tower, source: Source, configuration: Path | None) -> str:
     """Return the name under which a tower is built without its weights, and without the hub."""
-    if place is not None:
+    if configuration is not None:
         return f"{source.library}:{Path(source.name).name.removeprefix('hf-hub:')}"
     if source.library == "timm" and "hub:" in source.name:
         return f"timm:{tower.model.pretrained_cfg['architecture']}"  # type: ignore[union-attr, index]
@@ -306,8 +306,8 @@ def _name(tower: StatedTower, folder: Path) -> str:
     source = Source.parse(tower.name)
     if tower.configuration is None:
         return tower.name
-    place = str((folder / tower.configuration).resolve())
-    return f"{source.library}:{place}" if source.library in LIBRARIES else f"{tower.name}@{place}"
+    path = str((folder / tower.configuration).resolve())
+    return f"{source.library}:{path}" if source.library in LIBRARIES else f"{tower.name}@{path}"
 
 
 def _settle(tower: Tower, stated: StatedTower) -> None:
@@ -330,10 +330,10 @@ _WORDS = (".json", ".txt", ".model", ".tiktoken")
 """Ends of the names of files that say what a model is and how texts become ids; weights and code are none of them."""
 
 
-def _copy(place: Path, to: Path) -> None:
+def _copy(folder: Path, to: Path) -> None:
     """Copy the files of a folder that a tower is built from, but for weights."""
-    for file in sorted(place.rglob("*")):
-        inside = file.relative_to(place)
+    for file in sorted(folder.rglob("*")):
+        inside = file.relative_to(folder)
         if (
             file.is_file()
             and file.suffix in _WORDS

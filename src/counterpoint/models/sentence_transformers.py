@@ -47,11 +47,11 @@ def _check(place: Place) -> None:
     Raises:
         ValueError: for a prompt that is put before every text, and for small letters.
     """
-    said = place.json("config_sentence_transformers.json") or {}
-    if said.get("default_prompt_name") is not None:
+    prompt = (place.json("config_sentence_transformers.json") or {}).get("default_prompt_name")
+    if prompt is not None:
         raise ValueError(
-            f"{place.root} puts the prompt {said['default_prompt_name']!r} before every text, which is not known here: "
-            "set default_prompt_name to null in config_sentence_transformers.json, and write the prompt into the texts"
+            f"{place.root} puts the prompt {prompt!r} before every text, which is not known here: set "
+            "default_prompt_name to null in config_sentence_transformers.json, and write the prompt into the texts"
         )
     if (place.json(f"{place.inner}/sentence_bert_config.json".lstrip("/")) or {}).get("do_lower_case"):
         raise ValueError(

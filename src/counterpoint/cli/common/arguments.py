@@ -46,7 +46,7 @@ def parse(
     """
     arguments = _mixed(arguments)
     recipe = _named(arguments)
-    named = {"recipe": recipe} if any(field.annotation is Recipe for _, field in _asked(form)) else {}
+    named = {"recipe": recipe} if any(field.annotation is Recipe for _, field in _options(form)) else {}
     shown = _shown(form, {**(defaults or {}), **named})
     refusal = io.StringIO()
     try:
@@ -124,22 +124,22 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
     not name the option. Filled without constraints and then checked as a whole, each fault is one line.
     """
     rows: list[tuple[str, Any, Any]] = []
-    for name, field in _asked(form):
+    for name, field in _options(form):
         typed = _mark(field, Typed)
         kind: Any = typed.kind if typed else field.annotation
-        told = tyro.conf.arg(help=field.description)
+        argument = tyro.conf.arg(help=field.description)
         if _is_form(kind):
             start = defaults.get(name, field.get_default(call_default_factory=True))
             inner = _shown(kind, vars(start) if isinstance(start, BaseModel) else defaults)
             if kind is Recipe:
-                rows.append((name, Annotated[str, told], "cpu"))
-            told = tyro.conf.arg(name="") if _flat(field) else told
+                rows.append((name, Annotated[str, argument], "cpu"))
+            argument = tyro.conf.arg(name="") if _flat(field) else argument
             whole = (
                 dataclasses.field()
                 if start is PydanticUndefined
                 else dataclasses.field(default_factory=inner)
             )
-            rows.append((_filled(name, kind), Annotated[inner, told], whole))
+            rows.append((_filled(name, kind), Annotated[inner, argument], whole))
             continue
         if _mark(field, Positional):
             kind = _POSITIONAL[kind]
@@ -148,7 +148,7 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
             default = default if typed.default is None else typed.default
             default = str(default) if isinstance(default, Path) else default
         stands = dataclasses.field() if default is PydanticUndefined else dataclasses.field(default=default)
-        rows.append((name, Annotated[kind, told], stands))
+        rows.append((name, Annotated[kind, argument], stands))
     shown = dataclasses.make_dataclass(form.__name__, rows, frozen=True, kw_only=True)
     shown.__doc__ = form.__doc__
     return shown
@@ -157,14 +157,14 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
 def _values(form: type, filled: Any, recipe: Recipe) -> dict[str, object]:
     """Return what tyro has filled in, by the fields of the form; what cannot be typed comes from the named recipe."""
     values: dict[str, object] = {}
-    for name, field in _asked(form):
+    for name, field in _options(form):
         if not _is_form(field.annotation):
             values[name] = getattr(filled, name)
             continue
         kind = _kind(field)
         parts = _values(kind, getattr(filled, _filled(name, kind)), recipe)
         if kind is Recipe:
-            untyped = dict(fields_of(Recipe)).keys() - dict(_asked(Recipe)).keys()
+            untyped = dict(fields_of(Recipe)).keys() - dict(_options(Recipe)).keys()
             parts |= {field_name: getattr(recipe, field_name) for field_name in untyped}
         # A recipe's keys alone could be meant as changes of another one.
         values[name] = validated(Recipe, parts, partial(_option, Recipe)) if kind is Recipe else parts
@@ -190,7 +190,7 @@ def _filled(name: str, kind: object) -> str:
     return f"{name}_changes" if kind is Recipe else name
 
 
-def _asked(form: type) -> list[tuple[str, FieldInfo]]:
+def _options(form: type) -> list[tuple[str, FieldInfo]]:
     return [(name, field) for name, field in fields_of(form).items() if _mark(field, Derived) is None]
 
 

@@ -36,12 +36,12 @@ def _parts(report: Report, alike: Path | None) -> Iterator[RenderableType]:
         yield Text(f"\n{title}", style="bold")
         table = Table.grid(Column(width=1), Column(width=_NAMES), Column(overflow="fold"), padding=(0, 1))
         for finding in findings:
-            told = Text(finding.text)
+            text = Text(finding.text)
             for example in finding.examples:
-                told.append(f"\n{example}", style="dim")
+                text.append(f"\n{example}", style="dim")
             style = "yellow" if finding.warning else ""
             table.add_row(
-                Text("!" if finding.warning else "", style=style), Text(finding.name, style=style), told
+                Text("!" if finding.warning else "", style=style), Text(finding.name, style=style), text
             )
         name, path = files.get(title, ("", None))
         if path is not None:

@@ -53,12 +53,12 @@ class Execution:
         kinds = {name: EXECUTORS.get(name) for name in EXECUTORS.names()}
         kind = EXECUTORS.get(self.executor)
         known = {option.name for each in kinds.values() for option in fields(each)}
-        given = {
+        values = {
             option.name: value
             for option in fields(self)
             if option.name in known and (value := getattr(self, option.name)) != option.default
         }
-        own = {option.name for option in fields(kind)}
-        for name in given.keys() - own:
+        accepted = {option.name for option in fields(kind)}
+        for name in values.keys() - accepted:
             raise ValueError(f"--{name} is no option of --executor {self.executor}")
-        return LOCAL if self.executor == LOCAL else kind(**given)
+        return LOCAL if self.executor == LOCAL else kind(**values)

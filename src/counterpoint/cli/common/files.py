@@ -64,20 +64,20 @@ class Files:
         }
         if "," in self.captions:
             raise ValueError(f"--captions {self.captions!r}: the sentence cannot hold a comma")
-        said = "".join(f",{name}={value}" for name, value in treated.items() if value is not None)
-        if not (self.columns or said or self.missing):
+        suffix = "".join(f",{name}={value}" for name, value in treated.items() if value is not None)
+        if not (self.columns or suffix or self.missing):
             return data
         if data is None:
             options = {"--missing": self.missing, "--columns": self.columns}
-            given = next(
-                (name for name, value in options.items() if value), f"--{said[1:].partition('=')[0]}"
+            option = next(
+                (name for name, value in options.items() if value), f"--{suffix[1:].partition('=')[0]}"
             )
-            given = "--allow-outside" if given == "--outside" else given
-            raise ValueError(f"{given} says how files are read: give it with --data")
+            option = "--allow-outside" if option == "--outside" else option
+            raise ValueError(f"{option} says how files are read: give it with --data")
         from ...data.derived.gaps import with_gaps
         from ...data.derived.mixture import each_changed
         from ...data.source import with_columns
         from ...data.sources import columns_of
 
-        named = with_columns(data, columns_of(self.columns)) + said
+        named = with_columns(data, columns_of(self.columns)) + suffix
         return each_changed(named, lambda one: with_gaps(one, self.missing))

@@ -180,9 +180,9 @@ class JsonLines:
     def waits(self, reason: str) -> None:
         self._say("waiting", reason=reason)
 
-    def _say(self, event: str, **told: Any) -> None:
+    def _say(self, event: str, **values: Any) -> None:
         print(
-            json.dumps({"event": event, "time": round(time.time(), 3), **told}), file=sys.stderr, flush=True
+            json.dumps({"event": event, "time": round(time.time(), 3), **values}), file=sys.stderr, flush=True
         )
 
 

@@ -97,21 +97,21 @@ def _connected(address: str) -> Iterator[Any]:
     if ray.is_initialized():
         yield ray
         return
-    place = address or os.environ.get("RAY_ADDRESS") or "auto"
+    address = address or os.environ.get("RAY_ADDRESS") or "auto"
     advice = "start one with: ray start --head, or give its --address"
-    if place != "auto":
-        host, _, port = place.removeprefix("ray://").rpartition(":")
+    if address != "auto":
+        host, _, port = address.removeprefix("ray://").rpartition(":")
         try:
             socket.create_connection((host, int(port)), timeout=_REACHED).close()
         except (OSError, ValueError) as error:
             raise ConnectionError(
-                f"there is no Ray cluster at {place} ({reason(error)}): {advice}"
+                f"there is no Ray cluster at {address} ({reason(error)}): {advice}"
             ) from error
     try:
-        with _own_handler():
-            ray.init(address=place, log_to_driver=False, logging_level="ERROR", configure_logging=False)
+        with _restoring_sigterm():
+            ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False)
     except (ConnectionError, RuntimeError) as error:
-        raise ConnectionError(f"there is no Ray cluster at {place}: {advice}") from error
+        raise ConnectionError(f"there is no Ray cluster at {address}: {advice}") from error
     try:
         yield ray
     finally:
@@ -119,7 +119,7 @@ def _connected(address: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _own_handler() -> Iterator[None]:
+def _restoring_sigterm() -> Iterator[None]:
     """Leave SIGTERM what it meant before the block: in a main thread Ray has it end the process at once."""
     before = signal.getsignal(signal.SIGTERM)
     try:
@@ -159,13 +159,13 @@ def _check_seen(ray: Any, folder: Path) -> None:
     nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
     sees = ray.remote(_sees)
     try:
-        asked = [
+        references = [
             sees.options(num_cpus=0, scheduling_strategy=strategy(node["NodeID"], soft=False)).remote(
                 str(mark)
             )
             for node in nodes
         ]
-        answers = ray.get(asked, timeout=_SEEN)
+        answers = ray.get(references, timeout=_SEEN)
     finally:
         mark.unlink()
     blind = [node["NodeManagerHostname"] for node, seen in zip(nodes, answers, strict=True) if not seen]
@@ -188,7 +188,7 @@ class _Tasks:
         self.ray, self.work, self.orders = ray, work, orders
         self.hand: dict[Any, int] = {}
         self.again: dict[int, float] = {}
-        self.told: dict[int, State] = {}
+        self.reported: dict[int, State] = {}
 
     def run(self) -> None:
         """Carry out all units, until the end, a stop or the first error."""
@@ -240,8 +240,8 @@ class _Tasks:
 
     def _tell(self, index: int) -> None:
         state = State.read(Path(self.orders[index].folder))
-        if state is not None and state.status == "working" and state != self.told.get(index):
-            self.told[index] = state
+        if state is not None and state.status == "working" and state != self.reported.get(index):
+            self.reported[index] = state
             self.work.listener.progressed(self.work.units[index], state.progress)
 
     def _stop(self) -> None:
@@ -325,11 +325,11 @@ def _without_group() -> Any:
 def _part(config: dict[str, Any]) -> None:
     """Do this process's part of an order, among others that find each other as those of ``torchrun`` do."""
     context = require("ray.train", "cluster").get_context()
-    place = _free_port() if context.get_world_rank() == 0 else None
-    place = require("ray.train.collective", "cluster").broadcast_from_rank_zero(place)
+    rendezvous = _free_port() if context.get_world_rank() == 0 else None
+    rendezvous = require("ray.train.collective", "cluster").broadcast_from_rank_zero(rendezvous)
     ranks = {"RANK": context.get_world_rank(), "WORLD_SIZE": context.get_world_size()}
     local = {"LOCAL_RANK": context.get_local_rank(), "LOCAL_WORLD_SIZE": context.get_local_world_size()}
-    os.environ.update({name: str(value) for name, value in {**ranks, **local, **place}.items()})
+    os.environ.update({name: str(value) for name, value in {**ranks, **local, **rendezvous}.items()})
     order = Order.read(config["order"])
     try:
         # After a loss the folder is in dead hands for a while.

@@ -148,19 +148,19 @@ def _queued(folder: Path) -> str:
     if not mark.exists() or shutil.which("squeue") is None:
         return ""
     job = mark.read_text(encoding="utf-8").strip()
-    asked = subprocess.run(
+    listing = subprocess.run(
         ["squeue", "--noheader", "--job", job], capture_output=True, text=True, check=False
     )
-    return job if asked.returncode == 0 and asked.stdout.strip() else ""
+    return job if listing.returncode == 0 and listing.stdout.strip() else ""
 
 
 def _check_shared(folder: Path) -> None:
     """Refuse a folder in this machine's memory; of another one the jobs say whether they see it before they begin."""
-    place = folder.absolute()
+    path = folder.absolute()
     mounts = []
     for line in Path("/proc/mounts").read_text(encoding="utf-8", errors="replace").splitlines():
         _, point, kind, *_ = line.split()
-        if place.is_relative_to(point):
+        if path.is_relative_to(point):
             mounts.append((len(point), kind))
     if mounts and max(mounts)[1] in _MEMORY:
         raise ValueError(
