@@ -254,8 +254,8 @@ def _data(origin: Origin) -> Iterator[str]:
         return
     yield f"- name: {short_name(origin.run.data)}"
     for title, values in origin.data.describe().items():
-        told = values.items() if isinstance(values, dict) else [("", values)]
-        shown = [f"{key} {value}".strip() for key, value in told if not _is_path(value)]
+        pairs = values.items() if isinstance(values, dict) else [("", values)]
+        shown = [f"{key} {value}".strip() for key, value in pairs if not _is_path(value)]
         more = [f"… {len(shown)} in all"] if len(shown) > _MOST_NAMED else []
         if shown:
             yield f"- {title}: {'; '.join([*shown[:_MOST_NAMED], *more])}"
@@ -277,12 +277,12 @@ def _is_path(value: object) -> bool:
 
 
 def _licence(licence: str | None, origin: Origin) -> str:
-    said = f"`{licence}`" if licence else "None was chosen, so nobody may use this model until one is."
+    statement = f"`{licence}`" if licence else "None was chosen, so nobody may use this model until one is."
     attribution = origin.attribution
     if attribution:
-        return f"{said}\n\nOf the data: {attribution}."
+        return f"{statement}\n\nOf the data: {attribution}."
     unread = origin.run is not None and origin.data is None
-    return f"{said}\n\nWhat the data's licence asks for is not known here." if unread else said
+    return f"{statement}\n\nWhat the data's licence asks for is not known here." if unread else statement
 
 
 def _papers(model: TowerMethod) -> Iterator[str]:

@@ -39,17 +39,17 @@ def differences(model: TowerMethod, layout: Layout, folder: Path) -> dict[str, f
         ValueError: for a modality that there are no samples of.
     """
     read = layout.read(folder)
-    found: dict[str, float] = {}
+    gaps: dict[str, float] = {}
     for modality in layout.modalities(model):
         column = next(name for name in model.embeds if model.tower(name).modality == modality)
         if modality not in _SAMPLES:
             raise ValueError(f"there are no samples of the modality {modality!r} to compare embeddings on")
         ours, theirs = _SAMPLES[modality](model, column)
         with torch.no_grad():
-            own = F.normalize(layout.embed(model, column, ours), dim=-1)
-            other = F.normalize(read(modality, theirs).detach().float().cpu(), dim=-1)
-        found[modality] = float((own - other).abs().max()) if own.shape == other.shape else float("inf")
-    return found
+            before = F.normalize(layout.embed(model, column, ours), dim=-1)
+            after = F.normalize(read(modality, theirs).detach().float().cpu(), dim=-1)
+        gaps[modality] = float((before - after).abs().max()) if before.shape == after.shape else float("inf")
+    return gaps
 
 
 def fit_of(tower: ImageTower) -> Fit:
@@ -102,12 +102,12 @@ def _series(model: TowerMethod, column: str) -> tuple[Series, Series]:
     made = model.tower(column).input
     assert isinstance(made, Standardised)
     rng = np.random.default_rng(0)
-    found = []
+    samples = []
     for length in (1, made.steps // 2 + 1, made.steps + 9):
         values = rng.normal(made.means, made.deviations, (length, len(made.means)))
         values[1:][rng.random((length - 1, len(made.means))) < 0.1] = np.nan
-        found.append(values)
-    series = Series.of(found, made.channels)
+        samples.append(values)
+    series = Series.of(samples, made.channels)
     return series, series
 
 

@@ -59,18 +59,18 @@ class Encoder(nn.Module):
         self, inputs: Sequence[Any], prompt: str | None = None, **options: Any
     ) -> dict[str, Tensor]:
         """Return the inputs of both towers, each with their places among those that were given."""
-        found: dict[str, Tensor] = {}
-        texts = [place for place, it in enumerate(inputs) if isinstance(it, str)]
-        pictures = [place for place, it in enumerate(inputs) if isinstance(it, Image.Image)]
+        features: dict[str, Tensor] = {}
+        texts = [index for index, it in enumerate(inputs) if isinstance(it, str)]
+        pictures = [index for index, it in enumerate(inputs) if isinstance(it, Image.Image)]
         if len(texts) + len(pictures) < len(inputs):
             raise ValueError("this model embeds texts and pictures (PIL.Image)")
         if texts:
-            words = [f"{prompt or ''}{inputs[place]}" for place in texts]
-            found |= {"text": self._input("text")(words), "text_places": torch.tensor(texts)}
+            words = [f"{prompt or ''}{inputs[index]}" for index in texts]
+            features |= {"text": self._input("text")(words), "text_places": torch.tensor(texts)}
         if pictures:
-            shown = self._input("image")(torch.stack([self._picture(inputs[place]) for place in pictures]))
-            found |= {"image": shown, "image_places": torch.tensor(pictures)}
-        return found
+            shown = self._input("image")(torch.stack([self._picture(inputs[index]) for index in pictures]))
+            features |= {"image": shown, "image_places": torch.tensor(pictures)}
+        return features
 
     tokenize = preprocess
 

@@ -84,9 +84,9 @@ def export(
     with writing_folder(folder) as part:
         target.write(model, part)
         target.settle(part, str(part))
-        found = _read_back(model, target, part, layout)
+        gaps = _read_back(model, target, part, layout)
         target.settle(part, place or str(folder.resolve()))
-        exported = Exported(folder, name, found, tuple(left_out(model, target)))
+        exported = Exported(folder, name, gaps, tuple(left_out(model, target)))
         write_card(
             part,
             model,
@@ -97,7 +97,7 @@ def export(
             on_hub=place is not None,
             licence=licence,
             left_out=exported.left_out,
-            differences=found,
+            differences=gaps,
         )
     return exported
 
@@ -114,7 +114,7 @@ def _read_back(model: TowerMethod, target: Layout, folder: Path, layout: str) ->
         ValueError: where it cannot be read, or embeds differently; it says by how much.
     """
     try:
-        found = differences(model, target, folder)
+        gaps = differences(model, target, folder)
     except (ValueError, OSError, ImportError):
         raise
     except Exception as error:  # whatever another library raises
@@ -122,25 +122,25 @@ def _read_back(model: TowerMethod, target: Layout, folder: Path, layout: str) ->
         raise ValueError(
             f"nothing was exported: what was written for {layout} is not read back: {first}"
         ) from error
-    wrong = [f"{modality} by {value:.1e}" for modality, value in found.items() if not value <= MOST]
+    wrong = [f"{modality} by {value:.1e}" for modality, value in gaps.items() if not value <= MOST]
     if wrong:
         raise ValueError(
             f"nothing was exported: what {layout} reads back embeds differently ({', '.join(wrong)}, more than "
             f"{MOST:.0e}); this is a fault of the export, or of the versions of the two libraries"
         )
-    return found
+    return gaps
 
 
 def refusals(model: TowerMethod) -> dict[str, str]:
     """Return why each layout cannot hold a model, by the layout's name; nothing where it can."""
-    found = {}
+    reasons = {}
     for name in LAYOUTS.names():
         layout: Layout = LAYOUTS.get(name)()
         try:
             for package, extra in layout.packages.items():
                 require(package, extra)
         except MissingPackage as error:
-            found[name] = str(error)
+            reasons[name] = str(error)
         else:
-            found[name] = layout.refusal(model)
-    return found
+            reasons[name] = layout.refusal(model)
+    return reasons

@@ -16,27 +16,29 @@ _KEPT = ("towers", "objective")
 
 def left_out(model: TowerMethod, layout: Layout) -> list[str]:
     """Return what an export leaves out of a model, a phrase each; nothing is left out that is not said."""
-    said = [] if layout.keeps_heads else [f"the head {name!r}" for name in model.heads[1:]]
+    phrases = [] if layout.keeps_heads else [f"the head {name!r}" for name in model.heads[1:]]
     heads = _parts_of_heads(model)
-    said += [
+    phrases += [
         f"{name} ({type(part).__name__}), which only training uses"
         for name, part in model.named_children()
         if name not in (*_KEPT, *heads) and _has_state(part)
     ]
     if model.dropout:
-        said.append("dropout in the text tower, which only training uses")
+        phrases.append("dropout in the text tower, which only training uses")
     if type(model).similarity is not Method.similarity:
-        said.append("its own score of a pair: others compare embeddings by their cosine")
+        phrases.append("its own score of a pair: others compare embeddings by their cosine")
     scales = [part for part in model.modules() if isinstance(part, Temperature)]
     if scales and not layout.keeps_scale:
-        said.append("the temperature and the bias of similarities, which embeddings do not depend on")
+        phrases.append("the temperature and the bias of similarities, which embeddings do not depend on")
     elif len(scales) > 1:
-        said.append(f"{counted(len(scales) - 1, 'temperature')} beside the first")
+        phrases.append(f"{counted(len(scales) - 1, 'temperature')} beside the first")
     if not layout.ours and any(
         tower.fit is None for tower in model.towers.values() if isinstance(tower, ImageTower)
     ):
-        said.append("the mean of boxes by which it makes very large pictures smaller, before it resizes them")
-    return [*said, *layout.leaves_out(model)]
+        phrases.append(
+            "the mean of boxes by which it makes very large pictures smaller, before it resizes them"
+        )
+    return [*phrases, *layout.leaves_out(model)]
 
 
 def scale_of(model: TowerMethod) -> tuple[float, float | None] | None:

@@ -62,6 +62,6 @@ def merged(model: TowerMethod) -> TowerMethod:
         else:
             part.merge()
             whole = part.get_base_layer()
-        parent, _, own = name.rpartition(".")
-        setattr(model.get_submodule(parent), own, whole)
+        parent, _, child = name.rpartition(".")
+        setattr(model.get_submodule(parent), child, whole)
     return model

@@ -103,12 +103,12 @@ class Forecast:
         needed = math.ceil(taken / prepared)
         if not self.workers:
             share = self.pairs / prepared
-            said = f"{share:.0%} of the time goes into preparing batches"
+            sentence = f"{share:.0%} of the time goes into preparing batches"
             if share < 0.1:
-                return f"{said}: the model is the slower part; {self._faster_model()}"
+                return f"{sentence}: the model is the slower part; {self._faster_model()}"
             if self.cores < 2:
-                return f"{said}, on the one core that there is: smaller pictures, or more cores"
-            return f"{said}: --workers {min(needed, self.cores - 1)} prepares them meanwhile"
+                return f"{sentence}, on the one core that there is: smaller pictures, or more cores"
+            return f"{sentence}: --workers {min(needed, self.cores - 1)} prepares them meanwhile"
         if self.delivered >= taken:
             return f"the model is the slower part; {self._faster_model()}"
         if needed <= self.cores:

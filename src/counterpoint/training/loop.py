@@ -173,19 +173,19 @@ def fit(
             # None and not zeros: the optimiser leaves alone, undecayed too, what no loss of this step reaches.
             method.zero_grad(set_to_none=True)
 
-            said: list[Told] = []
+            step_numbers: list[Told] = []
 
             def check(
                 losses: dict[str, Tensor],
                 batch: Batch = batch,
                 clock: Clock = clock,
-                said: list[Told] = said,
+                step_numbers: list[Told] = step_numbers,
             ) -> None:
                 # Before the backward pass, so that no NaN gets into weights or moments; what led here is still written.
-                said.append(told(losses, max(stop.number or 0, broken.asks), ranks))
-                if not said[-1].finite:
+                step_numbers.append(told(losses, max(stop.number or 0, broken.asks), ranks))
+                if not step_numbers[-1].finite:
                     log.save()
-                    raise _non_finite(said[-1].terms, batch, clock)
+                    raise _non_finite(step_numbers[-1].terms, batch, clock)
 
             if in_parts:
                 losses, z = caching.backward(
@@ -207,7 +207,7 @@ def fit(
                 precision.backward(total)
             # Before the norm is clipped: it is that of the whole batch's gradient, the same on every rank.
             course.parallel.average()
-            now = said[-1]
+            now = step_numbers[-1]
             taken = precision.step(course.optimizer, recipe.optimizer.clip_norm)
             # Copies and queues stay where the weights do. The end of a task comes, its last step taken or not.
             if taken or clock.ends_task:
@@ -265,8 +265,8 @@ def _batches(
             if method.regroups:
                 loader.regroup(method.groups)
                 source = loader.batches(step, steps)
-        batch, told = next(source)
-        yield batch, course.clock(told)
+        batch, batch_clock = next(source)
+        yield batch, course.clock(batch_clock)
 
 
 def _seeded(seed: int, step: int, purpose: str, rank: int = 0) -> None:

@@ -217,10 +217,10 @@ def target_of(arm: Arm, labels: str, data: Data) -> Target | None:
     label = arm.labels or label_of(labels) or arm.default_label
     if not label:
         return None
-    found = data.label(label, *arm.learns)
+    column = data.label(label, *arm.learns)
     for name, kind in arm.further.items():
         data.label(name, kind)
-    return Target(label, found.names, found.kind)
+    return Target(label, column.names, column.kind)
 
 
 def _check_versions(folder: Path) -> None:

@@ -109,12 +109,12 @@ class Text(BaseModel):
         """
         backend = backend_of(tower)
         empty = backend.encode("")
-        own = [token for token, there in zip(empty.ids, empty.attention_mask, strict=True) if there]
+        special = [token for token, there in zip(empty.ids, empty.attention_mask, strict=True) if there]
         assert backend.padding is not None
         return cls(
             context=tower.tokenizer.context,
             pad=backend.padding["pad_id"],
-            start=own[0] if len(own) > 1 else None,
+            start=special[0] if len(special) > 1 else None,
             end=tower.tokenizer.end,
             padded_to="context" if backend.padding["length"] else "longest",
         )

@@ -136,8 +136,8 @@ class _WithHeads(nn.Module):
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, ...]:
         features = self.model.features(self.column, inputs)
-        found = (self.model.project(self.column, features, head) for head in self.model.heads)
-        return tuple(F.normalize(vectors, dim=-1) for vectors in found)
+        embeddings = (self.model.project(self.column, features, head) for head in self.model.heads)
+        return tuple(F.normalize(vectors, dim=-1) for vectors in embeddings)
 
 
 def _towers(model: TowerMethod) -> dict[str, Tower]:
@@ -194,9 +194,9 @@ def _check(whole: _WithHeads, graph: Graph, tower: Tower, file: Path) -> None:
         examples += [tower.input([text]) for text in TEXTS]
     for inputs in examples:
         with torch.no_grad():
-            own = whole(inputs)
+            expected = whole(inputs)
         for head, ours, theirs in zip(
-            graph.outputs, own, session.run(None, {graph.input: inputs.numpy()}), strict=True
+            graph.outputs, expected, session.run(None, {graph.input: inputs.numpy()}), strict=True
         ):
             apart = float((ours - torch.from_numpy(theirs)).abs().max())
             if not apart <= MOST:

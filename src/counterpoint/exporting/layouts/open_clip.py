@@ -53,8 +53,8 @@ class OpenClip(Layout):
             config["init_logit_bias"] = bias
         save_file(weights, folder / "open_clip_model.safetensors", {"format": "pt"})
         _write(folder, {"model_cfg": config, "preprocess_cfg": dict(image.preprocessing)})
-        for told in (image, text):
-            told.save(folder)
+        for half in (image, text):
+            half.save(folder)
 
     def read(self, folder: Path) -> Embed:
         import open_clip
@@ -74,7 +74,7 @@ class OpenClip(Layout):
     def use(self, model: TowerMethod) -> Sequence[str]:
         config = _whole(model)[2]
         ours = config["vision_cfg"].get("timm_model_name", "").startswith("counterpoint_")
-        own_text = "hf_model_name" in config["text_cfg"]
+        hf_text = "hf_model_name" in config["text_cfg"]
         where = ["# Where the folder has moved: set hf_model_name in open_clip_config.json to its place."]
         return [
             "",
@@ -85,7 +85,7 @@ class OpenClip(Layout):
                 else []
             ),
             "",
-            *(where if own_text else []),
+            *(where if hf_text else []),
             'model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")',
             'tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")',
             'vectors = model.eval().encode_text(tokenizer(["a red car"]), normalize=True)',
@@ -113,7 +113,7 @@ def _whole(model: TowerMethod) -> tuple[Told, Told, dict[str, Any]]:
     columns = (_column(model, "image"), _column(model, "text"))
     heads = [head_of(model, column) for column in columns]
     image, text = (model.tower(c).in_open_clip(head) for c, head in zip(columns, heads, strict=True))
-    activations = {told.config["quick_gelu"] for told in (image, text) if "quick_gelu" in told.config}
+    activations = {half.config["quick_gelu"] for half in (image, text) if "quick_gelu" in half.config}
     if len(activations) > 1:
         raise Untold("open_clip has one GELU for both towers, and one of these has QuickGELU")
     config = {
@@ -122,7 +122,7 @@ def _whole(model: TowerMethod) -> tuple[Told, Told, dict[str, Any]]:
         "text_cfg": dict(text.config["text_cfg"]),
         "quick_gelu": activations == {True},
         # One of open_clip's own pairs stays the kind of model that it was.
-        "custom_text": any(told.config.get("custom_text", True) for told in (image, text)),
+        "custom_text": any(half.config.get("custom_text", True) for half in (image, text)),
     }
     return image, text, config
 

@@ -109,7 +109,7 @@ def _text(model: TowerMethod, folder: Path) -> list[Any]:
     head = tower.below(head_of(model, model.embeds[0]))
     width = head.weight.shape[1]
     tower.save(folder)
-    found = [
+    modules = [
         Transformer(str(folder), max_seq_length=tower.tokenizer.context),
         Pooling(width, pooling_in_sentence_transformers(tower)),
     ]
@@ -117,8 +117,8 @@ def _text(model: TowerMethod, folder: Path) -> list[Any]:
         linear = Dense(
             width, head.width, head.bias is not None, None, init_weight=head.weight, init_bias=head.bias
         )
-        found.append(linear)
-    return [*found, Normalize()]
+        modules.append(linear)
+    return [*modules, Normalize()]
 
 
 def _json(file: Path, value: object) -> None:

@@ -45,19 +45,19 @@ class Timm(Layout):
             return tower(tower.input(raw))
 
     def write(self, model: TowerMethod, folder: Path) -> None:
-        told = _tower(model).in_timm()
-        save_file(solid(told.weights), folder / "model.safetensors", {"format": "pt"})
+        converted = _tower(model).in_timm()
+        save_file(solid(converted.weights), folder / "model.safetensors", {"format": "pt"})
         width = _tower(model).width
-        config = {**told.config, "num_classes": 0, "num_features": width}
+        config = {**converted.config, "num_classes": 0, "num_features": width}
         (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        told.save(folder)
+        converted.save(folder)
 
     def use(self, model: TowerMethod) -> Sequence[str]:
-        told = ["import counterpoint.networks.towers.in_timm  # tells timm of the picture tower"]
+        imports = ["import counterpoint.networks.towers.in_timm  # tells timm of the picture tower"]
         return [
             "",
             "import timm",
-            *(told if _tower(model).kept_in_timm else []),
+            *(imports if _tower(model).kept_in_timm else []),
             "",
             'model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()',
             "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",

@@ -48,12 +48,12 @@ class Transformers(Layout):
         import transformers
 
         halves = _halves(model)
-        told = next(iter(halves.values()))
-        kind = getattr(transformers, told.config["kind"])
-        config = kind.config_class.from_dict(dict(told.config["config"]))
+        first = next(iter(halves.values()))
+        kind = getattr(transformers, first.config["kind"])
+        config = kind.config_class.from_dict(dict(first.config["config"]))
         whole = kind(config).eval()
         weights = {name: weight for half in halves.values() for name, weight in half.weights.items()}
-        scale, bias = scale_of(model) or told.scale or (1 / 0.07, None)
+        scale, bias = scale_of(model) or first.scale or (1 / 0.07, None)
         of_whole = whole.state_dict()
         for name, value in (("logit_scale", math.log(scale)), ("logit_bias", bias or 0.0)):
             if name in of_whole:
@@ -89,12 +89,12 @@ class Transformers(Layout):
         def embed(modality: str, raw: Any) -> Tensor:
             if modality == "image":
                 assert processor is not None
-                found = model.get_image_features(**processor(list(raw), return_tensors="pt"))
+                output = model.get_image_features(**processor(list(raw), return_tensors="pt"))
             else:
                 words = tokenizer(list(raw), padding=padding, truncation=True, return_tensors="pt")
                 words.pop("token_type_ids", None)
-                found = model(**words).text_embeds if alone else model.get_text_features(**words)
-            return found if isinstance(found, Tensor) else found.pooler_output
+                output = model(**words).text_embeds if alone else model.get_text_features(**words)
+            return output if isinstance(output, Tensor) else output.pooler_output
 
         return embed
 
@@ -106,23 +106,23 @@ def _halves(model: TowerMethod) -> dict[str, Told]:
         Untold: where there are none.
     """
     columns = {model.tower(column).modality: column for column in reversed(model.embeds)}
-    told: dict[str, Told] = {}
+    halves: dict[str, Told] = {}
     why: list[str] = []
     for modality, column in reversed(columns.items()):
         try:
-            told[modality] = model.tower(column).in_transformers(head_of(model, column))
+            halves[modality] = model.tower(column).in_transformers(head_of(model, column))
         except Untold as error:
             why.append(str(error))
-    whole = {half.config["kind"] for half in told.values()}
-    if set(told) == {"image", "text"} and len(whole) == 1:
-        first, second = told.values()
+    whole = {half.config["kind"] for half in halves.values()}
+    if set(halves) == {"image", "text"} and len(whole) == 1:
+        first, second = halves.values()
         if first.config == second.config:
             return {
                 modality: _sized(half, head_of(model, columns[modality]).width)
-                for modality, half in told.items()
+                for modality, half in halves.items()
             }
         why.append("its towers come from two dual encoders of transformers")
-    text = told.get("text")
+    text = halves.get("text")
     if text is not None and text.config["kind"].endswith("WithProjection"):
         return {"text": text}
     raise Untold(

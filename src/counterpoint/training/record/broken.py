@@ -96,14 +96,14 @@ class Budget:
     def error(self) -> TooMuchBroken:
         """Return the error that ends the run, with the reasons."""
         reasons = "; ".join(f"{n:,} × {reason}" for reason, n in Counter(self._rows.values()).most_common())
-        said = (
+        cause = (
             f"{len(self._rows):,} examples were replaced: {reasons}"
             if self.asks
             else "another rank counted them"
         )
         listed = f"; each is named in {self.path}" if self.path is not None else ""
         return TooMuchBroken(
-            f"more than {100 * self.share:g} % of the examples cannot be used: {said}{listed}. The run stands at a "
+            f"more than {100 * self.share:g} % of the examples cannot be used: {cause}{listed}. The run stands at a "
             "checkpoint: mend them and run the same command again, or begin another run with --broken SHARE"
         )
 

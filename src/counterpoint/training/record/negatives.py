@@ -32,11 +32,11 @@ def negatives_per_anchor(method: Method, loader: Loader) -> tuple[float, ...]:
     few = loader.first(_EXAMPLES)
     half = next(few.split(max(len(few) // 2, 1)))
     with rehearsal(method):
-        found = [_negatives(method, part) for part in (half, few)]
+        counts = [_negatives(method, part) for part in (half, few)]
     slope = 1 / max(len(few) - len(half), 1)
     return tuple(
         more + (loader.batch_size - len(few)) * (more - less) * slope
-        for less, more in zip(*found, strict=True)
+        for less, more in zip(*counts, strict=True)
     )
 
 

@@ -80,15 +80,15 @@ def _stop(follower: threading.Thread, ended: threading.Event) -> None:
 
 
 def _follow(copy: Copy, ended: threading.Event) -> None:
-    told = False
+    warned = False
     while not ended.wait(PAUSE):
         try:
             copy.keep_up()
-            told = False
+            warned = False
         except CopyError as error:
-            if not told:
+            if not warned:
                 warnings.warn(f"{error}; it is tried again", stacklevel=2)
-            told = True
+            warned = True
 
 
 class Copy:
@@ -114,22 +114,22 @@ class Copy:
             CopyError: if it cannot be reached, or the bucket is not there.
             OtherRun: where the copy is one of another run than the folder's.
         """
-        with self._told("read"):
+        with self._copy_errors("read"):
             # A store would make a bucket of any name, that of a slip of the pen too.
             if not self.system.exists(self.root.parts[0]):
                 raise FileNotFoundError(f"there is no {self.root.parts[0]}")
             if not self.system.exists(str(self.root / "recipe.yaml")):
                 return
         if (self.folder / "recipe.yaml").exists():
-            with tempfile.TemporaryDirectory() as place:
-                with self._told("read"):
-                    self._get("recipe.yaml", Path(place) / "recipe.yaml")
-                if Run.read(Path(place)) != Run.read(self.folder):
+            with tempfile.TemporaryDirectory() as directory:
+                with self._copy_errors("read"):
+                    self._get("recipe.yaml", Path(directory) / "recipe.yaml")
+                if Run.read(Path(directory)) != Run.read(self.folder):
                     raise OtherRun(
                         f"{self.url} holds a copy of another run than {self.folder}: choose another --sync"
                     )
             return
-        with self._told("read"):
+        with self._copy_errors("read"):
             names = [name for name in self._names() if not name.startswith(f"{_CHECKPOINTS}/")]
             whole = sorted(
                 step for step in self._steps() if f"{_CHECKPOINTS}/{step}/{TRAINER}" in self._names()
@@ -149,7 +149,7 @@ class Copy:
 
     def keep_up(self) -> None:
         """Copy what is new there, and remove checkpoints that are gone here."""
-        with self._told("write"):
+        with self._copy_errors("write"):
             kept = {path.name for path in checkpoints_in(self.folder / _CHECKPOINTS)}
             for path in sorted(self.folder.rglob("*"), key=lambda path: (path.name == TRAINER, path)):
                 inside = path.relative_to(self.folder)
@@ -183,16 +183,16 @@ class Copy:
         root = self.root / inside
         if not self.system.exists(str(root)):
             return []
-        found = self.system.find(str(root))
+        paths = self.system.find(str(root))
         return [
-            PurePosixPath("/", path).relative_to(PurePosixPath("/", self.root)).as_posix() for path in found
+            PurePosixPath("/", path).relative_to(PurePosixPath("/", self.root)).as_posix() for path in paths
         ]
 
     def _steps(self) -> list[str]:
         return sorted({name.split("/")[1] for name in self._names(_CHECKPOINTS)})
 
     @contextmanager
-    def _told(self, deed: str) -> Iterator[None]:
+    def _copy_errors(self, deed: str) -> Iterator[None]:
         try:
             yield
         except Exception as error:  # each store has its own

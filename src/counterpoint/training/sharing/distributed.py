@@ -53,8 +53,8 @@ def joined() -> Iterator[Ranks]:
     start = f"start {os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')} of {size}"
     # Few numbers, which processors have and need, are theirs to exchange.
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
-    own = dist.PrefixStore(start, store)  # type: ignore[attr-defined] # its types leave it out
-    dist.init_process_group(backend, store=own, rank=rank, world_size=size)
+    prefixed = dist.PrefixStore(start, store)  # type: ignore[attr-defined] # its types leave it out
+    dist.init_process_group(backend, store=prefixed, rank=rank, world_size=size)
     present = Holder.present()
     every: list[Any] = [None] * size
     dist.all_gather_object(every, present)
@@ -64,10 +64,10 @@ def joined() -> Iterator[Ranks]:
         here = f"rank {rank} on {present.host}: {reason(error)}"
         # What gloo says comes as a plain error.
         of_others = isinstance(error, dist.DistError) or "gloo" in str(error)
-        told = _lost(every, present) if of_others else ""
+        lost = _lost(every, present) if of_others else ""
         # Before the group is left, since the others then fail of that, and would be taken for the cause.
-        first_to_fail(told or here)
-        raise RankFailed(told or here) from error
+        first_to_fail(lost or here)
+        raise RankFailed(lost or here) from error
     except BaseException as error:
         first_to_fail(str(error))
         raise

@@ -54,15 +54,15 @@ class Stopwatch:
         self.batch, self.waited, self._clock = batch, 0.0, clock
         # After every step of the window: the time, and how much of it was waited until then.
         self._ends = deque([(clock(), 0.0)])
-        self._asked = 0.0
+        self._began = 0.0
 
     def wait(self) -> None:
         """Begin to wait for data."""
-        self._asked = self._clock()
+        self._began = self._clock()
 
     def go(self) -> None:
         """Go on: the data is there."""
-        self.waited += self._clock() - self._asked
+        self.waited += self._clock() - self._began
 
     def step(self, left: int) -> Pace:
         """End a step, with so many left, and return the pace."""
@@ -84,7 +84,7 @@ def memory_in_use(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.memory_reserved(device)
     try:
-        with open("/proc/self/statm", encoding="ascii") as told:
-            return int(told.read().split()[1]) * _PAGE
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * _PAGE
     except OSError:
         return 0

@@ -99,10 +99,10 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
         for time in range(times):
             # A stream for each time: another kind, or one more of one kind, leaves the others as they are.
             draws = Rng(world.preset.seed, index, f"{stream} {time}")
-            asked = questions(kind, scene, draws, config)
-            if not asked:
+            candidates = questions(kind, scene, draws, config)
+            if not candidates:
                 continue
-            one = asked[draws.integer(f"{kind} answer", 0, len(asked) - 1)]
+            one = candidates[draws.integer(f"{kind} answer", 0, len(candidates) - 1)]
             if one.answer == "one" and draws.happens("one thing", _FEWER):
                 continue
             closed = kind in CLOSED or draws.happens(f"{kind} closed", 0.5)
@@ -116,8 +116,8 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
     single = [thing for thing in scene if scene.counts()[thing.concept] == 1]
     for thing in draws.sample("placed", single, min(PLACED, len(single))):
         yield Exchange(PART.format(named(thing.concept, "the")), _sentence(place(thing)))
-    told = captions.short(scene, "en", draws)
-    yield Exchange(draws.choice("instruction", chat.INSTRUCTIONS), _sentence(told.text))
+    description = captions.short(scene, "en", draws)
+    yield Exchange(draws.choice("instruction", chat.INSTRUCTIONS), _sentence(description.text))
     detailed = " ".join(_sentence(each.text) for each in paragraphs.long(scene, "en", draws))
     yield Exchange(draws.choice("detailed", DETAILED), detailed)
     yield Exchange(LIST, _sentence(", ".join(captions.tags(scene))))
@@ -136,8 +136,8 @@ def fact(question: Question) -> str:
         return ""
     known = _TOLD[question.kind]
     word = next((word for word in (question.reason or question.answer).split() if word in known), "")
-    turned = question.kind == "relation" and question.answer == "no"  # its reason is about the other one
-    return _SIDES.get(word, word) if turned else word
+    opposite = question.kind == "relation" and question.answer == "no"  # its reason is about the other one
+    return _SIDES.get(word, word) if opposite else word
 
 
 def _led(question: Question, text: str, draws: Rng) -> str:
@@ -197,14 +197,14 @@ def corpus(told: Sequence[Sequence[Exchange]], tokenizer: PreTrainedTokenizerFas
     """Return the exchanges of scenes as tokens."""
     assistant, end = tokenizer.convert_tokens_to_ids([ASSISTANT, END])
     flat = [exchange for one in told for exchange in one]
-    asked = tokenizer([one.asked for one in flat], add_special_tokens=False)["input_ids"]
+    prompts = tokenizer([one.asked for one in flat], add_special_tokens=False)["input_ids"]
     replied = tokenizer([one.reply for one in flat], add_special_tokens=False)["input_ids"]
     known = {word: first_token(tokenizer, word) for word in {one.fact for one in flat}}
     tokens: list[int] = []
     reply: list[bool] = []
     facts: list[int] = []
     starts = [0]
-    for one, question, answer in zip(flat, asked, replied, strict=True):
+    for one, question, answer in zip(flat, prompts, replied, strict=True):
         tokens += [*question, assistant, *answer, end]
         reply += [False] * (len(question) + 1) + [True] * (len(answer) + 1)
         facts += [*[NO_WORD] * len(question), known[one.fact], *[NO_WORD] * (len(answer) + 1)]
@@ -263,9 +263,9 @@ class Packer:
         blind = np.zeros((n, length), np.bool_)
         targets, weights = np.full((n, length), NO_WORD), np.zeros((n, length), np.float32)
         facts = np.full((n, length), NO_WORD)
-        for i, (words, places, weight, told, blocks, unseeing) in enumerate(packs):
+        for i, (words, places, weight, fact_row, blocks, unseeing) in enumerate(packs):
             end = len(words)
-            facts[i, :end] = np.where(unseeing, NO_WORD, told)
+            facts[i, :end] = np.where(unseeing, NO_WORD, fact_row)
             tokens[i, :end], positions[i, :end] = words, places
             block[i, :end], blind[i, :end] = blocks, unseeing
             # Each place learns the token after it.

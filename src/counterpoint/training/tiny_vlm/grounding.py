@@ -141,8 +141,8 @@ class Grounding:
             states: behind the layer after `LAYER`.
             facts: the first tokens of facts, `NO_WORD` elsewhere.
         """
-        told = facts != NO_WORD
-        return _mean_of_named(model.lm_head(model.model.language_model.norm(states[told])), facts[told])
+        known = facts != NO_WORD
+        return _mean_of_named(model.lm_head(model.model.language_model.norm(states[known])), facts[known])
 
     def _shown(
         self, tokens: Int[Tensor, "n t"], sees: Bool[Tensor, "n t"], there: Targets

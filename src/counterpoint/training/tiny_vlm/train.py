@@ -112,7 +112,7 @@ def train_tiny_vlm(
     _reserve(folder / "plan.json", plan)
     read = read_world(world, recipe, listen)
     tokenizer = train_tokenizer(
-        {text for told in read.told for one in told for text in (one.asked, one.reply)}, recipe.vocabulary
+        {text for scene in read.told for one in scene for text in (one.asked, one.reply)}, recipe.vocabulary
     )
     torch.manual_seed(seed)
     model = build(recipe, tokenizer)
@@ -140,7 +140,7 @@ def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> Read:
     rows = world.splits.train
     pictures = torch.empty(len(rows), 3, recipe.image_size, recipe.image_size, dtype=torch.uint8)
     scenes: list[Scene] = []
-    told: list[list[Exchange]] = []
+    conversations: list[list[Exchange]] = []
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
         drawn = world.images(part)
@@ -151,9 +151,11 @@ def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> Read:
             )
         pictures[start : start + len(part)] = drawn
         scenes += [world.scene(int(row)) for row in part]
-        told += [list(exchanges(world, int(row))) for row in part]
+        conversations += [list(exchanges(world, int(row))) for row in part]
         listen("reading", start + len(part), len(rows), float("nan"))
-    return Read(pictures, targets(scenes, world.preset.config, recipe.image_size // recipe.patch), told)
+    return Read(
+        pictures, targets(scenes, world.preset.config, recipe.image_size // recipe.patch), conversations
+    )
 
 
 def features(
