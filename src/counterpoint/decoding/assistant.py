@@ -104,10 +104,14 @@ class VisionLanguageAssistant(Checked):
         self.description_prompt, self.description_tokens = description_prompt, description_tokens
         self._described: OrderedDict[bytes, Description] = OrderedDict()
         self._makers: dict[str, Callable[[Prompts, Prompts], Any]] = {
-            "leading": lambda given, own: self.inputs(given),
-            "without_examples": lambda given, own: self.inputs([replace(prompt, turns=()) for prompt in own]),
-            "transformed": lambda given, own: self.inputs([self._transformed(prompt) for prompt in own]),
-            "description": lambda given, own: self._descriptions(given),
+            "leading": lambda prompts, own_prompts: self.inputs(prompts),
+            "without_examples": lambda prompts, own_prompts: self.inputs(
+                [replace(prompt, turns=()) for prompt in own_prompts]
+            ),
+            "transformed": lambda prompts, own_prompts: self.inputs(
+                [self._transformed(prompt) for prompt in own_prompts]
+            ),
+            "description": lambda prompts, own_prompts: self._descriptions(prompts),
         }
 
     @classmethod
@@ -234,10 +238,12 @@ class VisionLanguageAssistant(Checked):
                 f"{type(self.decoding).__name__} needs {missing[0]}=…, which cannot be made from a prompt; call the "
                 f"model's generate with decoding.on(inputs, {missing[0]}=…)"
             )
-        own = self._own(prompts, method, needed)
-        inputs = self.inputs(own)
+        own_prompts = self._own_prompts(prompts, method, needed)
+        inputs = self.inputs(own_prompts)
         bound = method.on(
-            inputs, model=self.model, **{need: self._makers[need](prompts, own) for need in sorted(needed)}
+            inputs,
+            model=self.model,
+            **{need: self._makers[need](prompts, own_prompts) for need in sorted(needed)},
         )
         plain = {"do_sample": False, "num_beams": 1, "temperature": 1.0, "top_p": 1.0, "top_k": 50}
         tokens: Tensor = self.model.generate(
@@ -251,20 +257,21 @@ class VisionLanguageAssistant(Checked):
         self._spend(bound.cost.passes, bound.cost.positions)
         return tokens[:, -bound.cost.passes[OWN] :]
 
-    def _own(self, prompts: Prompts, method: Decoding, needed: set[str]) -> Prompts:
+    def _own_prompts(self, prompts: Prompts, method: Decoding, needed: set[str]) -> Prompts:
         """Return the prompts that the user's own branch reads."""
-        own = prompts
+        own_prompts = prompts
         if "leading" in needed:
-            own = [
-                prompt if prompt.neutral is None else replace(prompt, text=prompt.neutral) for prompt in own
+            own_prompts = [
+                prompt if prompt.neutral is None else replace(prompt, text=prompt.neutral)
+                for prompt in own_prompts
             ]
         if any(isinstance(branch, Support) for branch in method.branches()):
             words = self.processor.batch_decode(self._descriptions(prompts).words, skip_special_tokens=True)
-            own = [
+            own_prompts = [
                 replace(prompt, text=DESCRIBED.format(description=text.strip(), question=prompt.text))
-                for prompt, text in zip(own, words, strict=True)
+                for prompt, text in zip(own_prompts, words, strict=True)
             ]
-        return own
+        return own_prompts
 
     def _transformed(self, prompt: Prompt) -> Prompt:
         ritual = next(method for method in _parts(self.decoding) if isinstance(method, Ritual))
@@ -302,12 +309,12 @@ class VisionLanguageAssistant(Checked):
 
     def _first_tokens(self, words: Sequence[str]) -> list[list[int]]:
         """Return tokens by which a reply can begin with each word, in the form in which the template writes replies."""
-        asked = messages_of(Prompt("?"))
-        before = self._written(asked, add_generation_prompt=True)
+        chat = messages_of(Prompt("?"))
+        before = self._written(chat, add_generation_prompt=True)
         tokens: list[list[int]] = []
         taken: dict[int, str] = {}
         for word in words:
-            first = [self._first_token(asked, before, each) for each in (word, word[:1].upper() + word[1:])]
+            first = [self._first_token(chat, before, each) for each in (word, word[:1].upper() + word[1:])]
             ids = {token for token in first if token is not None}
             if not ids:
                 raise ValueError(f"{word!r} begins with no token of the model's; ask for another word")
@@ -322,9 +329,9 @@ class VisionLanguageAssistant(Checked):
             tokens.append(sorted(ids))
         return tokens
 
-    def _first_token(self, asked: list[Message], before: str, word: str) -> int | None:
+    def _first_token(self, chat: list[Message], before: str, word: str) -> int | None:
         """Return the first token of a word in a reply; None where the model has no token for the word."""
-        whole = self._written([*asked, message("assistant", word)])
+        whole = self._written([*chat, message("assistant", word)])
         if not whole.startswith(before):
             whole = before + word
         start, ids = (

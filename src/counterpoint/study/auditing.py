@@ -90,12 +90,12 @@ def audit(folder: str | os.PathLike[str], labels: str = "") -> Audit:
         )
     known = data.label(label, "classes", "tags").known
     rows = trained_rows(run.arm, data)
-    found = suspects(model, data.suited(model.inputs), rows, label)
+    suspected = suspects(model, data.suited(model.inputs), rows, label)
     by = "a five-fold logistic regression on the run's embeddings"
     if judges(model, label):
         by = "the run's own judgement"
     looked = int(known[rows].sum())
-    return Audit(run, label, looked, by, found, whole if isinstance(whole, Pictured) else None)
+    return Audit(run, label, looked, by, suspected, whole if isinstance(whole, Pictured) else None)
 
 
 def _picture(data: Pictured, row: int) -> str:

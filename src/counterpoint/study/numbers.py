@@ -122,7 +122,7 @@ class StudyScores:
                     else:
                         arms.append(arm)
         parts: dict[tuple[str, ...], StudyScores] = {}
-        found: dict[Key, StudyScores] = {}
+        scores: dict[Key, StudyScores] = {}
         for key, alike in having.items():
             arms = max(alike, key=len)
             if len(arms) == len(finished) or (len(arms) == 1 and len(alike) > 1):
@@ -133,8 +133,8 @@ class StudyScores:
                 parts[tuple(arms)] = part
             role = part._judged[key].role if key in part._judged else "other"
             if role == "primary" or (role == "main" and len(arms) > 1):
-                found[key] = part
-        return found
+                scores[key] = part
+        return scores
 
     def headline(self, keys: Sequence[Key]) -> Key | None:
         """Return the metric that a verdict is about first: of the main ones, else the first that most arms have."""

@@ -146,12 +146,12 @@ class RunScores:
 
         Models of other columns have other outcomes, and of rows that lack one of these they have none.
         """
-        found: dict[tuple[str, str], dict[str, frozenset[int]]] = {}
+        ids: dict[tuple[str, str], dict[str, frozenset[int]]] = {}
         for (task, test, outcome), frame in self.tables.items():
-            found.setdefault((task, test), {})[outcome] = frozenset(frame["example"].to_list())
+            ids.setdefault((task, test), {})[outcome] = frozenset(frame["example"].to_list())
         return {
             (*part, tuple(sorted(outcomes))): frozenset().union(*outcomes.values())
-            for part, outcomes in found.items()
+            for part, outcomes in ids.items()
         }
 
     def outcome(self, key: Key) -> np.ndarray:

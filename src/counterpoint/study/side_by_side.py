@@ -88,14 +88,16 @@ class SideBySide:
         first = next(iter(self.results))
         if name == first or row["subset"] != "all":
             return None
-        own, other = _scores(self.results[name], row), _scores(self.results[first], row)
+        scored, reference = _scores(self.results[name], row), _scores(self.results[first], row)
         metric = row["metric"]
-        if other is None or metric not in other.metrics:
+        if reference is None or metric not in reference.metrics:
             return None
-        asked = [scores.examples["example"][scores.rows(metric)].to_list() for scores in (own, other)]
-        if asked[0] != asked[1]:
+        ids = [scores.examples["example"][scores.rows(metric)].to_list() for scores in (scored, reference)]
+        if ids[0] != ids[1]:
             return None
-        arms = {it: scores.outcomes(metric).astype(float) for it, scores in ((name, own), (first, other))}
+        arms = {
+            it: scores.outcomes(metric).astype(float) for it, scores in ((name, scored), (first, reference))
+        }
         outcomes = Outcomes(
             arms, evaluation.STATISTICS[row["statistic"]], higher_is_better=row["higher_is_better"]
         )
@@ -223,8 +225,8 @@ class _Scoring:
                         f"{label}{task.name} needs a label that the model learned: it learned none"
                     )
                 check_training(task, data)
-                asked = model if classifies else cache
-                by_set = evaluation.evaluate(asked, data, tasks=(task,), tests=tests).by_test
+                evaluated = model if classifies else cache
+                by_set = evaluation.evaluate(evaluated, data, tasks=(task,), tests=tests).by_test
             except NotApplicable as error:
                 if self.named and alone:
                     self.refusals.append(str(error))

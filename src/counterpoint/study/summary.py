@@ -169,10 +169,10 @@ def _by_subject(results: StudyResults[FinishedRun]) -> Iterable[Mapping[Path, Ru
     groups: dict[str | None, dict[Path, RunScores]] = {}
     for arm, _, run in results.each():
         if run.scored is not None:
-            asked = None
+            group = None
             with suppress(OSError, ValueError):  # of a loss whose file is gone
-                asked = subject(Arm.parse(arm).reads(Run.read(run.folder).columns))
-            groups.setdefault(asked, {})[run.folder] = run.scored
+                group = subject(Arm.parse(arm).reads(Run.read(run.folder).columns))
+            groups.setdefault(group, {})[run.folder] = run.scored
     return groups.values()
 
 
@@ -190,11 +190,11 @@ def _with_remarks(
         return difference
     compared, remarks = [arm for arm in arms if arm.name in (difference.a, difference.b)], ""
     if len({arm.learns for arm in compared}) > 1:
-        told = [f"{arm.name} ({arm.learns or 'not known'})" for arm in compared]
-        remarks += f" They learn from different things: {', '.join(told)}."
+        phrases = [f"{arm.name} ({arm.learns or 'not known'})" for arm in compared]
+        remarks += f" They learn from different things: {', '.join(phrases)}."
     if any(arm.cost.left_out for arm in compared):
-        told = [f"{arm.name} on {share_in_words(arm.cost.rows, arm.cost.left_out)}" for arm in compared]
-        remarks += f" Rows trained on: {', '.join(told)}."
+        phrases = [f"{arm.name} on {share_in_words(arm.cost.rows, arm.cost.left_out)}" for arm in compared]
+        remarks += f" Rows trained on: {', '.join(phrases)}."
     if rising := [arm.name for arm in compared if endings[arm.name].improving]:
         remarks += f" Still improving at the end: {' and '.join(rising)}; more steps may change the order."
     return difference.model_copy(update={"sentence": difference.sentence + remarks})

@@ -139,13 +139,13 @@ def _cost(transcripts: Sequence[Transcript]) -> DecodingCost:
     for transcript in transcripts:
         passes.update(transcript.passes)
         positions.update(transcript.positions)
-    asked = sum(transcript.asked for transcript in transcripts)
+    prompts = sum(transcript.asked for transcript in transcripts)
     seconds = sum(transcript.seconds for transcript in transcripts)
     plain_passes, plain_positions = passes["own"], positions["own"]
     return DecodingCost(
         seconds=seconds,
-        prompts=asked,
-        seconds_per_prompt=seconds / asked if asked else None,
+        prompts=prompts,
+        seconds_per_prompt=seconds / prompts if prompts else None,
         passes=dict(passes),
         positions=dict(positions),
         relative_passes=passes.total() / plain_passes if plain_passes else None,

@@ -216,8 +216,8 @@ class Asking:
             on_progress(Progress(replies, note="replies"))
 
         try:
-            asked = self.session.assistant(self.unit.arm, self.unit.seed)
-            remembering = Remembering(asked, transcript, tell)
+            assistant = self.session.assistant(self.unit.arm, self.unit.seed)
+            remembering = Remembering(assistant, transcript, tell)
             results = RunResults(
                 ask(self.unit.task, remembering, self.session.data, self.session.rows, self.unit.seed)
             )

@@ -117,10 +117,11 @@ def conclusion(
         lines.append(sections["rank"]["sentence"])
     gap = sections["gap"]["numbers"]
     if gap:
-        told, rest = gap["separability"], gap["separability, means removed"]
-        mixed = "are mixed" if told < _MIXED else "lie apart"
+        separability, rest = gap["separability"], gap["separability, means removed"]
+        mixed = "are mixed" if separability < _MIXED else "lie apart"
         named = " and ".join(things for _, things in sides).capitalize()
-        line = f"{named} {mixed}: a line tells {told:.0%} of them apart ({rest:.0%} once their means are removed)."
+        line = f"{named} {mixed}: a line tells {separability:.0%} of them apart "
+        line += f"({rest:.0%} once their means are removed)."
         lines.append(line.replace("%", " %"))
     one, *others = (thing for thing, _ in sides)
     for other in others:

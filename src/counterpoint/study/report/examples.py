@@ -159,8 +159,8 @@ class Lookup:
             known = identity in self.rows and all(top in self.rows for top, _ in answers.values())
             if len(answers) == len(tables) and known and len(chosen[kind]) < EACH:
                 query, answer = self.ways[direction]
-                asked = self.show(identity, query, answer)
-                chosen[kind].append(example(asked, answers, lambda it: self.show(it, answer, query)))  # noqa: B023 # at once
+                question = self.show(identity, query, answer)
+                chosen[kind].append(example(question, answers, lambda it: self.show(it, answer, query)))  # noqa: B023 # at once
         return {
             title if len(tables) > 1 else kind.capitalize(): chosen[kind]
             for kind, title in KINDS.items()
@@ -171,10 +171,14 @@ class Lookup:
         """Show an example of a column, which is paired with another: texts in words, all else drawn beside them."""
         if (identity, column, other) not in self._seen:
             row, columns = self.rows[identity], self.data.columns
-            told = next((it for it in (column, other) if columns[it] == TEXT), None)
-            texts = [self.data.key(row)] if told is None else list(self.data.evaluation_texts(told, row))
+            text_column = next((it for it in (column, other) if columns[it] == TEXT), None)
+            texts = (
+                [self.data.key(row)]
+                if text_column is None
+                else list(self.data.evaluation_texts(text_column, row))
+            )
             more = f" (+{len(texts) - _CAPTIONS})" if len(texts) > _CAPTIONS else ""
-            seen = (None, None) if column == told else self._seen_and_heard(row, column)
+            seen = (None, None) if column == text_column else self._seen_and_heard(row, column)
             self._seen[identity, column, other] = Thing(" / ".join(texts[:_CAPTIONS]) + more, *seen)
         return self._seen[identity, column, other]
 

@@ -200,16 +200,16 @@ def replies(subject: Spoken) -> Section:
     numbers = {"loss, all but English": lost} | numbers
     text_only = np.array([numbers[f"{language}: fidelity, text only"] for language in subject.others])
     *most, last = subject.others
-    asked = f"{', '.join(most)} and {last}" if most else last
+    names = f"{', '.join(most)} and {last}" if most else last
     if np.isfinite(text_only).any():
         sentence = (
-            f"Of the replies to questions in {asked} {_percent(float(np.nanmean(text_only)))} are in the question's "
+            f"Of the replies to questions in {names} {_percent(float(np.nanmean(text_only)))} are in the question's "
             f"language with words in the picture's place; with the picture it is {_percent(lost)} less."
         )
         if np.nanmean(text_only) < LEAST:
             sentence += " Where that is little even without a picture, a picture has little to take away."
     else:
-        sentence = f"No reply to questions in {asked} is in words that tell its language."
+        sentence = f"No reply to questions in {names} is in words that tell its language."
     drawn = {name: value for name, value in shown.items() if np.isfinite(value)}
     return Section(
         "fidelity", "Replies", sentence, numbers, plots.bars(drawn, x="fidelity") if drawn else None
@@ -218,11 +218,11 @@ def replies(subject: Spoken) -> Section:
 
 def alignment(subject: Spoken) -> Section:
     """Measure CKA of the picture's places with the question in each language, and of the questions with English."""
-    asked = subject.asked(subject.rows)
-    sets = {"picture": subject.states(picture_states, [q.image for q in asked[PIVOT]])}
+    by_language = subject.asked(subject.rows)
+    sets = {"picture": subject.states(picture_states, [q.image for q in by_language[PIVOT]])}
     sets |= {
         language: subject.states(prompt_states, [q.text for q in questions])
-        for language, questions in asked.items()
+        for language, questions in by_language.items()
     }
     matrix = alignment_by_layer(sets).numpy()
     names = list(sets)
@@ -255,12 +255,12 @@ def spoken(subject: Spoken) -> Section:
         {language: vocabulary(language) for language in subject.languages},
     )
     english = list(tokens).index(PIVOT)
-    asked = subject.asked(subject.rows)
+    by_language = subject.asked(subject.rows)
     curves: dict[str, np.ndarray] = {}
     for condition, words in (("text", "text only"), ("image", "with the picture")):
         shares = [
             language_shares(
-                subject.states(prompt_states, [getattr(q, condition) for q in asked[language]]).to(
+                subject.states(prompt_states, [getattr(q, condition) for q in by_language[language]]).to(
                     subject.assistant.model.device
                 ),
                 unembed,

@@ -93,16 +93,16 @@ def _run(
             raise OtherRun(
                 f"{folder} holds a study, and a run needs a folder of its own: give one with --out"
             )
-        asked = [create(name) for name in tasks or ()] if test else []
+        test_tasks = [create(name) for name in tasks or ()] if test else []
         data = open_data(planned)
         planned = planned.on(data)
         made_of, whole = Provenance.of(planned, data), data
         made_of.check(whole, folder)
-        check_asked([Arm.parse(planned.arm)], asked, data)
+        check_asked([Arm.parse(planned.arm)], test_tasks, data)
         method, loader = prepare(planned, data, folder)
         data = data.suited(method.inputs)
         check_batch(method, planned.arm, planned.recipe, data)
-        check_model(method, asked, data)
+        check_model(method, test_tasks, data)
         if first:  # a run that is refused leaves no folder
             planned.reserve(folder)
             # A run that an earlier version began is of data that nobody knows now.

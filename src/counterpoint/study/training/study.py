@@ -181,12 +181,12 @@ def _runs(
 ) -> list[TrainingRun]:
     """Return the runs of some arms of a study, seed by seed, so that an unfinished study has whole seeds."""
     tasks = [create(name) for name in design.tasks]
-    asked = {arm: tuple(task.name for task in askable(Arm.parse(arm), tasks, data)) for arm in plans}
+    task_names = {arm: tuple(task.name for task in askable(Arm.parse(arm), tasks, data)) for arm in plans}
     return [
         TrainingRun(
             design.run(arm, seed, plan),
             run_folder(folder, slug_of(arm), seed),
-            asked[arm],
+            task_names[arm],
             track=track,
             needs=needs,
         )

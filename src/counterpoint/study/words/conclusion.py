@@ -28,10 +28,10 @@ def conclusion(summary: StudySummary) -> list[str]:
     where = f"{primary.task} {primary.metric} ({primary.test}"
     where += ")" if primary.subset == "all" else f", {primary.subset} examples)"
     best, score = scored[0]
-    told = "{} ({} to {})".format(*written(score)) + (" percent" if is_fraction(score.metric) else "")
+    value = "{} ({} to {})".format(*written(score)) + (" percent" if is_fraction(score.metric) else "")
     if len(summary.arms) == 1:
         return [
-            f"{best} scores {told} on {where}; there is no other arm to compare it with.",
+            f"{best} scores {value} on {where}; there is no other arm to compare it with.",
             *_floor(best, score),
         ]
     without = [arm.name for arm in summary.arms if arm.metrics and arm.score(key) is None]
@@ -40,7 +40,7 @@ def conclusion(summary: StudySummary) -> list[str]:
         others = "other arms that have it" if without else "other arms"
         lines = [_who(best, where, pairs, others), _by_how_much(best, pairs), _what_decides(summary, pairs)]
     else:
-        lines = [f"No two arms can be compared on {where}; {best} scores {told}.", ""]
+        lines = [f"No two arms can be compared on {where}; {best} scores {value}.", ""]
     floor = _floor(best, score)
     if floor:
         lines[1:2] = [f"{lines[1]} {floor[0]}".strip()]

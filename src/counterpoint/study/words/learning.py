@@ -41,10 +41,10 @@ def learns_from(run: Run) -> str:
 
 def _label(arm: Arm, labels: str) -> str:
     """Return the labels that an arm learns from, in words; empty for none."""
-    asked = Labelling.parse(labels) if labels else None
-    name = arm.learned(asked.label if asked else "")
-    told = asked.in_words if asked and asked.label == name else name
-    return " and ".join([told, *arm.further]) if told else ""
+    labelling = Labelling.parse(labels) if labels else None
+    name = arm.learned(labelling.label if labelling else "")
+    words = labelling.in_words if labelling and labelling.label == name else name
+    return " and ".join([words, *arm.further]) if words else ""
 
 
 def _trained_before(run: Run, arm: Arm, reads: Mapping[str, str]) -> Iterator[str]:

@@ -313,14 +313,14 @@ def beside_tables(scores: Sequence[Mapping[str, Any]]) -> list[Table | Text]:
     labels = _short([row["model"] for row in whole])
     first = next(iter(labels.values()), "")
     for test in dict.fromkeys(row["test"] for row in whole):
-        own = [row for row in whole if row["test"] == test]
-        count = counted(max(row["n"] for row in own), "example")
+        test_rows = [row for row in whole if row["test"] == test]
+        count = counted(max(row["n"] for row in test_rows), "example")
         table = Table(title=f"{test}: {count}", title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
         table.add_column("metric, model", overflow="fold")
         for name in ("value", f"minus {first}"):
             table.add_column(Text(name), justify="right")
-        for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in own):
-            rows = [row for row in own if (row["task"], row["metric"]) == (task, metric)]
+        for task, metric in dict.fromkeys((row["task"], row["metric"]) for row in test_rows):
+            rows = [row for row in test_rows if (row["task"], row["metric"]) == (task, metric)]
             chance = rows[0]["chance"]
             table.add_row(
                 f"{task} {metric}", "" if chance is None else Text(f"chance {chance:.3f}", "dim"), ""
