@@ -259,10 +259,10 @@ class ImageTower(Tower, ABC):
             Untold: for a tower that timm does not have, and pictures that open_clip's transform cannot make.
         """
         try:
-            told = self.in_timm()
+            trunk = self.in_timm()
         except Untold:
             raise self._untold("open_clip") from None
-        return as_trunk(told, self.fit or Fit(self.size, self.size), head)
+        return as_trunk(trunk, self.fit or Fit(self.size, self.size), head)
 
     @abstractmethod
     def forward(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width"]:

@@ -114,8 +114,8 @@ def nearest_centres(
     from sklearn.cluster import MiniBatchKMeans
 
     z = F.normalize(x.float(), dim=-1)
-    found = MiniBatchKMeans(count, random_state=seed, n_init=1).fit(z.cpu().numpy()).cluster_centers_
-    centres = F.normalize(torch.from_numpy(found).to(z), dim=-1)
+    cluster_centers = MiniBatchKMeans(count, random_state=seed, n_init=1).fit(z.cpu().numpy()).cluster_centers_
+    centres = F.normalize(torch.from_numpy(cluster_centers).to(z), dim=-1)
     # In parts: all cosines of many vectors with many centres are more than memory holds.
     return torch.cat([(part @ centres.T).topk(nearest).indices for part in torch.split(z, _PART)])
 
@@ -126,15 +126,15 @@ def _greedy(scores: Float[Tensor, "n k"], room: int) -> Int[Tensor, " n"]:
     All free rows ask the best column that has not refused them, and each column keeps the best of those that have ever
     asked: the same assignment, in few rounds.
     """
-    asked, column = scores.clone(), torch.full((len(scores),), -1, device=scores.device)
-    while len(free := torch.nonzero((column < 0) & (asked.amax(1) > _NONE))[:, 0]):
-        column[free] = asked[free].argmax(1)
-        own = scores.gather(1, column.clamp_min(0)[:, None])[:, 0]
-        order = torch.argsort(own, descending=True, stable=True)
+    remaining, column = scores.clone(), torch.full((len(scores),), -1, device=scores.device)
+    while len(free := torch.nonzero((column < 0) & (remaining.amax(1) > _NONE))[:, 0]):
+        column[free] = remaining[free].argmax(1)
+        score = scores.gather(1, column.clamp_min(0)[:, None])[:, 0]
+        order = torch.argsort(score, descending=True, stable=True)
         order = order[torch.argsort(column[order], stable=True)]
         of = column[order]
-        place = torch.arange(len(of), device=of.device) - torch.searchsorted(of, of)
-        refused = order[(place >= room) & (of >= 0)]
-        asked[refused, column[refused]] = _NONE
+        rank = torch.arange(len(of), device=of.device) - torch.searchsorted(of, of)
+        refused = order[(rank >= room) & (of >= 0)]
+        remaining[refused, column[refused]] = _NONE
         column[refused] = -1
     return column

@@ -35,11 +35,11 @@ def fingerprint(module: nn.Module, inputs: Mapping[str, Input]) -> str:
         facts = [f"{fact}={getattr(part, fact)}" for fact in _FACTS if hasattr(part, fact)]
         digest.update(f"{name} {kind} {facts}".encode())
     for column, made in inputs.items():
-        digest.update(f"{column} {type(made).__name__} {_said(made)}".encode())
+        digest.update(f"{column} {type(made).__name__} {_statement(made)}".encode())
     return digest.hexdigest()
 
 
-def _said(made: Input) -> str:
+def _statement(made: Input) -> str:
     """Return what an input does, as a text; nothing of one that neither says it nor is kept in a file."""
     if isinstance(made, StatedInput):
         return made.stated()

@@ -90,24 +90,24 @@ class _Reading(nn.Module):
         self, series: Float[Tensor, "n T C"], visible: Bool[Tensor, "n T"], inside: Bool[Tensor, "n T"]
     ) -> Float[Tensor, "n width T"]:
         """Return the states of steps; zero at those that are not inside."""
-        own, seen = inside[:, None].to(series.dtype), visible[:, None].to(series.dtype)
+        mask, seen = inside[:, None].to(series.dtype), visible[:, None].to(series.dtype)
         size = self.first.kernel_size[0]
         # Without the share of what is visible, what is missing would be told as zeros.
         window = F.conv1d(seen, seen.new_ones(1, 1, size), padding=size // 2)
-        all_of_it = F.conv1d(own, seen.new_ones(1, 1, size), padding=size // 2)
+        all_of_it = F.conv1d(mask, seen.new_ones(1, 1, size), padding=size // 2)
         x = self.first((series.nan_to_num(0.0).mT) * seen)
         x = torch.where(
             window > 0, x * (all_of_it / window.clamp_min(1)) + self.bias[:, None], torch.zeros_like(x)
         )
-        x = _normed(F.gelu(x), own)
+        x = _normed(F.gelu(x), mask)
         for block in self.blocks:
-            x = _normed(F.gelu(x + block(x)), own)
+            x = _normed(F.gelu(x + block(x)), mask)
         return x
 
 
-def _normed(x: Float[Tensor, "n C T"], own: Float[Tensor, "n 1 T"]) -> Float[Tensor, "n C T"]:
+def _normed(x: Float[Tensor, "n C T"], mask: Float[Tensor, "n 1 T"]) -> Float[Tensor, "n C T"]:
     """Return states of mean 0 and deviation 1 over a series' own steps, and 0 at others."""
-    count = own.sum(2, keepdim=True).clamp_min(1)
-    centred = (x - (x * own).sum(2, keepdim=True) / count) * own
+    count = mask.sum(2, keepdim=True).clamp_min(1)
+    centred = (x - (x * mask).sum(2, keepdim=True) / count) * mask
     deviation: Tensor = (centred.square().sum(2, keepdim=True) / count + _EPS).sqrt()
     return centred / deviation

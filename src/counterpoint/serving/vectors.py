@@ -102,25 +102,25 @@ class Vectors:
             ValueError: for parts of several models, data sets or widths.
         """
         folder = Path(folder)
-        found = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
-        if not found:
+        files = sorted(folder.glob("*.parquet")) if folder.is_dir() else []
+        if not files:
             missing = "holds no vectors" if folder.is_dir() else "is no folder"
             raise FileNotFoundError(
                 f"{folder} {missing}: make some with counterpoint embed MODEL DATA --out {folder}"
             )
-        about, parts = about_of(found[0]), []
-        for path in found[1:]:
+        about, parts = about_of(files[0]), []
+        for path in files[1:]:
             agree(folder, about, path)
         for modality in about.modalities:
-            own = [path for path in found if _named(path)["modality"] == quote(modality, safe="")]
-            totals = {int(_named(path)["count"]) for path in own}
+            paths = [path for path in files if _named(path)["modality"] == quote(modality, safe="")]
+            totals = {int(_named(path)["count"]) for path in paths}
             if len(totals) > 1:
                 raise ValueError(
                     f"{folder} holds {modality} vectors of several commands ({', '.join(map(str, sorted(totals)))} "
                     f"parts): delete it, and {about.remedy(folder)}"
                 )
             for path in part_paths(folder, modality, totals.pop() if totals else 1):
-                if path not in own:
+                if path not in paths:
                     raise Damaged(path, "it is missing", about.remedy(folder))
                 parts.append(path)
         return cls(folder, about, tuple(parts), tuple(_opened(path).metadata.num_rows for path in parts))
@@ -193,10 +193,10 @@ def write_part(path: Path, about: About, vectors: Float[np.ndarray, "n d"], tabl
     numbers = pa.array(np.ascontiguousarray(vectors, dtype=about.dtype).reshape(-1))
     column = pa.FixedSizeListArray.from_arrays(numbers, type=_vector(about))
     whole = columns.add_column(3, pa.field("vector", _vector(about)), column)
-    told = whole.replace_schema_metadata({_ABOUT: about.model_dump_json()})
+    described = whole.replace_schema_metadata({_ABOUT: about.model_dump_json()})
     with writing(path) as part:
         parquet.write_table(
-            told,
+            described,
             part,
             compression=dict.fromkeys(table.columns, "zstd"),  # vectors do not get smaller
             use_dictionary=[*table.columns],
@@ -210,10 +210,10 @@ def about_of(part: Path) -> About:
     Raises:
         Damaged: if it cannot be read, or no vectors are in it.
     """
-    told = (_opened(part).schema_arrow.metadata or {}).get(_ABOUT)
-    if told is None or not _PART.fullmatch(part.name):
+    metadata = (_opened(part).schema_arrow.metadata or {}).get(_ABOUT)
+    if metadata is None or not _PART.fullmatch(part.name):
         raise Damaged(part, "it is no part that counterpoint embed wrote", "move it elsewhere")
-    return formed(part, _plain_json(told), About, "delete it, and embed again")
+    return formed(part, _plain_json(metadata), About, "delete it, and embed again")
 
 
 def agree(folder: Path, about: About, part: Path) -> None:
@@ -237,12 +237,12 @@ def agree(folder: Path, about: About, part: Path) -> None:
     for name in ("width", "dtype", "precision", "modalities", "limit"):
         if mine[name] != others[name]:
             raise ValueError(
-                f"{part} was made with {name} {_said(others[name])}, not {_said(mine[name])}; give another folder, or "
+                f"{part} was made with {name} {_text(others[name])}, not {_text(mine[name])}; give another folder, or "
                 f"delete {folder}"
             )
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
@@ -256,8 +256,8 @@ def _vector(about: About) -> pa.DataType:
     return pa.list_(pa.float16() if about.dtype == "float16" else pa.float32(), about.width)
 
 
-def _plain_json(told: bytes) -> Any:
-    return TypeAdapter(dict[str, Any]).validate_json(told)
+def _plain_json(content: bytes) -> Any:
+    return TypeAdapter(dict[str, Any]).validate_json(content)
 
 
 def _opened(part: Path) -> parquet.ParquetFile:

@@ -41,12 +41,12 @@ class ItemState(nn.Module):
     def recall(self, ids: Int[Tensor, " B"]) -> list[Float[Tensor, "B ..."]]:
         """Return each of the numbers of these items, in the order of the arguments."""
         slot, known = self._find(ids)
-        found = []
+        states = []
         for name, value in self.start.items():
             numbers = self.get_buffer(name)
             there = known.view(-1, *[1] * (numbers.ndim - 1))
-            found.append(torch.where(there, numbers[slot], numbers.new_tensor(value)))
-        return found
+            states.append(torch.where(there, numbers[slot], numbers.new_tensor(value)))
+        return states
 
     @torch.no_grad()
     def store(self, ids: Int[Tensor, " B"], **values: Float[Tensor, "B ..."]) -> None:

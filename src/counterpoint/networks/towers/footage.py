@@ -83,6 +83,6 @@ class Footage:
             counts: of each clip's frames.
         """
         whole = torch.full((len(counts), max([1, *counts]), 3, self.size, self.size), torch.nan)
-        for clip, own in zip(whole, torch.split(frames, list(counts)) if counts else (), strict=True):
-            clip[: len(own)] = own
+        for clip, clip_frames in zip(whole, torch.split(frames, list(counts)) if counts else (), strict=True):
+            clip[: len(clip_frames)] = clip_frames
         return whole

@@ -68,9 +68,9 @@ class Standardised:
         """
         kinds = {(column.measured.shape[2], column.channels) for column in columns}
         if len(kinds) != 1:
-            told = ", ".join(sorted(_told(count, channels) for count, channels in kinds))
+            listing = ", ".join(sorted(_channel_list(count, channels) for count, channels in kinds))
             raise ValueError(
-                f"columns of series that share a tower must have the same channels, and these have {told or 'none'}"
+                f"columns of series that share a tower must have the same channels, and these have {listing or 'none'}"
             )
         values = np.concatenate([column.measured.flatten(0, 1).double().numpy() for column in columns])
         known = ~np.isnan(values)
@@ -93,8 +93,8 @@ class Standardised:
         count, channels = series.measured.shape[2], series.channels
         if count != len(self.means) or (channels and self.channels and channels != self.channels):
             raise ValueError(
-                f"the tower takes series of {_told(len(self.means), self.channels)}, and these have "
-                f"{_told(count, channels)}: give these channels, in this order"
+                f"the tower takes series of {_channel_list(len(self.means), self.channels)}, and these have "
+                f"{_channel_list(count, channels)}: give these channels, in this order"
             )
         return series
 
@@ -121,7 +121,7 @@ class Standardised:
         return cls(kept.steps, kept.channels, kept.means, kept.deviations)
 
 
-def _told(count: int, channels: Sequence[str]) -> str:
+def _channel_list(count: int, channels: Sequence[str]) -> str:
     return f"{count} channels" + (f" ({', '.join(channels)})" if channels else "")
 
 

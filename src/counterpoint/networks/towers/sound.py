@@ -233,10 +233,10 @@ class MelTower(SoundTower):
         frames = self.mel.frames(ends(sounds))
         with torch.autocast(sounds.device.type, enabled=False):  # a power's range is more than 16 bits hold
             mel = self.mel(sounds.nan_to_num(0.0))
-            own = before(frames, mel.shape[1])[..., None]
-            mel = torch.maximum(mel, mel.masked_fill(~own, -torch.inf).amax((1, 2), keepdim=True) - _RANGE)
+            mask = before(frames, mel.shape[1])[..., None]
+            mel = torch.maximum(mel, mel.masked_fill(~mask, -torch.inf).amax((1, 2), keepdim=True) - _RANGE)
             count = frames[:, None, None] * self.bands
-            centred = (mel - (mel * own).sum((1, 2), keepdim=True) / count) * own
+            centred = (mel - (mel * mask).sum((1, 2), keepdim=True) / count) * mask
             deviation = (centred.square().sum((1, 2), keepdim=True) / count + self.norm.eps).sqrt()
             return (centred / deviation).mT, frames
 

@@ -103,8 +103,8 @@ class Cells:
                     f"{cell.name} held {had} in the training rows, and holds {has}: read it as {had}"
                 )
             if words:
-                places = {word: float(place) for place, word in enumerate(cell.words)}
-                known = np.array([places.get(word, np.nan) for word in words])
+                positions = {word: float(position) for position, word in enumerate(cell.words)}
+                known = np.array([positions.get(word, np.nan) for word in words])
                 values = np.where(np.isnan(values), np.nan, known[np.nan_to_num(values).astype(int)])
             columns.append(torch.from_numpy(values))
         return torch.stack(columns, 1)
@@ -151,8 +151,8 @@ def _column(table: Table, name: str) -> tuple[Float[np.ndarray, " B"], tuple[str
         raise ValueError(
             f"the table lacks the column {name!r}, which the training rows have: add it, empty where nothing is known"
         )
-    place = table.names.index(name)
-    return table.cells[:, place].double().numpy(), table.categories[place]
+    index = table.names.index(name)
+    return table.cells[:, index].double().numpy(), table.categories[index]
 
 
 def _cell(name: str, columns: Sequence[tuple[np.ndarray, tuple[str, ...]]]) -> Cell:
@@ -160,9 +160,9 @@ def _cell(name: str, columns: Sequence[tuple[np.ndarray, tuple[str, ...]]]) -> C
     if len({bool(words) for _, words in columns}) > 1:
         raise ValueError(f"{name} holds numbers in one table and categories in another")
     if columns[0][1]:
-        found = sorted(words[int(value)] for values, words in columns for value in values[~np.isnan(values)])
-        words = tuple(dict.fromkeys(found))
-        known = np.array([words.index(word) for word in found], dtype=float)
+        categories = sorted(words[int(value)] for values, words in columns for value in values[~np.isnan(values)])
+        words = tuple(dict.fromkeys(categories))
+        known = np.array([words.index(word) for word in categories], dtype=float)
     else:
         words = ()
         known = np.sort(np.concatenate([values[~np.isnan(values)] for values, _ in columns]))

@@ -75,14 +75,14 @@ def _fit(tower: ImageTower, tensors: dict[str, Tensor], source: Source) -> None:
         ],
     }
     if any(faults.values()):
-        told = "; ".join(
+        message = "; ".join(
             f"{what}: {', '.join(names[:3])}{' …' if len(names) > 3 else ''}"
             for what, names in faults.items()
             if names
         )
         raise ValueError(
             f"tower {source}: these are not the weights of a {source.name!r} tower for pictures of "
-            f"{tower.size}×{tower.size} pixels ({told}); name the tower and towers.image_size that they were "
+            f"{tower.size}×{tower.size} pixels ({message}); name the tower and towers.image_size that they were "
             "trained with"
         )
     tower.load_state_dict(tensors)

@@ -92,10 +92,10 @@ class Block(nn.Module):
 @contextmanager
 def _noted(blocks: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
     """Note what each block is given, inside a ``with`` block."""
-    given: list[Tensor] = []
-    handles = [b.register_forward_pre_hook(lambda block, args: given.append(args[0])) for b in blocks]
+    inputs: list[Tensor] = []
+    handles = [b.register_forward_pre_hook(lambda block, args: inputs.append(args[0])) for b in blocks]
     try:
-        yield given
+        yield inputs
     finally:
         for handle in handles:
             handle.remove()
@@ -103,15 +103,15 @@ def _noted(blocks: Iterable[nn.Module]) -> Iterator[list[Tensor]]:
 
 def _read(
     blocks: Iterable[nn.Module],
-    given: Sequence[Float[Tensor, "B n W"]],
-    own: Bool[Tensor, "B n"],
+    inputs: Sequence[Float[Tensor, "B n W"]],
+    mask: Bool[Tensor, "B n"],
     prompts: Float[Tensor, "P W"],
 ) -> Float[Tensor, "B P W"]:
     """Return the states of prompts, which have no places, behind the last block."""
-    states = prompts.expand(len(own), -1, -1)
-    for block, x in zip(blocks, given, strict=True):
+    states = prompts.expand(len(mask), -1, -1)
+    for block, x in zip(blocks, inputs, strict=True):
         assert isinstance(block, Block)
-        states = block.reading(states, x, own)
+        states = block.reading(states, x, mask)
     return states
 
 
@@ -158,25 +158,25 @@ class TextTransformer(TextTower):
         return pool(self.states(tokens, dropout), mask, self.pooling)
 
     def states(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B L width"]:
-        own = inside(tokens, self.tokenizer.end)
+        mask = inside(tokens, self.tokenizer.end)
         # Half of a batch of short captions is padding. How many tokens are left is no shape that an exporter can know.
-        packing = None if torch.compiler.is_compiling() else Packing(own)
+        packing = None if torch.compiler.is_compiling() else Packing(mask)
         x = self.token_embedding(tokens) + self.position_embedding.weight[: tokens.shape[1]]
         x = x if packing is None else packing.pack(x)
         for block in self.blocks:
             x = block(F.dropout(x, dropout, self.training and dropout > 0), packing)
         x = self.norm(x)
-        return x * own[..., None] if packing is None else packing.unpack(x)
+        return x * mask[..., None] if packing is None else packing.unpack(x)
 
     def prompted(
         self, inputs: Int[Tensor, "B L"], prompts: Float[Tensor, "P width"]
     ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B P width"]]:
-        own = inside(inputs, self.tokenizer.end)
-        with _noted(self.blocks) as given:
+        mask = inside(inputs, self.tokenizer.end)
+        with _noted(self.blocks) as block_inputs:
             features = self.compute(inputs)
-        packing = Packing(own)
-        given = [x if x.ndim == 3 else packing.unpack(x) for x in given]
-        return features, self.norm(_read(self.blocks, given, own, prompts))
+        packing = Packing(mask)
+        block_inputs = [x if x.ndim == 3 else packing.unpack(x) for x in block_inputs]
+        return features, self.norm(_read(self.blocks, block_inputs, mask, prompts))
 
     def in_open_clip(self, head: Head) -> Told:
         """Return the tower as open_clip's text transformer, which is the same but for names."""
@@ -325,10 +325,10 @@ class VisionTransformer(ImageTower):
     def prompted(
         self, inputs: Float[Tensor, "B 3 H W"], prompts: Float[Tensor, "P width"]
     ) -> tuple[Float[Tensor, "B width"], Float[Tensor, "B P width"]]:
-        with _noted(self.blocks) as given:
+        with _noted(self.blocks) as block_inputs:
             features = self.compute(inputs)
-        own = torch.ones(given[0].shape[:2], dtype=torch.bool, device=inputs.device)
-        return features, self.norm(_read(self.blocks, given, own, prompts))
+        mask = torch.ones(block_inputs[0].shape[:2], dtype=torch.bool, device=inputs.device)
+        return features, self.norm(_read(self.blocks, block_inputs, mask, prompts))
 
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         rows, columns = (length // self.patch for length in images.shape[2:])

@@ -100,10 +100,10 @@ class Engine:
             Refusal: if there is none.
         """
         ends = (np.searchsorted(self._sorted, id, side) for side in ("left", "right"))
-        found = self._order[slice(*ends)].tolist() if -(2**63) <= id < 2**63 else []
-        if not found:
+        positions = self._order[slice(*ends)].tolist() if -(2**63) <= id < 2**63 else []
+        if not positions:
             raise Refusal(404, "there is no item of this id", param="id", code="not_found")
-        return self.table[found].with_columns(pl.Series("position", found, dtype=pl.Int64))
+        return self.table[positions].with_columns(pl.Series("position", positions, dtype=pl.Int64))
 
     def item(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row of the table as an answer shows it."""

@@ -17,18 +17,18 @@ class Metrics:
     def __init__(self) -> None:
         prometheus = require("prometheus_client", "serve")
         self.registry = prometheus.CollectorRegistry()
-        own = {"registry": self.registry, "namespace": "counterpoint"}
+        common = {"registry": self.registry, "namespace": "counterpoint"}
         self.requests = prometheus.Counter(
-            "requests", "Requests that were answered.", ["route", "method", "status"], **own
+            "requests", "Requests that were answered.", ["route", "method", "status"], **common
         )
-        self.seconds = prometheus.Histogram("request_seconds", "Seconds of a request.", ["route"], **own)
-        self.in_hand = prometheus.Gauge("requests_in_hand", "Requests that are in hand.", **own)
+        self.seconds = prometheus.Histogram("request_seconds", "Seconds of a request.", ["route"], **common)
+        self.in_hand = prometheus.Gauge("requests_in_hand", "Requests that are in hand.", **common)
         self.batches = prometheus.Histogram(
             "batch_inputs",
             "Texts or pictures that were embedded together.",
             ["modality"],
             buckets=[1, 2, 4, 8, 16, 32, 64, 128, 256],
-            **own,
+            **common,
         )
         self._text = prometheus.generate_latest
 

@@ -24,11 +24,11 @@ async def embeddings(request: Request) -> Response:
     ``usage`` counts the tokens that the model reads, start and end tokens included; pictures have none.
     """
     service = service_of(request)
-    asked = await filled(request, EmbeddingsRequest)
-    engine = service.of_model(asked.model)
-    texts, pictures = _inputs(asked.input, service.limits)
+    form = await filled(request, EmbeddingsRequest)
+    engine = service.of_model(form.model)
+    texts, pictures = _inputs(form.input, service.limits)
     width = engine.index.about.width
-    if asked.dimensions not in (None, width):
+    if form.dimensions not in (None, width):
         raise bad(f"dimensions can only be {width}, the model's own", "dimensions")
     vectors = np.empty((len(texts) + len(pictures), width), np.float32)
     tokens = 0
@@ -37,7 +37,7 @@ async def embeddings(request: Request) -> Response:
         vectors[list(texts)], tokens = embedded.vectors, embedded.tokens
     if pictures:
         vectors[list(pictures)] = (await engine.pictures(list(pictures.values()), "input")).vectors
-    return _answer(vectors, tokens, asked)
+    return _answer(vectors, tokens, form)
 
 
 async def models(request: Request) -> ModelsAnswer:
@@ -52,13 +52,13 @@ async def models(request: Request) -> ModelsAnswer:
     )
 
 
-def _inputs(given: Any, limits: Limits) -> tuple[dict[int, str], dict[int, bytes]]:
+def _inputs(value: Any, limits: Limits) -> tuple[dict[int, str], dict[int, bytes]]:
     """Return the texts and the pictures of a request, by their places.
 
     Raises:
         Refusal: for anything else, and for none or too many.
     """
-    inputs = given if isinstance(given, list) else [given]
+    inputs = value if isinstance(value, list) else [value]
     if not inputs:
         raise bad("input is empty", "input")
     if isinstance(inputs[0], int | list):
@@ -66,11 +66,11 @@ def _inputs(given: Any, limits: Limits) -> tuple[dict[int, str], dict[int, bytes
     if len(inputs) > limits.inputs:
         raise bad(f"input has {len(inputs):,} entries; at most {limits.inputs:,} are taken", "input")
     texts, pictures = {}, {}
-    for place, each in enumerate(inputs):
+    for index, each in enumerate(inputs):
         if isinstance(each, str):
-            texts[place] = each
+            texts[index] = each
         elif isinstance(each, dict) and each.keys() == {"image"}:
-            pictures[place] = of_address(each["image"], "input")
+            pictures[index] = of_address(each["image"], "input")
         else:
             raise bad(
                 'input must be a text, a picture as {"image": "data:image/png;base64,…"}, or a list', "input"
@@ -79,13 +79,13 @@ def _inputs(given: Any, limits: Limits) -> tuple[dict[int, str], dict[int, bytes
     return texts, pictures
 
 
-def _answer(vectors: np.ndarray, tokens: int, asked: EmbeddingsRequest) -> Response:
+def _answer(vectors: np.ndarray, tokens: int, form: EmbeddingsRequest) -> Response:
     written: list[Any]
-    if asked.encoding_format == "base64":
+    if form.encoding_format == "base64":
         written = [base64.b64encode(vector.astype("<f4").tobytes()).decode() for vector in vectors]
     else:
         written = vectors.tolist()
     data = [{"object": "embedding", "index": i, "embedding": each} for i, each in enumerate(written)]
     usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    whole = {"object": "list", "data": data, "model": asked.model, "usage": usage}
+    whole = {"object": "list", "data": data, "model": form.model, "usage": usage}
     return Response(json.dumps(whole, separators=(",", ":")), media_type="application/json")

@@ -55,17 +55,17 @@ def assembled(
     )
     made.state.service = service
     post, get = partial(made.add_api_route, methods=["POST"]), partial(made.add_api_route, methods=["GET"])
-    post("/v1/embeddings", openai.embeddings, **_told(EmbeddingsRequest, answer=EmbeddingsAnswer))
-    post("/v1/search", searching.search, **_told(SearchRequest, Query))
-    post("/v1/zero-shot", searching.zero_shot, **_told(ZeroShotRequest, Labelling))
-    get("/v1/models", openai.models, **_told())
-    get("/v1/about", items.about, **_told())
-    get("/v1/map", items.map_points, **_told(answer=MapAnswer))
-    get("/v1/items/{id}", items.item, **_told())
-    get("/v1/items/{id}/picture", items.picture, **_told(answer="image/jpeg"))
-    get("/health", items.health, **_told())
-    get("/ready", items.ready, **_told())
-    get("/metrics", items.metrics, **_told(answer="text/plain"))
+    post("/v1/embeddings", openai.embeddings, **_route_options(EmbeddingsRequest, answer=EmbeddingsAnswer))
+    post("/v1/search", searching.search, **_route_options(SearchRequest, Query))
+    post("/v1/zero-shot", searching.zero_shot, **_route_options(ZeroShotRequest, Labelling))
+    get("/v1/models", openai.models, **_route_options())
+    get("/v1/about", items.about, **_route_options())
+    get("/v1/map", items.map_points, **_route_options(answer=MapAnswer))
+    get("/v1/items/{id}", items.item, **_route_options())
+    get("/v1/items/{id}/picture", items.picture, **_route_options(answer="image/jpeg"))
+    get("/health", items.health, **_route_options())
+    get("/ready", items.ready, **_route_options())
+    get("/metrics", items.metrics, **_route_options(answer="text/plain"))
     for file in page_files():
         made.add_route(file.path, file.answer, methods=["GET"], include_in_schema=False)
     _refuse_alike(made)
@@ -84,10 +84,10 @@ def _refuse_alike(made: FastAPI) -> None:
 
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
-        said = {404: "there is no such route", 405: "the route has no such method"}
+        messages = {404: "there is no such route", 405: "the route has no such method"}
         refusal = Refusal(
             error.status_code,
-            said.get(error.status_code, "the request cannot be read"),
+            messages.get(error.status_code, "the request cannot be read"),
             headers=error.headers,
         )
         return refusal.response()
@@ -97,7 +97,7 @@ def _refuse_alike(made: FastAPI) -> None:
     made.add_exception_handler(HTTPException, unknown)
 
 
-def _told(
+def _route_options(
     form: type[BaseModel] | None = None, query: type[BaseModel] | None = None, answer: Answer = None
 ) -> dict[str, Any]:
     """Return what the description of a route says beside its answer.
@@ -116,16 +116,16 @@ def _told(
             content |= {kind: {"schema": {"type": "string", "format": "binary"}} for kind in _PICTURES}
             extra["parameters"] = _parameters(query)
         extra["requestBody"] = {"required": True, "content": content}
-    told: dict[int | str, dict[str, Any]] = {
-        status: {"model": Failure, "description": said} for status, said in MEANINGS.items()
+    responses: dict[int | str, dict[str, Any]] = {
+        status: {"model": Failure, "description": meaning} for status, meaning in MEANINGS.items()
     }
     more: dict[str, Any] = {}
     if isinstance(answer, str):
-        told[200] = {"content": {answer: {"schema": {"type": "string"}}}, "description": "It is there."}
+        responses[200] = {"content": {answer: {"schema": {"type": "string"}}}, "description": "It is there."}
         more["response_class"] = Response
     elif answer is not None:
         more["response_model"] = answer
-    return {"openapi_extra": extra, "responses": told, **more}
+    return {"openapi_extra": extra, "responses": responses, **more}
 
 
 def _parameters(form: type[BaseModel]) -> list[dict[str, Any]]:
@@ -142,12 +142,12 @@ def _describe(made: FastAPI) -> None:
     plain = made.openapi
 
     def openapi() -> dict[str, Any]:
-        told = plain()
+        schema = plain()
         forms = models_json_schema([(form, "validation") for form in _FORMS], ref_template=_REFERENCE)[1]
-        told["components"]["schemas"] |= forms["$defs"]
-        for operations in told["paths"].values():
+        schema["components"]["schemas"] |= forms["$defs"]
+        for operations in schema["paths"].values():
             for operation in operations.values():
                 operation["responses"].pop("422", None)  # of the library's own checks, which answer 400 here
-        return told
+        return schema
 
     made.openapi = openapi  # type: ignore[method-assign] # the way that the library's documentation shows

@@ -42,9 +42,9 @@ async def search(request: Request) -> SearchAnswer:
     else:
         options = wanted = await filled(request, SearchRequest)
         engine = service.engine(options.index)
-        given = [name for name in ("query", "image", "id") if getattr(wanted, name) is not None]
-        if len(given) != 1:
-            raise bad(f"give one of query, image and id, got {' and '.join(given) or 'none'}")
+        fields = [name for name in ("query", "image", "id") if getattr(wanted, name) is not None]
+        if len(fields) != 1:
+            raise bad(f"give one of query, image and id, got {' and '.join(fields) or 'none'}")
         if wanted.image is not None:
             picture = of_address(wanted.image, "image")
         elif wanted.id is not None:
@@ -64,10 +64,10 @@ async def search(request: Request) -> SearchAnswer:
     else:
         texts = checked_texts([wanted.query or ""], service.limits, "query")
         vectors = (await engine.texts(texts, "query")).vectors
-    found = await engine.do(_nearest, engine, vectors, k, options, like)
+    rows = await engine.do(_nearest, engine, vectors, k, options, like)
     results = [
         Result(**engine.item(row), score=row["score"], picture=service.picture_of(row["id"]))
-        for row in found.iter_rows(named=True)
+        for row in rows.iter_rows(named=True)
     ]
     return SearchAnswer(results=results, seconds=time.perf_counter() - began)
 
@@ -133,11 +133,11 @@ def _nearest(engine: Engine, vectors: np.ndarray, k: int, options: Query, like: 
             raise bad(" ".join(str(error).split()), "where") from None
     try:
         more = like is not None and k < len(engine.index)
-        (found,) = engine.index.nearest(vectors, k + more, where=options.where, modality=options.modality)
+        (result,) = engine.index.nearest(vectors, k + more, where=options.where, modality=options.modality)
     except ValueError as error:
         raise bad(" ".join(str(error).split())) from None
-    rows = found.rows
+    rows = result.rows
     if like is not None:
-        own = engine.table.row(like, named=True)
-        rows = rows.filter(~((pl.col("id") == own["id"]) & (pl.col("modality") == own["modality"])))
+        item = engine.table.row(like, named=True)
+        rows = rows.filter(~((pl.col("id") == item["id"]) & (pl.col("modality") == item["modality"])))
     return rows.head(k)

@@ -25,7 +25,7 @@ class BatchSize:
     """
 
     def __init__(self, size: int | None = None) -> None:
-        self.now, self._given, self._told = size or 2 * _LEAST, size is not None, False
+        self.now, self._fixed, self._notified = size or 2 * _LEAST, size is not None, False
         self._tried: set[str] = set()
 
     def try_out(self, embed: Callable[[int], object], rows: int, column: str) -> None:
@@ -36,7 +36,7 @@ class BatchSize:
             rows: there are to embed; nothing is tried for few.
             column: that they are of.
         """
-        if self._given or column in self._tried or rows < 4 * _MOST:
+        if self._fixed or column in self._tried or rows < 4 * _MOST:
             return
         self._tried.add(column)
         best, size = 0.0, _LEAST
@@ -67,8 +67,8 @@ class BatchSize:
                 "there is not enough memory to embed a single row: free some, or take a smaller model"
             ) from error
         self.now = max(min(self.now, rows) // 2, 1)
-        if not self._told:
-            self._told = True
+        if not self._notified:
+            self._notified = True
             _logger.info(
                 "there is not enough memory for %s at once: going on with fewer", counted(rows, "row")
             )

@@ -156,8 +156,8 @@ class Column:
         ids = tower.tokenizer(texts)
         if tower.tokenizer([min(texts, key=len)]).shape[1] == ids.shape[1]:
             return ids, np.full(len(texts), ids.shape[1])
-        own = inside(ids, tower.tokenizer.end, begins_with_end=tower.begins_with_end)
-        return ids, own.sum(1).numpy()
+        mask = inside(ids, tower.tokenizer.end, begins_with_end=tower.begins_with_end)
+        return ids, mask.sum(1).numpy()
 
     def _batch(self, places: np.ndarray, raw: Any) -> _Batch:
         """Return what goes to the device: raw pictures, which are a quarter of their input's size, or an input."""
@@ -211,8 +211,8 @@ class Column:
             "text": pl.Series(self._captions(rows) if texts is None else texts, dtype=pl.String),
         }
         for name, label in self.data.labels.items():
-            told = pl.Series(label.texts(rows), dtype=pl.String)
-            columns[f"label_{name}" if name in RESERVED else name] = told
+            values = pl.Series(label.texts(rows), dtype=pl.String)
+            columns[f"label_{name}" if name in RESERVED else name] = values
         return pl.DataFrame(columns)
 
     def _captions(self, rows: Rows) -> list[str | None]:

@@ -60,29 +60,29 @@ def condition(where: str, table: pl.DataFrame) -> str:
         raise ValueError(
             f"{_shown(where)} is too long: a condition has at most {_MOST} operators, AND and OR"
         )
-    told = []
-    for place, (kind, token) in enumerate(tokens):
+    parts = []
+    for index, (kind, token) in enumerate(tokens):
         if token in _QUOTES:
             raise ValueError(f"{_shown(where)} is no SQL condition: a quote is not closed")
         if token in _MARKS:
             raise ValueError(f"{_shown(where)} is more than a condition: {token!r} has no place in it")
         if kind == "quoted":
-            told.append(f'"{_column(token[1:-1], where, table)}"')
+            parts.append(f'"{_column(token[1:-1], where, table)}"')
         elif kind == "word" and token.lower() in _WORDS:
-            told.append(token)
-        elif kind == "word" and _before_parenthesis(tokens, place):
+            parts.append(token)
+        elif kind == "word" and _before_parenthesis(tokens, index):
             if token.lower() not in _FUNCTIONS:
                 raise ValueError(
                     f"{_shown(where)} calls {token}: a condition may use the functions {', '.join(sorted(_FUNCTIONS))}"
                 )
-            told.append(token)
+            parts.append(token)
         elif kind == "word" and token.lower() in ("select", "with", "over", "exists", "as"):
             raise ValueError(f"{_shown(where)} is more than a condition: {token} has no place in it")
         elif kind == "word":
-            told.append(f'"{_column(token, where, table)}"')
+            parts.append(f'"{_column(token, where, table)}"')
         else:
-            told.append(token)
-    whole = "".join(told)
+            parts.append(token)
+    whole = "".join(parts)
     rows(whole, table.head(1))
     return whole
 
@@ -94,18 +94,18 @@ def rows(whole: str, table: pl.DataFrame) -> Bool[np.ndarray, " n"]:
         ValueError: for what is no SQL, or no condition.
     """
     try:
-        found = table.select(pl.sql_expr(whole).alias("chosen"))["chosen"]
+        values = table.select(pl.sql_expr(whole).alias("chosen"))["chosen"]
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
         why = str(error).splitlines()[0][:_LONGEST]
         raise ValueError(f"{_shown(whole)} is no SQL condition: {why}") from None
-    if found.dtype != pl.Boolean:
-        raise ValueError(f"{_shown(whole)} is no condition, which is true or false: it gives {found.dtype}")
-    return np.broadcast_to(found.fill_null(False).to_numpy(), len(table))
+    if values.dtype != pl.Boolean:
+        raise ValueError(f"{_shown(whole)} is no condition, which is true or false: it gives {values.dtype}")
+    return np.broadcast_to(values.fill_null(False).to_numpy(), len(table))
 
 
-def _before_parenthesis(tokens: Sequence[tuple[str, str]], place: int) -> bool:
+def _before_parenthesis(tokens: Sequence[tuple[str, str]], index: int) -> bool:
     """Return whether the next token that is no space opens a parenthesis."""
-    after = (tokens[later][1] for later in range(place + 1, len(tokens)))
+    after = (tokens[later][1] for later in range(index + 1, len(tokens)))
     return next((text for text in after if not text.isspace()), "") == "("
 
 

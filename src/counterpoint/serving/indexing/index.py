@@ -172,8 +172,8 @@ class Index:
         chosen = self._chosen(where, searched)
         several = isinstance(query, list)
         vectors = embedded(query if isinstance(query, list) else [query], self.model, self.about, searched)
-        found = self._found(vectors, count, chosen)
-        return found if several else found[0]
+        results = self._nearest(vectors, count, chosen)
+        return results if several else results[0]
 
     def nearest(
         self,
@@ -192,7 +192,7 @@ class Index:
             ValueError: as for `search`, and for vectors of another width, or without a direction.
         """
         count = self._checked(k)
-        return self._found(np.asarray(vectors), count, self._chosen(where, self.searched(modality)))
+        return self._nearest(np.asarray(vectors), count, self._chosen(where, self.searched(modality)))
 
     def searched(self, modality: str | None) -> tuple[str, ...]:
         """Return the modalities that a search looks through.
@@ -211,7 +211,7 @@ class Index:
             raise unknown("modality of the index", modality, [*self._modalities, EVERY])
         return (modality,)
 
-    def _found(self, vectors: np.ndarray, k: int, chosen: Chosen | None) -> list[Found]:
+    def _nearest(self, vectors: np.ndarray, k: int, chosen: Chosen | None) -> list[Found]:
         if vectors.ndim != 2 or vectors.shape[1] != self.about.width:
             raise ValueError(
                 f"queries must be (m, {self.about.width}) as the vectors are, got {vectors.shape}"
@@ -222,9 +222,9 @@ class Index:
         scores, rows = self._vectors.nearest((vectors / norms).astype(np.float32), k, chosen)
         there = rows >= 0
         counts = there.sum(1)
-        found, ends = Rows(self.table, rows[there], scores[there].clip(-1, 1)), counts.cumsum()
+        hits, ends = Rows(self.table, rows[there], scores[there].clip(-1, 1)), counts.cumsum()
         return [
-            Found(found, end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
+            Found(hits, end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
         ]
 
     def _checked(self, k: int | None) -> int:
@@ -373,9 +373,9 @@ def _extended(
         def blocks() -> Iterator[np.ndarray]:
             return (_unit(vectors.read(part)[0]) for part in new)
 
-        given = Given(whole[len(before) :], about.width, record.about.dtype, blocks, first=len(before))
+        additions = Given(whole[len(before) :], about.width, record.about.dtype, blocks, first=len(before))
         build = INDEX_KINDS.get(record.kind).build if held is None else held.extended
-        held = build(given, None if place is None else place.where)
+        held = build(additions, None if place is None else place.where)
     else:
         whole = before
     assert held is not None

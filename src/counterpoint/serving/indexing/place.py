@@ -151,9 +151,9 @@ class Folder(Place):
     def files(self, record: Record) -> list[Path]:
         for name, size in record.files.items():
             path = self.path / name
-            found = path.stat().st_size if path.is_file() else None
-            if found != size:
-                wrong = "it is missing" if found is None else f"it has {found:,} of {size:,} bytes"
+            actual = path.stat().st_size if path.is_file() else None
+            if actual != size:
+                wrong = "it is missing" if actual is None else f"it has {actual:,} of {size:,} bytes"
                 raise Damaged(path, wrong, record.remedy(self.where))
         return [self.path / name for name in record.files]
 
@@ -194,8 +194,8 @@ class Database(Place):
         table = pl.from_arrow(self._connection.open_table(self._TABLE).to_arrow())
         assert isinstance(table, pl.DataFrame)
         if len(table) < record.rows:
-            found = f"it has {len(table):,} of {record.rows:,} rows"
-            raise Damaged(Path(self.where), found, record.remedy(self.where))
+            wrong = f"it has {len(table):,} of {record.rows:,} rows"
+            raise Damaged(Path(self.where), wrong, record.remedy(self.where))
         return table[: record.rows]
 
     def files(self, record: Record) -> list[Path]:
@@ -204,10 +204,10 @@ class Database(Place):
     def write(self, record: Record, table: pl.DataFrame, files: Sequence[Path]) -> Record:
         plain = table.to_arrow(compat_level=pl.CompatLevel.oldest())
         put(self._connection, self._TABLE, plain)
-        told = pl.DataFrame({"json": [record.model_dump_json()]}).to_arrow(
+        encoded = pl.DataFrame({"json": [record.model_dump_json()]}).to_arrow(
             compat_level=pl.CompatLevel.oldest()
         )
-        put(self._connection, self._RECORD, told)
+        put(self._connection, self._RECORD, encoded)
         return record
 
 

@@ -43,12 +43,12 @@ def embedded(
     if not queries:
         raise ValueError("there is no query")
     vectors = np.empty((len(queries), about.width), np.float32)
-    places: dict[str, list[int]] = {}
-    for place, query in enumerate(queries):
-        places.setdefault(_modality(query), []).append(place)
-    for modality, those in places.items():
+    indices: dict[str, list[int]] = {}
+    for index, query in enumerate(queries):
+        indices.setdefault(_modality(query), []).append(index)
+    for modality, those in indices.items():
         column = _column(modality, model, about, searched)
-        raws = _raws(modality, [queries[place] for place in those], model.inputs[column])
+        raws = _raws(modality, [queries[index] for index in those], model.inputs[column])
         vectors[those] = torch.cat([model.embed(column, raw) for raw in raws]).float().cpu().numpy()
     return vectors
 
@@ -109,8 +109,8 @@ def _read(query: Query, modality: Modality, form: Callable[[bytes], Any]) -> Any
 def _column(kind: str, model: TowerMethod, about: About, searched: Sequence[str]) -> str:
     """Return the model's column that embeds a kind of query."""
     modalities = {column: model.tower(column).modality for column in model.embeds}
-    own = [column for column, found in modalities.items() if found == kind]
-    if not own:
+    columns = [column for column, modality in modalities.items() if modality == kind]
+    if not columns:
         raise ValueError(
             f"the model of these vectors embeds {', '.join(modalities)} alone, and cannot search by {kind}"
         )
@@ -118,6 +118,6 @@ def _column(kind: str, model: TowerMethod, about: About, searched: Sequence[str]
     if apart and not about.shares_space:
         raise ValueError(
             f"{kind} and {apart[0]} share no space in this model, so a query of {kind} cannot be compared with "
-            f"vectors of {apart[0]}: search {own[0]} alone (--modality {own[0]})"
+            f"vectors of {apart[0]}: search {columns[0]} alone (--modality {columns[0]})"
         )
-    return own[0]
+    return columns[0]

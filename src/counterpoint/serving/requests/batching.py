@@ -133,7 +133,7 @@ class Batcher:
         parts = list(self._parts(inputs))
         vectors, tokens = [], []
         for part in parts:
-            chosen = [inputs[place] for place in part]
+            chosen = [inputs[index] for index in part]
             raw = chosen if isinstance(chosen[0], str) else torch.stack(chosen)
             self._tokens.forget()
             vectors.append(self.model.embed(column, raw).float().cpu().numpy())
@@ -149,11 +149,11 @@ class Batcher:
         """Yield the places of inputs that go together: texts of about one length, which waste no padding."""
         lengths = [max(len(each), _SHORT) if isinstance(each, str) else 1 for each in inputs]
         part: list[int] = []
-        for place in sorted(range(len(inputs)), key=lengths.__getitem__):
-            if part and (len(part) == self.most or lengths[place] > 2 * lengths[part[0]]):
+        for index in sorted(range(len(inputs)), key=lengths.__getitem__):
+            if part and (len(part) == self.most or lengths[index] > 2 * lengths[part[0]]):
                 yield part
                 part = []
-            part.append(place)
+            part.append(index)
         yield part
 
 
@@ -168,8 +168,8 @@ class _Tokens:
 
     def _see(self, tower: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         assert isinstance(tower, TextTower)
-        own = inside(inputs[0], tower.tokenizer.end, begins_with_end=tower.begins_with_end)
-        self._seen.append(own.sum(1).cpu().numpy())
+        mask = inside(inputs[0], tower.tokenizer.end, begins_with_end=tower.begins_with_end)
+        self._seen.append(mask.sum(1).cpu().numpy())
 
     def forget(self) -> None:
         """Begin to count."""

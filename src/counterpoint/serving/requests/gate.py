@@ -60,7 +60,7 @@ class Gate:
             if not started:
                 await refusal.response()(scope, receive, send)
         except Exception as error:
-            _log.error("%s", _place(error))
+            _log.error("%s", _location(error))
             if not started:
                 await Refusal(500, "something failed here; the log says where").response()(
                     scope, receive, send
@@ -111,19 +111,19 @@ class Gate:
 
 def _replaying(body: bytes, receive: Receive) -> Receive:
     """Return a channel that gives a body that is read already, and after it what the first one gives."""
-    given = False
+    replayed = False
 
     async def replay() -> Message:
-        nonlocal given
-        if given:
+        nonlocal replayed
+        if replayed:
             return await receive()
-        given = True
+        replayed = True
         return {"type": "http.request", "body": body, "more_body": False}
 
     return replay
 
 
-def _place(error: Exception) -> str:
+def _location(error: Exception) -> str:
     """Return the kind of an error and where it was raised; its words might hold what was sent."""
     last = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {last.name}, {last.filename}:{last.lineno}"

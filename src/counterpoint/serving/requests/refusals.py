@@ -36,8 +36,10 @@ class Refusal(Exception):
 
     def response(self) -> Response:
         kind = "server_error" if self.status >= 500 else "invalid_request_error"
-        told = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
-        return Response(json.dumps({"error": told}), self.status, self.headers, media_type="application/json")
+        error = {"message": self.message, "type": kind, "param": self.param, "code": self.code}
+        return Response(
+            json.dumps({"error": error}), self.status, self.headers, media_type="application/json"
+        )
 
 
 def bad(message: str, param: str | None = None) -> Refusal:

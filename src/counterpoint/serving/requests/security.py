@@ -55,15 +55,15 @@ class Security:
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                told = MutableHeaders(scope=message)
+                response_headers = MutableHeaders(scope=message)
                 for name, value in _HEADERS.items():
-                    told.setdefault(name, value)
-                told.setdefault("Cache-Control", "no-store")
+                    response_headers.setdefault(name, value)
+                response_headers.setdefault("Cache-Control", "no-store")
                 if other is not None:
-                    told["Access-Control-Allow-Origin"] = other
-                    told["Access-Control-Expose-Headers"] = "Retry-After"
-                    told["Cross-Origin-Resource-Policy"] = "cross-origin"
-                told.add_vary_header("Origin")
+                    response_headers["Access-Control-Allow-Origin"] = other
+                    response_headers["Access-Control-Expose-Headers"] = "Retry-After"
+                    response_headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+                response_headers.add_vary_header("Origin")
             await send(message)
 
         try:
@@ -87,8 +87,8 @@ class Security:
             return
         if other is not None and scope["method"] == "OPTIONS":
             return  # a browser asks without the token whether it may send it
-        kind, _, given = headers.get("authorization", "").partition(" ")
-        if kind.lower() != "bearer" or not hmac.compare_digest(given.encode(), self.token.encode()):
+        kind, _, credentials = headers.get("authorization", "").partition(" ")
+        if kind.lower() != "bearer" or not hmac.compare_digest(credentials.encode(), self.token.encode()):
             raise Refusal(401, _NO_TOKEN, code="token", headers={"WWW-Authenticate": "Bearer"})
 
     def _named(self, host: str) -> bool:

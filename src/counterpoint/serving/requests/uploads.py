@@ -30,15 +30,15 @@ def of_address(address: object, param: str) -> bytes:
     """
     if not isinstance(address, str):
         raise bad(f"{param} must be a text that begins with data:image/png;base64,", param)
-    told = _DATA.match(address)
-    if told is None:
+    match = _DATA.match(address)
+    if match is None:
         raise bad(
             f"{param} must hold the picture itself, as data:image/png;base64,… or of another format; addresses and "
             "paths are not opened",
             param,
         )
     try:
-        return base64.b64decode(address[told.end() :], validate=True)
+        return base64.b64decode(address[match.end() :], validate=True)
     except (binascii.Error, ValueError):
         raise bad(f"{param} is no valid base64", param) from None
 

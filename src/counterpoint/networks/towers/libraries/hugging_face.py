@@ -80,18 +80,18 @@ class Place:
         Raises:
             FileNotFoundError: where there is none, or the hub is not reached.
         """
-        found = _file(self.root, name)
-        if found is None:
+        path = _file(self.root, name)
+        if path is None:
             raise FileNotFoundError(f"{self.root} has no {name}")
-        return found
+        return path
 
     @property
     def context(self) -> int:
         """The most tokens of a text that its library reads."""
         stated = (self._inner_json("sentence_bert_config.json") or {}).get("max_seq_length")
         text = self.config.get("text_config", self.config)
-        own = (self._inner_json("tokenizer_config.json") or {}).get("model_max_length")
-        limits = (stated or own, text.get("max_position_embeddings"), text.get("n_positions"))
+        tokenizer_limit = (self._inner_json("tokenizer_config.json") or {}).get("model_max_length")
+        limits = (stated or tokenizer_limit, text.get("max_position_embeddings"), text.get("n_positions"))
         known = [limit for limit in limits if limit and 0 < limit < _UNLIMITED]
         return int(min(known, default=512))
 

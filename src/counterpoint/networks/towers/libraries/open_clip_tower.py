@@ -63,9 +63,9 @@ class OpenClipTokenizer:
             LookupError: for one that does more than that library can.
         """
         inner = getattr(self._tokenizer, "tokenizer", self._tokenizer)
-        own = getattr(inner, "backend_tokenizer", None)
-        if own is not None:
-            return padded(own, self.context, int(inner.pad_token_id or 0), self.end, full=True)
+        backend = getattr(inner, "backend_tokenizer", None)
+        if backend is not None:
+            return padded(backend, self.context, int(inner.pad_token_id or 0), self.end, full=True)
         if getattr(inner, "reduction_fn", None) is not None or not hasattr(inner, "bpe_ranks"):
             raise LookupError(f"{type(inner).__name__} does more than the tokenizers library can")
         return padded(_byte_pairs(inner), self.context, 0, self.end, full=True)
@@ -161,7 +161,7 @@ class OpenClipImage(ImageTower):
 
     def in_open_clip(self, head: Head) -> Told:
         """Return the half as it came, a head put into its last linear map."""
-        config, weights = _told("image", self.model, head)
+        config, weights = _half("image", self.model, head)
         kept = ("mean", "std", "interpolation", "resize_mode", "fill_color")
         preprocessing = {name: self.preprocessing[name] for name in kept}
         return Told(config, weights, preprocessing, scale=self.scale)
@@ -191,18 +191,18 @@ class OpenClipText(TextTower):
 
     def in_open_clip(self, head: Head) -> Told:
         """Return the half as it came, a head put into its last linear map, with the tokenizer where it is a file."""
-        config, weights = _told("text", self.model, head)
+        config, weights = _half("text", self.model, head)
         tokenizer: Any = self.tokenizer
-        own = getattr(
+        hf_tokenizer = getattr(
             tokenizer._tokenizer, "tokenizer", None
         )  # of transformers; open_clip's own needs no file
         encoder = getattr(self.model.text, "config", None) if "hf_model_name" in config["text_cfg"] else None
-        if own is not None:
+        if hf_tokenizer is not None:
             config["text_cfg"] = {**config["text_cfg"], "hf_tokenizer_name": "."}
 
         def save(folder: Path) -> None:
-            if own is not None:
-                own.save_pretrained(folder)
+            if hf_tokenizer is not None:
+                hf_tokenizer.save_pretrained(folder)
             if encoder is not None:
                 encoder.save_pretrained(folder)
 
@@ -269,7 +269,7 @@ def _scale(model: Any) -> tuple[float, float | None] | None:
     return float(model.logit_scale.detach().exp().mean()), shift
 
 
-def _told(half: str, model: nn.Module, head: Head) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def _half(half: str, model: nn.Module, head: Head) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Return a half's entries in open_clip's configuration, and its weights by the names in its model of two towers.
 
     Raises:
@@ -342,15 +342,15 @@ def _rows(file: Path, names: Sequence[str]) -> int | None:
     """Return the length of the first of some tensors that a file of weights has; None where that is not known."""
     if file.suffix == ".safetensors":
         with safe_open(file, "pt") as opened:
-            found = next((name for name in names if name in opened.keys()), None)  # noqa: SIM118
-            return None if found is None else int(opened.get_slice(found).get_shape()[0])
+            first = next((name for name in names if name in opened.keys()), None)  # noqa: SIM118
+            return None if first is None else int(opened.get_slice(first).get_shape()[0])
     try:
         state = torch.load(file, map_location="meta", weights_only=True)
     except Exception:  # an older form, which open_clip read in its own way
         return None
     state = state.get("state_dict", state)
-    found = next((key for name in names for key in (name, f"module.{name}") if key in state), None)
-    return None if found is None else len(state[found])
+    first = next((key for name in names for key in (name, f"module.{name}") if key in state), None)
+    return None if first is None else len(state[first])
 
 
 def _without(model: nn.Module, parts: Sequence[str]) -> nn.Module:

@@ -110,9 +110,9 @@ def _check(file: Path, known: Packaged) -> None:
     if not file.is_file():
         raise ValueError(f"{known.distribution} lacks {known.weights}; install it again")
     with file.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != known.sha256:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if digest != known.sha256:
         raise ValueError(
-            f"{file} of {known.distribution} is not the file that is known here (sha256 {found[:12]}… in place of "
+            f"{file} of {known.distribution} is not the file that is known here (sha256 {digest[:12]}… in place of "
             f"{known.sha256[:12]}…); install {known.distribution} again"
         )

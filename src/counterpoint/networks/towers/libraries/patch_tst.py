@@ -48,8 +48,8 @@ class PatchEncoder(SeriesTower):
             past_values=whole.nan_to_num(0.0), past_observed_mask=known.to(whole.dtype)
         ).last_hidden_state[:, :, int(config.use_cls_token) :]
         patches = known[:, cut.sequence_start :].unfold(1, cut.patch_length, cut.patch_stride)
-        own = patches.any(3).mT[..., None].to(states.dtype)
-        return (states * own).sum((1, 2)) / own.sum((1, 2)).clamp_min(1)
+        mask = patches.any(3).mT[..., None].to(states.dtype)
+        return (states * mask).sum((1, 2)) / mask.sum((1, 2)).clamp_min(1)
 
 
 def series_encoder(source: Source, steps: int, seed: int, fit: Callable[[int], Standardised]) -> PatchEncoder:

@@ -63,8 +63,8 @@ class WaveEncoder(SoundTower):
         states = waves.new_zeros(len(waves), int(counts.max()), self.width)
         for length in sorted(set(lengths.tolist())):
             rows = torch.nonzero(lengths == length)[:, 0]
-            found = self.model(self.standardised(waves[rows, :length])).last_hidden_state
-            states[rows, : found.shape[1]] = found.to(states.dtype)
+            hidden = self.model(self.standardised(waves[rows, :length])).last_hidden_state
+            states[rows, : hidden.shape[1]] = hidden.to(states.dtype)
         return states, counts
 
     def standardised(self, waves: Float[Tensor, "B T"]) -> Float[Tensor, "B T"]:
@@ -135,15 +135,15 @@ class SpectrogramEncoder(SoundTower):
             row[: max(end, 1)].nan_to_num(0.0).cpu().numpy()
             for row, end in zip(sounds, ends(sounds).tolist(), strict=True)
         ]
-        given: dict[str, Any] = {}
+        options: dict[str, Any] = {}
         if hasattr(
             self.extractor, "truncation"
         ):  # what is longer was cut before, so that nothing is drawn at random
-            given = {"truncation": "fusion" if self.model.config.enable_fusion else "rand_trunc"}
-        made = self.extractor(heard, sampling_rate=self.rate, return_tensors="pt", **given)
+            options = {"truncation": "fusion" if self.model.config.enable_fusion else "rand_trunc"}
+        made = self.extractor(heard, sampling_rate=self.rate, return_tensors="pt", **options)
         features = made[self.extractor.model_input_names[0]].to(sounds.device, torch.float32)
         longer = {}
-        if given.get("truncation") == "fusion":
+        if options.get("truncation") == "fusion":
             longer = {"is_longer": torch.zeros(len(sounds), 1, dtype=torch.bool, device=sounds.device)}
         return self.model(features, **longer)
 

@@ -69,14 +69,14 @@ class TimmTower(ImageTower):
         }
         if self.fit is None:
             settings |= {"interpolation": "bicubic", "crop_pct": 1.0, "crop_mode": "center"}
-        told: dict[str, Any] = {
+        config: dict[str, Any] = {
             "architecture": architecture,
             "pretrained_cfg": settings,
             "num_features": model.num_features,
         }
         if usual.get("fixed_input_size") and tuple(usual["input_size"]) != size:
-            told["model_args"] = {"img_size": self.size}
-        return Told(told, dict(model.state_dict()))
+            config["model_args"] = {"img_size": self.size}
+        return Told(config, dict(model.state_dict()))
 
 
 _OF_DOWNLOADS = (
@@ -170,8 +170,8 @@ def config_of(folder: Path) -> dict[str, Any]:
     file = folder / "config.json"
     if not file.is_file():
         return {}
-    found: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-    return found if {"architecture", "pretrained_cfg"} <= found.keys() else {}
+    config: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+    return config if {"architecture", "pretrained_cfg"} <= config.keys() else {}
 
 
 def _fit(size: int, data: Mapping[str, Any]) -> Fit:

@@ -50,11 +50,11 @@ class Head:
         """
         if self.is_identity:
             return Head(weight, bias)
-        own = self.weight.double()
-        moved = None if bias is None else own @ bias.double()
+        matrix = self.weight.double()
+        moved = None if bias is None else matrix @ bias.double()
         if self.bias is not None:
             moved = self.bias.double() if moved is None else moved + self.bias
-        return Head((own @ weight.double()).float(), None if moved is None else moved.float())
+        return Head((matrix @ weight.double()).float(), None if moved is None else moved.float())
 
 
 def with_head(
@@ -78,8 +78,8 @@ def with_head(
         matrix = f"{name}.weight" if f"{name}.weight" in weights else name
         if matrix not in weights:
             continue
-        own = weights[matrix] if matrix != name else weights[matrix].T
-        whole = head.after(own, weights.get(f"{name}.bias"))
+        weight = weights[matrix] if matrix != name else weights[matrix].T
+        whole = head.after(weight, weights.get(f"{name}.bias"))
         changed[matrix] = whole.weight if matrix != name else whole.weight.T.contiguous()
         if f"{name}.bias" in weights:
             changed[f"{name}.bias"] = torch.zeros(whole.width) if whole.bias is None else whole.bias

@@ -61,7 +61,7 @@ class TransformersImage(ImageTower):
         weights = with_head(
             self.model.state_dict(), head, ("visual_projection",), f"{self.name}'s image half"
         )
-        return _told(self, weights, self.processor.save_pretrained)
+        return _in_transformers(self, weights, self.processor.save_pretrained)
 
 
 class TransformersText(TextTower):
@@ -86,8 +86,8 @@ class TransformersText(TextTower):
         self.width = self(tokens).shape[1]
 
     def forward(self, tokens: Int[Tensor, "B L"], dropout: float = 0.0) -> Float[Tensor, "B width"]:
-        own = inside(tokens, self.tokenizer.end, begins_with_end=self.begins_with_end)
-        mask = {"attention_mask": own.long()} if self.masked else {}
+        attended = inside(tokens, self.tokenizer.end, begins_with_end=self.begins_with_end)
+        mask = {"attention_mask": attended.long()} if self.masked else {}
         p = dropout if self.training else 0.0
         with dropped_inputs(residual_blocks(self.model) if p > 0 else (), p):
             return _vectors(self.model.get_text_features(input_ids=tokens, **mask))
@@ -97,7 +97,7 @@ class TransformersText(TextTower):
         names, tokenizer = ("text_projection", "text_model.head"), self.tokenizer
         assert isinstance(tokenizer, TransformersTokenizer)
         weights = with_head(self.model.state_dict(), head, names, f"{self.name}'s text half")
-        return _told(self, weights, tokenizer.save_pretrained)
+        return _in_transformers(self, weights, tokenizer.save_pretrained)
 
 
 def transformers_pair(source: Source, seed: int) -> tuple[TransformersImage, TransformersText]:
@@ -115,7 +115,7 @@ def transformers_pair(source: Source, seed: int) -> tuple[TransformersImage, Tra
     assert place is not None, "a dual encoder has a folder"
     with source.reading():
         processor = transformers.AutoImageProcessor.from_pretrained(**place.given)
-        own = transformers.AutoTokenizer.from_pretrained(**place.given)
+        hf_tokenizer = transformers.AutoTokenizer.from_pretrained(**place.given)
         if source.weights is None:
             config = transformers.AutoConfig.from_pretrained(**place.given)
             with seeded(seed, str(source)):
@@ -127,13 +127,13 @@ def transformers_pair(source: Source, seed: int) -> tuple[TransformersImage, Tra
             image = TransformersImage(model, *_preprocessing(processor))
             image.processor = processor
             full = model.config.model_type in _FULL
-            tokenizer = TransformersTokenizer(own, place.context, full=full)
+            tokenizer = TransformersTokenizer(hf_tokenizer, place.context, full=full)
             tokenizer.check()
-            text = TransformersText(model, tokenizer, masked="attention_mask" in own.model_input_names)
+            text = TransformersText(model, tokenizer, masked="attention_mask" in hf_tokenizer.model_input_names)
         return image, text
 
 
-def _told(half: Any, weights: dict[str, Tensor], save: Callable[[Path], None]) -> Told:
+def _in_transformers(half: Any, weights: dict[str, Tensor], save: Callable[[Path], None]) -> Told:
     """Return a half in transformers' words; the configuration is that of the whole model."""
     return Told(
         {"kind": type(half.model).__name__, "config": half.model.config.to_dict()},
@@ -151,9 +151,9 @@ def _scale(model: Any) -> tuple[float, float | None] | None:
     return float(model.logit_scale.detach().exp()), None if bias is None else float(bias.detach())
 
 
-def _vectors(found: Any) -> Tensor:
+def _vectors(output: Any) -> Tensor:
     """Return features, which are a field of an output since transformers 5."""
-    return found if isinstance(found, Tensor) else found.pooler_output
+    return output if isinstance(output, Tensor) else output.pooler_output
 
 
 def _part(model: nn.Module, call: Callable[[Any], object]) -> Any:

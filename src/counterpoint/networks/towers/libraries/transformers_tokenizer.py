@@ -59,11 +59,11 @@ class TransformersTokenizer:
         """
         for text in ("a red car", "two dogs play on the beach " * self.context):
             padding = "max_length" if self._full else False
-            given = self._tokenizer(text, truncation=True, max_length=self.context, padding=padding)
-            own = given["input_ids"]
-            if self([text])[0].tolist() != own:
+            encoding = self._tokenizer(text, truncation=True, max_length=self.context, padding=padding)
+            ids = encoding["input_ids"]
+            if self([text])[0].tolist() != ids:
                 raise ValueError(
-                    f"its tokenizer ends or pads texts in a way that is not known here: {own[:1]} … {own[-2:]}"
+                    f"its tokenizer ends or pads texts in a way that is not known here: {ids[:1]} … {ids[-2:]}"
                 )
 
     def backend(self) -> Backend:
@@ -73,10 +73,10 @@ class TransformersTokenizer:
             LookupError: for one that is not built on that library.
         """
         # Tokenizers of that library alone state it.
-        own = getattr(self._tokenizer, "backend_tokenizer", None)
-        if own is None:
+        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        if backend is None:
             raise LookupError(f"{type(self._tokenizer).__name__} is not built on the tokenizers library")
-        return padded(own, self.context, self._pad, self.end, full=self._full)
+        return padded(backend, self.context, self._pad, self.end, full=self._full)
 
     @property
     def padding(self) -> int:

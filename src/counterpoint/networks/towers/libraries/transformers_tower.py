@@ -169,8 +169,8 @@ def transformers_tower(
             special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": tokenizer.end}
             config = transformers.AutoConfig.for_model(name, vocab_size=tokenizer.vocabulary, **special)
         else:
-            own = transformers.AutoTokenizer.from_pretrained(**place.given)
-            tokenizer = TransformersTokenizer(own, context)
+            hf_tokenizer = transformers.AutoTokenizer.from_pretrained(**place.given)
+            tokenizer = TransformersTokenizer(hf_tokenizer, context)
             config = transformers.AutoConfig.from_pretrained(**place.given)
         config = getattr(config, "text_config", config)
         limit = getattr(config, "max_position_embeddings", None)
@@ -184,8 +184,8 @@ def transformers_tower(
                 model = transformers.AutoModel.from_config(config)
             else:
                 model = whole_model(place)
-        said = None if place is None else pooling_of(place)
-        pooling = pooling or said or _default_pooling(config.model_type)
+        stated = None if place is None else pooling_of(place)
+        pooling = pooling or stated or _default_pooling(config.model_type)
         dense = None if place is None else dense_of(place)
         return TransformersTower(_encoder(model).float(), tokenizer, pooling, dense)
 

@@ -96,7 +96,7 @@ def clip_encoder(source: Source, size: int, frames: int, seed: int) -> ClipEncod
             settings: Mapping[str, Any] = {}
         else:
             config = transformers.AutoConfig.from_pretrained(**place.given)
-            settings = next((told for file in _FILES if (told := place.json(file))), {})
+            settings = next((content for file in _FILES if (content := place.json(file))), {})
         kind = config.model_type
         if kind not in _KINDS:
             raise ValueError(

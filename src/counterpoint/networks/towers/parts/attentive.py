@@ -62,8 +62,8 @@ class SeriesTransformer(SeriesTower):
         # A series of which nothing is known is one patch of nothing: an attention over no key would be NaN.
         inside = before((-(-ends(series) // self.patch)).clamp_min(1), count)
         known = ~series.isnan()
-        told = torch.cat([series.nan_to_num(0.0), known.to(series.dtype)], 2)
-        x = self.patch_embedding(told.reshape(len(told), count, self.patch * told.shape[2]))
+        inputs = torch.cat([series.nan_to_num(0.0), known.to(series.dtype)], 2)
+        x = self.patch_embedding(inputs.reshape(len(inputs), count, self.patch * inputs.shape[2]))
         x = x + self.position_embedding.weight[:count]
         rate = self.dropkey if self.training else 0.0
         for block in self.blocks:

@@ -45,13 +45,13 @@ def dropping(layers: Sequence[nn.Dropout], rates: Sequence[float]) -> Iterator[N
     >>> layer.p
     0.1
     """
-    own = [layer.p for layer in layers]
+    probabilities = [layer.p for layer in layers]
     try:
         for layer, rate in zip(layers, rates, strict=True):
             layer.p = rate
         yield
     finally:
-        for layer, rate in zip(layers, own, strict=True):
+        for layer, rate in zip(layers, probabilities, strict=True):
             layer.p = rate
 
 

@@ -19,8 +19,8 @@ def before(lengths: Int[Tensor, " B"], times: int) -> Bool[Tensor, "B times"]:
 
 def mean_inside(states: Float[Tensor, "B C T"], inside: Bool[Tensor, "B T"]) -> Float[Tensor, "B C"]:
     """Return the mean of a sequence's own states; zero for one without any."""
-    own = inside[:, None].to(states.dtype)
-    return (states * own).sum(2) / own.sum(2).clamp_min(1)
+    mask = inside[:, None].to(states.dtype)
+    return (states * mask).sum(2) / mask.sum(2).clamp_min(1)
 
 
 class TimeNorm(nn.LayerNorm):
@@ -59,7 +59,7 @@ class TimeResidual(nn.Module):
         )
 
     def forward(self, x: Float[Tensor, "B C T"], inside: Bool[Tensor, "B T"]) -> Float[Tensor, "B C T"]:
-        own = inside[:, None].to(x.dtype)
-        h = self.conv_1(F.gelu(self.norm_1(x)) * own)
-        branch: Tensor = self.conv_2(F.gelu(self.norm_2(h)) * own)
+        mask = inside[:, None].to(x.dtype)
+        h = self.conv_1(F.gelu(self.norm_1(x)) * mask)
+        branch: Tensor = self.conv_2(F.gelu(self.norm_2(h)) * mask)
         return x + branch

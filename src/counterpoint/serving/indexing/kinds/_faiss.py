@@ -78,11 +78,11 @@ class FaissKind(Kind):
     ) -> tuple[Scores, Positions]:
         faiss = require("faiss", "index")
         if chosen is None:
-            found = self._search(queries, k, self.among(faiss, k, 1.0))
+            results = self._search(queries, k, self.among(faiss, k, 1.0))
             return (
-                found
-                if (found[1] >= 0).all()
-                else self._completed(found, queries, np.ones(self.index.ntotal, bool))
+                results
+                if (results[1] >= 0).all()
+                else self._completed(results, queries, np.ones(self.index.ntotal, bool))
             )
         count = int(chosen.mask.sum())
         if count <= max(_FEW, k):
@@ -98,12 +98,12 @@ class FaissKind(Kind):
 
     def _completed(
         self,
-        found: tuple[Scores, Positions],
+        results: tuple[Scores, Positions],
         queries: Float[np.ndarray, "m d"],
         mask: Bool[np.ndarray, " n"],
     ) -> tuple[Scores, Positions]:
         """Search anew, and exactly, for the queries that found fewer than they asked for."""
-        scores, rows = found
+        scores, rows = results
         short = (rows < 0).any(1)
         if short.any():
             scores[short], rows[short] = self.exactly(queries[short], scores.shape[1], mask)

@@ -104,7 +104,7 @@ def _of_some(
     k: int,
     mask: Bool[np.ndarray, " n"] | None,
 ) -> tuple[Scores, Positions]:
-    asked, best = np.ascontiguousarray(queries, np.float32), _Best(len(queries), k)
+    contiguous, best = np.ascontiguousarray(queries, np.float32), _Best(len(queries), k)
     room, first = np.empty(0, np.float32), 0
     for array in arrays:
         for start, end in _chunks(len(array), len(queries), array.dtype == np.float16):
@@ -121,7 +121,7 @@ def _of_some(
             cells = len(queries) * len(chunk)
             room = room if len(room) >= cells else np.empty(cells, np.float32)
             scores = room[:cells].reshape(len(queries), len(chunk))
-            _multiply(asked, _single(chunk), scores)
+            _multiply(contiguous, _single(chunk), scores)
             if left_out is not None:
                 scores[:, left_out] = -np.inf
             best.offer(scores, rows)

@@ -64,14 +64,14 @@ class LanceDB(Kind):
             raise ValueError(f"it has no table {TABLE!r}")
         try:
             # The positions are read, and with them the ends of all files.
-            held, found = (
+            held, list_size = (
                 table.count_rows(f"{POSITION} < {rows}"),
                 table.schema.field("vector").type.list_size,
             )
         except (ValueError, RuntimeError, KeyError) as error:
             raise ValueError(f"LanceDB cannot read its table: {str(error).splitlines()[0]}") from error
-        if held != rows or found != width:
-            raise ValueError(f"its table holds {held:,} vectors of {found}, not {rows:,} of {width}")
+        if held != rows or list_size != width:
+            raise ValueError(f"its table holds {held:,} vectors of {list_size}, not {rows:,} of {width}")
         return cls(table, rows)
 
     def nearest(
@@ -83,29 +83,29 @@ class LanceDB(Kind):
         if conditions:
             search = search.where(" AND ".join(conditions), prefilter=True)
         try:
-            found = search.to_arrow()
+            hits = search.to_arrow()
         except (ValueError, RuntimeError) as error:
             if chosen is None:
                 raise
             raise ValueError(f"LanceDB does not take the condition: {str(error).splitlines()[0]}") from error
         scores = np.full((len(queries), k), -np.inf, np.float32)
         rows = np.full((len(queries), k), -1, np.int64)
-        single = "query_index" not in found.column_names
-        whose = np.zeros(len(found), int) if single else found["query_index"].to_numpy()
+        single = "query_index" not in hits.column_names
+        whose = np.zeros(len(hits), int) if single else hits["query_index"].to_numpy()
         for query in range(len(queries)):
-            own = whose == query
-            count = int(own.sum())
-            scores[query, :count] = 1 - found["_distance"].to_numpy()[own]
-            rows[query, :count] = found[POSITION].to_numpy()[own]
+            mask = whose == query
+            count = int(mask.sum())
+            scores[query, :count] = 1 - hits["_distance"].to_numpy()[mask]
+            rows[query, :count] = hits[POSITION].to_numpy()[mask]
         return scores, rows
 
     def take(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
         condition = f"{POSITION} IN ({', '.join(map(str, rows.tolist()))})"
-        found = self.table.search().where(condition).select([POSITION, "vector"]).limit(len(rows)).to_arrow()
-        column = found["vector"].combine_chunks()
-        vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(found), -1)
-        order = np.argsort(found[POSITION].to_numpy())
-        return vectors[order][np.searchsorted(found[POSITION].to_numpy()[order], rows)].astype(np.float32)
+        stored = self.table.search().where(condition).select([POSITION, "vector"]).limit(len(rows)).to_arrow()
+        column = stored["vector"].combine_chunks()
+        vectors = column.flatten().to_numpy(zero_copy_only=False).reshape(len(stored), -1)
+        order = np.argsort(stored[POSITION].to_numpy())
+        return vectors[order][np.searchsorted(stored[POSITION].to_numpy()[order], rows)].astype(np.float32)
 
 
 def opened(database: Any, name: str) -> Any:
@@ -131,22 +131,22 @@ def _indexed(table: Any) -> Any:
     return table
 
 
-def _reader(given: Given) -> pa.RecordBatchReader:
+def _reader(additions: Given) -> pa.RecordBatchReader:
     """Return all rows as batches of one table, so that they are added in one go or not at all."""
-    kind = pa.list_(pa.float16() if given.dtype == "float16" else pa.float32(), given.width)
-    plain = given.table.head(0).to_arrow(compat_level=pl.CompatLevel.oldest())
+    kind = pa.list_(pa.float16() if additions.dtype == "float16" else pa.float32(), additions.width)
+    plain = additions.table.head(0).to_arrow(compat_level=pl.CompatLevel.oldest())
     columns = [pa.field(POSITION, pa.int64()), *plain.schema, pa.field("vector", kind)]
     schema = pa.schema(columns)
 
     def batches() -> Iterator[pa.RecordBatch]:
         start = 0
-        for block in _large(given.blocks()):
-            rows = given.table[start : start + len(block)]
-            numbers = pa.array(np.ascontiguousarray(block, given.dtype).reshape(-1))
-            own = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
+        for block in _large(additions.blocks()):
+            rows = additions.table[start : start + len(block)]
+            numbers = pa.array(np.ascontiguousarray(block, additions.dtype).reshape(-1))
+            batch = rows.to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks()
             arrays = [
-                pa.array(np.arange(given.first + start, given.first + start + len(block))),
-                *(column.combine_chunks() for column in own.columns),
+                pa.array(np.arange(additions.first + start, additions.first + start + len(block))),
+                *(column.combine_chunks() for column in batch.columns),
                 pa.FixedSizeListArray.from_arrays(numbers, type=kind),
             ]
             yield pa.record_batch(arrays, schema=schema)
