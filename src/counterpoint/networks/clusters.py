@@ -114,7 +114,9 @@ def nearest_centres(
     from sklearn.cluster import MiniBatchKMeans
 
     z = F.normalize(x.float(), dim=-1)
-    cluster_centers = MiniBatchKMeans(count, random_state=seed, n_init=1).fit(z.cpu().numpy()).cluster_centers_
+    cluster_centers = (
+        MiniBatchKMeans(count, random_state=seed, n_init=1).fit(z.cpu().numpy()).cluster_centers_
+    )
     centres = F.normalize(torch.from_numpy(cluster_centers).to(z), dim=-1)
     # In parts: all cosines of many vectors with many centres are more than memory holds.
     return torch.cat([(part @ centres.T).topk(nearest).indices for part in torch.split(z, _PART)])

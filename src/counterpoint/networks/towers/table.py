@@ -160,7 +160,9 @@ def _cell(name: str, columns: Sequence[tuple[np.ndarray, tuple[str, ...]]]) -> C
     if len({bool(words) for _, words in columns}) > 1:
         raise ValueError(f"{name} holds numbers in one table and categories in another")
     if columns[0][1]:
-        categories = sorted(words[int(value)] for values, words in columns for value in values[~np.isnan(values)])
+        categories = sorted(
+            words[int(value)] for values, words in columns for value in values[~np.isnan(values)]
+        )
         words = tuple(dict.fromkeys(categories))
         known = np.array([words.index(word) for word in categories], dtype=float)
     else:

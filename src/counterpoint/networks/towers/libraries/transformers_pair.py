@@ -129,7 +129,9 @@ def transformers_pair(source: Source, seed: int) -> tuple[TransformersImage, Tra
             full = model.config.model_type in _FULL
             tokenizer = TransformersTokenizer(hf_tokenizer, place.context, full=full)
             tokenizer.check()
-            text = TransformersText(model, tokenizer, masked="attention_mask" in hf_tokenizer.model_input_names)
+            text = TransformersText(
+                model, tokenizer, masked="attention_mask" in hf_tokenizer.model_input_names
+            )
         return image, text
 
 
