@@ -211,7 +211,7 @@ def test_auto_is_dense_when_small_and_tiled_when_large(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(reduce_module, "DENSE_PAIRS", 30)
-    monkeypatch.setattr(reduce_module, "_said", set())
+    monkeypatch.setattr(reduce_module, "_logged", set())
     shapes: list[tuple[int, int]] = []
 
     def terms(tile: Tile) -> Any:

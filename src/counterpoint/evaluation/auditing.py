@@ -44,10 +44,10 @@ def suspects(model: Embedder, data: Data, rows: Rows, label: str) -> pl.DataFram
     Raises:
         ValueError: for rows of fewer than two classes.
     """
-    asked = data.label(label, "classes", "tags")
-    if isinstance(asked, Tags):
-        return _lacking(model, data, rows[asked.known[rows]], label, asked)
-    names, classes = asked.names, asked.values[rows]
+    labels = data.label(label, "classes", "tags")
+    if isinstance(labels, Tags):
+        return _lacking(model, data, rows[labels.known[rows]], label, labels)
+    names, classes = labels.names, labels.values[rows]
     counts = np.bincount(classes[classes >= 0], minlength=len(names))
     kept = (classes >= 0) & (counts[classes] > 1)
     rows, classes = rows[kept], classes[kept]
@@ -77,8 +77,8 @@ def cross_validated(
     order = np.random.default_rng(0).permutation(len(classes))
     fold = np.empty(len(classes), dtype=np.int64)
     for number in np.unique(classes):
-        own = order[classes[order] == number]
-        fold[own] = np.arange(len(own)) % _FOLDS
+        members = order[classes[order] == number]
+        fold[members] = np.arange(len(members)) % _FOLDS
     p = np.zeros((len(classes), k))
     for number in range(_FOLDS):
         held, read = fold == number, fold != number

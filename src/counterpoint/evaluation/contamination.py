@@ -69,12 +69,12 @@ def contamination(
     if not -1 <= threshold <= 1:
         raise ValueError(f"threshold is a cosine, from -1 to 1; got {threshold}")
     x, y = (F.normalize(z.float(), dim=-1) for z in (tested, trained))
-    cosine, nearest, told = torch.empty(len(x)), torch.empty(len(x), dtype=torch.long), []
+    cosine, nearest, revealed = torch.empty(len(x)), torch.empty(len(x), dtype=torch.long), []
     for rows in row_chunks(len(x), len(y)):
         near = x[rows] @ y.T
         cosine[rows], nearest[rows] = near.max(1)
         for item, row in enumerate(near, rows.start):
             matches: Sequence[int] = torch.nonzero(row > threshold)[:, 0].tolist() if answered else ()
-            told.append(any(answered(item, match) for match in matches) if answered else False)
+            revealed.append(any(answered(item, match) for match in matches) if answered else False)
     similarity = cosine.numpy()
-    return Contamination(nearest.numpy(), similarity, similarity > threshold, np.array(told, dtype=bool))
+    return Contamination(nearest.numpy(), similarity, similarity > threshold, np.array(revealed, dtype=bool))

@@ -90,7 +90,7 @@ def failures(
     ]
     column, higher = next((m.columns, m.higher_is_better) for m in metrics if isinstance(m.columns, str))
     chosen = _worst(scores, column, higher, most)
-    asked = {m.columns for m in metrics if m.higher_is_better and isinstance(m.columns, str)}
+    columns = {m.columns for m in metrics if m.higher_is_better and isinstance(m.columns, str)}
     # What a task that answers with a class calls its label; of several, it is about the first that there is.
     labels = (
         (task.label,)
@@ -104,7 +104,7 @@ def failures(
         labels = (model.target.label,)
     label = next((name for name in labels if name in data.classes), None)
     form = task.form
-    show = _of_rows(data, label) if form is None else _of_items(data.items(form, rows), asked, model, data)
+    show = _of_rows(data, label) if form is None else _of_items(data.items(form, rows), columns, model, data)
     exhibits = [show(example["example"], example) for example in chosen]
     title = f"{scores.task} on {data.name}: " + (
         f"{len(chosen)} failures, the surest first" if chosen else "no failures"
@@ -129,12 +129,16 @@ def _of_rows(data: Data, label: str | None) -> Callable[[int, dict[str, Any]], E
     column = subject(data.columns) or ""
     # Outcomes are numbers of 53 bits, and ids of files have more.
     answers = {float(identity): row for identity, row in position.items()}
-    told = words(data.columns)
+    text_column = words(data.columns)
     drawn = resolve(MODALITIES.get(data.columns[column]).draw)
 
     def called(row: int) -> str:
         at = np.array([row])
-        return data.read(told, at)[0] if told and data.present(told, at)[0] else data.key(row)
+        return (
+            data.read(text_column, at)[0]
+            if text_column and data.present(text_column, at)[0]
+            else data.key(row)
+        )
 
     def show(example: int, outcomes: dict[str, Any]) -> Exhibit:
         row = position[example]
@@ -155,7 +159,7 @@ def _of_rows(data: Data, label: str | None) -> Callable[[int, dict[str, Any]], E
 
 
 def _of_items(
-    items: Items, asked: Set[str], model: Embedder, data: Data
+    items: Items, columns: Set[str], model: Embedder, data: Data
 ) -> Callable[[int, dict[str, Any]], Exhibit]:
     position = {int(key): k for k, key in enumerate(items.ids)}
 
@@ -168,12 +172,12 @@ def _of_items(
             answered = " ".join(
                 f"{name} {'✓' if outcomes[name] == 1 else '✗'}"
                 for name in outcomes
-                if name in asked and outcomes[name] in (0, 1)
+                if name in columns and outcomes[name] in (0, 1)
             )
             return Exhibit(_picture(_side_by_side(pictures)), (kind, *captions, answered))
         if isinstance(items, Choices):
             options, answer = items.options[k], int(items.answers[k])
-            lines = [f"✓ {options[answer]}", *_said(model, data, items, k)]
+            lines = [f"✓ {options[answer]}", *_wrong_option(model, data, items, k)]
             return Exhibit(_picture(_pixels(items.pictures(at)[0])), (kind, *lines))
         if isinstance(items, ContrastCaptions):
             right, wrong = items.captions[k]
@@ -210,7 +214,7 @@ def _asked_again(items: QuestionVariants[Any], k: int) -> Exhibit:
     return Exhibit(_picture(_side_by_side([_pixels(before.picture), _pixels(after.picture)])), lines)
 
 
-def _said(model: Embedder, data: Data, items: Choices, k: int) -> list[str]:
+def _wrong_option(model: Embedder, data: Data, items: Choices, k: int) -> list[str]:
     """Return the wrong option that is most similar to the picture, as a line of text."""
     features = EmbeddingCache.of(model, data)
     picture = features.pictures(items.pictures(np.array([k])))

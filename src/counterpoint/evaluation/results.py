@@ -161,13 +161,13 @@ def evaluate(
             )
     answers = isinstance(model, Assistant)
     classifies = is_classifier(model)
-    asked: list[Asked] = ["assistant" if answers else "embedder"]
+    kinds: list[Asked] = ["assistant" if answers else "embedder"]
     if classifies:
-        asked.append("classifier")
+        kinds.append("classifier")
     usual = DEFAULT_ANSWERING if answers else (*DEFAULT_CLASSIFYING * classifies, *DEFAULT_TASKS)
     wanted = [create(named) if isinstance(named, str) else named for named in tasks or usual]
     for task in wanted:
-        check_asks(task, *asked)
+        check_asks(task, *kinds)
     one = model if isinstance(model, Assistant) else EmbeddingCache.of(model, data)
     if tasks is None and isinstance(one, EmbeddingCache):
         wanted = [task for task in wanted if fits(task.modalities, tuple(one.columns.values()))]
@@ -182,10 +182,10 @@ def evaluate(
         for task in wanted:
             try:
                 check_columns(task, data)
-                found = task(model if "classifier" in task.asks else one, data, rows, **sampling)
+                result = task(model if "classifier" in task.asks else one, data, rows, **sampling)
                 # Of a model that embeds some of the columns, the first that it has counts.
-                main = tuple(name for name in task.main_metrics(data) if name in found.metrics)
-                scores.append(replace(found, main=main))
+                main = tuple(name for name in task.main_metrics(data) if name in result.metrics)
+                scores.append(replace(result, main=main))
             except NotApplicable as error:
                 refused.setdefault(task.name, error)
         by_test[name] = tuple(scores)

@@ -60,9 +60,9 @@ def _average_precision(
         return counts.new_zeros(len(steps) + 1, counts.shape[1]).index_add_(0, step, counts[rows])[:-1]
 
     hits = counted(positive)
-    found, seen = hits.cumsum(0), counted(known).cumsum(0)
+    true_positives, seen = hits.cumsum(0), counted(known).cumsum(0)
     total = hits.sum(0)
-    precision = (hits * found / seen.clamp(min=1)).sum(0) / total.clamp(min=1)
+    precision = (hits * true_positives / seen.clamp(min=1)).sum(0) / total.clamp(min=1)
     return precision.numpy(), (total > 0).double().numpy()
 
 
@@ -81,9 +81,9 @@ def per_class_f1(values: Rows) -> float:
 
 def weighted_per_class_f1(values: Rows, weights: Weights) -> Numbers:
     """Compute `per_class_f1` of examples that count so many times in each replicate."""
-    there, given, both = _counts(values, weights)
+    there, predicted, both = _counts(values, weights)
     tags = np.maximum((there > 0).sum(1), 1)
-    precision = np.where(there > 0, both / np.maximum(given, 1), 0).sum(1) / tags
+    precision = np.where(there > 0, both / np.maximum(predicted, 1), 0).sum(1) / tags
     recall = (both / np.maximum(there, 1)).sum(1) / tags
     scale = precision + recall
     return 2 * np.divide(precision * recall, scale, out=np.zeros_like(scale), where=scale > 0)
@@ -100,8 +100,8 @@ def overall_f1(values: Rows) -> float:
 
 def weighted_overall_f1(values: Rows, weights: Weights) -> Numbers:
     """Compute `overall_f1` of examples that count so many times in each replicate."""
-    there, given, both = (counts.sum(1) for counts in _counts(values, weights))
-    return 2 * both / np.maximum(there + given, 1)
+    there, predicted, both = (counts.sum(1) for counts in _counts(values, weights))
+    return 2 * both / np.maximum(there + predicted, 1)
 
 
 def mean_iou(values: Rows) -> float:
@@ -132,6 +132,8 @@ def _halves(values: Rows) -> tuple[Float[np.ndarray, "n m"], Float[np.ndarray, "
 def _counts(values: Rows, weights: Weights) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Count the examples that have each tag, those that were given it, and those that are both ``(replicates, m)``."""
     true, scores = _halves(values)
-    there, given = true > 0, (scores >= THRESHOLD) & (true >= 0)
-    there, given, both = (weights @ part.astype(np.float64) for part in (there, given, there & given))
-    return there, given, both
+    there, predicted = true > 0, (scores >= THRESHOLD) & (true >= 0)
+    there, predicted, both = (
+        weights @ part.astype(np.float64) for part in (there, predicted, there & predicted)
+    )
+    return there, predicted, both

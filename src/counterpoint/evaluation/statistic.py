@@ -148,8 +148,8 @@ def error_rate(values: Rows) -> float:
     >>> error_rate(np.array([[1.0, 4.0], [1.0, 6.0]]))
     0.2
     """
-    errors, said = values.sum(0)
-    return float(errors / max(said, 1))
+    errors, total = values.sum(0)
+    return float(errors / max(total, 1))
 
 
 def spearman(values: Rows) -> float:

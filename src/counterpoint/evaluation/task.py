@@ -204,12 +204,12 @@ def main_labels(data: Data, wanted: Sequence[str], kind: type[Label] = Classes) 
     """
     tests = np.concatenate([*data.splits.test.values(), np.array([], dtype=np.int64)])
     there = data.labels_of(kind)
-    told = [
+    names = [
         name
         for name in wanted or _asked_about(data, kind)
         if name in there and (kind is not Classes or len(there[name].names) > 1)
     ]
-    return tuple(sorted(told, key=lambda name: (name != data.learned, -int(there[name].known[tests].sum()))))
+    return tuple(sorted(names, key=lambda name: (name != data.learned, -int(there[name].known[tests].sum()))))
 
 
 def always_commonest(classes: Int[np.ndarray, " n"]) -> Constant:
@@ -308,8 +308,8 @@ def check_data(task: Task, data: Data) -> None:
     if task.labels is not None:
         check_labels(data, task.labels, task.name, task.kind)
         tests = np.concatenate([*data.splits.test.values(), np.array([], dtype=np.int64)])
-        told = main_labels(data, task.labels, task.kind)
-        if len(tests) and not any(data.labels[name].known[tests].any() for name in told):
+        labels = main_labels(data, task.labels, task.kind)
+        if len(tests) and not any(data.labels[name].known[tests].any() for name in labels):
             what = "a label of at least two classes" if task.kind is Classes else f"{task.kind.kind}"
             raise NotApplicable(
                 f"{task.name} needs {what} that some test examples have, and {data.name!r} has none: leave the task out"

@@ -153,8 +153,8 @@ class Classifying(TowerMethod):
                 for name, seen in self.seen(column, prepared).items():
                     z[name][there] = seen.to(z[name].dtype)
             ids = torch.arange(n, device=device)
-            asked = Batch(ids, {}, present={column: there.to(device) for column, there in rows.items()})
-            return self.probabilities(self.logits(z, asked).float())
+            batch = Batch(ids, {}, present={column: there.to(device) for column, there in rows.items()})
+            return self.probabilities(self.logits(z, batch).float())
         finally:
             self.train(was_training)
 
@@ -170,13 +170,13 @@ class Classifying(TowerMethod):
         if not rows:
             raise ValueError(f"give some of {', '.join(self.columns)} to be classified by")
         if len(lengths := {len(there) for there in rows.values()}) > 1:
-            said = ", ".join(f"{len(there)} of {column}" for column, there in rows.items())
-            raise ValueError(f"columns must hold the same examples, and there are {said}")
+            listing = ", ".join(f"{len(there)} of {column}" for column, there in rows.items())
+            raise ValueError(f"columns must hold the same examples, and there are {listing}")
         for column, there in rows.items():
-            given = len(inputs[column]) if column in inputs else 0
-            if given != int(there.sum()):
+            count = len(inputs[column]) if column in inputs else 0
+            if count != int(there.sum()):
                 raise ValueError(
-                    f"{int(there.sum())} examples have {column}, and {given} are given: leave out those without"
+                    f"{int(there.sum())} examples have {column}, and {count} are given: leave out those without"
                 )
         none = torch.zeros(lengths.pop(), dtype=torch.bool)
         rows = {column: rows.get(column, none) for column in self.columns}

@@ -78,7 +78,7 @@ def explain(objective: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Expl
     ]
     matrices = [pull.clone() for pull in pulls[: len(recorder.matrices)]]
     for matched, pull in zip(recorder.diagonals, pulls[len(recorder.matrices) :], strict=True):
-        _place(matched, pull, recorder.matrices, matrices)
+        _add_pull(matched, pull, recorder.matrices, matrices)
     return Explanation(loss.item(), tuple(Force(pull) for pull in matrices))
 
 
@@ -91,7 +91,7 @@ def _leaves(value: Any) -> Any:
     return type(value)(map(_leaves, value)) if isinstance(value, (list, tuple)) else value
 
 
-def _place(
+def _add_pull(
     matched: recording.Scores, pull: Tensor, scores: list[recording.Scores], matrices: list[Tensor]
 ) -> None:
     """Add the pull on matched pairs to the matrix of the same vectors, else as a matrix of its own."""

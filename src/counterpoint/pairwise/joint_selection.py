@@ -85,9 +85,9 @@ def select(
     total = sum(counts)
     if count >= total:
         return torch.arange(total, device=device)
-    own = ranks.gather(_weighted((judge.weight, judge.own()) for judge in judges), counts)
-    logits = own if first == "own" else torch.zeros_like(own)
-    beside, taken, chosen = torch.zeros_like(own), torch.zeros_like(own, dtype=torch.bool), 0
+    losses = ranks.gather(_weighted((judge.weight, judge.own()) for judge in judges), counts)
+    logits = losses if first == "own" else torch.zeros_like(losses)
+    beside, taken, chosen = torch.zeros_like(losses), torch.zeros_like(losses, dtype=torch.bool), 0
     while True:
         # Drawn on the processor, where every rank's generator stands alike: −log of an exponential draw is Gumbel's.
         noise = -torch.empty(total, dtype=torch.float64).exponential_().log()
@@ -97,7 +97,7 @@ def select(
         if chosen == count:
             return taken.nonzero()[:, 0]
         beside += ranks.gather(_beside(judges, new, counts, ranks), counts)
-        logits = (own + beside) / (2 * chosen + 1 if averaged else 1)
+        logits = (losses + beside) / (2 * chosen + 1 if averaged else 1)
 
 
 def _beside(judges: Sequence[Judge], new: Tensor, counts: list[int], ranks: Ranks) -> Float[Tensor, " B"]:

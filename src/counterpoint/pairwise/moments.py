@@ -103,9 +103,9 @@ def vicreg(
         centred = (z - mean(z, weights, ranks=ranks)) * weights[:, None]
         with torch.autocast(z.device.type, enabled=False):  # which would round the product to half precision
             moment = ranks.sum(centred.T @ centred) / (count - 1).clamp_min(1)
-        own = moment.diagonal()
-        total = total + variance * F.relu(1 - (own + 1e-4).sqrt()).mean()
-        total = total + covariance * (moment.square().sum() - own.square().sum()) / z.shape[1]
+        variances = moment.diagonal()
+        total = total + variance * F.relu(1 - (variances + 1e-4).sqrt()).mean()
+        total = total + covariance * (moment.square().sum() - variances.square().sum()) / z.shape[1]
     return torch.where(count < 2, 0.0, total)
 
 

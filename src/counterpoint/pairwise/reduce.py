@@ -31,7 +31,7 @@ DENSE_PAIRS = 1024 * 1024
 DEFAULT_TILE = (1536, 512)
 
 _FORCED: ContextVar[tuple[Evaluator, TileSize | None] | None] = ContextVar("evaluator", default=None)
-_said: set[str] = set()
+_logged: set[str] = set()
 _log = logging.getLogger(__name__)
 
 
@@ -193,6 +193,6 @@ def _tile(tile: TileSize | None, bags: tuple[int, int]) -> tuple[int, int]:
 
 
 def _say_once(evaluator: str, n: int, m: int) -> None:
-    if evaluator not in _said:
-        _said.add(evaluator)
+    if evaluator not in _logged:
+        _logged.add(evaluator)
         _log.info("pairwise: %d anchors, each against %d candidates, are evaluated %s", n, m, evaluator)

@@ -184,9 +184,9 @@ def reply_tokens(processor: Any, prompt: Prompt, reply: str) -> list[int]:
     Raises:
         ValueError: for a reply without a token.
     """
-    asked = messages_of(prompt)
-    before = processor.apply_chat_template(asked, tokenize=False, add_generation_prompt=True)
-    whole = processor.apply_chat_template([*asked, message("assistant", reply)], tokenize=False)
+    messages = messages_of(prompt)
+    before = processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    whole = processor.apply_chat_template([*messages, message("assistant", reply)], tokenize=False)
     if not whole.startswith(before):
         whole = before + reply
     start, ids = (

@@ -51,7 +51,7 @@ class CKA:
 
     def __init__(self) -> None:
         self._cross: list[Tensor] = []
-        self._own: tuple[list[Tensor], list[Tensor]] = ([], [])
+        self._self_hsic: tuple[list[Tensor], list[Tensor]] = ([], [])
 
     def update(self, xs: Sequence[Tensor], ys: Sequence[Tensor]) -> CKA:
         """Add a batch: the features of each layer, ``(n, ...)``, which are flattened.
@@ -66,14 +66,14 @@ class CKA:
             )
         k, m = (torch.stack([_gram(z) for z in side]) for side in (xs, ys))
         self._cross.append(hsic(k[:, None], m[None]))
-        for sums, grams in zip(self._own, (k, m), strict=True):
+        for sums, grams in zip(self._self_hsic, (k, m), strict=True):
             sums.append(hsic(grams, grams))
         return self
 
     def value(self) -> Float[Tensor, "layers others"]:
         """Return the alignment of each pair of layers; NaN where one of them is constant."""
-        own_x, own_y = (torch.stack(sums).mean(0) for sums in self._own)
-        scale = (own_x[:, None] * own_y[None]).clamp_min(0).sqrt()
+        self_x, self_y = (torch.stack(sums).mean(0) for sums in self._self_hsic)
+        scale = (self_x[:, None] * self_y[None]).clamp_min(0).sqrt()
         cross = torch.stack(self._cross).mean(0)
         return torch.where(scale > 0, cross / scale.masked_fill(scale == 0, 1.0), torch.nan)
 

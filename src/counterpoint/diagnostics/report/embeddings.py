@@ -56,16 +56,16 @@ def spread(subject: Subject) -> Section:
             "alignment": alignment(z, other.embeddings),
             f"uniformity of {other.things}": uniformity(other.embeddings),
         }
-        own, strange = (
+        matched, mismatched = (
             f"a {first.thing} and its {other.thing}",
             f"a {first.thing} and another's {other.thing}",
         )
         groups = {
-            own: _cosines(z, other.embeddings),
-            strange: _cosines(z, other.embeddings.roll(1, 0)),
+            matched: _cosines(z, other.embeddings),
+            mismatched: _cosines(z, other.embeddings.roll(1, 0)),
             **groups,
         }
-        apart = float(groups[own].mean() - groups[strange].mean())
+        apart = float(groups[matched].mean() - groups[mismatched].mean())
         numbers[f"own {other.thing} closer than another's by"] = apart
         sentence = (
             f"A {first.thing} is closer to its own {other.thing} than to another's by a cosine of {apart:.2f} on "

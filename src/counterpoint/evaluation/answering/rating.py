@@ -70,8 +70,8 @@ def rate(
             raise ValueError(f"pictures[{number}] is a video without frames")
     if not frames:
         return torch.zeros(0)
-    asked = [Prompt(prompt, frame) for each in frames for frame in each]
-    logits = assistant.word_logits(asked, [word for group in words for word in group]).float()
+    prompts = [Prompt(prompt, frame) for each in frames for frame in each]
+    logits = assistant.word_logits(prompts, [word for group in words for word in group]).float()
     parts = torch.split(logits.view(-1, groups, levels), [len(each) for each in frames])
     return score(torch.stack([part.mean(0) for part in parts]))
 

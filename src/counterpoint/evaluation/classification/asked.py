@@ -64,24 +64,24 @@ def probabilities(
     assert model.target is not None
     columns = [column for column in model.columns if column in data.columns]
     hidden = frozenset(withheld)
-    found = np.full((len(rows), len(model.target.classes)), np.nan)
+    p = np.full((len(rows), len(model.target.classes)), np.nan)
     for start in range(0, len(rows), BATCH):
-        asked = np.arange(start, min(start + BATCH, len(rows)))
+        positions = np.arange(start, min(start + BATCH, len(rows)))
         there = {
-            column: data.present(column, rows[asked])
+            column: data.present(column, rows[positions])
             if column in columns and column not in hidden
-            else np.zeros(len(asked), dtype=bool)
+            else np.zeros(len(positions), dtype=bool)
             for column in model.columns
         }
         if model.incomplete == "drop":
             whole = np.logical_and.reduce(list(there.values()))
-            asked, there = asked[whole], {column: has[whole] for column, has in there.items()}
-        if len(asked):
-            inputs = {c: data.read(c, rows[asked[has]]) for c, has in there.items() if has.any()}
-            found[asked] = model.classify(inputs, there).double().cpu().numpy()
-            if np.isnan(found[asked]).any():
+            positions, there = positions[whole], {column: has[whole] for column, has in there.items()}
+        if len(positions):
+            inputs = {c: data.read(c, rows[positions[has]]) for c, has in there.items() if has.any()}
+            p[positions] = model.classify(inputs, there).double().cpu().numpy()
+            if np.isnan(p[positions]).any():
                 raise ValueError(
                     "the model's probabilities are not finite, so no score means anything: it has diverged, or an "
                     "input is broken"
                 )
-    return found
+    return p

@@ -62,14 +62,14 @@ def pattern_profile(
     outcomes = {
         name: [_value(each, metric, kinds) for each in scores.values()] for name, kinds in patterns.items()
     }
-    asked = {name: values for name, values in outcomes.items() if not np.isnan(values).any()}
-    if len(scores) < 2 or len(asked) < LEAST:
+    complete = {name: values for name, values in outcomes.items() if not np.isnan(values).any()}
+    if len(scores) < 2 or len(complete) < LEAST:
         raise ValueError(
             f"a correlation over patterns needs two models and {LEAST} patterns that all were asked about, got "
-            f"{counted(len(scores), 'model')} and {len(asked)}: {', '.join(asked) or 'none'}"
+            f"{counted(len(scores), 'model')} and {len(complete)}: {', '.join(complete) or 'none'}"
         )
-    accuracy = np.array(list(asked.values())).T
-    return PatternProfile(tuple(scores), tuple(asked), accuracy, _correlations(accuracy))
+    accuracy = np.array(list(complete.values())).T
+    return PatternProfile(tuple(scores), tuple(complete), accuracy, _correlations(accuracy))
 
 
 def _value(scores: Scores, metric: str, kinds: Sequence[str]) -> float:

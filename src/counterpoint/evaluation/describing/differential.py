@@ -48,10 +48,10 @@ class Differential:
         plain = {c: self.template.format(self.names[c]) for c in classes}
         everything = len(classes) == len(self.names)
         for a, b in combinations(classes, 2):
-            told = self._pair(a, b)
-            sentences[a] += [first for _, first, _ in told]
-            sentences[b] += [second for _, _, second in told]
-            if not told and not everything:
+            pairs = self._pair(a, b)
+            sentences[a] += [first for _, first, _ in pairs]
+            sentences[b] += [second for _, _, second in pairs]
+            if not pairs and not everything:
                 sentences[a].append(plain[a])
                 sentences[b].append(plain[b])
         return [tuple(dict.fromkeys(sentences[c] or [plain[c]])) for c in classes]

@@ -133,8 +133,8 @@ def numbered(names: Sequence[str]) -> dict[str, int]:
     return numbers
 
 
-def _entry(classes: tuple[int, int], told: Sequence[Told]) -> dict[str, Any]:
-    pairs = [{"attr_type": attribute, "prompt_pair": [one, other]} for attribute, one, other in told]
+def _entry(classes: tuple[int, int], triples: Sequence[Told]) -> dict[str, Any]:
+    pairs = [{"attr_type": attribute, "prompt_pair": [one, other]} for attribute, one, other in triples]
     return {"classes": list(classes), "prompt_pairs": pairs}
 
 

@@ -78,8 +78,8 @@ class IntraClass(Checked):
         a = np.where(rng.random(n) < self.agreement, y, -y)
         means = np.stack([y, a], 1)
         exact = means + rng.standard_normal((n, 2)) * [self.core_spread, self.spurious_spread]
-        told = np.where(rng.random((n, 2)) < [self.core_told, self.spurious_told], exact, means)
-        images, texts = (_noisy(z, self.dimension, self.noise, rng) for z in (exact, told))
+        stated = np.where(rng.random((n, 2)) < [self.core_told, self.spurious_told], exact, means)
+        images, texts = (_noisy(z, self.dimension, self.noise, rng) for z in (exact, stated))
         return Captioned(images, texts, (y > 0).astype(np.int64))
 
     def limit(self, agreement: float) -> float:
@@ -149,11 +149,11 @@ class InterClass(Checked):
     def sample(self, n: int, rng: np.random.Generator) -> Captioned:
         k, sign = rng.integers(self.features, size=n), rng.choice([-1.0, 1.0], n)
         shown = self.detail * rng.choice([-1.0, 1.0], (n, 2, self.features))
-        told = np.where(rng.random(shown.shape) < self.told, shown, 0.0)
+        stated = np.where(rng.random(shown.shape) < self.told, shown, 0.0)
         twin = np.where(rng.random(n) < self.agreement, sign, -sign)
-        for view in (shown, told):
+        for view in (shown, stated):
             view[np.arange(n), 0, k], view[np.arange(n), 1, k] = sign, twin
-        images, texts = (_noisy(z.reshape(n, -1), self.dimension, self.noise, rng) for z in (shown, told))
+        images, texts = (_noisy(z.reshape(n, -1), self.dimension, self.noise, rng) for z in (shown, stated))
         return Captioned(images, texts, 2 * k + (sign > 0))
 
 

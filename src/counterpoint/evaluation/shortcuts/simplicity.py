@@ -27,10 +27,10 @@ def probed(
     count: int,
 ) -> Float[np.ndarray, " m"]:
     """Return 1 where a logistic probe finds a row's class, else 0; NaN without a class, or if training has only one."""
-    kept, asked = classes >= 0, truth >= 0
+    kept, queries = classes >= 0, truth >= 0
     hits = np.full(len(test), np.nan)
-    if len(np.unique(classes[kept])) > 1 and asked.any():
-        hits[asked] = logistic(train[kept], classes[kept], test[asked], count) == truth[asked]
+    if len(np.unique(classes[kept])) > 1 and queries.any():
+        hits[queries] = logistic(train[kept], classes[kept], test[queries], count) == truth[queries]
     return hits
 
 
@@ -50,11 +50,11 @@ def probed_within(
     x, classes = test
     predicted, guess = np.full(len(x), np.nan), np.full(len(x), np.nan)
     for k in np.unique(classes):
-        of_class, asked = train[1] == k, classes == k
+        of_class, queries = train[1] == k, classes == k
         known = len(np.unique(train[2][of_class]))
         if known > 1:
-            predicted[asked] = logistic(train[0][of_class], train[2][of_class], x[asked], known)
-            guess[asked] = 1 / known
+            predicted[queries] = logistic(train[0][of_class], train[2][of_class], x[queries], known)
+            guess[queries] = 1 / known
     return predicted, guess
 
 

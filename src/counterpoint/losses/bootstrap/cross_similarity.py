@@ -88,8 +88,8 @@ class CrossSimilarityLoss(PairwiseLoss):
             else:
                 s = s / self.temperature
                 u, attraction, repulsion = s.sigmoid(), softplus(-s), softplus(s)
-            own = tile.i == tile.j
-            alike, unlike = own | (u >= self.positive), ~own & (u <= self.negative)
+            diagonal = tile.i == tile.j
+            alike, unlike = diagonal | (u >= self.positive), ~diagonal & (u <= self.negative)
             return {
                 "total": {
                     "attraction": Sum(attraction * alike),

@@ -89,7 +89,7 @@ class MLCDLoss(ClassLoss):
 def _among(tile: Tile) -> Bool[Tensor, "r c"]:
     """Return which columns of a tile are positives of its rows."""
     rows, count = tile.shape
-    place = tile.row.positives - tile.column_start
+    position = tile.row.positives - tile.column_start
     # What is not of this tile goes to one column more.
-    place = torch.where((place >= 0) & (place < count), place, count)
-    return place.new_zeros(rows, count + 1, dtype=torch.bool).scatter_(1, place, True)[:, :count]
+    position = torch.where((position >= 0) & (position < count), position, count)
+    return position.new_zeros(rows, count + 1, dtype=torch.bool).scatter_(1, position, True)[:, :count]

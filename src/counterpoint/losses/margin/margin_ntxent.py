@@ -106,8 +106,8 @@ class MarginNTXentLoss(PairwiseLoss):
         m = self.margin
         # Rounding can bring the square below 0, and at 0 the gradient of the root is infinite.
         sine = (1 - cosine.square()).clamp_min(torch.finfo(cosine.dtype).eps).sqrt()
-        turned = cosine * math.cos(m) - sine * math.sin(m)
-        return torch.where(cosine > -math.cos(m), turned, cosine - m * math.sin(m))
+        shifted = cosine * math.cos(m) - sine * math.sin(m)
+        return torch.where(cosine > -math.cos(m), shifted, cosine - m * math.sin(m))
 
 
 def _row_loss(positive: Float[Tensor, " r"], negatives: Float[Tensor, "r c"]) -> Float[Tensor, " r"]:

@@ -43,9 +43,9 @@ def resampled(
     """
     last = (lengths - 1)[:, None]
     # Whole numbers, divided: a sequence of so many steps keeps its own vectors to the last digit.
-    place = torch.arange(steps, device=x.device) * last / max(steps - 1, 1)
-    before = place.floor().long()
-    share = (place - before).to(x.dtype)[..., None]
+    time = torch.arange(steps, device=x.device) * last / max(steps - 1, 1)
+    before = time.floor().long()
+    share = (time - before).to(x.dtype)[..., None]
 
     def at(times: Tensor) -> Tensor:
         return x.gather(1, times[..., None].expand(-1, -1, x.shape[2]))
@@ -94,19 +94,19 @@ class _SoftDTW(torch.autograd.Function):
         n, m, pairs = costs.shape
         last = _ends(costs, rows, columns)
         if torch.is_grad_enabled():  # the gradient will be differentiated again: by the recursion itself
-            found = _best(costs, ctx.gamma)[last]
-            return (*torch.autograd.grad(found, costs, grad, create_graph=True), None, None, None)
+            minimum = _best(costs, ctx.gamma)[last]
+            return (*torch.autograd.grad(minimum, costs, grad, create_graph=True), None, None, None)
         # Of each cell, how much the result depends on it: as much as on those behind it, by their share in each.
         share = torch.zeros_like(best)
         share[last] = grad
         gain = (best - _bordered(costs)) / ctx.gamma
         for k in range(n + m, 1, -1):
             cells = _cells(n, m, k)
-            own = best[cells] / ctx.gamma
+            scaled = best[cells] / ctx.gamma
             for ahead in (m + 3, m + 2, 1):  # the next row and column, the next row, the next column
                 there = slice(cells.start + ahead, cells.stop + ahead, cells.step)
                 # In the border there is no share, and the weight is anything finite.
-                weight = (gain[there] - own).clamp_max_(0).exp_()
+                weight = (gain[there] - scaled).clamp_max_(0).exp_()
                 share[cells] += weight.mul_(share[there])
         return share.view(n + 2, m + 2, pairs)[1:-1, 1:-1], None, None, None
 
@@ -159,8 +159,8 @@ def _best(costs: Float[Tensor, "N M P"], gamma: float) -> Float[Tensor, "cells P
         least = torch.minimum(torch.minimum(*ways[:2]), ways[2]).detach()
         total = sum(((least - way) / gamma).exp() for way in ways)
         assert isinstance(total, Tensor)
-        found = steps[_cells(n, m, k)] + least - gamma * total.log()
-        best.append(F.pad(found, (0, 0, 1, 1), value=_FAR))
+        minimum = steps[_cells(n, m, k)] + least - gamma * total.log()
+        best.append(F.pad(minimum, (0, 0, 1, 1), value=_FAR))
     diagonals = torch.cat([*best, far, far[:1]])
     row, column = (torch.arange(size + 2, device=costs.device) for size in (n, m))
     by_diagonal = ((row[:, None] + column) * (n + 2) + row[:, None]).flatten().argsort()

@@ -112,8 +112,8 @@ class BestAlignmentLoss(Loss):
                 if uniform
                 else best_path(_distances(x, y), frames, tokens)
             )
-        said = y.gather(1, path[..., None].expand(-1, -1, y.shape[2]))
-        along = (x - said).square().sum(-1) * scale
+        matched = y.gather(1, path[..., None].expand(-1, -1, y.shape[2]))
+        along = (x - matched).square().sum(-1) * scale
         return (along * _before(frames, x.shape[1])).sum(1)
 
 
@@ -147,12 +147,12 @@ def best_path(
         torch.lt(move, stay, out=moves[time])
         total[:, 1:] = torch.minimum(stay, move) + steps[time]
     path = torch.empty(times, pairs, dtype=torch.long, device=costs.device)
-    place = tokens - 1
+    position = tokens - 1
     inside = _before(frames, times).T
     for time in reversed(range(times)):
-        path[time] = place
-        moved = moves[time].gather(1, place[:, None])[:, 0] & inside[time]
-        place = place - moved.long()
+        path[time] = position
+        moved = moves[time].gather(1, position[:, None])[:, 0] & inside[time]
+        position = position - moved.long()
     return path.T
 
 
@@ -163,8 +163,8 @@ def uniform_path(frames: Int[Tensor, " B"], tokens: Int[Tensor, " B"], times: in
     [[0, 1, 1, 1], [0, 0, 1, 1]]
     """
     time = torch.arange(1, times + 1, device=frames.device)
-    place = (time * tokens[:, None] + frames[:, None] - 1) // frames[:, None] - 1
-    return torch.minimum(place, tokens[:, None] - 1)
+    position = (time * tokens[:, None] + frames[:, None] - 1) // frames[:, None] - 1
+    return torch.minimum(position, tokens[:, None] - 1)
 
 
 class _SoftAlignment(torch.autograd.Function):
@@ -187,8 +187,8 @@ class _SoftAlignment(torch.autograd.Function):
         for time in reversed(range(len(steps))):
             ends = (frames - 1 == time)[:, None]
             behind[time] = torch.where(ends, last, then)
-            said = behind[time] + steps[time]
-            then = torch.logaddexp(said, torch.cat([said[:, 1:], none], 1))
+            scores = behind[time] + steps[time]
+            then = torch.logaddexp(scores, torch.cat([scores[:, 1:], none], 1))
         rows = torch.arange(len(costs), device=costs.device)
         whole = ahead[frames - 1, rows, tokens - 1]
         ctx.save_for_backward((ahead + behind - whole[:, None]).exp().transpose(0, 1))

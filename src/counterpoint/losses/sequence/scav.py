@@ -90,8 +90,8 @@ class SCAVLoss(PairwiseLoss):
         x, y = upcast(x), upcast(y)
         of_x, of_y = lengths_of("x", x, x_mask), lengths_of("y", y, y_mask)
         if self.in_step:
-            own = max([1, *of_x.tolist(), *of_y.tolist()])  # of a rank without rows too
-            longest = max(self.ranks.counts(own, x.device))
+            local_longest = max([1, *of_x.tolist(), *of_y.tolist()])  # of a rank without rows too
+            longest = max(self.ranks.counts(local_longest, x.device))
             x, y = resampled(x, of_x, longest), resampled(y, of_y, longest)
         bags = (x.shape[1], 1 if self.in_step else y.shape[1])
 

@@ -88,15 +88,15 @@ class GMLLoss(ClassLoss):
         # Nobody's keys are of no class, and nor are queries without one: −1 and −2 never agree.
         rows = {"label": labels.masked_fill(labels < 0, -2)}
         columns = {"label": key_labels, "bias": bias[label].masked_fill(key_labels < 0, NEG)}
-        own = start[labels.clamp(0, len(start) - 1)]
+        log_prior = start[labels.clamp(0, len(start) - 1)]
         inverse, k = self.temperature.inverse(z.dtype), keys.to(z.dtype)
-        loss = self.branch({**rows, "z": z * inverse.detach()}, {**columns, "z": k}, own, weights)
+        loss = self.branch({**rows, "z": z * inverse.detach()}, {**columns, "z": k}, log_prior, weights)
         if self.temperature.parameter is None:
             return loss
         if ids is not None and key_ids is not None:
             rows["id"], columns["id"] = ids, key_ids
         tuned = {**rows, "z": z.detach() * inverse}
-        return loss + self.branch(tuned, {**columns, "z": k.detach()}, own, weights)
+        return loss + self.branch(tuned, {**columns, "z": k.detach()}, log_prior, weights)
 
     def branch(
         self,
@@ -116,18 +116,18 @@ class GMLLoss(ClassLoss):
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             s, of_class = tile.dot(), tile.same("label")
-            own = of_class & ~tile.same("id") if "id" in rows else of_class
+            positives = of_class & ~tile.same("id") if "id" in rows else of_class
             others = (s + tile.column.bias).masked_fill(of_class, NEG)
-            reductions = {"own": LogSumExp(s.masked_fill(~own, NEG)), "others": LogSumExp(others)}
-            return {"row": {**reductions, "count": Sum(own.to(s))}}
+            reductions = {"own": LogSumExp(s.masked_fill(~positives, NEG)), "others": LogSumExp(others)}
+            return {"row": {**reductions, "count": Sum(positives.to(s))}}
 
         r = self.reduce(terms, rows=rows, columns=columns, same_columns=True).row
         counts = (r.count > 0).to(start)
         # Without any key of its class a query's score would be −inf, whose gradient is none.
-        own = torch.where(r.count > 0, r.own, 0.0) + start
+        positive = torch.where(r.count > 0, r.own, 0.0) + start
         if self.average:
-            own = own - r.count.clamp_min(1).log()
-        return self.mean(softplus(r.others - own), counts if weights is None else counts * weights)
+            positive = positive - r.count.clamp_min(1).log()
+        return self.mean(softplus(r.others - positive), counts if weights is None else counts * weights)
 
 
 def _check(
@@ -143,9 +143,9 @@ def _check(
         ("keys", keys, {"key_labels": key_labels, "key_ids": key_ids}),
     )
     for name, of, named in sides:
-        for other, given in named.items():
-            if given is not None and (given.shape != of.shape[:1] or given.is_floating_point()):
+        for other, values in named.items():
+            if values is not None and (values.shape != of.shape[:1] or values.is_floating_point()):
                 raise ValueError(
-                    f"{name} is {tuple(of.shape)} but {other} {tuple(given.shape)} {given.dtype}: "
+                    f"{name} is {tuple(of.shape)} but {other} {tuple(values.shape)} {values.dtype}: "
                     "row i of one must belong to row i of the other, one integer each"
                 )

@@ -61,8 +61,8 @@ class HarmonicLoss(ClassLoss):
             return {"row": {"others": LogSumExp(s.masked_fill(tile.row.label[:, None] == tile.j, NEG))}}
 
         r = self.reduce(terms, rows={"z": z, "label": y}, columns={"z": bank}, same_columns=True)
-        own = self.log_power(squared_distance(z, bank[y]), z.shape[1])
-        return self.mean_of_known(softplus(r.row.others - own), labels, weights)
+        target = self.log_power(squared_distance(z, bank[y]), z.shape[1])
+        return self.mean_of_known(softplus(r.row.others - target), labels, weights)
 
     def log_power(self, squared: Float[Tensor, "*shape"], width: int) -> Float[Tensor, "*shape"]:
         """Return ``log d^−n`` from squared distances of vectors of a width."""

@@ -126,7 +126,7 @@ class SupReMixLoss(PairwiseLoss):
         same = other & (distance == 0)
         distance = distance.nan_to_num(0.0)
         sums = [log_sum_exp((s + (self.weight * distance).log1p()).masked_fill(~other, NEG))]
-        found = (s * same).sum(1)
+        attraction = (s * same).sum(1)
         if self.share:
             share = drawn(row.key, tile.column.key, self.shares)
             hard = share * row.own[:, None] + (1 - share) * m + (self.weight * (1 - share) * distance).log1p()
@@ -138,8 +138,8 @@ class SupReMixLoss(PairwiseLoss):
             of_low = of_low.masked_fill(~there, 0.0)
             easy = of_low * m.gather(1, row.low) + (1 - of_low) * m.gather(1, row.high)
             sums.append(log_sum_exp(easy.masked_fill(~there, NEG)))
-            found = found + (easy * there).sum(1)
-        losses = log_sum_exp(torch.stack(sums, 1)) - found / row.positives.clamp_min(1)
+            attraction = attraction + (easy * there).sum(1)
+        losses = log_sum_exp(torch.stack(sums, 1)) - attraction / row.positives.clamp_min(1)
         return torch.where(row.positives > 0, losses, 0.0)
 
     def mixtures(

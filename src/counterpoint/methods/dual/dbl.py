@@ -99,10 +99,10 @@ class DBL(TowerMethod):
         self.anchor = None
         if weight and anchor == "beside":
             self.anchor = copy.deepcopy(_Branch(self.towers, self.projections))
-            for own in self.anchor.towers.values():
-                assert isinstance(own, Tower)
+            for branch_tower in self.anchor.towers.values():
+                assert isinstance(branch_tower, Tower)
                 # What has no weights from a file starts at random, and elsewhere than the target does.
-                own.weights_set = own.weights_set and own.pretrained
+                branch_tower.weights_set = branch_tower.weights_set and branch_tower.pretrained
         self.copy = None
         if weight and anchor != "beside":
             self.copy = MomentumCopy(_Branch(self.towers, self.projections), self.least)

@@ -114,10 +114,12 @@ class JEST(DualEncoder):
         if not self.filter:
             return batch
         (reference,) = self._reference
-        own = {column: batch[column] for column in self.columns}
+        views = {column: batch[column] for column in self.columns}
         judged = [
-            _judge(self, own, self.part),
-            _judge(reference.to(next(self.parameters())), {**own, "text": batch[REFERENCE_TEXT]}, self.part),
+            _judge(self, views, self.part),
+            _judge(
+                reference.to(next(self.parameters())), {**views, "text": batch[REFERENCE_TEXT]}, self.part
+            ),
         ]
         ranks = Ranks.present()
         counts = ranks.counts(len(batch), batch.ids.device)
@@ -137,7 +139,7 @@ class JEST(DualEncoder):
         self._seen = {name: float(mean) for name, mean in zip(names, means, strict=True)}
         here = ranks.rows(counts)
         mine = chosen[(chosen >= here.start) & (chosen < here.stop)] - here.start
-        return replace(batch, views=own).map(lambda t: t[mine])
+        return replace(batch, views=views).map(lambda t: t[mine])
 
     def encode(self, batch: Batch) -> Embeddings:
         return {column: self.features(column, batch[column]) for column in self.columns}

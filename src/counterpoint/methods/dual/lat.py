@@ -80,9 +80,11 @@ class LaT(TowerMethod):
         self.weight, self.cycle, self.detached = weight, cycle, detached
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
-        own, translated = (F.normalize(x, dim=-1) for x in (features, self.translators[column](features)))
+        original, translated = (
+            F.normalize(x, dim=-1) for x in (features, self.translators[column](features))
+        )
         first = column == next(iter(self.columns))
-        return torch.cat([own, translated] if first else [translated, own], dim=-1)
+        return torch.cat([original, translated] if first else [translated, original], dim=-1)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         one, other = self.columns

@@ -82,16 +82,16 @@ class LLMVEM(TowerMethod):
         assert isinstance(table, TableTower)
         tune(self.tower(self.text), "frozen")
         table.requires_grad_(False)  # of which the input alone is used
-        seen, said = self.tower(self.picture), self.tower(self.text)
+        picture_tower, text_tower = self.tower(self.picture), self.tower(self.text)
         self.views = {
             self.picture: View("image", "weak", self.picture),
             **({self.text: View("text", "plain", self.text)} if weight else {}),
             self.voxels: View("table", "plain", self.voxels),
         }
         self.cells, count = table.cells, table.cells.width
-        self.mapping = nn.Linear(seen.width, min(components, count))
+        self.mapping = nn.Linear(picture_tower.width, min(components, count))
         self.components = nn.Linear(min(components, count), count)
-        self.projection = Linear(seen.width, said.width) if weight else None
+        self.projection = Linear(picture_tower.width, text_tower.width) if weight else None
         self.objective = HardNegativesLoss(temperature)
         self.weight, self.repeats = weight, repeats
         self.look_every = ONCE

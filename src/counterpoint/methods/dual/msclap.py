@@ -111,6 +111,6 @@ class MSCLAP(TowerMethod):
                     f"{task} has a class {int(target.max())}, and there is room for {logits.shape[1]}: classes="
                 )
             known = (target >= 0).to(logits.dtype)
-            found = F.cross_entropy(logits, target.clamp_min(0), reduction="none")
-            terms[task] = moments.mean(found, known, ranks=Ranks.present()) / len(self.tasks)
+            cross_entropy = F.cross_entropy(logits, target.clamp_min(0), reduction="none")
+            terms[task] = moments.mean(cross_entropy, known, ranks=Ranks.present()) / len(self.tasks)
         return terms

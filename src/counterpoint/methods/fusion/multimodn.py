@@ -98,11 +98,11 @@ class MultiModN(Classifying):
         classes, ranks = self.classes(batch), Ranks.present()
         known = (classes >= 0).to(self.start.dtype)
         terms = []
-        for place, state in enumerate(states):
+        for index, state in enumerate(states):
             # The mean is over the examples of all ranks with a class, those that skip the step too.
             of_examples = F.cross_entropy(self.decoder(state), classes.clamp_min(0), reduction="none")
-            if place:
-                of_examples = of_examples * batch.has(tuple(self.columns)[place - 1])
+            if index:
+                of_examples = of_examples * batch.has(tuple(self.columns)[index - 1])
             terms.append(moments.mean(of_examples, known, ranks=ranks))
         losses = {"multimodn": torch.stack(terms).mean()}
         if self.change:

@@ -104,13 +104,13 @@ class ClassScores(Classifying):
         learned = {name: number for number, name in enumerate(model.told().classes)}
         weights = model.head.weight.detach()
         biases = torch.zeros(len(weights)) if model.head.bias is None else model.head.bias.detach()
-        found = {}
+        parameters = {}
         for number, name in enumerate(self.told().classes):
             # A name of several nouns is none of them.
-            if len(said := nouns(name)) == 1 and (noun := next(iter(said))) in learned:
-                found[number] = weights[learned[noun]], float(biases[learned[noun]])
-        if not found:
+            if len(words := nouns(name)) == 1 and (noun := next(iter(words))) in learned:
+                parameters[number] = weights[learned[noun]], float(biases[learned[noun]])
+        if not parameters:
             raise ValueError(
                 f"start={start!r} knows no noun that a class of {self.told().label} is called by"
             )
-        return found
+        return parameters

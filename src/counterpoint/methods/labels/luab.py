@@ -80,8 +80,10 @@ class LUAB(CrossEntropy):
         if self.chance:
             clicks = torch.where(clicks.isnan(), clicks, draws.uniform(batch.ids, 2, _CHANCE).to(clicks))
         where, inside = to_view(batch.frames[self.column], clicks)
-        said = self.pointer(z[self.column])
+        predicted = self.pointer(z[self.column])
         # A click that does not count may be NaN, and its gradient with it.
-        off = F.smooth_l1_loss(said, torch.where(inside[:, None], where, 0.0).to(said), reduction="none")
+        off = F.smooth_l1_loss(
+            predicted, torch.where(inside[:, None], where, 0.0).to(predicted), reduction="none"
+        )
         click = moments.mean(off.mean(1), inside.to(off.dtype), ranks=Ranks.present())
         return {**super().losses(z, batch, clock), "click": self.weight * click}

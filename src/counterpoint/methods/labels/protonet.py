@@ -108,18 +108,18 @@ class ProtoNet(TowerMethod):
         here, of_all = ranks.rows(ranks.counts(len(x), x.device)), ranks.everyones(labels)
         turn = torch.from_numpy(occurrences(of_all.cpu().numpy())).to(x.device)
         known, shown = labels >= 0, ((turn < self.shots) & (of_all >= 0))[here]
-        asked = known & ~shown
+        queries = known & ~shown
         supports, classes = ranks.everyones(x[shown]), ranks.everyones(labels[shown])
         names, numbers = torch.unique(classes, return_inverse=True)
         sums = x.new_zeros(len(names), x.shape[1]).index_add(0, numbers, supports)
         prototypes = sums / numbers.bincount()[:, None]
-        answers = torch.where(asked, torch.searchsorted(names, labels), -1)
+        answers = torch.where(queries, torch.searchsorted(names, labels), -1)
         losses = {
             "cross": lambda: self.cross(x, prototypes, labels=answers),
             "triplet": lambda: self.triplet(x, prototypes, labels=answers),
             "triplet-all": lambda: self.triplet_all(x, prototypes, labels=answers),
             "icnn": lambda: self.icnn(x[known], labels=labels[known]),
             "icnn-supports": lambda: self.icnn_near(x[shown], labels=labels[shown]),
-            "icnn-queries": lambda: self.icnn_near(x[asked], supports, classes, labels=labels[asked]),
+            "icnn-queries": lambda: self.icnn_near(x[queries], supports, classes, labels=labels[queries]),
         }
         return {term: losses[term]() / len(self.terms) for term in self.terms}

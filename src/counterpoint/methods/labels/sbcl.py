@@ -128,10 +128,10 @@ def split(
         rows = torch.nonzero(classes == number)[:, 0]
         count = max(len(rows) // size, 1)
         if by == "random":
-            own = torch.randperm(len(rows), generator=draws) % count
+            clusters = torch.randperm(len(rows), generator=draws) % count
         else:
-            own = balanced_kmeans(z[rows], count, seed=seed)
-        numbers[rows] = first + own
+            clusters = balanced_kmeans(z[rows], count, seed=seed)
+        numbers[rows] = first + clusters
         first += count
     return numbers
 
@@ -140,11 +140,13 @@ def warmth(
     z: Float[Tensor, "n d"], classes: Int[Tensor, " n"], subclasses: Int[Tensor, " n"]
 ) -> Float[Tensor, " n"]:
     """Return the factor of each example's temperature: below 1 in dense classes, 1 in those of one subclass."""
-    of, own = torch.unique(classes, return_inverse=True)
-    counts = own.bincount().to(z)
-    means = z.new_zeros(len(of), z.shape[1]).index_add_(0, own, z) / counts[:, None]
+    of, inverse = torch.unique(classes, return_inverse=True)
+    counts = inverse.bincount().to(z)
+    means = z.new_zeros(len(of), z.shape[1]).index_add_(0, inverse, z) / counts[:, None]
     spread = (
-        z.new_zeros(len(of)).index_add_(0, own, (z - means[own]).norm(dim=1)) / counts / (counts + 10).log()
+        z.new_zeros(len(of)).index_add_(0, inverse, (z - means[inverse]).norm(dim=1))
+        / counts
+        / (counts + 10).log()
     )
     if len(of) < _MANY:
         low, high = 0.5 * spread.mean(), 2 * spread.mean()
@@ -152,5 +154,5 @@ def warmth(
         low, high = torch.quantile(spread, spread.new_tensor([0.1, 0.9]))
     spread = spread.clamp(low, high)
     factor = spread / spread.mean() if spread.mean() > 0 else torch.ones_like(spread)
-    alone = torch.tensor([bool((subclasses[own == k].diff() == 0).all()) for k in range(len(of))])
-    return torch.where(alone.to(factor.device), 1.0, factor)[own]
+    alone = torch.tensor([bool((subclasses[inverse == k].diff() == 0).all()) for k in range(len(of))])
+    return torch.where(alone.to(factor.device), 1.0, factor)[inverse]

@@ -125,20 +125,20 @@ class MCL(TowerMethod):
             (column, *_), last = self.columns, self._learners()[self.now - 1]
             z = examples.map(lambda batch: last.embed_prepared(column, batch[column]))
             seed = int(torch.randint(2**31, ()))  # the same on every rank
-            own = nearest_centres(z, clusters, 1, seed=seed)[:, 0].cpu()
+            assigned = nearest_centres(z, clusters, 1, seed=seed)[:, 0].cpu()
             earlier = self.items.recall(examples.ids.to(device))[0].long().cpu()
             # Numbered anew, as K^s soon is a larger number than a float holds.
-            groups = torch.unique(earlier * clusters + own, return_inverse=True)[1]
+            groups = torch.unique(earlier * clusters + assigned, return_inverse=True)[1]
         self.items.store(examples.ids.to(device), group=groups.float().to(device))
         self.share.fill_(float((groups.bincount() // self.batch).sum() * self.batch / len(groups)))
 
     def groups(self, ids: Int[Tensor, " N"]) -> Int[Tensor, " N"] | None:
-        found = self.items.recall(ids.to(self.items.ids.device))[0].long().cpu()
-        return found if found.any() else None
+        groups = self.items.recall(ids.to(self.items.ids.device))[0].long().cpu()
+        return groups if groups.any() else None
 
     def prepare(self, batch: Batch, clock: Clock) -> Batch:
         self.now = self._numbers.get(clock.stage, len(self.learners) - 1)
-        return self._learner.prepare(batch, self._own(clock))
+        return self._learner.prepare(batch, self._stage_clock(clock))
 
     def targets(self, batch: Batch) -> Embeddings:
         return self._learner.targets(batch)
@@ -147,10 +147,10 @@ class MCL(TowerMethod):
         return self._learner.encode(batch)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        return self._learner.losses(z, batch, self._own(clock))
+        return self._learner.losses(z, batch, self._stage_clock(clock))
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
-        self._learner.after_step(z, batch, self._own(clock))
+        self._learner.after_step(z, batch, self._stage_clock(clock))
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         learners = self._learners()
@@ -175,7 +175,7 @@ class MCL(TowerMethod):
     def _learner(self) -> TowerMethod:
         return self._learners()[self.now]
 
-    def _own(self, clock: Clock) -> Clock:
+    def _stage_clock(self, clock: Clock) -> Clock:
         """Return the clock of a stage, as a run of its own would have it."""
         if not clock.stage:
             return clock

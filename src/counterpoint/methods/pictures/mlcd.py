@@ -93,9 +93,9 @@ class MLCD(TowerMethod):
             return F.normalize(encoder(batch[column]), dim=-1).float()
 
         seed = int(torch.randint(2**31, ()))  # the same on every rank
-        found = nearest_centres(examples.map(embedded), len(self.classes.weight), self.positives, seed=seed)
+        nearest = nearest_centres(examples.map(embedded), len(self.classes.weight), self.positives, seed=seed)
         device = self.items.ids.device
-        self.items.store(examples.ids.to(device), positives=found.float().to(device))
+        self.items.store(examples.ids.to(device), positives=nearest.float().to(device))
 
     def prepare(self, batch: Batch, clock: Clock) -> Batch:
         """Draw the classes that take part in the step."""
@@ -119,13 +119,13 @@ class MLCD(TowerMethod):
         return self.items.recall(batch.ids)[0].long()
 
     def _clustered(self) -> ImageTower:
-        own = self.image_tower
+        tower = self.image_tower
         if not self.encoder:
-            return own
-        encoder = build_image_tower(self.encoder, own.size)
-        if encoder.size != own.size:
+            return tower
+        encoder = build_image_tower(self.encoder, tower.size)
+        if encoder.size != tower.size:
             raise ValueError(
                 f"encoder={self.encoder!r} takes pictures of {encoder.size} pixels and the image tower those of "
-                f"{own.size}; set towers.image_size={encoder.size}"
+                f"{tower.size}; set towers.image_size={encoder.size}"
             )
         return encoder.eval().to(self.classes.weight.device)

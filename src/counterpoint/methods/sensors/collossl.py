@@ -102,9 +102,9 @@ class ColloSSL(TowerMethod):
         anchor = _lengths(batch[self.anchor])
         # Devices of one row show the same steps, but a rank's longest row may be another's shortest.
         steps = _most(anchor.shape[1], anchor.device)
-        own = F.pad(anchor, (0, steps - anchor.shape[1]))
+        padded = F.pad(anchor, (0, steps - anchor.shape[1]))
         return {
-            device: max(float(mmd(own, F.pad(x, (0, steps - x.shape[1])))), _LEAST)
+            device: max(float(mmd(padded, F.pad(x, (0, steps - x.shape[1])))), _LEAST)
             for device in self.others
             for x in [_lengths(batch[device])]
         }

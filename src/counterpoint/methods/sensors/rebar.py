@@ -154,14 +154,14 @@ class REBAR(TowerMethod):
         visible[:, hidden] = False
         was_training = self.retrieval.training
         self.retrieval.eval()  # the distance is no matter of dropout
-        per, found = max(_PAIRS // count, 1), []
+        per, errors = max(_PAIRS // count, 1), []
         for start in range(0, len(anchors), per):
             rows = slice(start, start + per)
             query, seen = (x[rows].repeat_interleave(count, 0) for x in (anchors, visible))
             made = self.retrieval(query, seen, others[rows].flatten(0, 1))
-            found.append(_error(query, made, ~seen))
+            errors.append(_error(query, made, ~seen))
         self.retrieval.train(was_training)
-        return torch.cat(found).view(-1, count)
+        return torch.cat(errors).view(-1, count)
 
     def encode(self, batch: Batch) -> Embeddings:
         if "query" in batch.views:
@@ -186,13 +186,13 @@ class REBAR(TowerMethod):
         """Return a candidate of every row at one share of where it may begin."""
         starts = _starts(series, length, share)
         if not self.overlap:
-            own, last = _starts(series, length, anchor), (ends(series) - length).clamp_min(0)
+            start, last = _starts(series, length, anchor), (ends(series) - length).clamp_min(0)
             # Of the starts that are left, those before the anchor come first.
-            before, after = (own - length + 1).clamp_min(0), (last - own - length + 1).clamp_min(0)
-            place = (share.to(series.device) * (before + after)).long()
-            starts = torch.where(place < before, place, own + length + place - before)
+            before, after = (start - length + 1).clamp_min(0), (last - start - length + 1).clamp_min(0)
+            offset = (share.to(series.device) * (before + after)).long()
+            starts = torch.where(offset < before, offset, start + length + offset - before)
             # A series that is too short for two stretches has its farthest one.
-            starts = torch.where(before + after > 0, starts, torch.where(own > last / 2, 0, last))
+            starts = torch.where(before + after > 0, starts, torch.where(start > last / 2, 0, last))
         return _cut(series, starts, length)
 
     def _other_rows(self, batch: Batch, length: int) -> tuple[Float[Tensor, "B K L C"], Int[Tensor, "B K"]]:
@@ -249,8 +249,8 @@ class _Contrast(PairwiseLoss):
         if alpha < 1:
             loss = loss + (1 - alpha) * self.mean(F.cross_entropy(logits, chosen, reduction="none"))
         if alpha > 0:
-            place = chosen if alpha < 1 else torch.zeros_like(chosen)
-            positive = logits.gather(1, place[:, None])[:, 0]
+            index = chosen if alpha < 1 else torch.zeros_like(chosen)
+            positive = logits.gather(1, index[:, None])[:, 0]
 
             def negatives(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
                 met = tile.row.partner[:, None] == tile.j

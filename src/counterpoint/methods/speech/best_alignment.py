@@ -126,25 +126,25 @@ class BestAlignment(TowerMethod):
         """Return g of the frames or of the tokens of a column's inputs, zero behind their end."""
         tower = self.tower(column)
         if isinstance(tower, SoundTower):
-            found = tower.states(inputs)
-            own = (found != 0).any(-1).repeat_interleave(self.frames, 1)
-            found = self.adapters[column](found).unflatten(2, (self.frames, -1)).flatten(1, 2)
+            states = tower.states(inputs)
+            mask = (states != 0).any(-1).repeat_interleave(self.frames, 1)
+            states = self.adapters[column](states).unflatten(2, (self.frames, -1)).flatten(1, 2)
         else:
             text = self.text_tower
-            own = inside(inputs, text.tokenizer.end, begins_with_end=text.begins_with_end)
-            found = self.adapters[column](text.states(inputs))
-        x = found.mT
+            mask = inside(inputs, text.tokenizer.end, begins_with_end=text.begins_with_end)
+            states = self.adapters[column](text.states(inputs))
+        x = states.mT
         for block in self.shared:
-            x = block(x, own)
-        return self.norm(x).mT * own[..., None]
+            x = block(x, mask)
+        return self.norm(x).mT * mask[..., None]
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         text, tokens = self.text_tower, batch[self.text]
-        said = inside(tokens, text.tokenizer.end, begins_with_end=text.begins_with_end)
+        token_mask = inside(tokens, text.tokenizer.end, begins_with_end=text.begins_with_end)
         heard = (z[self.speech] != 0).any(-1)
-        frames, length = heard.sum(1), said.sum(1)
+        frames, length = heard.sum(1), token_mask.sum(1)
         there = batch.has(self.text)
-        both = there & batch.has(self.speech) & (frames >= _least(tokens, said))
+        both = there & batch.has(self.speech) & (frames >= _least(tokens, token_mask))
         ranks = Ranks.present()
 
         def mean(values: Tensor, rows: Tensor) -> Tensor:
@@ -158,10 +158,10 @@ class BestAlignment(TowerMethod):
         guessed = F.cross_entropy(logits.mT, tokens, reduction="none")
         losses = {
             "ctc": mean(ctc, both),
-            "text": self.reconstruction * mean((guessed * said).sum(1), there),
+            "text": self.reconstruction * mean((guessed * token_mask).sum(1), there),
         }
         if self.weight:
-            aligned = self.alignment(z[self.speech], z[self.text], x_mask=heard, y_mask=said, rows=both)
+            aligned = self.alignment(z[self.speech], z[self.text], x_mask=heard, y_mask=token_mask, rows=both)
             losses["alignment"] = self.weight * aligned
         return losses
 
@@ -191,7 +191,7 @@ class BestAlignment(TowerMethod):
             self.train(was_training)
         heard = (states != 0).any(-1)
         return [
-            tokenizer.decode(collapsed(row[own], self.blank)) for row, own in zip(best, heard, strict=True)
+            tokenizer.decode(collapsed(row[mask], self.blank)) for row, mask in zip(best, heard, strict=True)
         ]
 
 
@@ -205,7 +205,7 @@ def collapsed(tokens: Int[Tensor, " T"], blank: int) -> Int[Tensor, " L"]:
     return kept[kept != blank]
 
 
-def _least(tokens: Int[Tensor, "B L"], said: Bool[Tensor, "B L"]) -> Int[Tensor, " B"]:
+def _least(tokens: Int[Tensor, "B L"], mask: Bool[Tensor, "B L"]) -> Int[Tensor, " B"]:
     """Return the fewest frames in which CTC can say some tokens: one each, and one between two that are the same."""
-    again = (tokens[:, 1:] == tokens[:, :-1]) & said[:, 1:]
-    return said.sum(1) + again.sum(1)
+    again = (tokens[:, 1:] == tokens[:, :-1]) & mask[:, 1:]
+    return mask.sum(1) + again.sum(1)

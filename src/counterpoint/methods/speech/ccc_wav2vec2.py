@@ -119,9 +119,9 @@ class CCCWav2Vec2(TowerMethod):
         """Cut both copies of each sound at one drawn place, and draw its masked frames and their negatives."""
         ranks, device = Ranks.present(), batch.ids.device
         counts = ranks.counts(len(batch), device)
-        whole, own = sum(counts), ranks.rows(counts)
+        whole, rows = sum(counts), ranks.rows(counts)
         length = ends(batch[self.column]).clamp_min(1)
-        start = torch.rand(whole)[own].to(device) * (length - self.samples).clamp_min(0)
+        start = torch.rand(whole)[rows].to(device) * (length - self.samples).clamp_min(0)
         places = (start.long()[:, None] + torch.arange(self.samples, device=device)) % length[:, None]
         cut = {name: batch[name].nan_to_num(0.0).gather(1, places) for name in self.views}
         masked = self._masked(whole)
@@ -129,8 +129,8 @@ class CCCWav2Vec2(TowerMethod):
         drawn = {}
         for name in self.views:
             others = torch.randint(masked.shape[1] - 1, (whole, masked.shape[1], self.negatives))
-            drawn[f"{name}.negatives"] = (others + (others >= frames))[own].to(device)
-        drawn[f"{self.column}.masked"] = masked[own].to(device)
+            drawn[f"{name}.negatives"] = (others + (others >= frames))[rows].to(device)
+        drawn[f"{self.column}.masked"] = masked[rows].to(device)
         return replace(batch, views={**batch.views, **cut, **drawn})
 
     def _masked(self, sounds: int) -> Int[Tensor, "n M"]:
@@ -156,14 +156,14 @@ class CCCWav2Vec2(TowerMethod):
 
     def _frames(self, sounds: Float[Tensor, "B S"], masked: Int[Tensor, "B M"]) -> Float[Tensor, "B M w"]:
         model = self.heard.model
-        found = model.feature_extractor(self.heard.standardised(sounds)).mT
-        hidden, features = model.feature_projection(found)
+        extracted = model.feature_extractor(self.heard.standardised(sounds)).mT
+        hidden, features = model.feature_projection(extracted)
         mask: Bool[Tensor, "B t"] = torch.zeros_like(hidden[..., 0], dtype=torch.bool).scatter(
             1, masked, True
         )
         seen = torch.where(mask[..., None], model.masked_spec_embed.to(hidden.dtype), hidden)
         contexts = model.encoder(seen).last_hidden_state
-        square = found.square().mean((1, 2), keepdim=True).expand(-1, masked.shape[1], 1)
+        square = extracted.square().mean((1, 2), keepdim=True).expand(-1, masked.shape[1], 1)
         here = masked[..., None]
         chosen = [z.gather(1, here.expand(-1, -1, z.shape[2])) for z in (contexts, features)]
         return torch.cat([*chosen, square], 2)
@@ -198,10 +198,10 @@ class CCCWav2Vec2(TowerMethod):
         ranks, (sounds, frames, _) = Ranks.present(), targets[0].shape
         counts = ranks.counts(sounds, targets[0].device)
         pooled = torch.stack(targets, 1)  # sound by sound, so that ranks only lengthen it
-        found = cosine_kmeans(
+        assignments = cosine_kmeans(
             upcast(ranks.gather(pooled, counts)).flatten(0, 2), max(2, frames // self.cluster_factor)
         )
-        mine = found.view(-1, len(targets), frames)[ranks.rows(counts)]
+        mine = assignments.view(-1, len(targets), frames)[ranks.rows(counts)]
         return list(mine.unbind(1))
 
     def contrast(

@@ -55,7 +55,7 @@ def mine(
     >>> mine(z[:1] * 0.6 + z[1:2] * 0.8, z, torch.tensor([1]), 2).documents.tolist()
     [[0, 2]]
     """
-    found: list[Mined] = []
+    chunks: list[Mined] = []
     for start in range(0, len(queries), CHUNK):
         answers, part = own[start : start + CHUNK, None], queries[start : start + CHUNK]
         scores = part @ documents.T
@@ -70,8 +70,8 @@ def mine(
         best = ranked.topk(min(count + skip, scores.shape[1]), dim=1).indices[:, skip:]
         lacking = (0, count - best.shape[1])
         values = F.pad(scores.gather(1, best), lacking, value=-torch.inf)
-        found.append(Mined(torch.where(values.isinf(), -1, F.pad(best, lacking, value=-1)), values))
-    return Mined(*(torch.cat(each) for each in zip(*found, strict=True)))
+        chunks.append(Mined(torch.where(values.isinf(), -1, F.pad(best, lacking, value=-1)), values))
+    return Mined(*(torch.cat(each) for each in zip(*chunks, strict=True)))
 
 
 def easy(
@@ -152,8 +152,8 @@ class Candidates(nn.Module):
     def at(self, slots: Int[Tensor, " B"], places: Int[Tensor, "B M"]) -> Int[Tensor, "B M"]:
         """Return the documents at some places of the lists; −1 behind their ends."""
         length = self.listed.shape[1]
-        found = self.listed[slots].gather(1, places.clamp_max(length - 1))
-        return torch.where(places < length, found, -1)
+        documents = self.listed[slots].gather(1, places.clamp_max(length - 1))
+        return torch.where(places < length, documents, -1)
 
     @torch.no_grad()
     def store(self, ids: Tensor, places: Tensor, first: Tensor, following: Tensor) -> None:

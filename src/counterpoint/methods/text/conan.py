@@ -127,12 +127,14 @@ class Conan(TowerMethod):
         )
         queries, answers = both[there].float().unbind(1)
         # One text under several examples is one document.
-        documents, own = torch.unique(inputs, dim=0, return_inverse=True)
-        last = torch.zeros(len(documents), dtype=torch.int64).scatter_(0, own, torch.arange(len(own)))
+        documents, numbers = torch.unique(inputs, dim=0, return_inverse=True)
+        last = torch.zeros(len(documents), dtype=torch.int64).scatter_(0, numbers, torch.arange(len(numbers)))
         # In a look this is the same on every rank, and follows from the run's seed and the step.
         draws = torch.default_generator if self.mined == "random" else None
-        mined = mine(queries, answers[last], own, self.listed, skip=self.skip, most=self.most, draws=draws)
-        self.candidates.fill(examples.ids[there], own, documents, mined)
+        mined = mine(
+            queries, answers[last], numbers, self.listed, skip=self.skip, most=self.most, draws=draws
+        )
+        self.candidates.fill(examples.ids[there], numbers, documents, mined)
 
     def prepare(self, batch: Batch, clock: Clock) -> Batch:
         """Add the negatives that count, those that have become easy replaced by the next of their lists."""
@@ -165,19 +167,19 @@ class Conan(TowerMethod):
         try:
             numbers = store.at(slot, places)
             queries = self._unit(self.query, batch[self.query])
-            own = self._unit(self.document, batch[self.document])
-            positive = (queries * own).sum(-1)
+            answers = self._unit(self.document, batch[self.document])
+            positive = (queries * answers).sum(-1)
             now = self._scores(queries, numbers)
             gone = easy(now, first, self.factor, self.limit) & (numbers >= 0) & known[:, None]
-            for place in range(self.negatives):
+            for index in range(self.negatives):
                 # A row that has no more candidates keeps what it has.
-                free = gone[:, place] & (store.at(slot, following[:, None])[:, 0] >= 0)
+                free = gone[:, index] & (store.at(slot, following[:, None])[:, 0] >= 0)
                 new = torch.where(free, store.at(slot, following[:, None])[:, 0], -1)[:, None]
                 score = self._scores(queries, new)[:, 0]
                 right = score > self.most * positive if self.most < 1 else torch.zeros_like(free)
                 taken = free & ~right
-                places[:, place] = torch.where(taken, following, places[:, place])
-                first[:, place] = torch.where(taken, score, first[:, place])
+                places[:, index] = torch.where(taken, following, places[:, index])
+                first[:, index] = torch.where(taken, score, first[:, index])
                 following = following + free.long()
         finally:
             self.train(was_training)
@@ -188,8 +190,8 @@ class Conan(TowerMethod):
         scores = queries.new_full(numbers.shape, -torch.inf)
         rows, columns = torch.nonzero(numbers >= 0, as_tuple=True)
         if len(rows):
-            asked = self._trimmed(self.candidates.documents[numbers[rows, columns]])
-            documents = self._unit(self.document, asked)
+            inputs = self._trimmed(self.candidates.documents[numbers[rows, columns]])
+            documents = self._unit(self.document, inputs)
             scores[rows, columns] = (queries[rows] * documents).sum(-1).to(scores)
         return scores
 
@@ -197,9 +199,9 @@ class Conan(TowerMethod):
         """Return a batch of the size that a step has, with each row's own document in place of mined ones."""
         # Those of other rows would depend on which rows a rank holds, and may not be there.
         there = batch.has(self.query) & batch.has(self.document)
-        own = batch[self.document][:, None].repeat(1, self.negatives, 1)
+        repeated = batch[self.document][:, None].repeat(1, self.negatives, 1)
         counts = there[:, None].repeat(1, self.negatives)
-        return replace(batch, views={**batch.views, CANDIDATES: own, _COUNTS: counts})
+        return replace(batch, views={**batch.views, CANDIDATES: repeated, _COUNTS: counts})
 
     def encode(self, batch: Batch) -> Embeddings:
         z = {

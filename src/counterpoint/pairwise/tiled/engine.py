@@ -93,8 +93,8 @@ class _Reduce(torch.autograd.Function):
         out: list[Tensor] = []
         for (per, _), result in zip(problem.layout, results, strict=True):
             for t in result:
-                own = t.reshape(()) if per == "total" else t[problem.own_columns] if per == "column" else t
-                out.append(own if own is t else own.clone())
+                local = t.reshape(()) if per == "total" else t[problem.own_columns] if per == "column" else t
+                out.append(local if local is t else local.clone())
         # The indices of a top k.
         ctx.mark_non_differentiable(*(t for t in out if not t.is_floating_point()))
         return tuple(out)

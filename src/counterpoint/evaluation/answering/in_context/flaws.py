@@ -108,8 +108,8 @@ def examine(
                 tell(f"{name}, {variant}, {several.name} examples")
                 try:
                     for seed in seeds:
-                        asked = task(several, variant)
-                        outcomes += _rows(name, variant, several, seed, asked, assistant, data, rows)
+                        instance = task(several, variant)
+                        outcomes += _rows(name, variant, several, seed, instance, assistant, data, rows)
                 except NotApplicable as error:
                     reason = error
         if axes and len(outcomes) == before:

@@ -103,16 +103,16 @@ class Fidelity(AnsweringTask):
             )
         check_rows(data, rows, self.name)
         scenes = [data.scene(int(row)) for row in rows]
-        asked = [
+        pairs = [
             (position, question)
             for position, (scene, picture) in enumerate(zip(scenes, data.images(rows), strict=True))
             for question in questions(scene, picture, self.languages)
         ]
-        languages = [question.language for _, question in asked]
-        shown = [frozenset(scenes[position].counts()) for position, _ in asked]
+        languages = [question.language for _, question in pairs]
+        shown = [frozenset(scenes[position].counts()) for position, _ in pairs]
         outcomes: dict[str, np.ndarray] = {}
         for condition in ("text", "image"):
-            replies = assistant.reply([getattr(question, condition) for _, question in asked], seed=seed)
+            replies = assistant.reply([getattr(question, condition) for _, question in pairs], seed=seed)
             outcomes[f"faithful {condition}"] = faithful(replies, languages, self.detect)
             outcomes[f"undetermined {condition}"] = np.isnan(outcomes[f"faithful {condition}"]).astype(float)
             outcomes[f"right {condition}"] = np.array(
@@ -129,7 +129,7 @@ class Fidelity(AnsweringTask):
         }
         ids = [
             data.ids[rows[position]] * _MOST_LANGUAGES + self.languages.index(question.language)
-            for position, question in asked
+            for position, question in pairs
         ]
         return table(self.name, np.array(ids, np.int64), languages, outcomes, _METRICS)
 
@@ -165,8 +165,8 @@ def faithful(replies: Sequence[str], languages: Sequence[str], detect: Detect) -
     detected = [detect(reply) for reply in replies]
     return np.array(
         [
-            float("nan") if language is None else float(language == asked)
-            for language, asked in zip(detected, languages, strict=True)
+            float("nan") if language is None else float(language == expected)
+            for language, expected in zip(detected, languages, strict=True)
         ]
     )
 

@@ -43,10 +43,10 @@ class Classification(ClassifierTask):
         check_rows(data, rows, self.name)
         target, classes = truth(model, data, rows, self.name)
         p = probabilities(model, data, rows)
-        asked = (classes >= 0) & ~np.isnan(p).any(1)
+        valid = (classes >= 0) & ~np.isnan(p).any(1)
 
         def there(values: np.ndarray) -> np.ndarray:
-            return np.where(asked, values, np.nan)
+            return np.where(valid, values, np.nan)
 
         predicted = np.nan_to_num(p).argmax(1)
         outcomes = {

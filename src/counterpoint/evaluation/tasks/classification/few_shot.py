@@ -77,8 +77,10 @@ class FewShot(EmbedderTask):
         self.ways, self.shots, self.queries, self.episodes = ways, shots, queries, episodes
 
     def main_metrics(self, data: Data) -> tuple[str, ...]:
-        told = main_labels(data, self.labels)
-        return tuple(self._metric(label, self.shots[0]) for label in told if self._has_episodes(data, label))
+        labels = main_labels(data, self.labels)
+        return tuple(
+            self._metric(label, self.shots[0]) for label in labels if self._has_episodes(data, label)
+        )
 
     def check_columns(self, data: Data) -> None:
         labels = check_labels(data, self.labels, self.name)
@@ -121,14 +123,14 @@ class FewShot(EmbedderTask):
         """Return the share of an episode's queries whose class has the nearest mean."""
         rng = np.random.default_rng([episode, shots])
         drawn = [rng.permutation(classes[k]) for k in rng.choice(len(classes), self.ways, replace=False)]
-        asked = min(self.queries, min(map(len, drawn)) - shots)
+        query_count = min(self.queries, min(map(len, drawn)) - shots)
         supports, queries = (
             np.stack([of_class[part] for of_class in drawn])
-            for part in (slice(shots), slice(shots, shots + asked))
+            for part in (slice(shots), slice(shots, shots + query_count))
         )
         means = z[torch.from_numpy(supports)].mean(1)
         distances = torch.cdist(z[torch.from_numpy(queries.ravel())].double(), means.double())
-        return float(top1(-distances, torch.arange(self.ways).repeat_interleave(asked)).mean())
+        return float(top1(-distances, torch.arange(self.ways).repeat_interleave(query_count)).mean())
 
     def _has_episodes(self, data: Data, label: str) -> bool:
         """Return whether some test set has enough classes of a label for an episode of the first K."""

@@ -97,7 +97,7 @@ class BiasAmplification(EmbedderTask):
         }
         before = np.concatenate([truth[name][0] for name in others], 1), truth[group][0]
         after = np.concatenate([truth[name][1] for name in others], 1), truth[group][1]
-        predictions = self._said(EmbeddingCache.of(model, data), data, every, train, test)
+        predictions = self._predictions(EmbeddingCache.of(model, data), data, every, train, test)
         predicted = {
             "groups": predictions[group],
             "attributes": np.concatenate([predictions[name] for name in others], 1),
@@ -133,7 +133,7 @@ class BiasAmplification(EmbedderTask):
                     metrics[name] = Metric(name, mean, higher_is_better=False, chance=chances[kind])
         return table(self.name, data.ids[test], ["all"] * len(test), outcomes, metrics)
 
-    def _said(
+    def _predictions(
         self,
         features: EmbeddingCache,
         data: PairedData,

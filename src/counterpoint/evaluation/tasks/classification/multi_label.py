@@ -86,15 +86,15 @@ class MultiLabel(EmbedderTask):
         metrics: dict[str, Metric] = {}
         for label in labels:
             tags = data.labels_of(Tags)[label]
-            asked = np.flatnonzero(there & tags.known[rows])
+            positions = np.flatnonzero(there & tags.known[rows])
             truth = np.full((len(rows), len(tags.names)), np.nan)
-            truth[asked] = tags.values[rows[asked]]
+            truth[positions] = tags.values[rows[positions]]
             if not (truth == 1).any():
                 continue
             outcomes |= {f"{label}: {tag}": truth[:, k] for k, tag in enumerate(tags.names)}
             counts = (tags.values[data.splits.train] == 1).sum(0)
-            for reader, given in self._given(features, column, label, tags, rows, asked):
-                columns, of_reader = _told(f"{reader}_{label}", label, tags, truth, given, counts)
+            for reader, p in self._probabilities(features, column, label, tags, rows, positions):
+                columns, of_reader = _reader_outcomes(f"{reader}_{label}", label, tags, truth, p, counts)
                 outcomes |= columns
                 metrics |= of_reader
         if not metrics:
@@ -104,14 +104,14 @@ class MultiLabel(EmbedderTask):
             )
         return scores(self.name, data, rows, outcomes, metrics)
 
-    def _given(
+    def _probabilities(
         self,
         features: EmbeddingCache,
         column: str,
         label: str,
         tags: Tags,
         rows: Rows,
-        asked: Int[np.ndarray, " m"],
+        positions: Int[np.ndarray, " m"],
     ) -> list[tuple[str, Float[np.ndarray, "n C"]]]:
         """Return the probability of every tag by each reader, NaN of rows that it is not asked about."""
         data, model = features.data, features.model
@@ -119,26 +119,26 @@ class MultiLabel(EmbedderTask):
         members = [train[of_tag == 1] for of_tag in tags.values[train].T]
         chosen = training_rows(data, column, label, members, self.limit, self.name)
         read = tag_probabilities(features.column(column, chosen).numpy(), tags.values[chosen])
-        given = np.full((len(rows), len(tags.names)), np.nan)
-        given[asked] = read(features.column(column, rows[asked]).numpy())
-        found = [("logistic", given)]
+        p = np.full((len(rows), len(tags.names)), np.nan)
+        p[positions] = read(features.column(column, rows[positions]).numpy())
+        readers = [("logistic", p)]
         if is_classifier(model) and model.target is not None and model.target.label == label:
-            own = probabilities(model, data, rows)
-            found.append(("own", np.where(np.isnan(given), np.nan, own)))
-        return found
+            classified = probabilities(model, data, rows)
+            readers.append(("own", np.where(np.isnan(p), np.nan, classified)))
+        return readers
 
 
-def _told(
+def _reader_outcomes(
     name: str,
     label: str,
     tags: Tags,
     truth: Float[np.ndarray, "n C"],
-    given: Float[np.ndarray, "n C"],
+    p: Float[np.ndarray, "n C"],
     counts: Int[np.ndarray, " C"],
 ) -> tuple[dict[str, np.ndarray], dict[str, Metric]]:
     """Return the outcomes of a reader and the metrics made of them."""
     n = len(truth)
-    outcomes = {f"{name}: {tag}": given[:, k] for k, tag in enumerate(tags.names)}
+    outcomes = {f"{name}: {tag}": p[:, k] for k, tag in enumerate(tags.names)}
     metrics: dict[str, Metric] = {}
 
     def columns(of: Int[np.ndarray, " m"]) -> tuple[str, ...]:
@@ -155,9 +155,9 @@ def _told(
             )
     metrics[f"{name}_CF1"] = Metric(columns(every), per_class_f1)
     metrics[f"{name}_OF1"] = Metric(columns(every), overall_f1)
-    asked = np.flatnonzero(~np.isnan(given).any(1))
-    true, known = truth[asked] == 1, truth[asked] >= 0
-    ranked = torch.from_numpy(np.where(known, given[asked], -np.inf))
+    positions = np.flatnonzero(~np.isnan(p).any(1))
+    true, known = truth[positions] == 1, truth[positions] >= 0
+    ranked = torch.from_numpy(np.where(known, p[positions], -np.inf))
     by_example: dict[str, tuple[np.ndarray, Constant | None]] = {
         f"P@{k}": (
             np.where(known.sum(1) >= k, precision(ranked, torch.from_numpy(true), k), np.nan),
@@ -168,7 +168,7 @@ def _told(
     }
     by_example["LRAP"] = ranking_precision(ranked, torch.from_numpy(true)), None
     for metric, (values, constant) in by_example.items():
-        outcomes[f"{name}_{metric}"] = scatter(values, asked, n)
+        outcomes[f"{name}_{metric}"] = scatter(values, positions, n)
         metrics[f"{name}_{metric}"] = Metric(f"{name}_{metric}", mean, constant=constant)
     return outcomes, metrics
 

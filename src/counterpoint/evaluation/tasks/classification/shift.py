@@ -73,7 +73,7 @@ class Shift(EmbedderTask):
         self.limit = limit
 
     def check_columns(self, data: Data) -> None:
-        _asked(data.columns, data)
+        _columns(data.columns, data)
 
     def main_metrics(self, data: Data) -> tuple[str, ...]:
         return self.primary, *(f"corruption_{label}_top1" for label in main_labels(data, ()))
@@ -81,15 +81,15 @@ class Shift(EmbedderTask):
     def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, self.least)
         features = EmbeddingCache.of(model, data)
-        column, told, corruptions = _asked(features.shared, data)
-        kept = np.flatnonzero(data.present(column, rows) & data.present(told, rows))
+        column, text_column, corruptions = _columns(features.shared, data)
+        kept = np.flatnonzero(data.present(column, rows) & data.present(text_column, rows))
         if len(kept) < self.least:
             raise NotApplicable(
-                f"{self.name} asks about rows with {column} and {told}, and {data.name!r} has none"
+                f"{self.name} asks about rows with {column} and {text_column}, and {data.name!r} has none"
             )
         chosen = subsample_by_hash(data, rows[kept], self.limit, self.name)
-        candidates, gallery = _candidates(data, rows[kept], chosen, told)
-        asked = kept[chosen]
+        candidates, gallery = _candidates(data, rows[kept], chosen, text_column)
+        selected = kept[chosen]
         others = data.shifts()
         conditions = ["clean", *others, *corruptions, "corruption"]
         outcomes: dict[str, np.ndarray] = {}
@@ -101,47 +101,49 @@ class Shift(EmbedderTask):
             }
             everything = {**hits, **means, "corruption": np.mean(list(means.values()), axis=0)}
             for condition, values in everything.items():
-                outcomes[f"{condition}_{question}"] = scatter(values, asked, len(rows))
+                outcomes[f"{condition}_{question}"] = scatter(values, selected, len(rows))
             for condition in conditions:
                 name = f"{condition}_{question}"
                 metrics[name] = Metric(name, mean, chance=chance, constant=constant)
 
         embedded = {
-            condition: features.column(column, rows[asked]) if raw is None else features.raw(column, raw)
-            for condition, raw in _conditions(data, column, rows[asked], others, corruptions)
+            condition: features.column(column, rows[selected]) if raw is None else features.raw(column, raw)
+            for condition, raw in _conditions(data, column, rows[selected], others, corruptions)
         }
-        captions = features.texts(gallery, column=told)
+        captions = features.texts(gallery, column=text_column)
         by_corruption = {c: _hits(features, z, captions, candidates) for c, z in embedded.items()}
-        preferred = scatter(_preferred(data, rows[kept], candidates, gallery, told), asked, len(rows))
+        preferred = scatter(
+            _preferred(data, rows[kept], candidates, gallery, text_column), selected, len(rows)
+        )
         add("100way", by_corruption, 1 / candidates.shape[1], lambda positions: mean(preferred[positions]))
         for name in main_labels(data, ()):
             labels = data.classes[name]
             classes, values = features.classes(labels), labels.values[rows]
-            truth = torch.from_numpy(np.maximum(values[asked], 0))
+            truth = torch.from_numpy(np.maximum(values[selected], 0))
             named = {c: top1(similarity(features, z, classes), truth) for c, z in embedded.items()}
             add(
                 f"{name}_top1",
-                {c: np.where(values[asked] >= 0, hits, np.nan) for c, hits in named.items()},
+                {c: np.where(values[selected] >= 0, hits, np.nan) for c, hits in named.items()},
                 1 / len(classes),
                 always_commonest(values),
             )
         return scores(self.name, data, rows, outcomes, metrics)
 
 
-def _asked(columns: Mapping[str, str], data: Data) -> tuple[str, str, Mapping[str, Corruption]]:
+def _columns(columns: Mapping[str, str], data: Data) -> tuple[str, str, Mapping[str, Corruption]]:
     """Return the column whose examples are made worse, that of their texts, and the ways to make them worse.
 
     Raises:
         NotApplicable: if there is none of these.
     """
-    column, told = subject(columns), words(columns)
+    column, text_column = subject(columns), words(columns)
     corruptions = None if column is None else resolve(MODALITIES.get(columns[column]).corruptions)
-    if column is None or told is None or not corruptions:
+    if column is None or text_column is None or not corruptions:
         raise NotApplicable(
             f"shift asks about pictures with captions, sounds, clips or series that can be made worse, with texts, and "
             f"{data.name!r} has the columns {', '.join(data.columns)}: leave the task out"
         )
-    return column, told, corruptions
+    return column, text_column, corruptions
 
 
 def _conditions(
@@ -162,20 +164,20 @@ def _conditions(
 
 
 def _candidates(
-    data: Data, rows: Rows, asked: Int[np.ndarray, " k"], column: str = TEXT
+    data: Data, rows: Rows, selected: Int[np.ndarray, " k"], column: str = TEXT
 ) -> tuple[Int[np.ndarray, "k ways"], list[str]]:
     """Draw for each asked row its own caption (first) and others, as positions in the captions."""
     by_row = captions_of(data, rows, column)
     gallery = list(dict.fromkeys(caption for captions in by_row for caption in captions))
     position = {caption: i for i, caption in enumerate(gallery)}
-    correct = [[position[caption] for caption in by_row[i]] for i in asked]
+    correct = [[position[caption] for caption in by_row[i]] for i in selected]
     ways = min(WAYS, len(gallery) - max(len(set(c)) for c in correct) + 1)
     if ways < 2:
         raise ValueError(
             f"shift asks for the right one of several captions, and the test set of {data.name!r} has one"
         )
-    candidates = np.zeros((len(asked), ways), dtype=np.int64)
-    for i, hashed in enumerate(key(0, 0, data.ids[rows[asked]], "evaluation.shift.captions").tolist()):
+    candidates = np.zeros((len(selected), ways), dtype=np.int64)
+    for i, hashed in enumerate(key(0, 0, data.ids[rows[selected]], "evaluation.shift.captions").tolist()):
         order = np.random.default_rng(hashed).permutation(len(gallery))
         others = order[~np.isin(order, correct[i])]
         candidates[i] = [correct[i][0], *others[: ways - 1]]

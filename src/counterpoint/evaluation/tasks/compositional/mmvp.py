@@ -52,7 +52,7 @@ class MMVP(SquareTask, AnsweringTask):
 
     def __call__(self, model: Embedder | Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
         if isinstance(model, Assistant):
-            return self._asked(model, data, rows, seed)
+            return self._assistant_scores(model, data, rows, seed)
         return super().__call__(model, data, rows)
 
     def answered(self, pictures: Answers, captions: Answers, items: MinimalPairs) -> Answered:
@@ -63,16 +63,20 @@ class MMVP(SquareTask, AnsweringTask):
         metrics["mean_over_patterns"] = Metric(("pattern", "pair_accuracy"), mean_per_class, chance=BOTH)
         return outcomes, metrics
 
-    def _asked(self, assistant: Assistant, data: PairedData, rows: Rows, seed: int) -> Scores:
+    def _assistant_scores(self, assistant: Assistant, data: PairedData, rows: Rows, seed: int) -> Scores:
         items = twins_of(data, rows, self.name)
         right, decided = np.zeros((len(items), 2)), np.zeros((len(items), 2))
         for positions in batches(len(items), HELD // 2):
-            asked = [question for k in positions for question in items.questions[k]]
+            questions = [question for k in positions for question in items.questions[k]]
             pictures = items.pictures(positions).flatten(0, 1)
-            prompts = [Prompt(lettered(q), picture) for q, picture in zip(asked, pictures, strict=True)]
+            prompts = [Prompt(lettered(q), picture) for q, picture in zip(questions, pictures, strict=True)]
             replies = assistant.reply(prompts, seed=seed)
-            picked = [chosen(reply, question.options) for reply, question in zip(replies, asked, strict=True)]
-            hits = [s is not None and q.options[s] == q.answer for s, q in zip(picked, asked, strict=True)]
+            picked = [
+                chosen(reply, question.options) for reply, question in zip(replies, questions, strict=True)
+            ]
+            hits = [
+                s is not None and q.options[s] == q.answer for s, q in zip(picked, questions, strict=True)
+            ]
             right[positions] = np.reshape(hits, (-1, 2))
             decided[positions] = np.reshape([s is not None for s in picked], (-1, 2))
         pair = right.min(1)

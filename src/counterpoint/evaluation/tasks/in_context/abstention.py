@@ -155,6 +155,6 @@ def _keyword(questions: Sequence[Question]) -> str:
 
 def _examples(items: Questions, pictures: UInt8[Tensor, "k 3 H W"]) -> list[Example]:
     return [
-        Example(picture, asked.text, asked.answer, aside="no" if asked.kind == ABSURD else "yes")
-        for asked, picture in zip(items.questions, pictures, strict=True)
+        Example(picture, question.text, question.answer, aside="no" if question.kind == ABSURD else "yes")
+        for question, picture in zip(items.questions, pictures, strict=True)
     ]

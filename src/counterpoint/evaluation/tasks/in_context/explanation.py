@@ -89,21 +89,21 @@ class Explanation(InContextTask):
         examples = []
         for index in kept:
             question = items.questions[index]
-            told = "" if self.variant == "multi-task" else f" {sentence(question.answer)}"
-            text = f"{question.text}{told} Why?"
+            answer = "" if self.variant == "multi-task" else f" {sentence(question.answer)}"
+            text = f"{question.text}{answer} Why?"
             examples.append(Example(pictures[index], text, question.reason, question.answer))
         return kept, examples
 
 
 def _in_hindsight(assistant: Assistant, pool: Sequence[Example], shots: Shots, seed: int) -> list[Example]:
     """Return the examples that the model replied to wrongly after other examples, each with the model's wrong reply."""
-    asked = [
+    requests = [
         InContext(assistant, [*pool[:index], *pool[index + 1 :]], shots, PLAIN, seed, "hindsight").shown(
             request
         )
         for index, request in enumerate(prompts(pool))
     ]
-    replies = assistant.reply(asked, seed=seed)
+    replies = assistant.reply(requests, seed=seed)
     return [
         replace(each, worse=reply.strip())
         for each, reply in zip(pool, replies, strict=True)

@@ -92,8 +92,8 @@ class Regression(EmbedderTask):
             truth, read = scatter(y[rows[test]], test, len(rows)), f"ridge_{label}"
             outcomes |= {label: truth, read: np.full(len(rows), np.nan)}
             if len(chosen) > 1 and len(test):
-                learned, asked = (features.column(column, some).numpy() for some in (chosen, rows[test]))
-                outcomes[read] = scatter(ridge(learned, y[chosen], asked), test, len(rows))
+                learned, queries = (features.column(column, some).numpy() for some in (chosen, rows[test]))
+                outcomes[read] = scatter(ridge(learned, y[chosen], queries), test, len(rows))
             parts = {"": truth}
             for shot, which in by_shot(np.array([len(of_range) for of_range in ranges])).items():
                 outcomes[f"{label}_{shot}"] = np.where(
@@ -138,7 +138,7 @@ def ordinality(
         z, y: embeddings and numbers of the examples.
         others: the positions of those that distances are measured to; never to an example itself.
     """
-    found = np.full(len(z), np.nan)
+    correlations = np.full(len(z), np.nan)
     for part in row_chunks(len(z), len(others)):
         panel = -similarity(model, z[part], z[torch.from_numpy(others)]).double().numpy()
         for i, distances in zip(range(len(z))[part], panel, strict=True):
@@ -146,8 +146,8 @@ def ordinality(
             if kept.sum() > 1:
                 pair = np.abs(y[others[kept]] - y[i]), distances[kept]
                 flat = min(np.ptp(one) for one in pair) == 0
-                found[i] = 0.0 if flat else spearmanr(*pair).statistic
-    return found
+                correlations[i] = 0.0 if flat else spearmanr(*pair).statistic
+    return correlations
 
 
 def _edges(y: Float[np.ndarray, " n"]) -> Float[np.ndarray, " _"]:

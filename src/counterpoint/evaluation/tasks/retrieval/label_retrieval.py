@@ -62,17 +62,19 @@ class LabelRetrieval(EmbedderTask):
         self.labels: tuple[str, ...] = labels
 
     def main_metrics(self, data: Data) -> tuple[str, ...]:
-        column, told = subject(data.columns), words(data.columns)
+        column, text_column = subject(data.columns), words(data.columns)
         if column is None:
             return ()
-        found = [way(data.columns, asking, column) for asking in _asking(told, column)]
-        return tuple(f"{each}_{label}_P@10" for each in found for label in main_labels(data, self.labels))
+        directions = [way(data.columns, asking, column) for asking in _asking(text_column, column)]
+        return tuple(
+            f"{each}_{label}_P@10" for each in directions for label in main_labels(data, self.labels)
+        )
 
     def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, self.least)
         features = EmbeddingCache.of(model, data)
-        column, told = asked_column(self.name, features), words(features.shared)
-        there = np.all([data.present(asking, rows) for asking in _asking(told, column)], axis=0)
+        column, text_column = asked_column(self.name, features), words(features.shared)
+        there = np.all([data.present(asking, rows) for asking in _asking(text_column, column)], axis=0)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in check_labels(data, self.labels, self.name):
@@ -82,7 +84,7 @@ class LabelRetrieval(EmbedderTask):
             counts = np.bincount(values.numpy(), minlength=1)[values.numpy()]
             chance = float(np.mean((counts - 1) / max(len(mine) - 1, 1))) if len(mine) else None
             gallery = features.column(column, mine)
-            for asking in _asking(told, column):
+            for asking in _asking(text_column, column):
                 direction = way(data.columns, asking, column)
                 by_k = precisions(features, features.column(asking, mine), gallery, values)
                 for k, precision in by_k.items():
@@ -94,9 +96,9 @@ class LabelRetrieval(EmbedderTask):
         return scores(self.name, data, rows, outcomes, metrics)
 
 
-def _asking(told: str | None, column: str) -> tuple[str, ...]:
+def _asking(text_column: str | None, column: str) -> tuple[str, ...]:
     """Return the columns whose examples are queries: texts, where there are some, and what is looked for itself."""
-    return tuple(dict.fromkeys(filter(None, (told, column))))
+    return tuple(dict.fromkeys(filter(None, (text_column, column))))
 
 
 def precisions(

@@ -58,13 +58,13 @@ class Retrieval(EmbedderTask):
     def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, self.least)
         features = EmbeddingCache.of(model, data)
-        asked = self._asked(features, rows)
+        directions = self._directions(features, rows)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for number, head in enumerate(features.heads):
             suffix = "" if number == 0 else f"[{head}]"
             tops: dict[str, np.ndarray] = {}
-            for name, it in asked.items():
+            for name, it in directions.items():
                 queries, answers = it.queries, it.answers
                 ranking = rank(features, queries.embedded(head), answers.embedded(head), it.correct)
                 for k in KS:
@@ -90,7 +90,7 @@ class Retrieval(EmbedderTask):
                 outcomes |= tops
         return scores(self.name, data, rows, outcomes, metrics)
 
-    def _asked(self, features: EmbeddingCache, rows: Rows) -> dict[str, _Way]:
+    def _directions(self, features: EmbeddingCache, rows: Rows) -> dict[str, _Way]:
         """Return the ways between columns that the model embeds, where some rows have both."""
         data, sides = features.data, {}
         shared = {

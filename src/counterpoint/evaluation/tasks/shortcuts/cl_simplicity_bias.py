@@ -102,7 +102,7 @@ class CLSimplicityBias(EmbedderTask):
             (train, groups[train_rows], concepts[train_rows]), (noisy, groups[test_rows])
         )
         columns[within] = np.where(np.isnan(guess), np.nan, columns["predicted"] == concepts[test_rows])
-        asked = guess[~np.isnan(guess)]
-        metrics[within] = Metric(within, mean, chance=mean(asked) if len(asked) else None)
+        guesses = guess[~np.isnan(guess)]
+        metrics[within] = Metric(within, mean, chance=mean(guesses) if len(guesses) else None)
         outcomes = {name: scatter(column, test, len(rows)) for name, column in columns.items()}
         return scores(self.name, data, rows, outcomes, metrics)

@@ -82,8 +82,8 @@ def edits(written: Sequence[str], said: Sequence[str]) -> int:
     (3, 1)
     """
     row = list(range(len(said) + 1))
-    for place, one in enumerate(written, 1):
-        before, row[0] = row[0], place
+    for index, one in enumerate(written, 1):
+        before, row[0] = row[0], index
         for k, other in enumerate(said, 1):
             before, row[k] = row[k], min(row[k] + 1, row[k - 1] + 1, before + (one != other))
     return row[-1]

@@ -91,7 +91,7 @@ class ModalityImportance(EmbedderTask):
             )
         options = [features.texts(words) for words in items.options]
         seen = embed_videos(features, items, self.way)
-        heard, asked = features.texts(items.said), features.texts(items.questions)
+        heard, questions = features.texts(items.said), features.texts(items.questions)
 
         def to_options(z: Float[Tensor, "n d"]) -> list[Float[Tensor, " options"]]:
             return [similarity(features, one[None], some)[0] for one, some in zip(z, options, strict=True)]
@@ -108,9 +108,9 @@ class ModalityImportance(EmbedderTask):
             BOTH: right(summed(seen, heard)),
         }
         types = question_types(answers)
-        orders = [_turned(items.ids, shift) for shift in range(1, PERMUTATIONS + 1)]
+        orders = [_permutation(items.ids, shift) for shift in range(1, PERMUTATIONS + 1)]
         outcomes = {f"{name}_accuracy": answers[shown] for name, shown in SHOWN.items()}
-        outcomes["nothing_accuracy"] = right(to_options(asked))
+        outcomes["nothing_accuracy"] = right(to_options(questions))
         outcomes["video_permuted"] = np.mean([right(summed(seen[order], heard)) for order in orders], axis=0)
         outcomes["text_permuted"] = np.mean([right(summed(seen, heard[order])) for order in orders], axis=0)
         guess = mean(1 / counts)
@@ -143,7 +143,7 @@ def _numbers(types: Sequence[str]) -> Int[np.ndarray, " n"]:
     return np.array([TYPES.index(name) for name in types], np.int64)
 
 
-def _turned(ids: Int[np.ndarray, " n"], shift: int) -> Int[Tensor, " n"]:
+def _permutation(ids: Int[np.ndarray, " n"], shift: int) -> Int[Tensor, " n"]:
     """Return another item for each: the one that comes ``shift`` later in a fixed random order, round in a circle."""
     order = np.argsort(key(0, 0, ids, "permuted"), kind="stable")
     partner = np.empty(len(ids), np.int64)

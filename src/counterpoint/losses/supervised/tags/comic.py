@@ -87,8 +87,8 @@ class COMICLoss(ClassLoss):
         """
         z, bank = matched(z, bank, weight)
         masks = {"targets": targets, "known": known, "observed": observed, "company": company}
-        given = {name: mask for name, mask in masks.items() if mask is not None}
-        check_tags(z, bank, **given)
+        present = {name: mask for name, mask in masks.items() if mask is not None}
+        check_tags(z, bank, **present)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             s, w, a = tile.dot(), tile.column.weight, of_tile("company", tile)
@@ -103,7 +103,7 @@ class COMICLoss(ClassLoss):
             return {"row": {"tags": Sum(costs if there is None else costs.masked_fill(~there, 0.0))}}
 
         columns = {"z": bank, "weight": weight.to(bank.dtype)}
-        r = self.reduce(terms, rows={"z": z, **given}, columns=columns, same_columns=True)
+        r = self.reduce(terms, rows={"z": z, **present}, columns=columns, same_columns=True)
         any_known = torch.ones_like(r.row.tags) if known is None else known.any(1).to(r.row.tags)
         return self.mean(r.row.tags, any_known)
 
