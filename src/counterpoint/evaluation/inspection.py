@@ -193,7 +193,7 @@ def _of_items(
             lines = [f"“{items.said[k]}”", items.questions[k], f"✓ {right}"]
             return Exhibit(_picture(_pixels(sheet(items.frames(at))[0])), (kind, *lines))
         if isinstance(items, QuestionVariants):
-            return _asked_again(items, k)
+            return _of_variants(items, k)
         if isinstance(items, Questions):
             question = items.questions[k]
             return Exhibit(
@@ -205,7 +205,7 @@ def _of_items(
     return show
 
 
-def _asked_again(items: QuestionVariants[Any], k: int) -> Exhibit:
+def _of_variants(items: QuestionVariants[Any], k: int) -> Exhibit:
     """Show an item as it is, and in the variant that counts."""
     from .tasks.answering.vlb import VLB, bootstrap
 

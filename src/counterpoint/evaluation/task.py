@@ -173,7 +173,7 @@ def check_labels(
         NotApplicable: if it has none; the message gives those that there are.
     """
     there = data.labels_of(kind)
-    labels = tuple(name for name in wanted or _asked_about(data, kind) if name in there)
+    labels = tuple(name for name in wanted or _default_labels(data, kind) if name in there)
     if not labels:
         what = "labels" if kind is Classes else f"labels that are {kind.kind}"
         refused = "".join(
@@ -186,7 +186,7 @@ def check_labels(
     return labels
 
 
-def _asked_about(data: Data, kind: type[Label]) -> list[str]:
+def _default_labels(data: Data, kind: type[Label]) -> list[str]:
     """Return the labels that are asked about where none is named: of classes those that can be said of an example."""
     return [
         name
@@ -206,7 +206,7 @@ def main_labels(data: Data, wanted: Sequence[str], kind: type[Label] = Classes) 
     there = data.labels_of(kind)
     names = [
         name
-        for name in wanted or _asked_about(data, kind)
+        for name in wanted or _default_labels(data, kind)
         if name in there and (kind is not Classes or len(there[name].names) > 1)
     ]
     return tuple(sorted(names, key=lambda name: (name != data.learned, -int(there[name].known[tests].sum()))))

@@ -180,7 +180,7 @@ class TextTransformer(TextTower):
 
     def in_open_clip(self, head: Head) -> Told:
         """Return the tower as open_clip's text transformer, which is the same but for names."""
-        tokenizer = self._told_tokenizer("open_clip")
+        tokenizer = self._exported_tokenizer("open_clip")
         names = {
             "token_embedding.weight": self.token_embedding.weight,
             "positional_embedding": self.position_embedding.weight,
@@ -217,7 +217,7 @@ class TextTransformer(TextTower):
 
     def in_transformers(self, head: Head) -> Told:
         """Return the tower as CLIP's of texts. Its end token gets the highest id: CLIP's looks for no other at id 2."""
-        tokenizer = self._told_tokenizer("transformers")
+        tokenizer = self._exported_tokenizer("transformers")
         if head.bias is not None:
             raise Untold("transformers' CLIP has a projection without bias, and the head has one")
         last = tokenizer.vocabulary - 1
@@ -255,7 +255,7 @@ class TextTransformer(TextTower):
             save=partial(tokenizer.save_pretrained, end=last),
         )
 
-    def _told_tokenizer(self, library: str) -> BytePairTokenizer:
+    def _exported_tokenizer(self, library: str) -> BytePairTokenizer:
         """Return the tokenizer, where the tower reads the end token and the tokenizer can be written down."""
         if self.pooling != "end":
             raise Untold(

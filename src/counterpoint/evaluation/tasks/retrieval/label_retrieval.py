@@ -65,7 +65,7 @@ class LabelRetrieval(EmbedderTask):
         column, text_column = subject(data.columns), words(data.columns)
         if column is None:
             return ()
-        directions = [way(data.columns, asking, column) for asking in _asking(text_column, column)]
+        directions = [way(data.columns, query, column) for query in _query_columns(text_column, column)]
         return tuple(
             f"{each}_{label}_P@10" for each in directions for label in main_labels(data, self.labels)
         )
@@ -74,7 +74,7 @@ class LabelRetrieval(EmbedderTask):
         check_rows(data, rows, self.name, self.least)
         features = EmbeddingCache.of(model, data)
         column, text_column = asked_column(self.name, features), words(features.shared)
-        there = np.all([data.present(asking, rows) for asking in _asking(text_column, column)], axis=0)
+        there = np.all([data.present(query, rows) for query in _query_columns(text_column, column)], axis=0)
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
         for label in check_labels(data, self.labels, self.name):
@@ -84,9 +84,9 @@ class LabelRetrieval(EmbedderTask):
             counts = np.bincount(values.numpy(), minlength=1)[values.numpy()]
             chance = float(np.mean((counts - 1) / max(len(mine) - 1, 1))) if len(mine) else None
             gallery = features.column(column, mine)
-            for asking in _asking(text_column, column):
-                direction = way(data.columns, asking, column)
-                by_k = precisions(features, features.column(asking, mine), gallery, values)
+            for query in _query_columns(text_column, column):
+                direction = way(data.columns, query, column)
+                by_k = precisions(features, features.column(query, mine), gallery, values)
                 for k, precision in by_k.items():
                     name = f"{direction}_{label}_P@{k}"
                     outcomes[name] = scatter(precision, labelled, len(rows))
@@ -96,7 +96,7 @@ class LabelRetrieval(EmbedderTask):
         return scores(self.name, data, rows, outcomes, metrics)
 
 
-def _asking(text_column: str | None, column: str) -> tuple[str, ...]:
+def _query_columns(text_column: str | None, column: str) -> tuple[str, ...]:
     """Return the columns whose examples are queries: texts, where there are some, and what is looked for itself."""
     return tuple(dict.fromkeys(filter(None, (text_column, column))))
 
