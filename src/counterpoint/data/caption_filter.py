@@ -101,10 +101,10 @@ def complexity(caption: str) -> int:
     >>> complexity("a dog"), complexity("a small brown dog"), complexity("a dog chasing a ball")
     (0, 2, 1)
     """
-    said = parse(caption)
+    words = parse(caption)
     relations: Counter[int] = Counter()
-    things = [position for position, (_, kind) in enumerate(said) if kind == "thing"]
-    for position, (_, kind) in enumerate(said):
+    things = [position for position, (_, kind) in enumerate(words) if kind == "thing"]
+    for position, (_, kind) in enumerate(words):
         before = next((t for t in reversed(things) if t < position), None)
         behind = next((t for t in things if t > position), None)
         if kind == "attribute":

@@ -217,11 +217,11 @@ class _Rows:
             files: dict[int, dict[str, tuple[str, bytes]]] = {row: {} for row in some}
             for column in self.files:
                 having = [row for row in some if self._has(column, row)]
-                found = [self._data.file(column, row) for row in having]
+                contents = [self._data.file(column, row) for row in having]
                 if self._data.columns[column] == "image":
-                    pictures = pool.map(made, [data for _, data in found])
-                    found = [(kind, picture) for picture, kind in pictures]
-                for row, file in zip(having, found, strict=True):
+                    pictures = pool.map(made, [data for _, data in contents])
+                    contents = [(kind, picture) for picture, kind in pictures]
+                for row, file in zip(having, contents, strict=True):
                     files[row][column] = file
             for row in some:
                 yield self._sample(row, shard.split, files[row])
@@ -280,9 +280,9 @@ class _Rows:
         values |= {self._labels[name]: label for name, label in labels.items() if name in self._labels}
         texts = cells.get("text", []) if self._held.get("text") == "texts" else []
         lines = "\n".join(texts)
-        told = lines if texts and caption_lines(lines, Ledger(), "") == tuple(texts) else None
+        captions = lines if texts and caption_lines(lines, Ledger(), "") == tuple(texts) else None
         name = f"{number:012d}" if self._names is None else self._names[row]
-        return Sample(name, files, told, values, values)
+        return Sample(name, files, captions, values, values)
 
 
 def _planned(data: Data, to: Form) -> Iterator[_Planned]:

@@ -81,18 +81,18 @@ class Fingerprint:
         }
         further = {name: label for name, label in data.labels.items() if name not in known}
         subsets = [
-            f"{told}\0{subset}".encode()
-            for told, subset in zip(_told(known, len(data)), data.subsets, strict=True)
+            f"{classes}\0{subset}".encode()
+            for classes, subset in zip(_label_texts(known, len(data)), data.subsets, strict=True)
         ]
-        told = [of_row.encode() for of_row in _told(further, len(data))] if further else []
+        texts = [of_row.encode() for of_row in _label_texts(further, len(data))] if further else []
         parts = {
             "ids": digest([np.asarray(data.ids, dtype="<i8").tobytes()]),
             "splits": digest(split.encode() for split in splits),
             "labels": digest([*(name.encode() for name in sorted(known)), *subsets]),
-            **({FURTHER: digest([*(name.encode() for name in sorted(further)), *told])} if further else {}),
+            **({FURTHER: digest([*(name.encode() for name in sorted(further)), *texts])} if further else {}),
         }
         parts |= {name: digest(values) for name, values in held.items()}
-        columns_of_rows = {**held, "labels": subsets, **({FURTHER: told} if further else {})}
+        columns_of_rows = {**held, "labels": subsets, **({FURTHER: texts} if further else {})}
         rows = pl.DataFrame(
             {"id": np.asarray(data.ids, dtype=np.int64), "split": splits}
             | {name: [zlib.crc32(value) for value in values] for name, values in columns_of_rows.items()},
@@ -166,7 +166,7 @@ def bytes_of(raw: Any) -> bytes:
     return f"{array.dtype.str}{array.shape}".encode() + array.tobytes()
 
 
-def _told(labels: Mapping[str, Label], rows: int) -> list[str]:
+def _label_texts(labels: Mapping[str, Label], rows: int) -> list[str]:
     """Return what labels tell of every row, in the order of their names."""
     texts = [labels[name].texts(np.arange(rows)) for name in sorted(labels)]
     return ["\0".join(text or "" for text in row) for row in zip(*texts, strict=True)] or [""] * rows

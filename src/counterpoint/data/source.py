@@ -79,10 +79,10 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
         UnknownName: for a name that is neither a data set nor an existing path.
         ValueError: if the files hold no usable pairs.
     """
-    asked = written(source)
+    parsed = written(source)
     slot = _slot(source, tuple(_stamp(written(one).path) for one in _each(source)))
     if not slot:
-        slot.append(asked.open(stored_size(image_size) if inputs is None else form_of(inputs.get("image"))))
+        slot.append(parsed.open(stored_size(image_size) if inputs is None else form_of(inputs.get("image"))))
     data = slot[0]
     if inputs is not None:
         return data.suited(inputs)
@@ -122,12 +122,12 @@ def with_columns(source: str, columns: Mapping[str, str]) -> str:
         raise ValueError(
             "columns of which source? With several --data, say it behind each: pairs.csv,columns=image:path+text:alt"
         )
-    said = "+".join(
+    option = "+".join(
         f"{role}:{column}" if role in MODALITIES or role in FACTS else column
         for role, named in checked(columns).items()
         for column in said_columns(role, named)
     )
-    return f"{source},columns={said}" if said else source
+    return f"{source},columns={option}" if option else source
 
 
 def rooted(source: str) -> str:
@@ -138,10 +138,10 @@ def rooted(source: str) -> str:
     """
     if parts_of(source):
         return each_changed(source, rooted)
-    asked = written(source)
-    if asked.path is None or not is_there(asked.path):
+    parsed = written(source)
+    if parsed.path is None or not is_there(parsed.path):
         return source
-    return asked.at(seen_from("", asked.path))
+    return parsed.at(seen_from("", parsed.path))
 
 
 def located(source: str, began: str | None) -> str:
@@ -156,16 +156,16 @@ def located(source: str, began: str | None) -> str:
     """
     if parts_of(source):
         return each_changed(source, lambda one: located(one, began))
-    asked = written(source)
-    if asked.path is None or is_there(asked.path):
+    parsed = written(source)
+    if parsed.path is None or is_there(parsed.path):
         return source
-    moved = seen_from(began or "", asked.path)
+    moved = seen_from(began or "", parsed.path)
     if not is_there(moved):
         raise FileNotFoundError(
             f"the data {source!r} of the run is not here, nor where the run was begun ({began or 'not known'}): "
             "say where it is with --data"
         )
-    return asked.at(moved)
+    return parsed.at(moved)
 
 
 def is_of_python(source: str) -> bool:
@@ -187,13 +187,13 @@ def short_name(source: str) -> str:
     """
     if len(each := _each(source)) > 1:
         return "-".join(map(short_name, each))
-    asked = written(source)
-    if asked.path is None or not is_there(asked.path):
+    parsed = written(source)
+    if parsed.path is None or not is_there(parsed.path):
         return re.sub(r"[:/\\\\]+", "-", source)
-    stem = Path(asked.path).stem
-    if is_url(asked.path) or is_pattern(asked.path):
+    stem = Path(parsed.path).stem
+    if is_url(parsed.path) or is_pattern(parsed.path):
         stem = re.sub(r"[^\w.=-]+", "-", stem).strip("-.") or "data"
-    return f"{asked.head.replace(':', '-')}{stem}"
+    return f"{parsed.head.replace(':', '-')}{stem}"
 
 
 def _each(source: str) -> list[str]:
@@ -215,11 +215,11 @@ def _stamp(path: str | None) -> tuple[object, ...]:
         return tuple(found(path).items())
     inside = os.scandir(path) if os.path.isdir(path) else ()
     kinds = {_ANNOTATIONS, *suffixes()}
-    told = [e for e in inside if e.is_dir() or (Path(e.name).suffix.lower() in kinds and e.is_file())]
+    entries = [e for e in inside if e.is_dir() or (Path(e.name).suffix.lower() in kinds and e.is_file())]
     return (
         os.path.realpath(path),
         _changed(os.stat(path)),
-        *sorted((e.name, _changed(e.stat())) for e in told),
+        *sorted((e.name, _changed(e.stat())) for e in entries),
     )
 
 

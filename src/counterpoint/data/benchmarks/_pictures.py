@@ -118,17 +118,17 @@ class Column(Pictures):
         return len(self._rows)
 
     def name(self, number: int) -> str:
-        file, row = self._place(number)
+        file, row = self._file_and_row(number)
         return f"{self._files[file]}, row {row + 1}, {self._column}"
 
     def open(self, number: int) -> Image.Image:
-        file, row = self._place(number)
+        file, row = self._file_and_row(number)
         stored = self._block(file, row // _BLOCK)[row % _BLOCK]
         if stored is None:
             raise ValueError("there is none")
         return Image.open(io.BytesIO(stored["bytes"]))
 
-    def _place(self, number: int) -> tuple[int, int]:
+    def _file_and_row(self, number: int) -> tuple[int, int]:
         row = int(self._rows[number])
         file = int(np.searchsorted(self._starts, row, side="right")) - 1
         return file, row - int(self._starts[file])

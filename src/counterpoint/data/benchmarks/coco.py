@@ -35,16 +35,16 @@ def read(path: Path, size: int) -> COCO:
     split = file.stem.removeprefix("captions_")
     content = read_json(file)
     images, annotations = fields(content, ("images", "annotations"), str(file))
-    said: dict[int, list[str]] = {}
+    by_picture: dict[int, list[str]] = {}
     for k, annotation in enumerate(annotations):
         picture, caption = fields(annotation, ("image_id", "caption"), f"{file}, annotation {k}")
-        said.setdefault(picture, []).append(" ".join(str(caption).split()))
+        by_picture.setdefault(picture, []).append(" ".join(str(caption).split()))
     named = [fields(image, ("id", "file_name"), f"{file}, image {k}") for k, image in enumerate(images)]
-    kept = [(number, name) for number, name in named if number in said]
+    kept = [(number, name) for number, name in named if number in by_picture]
     folder = folder_of_pictures(file.parent, (split, "images"), "coco")
     pictures = Files([folder / name for _, name in kept])
     instances = file.with_name(f"instances_{split}.json")
-    captions = [said[number] for number, _ in kept]
+    captions = [by_picture[number] for number, _ in kept]
     return COCO(
         f"coco:{path}",
         pictures,

@@ -61,13 +61,13 @@ def read(path: Path, size: int) -> TwinQuestionsBenchmark:
 def _question(row: Sequence[str], table: Path) -> Question:
     _, text, options, answer = row
     letters = re.findall(r"\(([a-z])\)", options.lower())
-    said = [part.strip() for part in re.split(r"\([a-zA-Z]\)", options)[1:]]
+    choices = [part.strip() for part in re.split(r"\([a-zA-Z]\)", options)[1:]]
     right = answer.strip().strip("()").lower()
-    if len(said) != 2 or right not in letters:
+    if len(choices) != 2 or right not in letters:
         raise ValueError(
             f"{table}: expected options (a) … (b) … and the letter of one of them, got {options!r} and {answer!r}"
         )
-    return Question("question", text.strip(), said[letters.index(right)], tuple(said))
+    return Question("question", text.strip(), choices[letters.index(right)], tuple(choices))
 
 
 @final

@@ -141,14 +141,14 @@ class OwnQuestions(PairedData):
 
 class _QuestionsOfRows(Questions):
     def __init__(self, data: OwnQuestions, rows: Rows, kinds: Sequence[str] | None) -> None:
-        asked = [
+        indices = [
             index
             for index, (question, row) in enumerate(zip(data.questions, data.rows, strict=True))
             if row in rows and (kinds is None or question.kind in kinds)
         ]
         self._data = data
-        self.ids, self.rows = np.array(asked, np.int64), data.rows[asked]
-        self.questions = [data.questions[index] for index in asked]
+        self.ids, self.rows = np.array(indices, np.int64), data.rows[indices]
+        self.questions = [data.questions[index] for index in indices]
         self.kinds = [question.kind for question in self.questions]
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:

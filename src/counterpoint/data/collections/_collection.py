@@ -71,7 +71,7 @@ class Collection(ABC):
                 f"(apt-get download {self.package}; dpkg-deb -x {self.package}_*.deb FOLDER) and write {name}:FOLDER"
             )
         inside = folder / self.home.relative_to("/")
-        place = inside if inside.is_dir() else folder
-        if not place.is_dir():
+        root = inside if inside.is_dir() else folder
+        if not root.is_dir():
             raise FileNotFoundError(f"{name}: there is no folder {folder}")
-        return place
+        return root

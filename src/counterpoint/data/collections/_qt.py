@@ -41,24 +41,24 @@ def resources(archive: Path) -> dict[str, Resource]:
         ValueError: if it is none, or cut short.
     """
     raw = archive.read_bytes()
-    found: dict[str, Resource] = {}
+    files: dict[str, Resource] = {}
 
     def walk(node: int, above: str) -> None:
-        place = tree + node * width
-        name, flags = struct.unpack_from(">IH", raw, place)
+        offset = tree + node * width
+        name, flags = struct.unpack_from(">IH", raw, offset)
         path = above
         if node:
             (length,) = struct.unpack_from(">H", raw, names + name)
             start = names + name + 6  # after the length come four bytes of a hash
             path = f"{above}/{raw[start : start + 2 * length].decode('utf-16-be')}"
         if flags & 2:
-            count, first = struct.unpack_from(">2I", raw, place + 6)
+            count, first = struct.unpack_from(">2I", raw, offset + 6)
             for child in range(first, first + count):
                 walk(child, path)
         else:
-            (start,) = struct.unpack_from(">I", raw, place + 10)
+            (start,) = struct.unpack_from(">I", raw, offset + 10)
             (size,) = struct.unpack_from(">I", raw, data + start)
-            found[path] = Resource(archive, data + start + 4, size, bool(flags & 1))
+            files[path] = Resource(archive, data + start + 4, size, bool(flags & 1))
 
     try:
         if raw[:4] != b"qres":
@@ -68,4 +68,4 @@ def resources(archive: Path) -> dict[str, Resource]:
         walk(0, "")
     except (struct.error, UnicodeDecodeError, ValueError, RecursionError) as error:
         raise ValueError(f"{archive} is no Qt resource file, or cut short: {error}") from error
-    return found
+    return files

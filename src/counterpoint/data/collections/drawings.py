@@ -41,9 +41,9 @@ class Drawings(Collection):
         names, words = words_of(root / _WORDS / f"{_PREFIX}words.py"), words_of(folder / f"{language}.py")
 
         def each() -> Iterator[Record]:
-            for group, own in names.items():
+            for group, members in names.items():
                 kind = group.removeprefix(_PREFIX)
-                for name, word in zip(own, words.get(group, ()), strict=False):
+                for name, word in zip(members, words.get(group, ()), strict=False):
                     picture = root / _PICTURES / kind / f"{name.replace(' ', '_')}.jpg"
                     if not picture.is_file():
                         ledger.add("passed over", "word without a picture", picture, detail=word)

@@ -90,8 +90,8 @@ def _beside(note: Path, *endings: str) -> Path | None:
 def captions_of(note: Path) -> dict[str, str]:
     """Return the captions of a stamp by language: the first line is English, then come lines ``de.utf8=…``."""
     first, *others = note.read_text(encoding="utf-8", errors="replace").splitlines() or [""]
-    found = {"en": first.strip()}
+    captions = {"en": first.strip()}
     for line in others:
         if match := _TRANSLATED.match(line):
-            found[match[1]] = match[2].strip()
-    return {language: caption for language, caption in found.items() if caption}
+            captions[match[1]] = match[2].strip()
+    return {language: caption for language, caption in captions.items() if caption}

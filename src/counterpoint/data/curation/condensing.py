@@ -169,10 +169,10 @@ def _begin(folder: Path, plan: _Plan) -> bool:
         write_json(path, plan.model_dump())
         return False
     begun = read_json(path, _Plan, f"delete {folder} and condense anew")
-    for name, asked in plan.model_dump().items():
-        if name not in ("done", "source") and (was := getattr(begun, name)) != asked:
+    for name, value in plan.model_dump().items():
+        if name not in ("done", "source") and (was := getattr(begun, name)) != value:
             changed = (
-                "the data has changed since" if name == "digest" else f"its {name} is {was}, not {asked}"
+                "the data has changed since" if name == "digest" else f"its {name} is {was}, not {value}"
             )
             raise ValueError(f"{folder} was begun otherwise: {changed}; name a new folder")
     return begun.done

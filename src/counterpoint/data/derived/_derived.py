@@ -118,8 +118,8 @@ class Derived(Data):
         return self.data.items(form, rows, kinds)
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        told = self.data.describe()
-        return told | {"data": told.get("data", {}) | {"name": self.name}}
+        description = self.data.describe()
+        return description | {"data": description.get("data", {}) | {"name": self.name}}
 
     def findings(self) -> Mapping[str, str]:
         return self.data.findings()

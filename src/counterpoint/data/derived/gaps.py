@@ -135,8 +135,8 @@ def with_gaps(source: str, gaps: Sequence[str]) -> str:
         raise ValueError(
             f"--missing {taken}: a name with a /, a + or a comma cannot be written here: rename it in the data"
         )
-    said = "+".join(str(gap).replace(",", "/").replace("=", ":") for gap in parsed)
-    return f"{source},missing={said}" if said else source
+    option = "+".join(str(gap).replace(",", "/").replace("=", ":") for gap in parsed)
+    return f"{source},missing={option}" if option else source
 
 
 def gaps_of(source: str) -> tuple[str, tuple[Gap, ...]]:

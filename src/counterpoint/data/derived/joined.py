@@ -93,8 +93,8 @@ def _facts(raw: Any) -> dict[str, Any]:
     """Return what a raw form says of itself beside its values: a rate, names of channels, the size of what it holds."""
     if not isinstance(raw, Raw) or not is_dataclass(raw):
         return {}
-    own: dict[str, Any] = {it.name: getattr(raw, it.name) for it in fields(raw)}
-    facts = {name: value for name, value in own.items() if not isinstance(value, Tensor)}
+    attributes: dict[str, Any] = {it.name: getattr(raw, it.name) for it in fields(raw)}
+    facts = {name: value for name, value in attributes.items() if not isinstance(value, Tensor)}
     return {**facts, "of each": tuple(raw.values.shape[2:])}
 
 

@@ -50,8 +50,8 @@ class Missing(Derived):
             )
         super().__init__(data, name)
         self.gaps, self.changes = tuple(gaps), tuple(map(str, gaps))
-        asked = any(gap.when for gap in gaps)
-        classes = {name: it.names for name, it in data.classes.items()} if asked else {}
+        conditional = any(gap.when for gap in gaps)
+        classes = {name: it.names for name, it in data.classes.items()} if conditional else {}
         self._chosen = [gap.class_of(classes) if gap.when else -1 for gap in gaps]
         self._in_test = np.zeros(len(data), dtype=bool)
         self._in_test[np.concatenate([np.zeros(0, np.int64), *data.splits.test.values()])] = True

@@ -96,11 +96,11 @@ class Mixed(Data):
         if len(ways) > 1:
             raise ValueError(f"{name!r}: by={' and by='.join(ways)} cannot both be; give one")
         by: Any = next(iter(ways), "batch")
-        said = [part.share for part in parts if part.share is not None]
-        left, others = 1 - sum(said), len(parts) - len(said)
+        stated = [part.share for part in parts if part.share is not None]
+        left, others = 1 - sum(stated), len(parts) - len(stated)
         if (others and left <= 1e-9) or (not others and abs(left) > 1e-9):
             raise ValueError(
-                f"{name!r}: the shares make {sum(said):g}; of all sources they make 1, and leave those without one "
+                f"{name!r}: the shares make {sum(stated):g}; of all sources they make 1, and leave those without one "
                 "a part of it"
             )
         shares = [left / others if part.share is None else part.share for part in parts]
@@ -133,7 +133,7 @@ class Mixed(Data):
         """Yield every source with the number of its first row."""
         yield from zip(self._starts[:-1].tolist(), self.sources, strict=True)
 
-    def _place(self, row: int) -> tuple[int, int]:
+    def _source_and_row(self, row: int) -> tuple[int, int]:
         """Return the source of a row, and the row's number there."""
         number = int(np.searchsorted(self._starts, row, side="right")) - 1
         return number, int(row - self._starts[number])
@@ -160,29 +160,31 @@ class Mixed(Data):
         return Examples(self, self.splits.train)
 
     def key(self, row: int) -> str:
-        number, own = self._place(row)
-        return f"{self.called[number]}/{self.sources[number].key(own)}"
+        number, source_row = self._source_and_row(row)
+        return f"{self.called[number]}/{self.sources[number].key(source_row)}"
 
     def read(self, column: str, rows: Rows) -> Any:
-        return self._gathered(column, rows, lambda source, own: source.read(column, own), "")
+        return self._gathered(column, rows, lambda source, source_rows: source.read(column, source_rows), "")
 
     def read_training(self, column: str, rows: Rows) -> Any:
-        return self._gathered(column, rows, lambda source, own: source.read_training(column, own), [""])
+        return self._gathered(
+            column, rows, lambda source, source_rows: source.read_training(column, source_rows), [""]
+        )
 
     def file(self, column: str, row: int) -> tuple[str, bytes]:
-        number, own = self._place(row)
-        return self.sources[number].file(column, own)
+        number, source_row = self._source_and_row(row)
+        return self.sources[number].file(column, source_row)
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
-        number, own = self._place(row)
+        number, source_row = self._source_and_row(row)
         source = self.sources[number]
-        return source.evaluation_texts(column, own) if column in source.columns else ()
+        return source.evaluation_texts(column, source_row) if column in source.columns else ()
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         there = np.zeros(len(rows), dtype=bool)
-        for source, places, own in self._parts(rows):
+        for source, places, source_rows in self._parts(rows):
             if column in source.columns:
-                there[places] = source.present(column, own)
+                there[places] = source.present(column, source_rows)
         return there
 
     def replaced(self) -> list[Replaced]:
@@ -221,8 +223,8 @@ class Mixed(Data):
         if column not in self.columns:
             raise unknown(f"column of {self.name}", column, self.columns)
         parts = [
-            (places, read(source, own))
-            for source, places, own in self._parts(rows)
+            (places, read(source, source_rows))
+            for source, places, source_rows in self._parts(rows)
             if column in source.columns
         ]
         if len(parts) == 1 and len(parts[0][0]) == len(rows):
@@ -234,8 +236,8 @@ class Mixed(Data):
             return joined_raw(parts, len(rows), f"column {column!r} of {self.name}")
         texts = [blank] * len(rows)
         for places, raw in parts:
-            for place, text in zip(places.tolist(), raw, strict=False):
-                texts[place] = text
+            for position, text in zip(places.tolist(), raw, strict=False):
+                texts[position] = text
         return texts
 
     @cached_property
@@ -266,11 +268,11 @@ class Mixed(Data):
     def describe(self) -> dict[str, dict[str, Any]]:
         shares = [share for _, share in self.splits.sources] or [0.0] * len(self.sources)
         of = "every batch" if self.splits.by == "batch" else "the steps"
-        said = {
+        sources = {
             name: f"{len(source)} rows ({', '.join(source.columns)}), {share:.3g} of {of}"
             for name, source, share in zip(self.called, self.sources, shares, strict=True)
         }
-        return super().describe() | {"sources": said}
+        return super().describe() | {"sources": sources}
 
     def findings(self) -> Mapping[str, str]:
         return {
@@ -327,8 +329,8 @@ def _ids(sources: Sequence[Data]) -> Int[np.ndarray, " N"]:
     """
     ids = []
     for number, source in enumerate(sources):
-        told = [f"{number} {identity}".encode() for identity in np.asarray(source.ids).tolist()]
-        ids += [int.from_bytes(blake2b(it, digest_size=8).digest(), "little") >> 1 for it in told]
+        keys = [f"{number} {identity}".encode() for identity in np.asarray(source.ids).tolist()]
+        ids += [int.from_bytes(blake2b(it, digest_size=8).digest(), "little") >> 1 for it in keys]
     whole = np.array(ids, dtype=np.int64)
     if len(np.unique(whole)) < len(whole):
         raise ValueError(

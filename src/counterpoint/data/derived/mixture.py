@@ -75,9 +75,9 @@ def parts_of(source: str) -> list[Part]:
     sources = sources_of(source)
     if len(sources) > 1:
         return [_part(one) for one in sources]
-    if not os.path.exists(source) and (said := _OPTION.search(source)):
+    if not os.path.exists(source) and (option := _OPTION.search(source)):
         raise ValueError(
-            f"{source!r}: {said[1]}={said[2]} says how sources are mixed, and there is one: give --data twice"
+            f"{source!r}: {option[1]}={option[2]} says how sources are mixed, and there is one: give --data twice"
         )
     return []
 
@@ -97,5 +97,5 @@ def _part(text: str) -> Part:
     by = options.get("by", "")
     if by and by not in WAYS:
         raise ValueError(f"{text!r}: by={by} must be one of {', '.join(WAYS)}")
-    written = "".join(said[0] for said in _OPTION.finditer(text))
+    written = "".join(option[0] for option in _OPTION.finditer(text))
     return Part(_OPTION.sub("", text), share, by, written)

@@ -54,18 +54,18 @@ def tags_of(texts: Sequence[Sequence[str] | None], train: Rows) -> Tags:
     Raises:
         ValueError: where no noun is frequent enough.
     """
-    said = [None if row is None else frozenset[str]().union(*map(nouns, row)) for row in texts]
-    counts = Counter(noun for row in train.tolist() for noun in said[row] or ())
+    row_nouns = [None if row is None else frozenset[str]().union(*map(nouns, row)) for row in texts]
+    counts = Counter(noun for row in train.tolist() for noun in row_nouns[row] or ())
     names = sorted((noun for noun, count in counts.items() if count >= LEAST), key=lambda n: (-counts[n], n))
-    number = {name: place for place, name in enumerate(names[:MOST])}
+    number = {name: column for column, name in enumerate(names[:MOST])}
     if not number:
         raise ValueError(
             f"no noun that WordNet knows is in the texts of {LEAST} rows to train on, or of more"
         )
-    values = np.zeros((len(said), len(number)), dtype=np.int8)
-    for row, found in enumerate(said):
-        if found is None:
+    values = np.zeros((len(row_nouns), len(number)), dtype=np.int8)
+    for row, known in enumerate(row_nouns):
+        if known is None:
             values[row] = -1
         else:
-            values[row, [number[noun] for noun in found if noun in number]] = 1
+            values[row, [number[noun] for noun in known if noun in number]] = 1
     return Tags(tuple(number), values)

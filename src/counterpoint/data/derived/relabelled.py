@@ -216,9 +216,9 @@ def places(classes: Int[np.ndarray, " n"], draws: Float[np.ndarray, " n"]) -> In
     [1, 0, 0, 2]
     """
     order = np.lexsort((draws, classes))
-    found = np.empty(len(classes), dtype=np.int64)
-    found[order] = np.arange(len(classes)) - np.searchsorted(classes[order], classes[order])
-    return found
+    ranks = np.empty(len(classes), dtype=np.int64)
+    ranks[order] = np.arange(len(classes)) - np.searchsorted(classes[order], classes[order])
+    return ranks
 
 
 def parted(rows: Rows, kept: Bool[np.ndarray, " n"]) -> tuple[Int[np.ndarray, " a"], Int[np.ndarray, " b"]]:

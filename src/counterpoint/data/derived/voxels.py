@@ -62,10 +62,11 @@ class Simulation(NamedTuple):
             ValueError: for a number that an option cannot be.
         """
         inner = _OPTION.sub("", source).removeprefix(f"{NAME}:")
-        own = dict(_OPTION.findall(source))
+        options = dict(_OPTION.findall(source))
         try:
             read = {
-                _OPTIONS[name]: float(text) if "noise" in name else int(text) for name, text in own.items()
+                _OPTIONS[name]: float(text) if "noise" in name else int(text)
+                for name, text in options.items()
             }
         except ValueError:
             raise ValueError(
@@ -76,7 +77,7 @@ class Simulation(NamedTuple):
             raise ValueError(f"{source!r}: there must be some voxels, and voxel-noise must lie in [0, 0.66]")
         if not inner or inner == NAME:
             raise ValueError(f"{source!r}: voxels of which pictures? For example: {NAME}:emoji")
-        return inner, made, "".join(said[0] for said in _OPTION.finditer(source))
+        return inner, made, "".join(option[0] for option in _OPTION.finditer(source))
 
 
 @final
@@ -137,7 +138,7 @@ class Voxels(Data):
             self._read_out(features, count, draws)
             for features, count in (
                 (self._low_level, self.simulation.early),
-                (self._said, self.simulation.late),
+                (self._one_hot_labels, self.simulation.late),
             )
             if count
         ]
@@ -162,7 +163,7 @@ class Voxels(Data):
         )
 
     @cached_property
-    def _said(self) -> Float[np.ndarray, "N F"]:
+    def _one_hot_labels(self) -> Float[np.ndarray, "N F"]:
         """Every class of every label that has not too many as a column: 1 where a row is of it."""
         return np.concatenate(
             [
@@ -218,8 +219,8 @@ class Voxels(Data):
         return self.source.replaced()
 
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
-        own = {column: it for column, it in inputs.items() if column != COLUMN}
-        return self._of(self.source.suited(own, training=training))
+        source_inputs = {column: it for column, it in inputs.items() if column != COLUMN}
+        return self._of(self.source.suited(source_inputs, training=training))
 
     def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         return self._of(self.source.sized(image_size, fit))
@@ -251,8 +252,10 @@ class Voxels(Data):
         return super().describe() | {"voxels": counts}
 
     def findings(self) -> Mapping[str, str]:
-        said = "simulated from the pictures and their labels; nobody's brain was measured"
-        return {**self.source.findings(), "voxels": said}
+        return {
+            **self.source.findings(),
+            "voxels": "simulated from the pictures and their labels; nobody's brain was measured",
+        }
 
 
 def low_level(pictures: Tensor) -> Float[np.ndarray, "n F"]:

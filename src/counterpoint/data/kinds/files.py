@@ -31,7 +31,7 @@ class Files(Written):
             with suppress(OtherColumns):
                 return open_unasked(self._whole, form)
         try:
-            return _opened(self._place, self.rest, self.options, form)
+            return _opened(self._location, self.rest, self.options, form)
         except TooMany:
             return open_unasked(self._whole, form)
 
@@ -46,12 +46,12 @@ class Files(Written):
         return read_some(self._whole, ledger, _PARTS)
 
     @property
-    def _place(self) -> str:
+    def _location(self) -> str:
         return f"{self.head}{self.path or ''}"
 
     @property
     def _whole(self) -> str:
-        return f"{self._place}{self.rest}"
+        return f"{self._location}{self.rest}"
 
 
 @final
@@ -106,7 +106,7 @@ class Collected(Written):
     def open(self, form: int | Fit) -> Data:
         collection, *_, options = self._parts
         return _kept(
-            self._place(collection),
+            self._root(collection),
             form,
             options,
             lambda root, ledger: self._read(Path(root), ledger),
@@ -119,7 +119,7 @@ class Collected(Written):
         return self._parts[2]
 
     def records(self, ledger: Ledger) -> Records:
-        return self._read(self._place(self._parts[0]), ledger)
+        return self._read(self._root(self._parts[0]), ledger)
 
     def _read(self, root: Path, ledger: Ledger) -> Records:
         collection, language, options = self._parts
@@ -129,7 +129,7 @@ class Collected(Written):
         columns = tuple(options.columns) or collection.usual(root, language)
         return collection.read(root, language or collection.language, columns, ledger)
 
-    def _place(self, collection: Collection) -> Path:
+    def _root(self, collection: Collection) -> Path:
         return collection.located(None if self.path is None else Path(self.path))
 
     @property
@@ -150,15 +150,15 @@ class Collected(Written):
         )
 
 
-def _opened(place: str, rest: str, options: Options, form: int | Fit) -> Data:
-    def all_of(place: str, ledger: Ledger) -> Records:
-        return read(f"{place}{rest}", ledger)
+def _opened(location: str, rest: str, options: Options, form: int | Fit) -> Data:
+    def all_of(location: str, ledger: Ledger) -> Records:
+        return read(f"{location}{rest}", ledger)
 
-    return _kept(place, form, options, all_of)
+    return _kept(location, form, options, all_of)
 
 
 def _kept(
-    place: str | Path,
+    location: str | Path,
     form: int | Fit,
     options: Options,
     read: Reader,
@@ -178,5 +178,5 @@ def _kept(
     kinds: tuple[type[Stored], ...] = (Pairs, Photos)
     for kind in kinds:
         with suppress(OtherColumns):
-            return kind(place, form, options.broken, **treated)
-    return Recorded(place, form, options.broken, **treated)
+            return kind(location, form, options.broken, **treated)
+    return Recorded(location, form, options.broken, **treated)

@@ -38,7 +38,7 @@ class Memory:
 
     def __init__(self) -> None:
         self._folder: Path | None = None
-        self._place: dict[bytes, tuple[int, int]] = {}
+        self._index: dict[bytes, tuple[int, int]] = {}
         self._parts: list[np.ndarray] = []
 
     def __call__(self, tower: Tower, inputs: Tensor) -> Float[Tensor, "B width"]:
@@ -48,7 +48,7 @@ class Memory:
             ValueError: for a tower that is not frozen.
         """
         known = inputs if isinstance(inputs, Kept) else self.keep(tower, inputs)
-        places = (self._place[key.tobytes()] for key in known.cpu().numpy())
+        places = (self._index[key.tobytes()] for key in known.cpu().numpy())
         return torch.from_numpy(np.stack([self._parts[part][row] for part, row in places])).to(inputs.device)
 
     def keep(self, tower: Tower, inputs: Tensor) -> Kept:
@@ -60,7 +60,7 @@ class Memory:
         """
         folder = self._opened(tower)
         keys = digests(tower, inputs)
-        new = {key: position for position, key in enumerate(keys) if key not in self._place}
+        new = {key: position for position, key in enumerate(keys) if key not in self._index}
         if new:
             part = inputs[list(new.values())].to(next(tower.parameters()).device)
             # At full precision whatever the run's, as other runs read it too.
@@ -100,7 +100,7 @@ class Memory:
         except (OSError, ValueError):
             return
         if len(keys) == len(features):
-            self._place |= {key.tobytes(): (len(self._parts), row) for row, key in enumerate(keys)}
+            self._index |= {key.tobytes(): (len(self._parts), row) for row, key in enumerate(keys)}
             self._parts.append(features)
 
 

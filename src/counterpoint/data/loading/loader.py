@@ -103,8 +103,8 @@ class Loader:
             steps: of the whole run, which tasks in turn are shares of; the first task has every step unless given.
         """
         batch = self.of(*self.order.part(step, self.rank, self.world, steps))
-        said = self.order.labels(self.rank, self.world)
-        return replace(batch, labels={**batch.labels, **{k: torch.from_numpy(v) for k, v in said.items()}})
+        labels = self.order.labels(self.rank, self.world)
+        return replace(batch, labels={**batch.labels, **{k: torch.from_numpy(v) for k, v in labels.items()}})
 
     def first(self, most: int) -> Batch:
         """Return the first examples of this rank's part of the first batch, at most so many, for a look ahead."""
@@ -163,11 +163,11 @@ class Loader:
             ValueError: where no group fills a batch.
         """
         rows = self._began.rows(0, 1)
-        found = groups(torch.from_numpy(self.data.ids_of(rows)))
+        group_ids = groups(torch.from_numpy(self.data.ids_of(rows)))
         self.order = self._began
-        if found is not None:
+        if group_ids is not None:
             whole = Sampler("groups")
-            self.order = Sampled(rows, found.numpy(), whole, self._began.batch_size, self._began.seed)
+            self.order = Sampled(rows, group_ids.numpy(), whole, self._began.batch_size, self._began.seed)
 
     def batches(self, start: int, steps: int) -> Iterator[tuple[Batch, Clock]]:
         """Yield the batches of steps ``start`` to ``steps - 1``; `replaced` is of the batch that was yielded last."""

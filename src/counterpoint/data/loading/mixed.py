@@ -119,10 +119,10 @@ class Mixture(Order):
             for number, order in enumerate(self._orders):
                 rows[self._places == number] = order.at(step)[0]
             return rows, step
-        turn, place = divmod(step, len(self._places))
-        number = self._places[place]
+        turn, position = divmod(step, len(self._places))
+        number = self._places[position]
         mine = self._places == number
-        return self._orders[number].at(turn * int(mine.sum()) + int(mine[:place].sum()))[0], step
+        return self._orders[number].at(turn * int(mine.sum()) + int(mine[:position].sum()))[0], step
 
     def rows(self, step: int, steps: int) -> Rows:
         """Return all rows that a step's batch is drawn from, in the order of the data."""

@@ -209,14 +209,14 @@ class Windowed(Order):
         start, end = _share(self.batch_size, rank, world)
         lanes = [k for k in range(self.lanes) if self._edges[k] < end and start < self._edges[k + 1]]
         order, ends = self._of(epoch)
-        found: dict[int, None] = {}
+        shards: dict[int, None] = {}
         for number in (position // self._steps, position // self._steps + 1):
             for lane in lanes:
                 begin, size = self._stretch(lane, number)
                 if size > 0:
                     within = np.searchsorted(ends, [begin, begin + size - 1], side="right")
-                    found |= dict.fromkeys(order[within[0] : within[1] + 1].tolist())
-        return [shard for shard in found if self.shards[shard]]
+                    shards |= dict.fromkeys(order[within[0] : within[1] + 1].tolist())
+        return [shard for shard in shards if self.shards[shard]]
 
     def _stretch(self, lane: int, number: int) -> tuple[int, int]:
         """Return where in the line a window of a lane begins, and how many records it has."""

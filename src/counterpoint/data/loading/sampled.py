@@ -62,12 +62,12 @@ class Sampled(Order):
             "order": "sampled",
             "sampler": str(self.sampler),
             "rows": len(self._rows),
-            "classes": self._told(),
+            "classes": self._counts(),
             "batch_size": self.batch_size,
             "seed": self.seed,
         }
 
-    def _told(self) -> list[int]:
+    def _counts(self) -> list[int]:
         """Return the rows of none and of each class; or of each tag."""
         if self._classes.ndim > 1:
             return [int(count) for count in (self._classes == 1).sum(0)]

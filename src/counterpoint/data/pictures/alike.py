@@ -32,8 +32,8 @@ def sets(hashes: UInt8[np.ndarray, "n bytes"], most_bits: int = MOST_BITS) -> In
     edges = coo_array((np.ones(len(pairs), bool), (pairs[:, 0], pairs[:, 1])), shape=(len(unique),) * 2)
     _, component = connected_components(edges, directed=False)
     whole = component[number]
-    _, first, place = np.unique(whole, return_index=True, return_inverse=True)
-    return np.argsort(np.argsort(first))[place.reshape(-1)]
+    _, first, inverse = np.unique(whole, return_index=True, return_inverse=True)
+    return np.argsort(np.argsort(first))[inverse.reshape(-1)]
 
 
 def _near(hashes: UInt8[np.ndarray, "n bytes"], most_bits: int) -> Int[np.ndarray, "m 2"]:
@@ -41,7 +41,7 @@ def _near(hashes: UInt8[np.ndarray, "n bytes"], most_bits: int) -> Int[np.ndarra
 
     Of two such hashes at least one of more bands than that is the same, so only those that share a band are compared.
     """
-    found = [np.zeros((0, 2), np.int64)]
+    pairs = [np.zeros((0, 2), np.int64)]
     bands = hashes.shape[1] // _BAND
     if most_bits >= bands:
         raise ValueError(f"at most {bands - 1} bits can be sought in hashes of {hashes.shape[1]} bytes")
@@ -57,5 +57,5 @@ def _near(hashes: UInt8[np.ndarray, "n bytes"], most_bits: int) -> Int[np.ndarra
                 differing = np.bitwise_count(hashes[some][:, None] ^ hashes[members][None]).sum(-1, dtype=int)
                 left, right = np.nonzero(differing <= most_bits)
                 close = np.stack([some[left], members[right]], 1)
-                found.append(close[close[:, 0] < close[:, 1]])
-    return np.unique(np.concatenate(found), axis=0)
+                pairs.append(close[close[:, 0] < close[:, 1]])
+    return np.unique(np.concatenate(pairs), axis=0)

@@ -180,8 +180,8 @@ def open_picture(data: bytes, side: int, most: int = MOST_PIXELS) -> Image.Image
         return Image.open(io.BytesIO(drawn(data, side) if is_drawing(data) else data), formats=FORMATS)
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\d+", str(error))
-        told = f"{int(pixels[0]):,} pixels" if pixels else str(error)
-        raise TooLarge(f"{told}; at most {most:,} are read") from None
+        reason = f"{int(pixels[0]):,} pixels" if pixels else str(error)
+        raise TooLarge(f"{reason}; at most {most:,} are read") from None
     except UnidentifiedImageError:
         if _is_of_another_format(data[:16]):
             raise OtherFormat(f"a picture, but none of {', '.join(FORMATS)}, SVG") from None

@@ -76,7 +76,7 @@ class Block:
             np.save(file, array)
         block = replace(block, modified=block.path.stat().st_mtime_ns)
         with writing(block.path.with_suffix(".json")) as part:
-            part.write_text(block._told(), encoding="utf-8")
+            part.write_text(block._as_json(), encoding="utf-8")
         return block
 
     @classmethod
@@ -92,12 +92,12 @@ class Block:
                     return None
                 block = replace(block, modified=modified)
                 with suppress(OSError):
-                    files.write_text(path, block._told())
+                    files.write_text(path, block._as_json())
         except Exception:  # whatever is wrong with them, these pictures are decoded again
             return None
         return block
 
-    def _told(self) -> str:
+    def _as_json(self) -> str:
         return json.dumps({name: value for name, value in asdict(self).items() if name != "folder"})
 
 
@@ -151,10 +151,10 @@ class Kept:
 
     def place(self, digest: str) -> tuple[int, int]:
         """Return the number of the block that holds a picture, and its row there, and note its use; −1, −1 for none."""
-        place = self._places.get(digest, _NOWHERE)
-        if place != _NOWHERE and place[0] < len(self.blocks):
-            self._use(place[0])
-        return place
+        position = self._places.get(digest, _NOWHERE)
+        if position != _NOWHERE and position[0] < len(self.blocks):
+            self._use(position[0])
+        return position
 
     def reason(self, digest: str) -> str | None:
         """Return why a file is no picture; None where it is one."""
@@ -200,7 +200,9 @@ class Kept:
                 self._room += size
         if not path.exists():
             gone = {number for number, block in enumerate(self.blocks) if block.path == path}
-            self._places = {digest: place for digest, place in self._places.items() if place[0] not in gone}
+            self._places = {
+                digest: position for digest, position in self._places.items() if position[0] not in gone
+            }
 
     def _take(self, block: Block) -> None:
         self._places |= {digest: (len(self.blocks), row) for row, digest in enumerate(block.digests)}

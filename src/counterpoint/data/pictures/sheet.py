@@ -89,7 +89,7 @@ def draw_series(axis: Any, series: Series) -> None:
 
 def draw_cells(axis: Any, row: Table) -> None:
     """Write the columns of one row of a table and what stands in them on an axis; nothing for what is not known."""
-    lines = [f"{name}: {told}" for name, told in row.rows()[0].items()]
+    lines = [f"{name}: {value}" for name, value in row.rows()[0].items()]
     axis.text(0.0, 0.5, "\n".join(lines[:_LINES]), transform=axis.transAxes, va="center", fontsize=6)
 
 

@@ -211,14 +211,14 @@ def _read(
     with quietly(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         for start in with_bar(starts, f"Reading {len(files):,} pictures"):
             part, full = slice(start, start + _AT_ONCE), kept.full
-            for digest, result, found in pool.map(one, files[part], digests[part]):
+            for digest, result, new_traits in pool.map(one, files[part], digests[part]):
                 if not digest:
                     yield "", str(result)
                     continue
                 if result is not None:
                     kept.add(digest, result)
-                if traits is not None and found is not None:
-                    traits.add(bytes.fromhex(digest), found)
+                if traits is not None and new_traits is not None:
+                    traits.add(bytes.fromhex(digest), new_traits)
                 yield digest, kept.reason(digest)
 
 

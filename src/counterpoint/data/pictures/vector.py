@@ -70,13 +70,13 @@ def cut_off(root: Element) -> bool:
     >>> cut_off(drawing), [part.attrib for part in drawing]
     (True, [{}, {'href': '#disc'}])
     """
-    found = False
+    removed = False
     for part in root.iter():
         for name, target in [(n, t.strip()) for n, t in part.attrib.items() if _local(n) == "href"]:
             if not target.startswith("#") and _pixels_of(target) is None:
                 del part.attrib[name]
-                found = True
-    return found
+                removed = True
+    return removed
 
 
 def parts(root: Element) -> int:
@@ -126,18 +126,18 @@ class _Refers(NamedTuple):
 
 def _refers(part: Element, named: Mapping[str, Element], styles: Mapping[str, Sequence[str]]) -> _Refers:
     """Return what an element refers to, by ``href="#name"`` or by ``url(#name)``."""
-    found = _Refers([*part], [], [])
+    references = _Refers([*part], [], [])
     marks = [*(f".{word}" for word in part.get("class", "").split()), f"#{part.get('id')}"]
-    said = [one for mark in (*marks, _local(part.tag), "") for one in styles.get(mark, ())]
+    declarations = [one for mark in (*marks, _local(part.tag), "") for one in styles.get(mark, ())]
     for name, value in part.attrib.items():
         if _local(name) == "href" and (target := value.strip().removeprefix("#")) in named:
-            found.held.append(named[target])
-        said += value.split(";") if name == "style" else [f"{_local(name)}:{value}"]
-    for one in said:
+            references.held.append(named[target])
+        declarations += value.split(";") if name == "style" else [f"{_local(name)}:{value}"]
+    for one in declarations:
         name, _, value = one.partition(":")
-        into = found.paints if name.strip().startswith(_INHERITED) else found.alone
+        into = references.paints if name.strip().startswith(_INHERITED) else references.alone
         into += [named[target] for target in re.findall(_TARGET, value) if target in named]
-    return found
+    return references
 
 
 def _styles(root: Element) -> dict[str, list[str]]:
@@ -148,15 +148,15 @@ def _styles(root: Element) -> dict[str, list[str]]:
     """
     sheets = "".join(text for part in root.iter() if _local(part.tag) == "style" for text in part.itertext())
     before, *commented = sheets.split("/*")
-    found: dict[str, list[str]] = {}
+    styles: dict[str, list[str]] = {}
     for rule in "".join([before, *(text.partition("*/")[2] for text in commented)]).split("}"):
         selectors, _, declarations = rule.rpartition("{")
-        said = [one for one in declarations.split(";") if "url(" in one]
-        for selector in selectors.rpartition("{")[2].split(",") if said else ():
+        referring = [one for one in declarations.split(";") if "url(" in one]
+        for selector in selectors.rpartition("{")[2].split(",") if referring else ():
             plain = re.sub(r"\[[^\[\]]*\]|:[\w-]+", "", selector).strip()
             tag, *marks = re.findall(r"^[\w-]*|[.#][\w-]+", re.split(r"[\s>+~]+", plain)[-1])
-            found.setdefault(min(marks, default=tag, key=lambda mark: mark[0] == "#"), []).extend(said)
-    return found
+            styles.setdefault(min(marks, default=tag, key=lambda mark: mark[0] == "#"), []).extend(referring)
+    return styles
 
 
 def _pixels_within(part: Element) -> int:

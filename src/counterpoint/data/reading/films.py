@@ -113,4 +113,4 @@ def _spread(frames: Iterable[Image.Image], side: int) -> UInt8[np.ndarray, "T 3 
                 kept, step = kept[::2], 2 * step
     if not kept:
         raise ValueError("the video has no frames")
-    return np.stack([kept[place] for place in centres(len(kept), min(len(kept), MOST_FRAMES))])
+    return np.stack([kept[index] for index in centres(len(kept), min(len(kept), MOST_FRAMES))])

@@ -40,8 +40,8 @@ def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
     except Exception as error:  # whatever a damaged header raises
         raise ValueError(f"no .npy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
-        told = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
-        raise ValueError(f"a series is an array of numbers (T, C), time first, got {told}")
+        description = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
+        raise ValueError(f"a series is an array of numbers (T, C), time first, got {description}")
     series = np.ascontiguousarray(array[:, None] if array.ndim == 1 else array, dtype=np.float32)
     if np.isinf(series).any():
         raise ValueError("the series holds infinite values")

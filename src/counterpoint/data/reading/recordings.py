@@ -37,8 +37,8 @@ def read_edf(data: bytes) -> tuple[Float32[np.ndarray, "T C"], int]:
                 channels = [reader.readSignal(number) for number in range(reader.signals_in_file)]
                 rates = [reader.getSampleFrequency(number) for number in range(len(channels))]
         except Exception as error:  # whatever a damaged header raises
-            said = " ".join(str(error).replace(file.name, "").split())
-            raise ValueError(f"no whole EDF file: {said}") from error
+            message = " ".join(str(error).replace(file.name, "").split())
+            raise ValueError(f"no whole EDF file: {message}") from error
     if not channels:
         raise ValueError("the EDF file has no channels")
     if any(rate != round(rate) or rate < 1 for rate in rates):
@@ -52,8 +52,8 @@ def _together(channels: list[Any], rates: list[int], rate: int) -> Float32[np.nd
     from .sounds import resampled
 
     columns = [
-        resampled(np.asarray(one, np.float32), found, rate)
-        for one, found in zip(channels, rates, strict=True)
+        resampled(np.asarray(one, np.float32), channel_rate, rate)
+        for one, channel_rate in zip(channels, rates, strict=True)
     ]
     whole = np.full((max(map(len, columns)), len(columns)), np.nan, np.float32)
     for column, values in zip(whole.T, columns, strict=True):
@@ -73,5 +73,5 @@ def read_record(header: str) -> Float32[np.ndarray, "T C"]:
         record = wfdb.rdrecord(str(Path(header).with_suffix("")))
         return np.asarray(record.p_signal, np.float32)
     except Exception as error:  # whatever a damaged header raises
-        said = " ".join(str(error).split()) or type(error).__name__
-        raise OSError(f"no whole record of WFDB: {said}") from error
+        message = " ".join(str(error).split()) or type(error).__name__
+        raise OSError(f"no whole record of WFDB: {message}") from error

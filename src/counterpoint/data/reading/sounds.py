@@ -29,13 +29,13 @@ def read_sound(data: bytes, rate: int) -> Float32[np.ndarray, " T"]:
         MissingPackage: for a file that is no WAV, without the package soundfile.
         ValueError: for bytes that are no sound, or one without samples, or of samples that are not finite.
     """
-    samples, found = _wav(data) if data[:4] == _WAV else _other(data)
+    samples, file_rate = _wav(data) if data[:4] == _WAV else _other(data)
     mono = samples.mean(1, dtype=np.float32) if samples.ndim > 1 else samples
     if not len(mono):
         raise ValueError("the sound has no samples")
     if not np.isfinite(mono).all():
         raise ValueError("the sound holds samples that are not finite")
-    return resampled(mono, found, rate)
+    return resampled(mono, file_rate, rate)
 
 
 def rate_of(data: bytes) -> int:
@@ -47,13 +47,13 @@ def rate_of(data: bytes) -> int:
     return (_wav(data) if data[:4] == _WAV else _other(data))[1]
 
 
-def resampled(samples: Float32[np.ndarray, "*n T"], found: int, rate: int) -> Float32[np.ndarray, "*n T2"]:
+def resampled(samples: Float32[np.ndarray, "*n T"], old_rate: int, rate: int) -> Float32[np.ndarray, "*n T2"]:
     """Return samples of one rate at another; themselves where the rates are the same."""
-    if found != rate:
+    if old_rate != rate:
         from scipy.signal import resample_poly
 
-        common = gcd(rate, found)
-        samples = resample_poly(samples, rate // common, found // common, axis=-1)
+        common = gcd(rate, old_rate)
+        samples = resample_poly(samples, rate // common, old_rate // common, axis=-1)
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 

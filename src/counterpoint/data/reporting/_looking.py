@@ -171,11 +171,11 @@ def looks_of_units(
         raise HandedOver(
             f"{handed}\nwhen all is seen, the same command shows the report; counterpoint work {folder} takes part"
         ) from handed
-    for unit, listed, found in zip(units, stretches.values(), seen, strict=True):
+    for unit, listed, unit_looks in zip(units, stretches.values(), seen, strict=True):
         # What could not be read may be there the next time, and what is in a store may have changed unseen.
-        if not all(look.digest for look in found) or any(map(is_url, listed["file"].unique())):
+        if not all(look.digest for look in unit_looks) or any(map(is_url, listed["file"].unique())):
             (unit.folder / _LOOKS).unlink(missing_ok=True)
-    return [look for found in seen for look in found]
+    return [look for unit_looks in seen for look in unit_looks]
 
 
 def _listed(files: Sequence[Asset]) -> pl.DataFrame:
@@ -186,13 +186,13 @@ def _listed(files: Sequence[Asset]) -> pl.DataFrame:
 
 def _named(stretches: Iterable[pl.DataFrame], most: int) -> str:
     """Return a name for files in their present states."""
-    told = hashlib.blake2b(f"{VERSION} {most}".encode(), digest_size=12)
+    hasher = hashlib.blake2b(f"{VERSION} {most}".encode(), digest_size=12)
     for listed in stretches:
         for row in listed.iter_rows():
-            told.update(repr(row).encode())
+            hasher.update(repr(row).encode())
         for file in listed["file"].unique(maintain_order=True):
-            told.update(_state(file).encode())
-    return told.hexdigest()
+            hasher.update(_state(file).encode())
+    return hasher.hexdigest()
 
 
 def _state(file: str) -> str:

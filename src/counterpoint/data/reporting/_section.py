@@ -91,8 +91,8 @@ class Share:
         """The least and the greatest share of all that the sample is in keeping with."""
         from scipy.stats import binomtest
 
-        found = binomtest(self.count, self.of).proportion_ci(method="wilson")
-        return float(found.low), float(found.high)
+        bounds = binomtest(self.count, self.of).proportion_ci(method="wilson")
+        return float(bounds.low), float(bounds.high)
 
     def plain(self) -> dict[str, float]:
         """Return it as JSON can hold it."""

@@ -179,12 +179,14 @@ def seen_in_records(
         sampled |= len(chosen) < len(with_files)
         files = records.with_frame(records.frame[chosen]).assets(column)
         modality = MODALITIES.get(columns[column])
-        found = looking(files, most_pixels) if column in pictured else _reads(files, modality)
-        looks[column] = [replace(look, row=row) for row, look in zip(chosen.tolist(), found, strict=True)]
+        column_looks = looking(files, most_pixels) if column in pictured else _reads(files, modality)
+        looks[column] = [
+            replace(look, row=row) for row, look in zip(chosen.tolist(), column_looks, strict=True)
+        ]
         for file, look in zip(files, looks[column], strict=True):
             if look.broken is not None:
                 ledger.add("lost", look.broken[0], file, detail=look.broken[1])
-    told = {column: _column(records, column, looks.get(column, [])) for column in columns}
+    seen_columns = {column: _column(records, column, looks.get(column, [])) for column in columns}
     broken = {look.row for each in looks.values() for look in each if look.broken is not None}
     whole = _whole(records, columns, ledger) & ~np.isin(np.arange(len(records)), list(broken))
     kept = np.flatnonzero(whole)
@@ -209,9 +211,9 @@ def seen_in_records(
     )
 
     def picture(row: int, side: int) -> Image.Image:
-        place = records.frame[main][row] if pictured else None
+        cell = records.frame[main][row] if pictured else None
         return (
-            _no_picture(row, side) if place is None else shown(Asset(**place).read_bytes(), side, most_pixels)
+            _no_picture(row, side) if cell is None else shown(Asset(**cell).read_bytes(), side, most_pixels)
         )
 
     return Seen(
@@ -231,7 +233,7 @@ def seen_in_records(
         sides={side: round(n / share) for side, n in Counter(division.sides.tolist()).items()},
         part=part,
         about=part,
-        told=told,
+        told=seen_columns,
     )
 
 
@@ -272,13 +274,13 @@ def _column(records: Records, column: str, looks: Sequence[Look]) -> Column:
     )
 
 
-def _by_row(looks: Sequence[Look], rows: int, told: Callable[[Look], Value]) -> list[Value | None]:
+def _by_row(looks: Sequence[Look], rows: int, value_of: Callable[[Look], Value]) -> list[Value | None]:
     """Return what is told of the look at each row; None of one that was not looked at."""
-    found: list[Value | None] = [None] * rows
+    values: list[Value | None] = [None] * rows
     for look in looks:
         if look.row >= 0:
-            found[look.row] = told(look)
-    return found
+            values[look.row] = value_of(look)
+    return values
 
 
 def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None = None) -> Seen:
@@ -297,10 +299,10 @@ def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None 
         for start in range(0, len(chosen), AT_ONCE):
             some = chosen[start : start + AT_ONCE]
             places = np.searchsorted(rows, some).tolist()
-            for place, picture in zip(places, data.images(some).numpy(), strict=True):
+            for position, picture in zip(places, data.images(some).numpy(), strict=True):
                 digest = hashlib.blake2b(picture.tobytes(), digest_size=16).digest()
                 hashed = looks_of(Image.fromarray(picture.transpose(1, 2, 0)).convert("L"))
-                looks.append(Look(place, digest, None, hashed))
+                looks.append(Look(position, digest, None, hashed))
     texts = [list(data.captions(row)) for row in rows.tolist()] if isinstance(data, PairedData) else None
     sides, counts = np.full(len(rows), "", dtype="U10"), dict[str, int]()
     for name, of_side in data.splits.sides.items():

@@ -46,13 +46,13 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
     data, held = shlex.quote(seen.source), set(seen.columns)
     labelled = any(len(np.unique(it.values[it.known])) > 1 for it in of_kind(seen.labels, Classes).values())
     if held == {"image"}:
-        asked = tuple(_presets(seen.labels))
-        for preset, label, question in asked:
+        presets = tuple(_presets(seen.labels))
+        for preset, label, question in presets:
             yield (
                 f"counterpoint compare --preset {preset} --data {data} --labels {shlex.quote(label)} --seeds 5",
                 question,
             )
-        if not asked:
+        if not presets:
             yield f"counterpoint train moco --data {data}", "train on pictures alone"
         yield (
             f"counterpoint embed MODEL {data}",

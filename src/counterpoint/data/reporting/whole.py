@@ -132,29 +132,29 @@ def report(
         needs = needs or Needs()
         chosen = Local(jobs) if executor == LOCAL else executor_of(executor, needs)
         looking = partial(looks_of_units, executor=chosen, needs=needs, listener=listener or NullListener())
-    found = _seen(source, sample, towers or Towers(), looking)
+    seen = _seen(source, sample, towers or Towers(), looking)
     parts: list[Section] = sorted((SECTIONS.get(name)() for name in SECTIONS.names()), key=lambda s: s.order)
-    sections = {part.title: tuple(findings) for part in parts if (findings := part.findings(found))}
-    left_out = ledger_file(Path(source)) if len(found.ledger) else None
-    return Report(source, sections, tuple(commands(found)), found, left_out)
+    sections = {part.title: tuple(findings) for part in parts if (findings := part.findings(seen))}
+    left_out = ledger_file(Path(source)) if len(seen.ledger) else None
+    return Report(source, sections, tuple(commands(seen)), seen, left_out)
 
 
 def _seen(source: str, sample: int | None, towers: Towers, looking: Looks) -> Seen:
     ledger = Ledger()
-    asked = written(source)
-    records, share = asked.some_records(ledger)
+    parsed = written(source)
+    records, share = parsed.some_records(ledger)
     if records is None:
         return seen_in_data(source, load_any(source), towers=towers, sample=sample)
-    found = seen_in_records(
+    seen = seen_in_records(
         source,
         records,
         ledger,
         towers=towers,
         sample=sample,
-        most_pixels=asked.options.max_pixels,
+        most_pixels=parsed.options.max_pixels,
         share=share,
         looking=looking,
         links=links_of,
     )
     keep(ledger, ledger_file(Path(source)))
-    return found
+    return seen

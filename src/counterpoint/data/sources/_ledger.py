@@ -94,11 +94,11 @@ class Ledger:
 
 def named(entries: pl.DataFrame) -> str:
     """Return the first entries as one line; a file that holds several is named once."""
-    said, before = [], None
+    lines, before = [], None
     for row in entries.head(_NAMED).iter_rows(named=True):
         where = f"row {row['row']}" if row["row"].isdigit() else row["row"]
         if row["file"] != before or not where:
             where = f"{row['file']}, {where}" if where else row["file"]
-        said.append(f"{where}: {row['detail']}" if row["detail"] else where)
+        lines.append(f"{where}: {row['detail']}" if row["detail"] else where)
         before = row["file"]
-    return "; ".join(said) + ("; …" if len(entries) > _NAMED else "")
+    return "; ".join(lines) + ("; …" if len(entries) > _NAMED else "")

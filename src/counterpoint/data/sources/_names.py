@@ -43,6 +43,6 @@ def modality_of(names: Iterable[str]) -> str | None:
     ('audio', 'image', None)
     """
     endings = {ending: modality.name for modality in MODALITIES for ending in modality.endings}
-    found = Counter(endings.get(PurePosixPath(name).suffix.lower()) for name in names)
-    del found[None]
-    return found.most_common(1)[0][0] if found else None
+    counts = Counter(endings.get(PurePosixPath(name).suffix.lower()) for name in names)
+    del counts[None]
+    return counts.most_common(1)[0][0] if counts else None

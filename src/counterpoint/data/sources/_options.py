@@ -39,7 +39,7 @@ class Named:
     template: str = "{}"
 
     @classmethod
-    def parse(cls, said: str, value: str) -> Self:
+    def parse(cls, option: str, value: str) -> Self:
         """Read what stands after ``captions=``.
 
         Raises:
@@ -50,7 +50,7 @@ class Named:
             raise unknown("part of a file's path to take captions from", part, _PARTS)
         if template and template.count("{}") != 1:
             raise ValueError(
-                f"{said}: a sentence has one {{}} where the name goes, for example captions={part}:a {{}}"
+                f"{option}: a sentence has one {{}} where the name goes, for example captions={part}:a {{}}"
             )
         return cls(part, template or "{}")
 
@@ -175,10 +175,10 @@ def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
         ValueError: for a column's name that cannot be written as an option.
     """
     for role, column in columns.items():
-        own = role not in MODALITIES and role not in FACTS
-        if own and role != column:
+        is_column = role not in MODALITIES and role not in FACTS
+        if is_column and role != column:
             raise unknown("use of a column", role, (*MODALITIES.names(), *FACTS))
-        if "," in column or ("+" in column and not takes_several(role)) or (own and ":" in column):
+        if "," in column or ("+" in column and not takes_several(role)) or (is_column and ":" in column):
             raise ValueError(
                 f"the column {column!r} cannot be named here for its '+' or ',': rename it in the table"
             )
@@ -199,44 +199,44 @@ def said_columns(role: str, named: str) -> tuple[str, ...]:
     return tuple(named.split("+")) if takes_several(role) else (named,)
 
 
-def _columns(said: str, value: str) -> Mapping[str, str]:
+def _columns(option: str, value: str) -> Mapping[str, str]:
     return columns_of([word.replace(":", "=", 1) for word in value.split("+")])
 
 
-def _outside(said: str, value: str) -> bool:
+def _outside(option: str, value: str) -> bool:
     if value not in ("yes", "no"):
-        raise ValueError(f"{said}: whether paths may lead out of the folder is yes or no")
+        raise ValueError(f"{option}: whether paths may lead out of the folder is yes or no")
     return value == "yes"
 
 
-def _broken(said: str, value: str) -> float:
+def _broken(option: str, value: str) -> float:
     try:
         share = float(value)
     except ValueError:
         share = -1.0
     if not 0 <= share < 1:
-        raise ValueError(f"{said}: the share of rows that may be left out is a number from 0 to below 1")
+        raise ValueError(f"{option}: the share of rows that may be left out is a number from 0 to below 1")
     return share
 
 
-def _group(said: str, value: str) -> str:
+def _group(option: str, value: str) -> str:
     ways = ("looks", "folder", "none")
     if value not in ways:
         raise unknown("way to keep pictures together", value, ways)
     return value
 
 
-def _held_out(said: str, value: str) -> int:
+def _held_out(option: str, value: str) -> int:
     if not (value.isdecimal() and int(value)):
-        raise ValueError(f"{said}: the rows of validation and of test are a whole number from 1 on")
+        raise ValueError(f"{option}: the rows of validation and of test are a whole number from 1 on")
     return int(value)
 
 
-def _max_pixels(said: str, value: str) -> int:
+def _max_pixels(option: str, value: str) -> int:
     most = 2 * (Image.MAX_IMAGE_PIXELS or MOST_PIXELS)
     if not (value.isdecimal() and 1 <= int(value) <= most):
         raise ValueError(
-            f"{said}: the most pixels of a picture are a whole number from 1 to {most}, Pillow's own limit"
+            f"{option}: the most pixels of a picture are a whole number from 1 to {most}, Pillow's own limit"
         )
     return int(value)
 

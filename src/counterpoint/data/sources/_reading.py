@@ -46,10 +46,10 @@ def _named(name: str) -> Source:
 def _of_python(file: Path, symbol: str, written: int) -> Source:
     """Return the source that a file of Python defines, as it was at that time."""
     module = import_file(file)
-    own = {name: value for name, value in vars(module).items() if is_source(value)}
-    if symbol not in own:
-        raise unknown(f"source in {file}", symbol, own)
-    return own[symbol]()
+    sources = {name: value for name, value in vars(module).items() if is_source(value)}
+    if symbol not in sources:
+        raise unknown(f"source in {file}", symbol, sources)
+    return sources[symbol]()
 
 
 def is_source(value: object) -> bool:

@@ -220,8 +220,8 @@ def _held(modality: str) -> str:
 def _cell(column: str, modality: str, values: Mapping[str, Any]) -> Cell:
     if _held(modality) == "values":
         start = value_name(column, "")
-        own = {n.removeprefix(start): v for n, v in values.items() if n.startswith(start) and v is not None}
-        return own or None
+        cell = {n.removeprefix(start): v for n, v in values.items() if n.startswith(start) and v is not None}
+        return cell or None
     value = values[column]
     if isinstance(value, Mapping):
         return None if value["file"] is None else Asset(**value)

@@ -9,13 +9,13 @@ from ._files.text import as_text, label_text
 from ._names import CAPTION_COLUMNS, SPLITS
 
 
-def captions_in(values: Mapping[str, Any], where: str, asked: Mapping[str, str]) -> tuple[str, ...]:
+def captions_in(values: Mapping[str, Any], where: str, user_columns: Mapping[str, str]) -> tuple[str, ...]:
     """Return the captions: those of the column that the user named, or of the first that is called like captions.
 
     Raises:
         ValueError: if they are neither a text nor texts.
     """
-    for name in (asked["text"],) if "text" in asked else CAPTION_COLUMNS:
+    for name in (user_columns["text"],) if "text" in user_columns else CAPTION_COLUMNS:
         if values.get(name):
             texts = values[name] if isinstance(values[name], list) else [values[name]]
             if any(isinstance(each, dict | list) for each in texts):
@@ -24,20 +24,24 @@ def captions_in(values: Mapping[str, Any], where: str, asked: Mapping[str, str])
     return ()
 
 
-def facts_in(values: Mapping[str, Any], where: str, asked: Mapping[str, str]) -> dict[str, Any]:
+def facts_in(values: Mapping[str, Any], where: str, user_columns: Mapping[str, str]) -> dict[str, Any]:
     """Return ``id``, ``split``, ``group`` and ``labels`` of a record; only those that there are.
 
     Raises:
         ValueError: for a split that there is not.
     """
-    named = {fact: asked.get(fact, fact) for fact in ("id", "split", "group")}
+    named = {fact: user_columns.get(fact, fact) for fact in ("id", "split", "group")}
     facts: dict[str, Any] = {fact: as_text(values.get(name)) for fact, name in named.items()}
     if facts["split"] is not None:
-        said = facts["split"].lower()
-        if said not in SPLITS:
-            raise ValueError(f"{where}: split {said!r} is none of train, validation, test")
-        facts["split"] = SPLITS[said]
-    taken = {named["id"], named["split"], *((asked["text"],) if "text" in asked else CAPTION_COLUMNS)}
+        split = facts["split"].lower()
+        if split not in SPLITS:
+            raise ValueError(f"{where}: split {split!r} is none of train, validation, test")
+        facts["split"] = SPLITS[split]
+    taken = {
+        named["id"],
+        named["split"],
+        *((user_columns["text"],) if "text" in user_columns else CAPTION_COLUMNS),
+    }
     labels = {name: label_text(value) for name, value in values.items() if name not in taken}
     facts["labels"] = {name: value for name, value in labels.items() if value is not None}
     return {name: value for name, value in facts.items() if value is not None}

@@ -84,8 +84,8 @@ def _files(written: str) -> dict[Path, str | None]:
 
 def _sides(folder: Path, kind: str) -> dict[Path, str | None]:
     """Return the published files of a kind in a folder, each with its split; none unless both splits are there."""
-    found = {file: split_of(file.stem.removeprefix(kind)) for file in folder.glob(f"{kind}*.json")}
-    sides = {file: "test" if side == "validation" else side for file, side in sorted(found.items())}
+    splits = {file: split_of(file.stem.removeprefix(kind)) for file in folder.glob(f"{kind}*.json")}
+    sides = {file: "test" if side == "validation" else side for file, side in sorted(splits.items())}
     return sides if {*sides.values()} >= {"train", "test"} and None not in sides.values() else {}
 
 
@@ -141,24 +141,24 @@ def _of_karpathy(file: Path) -> Iterator[Record]:
         where = f"{file}, image {number}"
         if picture.split not in _SPLITS:
             raise ValueError(f"{where}: split {picture.split!r} is none of {', '.join(_SPLITS)}")
-        said = tuple(text for each in picture.sentences if (text := " ".join(each.raw.split())))
-        place = _folder(file, picture.filepath) / picture.filename
-        cells: dict[str, Cell] = {"image": Asset.of(place), "text": said}
+        captions = tuple(text for each in picture.sentences if (text := " ".join(each.raw.split())))
+        path = _folder(file, picture.filepath) / picture.filename
+        cells: dict[str, Cell] = {"image": Asset.of(path), "text": captions}
         identity = None if picture.cocoid is None else str(picture.cocoid)
         yield Record(cells, picture.filename, identity, _SPLITS[picture.split], where=where)
 
 
 def _published(file: Path, split: str) -> Iterator[Record]:
     content = read_json(file, _Published, _REMEDY)
-    said: dict[int, list[str]] = {}
+    captions: dict[int, list[str]] = {}
     for annotation in content.annotations:
         if text := " ".join(annotation.caption.split()):
-            said.setdefault(annotation.image_id, []).append(text)
+            captions.setdefault(annotation.image_id, []).append(text)
     folder = _folder(file, file.stem.removeprefix(_CAPTIONS))
     for image in content.images:
         cells: dict[str, Cell] = {
             "image": Asset.of(folder / image.file_name),
-            "text": tuple(said.get(image.id, ())),
+            "text": tuple(captions.get(image.id, ())),
         }
         yield Record(cells, image.file_name, str(image.id), split, where=f"{file}, image {image.id}")
 
@@ -166,14 +166,14 @@ def _published(file: Path, split: str) -> Iterator[Record]:
 def _pictures(file: Path, split: str | None) -> Iterator[Record]:
     content = read_json(file, _Instances, _REMEDY)
     names = {category.id: category.name for category in content.categories}
-    found: dict[int, set[str]] = {}
+    objects: dict[int, set[str]] = {}
     for annotation in content.annotations:
-        found.setdefault(annotation.image_id, set()).add(
+        objects.setdefault(annotation.image_id, set()).add(
             names.get(annotation.category_id, str(annotation.category_id))
         )
     folder = _folder(file, file.stem.removeprefix(_INSTANCES))
     for image in content.images:
-        labels = {_OBJECTS: json.dumps(sorted(found.get(image.id, ())))}
+        labels = {_OBJECTS: json.dumps(sorted(objects.get(image.id, ())))}
         cells: dict[str, Cell] = {"image": Asset.of(folder / image.file_name)}
         where = f"{file}, image {image.id}"
         yield Record(cells, image.file_name, str(image.id), split, labels=labels, where=where)

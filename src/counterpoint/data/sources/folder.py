@@ -103,8 +103,8 @@ def _kinds() -> dict[str, str]:
 
 def _main(files: Iterable[Path]) -> str:
     """Return the modality of what a folder's examples are: of those that are read the first that it has files of."""
-    found, kinds = {file.suffix.lower() for file in files}, _kinds()
-    names = {kinds[suffix] for suffix in found if suffix in kinds}
+    suffixes, kinds = {file.suffix.lower() for file in files}, _kinds()
+    names = {kinds[suffix] for suffix in suffixes if suffix in kinds}
     return next((modality.name for modality in MODALITIES if modality.name in names), MODALITIES.names()[0])
 
 
@@ -175,8 +175,8 @@ def _records(
             read = last[1]
             if read is None:
                 continue
-            cells["text"], said = read
-            facts |= said
+            cells["text"], noted = read
+            facts |= noted
         if cells.get("text") in ((), ("",)):
             ledger.add("lost", "empty caption", notes.get("text", notes.get("json", picture)))
             continue

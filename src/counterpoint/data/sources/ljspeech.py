@@ -62,9 +62,9 @@ def _records(table: Path, ledger: Ledger) -> Iterator[Record]:
             if not _sound(table, name).is_file():
                 ledger.add("lost", "no such file", table, number, name)
                 continue
-            said = next((text for text in reversed(texts) if text), "")
-            if not said:
+            caption = next((text for text in reversed(texts) if text), "")
+            if not caption:
                 ledger.add("lost", "empty caption", table, number, name)
                 continue
-            cells: dict[str, Cell] = {"audio": Asset.of(_sound(table, name)), "text": (said,)}
+            cells: dict[str, Cell] = {"audio": Asset.of(_sound(table, name)), "text": (caption,)}
             yield Record(cells, name, name, where=f"{table}, row {number}")

@@ -68,17 +68,17 @@ def _records(shard: Shard, ledger: Ledger) -> Iterator[Record]:
     with opened(shard.place) as file:
         for number, line in enumerate(file, 1):
             start, offset = offset, offset + len(line)
-            said = line.strip().lower()
-            if not said or said.startswith(b"#"):
+            text = line.strip().lower()
+            if not text or text.startswith(b"#"):
                 continue
             if not begun:
-                classes |= said.startswith(b"@classlabel true")
-                if said.startswith(b"@timestamps true"):
+                classes |= text.startswith(b"@classlabel true")
+                if text.startswith(b"@timestamps true"):
                     raise ValueError(
                         f"{shard.place}: its series say the time of each value, which is not read: write values at "
                         "equal steps, with @timeStamps false"
                     )
-                begun = said == b"@data"
+                begun = text == b"@data"
                 continue
             row += 1
             where = f"{shard.place}, line {number}"

@@ -77,22 +77,28 @@ def _in_folder(written: str) -> list[str]:
     return sorted(map(str, Path(written).glob("*.tar"))) if os.path.isdir(written) else []
 
 
-def _records(archive: str, asked: Mapping[str, str], ledger: Ledger) -> Records:
-    noted, found = _examples(archive, ledger)
-    examples = found.items()
-    if noted and not asked.keys() - {*FACTS}:
+def _records(archive: str, user_columns: Mapping[str, str], ledger: Ledger) -> Records:
+    noted, by_key = _examples(archive, ledger)
+    examples = by_key.items()
+    if noted and not user_columns.keys() - {*FACTS}:
         whole = [
-            record for key, each in examples if (record := _noted(archive, key, each, noted, asked, ledger))
+            record
+            for key, each in examples
+            if (record := _noted(archive, key, each, noted, user_columns, ledger))
         ]
         return Records.collect(whole, noted, gaps=True)
     pictured = any(_PICTURE in example.files for _, example in examples)
     taken = [
         modality.name
         for modality in MODALITIES
-        if (modality.name in asked or not (modality.arrays and pictured))
+        if (modality.name in user_columns or not (modality.arrays and pictured))
         and any(modality.name in example.files for _, example in examples)
     ]
-    read = [record for key, each in examples if (record := _record(archive, key, each, taken, asked, ledger))]
+    read = [
+        record
+        for key, each in examples
+        if (record := _record(archive, key, each, taken, user_columns, ledger))
+    ]
     captioned = any(record.cells["text"] for record in read)
     columns = {name: name for name in taken} | {"text": "text"} if taken else PAIR
     if len(taken) > 1:
@@ -196,7 +202,7 @@ def _noted(
     key: str,
     example: _Example,
     columns: Mapping[str, str],
-    asked: Mapping[str, str],
+    user_columns: Mapping[str, str],
     ledger: Ledger,
 ) -> Record | None:
     """Return an example of a shard that notes its columns."""
@@ -212,7 +218,7 @@ def _noted(
             cells[column] = tuple(value) if held == "texts" else value
     where = f"{archive}, {key}"
     others = {name: value for name, value in values.items() if name not in columns}
-    return Record(cells, key, where=where, **facts_in(others, where, asked))
+    return Record(cells, key, where=where, **facts_in(others, where, user_columns))
 
 
 def _values(archive: str, key: str, example: _Example, ledger: Ledger) -> Mapping[str, Any] | None:
@@ -232,7 +238,7 @@ def _record(
     key: str,
     example: _Example,
     taken: Sequence[str],
-    asked: Mapping[str, str],
+    user_columns: Mapping[str, str],
     ledger: Ledger,
 ) -> Record | None:
     files: dict[str, Cell] = {name: it for name, it in example.files.items() if name in taken}
@@ -247,11 +253,11 @@ def _record(
         return None
     text = "" if example.text is None else decoded(example.text, ledger, archive, f"{key}.txt")
     captions = caption_lines(text, ledger, archive, f"{key}.txt")
-    captions = captions or captions_in(values, f"{archive}: {key}", asked)
+    captions = captions or captions_in(values, f"{archive}: {key}", user_columns)
     if not captions and (example.text is not None or any(name in values for name in CAPTION_COLUMNS)):
         advice = f"add a {key}.txt or a {key}.json with a text"
         ledger.add("lost", "empty caption", archive, key, advice)
         return None
     where = f"{archive}, {key}"
-    facts = {"split": split_of(PurePosixPath(archive).name), **facts_in(values, where, asked)}
+    facts = {"split": split_of(PurePosixPath(archive).name), **facts_in(values, where, user_columns)}
     return Record({**files, "text": captions or None}, key, where=where, **facts)

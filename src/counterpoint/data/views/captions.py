@@ -175,8 +175,8 @@ def first_sentence(text: str) -> str:
     >>> first_sentence("A dog, 2.5 feet high. It has a hat.")
     'A dog, 2.5 feet high.'
     """
-    found = _SENTENCE.match(text)
-    return found[0] if found else text
+    match = _SENTENCE.match(text)
+    return match[0] if match else text
 
 
 def without_stop_words(text: str) -> str:

@@ -70,8 +70,10 @@ def _within(name: str, view: View, views: ViewSpec, looks_of: dict[str, Look]) -
         raise unknown(f"view that view {name!r} is like:", view.like, views)
     other, look, followed = views[view.like], looks_of[name], looks_of[view.like]
     if other.like or other.modality != view.modality:
-        said = f"itself like {other.like!r}" if other.like else f"of {other.modality}"
-        raise ValueError(f"view {name!r} of {view.modality} cannot be like {view.like!r}, which is {said}")
+        description = f"itself like {other.like!r}" if other.like else f"of {other.modality}"
+        raise ValueError(
+            f"view {name!r} of {view.modality} cannot be like {view.like!r}, which is {description}"
+        )
     if not isinstance(look, Follows) or type(look) is not type(followed):
         raise ValueError(
             f"view {name!r} ({view.augmentation}) cannot be like {view.like!r} ({other.augmentation}): "

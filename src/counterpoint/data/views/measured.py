@@ -157,9 +157,9 @@ def warped(
     phase, depth = 2 * np.pi * draws[0], most * draws[1]
     # Its derivative is 1 + depth · cos(2πt + phase), which keeps the order of times; both ends stay.
     moved = time + depth / (2 * np.pi) * (np.sin(2 * np.pi * time + phase) - np.sin(phase))
-    place = np.clip(moved, 0, 1) * last
-    before = np.minimum(np.floor(place).astype(np.int64), last - 1)
-    share = (place - before)[:, None]
+    position = np.clip(moved, 0, 1) * last
+    before = np.minimum(np.floor(position).astype(np.int64), last - 1)
+    share = (position - before)[:, None]
     mixed = (1 - share) * series[before] + share * series[before + 1]
     # A step that is met exactly does not ask for its neighbour.
     whole = np.where(share == 0, series[before], np.where(share == 1, series[before + 1], mixed))

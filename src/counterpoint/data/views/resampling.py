@@ -87,8 +87,8 @@ def crops(
             box = picture[None, :, top : top + height, left : left + width]
             box = box.contiguous(memory_format=torch.channels_last)
             (square[:],) = F.interpolate(box, (size, size), mode="bicubic", antialias=True)
-        turned = torch.from_numpy(np.flatnonzero(mirrored))
-        squares.index_copy_(0, turned, squares.index_select(0, turned).flip(-1))
+        indices = torch.from_numpy(np.flatnonzero(mirrored))
+        squares.index_copy_(0, indices, squares.index_select(0, indices).flip(-1))
         return squares.div_(255)
     top, left, height, width = boxes.T
     rows = crop_matrices(top, height, pictures.shape[-2], size) / 255

@@ -19,15 +19,17 @@ class Broken(Section):
     title: ClassVar[str] = "left out"
 
     def findings(self, seen: Seen) -> list[Finding]:
-        found = Findings(seen)
+        findings = Findings(seen)
         lost = len(seen.ledger.filter(kind="lost"))
         if lost:
-            found.count("examples that cannot be used", lost, len(seen) + lost, above=0.0)
+            findings.count("examples that cannot be used", lost, len(seen) + lost, above=0.0)
         for kind, words in _WORDS.items():
             part = seen.ledger.filter(kind=kind)
             for (reason,), entries in part.group_by("reason", maintain_order=True):
                 text = f"{len(entries):,}"
-                found.add(f"{words}: {reason}", text, len(entries), [named(entries)], warning=kind == "lost")
+                findings.add(
+                    f"{words}: {reason}", text, len(entries), [named(entries)], warning=kind == "lost"
+                )
         if not len(seen.ledger):
-            found.add("files and examples left out", "none", 0)
-        return found.listed
+            findings.add("files and examples left out", "none", 0)
+        return findings.listed

@@ -41,12 +41,12 @@ class Captions(Section):
         frame = seen.captions
         if not len(frame):
             return []
-        found, texts = Findings(seen), frame["text"]
+        findings, texts = Findings(seen), frame["text"]
         per_row = len(frame) / len(seen)
-        told = f"{len(frame):,}" + ("" if per_row == 1 else f", {per_row:.3g} an example")
-        found.add("captions", told, {"count": len(frame), "an example": per_row})
+        line = f"{len(frame):,}" + ("" if per_row == 1 else f", {per_row:.3g} an example")
+        findings.add("captions", line, {"count": len(frame), "an example": per_row})
         words = texts.str.count_matches(r"\S+").to_numpy()
-        found.add(
+        findings.add(
             "words",
             f"{np.median(words):.0f} in the middle, {words.min()} to {words.max():,}",
             {"least": int(words.min()), "median": float(np.median(words)), "most": int(words.max())},
@@ -54,39 +54,39 @@ class Captions(Section):
         languages, unclear, together = _languages(texts)
         looked = sum(languages.values()) + unclear
         common = {name: n for name, n in languages.items() if n >= _COMMON * looked}
-        told = ", ".join(f"{name} {percent(n / looked)} %" for name, n in common.items())
+        line = ", ".join(f"{name} {percent(n / looked)} %" for name, n in common.items())
         if others := sum(languages.values()) - sum(common.values()):
-            told = ", ".join(filter(None, [told, f"others {percent(others / looked)} %"]))
+            line = ", ".join(filter(None, [line, f"others {percent(others / looked)} %"]))
         if unclear:
             alone = f"{percent(unclear / looked)} % too short to tell"
-            told = ", ".join(filter(None, [told, alone + (f", together {together}" if together else "")]))
-        found.add(
-            "languages (guessed)", told, {**languages, "unclear": unclear, "unclear, together": together}
+            line = ", ".join(filter(None, [line, alone + (f", together {together}" if together else "")]))
+        findings.add(
+            "languages (guessed)", line, {**languages, "unclear": unclear, "unclear, together": together}
         )
-        _cut_off(found, seen, texts)
+        _cut_off(findings, seen, texts)
         for name, pattern in NO_CAPTIONS.items():
-            self._count(found, name, frame.filter(texts.str.contains(pattern)), len(frame), 0.01)
-        self._count(found, "of one word", frame.filter(words == 1), len(frame), 0.5)
+            self._count(findings, name, frame.filter(texts.str.contains(pattern)), len(frame), 0.01)
+        self._count(findings, "of one word", frame.filter(words == 1), len(frame), 0.5)
         alike = normalised(texts)
         repeated = frame.filter(alike.is_duplicated())
-        found.count(
+        findings.count(
             "repeated, case and spaces aside",
             len(repeated),
             len(frame),
             [f"{text!r} {n} times" for text, n in _most_common(alike)],
             above=0.5,
         )
-        return found.listed
+        return findings.listed
 
-    def _count(self, found: Findings, name: str, some: pl.DataFrame, of: int, above: float) -> None:
+    def _count(self, findings: Findings, name: str, some: pl.DataFrame, of: int, above: float) -> None:
         examples = [
-            f"{found.seen.keys[row]}: {_short(text)}"
+            f"{findings.seen.keys[row]}: {_short(text)}"
             for row, text in some.head(3).select("row", "text").iter_rows()
         ]
-        found.count(name, len(some), of, examples, above=above)
+        findings.count(name, len(some), of, examples, above=above)
 
 
-def _cut_off(found: Findings, seen: Seen, texts: pl.Series) -> None:
+def _cut_off(findings: Findings, seen: Seen, texts: pl.Series) -> None:
     """Tell how many captions are longer than the recipe's context."""
     towers = seen.towers
     if towers.text not in _TOWERS:
@@ -95,7 +95,7 @@ def _cut_off(found: Findings, seen: Seen, texts: pl.Series) -> None:
     chosen = texts.sample(_MOST_TOKENIZED, seed=_SEED) if sampled else texts
     tokenizer = BytePairTokenizer.train(chosen.to_list(), towers.vocabulary, towers.context)
     long = chosen.filter(pl.Series(tokenizer.too_long(chosen.to_list()).numpy()))
-    found.count(
+    findings.count(
         f"cut off by the recipe's context of {towers.context} tokens (towers.context)",
         len(long),
         len(chosen),

@@ -20,19 +20,19 @@ class Columns(Section):
     title: ClassVar[str] = "columns"
 
     def findings(self, seen: Seen) -> list[Finding]:
-        found = Findings(seen)
+        findings = Findings(seen)
         for name, column in seen.told.items():
-            said = [
+            parts = [
                 f"{MODALITIES.get(column.modality).noun}{_made(column)}",
                 *_lengths(column),
                 *_rates(column),
             ]
             if column.lacking:
                 share = percent(column.lacking / column.rows)
-                said.append(f"lacking in {counted(column.lacking, 'row')} ({share} %)")
-            found.add(
+                parts.append(f"lacking in {counted(column.lacking, 'row')} ({share} %)")
+            findings.add(
                 name,
-                "; ".join(said),
+                "; ".join(parts),
                 {
                     "modality": column.modality,
                     "made of": list(column.headers),
@@ -41,7 +41,7 @@ class Columns(Section):
                     "rates": {str(rate): count for rate, count in column.rates.items()},
                 },
             )
-        return found.listed
+        return findings.listed
 
 
 def _made(column: Column) -> str:

@@ -17,23 +17,23 @@ class Contents(Section):
     title: ClassVar[str] = "contents"
 
     def findings(self, seen: Seen) -> list[Finding]:
-        found = Findings(seen)
+        findings = Findings(seen)
         about = "about " if seen.about else ""
-        found.add("examples", f"{about}{seen.examples:,}", seen.examples)
+        findings.add("examples", f"{about}{seen.examples:,}", seen.examples)
         if seen.part:
-            found.add("examples looked at", f"{len(seen):,}, a sample", len(seen))
-        found.add("modalities", ", ".join(seen.columns.values()), dict(seen.columns))
+            findings.add("examples looked at", f"{len(seen):,}, a sample", len(seen))
+        findings.add("modalities", ", ".join(seen.columns.values()), dict(seen.columns))
         looked = len(seen.looks)
         if seen.sampled and looked < len(seen):
-            found.add("pictures looked at", f"{looked:,}, a sample", looked)
+            findings.add("pictures looked at", f"{looked:,}, a sample", looked)
         sides = {side: seen.sides[side] for side in SIDES if seen.sides.get(side)}
         how = "the data's own" if seen.given else seen.division.notes.get("splits", "made here")
-        found.add(
+        findings.add(
             "splits", about + ", ".join(f"{side} {n:,}" for side, n in sides.items()) + f" ({how})", sides
         )
         for name, line in seen.division.notes.items():
             if name != "splits":
-                found.add(name, line, line)
+                findings.add(name, line, line)
         if seen.attribution:
-            found.add("attribution", seen.attribution, seen.attribution)
-        return found.listed
+            findings.add("attribution", seen.attribution, seen.attribution)
+        return findings.listed

@@ -18,15 +18,15 @@ class Duplicates(Section):
     def findings(self, seen: Seen) -> list[Finding]:
         if not seen.pictures:
             return []
-        found, of = Findings(seen), len(seen.pictures)
+        findings, of = Findings(seen), len(seen.pictures)
         for name, sets in (("are the same file", seen.exact), ("look alike, or are the same", seen.alike)):
             rows = sum(map(len, sets))
-            told = [", ".join(seen.named(members)) for members in sets[:3]]
-            found.count(f"pictures that {name}", rows, of, told, above=0.05, sampled=seen.sampled)
+            examples = [", ".join(seen.named(members)) for members in sets[:3]]
+            findings.count(f"pictures that {name}", rows, of, examples, above=0.05, sampled=seen.sampled)
             if sets:
-                found.add(
+                findings.add(
                     f"sets of pictures that {name}", f"{len(sets):,}, of up to {len(sets[0]):,}", len(sets)
                 )
         if not seen.alike:
-            found.add("pictures that look alike, or are the same", "none", 0)
-        return found.listed
+            findings.add("pictures that look alike, or are the same", "none", 0)
+        return findings.listed

@@ -24,20 +24,20 @@ class Labels(Section):
     title: ClassVar[str] = "labels"
 
     def findings(self, seen: Seen) -> list[Finding]:
-        found = Findings(seen)
+        findings = Findings(seen)
         for name, label in sorted(seen.labels.items()):
             match label:
                 case Classes():
-                    _classes(found, name, label)
+                    _classes(findings, name, label)
                 case Tags():
-                    _tags(found, name, label)
+                    _tags(findings, name, label)
                 case Numbers():
-                    _numbers(found, name, label)
+                    _numbers(findings, name, label)
                 case Points():
-                    _points(found, name, label)
+                    _points(findings, name, label)
         for name, why in sorted(seen.refused.items()):
-            found.add(name, f"{why}: no label", {"refused": why})
-        return found.listed
+            findings.add(name, f"{why}: no label", {"refused": why})
+        return findings.listed
 
 
 def _without(label: Label) -> tuple[int, str]:
@@ -51,16 +51,18 @@ def _largest(label: Label, counts: Int[np.ndarray, " C"]) -> list[str]:
     return [f"{label.names[k]} {counts[k]:,}" for k in order[:_SHOWN]]
 
 
-def _classes(found: Findings, name: str, label: Classes) -> None:
+def _classes(findings: Findings, name: str, label: Classes) -> None:
     counts = np.bincount(label.values[label.known], minlength=len(label.names))
     sizes, (without, lacking) = np.sort(counts[counts > 0]), _without(label)
     if len(sizes) < 2:
         one = label.names[int(counts.argmax())] if len(sizes) else "none"
-        found.add(name, f"one class in all ({one}): no example is told from others", {"classes": len(sizes)})
+        findings.add(
+            name, f"one class in all ({one}): no example is told from others", {"classes": len(sizes)}
+        )
         return
     even, single = _evenness(sizes), int((sizes == 1).sum())
-    told = f"{len(sizes):,} classes of {sizes[0]:,} to {sizes[-1]:,} examples, evenness {even:.2f}"
-    told += f"; {single:,} of one example" if single else ""
+    line = f"{len(sizes):,} classes of {sizes[0]:,} to {sizes[-1]:,} examples, evenness {even:.2f}"
+    line += f"; {single:,} of one example" if single else ""
     held = {
         "classes": len(sizes),
         "evenness": even,
@@ -69,16 +71,16 @@ def _classes(found: Findings, name: str, label: Classes) -> None:
         "without": without,
         "largest": int(sizes[-1]),
     }
-    found.add(name, told + lacking, held, _largest(label, counts), warning=even < _UNEVEN)
+    findings.add(name, line + lacking, held, _largest(label, counts), warning=even < _UNEVEN)
 
 
-def _tags(found: Findings, name: str, label: Tags) -> None:
+def _tags(findings: Findings, name: str, label: Tags) -> None:
     counts, (without, lacking) = (label.values == 1).sum(axis=0), _without(label)
     of_row = (label.values[label.known] == 1).sum(axis=1)
     unsure = float((label.values[label.known] < 0).mean())
-    told = f"{len(label.names):,} tags of {counts.min():,} to {counts.max():,} examples, {of_row.mean():.1f} an example"
-    told += f" (at most {of_row.max()}; {percent(float((of_row == 0).mean()))} % have no tag)"
-    told += f"; of {percent(unsure)} % of the others it is not known whether they apply" if unsure else ""
+    line = f"{len(label.names):,} tags of {counts.min():,} to {counts.max():,} examples, {of_row.mean():.1f} an example"
+    line += f" (at most {of_row.max()}; {percent(float((of_row == 0).mean()))} % have no tag)"
+    line += f"; of {percent(unsure)} % of the others it is not known whether they apply" if unsure else ""
     held = {
         "tags": len(label.names),
         "mean": float(of_row.mean()),
@@ -87,23 +89,23 @@ def _tags(found: Findings, name: str, label: Tags) -> None:
         "without": without,
         "largest": int(counts.max()),
     }
-    found.add(name, told + lacking, held, _largest(label, counts))
+    findings.add(name, line + lacking, held, _largest(label, counts))
 
 
-def _numbers(found: Findings, name: str, label: Numbers) -> None:
+def _numbers(findings: Findings, name: str, label: Numbers) -> None:
     numbers, (without, lacking) = label.values[label.known], _without(label)
     least, median, most = (float(it) for it in np.quantile(numbers, [0, 0.5, 1]))
-    told = f"numbers from {least:g} to {most:g}, median {median:g}"
-    told += ": the same for all" if least == most else ""
+    line = f"numbers from {least:g} to {most:g}, median {median:g}"
+    line += ": the same for all" if least == most else ""
     held = {"least": least, "median": median, "most": most, "without": without}
-    found.add(name, told + lacking, held, warning=least == most)
+    findings.add(name, line + lacking, held, warning=least == most)
 
 
-def _points(found: Findings, name: str, label: Points) -> None:
+def _points(findings: Findings, name: str, label: Points) -> None:
     points, (without, lacking) = label.values[label.known], _without(label)
     middle = float((np.abs(points - 0.5) < _CENTRE / 2).all(axis=1).mean())
-    told = f"points, {percent(middle)} % in the middle ninth of the picture"
-    found.add(name, told + lacking, {"middle": middle, "without": without})
+    line = f"points, {percent(middle)} % in the middle ninth of the picture"
+    findings.add(name, line + lacking, {"middle": middle, "without": without})
 
 
 def _evenness(sizes: np.ndarray) -> float:

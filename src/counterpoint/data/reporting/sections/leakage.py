@@ -18,13 +18,13 @@ class Leakage(Section):
     title: ClassVar[str] = "leakage between splits"
 
     def findings(self, seen: Seen) -> list[Finding]:
-        found, sides = Findings(seen), seen.division.sides
+        findings, sides = Findings(seen), seen.division.sides
         for side in ("validation", "test"):
             here = sides == side
             for kind, leaked in seen.division.leaked.items():
                 rows = np.flatnonzero(leaked & here).tolist()
                 name = f"{side}: share their {kind} with an example to train on"
-                found.count(name, len(rows), int(here.sum()), seen.named(rows), above=0.0)
-        if not found.listed and (sides == "train").any() and (sides != "train").any():
-            found.add("examples that leak", "none", 0)
-        return found.listed
+                findings.count(name, len(rows), int(here.sum()), seen.named(rows), above=0.0)
+        if not findings.listed and (sides == "train").any() and (sides != "train").any():
+            findings.add("examples that leak", "none", 0)
+        return findings.listed

@@ -23,18 +23,18 @@ class Lengths(Section):
         lengths = np.array([look.length for look in seen.looks if look.broken is None])
         if column is None or not lengths.any():
             return []
-        found, modality = Findings(seen), MODALITIES.get(seen.columns[column])
+        findings, modality = Findings(seen), MODALITIES.get(seen.columns[column])
         least, middle, most = np.quantile(lengths, [0, 0.5, 1]).tolist()
-        found.add(
+        findings.add(
             modality.noun,
             f"{middle:,.3g} {modality.unit} in the middle, {least:,.3g} to {most:,.3g}",
             {"unit": modality.unit, "least": least, "median": middle, "most": most},
         )
         heard = seen.towers.audio_seconds
         if modality.unit == "seconds" and (longer := float((lengths > heard).mean())):
-            found.add(
+            findings.add(
                 f"longer than the {heard:g} seconds that a tower hears",
                 f"{percent(longer)} %; --towers.audio-seconds says how many it hears",
                 longer,
             )
-        return found.listed
+        return findings.listed

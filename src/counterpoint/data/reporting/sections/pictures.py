@@ -27,23 +27,23 @@ class Pictures(Section):
         looks = [(look.row, look.traits) for look in seen.pictures if look.traits is not None]
         if not looks:
             return []
-        found = Findings(seen)
+        findings = Findings(seen)
         formats = dict(Counter(traits.format for _, traits in looks).most_common())
-        told = ", ".join(f"{name} {Share(n, len(looks), seen.sampled)}" for name, n in formats.items())
-        found.add("formats", told, formats)
+        line = ", ".join(f"{name} {Share(n, len(looks), seen.sampled)}" for name, n in formats.items())
+        findings.add("formats", line, formats)
 
         def count(
             name: str, holds: Callable[[Traits], bool], among: list[tuple[int, Traits]], above: float = 1.0
         ) -> None:
             rows = [row for row, traits in among if holds(traits)]
-            found.count(name, len(rows), len(among), seen.named(rows), above=above, sampled=seen.sampled)
+            findings.count(name, len(rows), len(among), seen.named(rows), above=above, sampled=seen.sampled)
 
         sized = [(row, traits) for row, traits in looks if traits.width is not None]
         if sized:
             widths, heights = (np.array([getattr(t, name) for _, t in sized]) for name in ("width", "height"))
             shorter = np.minimum(widths, heights)
             middle = int(np.argsort(shorter, kind="stable")[len(shorter) // 2])
-            found.add(
+            findings.add(
                 "pixels",
                 f"{widths[middle]} × {heights[middle]} in the middle, "
                 f"shorter side {shorter.min():,} to {shorter.max():,}",
@@ -58,8 +58,8 @@ class Pictures(Section):
                 "tall": int((ratios < 1 / 1.05).sum()),
             }
             shapes["square"] = len(sized) - sum(shapes.values())
-            told = ", ".join(f"{name} {n:,}" for name, n in shapes.items())
-            found.add("shapes", told, shapes)
+            line = ", ".join(f"{name} {n:,}" for name, n in shapes.items())
+            findings.add("shapes", line, shapes)
             count(
                 "longer than twice their height or width: a square in the middle shows less than half",
                 lambda t: not 1 / _LONG <= _ratio(t) <= _LONG,
@@ -75,7 +75,7 @@ class Pictures(Section):
             )
         count("can be transparent: shown on white", lambda t: t.transparent, looks)
         count("held otherwise by the camera (EXIF): turned upright", lambda t: t.turned, looks)
-        return found.listed
+        return findings.listed
 
 
 def _ratio(traits: Traits) -> float:

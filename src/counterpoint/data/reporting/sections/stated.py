@@ -19,10 +19,10 @@ class Stated(Section):
     title: ClassVar[str] = "as it says"
 
     def findings(self, seen: Seen) -> list[Finding]:
-        found = Findings(seen)
+        findings = Findings(seen)
         for title, values in seen.stated.items():
             if title not in _TOLD and isinstance(values, Mapping):
                 for name, value in values.items():
                     text = f"{value:,}" if isinstance(value, int) else str(value)
-                    found.add(f"{title}: {name}", text, value)
-        return found.listed
+                    findings.add(f"{title}: {name}", text, value)
+        return findings.listed

@@ -168,13 +168,13 @@ def beside(place: str, name: str) -> str:
 
 def state_of(files: Iterable[str | os.PathLike[str]]) -> str:
     """Return a text that changes when one of some files does, or another is there."""
-    told = blake2b(digest_size=8)
+    hasher = blake2b(digest_size=8)
     for file in files:
         stat = os.stat(file)
-        told.update(
+        hasher.update(
             f"{Path(file).name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape")
         )
-    return told.hexdigest()
+    return hasher.hexdigest()
 
 
 def told_apart(places: Iterable[str]) -> list[str]:
@@ -208,13 +208,13 @@ def reaching(place: str) -> Iterator[None]:
     except FileNotFoundError:
         raise FileNotFoundError(f"{place}: there is no such file, or no such bucket") from None
     except Exception as error:
-        kind, said = type(error).__name__, " ".join(str(error).split())
+        kind, message = type(error).__name__, " ".join(str(error).split())
         if isinstance(error, PermissionError) or "Credentials" in kind:
             raise PermissionError(
-                f"{place}: no access ({said or kind}): give the credentials that the store's own tools take, for s3:// "
-                "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
+                f"{place}: no access ({message or kind}): give the credentials that the store's own tools take, for "
+                "s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
             ) from error
-        raise OSError(f"{place} cannot be read: {kind}: {said}") from error
+        raise OSError(f"{place} cannot be read: {kind}: {message}") from error
 
 
 def local(written: str) -> str:
@@ -281,8 +281,8 @@ def _states(written: str, places: list[str]) -> dict[str, str]:
             states[place] = state_of([place]) if os.path.isfile(place) else None
     if missing := [place for place, state in states.items() if state is None]:
         of = f"{len(missing):,} of {len(states):,} files are not there, the first {missing[0]}"
-        said = f"{written}: {of}" if is_pattern(written) else f"there is no file {missing[0]}"
-        raise Missing(said, missing)
+        message = f"{written}: {of}" if is_pattern(written) else f"there is no file {missing[0]}"
+        raise Missing(message, missing)
     return {place: state for place, state in states.items() if state is not None}
 
 
@@ -298,14 +298,14 @@ def _remote_state(place: str, listed: dict[str, Mapping[str, str]] | None) -> st
         folder = path.rpartition("/")[0]
         if listed is None or place.startswith("http"):  # the web lists nothing
             store.invalidate_cache(path)
-            return _told(store.info(path))
+            return _entry_state(store.info(path))
         if folder not in listed:
             store.invalidate_cache(folder)  # which would say what was there at the first look
-            listed[folder] = {str(info["name"]): _told(info) for info in store.ls(folder, detail=True)}
+            listed[folder] = {str(info["name"]): _entry_state(info) for info in store.ls(folder, detail=True)}
         return listed[folder].get(path)
 
 
-def _told(info: Mapping[str, Any]) -> str:
+def _entry_state(info: Mapping[str, Any]) -> str:
     marks = [str(info[mark]) for mark in _MARKS if info.get(mark)]
     return f"{info.get('size')} {marks[0]}" if marks else str(info.get("size"))
 

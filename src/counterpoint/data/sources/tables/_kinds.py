@@ -91,8 +91,8 @@ def _is_array(cell: list[Any]) -> bool:
 def _ending(names: Sequence[str]) -> str | None:
     """Return the modality that the endings of nearly all names are of; addresses are fetched where they are named."""
     endings = {ending: modality.name for modality in MODALITIES for ending in modality.endings}
-    found = [None if is_url(name) else endings.get(PurePosixPath(name).suffix.lower()) for name in names]
-    for modality in dict.fromkeys(found):
-        if modality is not None and found.count(modality) >= _MOST * len(found):
+    modalities = [None if is_url(name) else endings.get(PurePosixPath(name).suffix.lower()) for name in names]
+    for modality in dict.fromkeys(modalities):
+        if modality is not None and modalities.count(modality) >= _MOST * len(modalities):
             return modality
     return None

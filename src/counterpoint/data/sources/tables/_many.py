@@ -98,13 +98,13 @@ def _placed(
         leading = leading_out_of(root, rows[NAME + column]) & ~rows[HELD + column]
         rows = without(rows, leading, ledger, path, LEADING_OUT, named=NAME + column)
     file = pl.when(name.str.contains(ABSOLUTE)).then(name).otherwise(pl.lit(root) + name)
-    place = pl.struct(
+    asset = pl.struct(
         pl.when(held).then(pl.lit(path)).otherwise(file).alias("file"),
         pl.when(held).then(pl.lit(header)).alias("member"),
         pl.when(held).then(held_in).alias("offset"),
         pl.lit(None, pl.Int64).alias("size"),
     )
-    rows = rows.with_columns(place.alias(CELL + column))
+    rows = rows.with_columns(asset.alias(CELL + column))
     places = zip(rows[CELL + column].struct.field("file"), rows[HELD + column], strict=True)
     gone = [file is not None and not held and not is_url(file) and not isfile(file) for file, held in places]
     return without(rows, pl.Series(gone, dtype=pl.Boolean), ledger, path, NO_FILE, named=NAME + column)

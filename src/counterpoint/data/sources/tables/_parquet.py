@@ -31,7 +31,7 @@ _BYTES_BLOCK = 512  # rows of a table that holds pictures
 
 
 def blocks_of(
-    path: str, asked: Mapping[str, str], span: Span | None = None
+    path: str, user_columns: Mapping[str, str], span: Span | None = None
 ) -> tuple[Roles | Columns, Iterator[pl.DataFrame]]:
     """Return what the columns of a table are for, and its rows, or those of a stretch of it.
 
@@ -43,11 +43,11 @@ def blocks_of(
     except Exception as error:
         raise ValueError(f"{path} cannot be read as {suffix_of(path)}: {error}") from error
     kinds = _Kinds(table)
-    noted = {} if asked.keys() - {*FACTS} else columns_noted(table.metadata)
+    noted = {} if user_columns.keys() - {*FACTS} else columns_noted(table.metadata)
     roles = (
-        as_noted(noted, asked, list(schema))
+        as_noted(noted, user_columns, list(schema))
         if noted
-        else (chosen(path, list(schema), asked, kinds, whole=span is None and not is_url(path)))
+        else (chosen(path, list(schema), user_columns, kinds, whole=span is None and not is_url(path)))
     )
     for fact, column in roles.facts.items():
         if not _is_scalar(schema, column) and schema[column] != pl.Null:
@@ -242,14 +242,14 @@ class _InStore(_Table):
 
     def _all_have(self, group: int, leaf: str) -> bool:
         """Return whether a column is known to be without gaps in a group of rows."""
-        told = self._file.metadata.row_group(group)
-        chunks = [told.column(number) for number in range(told.num_columns)]
+        metadata = self._file.metadata.row_group(group)
+        chunks = [metadata.column(number) for number in range(metadata.num_columns)]
         statistics = next((chunk.statistics for chunk in chunks if chunk.path_in_schema == leaf), None)
         return statistics is not None and statistics.has_null_count and statistics.null_count == 0
 
 
-def _starts(rows: int, step: int, told: str) -> Iterator[int]:
-    return iter(shown(range(0, rows, step), told, -(-rows // step)))
+def _starts(rows: int, step: int, title: str) -> Iterator[int]:
+    return iter(shown(range(0, rows, step), title, -(-rows // step)))
 
 
 def _lazy(table: pa.Table) -> pl.LazyFrame:

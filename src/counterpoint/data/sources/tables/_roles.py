@@ -93,28 +93,28 @@ class Columns:
         return {each.name: each.headers for each in self.made}
 
 
-def file_columns(asked: Mapping[str, str]) -> Sequence[str]:
+def file_columns(user_columns: Mapping[str, str]) -> Sequence[str]:
     """Return the names that the column of files may have: the user's word alone, if there is one."""
-    named = [named for role, named in asked.items() if _is_file(role)]
+    named = [named for role, named in user_columns.items() if _is_file(role)]
     return named or (*PICTURE_COLUMNS, *SOUND_COLUMNS)
 
 
-def text_columns(found: Sequence[str], asked: Mapping[str, str]) -> tuple[str, ...]:
+def text_columns(columns: Sequence[str], user_columns: Mapping[str, str]) -> tuple[str, ...]:
     """Return those of some columns that hold captions: the user's word, the first usual name, or numbered ones.
 
     >>> text_columns(["file_name", "caption_2", "caption_1"], {})
     ('caption_1', 'caption_2')
     """
-    if "text" in asked:
-        return said_columns("text", asked["text"])
-    usual = [name for name in CAPTION_COLUMNS if name in found]
-    return tuple(usual[:1] or sorted(name for name in found if _NUMBERED.fullmatch(name)))
+    if "text" in user_columns:
+        return said_columns("text", user_columns["text"])
+    usual = [name for name in CAPTION_COLUMNS if name in columns]
+    return tuple(usual[:1] or sorted(name for name in columns if _NUMBERED.fullmatch(name)))
 
 
 def chosen(
     path: str,
-    found: Sequence[str],
-    asked: Mapping[str, str],
+    columns: Sequence[str],
+    user_columns: Mapping[str, str],
     kind: Callable[[str], Kind],
     *,
     whole: bool = True,
@@ -128,8 +128,8 @@ def chosen(
 
     Args:
         path: of the table, for messages.
-        found: its columns.
-        asked: those that the user named, by what they are for.
+        columns: of the table.
+        user_columns: those that the user named, by what they are for.
         kind: says what a column holds, by its name.
         whole: the table is here as a whole, so that what its cells hold says what its columns are for.
 
@@ -137,24 +137,31 @@ def chosen(
         ValueError: if one that was named is missing, naming the nearest one and those that there are; or if there is
             nothing that is read.
     """
-    for role, named in asked.items():
+    for role, named in user_columns.items():
         for column in said_columns(role, named):
-            if column not in found:
-                near = difflib.get_close_matches(column, found, n=1, cutoff=0.5)
+            if column not in columns:
+                near = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
                 of = f" for the {role}" if role != column else ""
                 hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"{path}: there is no column {column!r}{of}; found {list(found)}{hint}")
-    if asked.keys() <= {*FACTS}:
-        asked = {**next((known for known in CORPORA if {*known.values()} <= {*found}), {}), **asked}
-    facts = {fact: asked.get(fact, fact) for fact in FACTS if asked.get(fact, fact) in found}
-    said = {role: named for role, named in asked.items() if role not in FACTS}
-    files = [role for role in said if _is_file(role)]
-    if said.keys() - {*files, "text"} or len(files) > 1 or (files and kind(said[files[0]]).form == "arrays"):
-        return Columns(_said(path, said, found, facts, kind), facts)
-    free = [name for name in found if name not in facts.values()]
-    names = file_columns(asked)
-    file = next((name for name in names if name in found), None)
-    texts = text_columns(found, asked)
+                raise ValueError(f"{path}: there is no column {column!r}{of}; found {list(columns)}{hint}")
+    if user_columns.keys() <= {*FACTS}:
+        user_columns = {
+            **next((known for known in CORPORA if {*known.values()} <= {*columns}), {}),
+            **user_columns,
+        }
+    facts = {fact: user_columns.get(fact, fact) for fact in FACTS if user_columns.get(fact, fact) in columns}
+    data_columns = {role: named for role, named in user_columns.items() if role not in FACTS}
+    files = [role for role in data_columns if _is_file(role)]
+    if (
+        data_columns.keys() - {*files, "text"}
+        or len(files) > 1
+        or (files and kind(data_columns[files[0]]).form == "arrays")
+    ):
+        return Columns(_named_columns(path, data_columns, columns, facts, kind), facts)
+    free = [name for name in columns if name not in facts.values()]
+    names = file_columns(user_columns)
+    file = next((name for name in names if name in columns), None)
+    texts = text_columns(columns, user_columns)
     if file is None and whole:
         file = next((name for name in free if name not in texts and kind(name).form == "files"), None)
         if file is not None and not texts:
@@ -164,7 +171,7 @@ def chosen(
         if made:
             return Columns(made, facts)
         raise ValueError(
-            f"{path}: no column for the picture; expected one of {', '.join(names)}, found {list(found)}; --columns "
+            f"{path}: no column for the picture; expected one of {', '.join(names)}, found {list(columns)}; --columns "
             "image=NAME (or audio=NAME) says which it is, and --columns NAME NAME names columns of the data"
         )
     modality = files[0] if files else "audio" if file in SOUND_COLUMNS else None
@@ -175,39 +182,39 @@ def chosen(
     others = _others([name for name in free if name not in roles.taken], main, kind)
     if not others:
         return roles
-    told = (Made("text", "text", texts),) if texts else ()
-    return Columns((Made(main, main, (file,)), *told, *others), facts)
+    captions = (Made("text", "text", texts),) if texts else ()
+    return Columns((Made(main, main, (file,)), *captions, *others), facts)
 
 
-def as_noted(noted: Mapping[str, str], asked: Mapping[str, str], found: Sequence[str]) -> Columns:
+def as_noted(noted: Mapping[str, str], user_columns: Mapping[str, str], columns: Sequence[str]) -> Columns:
     """Return the columns of a table that notes them, each a column of the data.
 
     Args:
         noted: the columns of the data, each with its modality.
-        asked: columns for facts, that the user named.
-        found: all columns of the table.
+        user_columns: columns for facts, that the user named.
+        columns: all columns of the table.
     """
-    facts = {fact: asked.get(fact, fact) for fact in FACTS if asked.get(fact, fact) in found}
+    facts = {fact: user_columns.get(fact, fact) for fact in FACTS if user_columns.get(fact, fact) in columns}
     return Columns(tuple(Made(name, modality, (name,)) for name, modality in noted.items()), facts)
 
 
-def _said(
+def _named_columns(
     path: str,
-    said: Mapping[str, str],
-    found: Sequence[str],
+    data_columns: Mapping[str, str],
+    columns: Sequence[str],
     facts: Mapping[str, str],
     kind: Callable[[str], Kind],
 ) -> tuple[Made, ...]:
     """Return the columns that a user named, each of what its use or its cells say."""
     made = []
-    for role, named in said.items():
+    for role, named in data_columns.items():
         modality = role if role in MODALITIES else kind(named).suits
         made.append(Made(role, modality, said_columns(role, named)))
     headers = [header for each in made for header in each.headers]
     if twice := [header for header in headers if headers.count(header) > 1 or header in facts.values()]:
         raise ValueError(f"{path}: the column {twice[0]!r} is named for two things; leave one of them out")
-    if all(map(_is_file, said)):
-        texts = tuple(name for name in text_columns(found, {}) if name not in headers)
+    if all(map(_is_file, data_columns)):
+        texts = tuple(name for name in text_columns(columns, {}) if name not in headers)
         made += [Made("text", "text", texts)] if texts else []
     return tuple(made)
 

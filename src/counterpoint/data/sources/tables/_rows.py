@@ -103,12 +103,12 @@ def records_of(
         pl.col("captions").explode(),
     )
     joined = without(joined, _missing(joined), ledger, path, NO_FILE)
-    place = pl.struct(
+    asset = pl.struct(
         "file", pl.col("column").alias("member"), "offset", pl.lit(None, pl.Int64).alias("size")
     )
     return Records(
         joined.select(
-            place.alias(main),
+            asset.alias(main),
             *([pl.col("captions").alias("text")] if captioned else []),
             pl.coalesce("id", "picture", pl.format("row {}", "row")).alias("key"),
             *FACTS,
@@ -122,19 +122,19 @@ def records_of(
 
 def root_of(path: str, pictures: pl.Series) -> str:
     """Return the folder that pictures are named from: the table's, or the one above where the first is there alone."""
-    own, above = beside(path, ""), beside(path, f"..{os.sep}")
+    table_folder, above = beside(path, ""), beside(path, f"..{os.sep}")
     if is_url(path) or Path(path).absolute().parent.name not in FOLDERS or not len(pictures):
-        return own
-    here, there = (os.path.isfile(folder + pictures[0]) for folder in (own, above))
-    return own if here or not there else f"{os.path.normpath(above)}{os.sep}"
+        return table_folder
+    here, there = (os.path.isfile(folder + pictures[0]) for folder in (table_folder, above))
+    return table_folder if here or not there else f"{os.path.normpath(above)}{os.sep}"
 
 
 def leading_out_of(root: str, pictures: pl.Series) -> pl.Series:
     """Return which names of pictures lead out of a folder."""
     doubtful = pictures.str.contains(ABSOLUTE) | pictures.str.contains(r"(^|[/\\])\.\.([/\\]|$)")
-    found = doubtful.fill_null(False)
-    if not found.any():
-        return found
+    doubtful = doubtful.fill_null(False)
+    if not doubtful.any():
+        return doubtful
     inside = f"{os.path.abspath(root)}{os.sep}" if not is_url(root) else root
 
     def leads_out(name: str) -> bool:
@@ -142,7 +142,7 @@ def leading_out_of(root: str, pictures: pl.Series) -> pl.Series:
             return ".." in name.split("/") or not name.startswith(inside)
         return not os.path.abspath(os.path.join(root, name)).startswith(inside)
 
-    leading = [doubt and leads_out(name) for name, doubt in zip(pictures, found, strict=True)]
+    leading = [doubt and leads_out(name) for name, doubt in zip(pictures, doubtful, strict=True)]
     return pl.Series(leading, dtype=pl.Boolean)
 
 
@@ -170,8 +170,8 @@ def sided(path: str, rows: pl.DataFrame, *, whole: bool) -> pl.DataFrame:
     rows = rows.with_columns(side=stated.replace_strict(SPLITS, default=None, return_dtype=pl.String))
     wrong = rows.filter(pl.col("split").is_not_null() & pl.col("side").is_null())
     if len(wrong):
-        row, said = wrong["row"][0], wrong["split"][0]
-        raise ValueError(f"{path}, row {row}: split {said!r} is none of train, validation, test")
+        row, split = wrong["row"][0], wrong["split"][0]
+        raise ValueError(f"{path}, row {row}: split {split!r} is none of train, validation, test")
     if rows["side"].is_null().all():
         folder = pl.col("picture").str.extract(r"^(?:\./)?([^/\\]+)[/\\]").str.to_lowercase()
         sides = rows.select(folder.replace_strict(SPLITS, default=None, return_dtype=pl.String)).to_series()

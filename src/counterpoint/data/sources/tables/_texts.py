@@ -30,7 +30,7 @@ _BLOCK = 50_000  # rows that are Python objects at once
 
 
 def blocks_of(
-    path: str, asked: Mapping[str, str], ledger: Ledger, span: Span | None = None
+    path: str, user_columns: Mapping[str, str], ledger: Ledger, span: Span | None = None
 ) -> tuple[Roles | Columns | None, Iterator[pl.DataFrame]]:
     """Return what the columns of a table are for, and its rows, or those of a stretch of it.
 
@@ -41,16 +41,20 @@ def blocks_of(
     rows = (
         _json_rows(path, text, before)
         if suffix_of(path) in {".jsonl", ".ndjson"}
-        else _csv_rows(path, text, before, asked)
+        else _csv_rows(path, text, before, user_columns)
     )
     blocks = iter(lambda: list(islice(rows, _BLOCK)), [])
     first = next(blocks, [])
     if not first:
         return None, iter(())
-    found = list(dict.fromkeys(name for _, row in first for name in row))
+    columns = list(dict.fromkeys(name for _, row in first for name in row))
     sample = first[:SAMPLE]
     roles = chosen(
-        path, found, asked, lambda name: kind_of([row.get(name) for _, row in sample]), whole=span is None
+        path,
+        columns,
+        user_columns,
+        lambda name: kind_of([row.get(name) for _, row in sample]),
+        whole=span is None,
     )
     each = shown(chain([first], blocks), f"reading {suffix_of(path)}", None)
     if isinstance(roles, Columns):
@@ -114,8 +118,8 @@ def _block_of_columns(
         facts = [_fact(path, line, header, row.get(header)) for line, row in block]
         columns[fact] = pl.Series(facts, dtype=pl.String)
     for header in dict.fromkeys(name for _, row in block for name in row if name not in roles.taken):
-        told = [label_text(row.get(header)) for _, row in block]
-        columns[LABEL + header] = pl.Series(told, dtype=pl.String)
+        labels = [label_text(row.get(header)) for _, row in block]
+        columns[LABEL + header] = pl.Series(labels, dtype=pl.String)
     return pl.DataFrame(columns)
 
 
@@ -179,7 +183,7 @@ def _json_rows(path: str, opened: TextIOWrapper, before: int) -> Iterator[tuple[
 
 
 def _csv_rows(
-    path: str, opened: TextIOWrapper, before: int, asked: Mapping[str, str]
+    path: str, opened: TextIOWrapper, before: int, user_columns: Mapping[str, str]
 ) -> Iterator[tuple[int, Mapping[str, Any]]]:
     """Yield the rows of a text that is open, as `_json_rows` does; its header comes first, wherever they are.
 
@@ -187,7 +191,7 @@ def _csv_rows(
     """
     with opened as file:
         header = file.readline()
-        separator = _separator(path, header, asked)
+        separator = _separator(path, header, user_columns)
         names = next(csv.reader([header], delimiter=separator), [])
         names = [name.strip() for name in names]
         if "" in names[1:]:
@@ -195,7 +199,7 @@ def _csv_rows(
                 f"{path}: column {names.index('', 1) + 1} of {len(names)} has no name in the header: write one there, "
                 "or take the column out"
             )
-        picture = next((k for k, name in enumerate(names) if name in file_columns(asked)), None)
+        picture = next((k for k, name in enumerate(names) if name in file_columns(user_columns)), None)
         rows, front = csv.reader(file, delimiter=separator, strict=True), before + 1
         before = front
         while True:
@@ -203,9 +207,9 @@ def _csv_rows(
             try:
                 row = next(rows, None)
             except csv.Error as error:
-                said = str(error)
-                open_quote = "end of data" in said or "field limit" in said
-                why = "a quote is opened here and never closed" if open_quote else said
+                message = str(error)
+                open_quote = "end of data" in message or "field limit" in message
+                why = "a quote is opened here and never closed" if open_quote else message
                 raise ValueError(f"{path} cannot be read as {suffix_of(path)}: line {line}: {why}") from error
             if row is None:
                 return
@@ -232,18 +236,18 @@ def _one_row(path: str, line: int, row: Sequence[str], picture: int | None, sepa
             )
 
 
-def _separator(path: str, header: str, asked: Mapping[str, str]) -> str:
+def _separator(path: str, header: str, user_columns: Mapping[str, str]) -> str:
     """Return what separates the columns: what the suffix says, or what makes the header name what is needed."""
     usual = "\t" if suffix_of(path) == ".tsv" else ","
-    said = {column for role, named in asked.items() for column in said_columns(role, named)}
+    required = {column for role, named in user_columns.items() for column in said_columns(role, named)}
     for captioned in (True, False):
         for separator in (usual, ";", "\t", ",", "|"):
             names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
-            texts = {*text_columns(names, asked)} & {*names}
-            if {*names} & {*file_columns(asked)} and (texts or not captioned):
+            texts = {*text_columns(names, user_columns)} & {*names}
+            if {*names} & {*file_columns(user_columns)} and (texts or not captioned):
                 return separator
     for separator in (usual, ";", "\t", ",", "|"):
         names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
-        if len(names) > 1 and said <= {*names}:
+        if len(names) > 1 and required <= {*names}:
             return separator
     return usual

@@ -41,8 +41,8 @@ class Hub(Source):
             if files is None:
                 return shards_of(_fetched(builder), options)
         except Exception as error:  # of the hub's package, and of the network below it
-            said = " ".join(str(error).split())
-            raise ValueError(f"{written} cannot be loaded: {type(error).__name__}: {said}") from error
+            message = " ".join(str(error).split())
+            raise ValueError(f"{written} cannot be loaded: {type(error).__name__}: {message}") from error
         states = found(*(file for each in files.values() for file in each))
         names = dict(zip(states, told_apart(states), strict=True))
         sides = sides_by_name(files)

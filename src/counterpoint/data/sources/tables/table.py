@@ -70,10 +70,12 @@ class Table(Source):
         Raises:
             ValueError: if it is no table, lacks a column that can be read, or contradicts itself.
         """
-        path, asked, span = shard.place, shard.options.columns, shard.span
+        path, user_columns, span = shard.place, shard.options.columns, shard.span
         parquet = suffix_of(path) == ".parquet"
         roles, blocks = (
-            _parquet.blocks_of(path, asked, span) if parquet else _texts.blocks_of(path, asked, ledger, span)
+            _parquet.blocks_of(path, user_columns, span)
+            if parquet
+            else _texts.blocks_of(path, user_columns, ledger, span)
         )
         return records_of(shard, roles, blocks, ledger)
 

@@ -100,8 +100,8 @@ class Filmed(World[ClipConfig, Clip]):
     def labels(self) -> Mapping[str, Classes]:
         """Return the labels of ``action``: what happens first."""
         values = np.array([ACTIONS.index(self.clip(row).events[0].action) for row in range(len(self))])
-        said = {**lexicon("en").actions, "change colour": ("changes", "its colour")}
-        names = tuple(" ".join(filter(None, said[action])) for action in ACTIONS)
+        words = {**lexicon("en").actions, "change colour": ("changes", "its colour")}
+        names = tuple(" ".join(filter(None, words[action])) for action in ACTIONS)
         return {"action": Classes(names, values, ("something {}",))}
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:

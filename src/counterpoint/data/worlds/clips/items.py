@@ -40,14 +40,14 @@ def items_of(world: ClipRows, form: type[SomeItems], rows: Rows) -> SomeItems:
     return items
 
 
-class _Asked(NamedTuple):
+class _Item(NamedTuple):
     row: int
     kind: str
     shown: Clip
-    said: tuple[str, ...]
+    captions: tuple[str, ...]
 
 
-def _contrasted(world: ClipRows, row: int) -> _Asked | None:
+def _contrasted(world: ClipRows, row: int) -> _Item | None:
     """Return a clip and its contrast; mostly either may be shown, so that words do not give the right caption away."""
     clip, draws = world.clip(row), world.draws(row)
     for kind in draws.sample("kind of contrast", CONTRASTS, len(CONTRASTS)):
@@ -55,11 +55,11 @@ def _contrasted(world: ClipRows, row: int) -> _Asked | None:
         if other:
             if kind != "hallucination" and draws.happens("contrast is shown", 0.5):
                 clip, other = other, clip
-            return _Asked(row, kind, clip, (caption(clip), caption(other)))
+            return _Item(row, kind, clip, (caption(clip), caption(other)))
     return None
 
 
-def _rendered(world: ClipRows, row: int) -> _Asked:
+def _rendered(world: ClipRows, row: int) -> _Item:
     """Return a row's caption with the clip of a bad generator; each kind, and none, comes as often as clips allow."""
     clip, draws = world.clip(row), world.draws(row)
     kinds = (CLEAN, *HALLUCINATIONS)
@@ -68,8 +68,8 @@ def _rendered(world: ClipRows, row: int) -> _Asked:
             break
         other = hallucinate(kind, clip, Rng(draws.word("rendition"), 0, kind), world.config(row))
         if other:
-            return _Asked(row, kind, other, (caption(clip),))
-    return _Asked(row, CLEAN, clip, (caption(clip),))
+            return _Item(row, kind, other, (caption(clip),))
+    return _Item(row, CLEAN, clip, (caption(clip),))
 
 
 @final
@@ -77,11 +77,11 @@ class ClipContrasts(ContrastCaptions):
     """Clips, their captions, and those of clips that differ in one thing."""
 
     def __init__(self, world: ClipRows, rows: Rows) -> None:
-        asked = [item for row in map(int, rows) if (item := _contrasted(world, row))]
-        self.pixels, self.clips = world.preset.pixels, [it.shown for it in asked]
-        self.ids = world.ids[[it.row for it in asked]]
-        self.kinds = [it.kind for it in asked]
-        self.captions = [(it.said[0], it.said[1]) for it in asked]
+        items = [item for row in map(int, rows) if (item := _contrasted(world, row))]
+        self.pixels, self.clips = world.preset.pixels, [it.shown for it in items]
+        self.ids = world.ids[[it.row for it in items]]
+        self.kinds = [it.kind for it in items]
+        self.captions = [(it.captions[0], it.captions[1]) for it in items]
         self.attribution = world.attribution
 
     def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:
@@ -93,11 +93,11 @@ class ClipGeneratedVideos(GeneratedVideos):
     """Captions, and clips that should show them: some do, and some break them in one of ViBe's ways."""
 
     def __init__(self, world: ClipRows, rows: Rows) -> None:
-        asked = [_rendered(world, row) for row in map(int, rows)]
-        self.pixels, self.clips = world.preset.pixels, [it.shown for it in asked]
+        items = [_rendered(world, row) for row in map(int, rows)]
+        self.pixels, self.clips = world.preset.pixels, [it.shown for it in items]
         self.ids = world.ids[rows]
-        self.kinds = [it.kind for it in asked]
-        self.captions = [it.said[0] for it in asked]
+        self.kinds = [it.kind for it in items]
+        self.captions = [it.captions[0] for it in items]
         self.attribution = world.attribution
 
     def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:
@@ -109,7 +109,7 @@ class ClipNarrations(Narrations):
     """Clips of two things side by side, what is said of one of them, and a question; each kind as often."""
 
     def __init__(self, world: ClipRows, rows: Rows) -> None:
-        asked: list[tuple[int, str, Narrated]] = []
+        items: list[tuple[int, str, Narrated]] = []
         for row in map(int, rows):
             draws = world.draws(row)
             kind = draws.choice("kind of narration", NARRATIONS)
@@ -117,14 +117,14 @@ class ClipNarrations(Narrations):
                 kind, world.clip(row), Rng(draws.word("narration"), 0, kind), world.config(row)
             )
             if narration:
-                asked.append((row, kind, narration))
-        self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
+                items.append((row, kind, narration))
+        self.world, self.rows = world, np.array([row for row, _, _ in items], np.int64)
         self.ids = world.ids[self.rows]
-        self.kinds = [kind for _, kind, _ in asked]
-        self.said = [it.said for _, _, it in asked]
-        self.questions = [it.question for _, _, it in asked]
-        self.options = [it.options for _, _, it in asked]
-        self.answers = np.array([it.answer for _, _, it in asked], np.int64)
+        self.kinds = [kind for _, kind, _ in items]
+        self.said = [it.said for _, _, it in items]
+        self.questions = [it.question for _, _, it in items]
+        self.options = [it.options for _, _, it in items]
+        self.answers = np.array([it.answer for _, _, it in items], np.int64)
         self.attribution = world.attribution
 
     def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:

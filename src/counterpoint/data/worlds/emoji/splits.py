@@ -107,10 +107,10 @@ def _shuffled(
 ) -> list[list[int]]:
     """Return components in an order that depends only on their first emoji."""
 
-    def place(first: int) -> bytes:
+    def rank(first: int) -> bytes:
         return blake2b(codepoints[first].encode(), key=purpose.encode(), digest_size=16).digest()
 
-    return [components[first] for first in sorted(components, key=place)]
+    return [components[first] for first in sorted(components, key=rank)]
 
 
 def families(columns: Mapping[str, Sequence[Any]]) -> list[int]:

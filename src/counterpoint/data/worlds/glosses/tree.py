@@ -57,18 +57,18 @@ def nouns() -> Mapping[str, Synset]:
     """
     file = wordnet.find("the data set glosses is made of it", "").joinpath("data.noun")
     lines = file.read_text(encoding="utf-8").splitlines()
-    found = [parse(line) for line in lines if line and not line.startswith(" ")]
-    return {synset.id: synset for synset in found}
+    synsets = [parse(line) for line in lines if line and not line.startswith(" ")]
+    return {synset.id: synset for synset in synsets}
 
 
 def ancestors(synset: str, hypernyms: Mapping[str, Sequence[str]]) -> dict[str, int]:
     """Find a synset and all that is above it, with the fewest steps to each."""
-    found, level, steps = {synset: 0}, [synset], 0
+    distances, level, steps = {synset: 0}, [synset], 0
     while level:
         steps += 1
-        level = [h for s in level for h in hypernyms[s] if h not in found]
-        found |= dict.fromkeys(level, steps)
-    return found
+        level = [h for s in level for h in hypernyms[s] if h not in distances]
+        distances |= dict.fromkeys(level, steps)
+    return distances
 
 
 def similarities(synsets: Sequence[str], hypernyms: Mapping[str, Sequence[str]]) -> Float[np.ndarray, "n n"]:
@@ -84,19 +84,19 @@ def similarities(synsets: Sequence[str], hypernyms: Mapping[str, Sequence[str]])
     """
     above = [ancestors(synset, hypernyms) for synset in synsets]
     names = list(dict.fromkeys(name for each in above for name in each))
-    column = {name: place for place, name in enumerate(names)}
+    column = {name: index for index, name in enumerate(names)}
     depth = np.array(
         [1 + min(n for s, n in ancestors(name, hypernyms).items() if not hypernyms[s]) for name in names]
     )
     steps = np.full((len(above), len(names)), np.inf)
     for row, each in enumerate(above):
         steps[row, [column[name] for name in each]] = list(each.values())
-    found = []
+    rows = []
     for each in above:
         shared = [column[name] for name in each]
         way = steps[:, shared] + np.array(list(each.values()))
-        found.append((2 * depth[shared] / (way + 2 * depth[shared])).max(1))
-    return np.stack(found)
+        rows.append((2 * depth[shared] / (way + 2 * depth[shared])).max(1))
+    return np.stack(rows)
 
 
 def some_of_each(

@@ -153,8 +153,8 @@ class Glosses(Data):
             return [self._rows[row].words for row in rows]
         if column == "gloss":
             return [(self._rows[row].gloss,) for row in rows]
-        place = list(self.columns).index(column)
-        return [(self._pairs[row][place].gloss,) for row in rows]
+        index = list(self.columns).index(column)
+        return [(self._pairs[row][index].gloss,) for row in rows]
 
     @cached_property
     def subsets(self) -> np.ndarray:
@@ -210,4 +210,4 @@ def _graded(side: str, most: int) -> tuple[Sequence[tuple[Synset, Synset]], Floa
         alike += similarity.tolist()
     # In another order, so that fewer of them are of all tenths and all blocks.
     order = np.random.default_rng(0).permutation(len(pairs))[:most]
-    return [pairs[place] for place in order], np.array(alike)[order]
+    return [pairs[index] for index in order], np.array(alike)[order]

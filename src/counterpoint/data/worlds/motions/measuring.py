@@ -45,10 +45,10 @@ def measure(
     time = (np.arange(motion.steps) - late) / RATE
     body = np.zeros((motion.steps, len(CHANNELS)))
     pace, vigour = _user(seed, motion.user)
-    for place, (stretch, first, end) in enumerate(motion.spans):
+    for index, (stretch, first, end) in enumerate(motion.spans):
         activity = ACTIVITIES[stretch.activity]
         hertz = activity.hertz * SPEEDS[stretch.speed][1] * pace
-        phase = 2 * np.pi * (hertz * time[first:end] + draws.uniform(f"phase {place}"))
+        phase = 2 * np.pi * (hertz * time[first:end] + draws.uniform(f"phase {index}"))
         waves = np.sin(phase[:, None, None] * np.arange(1, _HARMONICS + 1) + _phases(stretch.activity))
         strength = activity.strength * vigour * activity.gains[number]
         body[first:end] = strength * (waves * _amplitudes(stretch.activity)).sum(2)
@@ -87,14 +87,14 @@ def _user(seed: int, user: int) -> tuple[float, float]:
 
 
 @lru_cache(maxsize=1024)
-def _worn(seed: int, user: int, device: str, turned: float) -> Float64[np.ndarray, "3 3"]:
+def _worn(seed: int, user: int, device: str, degrees: float) -> Float64[np.ndarray, "3 3"]:
     """Return how a user wears a device: as its place on the body demands, and turned by a further angle."""
-    place = Rng(0, 0, f"place of {device}")
-    worn = rotation(np.array([place.uniform(f"turn {k}") for k in range(3)]))
+    device_draws = Rng(0, 0, f"place of {device}")
+    worn = rotation(np.array([device_draws.uniform(f"turn {k}") for k in range(3)]))
     draws = Rng(seed, user, f"wearing the {device}")
     axis = np.array([2 * draws.uniform(f"axis {k}") - 1 for k in range(3)])
     axis /= max(float(np.linalg.norm(axis)), 1e-9)
-    angle = np.deg2rad(turned) * (2 * draws.uniform("angle") - 1)
+    angle = np.deg2rad(degrees) * (2 * draws.uniform("angle") - 1)
     across = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
     # Rodrigues' formula: a turn by an angle about an axis.
     return (np.eye(3) + np.sin(angle) * across + (1 - np.cos(angle)) * across @ across) @ worn

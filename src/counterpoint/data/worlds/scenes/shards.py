@@ -218,8 +218,8 @@ def _samples(world: Scenes, shard: Shard) -> Iterator[Sample]:
             file = io.BytesIO()
             Image.fromarray(pictures[index]).save(file, "PNG")
             values = record(world, int(row), drawing, index) | {"split": shard.split.partition(":")[0]}
-            text, said = values["captions"][0], values["captions"]
-            cells = {"id": values["id"], "split": values["split"], "text": text, "captions": said}
+            text, texts = values["captions"][0], values["captions"]
+            cells = {"id": values["id"], "split": values["split"], "text": text, "captions": texts}
             cells |= {"annotation": json.dumps(values, ensure_ascii=False)}
             files = {"image": ("png", file.getvalue())}
             yield Sample(f"{values['id']:012d}", files, text, values, cells)

@@ -72,13 +72,13 @@ def compose_sounds(config: SoundConfig, seed: int, index: int, stream: str = "")
 
 
 def _sound(draws: Rng, config: SoundConfig, k: int, source: Source) -> Sound:
-    said = {}
+    attributes = {}
     for name in config.attributes:
         possible = name != "pitch" or source in PITCHED
         if possible and draws.happens(f"described {name} {k}", config.described):
             first, _, last = ATTRIBUTES[name]
-            said[name] = draws.choice(f"{name} {k}", (first, last))
-    return replace(Sound(source), **said)  # type: ignore[arg-type] # the values of `ATTRIBUTES`
+            attributes[name] = draws.choice(f"{name} {k}", (first, last))
+    return replace(Sound(source), **attributes)  # type: ignore[arg-type] # the values of `ATTRIBUTES`
 
 
 def alike(one: Soundscape, other: Soundscape) -> bool:

@@ -26,18 +26,18 @@ class SoundMinimalPairs(MinimalPairs):
     """
 
     def __init__(self, world: Soundscapes, rows: Rows) -> None:
-        asked: list[tuple[int, str, Soundscape, Soundscape]] = []
+        items: list[tuple[int, str, Soundscape, Soundscape]] = []
         for row in map(int, rows):
             scape, draws = world.scape(row), world.draws(row)
             for kind in draws.sample("kind of twin", TWINS, len(TWINS)):
                 other = twin(kind, scape, Rng(draws.word("twin"), 0, kind))
                 if other:
-                    asked.append((row, kind, scape, other))
+                    items.append((row, kind, scape, other))
                     break
-        self.world, self.rows = world, [row for row, _, _, _ in asked]
+        self.world, self.rows = world, [row for row, _, _, _ in items]
         self.ids = world.ids[self.rows]
-        self.kinds = [kind for _, kind, _, _ in asked]
-        self.scapes = [(one, other) for _, _, one, other in asked]
+        self.kinds = [kind for _, kind, _, _ in items]
+        self.scapes = [(one, other) for _, _, one, other in items]
         self.captions = [(caption(one), caption(other)) for one, other in self.scapes]
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:

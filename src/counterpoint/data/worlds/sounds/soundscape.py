@@ -81,8 +81,8 @@ def phrase(sound: Sound) -> str:
     >>> phrase(Sound("organ", length="long", loudness="loud"))
     'a long loud organ'
     """
-    said = [value for name in ATTRIBUTES if (value := getattr(sound, name)) != "middle"]
-    words = [*said, sound.source]
+    attributes = [value for name in ATTRIBUTES if (value := getattr(sound, name)) != "middle"]
+    words = [*attributes, sound.source]
     return f"{'an' if words[0][0] in 'aeiou' else 'a'} {' '.join(words)}"
 
 

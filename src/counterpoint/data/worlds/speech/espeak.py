@@ -50,8 +50,8 @@ def main() -> None:
     waves, events = _spoken(block)
     held = io.BytesIO()
     ends = np.cumsum([len(wave) for wave in waves])
-    told = np.frombuffer(json.dumps(events).encode(), np.uint8)
-    np.savez(held, samples=np.concatenate(waves), ends=ends, events=told)
+    encoded = np.frombuffer(json.dumps(events).encode(), np.uint8)
+    np.savez(held, samples=np.concatenate(waves), ends=ends, events=encoded)
     sys.stdout.buffer.write(held.getvalue())
 
 
@@ -63,18 +63,18 @@ def _spoken(block: Sequence[Said]) -> tuple[list[np.ndarray], list[list[list[Any
     if library.espeak_Initialize(SYNCHRONOUS, 0, espeakng_loader.get_data_path().encode(), options) < 0:
         raise RuntimeError("the library did not start")
     parts: list[np.ndarray] = []
-    told: list[list[Any]] = []
+    heard_events: list[list[Any]] = []
 
     def heard(wave: Any, samples: int, events: Any) -> int:
         if wave and samples > 0:
             parts.append(np.ctypeslib.as_array(wave, (samples,)).copy())
-        place = 0
-        while (event := events[place]).type != END:
-            place += 1
+        index = 0
+        while (event := events[index]).type != END:
+            index += 1
             if event.type == WORD:
-                told.append([event.sample, event.text_position - 1, event.length])
+                heard_events.append([event.sample, event.text_position - 1, event.length])
             elif event.type == PHONEME:
-                told.append([event.sample, event.id.string.decode("utf-8", "ignore")])
+                heard_events.append([event.sample, event.id.string.decode("utf-8", "ignore")])
         return 0
 
     kind = ctypes.CFUNCTYPE(
@@ -89,13 +89,13 @@ def _spoken(block: Sequence[Said]) -> tuple[list[np.ndarray], list[list[list[Any
         library.espeak_SetParameter(PITCH, pitch, 0)
         library.espeak_SetParameter(SPEED, speed, 0)
         parts.clear()
-        told.clear()
-        said = text.encode()
-        if library.espeak_Synth(said, len(said) + 1, 0, 0, 0, UTF8 | SSML * marked, None, None):
+        heard_events.clear()
+        encoded = text.encode()
+        if library.espeak_Synth(encoded, len(encoded) + 1, 0, 0, 0, UTF8 | SSML * marked, None, None):
             raise RuntimeError(f"could not say {text!r}")
         library.espeak_Synchronize()
         waves.append(np.concatenate(parts) if parts else np.zeros(0, np.int16))
-        events.append(list(told))
+        events.append(list(heard_events))
     return waves, events
 
 

@@ -103,21 +103,21 @@ def speak(utterances: Sequence[Utterance | tuple[str, str]], rate: int = RATE) -
         MissingPackage: if ``espeakng-loader`` is not installed.
         CacheError: if the cache folder cannot be written.
     """
-    return speak_blocks([[Utterance(*said) for said in utterances]], rate)[0]
+    return speak_blocks([[Utterance(*utterance) for utterance in utterances]], rate)[0]
 
 
 def speak_blocks(blocks: Sequence[Sequence[Utterance]], rate: int = RATE) -> list[list[Spoken]]:
     """Speak blocks as `speak` does, those that the cache does not hold on all processors."""
     files = [_Kept(block, rate) for block in blocks]
-    found = {place: kept for place, file in enumerate(files) if (kept := file.read()) is not None}
-    missing = [place for place in range(len(files)) if place not in found]
+    recordings = {index: kept for index, file in enumerate(files) if (kept := file.read()) is not None}
+    missing = [index for index in range(len(files)) if index not in recordings]
     if missing:
         require("espeakng_loader", "speech")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            spoken = pool.map(lambda place: files[place].make(), missing)
-            for place in with_bar(missing, "speaking"):
-                found[place] = next(spoken)
-    return [found[place] for place in range(len(files))]
+            spoken = pool.map(lambda index: files[index].make(), missing)
+            for index in with_bar(missing, "speaking"):
+                recordings[index] = next(spoken)
+    return [recordings[index] for index in range(len(files))]
 
 
 def engine() -> str:
@@ -134,29 +134,31 @@ class _Kept:
     """A block of speech in the cache: its samples, and beside them, written last, a file that speaks of them."""
 
     def __init__(self, block: Sequence[Utterance], rate: int) -> None:
-        self.rate, self.texts = rate, [_marked(said) for said in block]
+        self.rate, self.texts = rate, [_marked(utterance) for utterance in block]
         self.block: list[tuple[str, str, int, int, bool]] = []
-        for said, text in zip(block, self.texts, strict=True):
-            voice, pitch, speed = VOICES[said.voice]
-            self.block.append((text, voice, pitch, round(speed * said.speed / 100), bool(said.pauses)))
+        for utterance, text in zip(block, self.texts, strict=True):
+            voice, pitch, speed = VOICES[utterance.voice]
+            self.block.append(
+                (text, voice, pitch, round(speed * utterance.speed / 100), bool(utterance.pauses))
+            )
         key = blake2b(json.dumps([engine(), rate, self.block]).encode(), digest_size=16).hexdigest()
         self.samples = cache_folder() / "speech" / f"{key}.npy"
 
     @property
-    def told(self) -> Path:
+    def notes_file(self) -> Path:
         return self.samples.with_suffix(".json")
 
     def read(self) -> list[Spoken] | None:
         """Return what was said; None where it was not, or the files are damaged."""
         try:
-            told = json.loads(self.told.read_text(encoding="utf-8"))
+            notes = json.loads(self.notes_file.read_text(encoding="utf-8"))
             samples = np.load(self.samples, mmap_mode="r")
-            if len(samples) != told["ends"][-1]:
+            if len(samples) != notes["ends"][-1]:
                 return None
-            starts = [0, *told["ends"]]
+            starts = [0, *notes["ends"]]
             return [
                 self._spoken(number, samples[starts[number] : starts[number + 1]], events)
-                for number, events in enumerate(told["events"])
+                for number, events in enumerate(notes["events"])
             ]
         except (OSError, ValueError, LookupError, TypeError):
             return None  # whatever is wrong with them, the block is spoken again
@@ -182,9 +184,9 @@ class _Kept:
             np.save(file, np.concatenate(waves))
         ends = np.cumsum([len(wave) for wave in waves]).tolist()
         try:
-            write_text(self.told, json.dumps({"ends": ends, "events": events}))
+            write_text(self.notes_file, json.dumps({"ends": ends, "events": events}))
         except OSError as error:
-            raise CacheError(f"cannot write {self.told}: {error.strerror or error}") from error
+            raise CacheError(f"cannot write {self.notes_file}: {error.strerror or error}") from error
         kept = self.read()  # from the file, so that no more is in memory than is looked at
         if kept is None:
             raise CacheError(f"{self.samples} was written, and cannot be read")
@@ -199,13 +201,13 @@ class _Kept:
             for (start, name), end in zip(phonemes, ends, strict=True)
         ]
         sounding = [span for span in sounding if span.end > span.start]
-        said = [event for event in events if len(event) == 3]
+        word_events = [event for event in events if len(event) == 3]
         words = []
-        for place, (start, character, length) in enumerate(said):
-            limit = said[place + 1][0] if place + 1 < len(said) else last
-            own = [span for span in sounding if span.text and start <= span.start < limit]
+        for index, (start, character, length) in enumerate(word_events):
+            limit = word_events[index + 1][0] if index + 1 < len(word_events) else last
+            phones = [span for span in sounding if span.text and start <= span.start < limit]
             # Up to the silence behind it; a word of which no phoneme is told has none.
-            end = own[-1].end if own else limit
+            end = phones[-1].end if phones else limit
             words.append(Span(text[character : character + length], min(start, last), min(end, limit, last)))
         return Spoken(samples, self.rate, tuple(words), tuple(sounding))
 
@@ -217,20 +219,22 @@ def _at_rate(wave: Int16[np.ndarray, " T"], rate: int) -> Int16[np.ndarray, " t"
     return np.clip(np.rint(samples), -(2**15), 2**15 - 1).astype(np.int16)
 
 
-def _marked(said: Utterance) -> str:
+def _marked(utterance: Utterance) -> str:
     """Return the text of an utterance, with marks of SSML where it has pauses."""
-    if said.voice not in VOICES:
-        raise unknown("voice", said.voice, VOICES)
-    words = said.text.split()
-    if not words or "\0" in said.text:
-        raise ValueError(f"there is nothing to say in {said.text!r}: give a text with words")
-    if not said.pauses:
-        return said.text
-    if len(said.pauses) != len(words):
-        raise ValueError(f"there are {len(said.pauses)} pauses before {len(words)} words of {said.text!r}")
-    if set("<&") & set(said.text):
-        raise ValueError(f"pauses are said by marks, which < and & would be too, in {said.text!r}")
+    if utterance.voice not in VOICES:
+        raise unknown("voice", utterance.voice, VOICES)
+    words = utterance.text.split()
+    if not words or "\0" in utterance.text:
+        raise ValueError(f"there is nothing to say in {utterance.text!r}: give a text with words")
+    if not utterance.pauses:
+        return utterance.text
+    if len(utterance.pauses) != len(words):
+        raise ValueError(
+            f"there are {len(utterance.pauses)} pauses before {len(words)} words of {utterance.text!r}"
+        )
+    if set("<&") & set(utterance.text):
+        raise ValueError(f"pauses are said by marks, which < and & would be too, in {utterance.text!r}")
     return " ".join(
         f'<break time="{pause}ms"/> {word}' if pause else word
-        for pause, word in zip(said.pauses, words, strict=True)
+        for pause, word in zip(utterance.pauses, words, strict=True)
     )

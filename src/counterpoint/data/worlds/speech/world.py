@@ -111,13 +111,13 @@ class Speech(World[SpeechConfig, Scene], PairedData):
             MissingPackage: if ``espeakng-loader`` is not installed.
             CacheError: if the cache folder cannot be written.
         """
-        places = [self._place(int(row)) for row in rows]
+        places = [self._block_and_index(int(row)) for row in rows]
         missing = sorted({first for first, _ in places} - self._blocks.keys())
         blocks = [[self.said(row) for row in range(first, self._end(first))] for first in missing]
         self._blocks |= zip(missing, speak_blocks(blocks, self.rate), strict=True)
         return [self._blocks[first][number] for first, number in places]
 
-    def _place(self, row: int) -> tuple[int, int]:
+    def _block_and_index(self, row: int) -> tuple[int, int]:
         """Return the first row of the block that a row is spoken in, and its number there."""
         number = (row - self._starts[self._split(row)]) % BLOCK
         return row - number, number
@@ -173,7 +173,7 @@ class Speech(World[SpeechConfig, Scene], PairedData):
     def labels(self) -> Mapping[str, Classes]:
         """The ways to classify what is said: those of scenes, ``words`` (what is named first) and ``speaker``."""
         of_scenes = {name: one for name, one in label_sets(self).items() if name != "background"}
-        said = [self.said(row) for row in range(len(self))]
+        utterances = [self.said(row) for row in range(len(self))]
         first = [self._first(row) for row in range(len(self))]
         concepts = [name for name in CONCEPTS if any(name in config.concepts for config in self.configs)]
         speakers: list[str] = [
@@ -182,14 +182,16 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         words = [
             captions.phrase(Thing(name, None, "medium", 240, 500, 500), determiner="") for name in concepts
         ]
-        places = {name: place for place, name in enumerate(concepts)}
+        places = {name: index for index, name in enumerate(concepts)}
         return {
             **of_scenes,
             "words": Classes(
                 tuple(words), np.array([places.get(name, -1) for name in first]), ("{}", "a {}")
             ),
             "speaker": Classes(
-                tuple(speakers), np.array([speakers.index(one.voice) for one in said]), ("the {} voice",)
+                tuple(speakers),
+                np.array([speakers.index(one.voice) for one in utterances]),
+                ("the {} voice",),
             ),
         }
 

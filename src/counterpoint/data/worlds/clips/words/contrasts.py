@@ -190,8 +190,8 @@ def _attribute(clip: Clip, draws: Rng, config: ClipConfig) -> Clip | None:
     if not dyed:
         return None
     index = draws.choice("thing", dyed)
-    turned = {event.colour for event in clip.events if event.thing == index}
-    others = [c for c in config.colours if c != clip.scene.things[index].colour and c not in turned]
+    event_colours = {event.colour for event in clip.events if event.thing == index}
+    others = [c for c in config.colours if c != clip.scene.things[index].colour and c not in event_colours]
     if not others:
         return None
     indices = alike(clip) if index in alike(clip) else (index,)

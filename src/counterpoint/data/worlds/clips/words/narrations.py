@@ -92,19 +92,19 @@ def narrate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None)
     if both is None:
         return None
     side = draws.integer("side", 0, 1)
-    asked, name = _side(side), draws.choice("name", NAMES)
+    target, name = _side(side), draws.choice("name", NAMES)
     # Of the kind "video" either may be named, so that the name does not say which colour is not asked for.
-    named = asked if kind != "video" else _side(draws.integer("named", 0, 1))
-    said = f"{named} is called {name}"
+    named = target if kind != "video" else _side(draws.integer("named", 0, 1))
+    statement = f"{named} is called {name}"
     colour, other = str(both[side].colour), str(both[1 - side].colour)
     if kind == "text":
-        return _asked(draws, said, f"what is {asked} called?", f"{asked} is called", name, NAMES)
+        return _narrated(draws, statement, f"what is {target} called?", f"{target} is called", name, NAMES)
     if kind == "either":
-        said = f"{asked} is {colour}"
-    subject = name if kind == "both" else asked
-    return _asked(
+        statement = f"{target} is {colour}"
+    subject = name if kind == "both" else target
+    return _narrated(
         draws,
-        said,
+        statement,
         f"what colour is {subject}?",
         f"{subject} is",
         colour,
@@ -116,9 +116,11 @@ def _side(side: int) -> str:
     return f"the one on the {('left', 'right')[side]}"
 
 
-def _asked(draws: Rng, said: str, question: str, stem: str, answer: str, wrong: tuple[str, ...]) -> Narrated:
+def _narrated(
+    draws: Rng, statement: str, question: str, stem: str, answer: str, wrong: tuple[str, ...]
+) -> Narrated:
     first = [word for word in dict.fromkeys(wrong) if word != answer]
     likely, rest = first[:1], draws.sample("wrong", first[1:], len(first) - 1)
     words = [answer, *likely, *rest][:OPTIONS]
     words = draws.sample("order", words, len(words))
-    return Narrated(said, question, tuple(f"{stem} {word}" for word in words), words.index(answer))
+    return Narrated(statement, question, tuple(f"{stem} {word}" for word in words), words.index(answer))

@@ -120,8 +120,8 @@ def _sizes(thing: Thing, scene: Scene, draws: Rng, config: SceneConfig) -> list[
 
 
 def _facings(thing: Thing, scene: Scene, draws: Rng, config: SceneConfig) -> list[Option]:
-    turned = [facing for facing in config.facings if facing != thing.facing and thing.concept in FACED]
-    return [{"facing": facing} for facing in turned]
+    facings = [facing for facing in config.facings if facing != thing.facing and thing.concept in FACED]
+    return [{"facing": facing} for facing in facings]
 
 
 _OPTIONS: dict[str, Callable[..., list[Option]]] = {

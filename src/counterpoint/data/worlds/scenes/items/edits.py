@@ -74,9 +74,9 @@ class Edit:
         """Find the words in which `captions` differ, as starts and ends: without them both captions are the same."""
         texts = [caption.text for caption in self.captions(language, draws)]
         words = [[match.span() for match in re.finditer(r"\w+|[^\w\s]", text)] for text in texts]
-        said = [[text[slice(*span)] for span in spans] for text, spans in zip(texts, words, strict=True)]
+        tokens = [[text[slice(*span)] for span in spans] for text, spans in zip(texts, words, strict=True)]
         changed: tuple[list[Span], list[Span]] = ([], [])
-        for tag, *places in SequenceMatcher(a=said[0], b=said[1], autojunk=False).get_opcodes():
+        for tag, *places in SequenceMatcher(a=tokens[0], b=tokens[1], autojunk=False).get_opcodes():
             for side, (start, end) in enumerate((places[:2], places[2:])):
                 if tag != "equal" and start < end:
                     changed[side].append((words[side][start][0], words[side][end - 1][1]))

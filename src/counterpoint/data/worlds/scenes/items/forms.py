@@ -120,12 +120,12 @@ class SceneMinimalPairs(MinimalPairs):
     """
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
-        asked = list(ask_rows(world, rows, kinds, edit))
-        self.world, self.edits = world, [pair for _, _, pair in asked]
-        self.ids = world.ids[[row for row, _, _ in asked]]
-        self.kinds = [kind for _, kind, _ in asked]
-        said = [pair.captions() for pair in self.edits]
-        self.captions = [(before.text, after.text) for before, after in said]
+        items = list(ask_rows(world, rows, kinds, edit))
+        self.world, self.edits = world, [pair for _, _, pair in items]
+        self.ids = world.ids[[row for row, _, _ in items]]
+        self.kinds = [kind for _, kind, _ in items]
+        captions = [pair.captions() for pair in self.edits]
+        self.captions = [(before.text, after.text) for before, after in captions]
         self.attribution = world.attribution
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
@@ -151,8 +151,8 @@ def _choice(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> _Choice
     counted = max((g.things for g in groups(scene, ("colour", "size", "facing"))), key=len, default=())
     if len(counted) not in COUNTED:
         return None
-    said = tuple(short(recount(scene, counted, count)).text for count in COUNTED)
-    return _Choice(said, COUNTED.index(len(counted)))
+    options = tuple(short(recount(scene, counted, count)).text for count in COUNTED)
+    return _Choice(options, COUNTED.index(len(counted)))
 
 
 def _edited(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tuple[str, str] | None:
@@ -168,12 +168,12 @@ class SceneChoices(Choices):
     """A scene's caption beside that of an edit or another foil; of kind ``count``, captions that say two to ten."""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
-        asked = list(ask_rows(world, rows, kinds, _choice))
-        self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
+        items = list(ask_rows(world, rows, kinds, _choice))
+        self.world, self.rows = world, np.array([row for row, _, _ in items], np.int64)
         self.ids = world.ids[self.rows]
-        self.kinds = [kind for _, kind, _ in asked]
-        self.options = [it.options for _, _, it in asked]
-        self.answers = np.array([it.answer for _, _, it in asked], np.int64)
+        self.kinds = [kind for _, kind, _ in items]
+        self.options = [it.options for _, _, it in items]
+        self.answers = np.array([it.answer for _, _, it in items], np.int64)
         self.attribution = world.attribution
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
@@ -198,15 +198,15 @@ def _associations(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> l
         associations.append(
             _Association(
                 tuple(grammar("en").phrase(Look(thing.concept, colour=c)).text for c in config.colours),
-                _place(thing, config),
-                _place(others[0], config) if others else -1,
+                _colour_index(thing, config),
+                _colour_index(others[0], config) if others else -1,
                 (thing.concept, *(other.concept for other in others)),
             )
         )
     return associations
 
 
-def _place(thing: Thing, config: SceneConfig) -> int:
+def _colour_index(thing: Thing, config: SceneConfig) -> int:
     assert thing.colour is not None
     return config.colours.index(thing.colour)
 
@@ -216,18 +216,18 @@ class SceneAssociations(Associations):
     """The colour of a thing, alone or beside a thing of another colour: ``"a red cat"``, ``"a blue cat"`` …"""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
-        asked = [
+        items = [
             (row, number, it)
             for row, _, associations in ask_rows(world, rows, kinds, _associations)
             for number, it in enumerate(associations)
         ]
-        self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
-        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _ in asked], np.int64)
-        self.options = [it.options for _, _, it in asked]
-        self.answers = np.array([it.answer for _, _, it in asked], np.int64)
-        self.others = np.array([it.other for _, _, it in asked], np.int64)
-        self.things = [it.things for _, _, it in asked]
-        self.kinds = ["colour, alone" if it.other < 0 else "colour, beside another" for _, _, it in asked]
+        self.world, self.rows = world, np.array([row for row, _, _ in items], np.int64)
+        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _ in items], np.int64)
+        self.options = [it.options for _, _, it in items]
+        self.answers = np.array([it.answer for _, _, it in items], np.int64)
+        self.others = np.array([it.other for _, _, it in items], np.int64)
+        self.things = [it.things for _, _, it in items]
+        self.kinds = ["colour, alone" if it.other < 0 else "colour, beside another" for _, _, it in items]
         self.attribution = world.attribution
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
@@ -253,15 +253,15 @@ class SceneRegions(Regions):
     """
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
-        asked = [
+        items = [
             (row, number, kind, it)
             for row in map(int, rows)
             for number, (kind, it) in enumerate(_looks(kinds, world.scene(row)))
         ]
-        self.world, self.rows = world, np.array([row for row, _, _, _ in asked], np.int64)
-        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _, _ in asked], np.int64)
-        self.kinds = [kind for _, _, kind, _ in asked]
-        self.looks = [it for _, _, _, it in asked]
+        self.world, self.rows = world, np.array([row for row, _, _, _ in items], np.int64)
+        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _, _ in items], np.int64)
+        self.kinds = [kind for _, _, kind, _ in items]
+        self.looks = [it for _, _, _, it in items]
         self.phrases = [grammar("en").phrase(it).text for it in self.looks]
         self.attribution = world.attribution
 
@@ -278,7 +278,7 @@ class SceneRegions(Regions):
         return torch.from_numpy(np.stack(stacked))
 
 
-def _said(concept: str) -> tuple[str, ...]:
+def _noun_forms(concept: str) -> tuple[str, ...]:
     """Return singular and plural of a concept's plain noun and of its synonym."""
     nouns = (noun(concept), noun(concept, synonyms=True))
     return tuple(dict.fromkeys(form for each in nouns for form in (each.singular, each.plural)))
@@ -297,7 +297,7 @@ class SceneAnnotations(ObjectAnnotations):
             for row in self.rows
         ]
         self.kinds = ["objects"] * len(self.rows)
-        self.forms = {name: _said(name) for name in CONCEPTS}
+        self.forms = {name: _noun_forms(name) for name in CONCEPTS}
         self.attribution = world.attribution
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:

@@ -41,12 +41,12 @@ class SceneInstructions(Instructions):
     """Scenes to be described in a few words, in detail, or by key words."""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
-        asked = list(ask_rows(world, rows, kinds, _instruction))
-        self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
+        items = list(ask_rows(world, rows, kinds, _instruction))
+        self.world, self.rows = world, np.array([row for row, _, _ in items], np.int64)
         self.ids = world.ids[self.rows]
-        self.kinds = [kind for _, kind, _ in asked]
-        self.texts = [text for _, _, (text, _) in asked]
-        self.replies = [reply for _, _, (_, reply) in asked]
+        self.kinds = [kind for _, kind, _ in items]
+        self.texts = [text for _, _, (text, _) in items]
+        self.replies = [reply for _, _, (_, reply) in items]
         self.attribution = world.attribution
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:

@@ -23,7 +23,7 @@ LATTICE = np.array(list(product((0.1, 0.3, 0.5, 0.7, 0.9), repeat=2)))
 
 class _Shown(NamedTuple):
     row: int
-    place: int
+    thing_index: int
     thing: Thing
 
 
@@ -42,12 +42,14 @@ class SceneCorrespondences(Correspondences):
         self.points: list[np.ndarray] = []
         for pair in _pairs(world, rows):
             where = np.stack([located(each.thing) for each in pair], 1)
-            both = [_within(seen[e.row][e.place], where[:, k]) for k, e in enumerate(pair)]
+            both = [_within(seen[e.row][e.thing_index], where[:, k]) for k, e in enumerate(pair)]
             if (both[0] & both[1]).any():
                 self.pairs.append(pair)
                 self.points.append(where[both[0] & both[1]])
         later = [second for _, second in self.pairs]
-        self.ids = world.ids[[e.row for e in later]] * PER_ROW + np.array([e.place for e in later], np.int64)
+        self.ids = world.ids[[e.row for e in later]] * PER_ROW + np.array(
+            [e.thing_index for e in later], np.int64
+        )
         self.kinds = ["same way" if a.thing.facing == b.thing.facing else "mirrored" for a, b in self.pairs]
         self.attribution = world.attribution
 

@@ -69,7 +69,7 @@ def further_labels(world: ComposedRows) -> dict[str, Label]:
     configs = world.configs
     concepts = [name for name in CONCEPTS if any(name in each.concepts for each in configs)]
     marks = [name for name in CONCEPTS if any(each.marked and name in each.marks for each in configs)]
-    place = {name: k for k, name in enumerate(concepts)}
+    column = {name: k for k, name in enumerate(concepts)}
     tags = np.full((len(world), len(concepts)), -1, dtype=np.int8)
     number, size, click = (np.full((len(world), *of), np.nan) for of in ((), (), (2,)))
     marked, mark = np.full(len(world), -1), np.full(len(world), -1)
@@ -79,18 +79,18 @@ def further_labels(world: ComposedRows) -> dict[str, Label]:
         shown = {name for name in _FURTHER if not (hidden and draws.happens(f"hidden {name}", hidden))}
         if "concepts" in shown:
             tags[row] = 0
-            tags[row, [place[thing.concept] for thing in things]] = 1
+            tags[row, [column[thing.concept] for thing in things]] = 1
         if "number" in shown:
             number[row] = len(things)
         if things and "size" in shown:
             size[row] = np.mean([thing.side for thing in things]) / UNIT
         if things and "click" in shown and not draws.happens("missing click", config.missing_clicks):
             click[row] = _click(things[0], config.click_noise, draws)
-        found = [marks.index(it.concept) for it in scene.things if it.clutter and it.concept in marks]
+        shown_marks = [marks.index(it.concept) for it in scene.things if it.clutter and it.concept in marks]
         if "marked" in shown:
-            marked[row] = bool(found)
-        if found and "mark" in shown:
-            mark[row] = found[0]
+            marked[row] = bool(shown_marks)
+        if shown_marks and "mark" in shown:
+            mark[row] = shown_marks[0]
     labels: dict[str, Label] = {}
     if len(concepts) > 1 and (tags == 1).any():
         labels["concepts"] = Tags(tuple(concepts), tags)

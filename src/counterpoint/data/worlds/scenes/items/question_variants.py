@@ -106,8 +106,8 @@ class SceneSample:
     @property
     def captions(self) -> tuple[str, ...]:
         """The picture's caption if each option were right; none for a question of yes or no."""
-        said = [caption(self.means, option, self.wording) for option in self.asked.options]
-        return tuple(text for text in said if text is not None)
+        texts = [caption(self.means, option, self.wording) for option in self.asked.options]
+        return tuple(text for text in texts if text is not None)
 
 
 Proposal = tuple[SceneSample, str] | None
@@ -180,26 +180,26 @@ def rephrase(sample: SceneSample, seed: int) -> Proposal:
 
 def relevant(sample: SceneSample, seed: int) -> Proposal:
     """Say something true before, of what the question speaks of where that does not answer it (L3, easier)."""
-    asked, options = sample.means, sample.asked.options
-    things, told = mentioned(asked, options), needs(asked, options)
+    meaning, options = sample.means, sample.asked.options
+    things, topics = mentioned(meaning, options), needs(meaning, options)
     draws = Rng(seed, 0, "relevant")
-    true = [said for said in facts(sample.scene) if not settles(said) & told]
+    true = [statement for statement in facts(sample.scene) if not settles(statement) & topics]
     true = draws.sample("order", true, len(true))
-    true.sort(key=lambda said: not things.intersection(said.things))
+    true.sort(key=lambda statement: not things.intersection(statement.things))
     return _after(sample, true[:MOST_SAID], "a relevant statement was put before the question")
 
 
 def irrelevant(sample: SceneSample, seed: int) -> Proposal:
     """Say something true before, of what the question does not speak of (L4, harder)."""
     things = mentioned(sample.means, sample.asked.options)
-    true = [said for said in facts(sample.scene) if not things.intersection(said.things)]
-    said = Rng(seed, 0, "irrelevant").sample("which", true, min(len(true), 1))
-    return _after(sample, said, "an irrelevant statement was put before the question")
+    true = [statement for statement in facts(sample.scene) if not things.intersection(statement.things)]
+    statements = Rng(seed, 0, "irrelevant").sample("which", true, min(len(true), 1))
+    return _after(sample, statements, "an irrelevant statement was put before the question")
 
 
-def _after(sample: SceneSample, said: Sequence[Statement], done: str) -> Proposal:
-    context = (*sample.wording.context, *said)
-    return (replace(sample, wording=sample.wording._replace(context=context)), done) if said else None
+def _after(sample: SceneSample, statements: Sequence[Statement], done: str) -> Proposal:
+    context = (*sample.wording.context, *statements)
+    return (replace(sample, wording=sample.wording._replace(context=context)), done) if statements else None
 
 
 def still_right(before: SceneSample, after: SceneSample, done: str = "") -> bool:
@@ -214,11 +214,14 @@ def still_right(before: SceneSample, after: SceneSample, done: str = "") -> bool
     >>> [still_right(one, replace(one, scene=Scene(0, things))) for things in ((cat,), (cat, cat), (dog,))]
     [True, False, False]
     """
-    told = needs(before.means, before.asked.options)
+    topics = needs(before.means, before.asked.options)
     return (
         after != before
         and right_answers(after.question, after.scene) == (before.asked.answer,)
-        and all(holds(said, after.scene) and not settles(said) & told for said in after.wording.context)
+        and all(
+            holds(statement, after.scene) and not settles(statement) & topics
+            for statement in after.wording.context
+        )
         and all(min(thing.box) >= 0 and max(thing.box) <= UNIT for thing in after.scene)
     )
 
@@ -239,9 +242,9 @@ class SceneQuestionVariants(QuestionVariants[SceneSample]):
     }
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
-        asked = SceneQuestions(world, rows, kinds)
-        self.asked, self.ids, self.kinds, self.questions = asked, asked.ids, asked.kinds, asked.questions
-        self.rows, self.attribution = asked.rows, asked.attribution
+        items = SceneQuestions(world, rows, kinds)
+        self.asked, self.ids, self.kinds, self.questions = items, items.ids, items.kinds, items.questions
+        self.rows, self.attribution = items.rows, items.attribution
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
         return self.asked.pictures(positions)

@@ -91,8 +91,9 @@ def questions(kind: str, scene: Scene, draws: Rng, config: SceneConfig | None = 
 
 
 def _either(kind: QuestionKind, yes: str, no: str, reason: str = "") -> tuple[Question, ...]:
-    asked = ((yes, "yes"), (no, "no"))
-    return tuple(Question(kind, text, answer, YES_OR_NO, reason) for text, answer in asked)
+    return tuple(
+        Question(kind, text, answer, YES_OR_NO, reason) for text, answer in ((yes, "yes"), (no, "no"))
+    )
 
 
 def _choice(
@@ -126,9 +127,9 @@ def _absent(scene: Scene, concepts: Sequence[str]) -> list[str]:
 
 def widowed(scene: Scene, config: SceneConfig) -> list[tuple[str, str]]:
     """Return concepts that are there whose usual partner is not."""
-    turned = [pair[::-1] for pair in config.pairs]
+    reversed_pairs = [pair[::-1] for pair in config.pairs]
     present = scene.counts()
-    return [(a, b) for a, b in (*config.pairs, *turned) if a in present and b not in present]
+    return [(a, b) for a, b in (*config.pairs, *reversed_pairs) if a in present and b not in present]
 
 
 def _exists(kind: QuestionKind, present: str, absent: str) -> tuple[Question, ...]:
@@ -248,8 +249,8 @@ def _comparison(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question
 
 def _there_are(counted: Sequence[tuple[str, int]]) -> str:
     """Return a reason that tells the numbers of things, as in "there are two cats and one dog"."""
-    said = " and ".join(f"{_WORDS.numbers[n]} {named(concept, '', n)}" for concept, n in counted)
-    return f"there {'is' if counted[0][1] == 1 else 'are'} {said}"
+    things = " and ".join(f"{_WORDS.numbers[n]} {named(concept, '', n)}" for concept, n in counted)
+    return f"there {'is' if counted[0][1] == 1 else 'are'} {things}"
 
 
 def _is_large(thing: Thing) -> str:

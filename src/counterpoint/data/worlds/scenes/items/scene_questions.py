@@ -24,14 +24,14 @@ class SceneQuestions(Questions):
     """
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
-        asked = [
+        items = [
             (row, number, question)
             for row, _, of_row in ask_rows(world, rows, kinds, questions)
             for number, question in enumerate(of_row)
         ]
-        self.world, self.rows = world, np.array([row for row, _, _ in asked], np.int64)
-        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _ in asked], np.int64)
-        self.questions: list[Question] = [question for _, _, question in asked]
+        self.world, self.rows = world, np.array([row for row, _, _ in items], np.int64)
+        self.ids = world.ids[self.rows] * PER_ROW + np.array([number for _, number, _ in items], np.int64)
+        self.questions: list[Question] = [question for _, _, question in items]
         self.kinds = [question.kind for question in self.questions]
         self.attribution = world.attribution
 

@@ -84,32 +84,32 @@ def short(
     if not scene.things:
         return Caption(words.lexicon.empty)
     word = draws.integer("word", 0, 11) if draws else 0
-    told, rest = clauses(scene, groups(scene, exact, word), exact)
-    heads: list[Clause] = [*told, *map(Clause, rest)]
+    linked, rest = clauses(scene, groups(scene, exact, word), exact)
+    heads: list[Clause] = [*linked, *map(Clause, rest)]
     frame = words.lexicon.frames[0]
     if draws and not draws.happens("plain caption", _PLAIN):
         frame = draws.choice("frame", words.lexicon.frames)
     several = len(heads[0].subject.things) > 1 or (len(heads) > 1 and not words.nearest)
-    writer, said = Writer(words), list[Look]()
+    writer, looks = Writer(words), list[Look]()
     for number, head in enumerate(heads):
         if number == 0:
             before = frame.several if several else frame.one
-        elif number <= len(told):
+        elif number <= len(linked):
             before = words.lexicon.also
         else:
             before = words.lexicon.conjunction if number == len(heads) - 1 else ", "
-        _tell(writer, words, head, said, before, frame.case, word)
+        _tell(writer, words, head, looks, before, frame.case, word)
     return writer.caption()
 
 
 def _tell(
-    writer: Writer, words: Grammar, clause: Clause, said: list[Look], before: str, case: Case, word: int
+    writer: Writer, words: Grammar, clause: Clause, looks: list[Look], before: str, case: Case, word: int
 ) -> None:
-    """Tell of a group and its relations; ``said`` is what was spoken of before, so that one more is "another"."""
+    """Tell of a group and its relations; ``looks`` are of what was spoken of before, so that one more is "another"."""
 
     def named(group: Group, case: Case) -> Phrase:
-        more = any(group.look.covers(other) for other in said)
-        said.append(group.look)
+        more = any(group.look.covers(other) for other in looks)
+        looks.append(group.look)
         return words.phrase(group.look, len(group.things), "a", more, case)
 
     writer.phrase(before, named(clause.subject, case), clause.subject)

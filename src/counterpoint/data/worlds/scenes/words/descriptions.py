@@ -213,9 +213,9 @@ def similarities(first: Described, second: Described) -> tuple[Difference, ...]:
 def _sentence(described: Described, trait: Trait, words: Sequence[str]) -> str:
     *most, last = words
     joint = " or " if trait == "colour" else " and "
-    said = f"{', '.join(most)}{joint}{last}" if most else last
+    enumeration = f"{', '.join(most)}{joint}{last}" if most else last
     verb = "has" if trait == "parts" else "is"
-    return f"{TEMPLATE.format(described.name)}, which {verb} {said}"
+    return f"{TEMPLATE.format(described.name)}, which {verb} {enumeration}"
 
 
 def _with_article(name: str) -> str:

@@ -52,10 +52,10 @@ class Look(NamedTuple):
 
     def covers(self, other: Look) -> bool:
         """Return whether this look is true of all that the other look is true of, so that "another" is needed."""
-        said = (self.size, self.colour, self.facing)
+        attributes = (self.size, self.colour, self.facing)
         known = (other.size, other.colour, other.facing)
         return self.concept == other.concept and all(
-            a is None or a == b for a, b in zip(said, known, strict=True)
+            a is None or a == b for a, b in zip(attributes, known, strict=True)
         )
 
 

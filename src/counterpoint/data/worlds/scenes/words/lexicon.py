@@ -138,7 +138,7 @@ def lexicon(language: str) -> Lexicon:
         positions=tuple(map(tuple, read["positions"])),
         columns=tuple(read["columns"]),
         background=read["background"],
-        backgrounds={name: (said, tag) for name, (said, tag) in read["backgrounds"].items()},
+        backgrounds={name: (phrase, tag) for name, (phrase, tag) in read["backgrounds"].items()},
         frames=frames["frames"],
         openings=frames["openings"],
         empty=read["empty"],

@@ -153,26 +153,29 @@ def _value(form: AskedForm, value: str, synonyms: bool) -> str:
     return _WORDS.backgrounds[value][0] if form == "background" else value
 
 
-def _slots(said: Statement | Asked, synonyms: bool) -> dict[str, str]:
-    nouns = [noun(concept, synonyms) for concept in said.things]
-    slots = {"picture": "image" if synonyms else "picture", "v": _value(said.form, said.value, synonyms)}
+def _slots(statement: Statement | Asked, synonyms: bool) -> dict[str, str]:
+    nouns = [noun(concept, synonyms) for concept in statement.things]
+    slots = {
+        "picture": "image" if synonyms else "picture",
+        "v": _value(statement.form, statement.value, synonyms),
+    }
     for k, it in enumerate(nouns):
         slots |= {f"one{k}": it.singular, f"many{k}": it.plural, f"a{k}": _indefinite(it.singular)}
         slots[f"the{k}"] = f"the {it.singular}"
-    if said.form == "exactly":
-        single = said.value == "1"
-        slots |= {"n": _WORDS.numbers[int(said.value)], "is": "is" if single else "are"}
+    if statement.form == "exactly":
+        single = statement.value == "1"
+        slots |= {"n": _WORDS.numbers[int(statement.value)], "is": "is" if single else "are"}
         slots |= {"Is": slots["is"].capitalize(), "counted0": slots["one0" if single else "many0"]}
     return slots
 
 
-def sentence(said: Statement, synonyms: bool = False) -> str:
+def sentence(statement: Statement, synonyms: bool = False) -> str:
     """Return a statement as a sentence.
 
     >>> sentence(Statement("relation", ("cat", "dog"), "left of"))
     'The cat is to the left of the dog.'
     """
-    return _SENTENCES[said.form].format_map(_slots(said, synonyms))
+    return _SENTENCES[statement.form].format_map(_slots(statement, synonyms))
 
 
 def question(asked: Asked, wording: Wording = PLAIN) -> str:
@@ -182,7 +185,7 @@ def question(asked: Asked, wording: Wording = PLAIN) -> str:
     'There is at least one feline in the image. What is the colour of the automobile?'
     """
     text = _QUESTIONS[asked.form][wording.style].format_map(_slots(asked, wording.synonyms))
-    return " ".join([*(sentence(said, wording.synonyms) for said in wording.context), text])
+    return " ".join([*(sentence(statement, wording.synonyms) for statement in wording.context), text])
 
 
 def caption(asked: Asked, option: str, wording: Wording = PLAIN) -> str | None:
@@ -194,13 +197,13 @@ def caption(asked: Asked, option: str, wording: Wording = PLAIN) -> str | None:
     meant = meaning(asked, option)
     if meant is None or asked.form not in _CHOICES:
         return None
-    said = meant[0]
-    slots = _slots(said, wording.synonyms)
-    if said.form == "exists":
+    statement = meant[0]
+    slots = _slots(statement, wording.synonyms)
+    if statement.form == "exists":
         text = slots["a0"]
-    elif said.form == "exactly":
+    elif statement.form == "exactly":
         text = f"{slots['n']} {slots['counted0']}"
-    elif said.form == "relation":
+    elif statement.form == "relation":
         text = f"{slots['a0']} {slots['v']} {_indefinite(slots['one1'])}"
     else:
         text = _indefinite(f"{slots['v']} {slots['one0']}")
@@ -298,8 +301,8 @@ def meaning(asked: Asked, option: str) -> tuple[Statement, bool] | None:
         return (
             (Statement(form, asked.things, asked.value), option == "yes") if option in ("yes", "no") else None
         )
-    said = _choice(asked, option)
-    return None if said is None else (said, True)
+    statement = _choice(asked, option)
+    return None if statement is None else (statement, True)
 
 
 def _choice(asked: Asked, option: str) -> Statement | None:
@@ -318,34 +321,36 @@ def _choice(asked: Asked, option: str) -> Statement | None:
     return Statement(aspect, asked.things, value) if value else None
 
 
-def holds(said: Statement, scene: Scene) -> bool | None:
+def holds(statement: Statement, scene: Scene) -> bool | None:
     """Return whether a statement is true of a scene; None where it speaks of "the cat" and there is not exactly one.
 
     Sizes are what they are called and what they look like: in a picture that was shrunk, a thing that is called large
     and drawn as large as a medium one is neither.
     """
-    counts = [scene.counts().get(concept, 0) for concept in said.things]
-    if said.form == "background":
-        return scene.background == said.value
-    if said.form == "exists":
+    counts = [scene.counts().get(concept, 0) for concept in statement.things]
+    if statement.form == "background":
+        return scene.background == statement.value
+    if statement.form == "exists":
         return counts[0] > 0
-    if said.form == "exactly":
-        return counts[0] == int(said.value)
-    if said.form == "more":
+    if statement.form == "exactly":
+        return counts[0] == int(statement.value)
+    if statement.form == "more":
         return counts[0] > counts[1]
     if any(count != 1 for count in counts):
         return None
-    places = [next(i for i, thing in enumerate(scene) if thing.concept == concept) for concept in said.things]
+    places = [
+        next(i for i, thing in enumerate(scene) if thing.concept == concept) for concept in statement.things
+    ]
     thing = scene.things[places[0]]
-    if said.form == "colour":
-        return said.value in (palette(thing.concept) if thing.colour is None else {thing.colour})
-    if said.form == "size":
-        return thing.size == said.value and SIDES[thing.size][0] <= thing.side <= SIDES[thing.size][1]
+    if statement.form == "colour":
+        return statement.value in (palette(thing.concept) if thing.colour is None else {thing.colour})
+    if statement.form == "size":
+        return thing.size == statement.value and SIDES[thing.size][0] <= thing.side <= SIDES[thing.size][1]
     other = scene.things[places[1]]
-    if said.form == "larger":
+    if statement.form == "larger":
         return SIZES.index(thing.size) > SIZES.index(other.size) and thing.side > other.side
     return any(
-        kind == said.value and relation_holds(kind, thing, other, hidden=places[0] < places[1])
+        kind == statement.value and relation_holds(kind, thing, other, hidden=places[0] < places[1])
         for kind in RELATIONS
     )
 
@@ -371,25 +376,25 @@ Topic = tuple[str, ...]
 """The topic that a statement settles, or that a question is about: an aspect, and the concepts that have it."""
 
 
-def settles(said: Statement) -> frozenset[Topic]:
+def settles(statement: Statement) -> frozenset[Topic]:
     """Return all topics that are known to somebody who is told a statement and does not look at the picture."""
-    topics: set[Topic] = {("exists", concept) for concept in said.things}
-    if said.form == "background":
+    topics: set[Topic] = {("exists", concept) for concept in statement.things}
+    if statement.form == "background":
         return frozenset({("background",)})
-    if said.form in ("colour", "size", "relation", "larger"):  # "the cat" is the only one
-        topics |= {("count", concept) for concept in said.things}
-    topics |= set(_about(said))
+    if statement.form in ("colour", "size", "relation", "larger"):  # "the cat" is the only one
+        topics |= {("count", concept) for concept in statement.things}
+    topics |= set(_about(statement))
     return frozenset(topics)
 
 
-def _about(said: Statement) -> Iterator[Topic]:
-    if said.form in ("colour", "size"):
-        yield said.form, said.things[0]
-    elif said.form == "relation":
-        yield "relation", *sorted(said.things)
+def _about(statement: Statement) -> Iterator[Topic]:
+    if statement.form in ("colour", "size"):
+        yield statement.form, statement.things[0]
+    elif statement.form == "relation":
+        yield "relation", *sorted(statement.things)
     else:
-        aspect = {"exists": "exists", "larger": "size"}.get(said.form, "count")
-        yield from ((aspect, concept) for concept in said.things)
+        aspect = {"exists": "exists", "larger": "size"}.get(statement.form, "count")
+        yield from ((aspect, concept) for concept in statement.things)
 
 
 def needs(asked: Asked, options: Sequence[str]) -> frozenset[Topic]:
@@ -421,5 +426,5 @@ def facts(scene: Scene) -> list[Statement]:
             for kind in RELATIONS
             if relation_holds(kind, thing, other, hidden=i < j)
         ]
-        statements += [said for said in candidates if holds(said, scene)]
+        statements += [statement for statement in candidates if holds(statement, scene)]
     return statements

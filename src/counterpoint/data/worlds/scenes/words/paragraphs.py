@@ -140,18 +140,18 @@ class _Paragraph:
     def _relations(self) -> Iterator[Caption]:
         """Yield "The cat is to the left of the two dogs.", of whole groups if that is true, and one way round only."""
         of = {index: group for group in self._groups for index in group.things}
-        told: set[tuple[str, int, int]] = set()
+        seen: set[tuple[str, int, int]] = set()
         for relation in self._scene.relations:
-            if (relation.kind, relation.subject, relation.object) in told:
+            if (relation.kind, relation.subject, relation.object) in seen:
                 continue
             if relation.subject not in of or relation.object not in of:
                 continue
             subject, object = self._widest(relation, of)
             for i in subject.things:
                 for j in object.things:
-                    told.add((relation.kind, i, j))
+                    seen.add((relation.kind, i, j))
                     if relation.kind in OPPOSITE:
-                        told.add((OPPOSITE[relation.kind], j, i))
+                        seen.add((OPPOSITE[relation.kind], j, i))
             yield self._relation(relation, subject, object)
 
     def _widest(self, relation: Relation, of: dict[int, Group]) -> tuple[Group, Group]:
@@ -198,8 +198,8 @@ class _Paragraph:
         places: dict[str, list[int]] = {}
         for index in sorted(group.things, key=lambda index: thirds[index] if fine else thirds[index][1:]):
             row, column = thirds[index]
-            said = self._lexicon.positions[row][column] if fine else self._lexicon.columns[column]
-            places.setdefault(said, []).append(index)
+            position = self._lexicon.positions[row][column] if fine else self._lexicon.columns[column]
+            places.setdefault(position, []).append(index)
         return places
 
     def _phrase(

@@ -81,11 +81,15 @@ def _partitions(
 ) -> Iterator[list[list[int]]]:
     """Yield the things told apart in three ways: by colour and size, by colour, not at all."""
     for attributes in ({"colour", "size"}, {"colour"}, set[str]()):
-        told = attributes.union(exact)
+        key_attributes = attributes.union(exact)
         parts: dict[tuple[str | None, ...], list[int]] = {}
         for index in places:
             its = looks[index]
-            key = (its.colour if "colour" in told else None, its.size if "size" in told else None, its.facing)
+            key = (
+                its.colour if "colour" in key_attributes else None,
+                its.size if "size" in key_attributes else None,
+                its.facing,
+            )
             parts.setdefault(key, []).append(index)
         yield list(parts.values())
 
@@ -111,7 +115,7 @@ def clauses(
     left out.
     """
     free = {index: group for group in parts for index in group.things}
-    told: list[Clause] = []
+    linked: list[Clause] = []
     for relation in scene.relations:
         if relation.object not in free:
             continue
@@ -121,8 +125,8 @@ def clauses(
                 free[relation.subject],
                 _single(scene, relation.subject, exact, free),
             )
-        elif told and relation.subject in told[-1].subject.things:
-            subjects = (told[-1].subject,)
+        elif linked and relation.subject in linked[-1].subject.things:
+            subjects = (linked[-1].subject,)
         else:
             continue
         pair = next(
@@ -139,11 +143,11 @@ def clauses(
             continue
         subject, object = pair
         if relation.subject in free:
-            told.append(Clause(subject))
+            linked.append(Clause(subject))
             _take(free, subject)
         _take(free, object)
-        told[-1] = Clause(told[-1].subject, (*told[-1].links, (relation.kind, object)))
-    return told, list(dict.fromkeys(free.values()))
+        linked[-1] = Clause(linked[-1].subject, (*linked[-1].links, (relation.kind, object)))
+    return linked, list(dict.fromkeys(free.values()))
 
 
 def all_hold(scene: Scene, relation: Relation, subject: Group, object: Group) -> bool:

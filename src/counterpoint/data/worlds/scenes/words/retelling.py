@@ -29,9 +29,9 @@ def retold(
     'This is a picture of a cat. The dog is at the top right and faces left. The dog is on the left and faces left.'
     """
     first, *later = (sentence.text for sentence in long(scene, language, draws))
-    for place in range(len(later)):
-        if absent and draws.happens(f"hallucinated {place}", hallucinated):
-            x, y = (draws.choice(f"{axis} {place}", _PLACES) for axis in ("across", "down"))
-            thing = Thing(draws.choice(f"absent {place}", absent), None, "medium", _SIDE, x, y)
-            later[place] = long(replace(scene, things=(thing,), relations=()), language)[1].text
+    for index in range(len(later)):
+        if absent and draws.happens(f"hallucinated {index}", hallucinated):
+            x, y = (draws.choice(f"{axis} {index}", _PLACES) for axis in ("across", "down"))
+            thing = Thing(draws.choice(f"absent {index}", absent), None, "medium", _SIDE, x, y)
+            later[index] = long(replace(scene, things=(thing,), relations=()), language)[1].text
     return " ".join([first, *later])

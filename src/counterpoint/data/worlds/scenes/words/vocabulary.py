@@ -53,10 +53,10 @@ def concepts_in(text: str, language: str) -> frozenset[str]:
         UnknownName: for a language without words.
     """
     nouns = _nouns(language)
-    said = " ".join(words_in(text))
+    words = " ".join(words_in(text))
     concepts = set()
-    for match in nouns.pattern.finditer(said):
-        before = said[: match.start()].split()[-1:]
+    for match in nouns.pattern.finditer(words):
+        before = words[: match.start()].split()[-1:]
         if match.group() not in nouns.colours or not nouns.modified.intersection(before):
             concepts.add(nouns.concepts[match.group()])
     return frozenset(concepts)
