@@ -175,6 +175,8 @@ def _index(source: str, options: Data, console: Terminal) -> int:
         f"held out: {held}",
         soft_wrap=True,
     )
+    if made.left_out:
+        console.print(f"left out: {made.left_out}", soft_wrap=True)
     if made.labels:
         labels = ", ".join(f"{name} ({label.kind})" for name, label in made.labels.items())
         console.print(f"labels: {labels}", soft_wrap=True)

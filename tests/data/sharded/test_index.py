@@ -26,6 +26,7 @@ from counterpoint.data.sources import Ledger, Span
 from counterpoint.execution import HandedOver, Listener, Needs, NullListener, Unit, work
 from counterpoint.execution.orders import Order
 from counterpoint.files import NewerFormat
+from counterpoint.modalities import PAIR
 from fixtures.shards import write_shard, write_shards
 
 
@@ -69,7 +70,7 @@ def test_records_are_counted_and_whole_shards_held_out(shards: Path, tmp_path: P
     assert made.training.tolist() == [0 if side else 10 for side in held.values()]
     assert made.held_out_rows == {"validation": 20, "test": 20}
     assert dict(made.columns) == {"image": "image", "text": "text"}
-    assert sorted(p.name for p in made.held_out.glob("*.jsonl")) == ["test.jsonl", "validation.jsonl"]
+    assert sorted(p.name for p in made.held_out.glob("*.tar")) == ["test.tar", "validation.tar"]
 
 
 def test_what_is_held_out_follows_from_the_names_of_shards(shards: Path, tmp_path: Path) -> None:
@@ -258,7 +259,7 @@ def test_shards_are_told_of_to_another_process(tmp_path: Path) -> None:
     table.write_text("file_name,text,alt\n1.png,one,uno\n")
     named = indexing.sources.shards(f"{table},columns=text:alt,max-pixels=7", Ledger())
     spanned = replace(named[0], span=Span(3, 7, 2), records=4, split="test")
-    unit = Counting((*named, spanned), ("image", "text"), tmp_path / ".parts" / "1", Needs(cpus=2))
+    unit = Counting((*named, spanned), PAIR, tmp_path / ".parts" / "1", Needs(cpus=2))
     assert Order.read(json.loads(json.dumps(Order.of(unit).plain()))).parse() == unit
 
 

@@ -15,10 +15,13 @@ import torch
 from counterpoint.data import load
 from counterpoint.data.listed import stored
 from counterpoint.data.pictured import PairedData
-from counterpoint.data.sharded import data as sharded
-from counterpoint.data.sharded.data import Sharded, ShardedPairs, ShardGone
+from counterpoint.data.pictures.squares import Pictures
+from counterpoint.data.sharded import opening
+from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.index import OtherIndex
 from counterpoint.data.sharded.indexing import index
+from counterpoint.data.sharded.opening import ShardGone
+from counterpoint.data.sharded.pictured import ShardedPairs
 from counterpoint.data.source import load_any
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Recipe, override
@@ -74,10 +77,10 @@ def test_nothing_is_held_per_row(made: Path) -> None:
 def test_few_shards_are_open_at_a_time(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load(str(made))
     assert isinstance(data, Sharded)
-    monkeypatch.setattr(sharded, "_OPEN", 25)
+    monkeypatch.setattr(opening, "_OPEN", 25)
     for row in range(80):
         data.captions(row)
-        assert len(data._opened) <= 2
+        assert len(data._open._opened) <= 2
 
 
 def test_pictures_are_of_the_size_that_is_asked_for(made: Path) -> None:
@@ -131,7 +134,7 @@ def test_a_shard_that_is_not_what_was_indexed_is_named_with_the_command(event: s
     if event.startswith("missing"):
         if event != "missing":
             data.captions(0)
-        data._read = None
+        data._standing._last = None
         shard.unlink()
         words = "is not there any more: bring it back, or run counterpoint data index"
     elif event == "changed":
@@ -205,7 +208,7 @@ def test_more_than_is_held_one_by_one_gets_an_index_by_itself(
     folder = write_shards(tmp_path / "shards", shards=3)
     monkeypatch.setattr(stored, "MOST", 29)
     data = load(f"{folder},held-out=4,broken=0.2")
-    assert isinstance(data, sharded.Sharded)
+    assert isinstance(data, Sharded)
     assert (data.broken, len(data.splits.train), len(data)) == (0.2, 10, 18)
     monkeypatch.chdir(tmp_path)
     assert load("shards,held-out=4").fingerprint.parts == data.fingerprint.parts
@@ -218,10 +221,10 @@ def test_a_tokenizer_learns_its_words_without_decoding_pictures(
     made: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = load(str(made))
-    monkeypatch.setattr(sharded, "decode", lambda *_: pytest.fail("no picture is asked for"))
+    monkeypatch.setattr(Pictures, "decode", lambda *_: pytest.fail("no picture is asked for"))
     texts = data.examples()["text"]
     assert len(texts) == 80
-    assert texts[0] == list(texts[0])
+    assert [*map(len, texts)] == [1] * 80
 
 
 def test_a_run_that_was_stopped_goes_on_as_if_it_had_not_been(
@@ -266,8 +269,8 @@ def test_a_run_on_an_index_is_evaluated_on_its_own_data_and_on_others(
 
 def test_a_shard_is_read_through_once(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    real = sharded.opened
-    monkeypatch.setattr(sharded, "opened", lambda shard: read.append(shard.name) or real(shard))
+    real = opening.opened
+    monkeypatch.setattr(opening, "opened", lambda shard: read.append(shard.name) or real(shard))
     first, second = load(str(made)), pickle.loads(pickle.dumps(load(str(made))))
     said = [[data.captions(row) for row in range(80)] for data in (first, second)]
     assert said[0] == said[1]

@@ -113,7 +113,7 @@ def test_a_large_one_is_read_while_it_is_trained_on_over_an_index_that_nobody_as
     assert size <= served.take_sent() < 1.5 * size  # one copy, for all of its pictures
     for copy in Copies.usual().folder.glob("*/*.parquet"):
         copy.unlink()
-    data._read = None
+    data._standing._last = None
     assert number_of(data.images(np.array([3]))[0]) == int(said[3].rpartition(" ")[2])
     made = list((tmp_path / "cache" / "indices").iterdir())
     assert len(made) == 1

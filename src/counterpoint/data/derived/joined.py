@@ -52,15 +52,31 @@ def _renumbered(label: Label, names: Sequence[str]) -> np.ndarray:
     return label.values
 
 
-def joined_raw(parts: Sequence[tuple[Int[np.ndarray, " _"], Any]], count: int, what: str) -> Any:
+def joined_raw(
+    parts: Sequence[tuple[Int[np.ndarray, " _"], Any]], count: int, what: str, blank_text: Any = ""
+) -> Any:
     """Return one raw form of the parts of several sources, each with its places in it.
 
     Between them stand zeros, of a table cells that nothing is known of.
 
+    Args:
+        parts: at least one.
+        count: of the examples.
+        what: the column is called in messages.
+        blank_text: stands between texts.
+
     Raises:
         ValueError: for raw forms that are not measured alike: other channels, other cells.
     """
-    first = parts[0][1]
+    places, first = parts[0]
+    if len(parts) == 1 and len(places) == count:
+        return first
+    if isinstance(first, list):
+        texts = [blank_text] * count
+        for places, raw in parts:
+            for place, text in zip(places.tolist(), raw, strict=False):
+                texts[place] = text
+        return texts
     values = [raw.values if isinstance(raw, Raw) else raw for _, raw in parts]
     for _, raw in parts[1:]:
         if _facts(raw) != _facts(first):

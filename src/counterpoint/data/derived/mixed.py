@@ -227,18 +227,10 @@ class Mixed(Data):
             for source, places, source_rows in self._parts(rows)
             if column in source.columns
         ]
-        if len(parts) == 1 and len(parts[0][0]) == len(rows):
-            return parts[0][1]
         if not parts:  # no row has it: blanks are made in the image of one that has
             source = next(it for it in self.sources if column in it.columns)
             parts = [(np.arange(0), read(source, np.arange(1)))]
-        if not isinstance(parts[0][1], list):
-            return joined_raw(parts, len(rows), f"column {column!r} of {self.name}")
-        texts = [blank] * len(rows)
-        for places, raw in parts:
-            for position, text in zip(places.tolist(), raw, strict=False):
-                texts[position] = text
-        return texts
+        return joined_raw(parts, len(rows), f"column {column!r} of {self.name}", blank)
 
     @cached_property
     def fingerprint(self) -> Fingerprint:

@@ -28,8 +28,7 @@ class Files(Written):
 
     def open(self, form: int | Fit) -> Data:
         if is_much(self._whole):
-            with suppress(OtherColumns):
-                return open_unasked(self._whole, form)
+            return open_unasked(self._whole, form)
         try:
             return _opened(self._location, self.rest, self.options, form)
         except TooMany:

@@ -25,6 +25,8 @@ from ..sources import Asset, digest_of
 
 READER = 1
 """Version of what is kept; raised whenever the same bytes would be read as something else."""
+UNREADABLE, BROKEN = "unreadable file", "broken file"
+"""The reasons for a file whose bytes cannot be read, and for one that is no example."""
 _TOGETHER = 256  # files whose examples are one block: what a kill, or a file that changes, can cost
 _THREADS = 16
 _DAY = 86_400.0
@@ -107,7 +109,27 @@ class Decoded:
         Raises:
             OSError, ValueError: if a file that has to be read now cannot be, or is not what it was.
         """
-        return resolve(MODALITIES.get(self.modality).pack)([self._one(int(p)) for p in positions], self.form)
+        return self.pack([self._one(int(position)) for position in positions])
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Return the example in the bytes of a further file, which has the channels of these.
+
+        Raises:
+            ValueError: if it is none, or has other channels.
+        """
+        example = self._alike(resolve(MODALITIES.get(self.modality).read)(data, self.form))
+        if isinstance(example, str):
+            raise ValueError(example)
+        return example
+
+    def pack(self, examples: Sequence[np.ndarray]) -> Any:
+        """Return decoded examples as one raw form."""
+        return resolve(MODALITIES.get(self.modality).pack)(examples, self.form)
+
+    @staticmethod
+    def why(error: Exception) -> str:
+        """Return the reason why a file is no example, in the same words for all that have it."""
+        return UNREADABLE if isinstance(error, OSError) else BROKEN
 
     def encoded(self, position: int) -> bytes:
         """Return the bytes of a file.
@@ -139,7 +161,7 @@ class Decoded:
                 self._mapped[number] = np.load(block.path, mmap_mode="r")
         if number in self._mapped:
             return self._mapped[number][block.starts[row] : block.starts[row + 1]]
-        return resolve(MODALITIES.get(self.modality).read)(self.encoded(position), self.form)
+        return self.decode(self.encoded(position))
 
     def _add(self, start: int, contents: Sequence[bytes | str], pool: ThreadPoolExecutor) -> None:
         """Take in the examples of some files: from the cache, or read now and kept there if there is room."""
@@ -172,7 +194,7 @@ class Decoded:
             try:
                 decoded: np.ndarray = read(data, self.form)
             except ValueError as error:
-                return f"broken file: {' '.join(str(error).split())}"
+                return f"{BROKEN}: {' '.join(str(error).split())}"
             return decoded
 
         results = list(map(self._alike, pool.map(one, contents)))
@@ -194,7 +216,7 @@ def _bytes(file: Asset) -> bytes | str:
     try:
         return file.read_bytes()
     except OSError as error:
-        return f"unreadable file: {error.strerror or error}"
+        return f"{UNREADABLE}: {error.strerror or error}"
 
 
 def _kept(path: Path, rest: tuple[int, ...] | None) -> _Block | None:

@@ -1,4 +1,8 @@
-"""Files, texts and values of a column of a user's own files, row by row; a row may have nothing."""
+"""Files, texts and values of a column of a user's own files, row by row; a row may have nothing.
+
+What a column is held as reads its own rows, in evaluation and in training, and packs the cells of further rows in the
+same way: of files their decoded examples, of texts all of a row, of values these by their names.
+"""
 
 from __future__ import annotations
 
@@ -16,10 +20,7 @@ from ...raw import Table
 from ..base import Rows
 from ..reading.treated import Files, Treatment
 from ..sources import Asset
-
-MOST_WORDS = 200
-"""Words of a column of values, at most; of more it is a text."""
-_UNKNOWN = ("nan", "na", "n/a", "null", "none", "?")
+from .words import known
 
 
 @final
@@ -68,6 +69,12 @@ class Filed:
     def read_training(self, rows: Rows) -> Any:
         return self.read(rows)
 
+    def pack(self, cells: Sequence[Any]) -> Any:
+        return self.files.pack(cells)
+
+    def pack_training(self, cells: Sequence[Any]) -> Any:
+        return self.pack(cells)
+
     def encoded(self, row: int) -> bytes:
         """Return the bytes of a row's file.
 
@@ -111,6 +118,12 @@ class Texts:
     def read_training(self, rows: Rows) -> list[tuple[str, ...]]:
         return [self.of_row(int(row)) for row in rows]
 
+    def pack(self, cells: Sequence[tuple[str, ...]]) -> list[str]:
+        return [texts[0] for texts in cells]
+
+    def pack_training(self, cells: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
+        return list(cells)
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -129,49 +142,30 @@ class Values:
     unseen: Mapping[str, Mapping[str, int]]
 
     @classmethod
-    def of(cls, values: pl.DataFrame, train: Rows, where: pl.Series) -> Self:
+    def of(cls, values: pl.DataFrame, words: Mapping[str, Sequence[str]]) -> Self:
         """Read values, which are given as text.
 
         Args:
-            values: a column each.
-            train: the rows that say which words there are; all of them where this is none.
-            where: the place of every row, for messages.
-
-        Raises:
-            ValueError: for a number that is infinite, a word among numbers, and more than `MOST_WORDS` words.
+            values: a column each; of one that is not there nothing is known.
+            words: of the columns to read, each with its categories; none of a column of numbers.
         """
-        cells, categories, unseen = [], [], {}
-        for name in values.columns:
-            texts = values[name].str.strip_chars()
-            texts = texts.set(texts.str.to_lowercase().is_in(_UNKNOWN).fill_null(False), None)
-            numbers = texts.cast(pl.Float64, strict=False)
-            if len(far := numbers.is_infinite().fill_null(False).arg_true()):
-                raise ValueError(
-                    f"{where[int(far[0])]}: {name} is infinite ({texts[int(far[0])]}); mend or empty the cell"
+        cells, unseen = [], {}
+        nothing = pl.repeat(None, len(values), dtype=pl.String, eager=True)
+        for name, categories in words.items():
+            texts = known(values[name] if name in values.columns else nothing)
+            codes = (
+                texts.replace_strict(
+                    categories, range(len(categories)), default=None, return_dtype=pl.Float64
                 )
-            wordy = (numbers.is_null() & texts.is_not_null()).arg_true()
-            if not len(wordy):
-                cells.append(numbers.to_numpy())
-                categories.append(())
-                continue
-            words = (texts[train] if len(train) else texts).drop_nulls().unique().sort().to_list()
-            among = numbers.count() > len(wordy)
-            if len(words) > MOST_WORDS or among:
-                many = "and the others are" if among else f"one of more than {MOST_WORDS} words"
-                raise ValueError(
-                    f"{where[int(wordy[0])]}: {name} holds {texts[int(wordy[0])]!r}, which is no number, {many}: mend "
-                    f"or empty the cell, or give the column as text={name}"
-                )
-            codes = texts.replace_strict(
-                words, list(map(float, range(len(words)))), default=None, return_dtype=pl.Float64
+                if categories
+                else texts.cast(pl.Float64, strict=False)
             )
             other = texts.filter(codes.is_null() & texts.is_not_null()).value_counts(sort=True)
             if len(other):
                 unseen[name] = dict(other.iter_rows())
             cells.append(codes.to_numpy())
-            categories.append(tuple(words))
         whole = torch.from_numpy(np.stack(cells, 1).astype(np.float32))
-        return cls(Table(whole, tuple(values.columns), tuple(categories)), unseen)
+        return cls(Table(whole, tuple(words), tuple(map(tuple, words.values()))), unseen)
 
     def present(self, rows: Rows) -> Bool[np.ndarray, " n"]:
         return (~self.table.cells[rows].isnan()).any(1).numpy()
@@ -181,6 +175,14 @@ class Values:
 
     def read_training(self, rows: Rows) -> Table:
         return self.read(rows)
+
+    def pack(self, cells: Sequence[Mapping[str, str]]) -> Table:
+        words = dict(zip(self.table.names, self.table.categories, strict=True))
+        texts = {name: pl.Series([cell.get(name) for cell in cells], dtype=pl.String) for name in words}
+        return Values.of(pl.DataFrame(texts), words).table
+
+    def pack_training(self, cells: Sequence[Mapping[str, str]]) -> Table:
+        return self.pack(cells)
 
     def digests(self) -> list[str]:
         """Return what tells each row from others: its values as text."""

@@ -43,7 +43,7 @@ class Pairs(StoredPictures, PairedData):
         return PAIR | {name: it for name, it in columns_there(records).items() if name not in PAIR}
 
     def captions(self, row: int) -> Sequence[str]:
-        texts = self._column("text")
+        texts = self.column("text")
         assert isinstance(texts, Texts)
         return texts.of_row(row)
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from ..sources import Records
-from .held import Texts
 from .stored import Stored, columns_there
 
 
@@ -21,7 +20,3 @@ class Recorded(Stored):
         if not there:
             raise ValueError(f"{source} holds nothing that is read: no row has a file or a text")
         return there
-
-    def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
-        held = self._column(column)
-        return held.of_row(row) if isinstance(held, Texts) else super().evaluation_texts(column, row)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from copy import copy
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -33,6 +34,7 @@ from .ledgers import keep, ledger_file
 from .report import Report
 from .rows import identities, links_of, noun_of, splits, subsets
 from .stand_ins import StandIns
+from .words import Words
 
 _NAMED = 3  # words that a line names
 MOST = 5_000_000
@@ -55,6 +57,8 @@ class Stored(Data):
         looks: pictures that look alike stay in one split, for which each is hashed once.
         held_out: the most rows of validation and of test, each, where the splits are made here.
         most_pixels: of a picture; one of more is broken.
+        words: of the columns of values, by what they are called the categories of each, where other rows say which
+            there are; those of the rows to train on unless given.
 
     Raises:
         OtherColumns: if rows of this kind have columns that are not there.
@@ -75,6 +79,7 @@ class Stored(Data):
         looks: bool = True,
         held_out: int = MOST_HELD_OUT,
         most_pixels: int = MOST_PIXELS,
+        words: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
     ) -> None:
         self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
         self.broken = broken
@@ -116,11 +121,9 @@ class Stored(Data):
         self.split_here = stated.null_count() == len(stated)
         division = divide(stated.to_list(), links_of(records, digests, hashes), held_out)
         self.splits = splits(self.name, division.sides, enough=len(self.columns) > 1)
-        where = records.frame["where"]
-        self._held |= {
-            column: Values.of(records.values(column), self.splits.train, where)
-            for column in self._held_as("values")
-        }
+        for column in self._held_as("values"):
+            values = records.values(column)
+            self._held[column] = Values.of(values, words.get(column) or self._words_of(values, records))
         self._refuse_gaping()
         self._forms: dict[object, Any] = {self._form_of(self._held): self}  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
@@ -143,6 +146,12 @@ class Stored(Data):
     def _held_as(self, form: str) -> list[str]:
         """Return the columns whose examples are files, texts or values."""
         return [column for column, modality in self.columns.items() if MODALITIES.get(modality).held == form]
+
+    def _words_of(self, values: pl.DataFrame, records: Records) -> dict[str, tuple[str, ...]]:
+        """Return the words of a column of values; where no row is trained on all rows say which there are."""
+        where, train = records.frame["where"], self.splits.train
+        rows = train if len(train) else np.arange(len(values))
+        return {cells.name: Words.of(cells, where, rows).categories(cells.name) for cells in values}
 
     def _refuse_gaping(self) -> None:
         """Refuse a column that no row of a split has, in which nothing could be learned or asked.
@@ -220,44 +229,54 @@ class Stored(Data):
         return whole.with_frame(whole.frame[self._row_of])
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
-        return self._column(column).present(np.asarray(rows))
+        return self.column(column).present(np.asarray(rows))
 
     def read(self, column: str, rows: Rows) -> Any:
-        return self._column(column).read(np.asarray(rows))
+        return self.column(column).read(np.asarray(rows))
 
     def file(self, column: str, row: int) -> tuple[str, bytes]:
-        held = self._column(column)
+        held = self.column(column)
         if isinstance(held, Filed):
             data = held.encoded(row)
             if ending := ending_of(data):
                 return ending, data
         return super().file(column, row)
 
+    def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
+        held = self.column(column)
+        return held.of_row(row) if isinstance(held, Texts) else super().evaluation_texts(column, row)
+
     def read_training(self, column: str, rows: Rows) -> Any:
-        held, rows = self._column(column), np.asarray(rows)
-        if not all(it.files.whole for it in self._files().values()):  # what is read anew may break
+        held, rows = self.column(column), np.asarray(rows)
+        if not all(it.files.whole for it in self.filed.values()):  # what is read anew may break
             rows, files = self._stand_ins.read(rows, self._of_files)
             if column in files:
                 return files[column]
         return held.read_training(rows)
 
-    def _column(self, column: str) -> Held:
-        if column not in self._held:
-            raise unknown(f"column of {self.name}", column, self.columns)
-        return self._held[column]
+    def column(self, name: str) -> Held:
+        """Return what a column is held as.
 
-    def _files(self) -> dict[str, Filed]:
-        """Return the columns of files."""
+        Raises:
+            UnknownName: for one that the data does not have.
+        """
+        if name not in self._held:
+            raise unknown(f"column of {self.name}", name, self.columns)
+        return self._held[name]
+
+    @property
+    def filed(self) -> dict[str, Filed]:
+        """The columns of files."""
         return {column: it for column, it in self._held.items() if isinstance(it, Filed)}
 
     def _of_files(self, rows: Rows) -> dict[str, Any]:
-        return {column: self.read(column, rows) for column in self._files()}
+        return {column: self.read(column, rows) for column in self.filed}
 
     def replaced(self) -> list[Replaced]:
         return self._stand_ins.replaced()
 
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
-        files = {column: it for column, it in self._files().items() if column in inputs}
+        files = {column: it for column, it in self.filed.items() if column in inputs}
         return self.formed(
             {column: it.files.form_for(inputs[column], training=training) for column, it in files.items()}
         )
@@ -272,7 +291,7 @@ class Stored(Data):
         key = frozenset({**dict(self._form_of(self._held)), **wanted}.items())
         if key not in self._forms:
             other = self._forms[key] = copy(self)
-            other._held = self._held | {c: it.formed(wanted.get(c)) for c, it in self._files().items()}
+            other._held = self._held | {c: it.formed(wanted.get(c)) for c, it in self.filed.items()}
             other._stand_ins = StandIns(self.splits.train, self.key)
         return self._forms[key]
 

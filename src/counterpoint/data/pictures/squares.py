@@ -141,12 +141,29 @@ class Pictures:
         """Decode some files that the cache does not hold."""
 
         def one(position: int) -> np.ndarray:
-            return decode(self.encoded(position), self.form, self._most)
+            return self.decode(self.encoded(position))
 
         # The workers of a loader are as many as there are cores to be used.
         threads = 1 if get_worker_info() else min(_THREADS, os.cpu_count() or 1)
         with quietly(), ThreadPoolExecutor(threads) as pool:
             return list(pool.map(one, positions.tolist()))
+
+    def decode(self, data: bytes) -> UInt8[np.ndarray, "3 size size"]:
+        """Return the picture in the bytes of a further file.
+
+        Raises:
+            OSError, ValueError: if it is none.
+        """
+        return decode(data, self.form, self._most)
+
+    def pack(self, examples: Sequence[UInt8[np.ndarray, "3 size size"]]) -> UInt8[Tensor, "n 3 size size"]:
+        """Return decoded pictures as one raw form."""
+        return torch.from_numpy(np.stack(examples))
+
+    @staticmethod
+    def why(error: Exception) -> str:
+        """Return the reason why a file is no picture, in the same words for all that have it."""
+        return why(error)
 
     def encoded(self, position: int) -> bytes:
         """Return the bytes of a file.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
+import numpy as np
+
 from ...networks.base import Input
 from ...types import Fit
 from ..base import Rows
@@ -19,13 +21,13 @@ class Treatment(NamedTuple):
         size: side of pictures, or the way to them that a tower asks for.
         looks: pictures are hashed by how they look.
         most_pixels: of a picture; one of more is broken.
-        traits: where hashes are kept.
+        traits: where hashes are kept; None where none are made.
     """
 
     size: int | Fit
     looks: bool
     most_pixels: int
-    traits: KeptTraits
+    traits: KeptTraits | None
 
 
 @runtime_checkable
@@ -58,6 +60,23 @@ class Files(Protocol):
 
     def read(self, positions: Rows) -> Any:
         """Return the raw form of some files' examples."""
+        ...
+
+    def decode(self, data: bytes) -> np.ndarray:
+        """Return the example in the bytes of a further file, which is read as these are.
+
+        Raises:
+            OSError, ValueError: if it is none, or cannot stand beside these.
+        """
+        ...
+
+    def pack(self, examples: Sequence[np.ndarray]) -> Any:
+        """Return decoded examples as one raw form."""
+        ...
+
+    @staticmethod
+    def why(error: Exception) -> str:
+        """Return the reason why a file is no example, in the same words for all that have it."""
         ...
 
     def encoded(self, position: int) -> bytes:

@@ -7,14 +7,17 @@ lies in ``.parts`` below the index until all are done.
 from __future__ import annotations
 
 import json
+import operator
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from functools import reduce
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, final
 
+import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
@@ -22,8 +25,10 @@ from ...execution import Executor, Listed, Listener, Local, Needs, OnProgress, P
 from ...execution.executors import LOCAL, executor_of
 from ...execution.listed import FILE as LIST
 from ...execution.state import FILE as STATE
+from ...modalities import MODALITIES
 from ...reasons import counted
 from .. import sources
+from ..listed.words import Words, known
 from ..sides import SIDES
 from ..sources import Records, Shard
 from .beside import records_beside
@@ -37,11 +42,24 @@ _UNITS = 32  # units at least, where there are shards enough
 _SHARDS = TypeAdapter(tuple[Shard, ...])
 
 
-def usable(records: Records, columns: Iterable[str]) -> Records:
-    """Return those records that have something in all of some columns."""
+def usable(records: Records, columns: Mapping[str, str]) -> Records:
+    """Return those records that have something in all of some columns.
+
+    Raises:
+        ValueError: if a column is of another modality here.
+    """
     having = pl.repeat(True, len(records), eager=True)
-    for column in columns:
-        having &= records.having(column)
+    for column, modality in columns.items():
+        if len(records) and (here := records.columns.get(column, modality)) != modality:
+            raise ValueError(
+                f"{records[0].where}: the column {column} holds {here} here, and {modality} in the first shard: say "
+                f"which it is, --columns {modality}={column}"
+            )
+        if MODALITIES.get(modality).held == "values":
+            there = [known(cells).is_not_null() for cells in records.values(column)]
+            having &= reduce(operator.or_, there, pl.repeat(False, len(records), eager=True))
+        else:
+            having &= records.having(column)
     return records.with_frame(records.frame.filter(having))
 
 
@@ -57,13 +75,13 @@ class Counting:
 
     Attributes:
         shards: to be counted.
-        columns: a record without one of them does not count.
+        columns: of the data, each with its modality; a record without one of them does not count.
         folder: the unit's own.
         needs: of the unit.
     """
 
     shards: tuple[Shard, ...]
-    columns: tuple[str, ...]
+    columns: Mapping[str, str] = field(hash=False)  # a mapping has no hash
     folder: Path
     needs: Needs = field(default_factory=Needs)
 
@@ -99,11 +117,11 @@ class Counting:
         return f"{counted(result, 'shard')} counted"
 
     def plain(self) -> dict[str, Any]:
-        return {"shards": _SHARDS.dump_python(self.shards, mode="json"), "columns": self.columns}
+        return {"shards": _SHARDS.dump_python(self.shards, mode="json"), "columns": dict(self.columns)}
 
     @classmethod
     def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Counting:
-        return cls(_SHARDS.validate_python(plain["shards"]), tuple(plain["columns"]), folder, needs)
+        return cls(_SHARDS.validate_python(plain["shards"]), dict(plain["columns"]), folder, needs)
 
     def _counted(self) -> set[str]:
         return {one["name"] for one in _logged([self.log], self.shards, self.columns)}
@@ -111,7 +129,7 @@ class Counting:
 
 def count_shards(
     shards: Sequence[Shard],
-    columns: Iterable[str],
+    columns: Mapping[str, str],
     folder: Path,
     *,
     jobs: int,
@@ -124,7 +142,7 @@ def count_shards(
 
     Args:
         shards: to be counted.
-        columns: a record without one of them does not count.
+        columns: of the data, each with its modality; a record without one of them does not count.
         folder: of the index.
         jobs: processes on this machine.
         executor: where shards are counted.
@@ -135,9 +153,8 @@ def count_shards(
     Raises:
         HandedOver: if others carry it out, after this process.
     """
-    columns = tuple(columns)
-    known = {one["name"] for one in _logged(_logs(folder), shards, columns)}
-    todo = [shard for shard in shards if shard.name not in known]
+    there = counted_in(folder, shards, columns)
+    todo = [shard for shard in shards if shard.name not in there]
     if not todo:
         return
     several = max(1, min(_MOST, len(todo) // _UNITS))
@@ -157,6 +174,28 @@ def counted_in(folder: Path, shards: Sequence[Shard], columns: Iterable[str]) ->
     return {one["name"]: one for one in _logged(_logs(folder), shards, columns)}
 
 
+def words_found(
+    counts: Iterable[Mapping[str, Any]], columns: Mapping[str, str]
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Return the words of the columns of values, by what they are called, from what some shards were found to hold.
+
+    Raises:
+        ValueError: for a word among numbers, and too many words.
+    """
+    found: dict[str, dict[str, Words]] = {}
+    for one in counts:
+        for column, of_column in one.get("words", {}).items():
+            surveys = found.setdefault(column, {})
+            for name, plain in of_column.items():
+                survey = Words.parse(plain)
+                surveys[name] = surveys[name] + survey if name in surveys else survey
+    return {
+        column: {name: survey.categories(name) for name, survey in found[column].items()}
+        for column in columns
+        if column in found
+    }
+
+
 def gather(folder: Path) -> None:
     """End the work on an index whose shards are all counted: what it was told in goes."""
     shutil.rmtree(folder / _PARTS, ignore_errors=True)
@@ -166,7 +205,7 @@ def gather(folder: Path) -> None:
 
 def labels_found(folder: Path, shards: Sequence[Shard], columns: Iterable[str]) -> list[Found]:
     """Return the labels of those shards that were read, and not only counted."""
-    columns = tuple(columns)
+    columns = [*columns]
     tables = {shard.name: _table(folder, shard, columns) for shard in shards}
     return [
         Found(one["name"], tables[one["name"]], one["many"])
@@ -180,9 +219,9 @@ def _logs(folder: Path) -> list[Path]:
     return sorted(folder.glob("counted*.jsonl"))
 
 
-def _named(shards: Sequence[Shard], columns: Sequence[str]) -> str:
+def _named(shards: Sequence[Shard], columns: Iterable[str]) -> str:
     """Return the name of the unit that counts some shards in their present states."""
-    told = json.dumps([[(shard.name, shard.state) for shard in shards], columns])
+    told = json.dumps([[(shard.name, shard.state) for shard in shards], [*columns]])
     return blake2b(told.encode(), digest_size=12).hexdigest()
 
 
@@ -205,23 +244,32 @@ def _logged(
                     yield one
 
 
-def _count(folder: Path, columns: tuple[str, ...], shard: Shard) -> dict[str, Any]:
+def _count(folder: Path, columns: Mapping[str, str], shard: Shard) -> dict[str, Any]:
     """Return how many records of each side a shard holds, those without a split under an empty name.
 
     The labels of those that are trained on are written beside; ``many`` names those of too many values. Of a shard that
-    is not read no labels are known.
+    is not read no labels are known; where there are columns of values each is read, for the ``words`` in it. Records
+    that do not count, as they lack a column, are ``lacking``.
     """
-    told: dict[str, Any] = {"name": shard.name, "state": shard.state, "columns": columns}
-    known = shard.records if shard.records is not None else records_beside(shard.place)
-    if known is not None:
-        told[shard.split or sources.split_of(PurePosixPath(shard.place).name) or ""] = known
+    told: dict[str, Any] = {"name": shard.name, "state": shard.state, "columns": [*columns]}
+    valued = [column for column, modality in columns.items() if MODALITIES.get(modality).held == "values"]
+    count = shard.records if shard.records is not None else records_beside(shard.place)
+    if count is not None and not valued:
+        told[shard.split or sources.split_of(PurePosixPath(shard.place).name) or ""] = count
         return told | {"many": None}
-    records = usable(opened(shard), columns)
+    every = opened(shard)
+    records = usable(every, columns)
     sides = records.frame["split"].fill_null("")
     told |= {side: int((sides == side).sum()) for side in ("", *SIDES)}
-    return told | {"many": write_found(of_side(records, "train"), _table(folder, shard, columns))}
+    where, train = records.frame["where"], np.flatnonzero(sides.is_in(["", "train"]).to_numpy())
+    words = {
+        column: {cells.name: asdict(Words.of(cells, where, train)) for cells in records.values(column)}
+        for column in valued
+    }
+    many = write_found(of_side(records, "train"), _table(folder, shard, columns))
+    return told | {"many": many, "lacking": len(every) - len(records), "words": words}
 
 
-def _table(folder: Path, shard: Shard, columns: Sequence[str]) -> Path:
+def _table(folder: Path, shard: Shard, columns: Iterable[str]) -> Path:
     """Return the file of the labels of a shard in its present state."""
     return folder / FOUND / f"{_named([shard], columns)}.parquet"

@@ -1,59 +1,83 @@
-"""Held-out records, copied out of their shards: a table for each side, and their pictures beside it."""
+"""Held-out records, copied out of their shards: a shard for each side, with everything of them inside."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
-from pathlib import Path, PurePosixPath
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 from ...files import writing_folder
-from ..pictures.decode import decode, open_picture
-from ..sources import Asset, Record
+from ...modalities import MODALITIES, resolve
+from ..reading.treated import Files, Treatment
+from ..sources import Asset, Record, ending_of
+from .writing import Sample, write_shard
 
 _SIDE = 64  # pixels that a picture is decoded to, to see that it can be
 
 
 def copy_out(
-    sides: Mapping[str, Iterable[tuple[str, Record]]], folder: Path, most_pixels: int
+    sides: Mapping[str, Iterable[tuple[str, Record]]],
+    folder: Path,
+    columns: Mapping[str, str],
+    most_pixels: int,
 ) -> dict[str, int]:
     """Write records into a folder, and return how many each side has.
 
-    A record whose picture cannot be decoded is left out: what is held out is used by every run, and lacks nothing.
+    A record with a file that cannot be read is left out: what is held out is used by every run, and lacks nothing.
 
     Args:
         sides: the records of each side, each with the name of its shard.
         folder: takes the place of what is there.
+        columns: of the data, each with its modality.
         most_pixels: of a picture.
     """
+    treatment = Treatment(_SIDE, looks=False, most_pixels=most_pixels, traits=None)
+    files: dict[str, Files] = {
+        column: resolve(MODALITIES.get(modality).kept).of([], modality, treatment)
+        for column, modality in columns.items()
+        if MODALITIES.get(modality).held == "files"
+    }
     counts = dict.fromkeys(sides, 0)
+
+    def samples(side: str) -> Iterator[Sample]:
+        for shard, record in sides[side]:
+            if (contents := _contents(record, files)) is not None:
+                yield _sample(f"{side}-{counts[side]:06}", side, shard, record, columns, contents)
+                counts[side] += 1
+
     with writing_folder(folder) as part:
-        (part / "pictures").mkdir()
-        for side, records in sides.items():
-            with (part / f"{side}.jsonl").open("w", encoding="utf-8") as table:
-                for shard, record in records:
-                    name = f"pictures/{side}-{counts[side]:06}"
-                    if (values := _copied(record, part, name, most_pixels)) is not None:
-                        values["id"] = f"{shard}/{record.key}"
-                        table.write(json.dumps(values) + "\n")
-                        counts[side] += 1
+        for side in sides:
+            write_shard(part / f"{side}.tar", samples(side), "webdataset", {}, list(files), columns)
     return counts
 
 
-def _copied(record: Record, folder: Path, name: str, most_pixels: int) -> dict[str, Any] | None:
-    """Copy the picture of a record into a folder, and return its row of a table; None where it cannot be decoded."""
-    picture, texts = record.cells.get("image"), record.cells.get("text")
-    if not isinstance(picture, Asset):
-        return None
-    try:
-        content = picture.read_bytes()
-        decode(content, _SIDE, most_pixels)
-        with open_picture(content, _SIDE, most_pixels) as opened:
-            kind = (
-                PurePosixPath(picture.member or picture.file).suffix or f".{(opened.format or 'png').lower()}"
-            )
-    except (OSError, ValueError):  # no picture
-        return None
-    (folder / f"{name}{kind}").write_bytes(content)
-    values = {**record.labels, "file_name": f"{name}{kind}", "group": record.group, "text": texts}
-    return {column: value for column, value in values.items() if value is not None}
+def _contents(record: Record, files: Mapping[str, Files]) -> dict[str, bytes] | None:
+    """Return the bytes of a record's files by column; None where one of them cannot be read."""
+    contents = {}
+    for column, of_column in files.items():
+        file = record.cells[column]
+        assert isinstance(file, Asset)  # what lacks one is no record
+        try:
+            contents[column] = file.read_bytes()
+            of_column.decode(contents[column])
+        except (OSError, ValueError):
+            return None
+    return contents
+
+
+def _sample(
+    name: str,
+    side: str,
+    shard: str,
+    record: Record,
+    columns: Mapping[str, str],
+    contents: Mapping[str, bytes],
+) -> Sample:
+    """Return a record as it is written."""
+    cells = {column: record.cells[column] for column in columns if column not in contents}
+    told: dict[str, Any] = {**record.labels, "id": f"{shard}/{record.key}", "split": side, **cells}
+    if record.group is not None:
+        told["group"] = record.group
+    return Sample(
+        name, {column: (ending_of(data), data) for column, data in contents.items()}, None, told, {}
+    )

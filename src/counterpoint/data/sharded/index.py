@@ -38,7 +38,8 @@ class OtherIndex(ValueError):
 class IndexFile(BaseModel):
     """``data-index.json``.
 
-    An earlier version wrote no ``refused``, and of labels the names of the classes alone; one before it no labels.
+    Earlier versions knew pictures with captions alone, and wrote neither ``words`` nor ``lacking``; some wrote no
+    ``refused``, and of labels the names of the classes alone; the first wrote no labels.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -50,6 +51,8 @@ class IndexFile(BaseModel):
     labels: dict[str, LabelFile] = Field(default_factory=dict)
     refused: dict[str, str] | None = None
     labelled: int = 0
+    words: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
+    lacking: int = 0
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -90,6 +93,8 @@ class Index:
         labels: what is told of the records beside their columns; earlier versions wrote classes alone, or none.
         refused: what might have been a label and is none, each with why.
         labelled: how many of the records to train on were read for their labels.
+        words: of the columns of values, by what they are called the categories of each.
+        lacking: how many of the records that were read are left out, as they lack one of the columns.
         advice: the command that makes it anew, in words.
     """
 
@@ -104,6 +109,8 @@ class Index:
     labels: Mapping[str, LabelFile]
     refused: Mapping[str, str]
     labelled: int
+    words: Mapping[str, Mapping[str, Sequence[str]]]
+    lacking: int
     advice: str
 
     @classmethod
@@ -153,6 +160,8 @@ class Index:
             file.labels,
             file.refused or {},
             file.labelled,
+            file.words,
+            file.lacking,
             advice,
         )
 
@@ -160,6 +169,16 @@ class Index:
     def options(self) -> Options:
         """The user's word on how the source is read."""
         return Options.parse(sources.parted(self.source)[1])
+
+    @property
+    def left_out(self) -> str:
+        """The number of records that lack a column, in words with the remedy; empty where none does."""
+        if not self.lacking:
+            return ""
+        return (
+            f"{self.lacking:,}, which lack one of the columns {', '.join(self.columns)}: an index of fewer --columns "
+            "keeps them"
+        )
 
     @property
     def training(self) -> Rows:

@@ -18,11 +18,11 @@ from ...modalities import PAIR
 from ...reasons import counted
 from .. import sources
 from ..listed.division import HELD_OUT
-from ..listed.stored import OtherColumns
+from ..listed.stored import columns_there
 from ..sides import MOST_HELD_OUT, SIDES
 from ..sources import Ledger, Options, Shard
 from .copies import opened
-from .counting import count_shards, counted_in, gather, labels_found, of_side, usable
+from .counting import count_shards, counted_in, gather, labels_found, of_side, usable, words_found
 from .held_out import copy_out
 from .index import BEGUN, COLUMNS, COPIED, FILE, PLACES, TABLE, Begun, Index, IndexFile, OtherIndex
 from .labels import write_labels
@@ -44,6 +44,7 @@ def index(
     one pass over the shards. Records of given splits stay in them; else whole shards are held out by the hash of their
     name. Held-out records are copied into the index. An index that was killed goes on, and one whose source has
     changed counts the changed shards alone. Several commands, and `counterpoint.execution.work`, share the counting.
+    Rows have the columns of the first shard that has records; a record that lacks one of them is left out.
 
     Args:
         source: what a user writes after ``--data``: a folder of shards, a pattern, a table.
@@ -93,7 +94,8 @@ def _written(
     written: str, folder: Path, shards: Sequence[Shard], columns: Mapping[str, str], held_out: int
 ) -> Index:
     """Write what was counted as an index, unless it is there."""
-    table = _table(shards, counted_in(folder, shards, columns), held_out)
+    counts = counted_in(folder, shards, columns)
+    table = _table(shards, counts, columns, held_out)
     most_pixels = Options.parse(sources.parted(written)[1]).max_pixels
     told = [table.rows(), columns, held_out, *([] if most_pixels == Options.max_pixels else [most_pixels])]
     digest = blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
@@ -102,15 +104,16 @@ def _written(
         if made.digest == digest and made.refused is not None:
             return Index.open(folder)
         (folder / FILE).unlink()
+    starts = _starts(table)
+    words = words_found([counts[name] for name, (_, rows) in starts.items() if rows], columns)
     copied = {side: _held_out(shards, table, side, columns, held_out) for side in ("validation", "test")}
-    copied_counts = copy_out(copied, folder / COPIED, most_pixels)
+    copied_counts = copy_out(copied, folder / COPIED, columns, most_pixels)
     if empty := [side for side, count in copied_counts.items() if not count]:
         raise ValueError(
             f"{written}: no record of the split {empty[0]!r} can be used; give others that split"
         )
     with writing(folder / TABLE) as part:
         table.hstack(_places(shards)).write_parquet(part)
-    starts = _starts(table)
     found = [each for each in labels_found(folder, shards, columns) if each.shard in starts]
     labels, refused = write_labels(folder, found, starts, sources.read(str(folder / COPIED), Ledger()))
     file = IndexFile(
@@ -122,6 +125,8 @@ def _written(
         labels=labels,
         refused=refused,
         labelled=sum(starts[each.shard][1] for each in found),
+        words=words,
+        lacking=sum(one.get("lacking", 0) for one in counts.values()),
     )
     write_json(folder / FILE, file.model_dump())
     return Index.open(folder)
@@ -151,17 +156,21 @@ def _starts(table: pl.DataFrame) -> dict[str, tuple[int, int]]:
     return {name: (start, rows) for name, start, rows in trained.iter_rows()}
 
 
-def _table(shards: Sequence[Shard], counts: Mapping[str, Mapping[str, Any]], most: int) -> pl.DataFrame:
+def _table(
+    shards: Sequence[Shard], counts: Mapping[str, Mapping[str, Any]], columns: Mapping[str, str], most: int
+) -> pl.DataFrame:
     """Return the table of an index: what is of no split is trained on, or held out where nothing else is."""
     each = [counts[shard.name] for shard in shards]
-    columns: dict[str, list[Any]] = {side: [one.get(side, 0) for one in each] for side in SIDES}
-    columns |= {"free": [one.get("", 0) for one in each]}
-    columns |= {"name": [shard.name for shard in shards], "state": [shard.state for shard in shards]}
+    values: dict[str, list[Any]] = {side: [one.get(side, 0) for one in each] for side in SIDES}
+    values |= {"free": [one.get("", 0) for one in each]}
+    values |= {"name": [shard.name for shard in shards], "state": [shard.state for shard in shards]}
     kinds = {"name": pl.String, "state": pl.String} | dict.fromkeys((*SIDES, "free"), pl.Int64)
-    table = pl.DataFrame(columns, schema_overrides=kinds)
+    table = pl.DataFrame(values, schema_overrides=kinds)
     trained = int(table["free"].sum()) + int(table["train"].sum())
     if not trained:
-        raise ValueError(f"{len(shards):,} shards hold no record to train on")
+        lacking = sum(one.get("lacking", 0) for one in each)
+        why = f" ({lacking:,} lack one of {', '.join(columns)}: name fewer with --columns)" if lacking else ""
+        raise ValueError(f"{counted(len(shards), 'shard')} hold no record to train on{why}")
     held: dict[str, str] = {}
     for side in ("test", "validation"):
         if not table[side].sum():
@@ -203,15 +212,18 @@ def _hash(name: str) -> bytes:
 
 
 def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
-    """Return the columns that records have, which those of the first shard that has records say."""
+    """Return the columns that records have, which those of the first shard that has records say; pictures come first.
+
+    Raises:
+        ValueError: if no shard has a record, or a column cannot be copied under its name.
+    """
     for shard in shards:
-        records = opened(shard)
-        if having := {name: kind for name, kind in PAIR.items() if records.having(name).any()}:
-            if "image" not in having:
-                raise OtherColumns(
-                    f"{written}: {shard.name} holds no pictures, and an index is of data with pictures"
+        if there := columns_there(opened(shard)):
+            if bad := [name for name in there if "/" in name]:
+                raise ValueError(
+                    f"{written}: no file in a tar can bear the name of the column {bad[0]!r}: rename it"
                 )
-            return having
+            return {**(PAIR if there.items() >= PAIR.items() else {}), **there}
     raise ValueError(f"{written}: {counted(len(shards), 'shard')} with no record in them")
 
 

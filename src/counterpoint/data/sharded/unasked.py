@@ -18,8 +18,9 @@ from ..cache import cache_folder
 from ..listed import stored
 from ..sources import Ledger, Options, is_pattern, is_url, parted, size_of, without_budget
 from .copies import is_remote
-from .data import Sharded, open_index
+from .data import Sharded
 from .indexing import index
+from .opened import open_index
 
 MOST_FETCHED = 2**30
 """Bytes of the largest data in a store that is read as a whole before training; more is read while it is trained on."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from ._files.text import as_text, label_text
@@ -15,7 +15,7 @@ def captions_in(values: Mapping[str, Any], where: str, user_columns: Mapping[str
     Raises:
         ValueError: if they are neither a text nor texts.
     """
-    for name in (user_columns["text"],) if "text" in user_columns else CAPTION_COLUMNS:
+    for name in caption_names(user_columns):
         if values.get(name):
             texts = values[name] if isinstance(values[name], list) else [values[name]]
             if any(isinstance(each, dict | list) for each in texts):
@@ -24,8 +24,21 @@ def captions_in(values: Mapping[str, Any], where: str, user_columns: Mapping[str
     return ()
 
 
-def facts_in(values: Mapping[str, Any], where: str, user_columns: Mapping[str, str]) -> dict[str, Any]:
+def caption_names(user_columns: Mapping[str, str]) -> Sequence[str]:
+    """Return the names that captions may have: the user's word alone, if there is one."""
+    return (user_columns["text"],) if "text" in user_columns else CAPTION_COLUMNS
+
+
+def facts_in(
+    values: Mapping[str, Any], where: str, user_columns: Mapping[str, str], others: Collection[str]
+) -> dict[str, Any]:
     """Return ``id``, ``split``, ``group`` and ``labels`` of a record; only those that there are.
+
+    Args:
+        values: of the object.
+        where: the place of it, for messages.
+        user_columns: the columns that the user named, by what they are for.
+        others: the names of what is read as something else.
 
     Raises:
         ValueError: for a split that there is not.
@@ -37,11 +50,7 @@ def facts_in(values: Mapping[str, Any], where: str, user_columns: Mapping[str, s
         if split not in SPLITS:
             raise ValueError(f"{where}: split {split!r} is none of train, validation, test")
         facts["split"] = SPLITS[split]
-    taken = {
-        named["id"],
-        named["split"],
-        *((user_columns["text"],) if "text" in user_columns else CAPTION_COLUMNS),
-    }
+    taken = {named["id"], named["split"], *others}
     labels = {name: label_text(value) for name, value in values.items() if name not in taken}
     facts["labels"] = {name: value for name, value in labels.items() if value is not None}
     return {name: value for name, value in facts.items() if value is not None}

@@ -20,7 +20,7 @@ from ._names import split_of
 from ._options import Named, Options
 from ._record import FOLDER, Cell, Record, Records
 from ._source import Shard, Source
-from ._values import captions_in, facts_in
+from ._values import caption_names, captions_in, facts_in
 from .tables.table import Table
 
 _Said = tuple[tuple[str, ...], dict[str, Any]]
@@ -199,7 +199,7 @@ def _read(notes: Mapping[str, Path], ledger: Ledger) -> _Said | None:
             return None
         if isinstance(values, dict):
             captions = captions or captions_in(values, str(file), {})
-            facts = facts_in(values, str(file), {})
+            facts = facts_in(values, str(file), {}, caption_names({}))
     return captions, facts
 
 

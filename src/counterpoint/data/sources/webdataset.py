@@ -21,7 +21,7 @@ from ._names import CAPTION_COLUMNS, split_of
 from ._options import FACTS, Options
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
-from ._values import captions_in, facts_in
+from ._values import caption_names, captions_in, facts_in
 
 _PICTURE = next(iter(PAIR))
 DAMAGED = "shard cut short or damaged"
@@ -217,8 +217,7 @@ def _noted(
         elif value := values.get(column):
             cells[column] = tuple(value) if held == "texts" else value
     where = f"{archive}, {key}"
-    others = {name: value for name, value in values.items() if name not in columns}
-    return Record(cells, key, where=where, **facts_in(others, where, user_columns))
+    return Record(cells, key, where=where, **facts_in(values, where, user_columns, columns))
 
 
 def _values(archive: str, key: str, example: _Example, ledger: Ledger) -> Mapping[str, Any] | None:
@@ -259,5 +258,8 @@ def _record(
         ledger.add("lost", "empty caption", archive, key, advice)
         return None
     where = f"{archive}, {key}"
-    facts = {"split": split_of(PurePosixPath(archive).name), **facts_in(values, where, user_columns)}
+    facts = {
+        "split": split_of(PurePosixPath(archive).name),
+        **facts_in(values, where, user_columns, caption_names(user_columns)),
+    }
     return Record({**files, "text": captions or None}, key, where=where, **facts)

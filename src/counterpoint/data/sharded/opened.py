@@ -1,0 +1,62 @@
+"""Data over an index, opened as the kind that its columns make it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from ...modalities import PAIR
+from ...reasons import counted
+from ...types import Fit
+from ..listed.pairs import Pairs
+from ..listed.photos import Photos
+from ..listed.recorded import Recorded
+from ..sources import BROKEN, Ledger, Records, read
+from .data import Sharded
+from .index import Index, OtherIndex
+from .pictured import ShardedPairs, ShardedPictures
+
+
+def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> Sharded:
+    """Open data over an index.
+
+    Args:
+        folder: of the index.
+        form: side of the pictures, or the way to them that a tower asks for.
+        broken: the share of the examples that may be broken.
+
+    Raises:
+        OtherIndex: if more than that share lies in shards that are missing or changed.
+        ValueError: as for `Index.open`.
+    """
+    index = Index.open(folder)
+    every, lost = int(index.training.sum()), [number for number in index.lost if index.training[number]]
+    if (gone := int(index.training[lost].sum())) > max(1.0, broken * every):
+        raise OtherIndex(
+            f"{gone:,} of {every:,} records to train on lie in {counted(len(lost), 'shard')} that cannot be used, and "
+            f"{broken:g} of them may be broken: {index.lost[lost[0]]}, or allow more with --broken"
+        )
+    data = _of_kind(index, form)
+    data.broken = broken
+    return data
+
+
+def _of_kind(index: Index, form: int | Fit) -> Sharded:
+    pictures, columns = next(iter(PAIR)), index.columns
+    treated: dict[str, Any] = {
+        "read": _called_by_ids,
+        "name": str(index.folder),
+        "most_pixels": index.options.max_pixels,
+        "words": index.words,
+    }
+    if columns.items() >= PAIR.items():
+        return ShardedPairs(index, Pairs(index.held_out, form, **treated))
+    if pictures in columns:
+        return ShardedPictures(index, Photos(index.held_out, form, **treated))
+    return Sharded(index, Recorded(index.held_out, form, **treated))
+
+
+def _called_by_ids(source: str, ledger: Ledger) -> Records:
+    """Read held-out rows, which are called what their ids say: the shard and the record that each is."""
+    records = read(source, ledger)
+    return records.with_frame(records.frame.with_columns(key="id"))

@@ -1,0 +1,107 @@
+"""Records that stand for rows to train on: a row's own, or where that is broken always the same other one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple, final
+
+import numpy as np
+
+from ..base import Rows
+from ..cache import CacheError
+from ..reading.treated import Files
+from ..replaced import Replaced
+from ..sources import Asset, Record
+from .copies import Unreachable
+from .opening import OpenShards, ShardGone
+
+
+class Standing(NamedTuple):
+    """A record that stands for a row.
+
+    Attributes:
+        shard: its number.
+        record: itself.
+        cells: what it holds in every column: of files their decoded examples, else as `Record.cells`.
+    """
+
+    shard: int
+    record: Record
+    cells: Mapping[str, Any]
+
+
+@final
+class StandingRecords:
+    """The records that stand for some rows to train on; the last ones are remembered.
+
+    A batch is read column by column, and what stands for a row must be the same in each. So it is decided by all files
+    of a record, whichever column is asked for, and they are decoded together.
+
+    Args:
+        shards: that hold the records.
+        files: by column what files are decoded as.
+    """
+
+    def __init__(self, shards: OpenShards, files: Mapping[str, Files]) -> None:
+        self._shards, self._files = shards, files
+        self._last: tuple[bytes, Sequence[Standing]] | None = None
+        self._replaced: dict[int, Replaced] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_last": None, "_replaced": {}}
+
+    def of(self, rows: Rows) -> Sequence[Standing]:
+        """Return what stands for some rows.
+
+        Raises:
+            ShardGone: if no shard can be read any more.
+        """
+        asked = np.asarray(rows, dtype=np.int64).tobytes()
+        if self._last is None or self._last[0] != asked:
+            self._last = asked, [self._one(row) for row in np.asarray(rows).tolist()]
+        return self._last[1]
+
+    def _one(self, row: int) -> Standing:
+        """Return what stands for a row: of its own shard, or of the next one where nothing of that can be had."""
+        gone = self._shards.gone
+        home, position = self._shards.place(row)
+        broken: tuple[str, str, str] | None = None
+        for shard, records in self._shards.readable(home):
+            if home in gone and broken is None:
+                broken = self._shards.index.shards[home].place, gone[home], ""
+            try:
+                for further in range(len(records)):
+                    record = records[(position + further) % len(records)]
+                    decoded = self._decoded(record, shard)
+                    if isinstance(decoded, str):  # the next one stands for it
+                        reason, _, detail = decoded.partition(": ")
+                        broken = broken or (record.where, reason, detail)
+                        continue
+                    if broken is not None:
+                        self._replaced[row] = Replaced(row, *broken, record.where)
+                    return Standing(shard, record, {**record.cells, **decoded})
+            except (ShardGone, Unreachable) as error:
+                gone[shard] = str(error)
+        raise ShardGone(
+            gone.get(home, f"{self._shards.index.folder}: no shard holds a record whose files can be read")
+        )
+
+    def _decoded(self, record: Record, shard: int) -> dict[str, np.ndarray] | str:
+        """Return the examples in a record's files, or why one of them is none: a reason, a colon, and the details."""
+        examples = {}
+        for column, files in self._files.items():
+            file = record.cells[column]
+            assert isinstance(file, Asset)  # what lacks one is not trained on
+            try:
+                examples[column] = files.decode(self._shards.bytes_of(file, shard))
+            except (ShardGone, Unreachable, CacheError):
+                raise
+            except (OSError, ValueError) as error:
+                return f"{files.why(error)}: {' '.join(str(error).split())}"
+        return examples
+
+    def replaced(self) -> list[Replaced]:
+        """Return what was replaced since this was last asked."""
+        found = list(self._replaced.values())
+        self._replaced.clear()
+        return found
