@@ -73,3 +73,24 @@ def test_an_arm_that_is_asked_about_other_examples_is_left_out_of_the_probe(
     )
     printed = " ".join(capsys.readouterr().out.split())
     assert f"{sounds} has no such number: nothing compares it with {pictures} and {alone}." in printed
+
+
+def test_a_test_set_whose_rows_lack_one_of_two_columns_is_refused_before_the_first_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of eight rows to test on one has an answer, so that there is nothing to find it among."""
+    table = tmp_path / "faq.csv"
+    sides = ["train"] * 12 + ["validation"] * 6 + ["test"] * 8
+    answers = ["" if side == "test" and row < 25 else f"answer {row}" for row, side in enumerate(sides)]
+    rows = [
+        f"question {row},{answer},remark {row},{side}"
+        for row, (answer, side) in enumerate(zip(answers, sides, strict=True))
+    ]
+    table.write_text("question,answer,remark,split\n" + "\n".join(rows) + "\n")
+    words = ["compare", "clip,columns=question+remark", "clip,columns=question+answer", "--data", str(table)]
+    columns = ["--columns", "question", "answer", "remark"]
+    assert main([*words, *SMALL, *columns, "--tasks", "retrieval", "--out", str(tmp_path / "study")]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "retrieval needs at least 2 examples with two of the columns question and answer of arm" in said
+    assert "of the 8 of test set 'held out' 1 has two: choose other columns for the arm" in said
+    assert not (tmp_path / "study").exists()

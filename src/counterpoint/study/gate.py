@@ -130,8 +130,9 @@ def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
     of_some = {task.name for arm in arms for task in askable(arm, tasks, data)}
     check_modalities(arms[0], [task for task in tasks if task.name not in of_some], data)
     for arm in arms:
-        if not askable(arm, tasks, data):
+        if not (asked := askable(arm, tasks, data)):
             check_modalities(arm, tasks, data)
+        check_present(arm, asked, data)
     check_sizes(tasks, data)
 
 
@@ -243,6 +244,28 @@ def _compares(task: Task, reads: Sequence[Mapping[str, str]], data: Data) -> boo
         data.present(column, tests).tobytes() for columns in reads if (column := subject(columns))
     )
     return max(asked.values(), default=0) > 1
+
+
+def check_present(arm: Arm, tasks: Iterable[Task], data: Data) -> None:
+    """Refuse a test set where too few rows have two of an arm's columns for a task that asks about pairs of them.
+
+    Raises:
+        ValueError: naming the task, the arm with its columns, and the test set.
+    """
+    read = arm.reads(data.columns)
+    pairs = tuple(combinations(read, 2))
+    of_pairs = [task for task in tasks if task.modalities.count(ANY) == 2]
+    for name, rows in data.splits.test.items() if pairs else ():
+        there = {column: data.present(column, rows) for column in read}
+        most = max(int((there[a] & there[b]).sum()) for a, b in pairs)
+        for task in of_pairs:
+            if most < task.least <= len(rows):
+                raise ValueError(
+                    f"{task.name} needs at least {counted(task.least, 'example')} with two of the columns "
+                    f"{listing(tuple(read))} of arm {arm.spec!r}, and of the {len(rows)} of test set {name!r} {most} "
+                    f"{'has' if most == 1 else 'have'} two: choose other columns for the arm, or leave the arm or the "
+                    "task out"
+                )
 
 
 def check_sizes(tasks: Sequence[Task], data: Data) -> None:
