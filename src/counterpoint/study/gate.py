@@ -75,15 +75,16 @@ def prepare(
             f"{folder} holds a single run, and a study needs a folder of its own: give one with --out"
         )
     data = open_data(design)
+    arms = {name: Arm.parse(name) for name in design.arms}
     if not design.tasks:
-        design = replace(design, tasks=of_all(data, map(Arm.parse, design.arms)))
+        design = replace(design, tasks=of_all(data, arms.values()))
     if not design.tasks:
         raise ValueError(
             f"{design.data} has neither captions nor labels, so that no task can compare models on it: put the files "
             "of a kind into a folder of their own, or give captions (--captions, a table)"
         )
     design = design.joined(there, folder)
-    arms = {name: Arm.parse(name) for name in design.arms}
+    arms = {name: arms.get(name) or Arm.parse(name) for name in design.arms}  # others may be in the folder
     tasks = tuple(create(name) for name in design.tasks)
     check_asked(arms.values(), tasks, data)
     check_comparable(arms.values(), tasks, data)
