@@ -61,7 +61,7 @@ def main() -> None:
         (2400, 1800, "PNG"),
     ]:
         data = photo(width, height, form)
-        for size in (64, 299):
+        for size in (64, 256):
             found = rates(decoders, data, size)
             told = "  ".join(f"{found[name]:>12.0f}/s" for name in decoders)
             ratio = found["decode"] / found["through RGBA"]

@@ -41,12 +41,23 @@ IMAGE_SIZE = 48
 
 
 def stored_size(image_size: int) -> int:
-    """Return the side of the pictures that views of ``image_size`` are cut from: a third larger.
+    """Return the side of the pictures that views of ``image_size`` are cut from: a third larger, by 32 at most.
 
-    >>> stored_size(48)
-    64
+    So photographs of the usual 256 pixels are not resized before a view of 224 is cut from them.
+
+    >>> stored_size(48), stored_size(224)
+    (64, 256)
     """
-    return round(image_size * 4 / 3)
+    return image_size + min(round(image_size / 3), 32)
+
+
+def view_size(side: int) -> int:
+    """Return the size of the views that are cut from pictures of a side; see `stored_size`.
+
+    >>> view_size(64), view_size(256)
+    (48, 224)
+    """
+    return side - min(round(side / 4), 32)
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ..files import FORMAT, read_json, write_json, write_text
 from ..modalities import MODALITIES, PAIR
-from .base import Data
+from .base import Data, view_size
 from .listed.stored import Stored
 from .pictured import PairedData, Pictured
 from .pictures.decode import MOST_PIXELS, reduced
@@ -111,8 +111,8 @@ def convert(
     if to == "webdataset" and (bad := [name for name in data.columns if re.search(r"[/\\]", name)]):
         raise ValueError(f"{written}: no file in a tar can bear the name of the column {bad[0]!r}: rename it")
     if size is not None:
-        # Data is told the size of views, and keeps pictures that are a third larger.
-        data = data if isinstance(data, Stored) else data.sized(size * 3 // 4)
+        # Data is told the size of views, and keeps pictures that are larger.
+        data = data if isinstance(data, Stored) else data.sized(view_size(size))
     rows = _Rows(data, records_of(written, Ledger()) if isinstance(data, Stored) else None, to)
     planned = list(_planned(data, to))
     manifest = _Manifest(

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ...data.base import Data
+from ...data.base import Data, view_size
 from ...data.pictured import PairedData
 from ...data.source import load
 from ...evaluation import RunResults, evaluate
@@ -64,8 +64,8 @@ def units(design: DecodingDesign, folder: Path) -> list[Unit]:
 
 def data_of(design: DecodingDesign) -> PairedData:
     """Open the data of a study, its pictures as large as the model looks at them."""
-    # Files are stored a third larger than the views that training cuts from them; here they are shown whole.
-    return load(design.data, round(design.image_size * 3 / 4))
+    # Files are stored larger than the views that training cuts from them; here they are shown whole.
+    return load(design.data, view_size(design.image_size))
 
 
 def tests(data: PairedData, limit: int) -> Tests:

@@ -132,7 +132,7 @@ class Emoji(PairedData):
         return tuple(artist.pictures(self._columns["codepoints"], self.side) for artist in self.artists)
 
     def sized(self, image_size: int, fit: Fit | None = None) -> Self:
-        """Return the same emoji, of 72 pixels for views of up to so many, and drawn a third larger than others."""
+        """Return the same emoji, of 72 pixels for views of up to so many, and drawn larger than others."""
         side = SIZE if image_size <= SIZE else stored_size(image_size)
         if side == self.side:
             return self
