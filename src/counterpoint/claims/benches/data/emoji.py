@@ -146,15 +146,6 @@ def pairs_of(first: Float[Tensor, "N p"], second: Float[Tensor, "N q"], rows: np
     return draw
 
 
-def train_on_names(
-    model: SmallTwoTower, loss: Loss, *, batch: int, steps: int, lr: float, seed: int
-) -> list[float]:
-    """Train a small two-tower model on the emoji's pictures and names."""
-    data, pictures, captions = emoji_inputs()
-    draw = pairs_of(pictures, captions, data.splits.train, batch)
-    return train((model.image, model.text), loss, draw, steps=steps, lr=lr, seed=seed)
-
-
 def train_on_views(
     network: nn.Module,
     loss: Callable[[Tensor, Tensor, np.ndarray], Tensor],
