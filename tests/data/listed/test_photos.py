@@ -13,8 +13,8 @@ from PIL import Image
 from counterpoint.cli import main
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.listed.photos import Photos
-from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.indexing import index
+from counterpoint.data.sharded.pictured import ShardedPictures
 from counterpoint.data.source import load, load_any
 from counterpoint.methods.arm import Arm
 from counterpoint.training.run import target_of
@@ -149,7 +149,7 @@ def test_tables_without_captions_are_indexed_as_pictures(folder: Path, tmp_path:
         (folder / f"{part}.csv").write_text(f"image\n{names}\n")
     index(str(folder / "*.csv"), tmp_path / "index", jobs=1)
     data = load_any(str(tmp_path / "index"), 24)
-    assert (type(data), dict(data.columns), len(data)) == (Sharded, {"image": "image"}, 12)
+    assert (type(data), dict(data.columns), len(data)) == (ShardedPictures, {"image": "image"}, 12)
     assert data.read("image", np.arange(12)).shape == (12, 3, 32, 32)
 
 
