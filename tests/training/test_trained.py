@@ -71,5 +71,5 @@ def test_tasks_in_turn_keep_their_own_rows() -> None:
     tasks = np.array_split(data.splits.train, 2)
     data.splits = replace(data.splits, tasks=tasks)
     rows = trained_rows("clip", data)
-    told = order_of(data, 2, 0, rows).told()["tasks"]
-    assert [task["rows"] for task in told] == [int(np.isin(task, rows).sum()) for task in tasks]
+    tasks_of_order = order_of(data, 2, 0, rows).settings()["tasks"]
+    assert [task["rows"] for task in tasks_of_order] == [int(np.isin(task, rows).sum()) for task in tasks]

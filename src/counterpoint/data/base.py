@@ -250,7 +250,7 @@ class Data(ABC):
             yield from (side.encode(), np.asarray(rows, dtype="<i8").tobytes())
         for name, label in self.labels.items():
             yield name.encode()
-            yield from label.told()
+            yield from label.digest_parts()
         for column in columns:
             yield column.encode()
             yield from self._told_of(column)

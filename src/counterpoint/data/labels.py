@@ -73,7 +73,7 @@ class Label(ABC):
         values = torch.from_numpy(self.values[rows])
         return values.float() if values.is_floating_point() else values
 
-    def told(self) -> Iterator[bytes]:
+    def digest_parts(self) -> Iterator[bytes]:
         """Yield what tells it from other labels of its name."""
         if self.kind != "classes":  # the kind that there was before there were several
             yield self.kind.encode()

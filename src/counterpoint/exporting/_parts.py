@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..methods.base import TowerMethod
-from ..networks.towers.libraries.told import Head, Untold
+from ..networks.towers.libraries.exported import Head, NotExportable
 
 
 @torch.no_grad()
@@ -16,11 +16,11 @@ def head_of(model: TowerMethod, column: str) -> Head:
     """Return the way from a tower's features to a column's embeddings, where it is linear by its arithmetic.
 
     Raises:
-        Untold: where it is not.
+        NotExportable: where it is not.
     """
     head = plain(model, column)
     if head is None:
-        raise Untold(
+        raise NotExportable(
             f"its {column} head is no linear map (a perceptron, or one over several vectors of an example)"
         )
     return head

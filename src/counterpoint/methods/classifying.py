@@ -43,7 +43,7 @@ class Classifying(TowerMethod):
         self.target = target
         self.views = paired(towers)
 
-    def told(self) -> Target:
+    def required_target(self) -> Target:
         """Return the label, of a method that learns nothing without one.
 
         Raises:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..types import Fit
-from .towers.libraries.told import Head, Told, Untold, as_trunk, settings_of_timm
+from .towers.libraries.exported import Exported, Head, NotExportable, as_trunk, settings_of_timm
 from .towers.parts.pixels import Square
 
 Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
@@ -194,24 +194,26 @@ class Tower(nn.Module, ABC):
     def train(self, mode: bool = True) -> Self:
         return super().train(mode and not self.frozen)
 
-    def in_open_clip(self, head: Head) -> Told:
+    def in_open_clip(self, head: Head) -> Exported:
         """Return the tower and its head in open_clip's words.
 
         Raises:
-            Untold: where it has none for them.
+            NotExportable: where it has none for them.
         """
-        raise self._untold("open_clip")
+        raise self._not_exportable("open_clip")
 
-    def in_transformers(self, head: Head) -> Told:
+    def in_transformers(self, head: Head) -> Exported:
         """Return the tower and its head in transformers' words.
 
         Raises:
-            Untold: where it has none for them.
+            NotExportable: where it has none for them.
         """
-        raise self._untold("transformers")
+        raise self._not_exportable("transformers")
 
-    def _untold(self, library: str) -> Untold:
-        return Untold(f"{library} has no {self.modality} tower like {self.name or type(self).__name__}")
+    def _not_exportable(self, library: str) -> NotExportable:
+        return NotExportable(
+            f"{library} has no {self.modality} tower like {self.name or type(self).__name__}"
+        )
 
 
 Towers = Mapping[str, Tower]
@@ -236,32 +238,32 @@ class ImageTower(Tower, ABC):
     def input(self) -> Square:
         return Square(self.size, self.fit)
 
-    def in_timm(self) -> Told:
+    def in_timm(self) -> Exported:
         """Return a built-in tower as the model of timm that `towers.in_timm` makes it.
 
         Raises:
-            Untold: for any other, unless its class says more.
+            NotExportable: for any other, unless its class says more.
         """
         if not self.kept_in_timm:
-            raise self._untold("timm")
+            raise self._not_exportable("timm")
         settings = settings_of_timm(self.size)
         config = {
             "architecture": f"{self.kept_in_timm}.{self.size}",
             "pretrained_cfg": settings,
             "num_features": self.width,
         }
-        return Told(config, {f"tower.{name}": weight for name, weight in self.state_dict().items()})
+        return Exported(config, {f"tower.{name}": weight for name, weight in self.state_dict().items()})
 
-    def in_open_clip(self, head: Head) -> Told:
+    def in_open_clip(self, head: Head) -> Exported:
         """Return the tower as a trunk of timm, the head as its projection.
 
         Raises:
-            Untold: for a tower that timm does not have, and pictures that open_clip's transform cannot make.
+            NotExportable: for a tower that timm does not have, and pictures that open_clip's transform cannot make.
         """
         try:
             trunk = self.in_timm()
-        except Untold:
-            raise self._untold("open_clip") from None
+        except NotExportable:
+            raise self._not_exportable("open_clip") from None
         return as_trunk(trunk, self.fit or Fit(self.size, self.size), head)
 
     @abstractmethod

@@ -173,19 +173,19 @@ def fit(
             # None and not zeros: the optimiser leaves alone, undecayed too, what no loss of this step reaches.
             method.zero_grad(set_to_none=True)
 
-            step_numbers: list[Told] = []
+            checked: list[StepNumbers] = []
 
             def check(
                 losses: dict[str, Tensor],
                 batch: Batch = batch,
                 clock: Clock = clock,
-                step_numbers: list[Told] = step_numbers,
+                checked: list[StepNumbers] = checked,
             ) -> None:
                 # Before the backward pass, so that no NaN gets into weights or moments; what led here is still written.
-                step_numbers.append(told(losses, max(stop.number or 0, broken.asks), ranks))
-                if not step_numbers[-1].finite:
+                checked.append(step_numbers(losses, max(stop.number or 0, broken.asks), ranks))
+                if not checked[-1].finite:
                     log.save()
-                    raise _non_finite(step_numbers[-1].terms, batch, clock)
+                    raise _non_finite(checked[-1].terms, batch, clock)
 
             if in_parts:
                 losses, z = caching.backward(
@@ -207,7 +207,7 @@ def fit(
                 precision.backward(total)
             # Before the norm is clipped: it is that of the whole batch's gradient, the same on every rank.
             course.parallel.average()
-            now = step_numbers[-1]
+            now = checked[-1]
             taken = precision.step(course.optimizer, recipe.optimizer.clip_norm)
             # Copies and queues stay where the weights do. The end of a task comes, its last step taken or not.
             if taken or clock.ends_task:
@@ -283,7 +283,7 @@ def forward(method: Method, batch: Batch, clock: Clock) -> tuple[dict[str, Tenso
 
 
 @dataclass(frozen=True)
-class Told:
+class StepNumbers:
     """The numbers of a step that the processor must know.
 
     Attributes:
@@ -299,20 +299,22 @@ class Told:
     ends: int
 
 
-def told(losses: dict[str, Tensor], asked: int, ranks: Ranks) -> Told:
+def step_numbers(losses: dict[str, Tensor], asks: int, ranks: Ranks) -> StepNumbers:
     """Bring a step's numbers from the device and from all ranks, in the step's one wait for either.
 
     All ranks stop behind the same step: one that went on alone would wait for the others for ever.
 
-    >>> told({"a": torch.tensor(1.0), "b": torch.tensor(0.5)}, 0, Ranks())
-    Told(terms={'a': 1.0, 'b': 0.5}, loss=1.5, finite=True, ends=0)
+    >>> step_numbers({"a": torch.tensor(1.0), "b": torch.tensor(0.5)}, 0, Ranks())
+    StepNumbers(terms={'a': 1.0, 'b': 0.5}, loss=1.5, finite=True, ends=0)
     """
     terms = torch.stack([term.detach() for term in losses.values()])
-    here = torch.cat([terms, terms.sum()[None], torch.full_like(terms[:1], asked)])
+    here = torch.cat([terms, terms.sum()[None], torch.full_like(terms[:1], asks)])
     every = torch.stack(ranks.stack(here)).tolist()
     *values, loss, _ = every[ranks.rank]
     finite = all(np.isfinite(value) for row in every for value in row)
-    return Told(dict(zip(losses, values, strict=True)), loss, finite, max(int(row[-1]) for row in every))
+    return StepNumbers(
+        dict(zip(losses, values, strict=True)), loss, finite, max(int(row[-1]) for row in every)
+    )
 
 
 def _non_finite(terms: dict[str, float], batch: Batch, clock: Clock) -> NonFiniteLoss:

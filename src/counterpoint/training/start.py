@@ -189,7 +189,7 @@ def keep_order(order: Order, folder: Path) -> None:
         OtherRun: if the run began in another order, since its data have other rows or other shards now.
         Damaged: if ``order.json`` cannot be read.
     """
-    path, now = folder / "order.json", {"format": FORMAT, **order.told()}
+    path, now = folder / "order.json", {"format": FORMAT, **order.settings()}
     began = read_json(path, _OrderFile, remedy(folder)).model_dump() if path.exists() else now
     if began != now:
         raise OtherRun(

@@ -186,12 +186,12 @@ def test_batches_are_at_most_the_data() -> None:
 
 
 def test_orders_say_what_they_are_made_of() -> None:
-    one = Windowed([10, 10], 4, seed=2, lanes=2, window=6).told()
+    one = Windowed([10, 10], 4, seed=2, lanes=2, window=6).settings()
     assert one == {
         "order": "windowed",
         **{"rows": 20, "shards": 2, "batch_size": 4, "seed": 2, "lanes": 2, "window": 6},
     }
-    assert InTurn([Shuffled(np.arange(6), 4, 2)]).told()["tasks"] == [
+    assert InTurn([Shuffled(np.arange(6), 4, 2)]).settings()["tasks"] == [
         {"order": "shuffled", "rows": 6, "batch_size": 4, "seed": 2}
     ]
 

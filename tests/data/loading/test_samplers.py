@@ -241,7 +241,7 @@ def test_an_arm_names_the_sampler_of_a_method_that_learns_labels() -> None:
     assert (tones >= 0).all()
     counts = torch.bincount(tones, minlength=4)
     assert counts.tolist() == [16] * 4
-    assert loader.order.told()["sampler"] == "balanced"
+    assert loader.order.settings()["sampler"] == "balanced"
 
 
 def test_a_method_that_learns_no_label_has_no_sampler() -> None:
@@ -273,4 +273,4 @@ def test_tags_come_evenly_or_by_their_rarity_and_other_samplers_refuse_them() ->
         with pytest.raises(ValueError, match="take balanced or reversed"):
             sampler.epoch(tags, 6, 0, 0)
     order = Streams.of(np.arange(60), tags, (Sampler("natural"), Sampler("balanced")), 6, seed=0)
-    assert order.told()["streams"][1]["classes"] == [40, 20, 5]
+    assert order.settings()["streams"][1]["classes"] == [40, 20, 5]

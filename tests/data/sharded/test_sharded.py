@@ -95,7 +95,7 @@ def test_a_run_sees_every_record_once_an_epoch_whatever_the_number_of_ranks(
 ) -> None:
     what = Run("clip", str(made), override(recipe, {"batch_size": 16, "steps": 5}))
     _, loader = prepare(what, load(str(made)))
-    assert loader.order.told()["order"] == "windowed"
+    assert loader.order.settings()["order"] == "windowed"
     batches = [batch for batch, _ in loader.batches(0, 5)]
     assert len(set(torch.cat([batch.ids for batch in batches]).tolist())) == 80
     loader.rank, loader.world = 1, 2

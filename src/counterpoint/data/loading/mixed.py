@@ -128,10 +128,10 @@ class Mixture(Order):
         """Return all rows that a step's batch is drawn from, in the order of the data."""
         return np.sort(np.concatenate(self._sources))
 
-    def told(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         return {
             "order": "mixed",
             "by": self.by,
             "places": np.bincount(self._places).tolist(),
-            "sources": [order.told() for order in self._orders],
+            "sources": [order.settings() for order in self._orders],
         }

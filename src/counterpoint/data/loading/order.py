@@ -78,7 +78,7 @@ class Order(ABC):
         return Clock(step, steps, step // self.steps_per_epoch)
 
     @abstractmethod
-    def told(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         """Return what the order is made of, for the folder of a run: two that say the same are the same."""
 
 
@@ -110,7 +110,7 @@ class Shuffled(Order):
         order = _permutation(self.seed, epoch, len(self._rows))
         return self._rows[order[position * self.batch_size : (position + 1) * self.batch_size]], epoch
 
-    def told(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         return {"order": "shuffled", "rows": self.examples, "batch_size": self.batch_size, "seed": self.seed}
 
 
@@ -192,7 +192,7 @@ class Windowed(Order):
     def rows(self, step: int, steps: int) -> Rows:
         return np.arange(self.examples)
 
-    def told(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         return {
             "order": "windowed",
             "rows": self.examples,
@@ -307,5 +307,5 @@ class InTurn(Order):
         ends = [steps * number // len(self.tasks) for number in range(len(self.tasks) + 1)]
         return next((task, *of) for task, of in zip(self.tasks, pairwise(ends), strict=True) if step < of[1])
 
-    def told(self) -> dict[str, Any]:
-        return {"order": "in turn", "tasks": [task.told() for task in self.tasks]}
+    def settings(self) -> dict[str, Any]:
+        return {"order": "in turn", "tasks": [task.settings() for task in self.tasks]}

@@ -57,7 +57,7 @@ class Sampled(Order):
     def rows(self, step: int, steps: int) -> Rows:
         return self._rows
 
-    def told(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, Any]:
         return {
             "order": "sampled",
             "sampler": str(self.sampler),
@@ -129,5 +129,5 @@ class Streams(Order):
     def rows(self, step: int, steps: int) -> Rows:
         return self.orders[0].rows(step, steps)
 
-    def told(self) -> dict[str, Any]:
-        return {"order": "streams", "streams": [order.told() for order in self.orders]}
+    def settings(self) -> dict[str, Any]:
+        return {"order": "streams", "streams": [order.settings() for order in self.orders]}

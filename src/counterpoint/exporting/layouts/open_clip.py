@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...methods.base import TowerMethod
-from ...networks.towers.libraries.told import Told, Untold
+from ...networks.towers.libraries.exported import Exported, NotExportable
 from .._layout import Embed, Layout
 from .._left_out import scale_of
 from .._parts import head_of, solid
@@ -31,7 +31,7 @@ class OpenClip(Layout):
     def refusal(self, model: TowerMethod) -> str:
         try:
             _whole(model)
-        except Untold as error:
+        except NotExportable as error:
             return str(error)
         return ""
 
@@ -101,21 +101,23 @@ class OpenClip(Layout):
         _write(folder, written)
 
 
-def _whole(model: TowerMethod) -> tuple[Told, Told, dict[str, Any]]:
+def _whole(model: TowerMethod) -> tuple[Exported, Exported, dict[str, Any]]:
     """Return both towers in open_clip's words, and the configuration of the whole.
 
     Raises:
-        Untold: for a model that is not one of pictures and texts, and towers that open_clip cannot have together.
+        NotExportable: for a model that is not of pictures and texts, and towers that open_clip cannot have together.
     """
     modalities = [model.tower(column).modality for column in model.embeds]
     if sorted(modalities) != ["image", "text"]:
-        raise Untold(f"open_clip's models embed pictures and texts, and this one {' and '.join(modalities)}")
+        raise NotExportable(
+            f"open_clip's models embed pictures and texts, and this one {' and '.join(modalities)}"
+        )
     columns = (_column(model, "image"), _column(model, "text"))
     heads = [head_of(model, column) for column in columns]
     image, text = (model.tower(c).in_open_clip(head) for c, head in zip(columns, heads, strict=True))
     activations = {half.config["quick_gelu"] for half in (image, text) if "quick_gelu" in half.config}
     if len(activations) > 1:
-        raise Untold("open_clip has one GELU for both towers, and one of these has QuickGELU")
+        raise NotExportable("open_clip has one GELU for both towers, and one of these has QuickGELU")
     config = {
         "embed_dim": heads[0].width,
         "vision_cfg": dict(image.config["vision_cfg"]),

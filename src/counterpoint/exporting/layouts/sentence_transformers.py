@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from ...methods.base import TowerMethod
+from ...networks.towers.libraries.exported import NotExportable
 from ...networks.towers.libraries.sentence_encoder import pooling_in_sentence_transformers
-from ...networks.towers.libraries.told import Untold
 from ...networks.towers.libraries.transformers_tower import TransformersTower
 from .._layout import Embed, Layout
 from .._parts import head_of
@@ -36,7 +36,7 @@ class SentenceTransformers(Layout):
                 head_of(model, model.embeds[0])
                 pooling_in_sentence_transformers(model.text_tower)
                 return ""
-        except Untold as error:
+        except NotExportable as error:
             return str(error)
         if strange := sorted({*self.modalities(model)} - {"image", "text"}):
             return f"sentence-transformers would not know what to do with {', '.join(strange)}"

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...methods.base import TowerMethod
 from ...networks.base import ImageTower
-from ...networks.towers.libraries.told import Untold
+from ...networks.towers.libraries.exported import NotExportable
 from .._layout import Embed, Layout
 from .._parts import plain, solid
 
@@ -27,7 +27,7 @@ class Timm(Layout):
     def refusal(self, model: TowerMethod) -> str:
         try:
             _tower(model).in_timm()
-        except (Untold, LookupError) as error:
+        except (NotExportable, LookupError) as error:
             return str(error)
         return ""
 

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...methods.base import TowerMethod
-from ...networks.towers.libraries.told import Told, Untold
+from ...networks.towers.libraries.exported import Exported, NotExportable
 from .._layout import Embed, Layout
 from .._left_out import scale_of
 from .._parts import head_of, solid
@@ -29,7 +29,7 @@ class Transformers(Layout):
     def refusal(self, model: TowerMethod) -> str:
         try:
             _halves(model)
-        except Untold as error:
+        except NotExportable as error:
             return str(error)
         return ""
 
@@ -99,19 +99,19 @@ class Transformers(Layout):
         return embed
 
 
-def _halves(model: TowerMethod) -> dict[str, Told]:
+def _halves(model: TowerMethod) -> dict[str, Exported]:
     """Return the towers that a model of transformers can hold, in its words: a pair's, or the text tower alone.
 
     Raises:
-        Untold: where there are none.
+        NotExportable: where there are none.
     """
     columns = {model.tower(column).modality: column for column in reversed(model.embeds)}
-    halves: dict[str, Told] = {}
+    halves: dict[str, Exported] = {}
     why: list[str] = []
     for modality, column in reversed(columns.items()):
         try:
             halves[modality] = model.tower(column).in_transformers(head_of(model, column))
-        except Untold as error:
+        except NotExportable as error:
             why.append(str(error))
     whole = {half.config["kind"] for half in halves.values()}
     if set(halves) == {"image", "text"} and len(whole) == 1:
@@ -125,14 +125,14 @@ def _halves(model: TowerMethod) -> dict[str, Told]:
     text = halves.get("text")
     if text is not None and text.config["kind"].endswith("WithProjection"):
         return {"text": text}
-    raise Untold(
+    raise NotExportable(
         "; ".join(why) or "transformers keeps towers in pairs, and half of one is not all of this model"
     )
 
 
-def _sized(half: Told, width: int) -> Told:
+def _sized(half: Exported, width: int) -> Exported:
     """Return a half whose configuration states the width of the embeddings."""
     config = dict(half.config["config"])
     if "projection_dim" in config:
         config["projection_dim"] = width
-    return Told({**half.config, "config": config}, half.weights, save=half.save, scale=half.scale)
+    return Exported({**half.config, "config": config}, half.weights, save=half.save, scale=half.scale)

@@ -93,7 +93,7 @@ class Late(Classifying):
         detach: bool = False,
     ) -> None:
         super().__init__(towers, target)
-        classes = self.told().classes
+        classes = self.required_target().classes
         width = recipe.widths.embedding
         self.projections.update(linear_heads(towers, width))
         joined = width * (len(towers) if operator == "concat" else 1)

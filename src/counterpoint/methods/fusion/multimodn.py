@@ -67,7 +67,7 @@ class MultiModN(Classifying):
         change: NonNegative = 0.0,
     ) -> None:
         super().__init__(towers, target)
-        classes = self.told().classes
+        classes = self.required_target().classes
         self.start = nn.Parameter(torch.zeros(state))
         self.hidden = nn.ModuleDict({c: nn.Linear(tower.width, hidden) for c, tower in towers.items()})
         self.updates = nn.ModuleDict({c: nn.Linear(hidden + state, state) for c in towers})

@@ -64,7 +64,7 @@ class ClassScores(Classifying):
     ) -> None:
         super().__init__(towers, target)
         (tower,) = towers.values()
-        self.head = ClassHead(tower.width, len(self.told().classes), head, temperature)
+        self.head = ClassHead(tower.width, len(self.required_target().classes), head, temperature)
         self.alpha, self.draws = mixup, mixup > 0
         if start and not is_restored():
             self.head.given = self._named(start)
@@ -101,16 +101,16 @@ class ClassScores(Classifying):
                 f"start={start!r} is no run of a classifier on a tower of this width; name one of catlip, and its "
                 "tower too, image=TOWER@RUN"
             )
-        learned = {name: number for number, name in enumerate(model.told().classes)}
+        learned = {name: number for number, name in enumerate(model.required_target().classes)}
         weights = model.head.weight.detach()
         biases = torch.zeros(len(weights)) if model.head.bias is None else model.head.bias.detach()
         parameters = {}
-        for number, name in enumerate(self.told().classes):
+        for number, name in enumerate(self.required_target().classes):
             # A name of several nouns is none of them.
             if len(words := nouns(name)) == 1 and (noun := next(iter(words))) in learned:
                 parameters[number] = weights[learned[noun]], float(biases[learned[noun]])
         if not parameters:
             raise ValueError(
-                f"start={start!r} knows no noun that a class of {self.told().label} is called by"
+                f"start={start!r} knows no noun that a class of {self.required_target().label} is called by"
             )
         return parameters

@@ -55,7 +55,7 @@ class LogitAdjusted(ClassScores):
     ) -> None:
         super().__init__(towers, recipe, target=target, **options)
         self.objective = LogitAdjustedLoss(tau, smoothing=smoothing)
-        classes = len(self.told().classes)
+        classes = len(self.required_target().classes)
         self.register_buffer("prior", torch.full((classes,), 1 / classes))
 
     def look(self, examples: Examples, clock: Clock) -> None:

@@ -81,9 +81,9 @@ class MDYR(Classifying):
         warmup: Fraction = 0.35,
     ) -> None:
         super().__init__(towers, target)
-        self.told()
+        self.required_target()
         ((self.column, tower),) = towers.items()
-        self.classifier = Linear(tower.width, len(self.told().classes))
+        self.classifier = Linear(tower.width, len(self.required_target().classes))
         self.alpha, self.belief, self.regulariser, self.warmup = alpha, belief, regulariser, warmup
         self.mixture, self.items = BetaMixture(), ItemState(wrong=_UNKNOWN)
 
@@ -95,7 +95,7 @@ class MDYR(Classifying):
         if clock.progress < self.warmup:
             return
         losses = examples.map(self._losses)
-        known = examples.labels[self.told().label] >= 0
+        known = examples.labels[self.required_target().label] >= 0
         self.mixture.fit(losses[known])
         device = self.items.ids.device
         self.items.store(
@@ -147,7 +147,7 @@ class MDYR(Classifying):
 
     def _part(self, log_h: Tensor, batch: Batch, prefix: str) -> tuple[Tensor, Tensor]:
         """Return l of one of the two examples of each mixture, and which of these have a class."""
-        classes = batch.labels[prefix + self.told().label]
+        classes = batch.labels[prefix + self.required_target().label]
         loss = F.nll_loss(log_h, classes.clamp_min(0), reduction="none")
         if prefix + WRONG in batch.labels:
             wrong, belief = batch.labels[prefix + WRONG], batch.labels[prefix + BELIEF]

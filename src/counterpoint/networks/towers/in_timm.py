@@ -19,7 +19,7 @@ from timm.models import build_model_with_cfg, register_model
 from torch import Tensor, nn
 
 from .built_in import IMAGE_TOWERS
-from .libraries.told import settings_of_timm
+from .libraries.exported import settings_of_timm
 
 
 class Trunk(nn.Module):

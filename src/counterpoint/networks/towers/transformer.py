@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..base import ImageTower, TextTower, Tokenizer
 from ..heads import Linear
-from .libraries.told import Head, Told, Untold
+from .libraries.exported import Exported, Head, NotExportable
 from .parts.pixels import Normalise
 from .parts.pooling import Packing, inside, pool
 from .tokenizer import BytePairTokenizer
@@ -178,7 +178,7 @@ class TextTransformer(TextTower):
         block_inputs = [x if x.ndim == 3 else packing.unpack(x) for x in block_inputs]
         return features, self.norm(_read(self.blocks, block_inputs, mask, prompts))
 
-    def in_open_clip(self, head: Head) -> Told:
+    def in_open_clip(self, head: Head) -> Exported:
         """Return the tower as open_clip's text transformer, which is the same but for names."""
         tokenizer = self._exported_tokenizer("open_clip")
         names = {
@@ -209,17 +209,17 @@ class TextTransformer(TextTower):
             "proj_bias": head.bias is not None,
             "hf_tokenizer_name": ".",
         }
-        return Told(
+        return Exported(
             {"text_cfg": config, "quick_gelu": False},
             {f"text.{name}": weight for name, weight in names.items()},
             save=tokenizer.save_pretrained,
         )
 
-    def in_transformers(self, head: Head) -> Told:
+    def in_transformers(self, head: Head) -> Exported:
         """Return the tower as CLIP's of texts. Its end token gets the highest id: CLIP's looks for no other at id 2."""
         tokenizer = self._exported_tokenizer("transformers")
         if head.bias is not None:
-            raise Untold("transformers' CLIP has a projection without bias, and the head has one")
+            raise NotExportable("transformers' CLIP has a projection without bias, and the head has one")
         last = tokenizer.vocabulary - 1
         order = torch.arange(tokenizer.vocabulary)
         order[tokenizer.end], order[last] = last, tokenizer.end
@@ -249,7 +249,7 @@ class TextTransformer(TextTower):
             "bos_token_id": 1,
             "eos_token_id": last,
         }
-        return Told(
+        return Exported(
             {"kind": "CLIPTextModelWithProjection", "config": config},
             names,
             save=partial(tokenizer.save_pretrained, end=last),
@@ -258,11 +258,11 @@ class TextTransformer(TextTower):
     def _exported_tokenizer(self, library: str) -> BytePairTokenizer:
         """Return the tokenizer, where the tower reads the end token and the tokenizer can be written down."""
         if self.pooling != "end":
-            raise Untold(
+            raise NotExportable(
                 f"{library}'s text transformer is read at the end token, and this one by {self.pooling!r}"
             )
         if not isinstance(self.tokenizer, BytePairTokenizer):
-            raise Untold(f"{library} cannot read a {type(self.tokenizer).__name__}")
+            raise NotExportable(f"{library} cannot read a {type(self.tokenizer).__name__}")
         return self.tokenizer
 
 

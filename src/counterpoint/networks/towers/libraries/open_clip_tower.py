@@ -23,8 +23,8 @@ from ...init import seeded
 from ...weights import Source, is_restored
 from ..parts.blocks import dropped_inputs, residual_blocks
 from ..parts.pixels import Normalise
+from .exported import Exported, Head, with_head
 from .timm_tower import place_features
-from .told import Head, Told, with_head
 from .transformers_tokenizer import padded, stated
 
 if TYPE_CHECKING:
@@ -159,12 +159,12 @@ class OpenClipImage(ImageTower):
         maps = intermediates["image_intermediates"][0]
         return maps if visual.proj is None else torch.einsum("bchw,cd->bdhw", maps, visual.proj)
 
-    def in_open_clip(self, head: Head) -> Told:
+    def in_open_clip(self, head: Head) -> Exported:
         """Return the half as it came, a head put into its last linear map."""
         config, weights = _half("image", self.model, head)
         kept = ("mean", "std", "interpolation", "resize_mode", "fill_color")
         preprocessing = {name: self.preprocessing[name] for name in kept}
-        return Told(config, weights, preprocessing, scale=self.scale)
+        return Exported(config, weights, preprocessing, scale=self.scale)
 
 
 class OpenClipText(TextTower):
@@ -189,7 +189,7 @@ class OpenClipText(TextTower):
             features: Tensor = self.model.encode_text(tokens, normalize=False)  # type: ignore[operator]
         return features
 
-    def in_open_clip(self, head: Head) -> Told:
+    def in_open_clip(self, head: Head) -> Exported:
         """Return the half as it came, a head put into its last linear map, with the tokenizer where it is a file."""
         config, weights = _half("text", self.model, head)
         tokenizer: Any = self.tokenizer
@@ -206,7 +206,7 @@ class OpenClipText(TextTower):
             if encoder is not None:
                 encoder.save_pretrained(folder)
 
-        return Told(config, weights, save=save)
+        return Exported(config, weights, save=save)
 
 
 def open_clip_model(
@@ -273,7 +273,7 @@ def _half(half: str, model: nn.Module, head: Head) -> tuple[dict[str, Any], dict
     """Return a half's entries in open_clip's configuration, and its weights by the names in its model of two towers.
 
     Raises:
-        Untold: for a head where the half ends in no linear map.
+        NotExportable: for a head where the half ends in no linear map.
     """
     stated: dict[str, Any] = getattr(model, "stated", {})
     section = "vision_cfg" if half == "image" else "text_cfg"

@@ -6,8 +6,8 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ...base import Pooling, TextTower
+from .exported import NotExportable
 from .hugging_face import Place
-from .told import Untold
 
 _MODES: dict[str, Pooling] = {
     "cls": "first",
@@ -24,11 +24,11 @@ def pooling_in_sentence_transformers(tower: TextTower) -> str:
     """Return the name that sentence-transformers has for a tower's pooling.
 
     Raises:
-        Untold: for a tower that has a way of its own.
+        NotExportable: for a tower that has a way of its own.
     """
     named = next((name for name, pooling in _MODES.items() if pooling == tower.pooling), None)
     if named is None:
-        raise Untold(f"sentence-transformers has no name for the pooling {tower.pooling!r}")
+        raise NotExportable(f"sentence-transformers has no name for the pooling {tower.pooling!r}")
     return named
 
 

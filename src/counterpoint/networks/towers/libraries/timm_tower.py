@@ -19,8 +19,8 @@ from ...base import ImageTower
 from ...init import seeded
 from ...weights import Source
 from ..parts.pixels import Normalise
+from .exported import Exported
 from .packaged import PACKAGE, packaged
-from .told import Told
 
 
 class TimmTower(ImageTower):
@@ -57,7 +57,7 @@ class TimmTower(ImageTower):
     def patches(self, images: Float[Tensor, "B 3 H W"]) -> Float[Tensor, "B width h w"]:
         return place_features(self.model, self.normalise(images))
 
-    def in_timm(self) -> Told:
+    def in_timm(self) -> Exported:
         """Return the model as it is: its architecture, its size where that is not its usual one, its transform."""
         model: Any = self.model
         usual = dict(model.pretrained_cfg)
@@ -76,7 +76,7 @@ class TimmTower(ImageTower):
         }
         if usual.get("fixed_input_size") and tuple(usual["input_size"]) != size:
             config["model_args"] = {"img_size": self.size}
-        return Told(config, dict(model.state_dict()))
+        return Exported(config, dict(model.state_dict()))
 
 
 _OF_DOWNLOADS = (

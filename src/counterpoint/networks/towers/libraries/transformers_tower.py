@@ -16,9 +16,9 @@ from ...weights import Source
 from ..parts.blocks import dropped_inputs, residual_blocks
 from ..parts.pooling import inside, pool
 from ..tokenizer import BytePairTokenizer
+from .exported import Exported, Head, NotExportable
 from .hugging_face import Place
 from .sentence_encoder import dense_of, pooling_of
-from .told import Head, Told, Untold
 from .transformers_tokenizer import TransformersTokenizer
 from .whole_model import whole_model
 
@@ -55,7 +55,7 @@ class TransformersTower(TextTower):
         """Return a head as one that reads the pooled states."""
         return head if self.dense is None else head.after(self.dense.weight, self.dense.bias)
 
-    def in_open_clip(self, head: Head) -> Told:
+    def in_open_clip(self, head: Head) -> Exported:
         """Return the encoder as open_clip holds one of transformers, which it reads from the same folder."""
         from open_clip.hf_configs import arch_dict
 
@@ -64,12 +64,12 @@ class TransformersTower(TextTower):
         kind, padding = config.model_type, getattr(self.tokenizer, "padding", 0)
         way = _OPEN_CLIP.get(self.pooling) if self.pooling is not None else None
         if kind not in arch_dict or way is None or head.bias is not None:
-            raise Untold(
+            raise NotExportable(
                 f"open_clip takes text encoders of the kinds {', '.join(sorted(arch_dict))}, read at their first token "
                 f"or as the mean, under a head without bias; this is {kind!r}, read by {self.pooling!r}"
             )
         if config.pad_token_id != padding:
-            raise Untold(
+            raise NotExportable(
                 f"open_clip hides tokens {config.pad_token_id} as padding, and this tokenizer pads by {padding}"
             )
         text = {
@@ -80,10 +80,10 @@ class TransformersTower(TextTower):
             "context_length": self.tokenizer.context,
         }
         weights = {f"text.transformer.{name}": weight for name, weight in self.model.state_dict().items()}
-        return Told({"text_cfg": text}, {**weights, "text.proj.weight": head.weight}, save=self._save)
+        return Exported({"text_cfg": text}, {**weights, "text.proj.weight": head.weight}, save=self._save)
 
-    def _untold(self, library: str) -> Untold:
-        return Untold(
+    def _not_exportable(self, library: str) -> NotExportable:
+        return NotExportable(
             f"{library}' {self.model.config.model_type} has no place for a pooling and a head; "  # type: ignore[union-attr]
             "sentence-transformers and open_clip have"
         )

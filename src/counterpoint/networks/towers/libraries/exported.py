@@ -15,7 +15,7 @@ from ....types import Fit
 from ..parts.pixels import MEAN, STD
 
 
-class Untold(ValueError):
+class NotExportable(ValueError):
     """A tower, or a head of one, that a library has no words for; the message says what it lacks."""
 
 
@@ -69,7 +69,7 @@ def with_head(
         whose: of what the weights are, for messages.
 
     Raises:
-        Untold: where there is no such map, or the head has a bias and the map none.
+        NotExportable: where there is no such map, or the head has a bias and the map none.
     """
     changed = dict(weights)
     if head.is_identity:
@@ -84,9 +84,9 @@ def with_head(
         if f"{name}.bias" in weights:
             changed[f"{name}.bias"] = torch.zeros(whole.width) if whole.bias is None else whole.bias
         elif whole.bias is not None:
-            raise Untold(f"{whose} ends in a linear map without bias, and the head has one")
+            raise NotExportable(f"{whose} ends in a linear map without bias, and the head has one")
         return changed
-    raise Untold(f"{whose} ends in no linear map that the head could become a part of")
+    raise NotExportable(f"{whose} ends in no linear map that the head could become a part of")
 
 
 def nothing(folder: Path) -> None:
@@ -94,7 +94,7 @@ def nothing(folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class Told:
+class Exported:
     """A tower with its head in a library's words.
 
     Attributes:
@@ -112,32 +112,32 @@ class Told:
     scale: tuple[float, float | None] | None = None
 
 
-def as_trunk(told: Told, fit: Fit, head: Head) -> Told:
+def as_trunk(tower: Exported, fit: Fit, head: Head) -> Exported:
     """Return a tower of timm as open_clip holds one: a trunk under a linear projection.
 
     open_clip makes a trunk by its name alone, and resizes pictures to the size that it takes. A tower of a size that is
     not its usual one, and one that takes the middle of larger pictures, is ``counterpoint_cut`` of `in_timm`.
 
     Args:
-        told: the tower in timm's words.
+        tower: the tower in timm's words.
         fit: the way to its pictures.
         head: which becomes the projection.
 
     Raises:
-        Untold: for pictures that cannot be made so.
+        NotExportable: for pictures that cannot be made so.
     """
-    name, prefix = told.config["architecture"], "visual.trunk."
+    name, prefix = tower.config["architecture"], "visual.trunk."
     spare = fit.side - fit.size
     if fit.interpolation not in ("bicubic", "bilinear") or len(set(fit.fill)) > 1:
-        raise Untold(
+        raise NotExportable(
             f"open_clip's transform has no filter {fit.interpolation!r}, or no border of this colour"
         )
     if spare % 4 or (spare and fit.resize == "longest"):  # the middle of the middle begins elsewhere
-        raise Untold(
+        raise NotExportable(
             f"{name} takes the middle {fit.size} pixels of pictures of {fit.side}, and open_clip's transform resizes "
             "to what a tower takes"
         )
-    if spare or "model_args" in told.config or told.config["num_features"] != head.weight.shape[1]:
+    if spare or "model_args" in tower.config or tower.config["num_features"] != head.weight.shape[1]:
         name, prefix = f"counterpoint_cut.{fit.size}.{name}", "visual.trunk.model."
     config = {
         "timm_model_name": name,
@@ -146,11 +146,11 @@ def as_trunk(told: Told, fit: Fit, head: Head) -> Told:
         "timm_proj_bias": head.bias is not None,
         "image_size": fit.side,
     }
-    weights = {f"{prefix}{weight}": value for weight, value in told.weights.items()}
+    weights = {f"{prefix}{weight}": value for weight, value in tower.weights.items()}
     weights["visual.head.proj.weight"] = head.weight
     if head.bias is not None:
         weights["visual.head.proj.bias"] = head.bias
-    settings = told.config["pretrained_cfg"]
+    settings = tower.config["pretrained_cfg"]
     preprocessing = {
         "mean": list(settings["mean"]),
         "std": list(settings["std"]),
@@ -158,7 +158,7 @@ def as_trunk(told: Told, fit: Fit, head: Head) -> Told:
         "resize_mode": fit.resize,
         "fill_color": fit.fill[0],
     }
-    return Told({"vision_cfg": config}, weights, preprocessing, told.save)
+    return Exported({"vision_cfg": config}, weights, preprocessing, tower.save)
 
 
 def settings_of_timm(size: int) -> dict[str, Any]:
