@@ -23,7 +23,7 @@ from torchvision.transforms.v2.functional import to_pil_image
 
 from counterpoint.data import views
 from counterpoint.methods.arm import Arm
-from counterpoint.methods.base import TowerMethod
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import load, override
 from counterpoint.training.loop import forward

@@ -18,7 +18,7 @@ import torch
 
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.source import load_any
-from counterpoint.methods.base import TowerMethod
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.pairwise import Loss
 from counterpoint.recipes import Recipe, override
 from counterpoint.recipes import load as load_recipe

@@ -18,7 +18,7 @@ import torch
 
 from counterpoint.exporting import LAYOUTS, _export
 from counterpoint.methods.arm import Arm
-from counterpoint.methods.base import TowerMethod
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.recipes import load, override
 from fixtures import foreign
 

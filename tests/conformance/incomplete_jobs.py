@@ -9,7 +9,7 @@ import torch
 from method_stubs import LATE, build, loaded, prepared
 from torch import Tensor
 
-from counterpoint.methods.base import TowerMethod
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.training.loop import forward
 from counterpoint.training.sharing.distributed import average_gradients

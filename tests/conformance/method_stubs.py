@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from counterpoint import methods
 from counterpoint.frames import of_boxes
 from counterpoint.methods import Arm, Needs
-from counterpoint.methods.base import TowerMethod
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.modalities import PAIR
 from counterpoint.networks.base import ImageTower, TextTower, Tower
 from counterpoint.networks.init import initialise, seeded

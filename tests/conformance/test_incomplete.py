@@ -25,7 +25,7 @@ from rank_pool import RankPool
 from torch import Tensor
 
 from counterpoint import methods
-from counterpoint.methods.base import TowerMethod
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.networks.base import Tower
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.series import DilatedTower, Standardised

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from counterpoint import methods
 from counterpoint.methods import Arm
-from counterpoint.methods.base import TowerMethod
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.raw import Series, Waves
 from counterpoint.types import Batch
 

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from counterpoint.diagnostics.inversion import average_precision, to_image, to_text
 from counterpoint.methods.arm import Arm
-from counterpoint.methods.base import TowerMethod
 from counterpoint.methods.dual_encoder import DualEncoder, linear_heads
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.networks.init import initialise
 from counterpoint.recipes import load, override
 from fixtures.open_clip import small_open_clip

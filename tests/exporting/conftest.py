@@ -13,7 +13,7 @@ import torch
 import counterpoint as cp
 from counterpoint.exporting import Exported, _export
 from counterpoint.methods.arm import Arm
-from counterpoint.methods.base import TowerMethod
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.recipes import load, override
 
 TEXTS = ["a red car", "two dogs, playing at the beach!", "a", "", "a red " * 60]

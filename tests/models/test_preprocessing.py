@@ -21,7 +21,7 @@ from torch import Tensor
 import counterpoint as cp
 from counterpoint.data import load
 from counterpoint.data.embeddings import EmbeddingCache
-from counterpoint.methods.base import TowerMethod
+from counterpoint.methods.tower_method import TowerMethod
 from fixtures import foreign
 
 TEXTS = ["a red car", "A blue car, on a red road!", "car", "a red " * 40]

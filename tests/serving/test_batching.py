@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.methods.base import TowerMethod
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.serving import Index
 from counterpoint.serving.requests.batching import Batcher
 from fixtures.served import served

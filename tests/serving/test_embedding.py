@@ -25,7 +25,7 @@ from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.labels import Classes
 from counterpoint.data.source import load_any
 from counterpoint.execution import Stopped
-from counterpoint.methods.base import TowerMethod
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.models import Pretrained
 from counterpoint.registry import UnknownName
 from counterpoint.serving import Vectors

@@ -20,7 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from ..methods.base import TowerMethod
+from ..methods.tower_method import TowerMethod
 from ..networks.base import ImageTower, TextTower
 from ..networks.towers.parts.pooling import inside
 

@@ -15,7 +15,8 @@ from ..data.base import Data
 from ..data.source import load_any, short_name
 from ..files import MANIFEST, latest_checkpoint
 from ..methods.arm import Arm
-from ..methods.base import Method, TowerMethod
+from ..methods.base import Method
+from ..methods.tower_method import TowerMethod
 from ..modalities import noun_of
 from ..models import run_of
 from ..pairwise import Loss

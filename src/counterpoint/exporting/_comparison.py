@@ -15,7 +15,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..data.pictures.decode import decode, whole
-from ..methods.base import TowerMethod
+from ..methods.tower_method import TowerMethod
 from ..networks.base import ImageTower
 from ..networks.towers.footage import Footage
 from ..networks.towers.series import Standardised

@@ -14,7 +14,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..data.pictures.decode import fitted
-from ..methods.base import TowerMethod
+from ..methods.tower_method import TowerMethod
 from ..models import load
 from ..types import Fit
 

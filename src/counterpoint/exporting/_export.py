@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..files import writing_folder
-from ..methods.base import TowerMethod
+from ..methods.tower_method import TowerMethod
 from ..models import load
 from ..registry import MissingPackage, Room, require
 from ._card import Origin, write_card

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ..methods.base import TowerMethod
+from ..methods.tower_method import TowerMethod
 
 Embed = Callable[[str, Any], Tensor]
 """Embeddings ``(n, d)`` of raw inputs of a modality by another library: of pictures as Pillow has them, upright and in

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ..methods.base import Method, TowerMethod
+from ..methods.base import Method
+from ..methods.tower_method import TowerMethod
 from ..networks.base import ImageTower
 from ..pairwise import Temperature
 from ..reasons import counted

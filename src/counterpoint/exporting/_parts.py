@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from ..methods.base import TowerMethod
+from ..methods.tower_method import TowerMethod
 from ..networks.towers.libraries.exported import Head, NotExportable
 
 

@@ -4,7 +4,6 @@ from ._registry import create as create
 from ._registry import names as names
 from .arm import Arm as Arm
 from .base import Method as Method
-from .base import TowerMethod as TowerMethod
 from .classifying import Classifying as Classifying
 from .dense.filip import FILIP as FILIP
 from .dense.mil import MIL as MIL
@@ -73,4 +72,5 @@ from .single_loss import SingleLoss as SingleLoss
 from .speech.best_alignment import BestAlignment as BestAlignment
 from .speech.ccc_wav2vec2 import CCCWav2Vec2 as CCCWav2Vec2
 from .text.conan import Conan as Conan
+from .tower_method import TowerMethod as TowerMethod
 from .user_loss import LossError as LossError

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..networks.base import Towers
     from ..recipes.schema import Recipe
     from ..types import Target
-    from .base import TowerMethod
+    from .tower_method import TowerMethod
 
 SHORT: Mapping[str, tuple[str, Mapping[str, str]]] = {
     **{f"{name}-rocket": (name, {"improved": "true"}) for name in ("siamlip", "byolip", "barlip")},
@@ -153,9 +153,9 @@ def assemble(
 
     Those that learn from no label are not told one.
     """
-    from .base import TowerMethod
     from .options import options_of
     from .single_loss import SingleLoss
+    from .tower_method import TowerMethod
 
     if isinstance(constructor, type) and issubclass(constructor, TowerMethod):
         build: Callable[..., TowerMethod] = constructor

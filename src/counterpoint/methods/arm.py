@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from ..pairwise import Loss
     from ..recipes.schema import Recipe
     from ..types import Kind, Target
-    from .base import Method, TowerMethod
+    from .base import Method
+    from .tower_method import TowerMethod
 
 TUNE = ("full", "lora", "biases", "frozen", "none")
 """Choices of what moves in pretrained towers: all, low-rank adapters, biases, nothing; ``none``: nothing in the whole
@@ -259,8 +260,8 @@ class Arm:
         from ..networks.init import initialise
         from ..types import Target
         from . import assemble
-        from .base import TowerMethod, distinct
         from .options import read
+        from .tower_method import TowerMethod, distinct
 
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]

@@ -18,7 +18,7 @@ from ..pairwise import moments
 from ..pairwise.ranks import Ranks
 from ..registry import unknown
 from ..types import Batch, Embeddings, Examples, Kind, Target
-from .base import TowerMethod, paired
+from .tower_method import TowerMethod, paired
 
 
 class Classifying(TowerMethod):

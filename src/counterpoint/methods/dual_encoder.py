@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..networks.base import Towers
 from ..networks.heads import Linear
 from ..types import Batch, Clock, Embeddings, ViewSpec
-from .base import TowerMethod, distinct, paired
+from .tower_method import TowerMethod, distinct, paired
 
 
 class DualEncoder(TowerMethod):

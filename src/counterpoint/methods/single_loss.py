@@ -18,9 +18,9 @@ from ..pairwise import Loss
 from ..recipes.schema import Recipe
 from ..registry import unknown
 from ..types import Batch, Clock, Embeddings, Target
-from .base import TowerMethod, contrasted, paired
 from .dual_encoder import linear_heads
 from .needs import Needs
+from .tower_method import TowerMethod, contrasted, paired
 
 Rates = Annotated[
     tuple[float, ...], BeforeValidator(lambda text: text.split("+") if isinstance(text, str) else text)

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import ClassVar
 
-from ..methods.base import TowerMethod
+from ..methods.tower_method import TowerMethod
 
 
 class Kind(ABC):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from ..methods.base import TowerMethod
+from ..methods.tower_method import TowerMethod
 from ..registry import Room, UnknownName
 from ..training.folder import is_checkpoint, is_run
 from ._kind import Kind

@@ -9,8 +9,8 @@ from typing import ClassVar
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..methods.base import TowerMethod, paired
 from ..methods.needs import Needs
+from ..methods.tower_method import TowerMethod, paired
 from ..networks.base import Towers
 from ..networks.towers.build import build_towers
 from ..networks.towers.libraries.hugging_face import modalities_of

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from ..files import FORMAT, Damaged, read_json, write_json
-from ..methods.base import TowerMethod
+from ..methods.tower_method import TowerMethod
 from ..networks.base import FittedInput, ImageTower, Pooling, TextTower, Tower
 from ..networks.batch_norm import BatchNorm1d
 from ..networks.towers.build import build_towers

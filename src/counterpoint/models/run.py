@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from ..methods.base import TowerMethod
+from ..methods.tower_method import TowerMethod
 from ..training.folder import is_checkpoint, is_run
 from ..training.start import load
 from ._kind import Kind

@@ -20,7 +20,8 @@ from ..evaluation import Task, create, default_tasks
 from ..evaluation.task import ClassifierTask, check_asks, check_data, check_rows, is_classifier
 from ..execution import Needs
 from ..methods.arm import Arm
-from ..methods.base import Method, TowerMethod
+from ..methods.base import Method
+from ..methods.tower_method import TowerMethod
 from ..modalities import noun_of
 from ..pairwise import Loss
 from ..reasons import counted, listing

@@ -18,7 +18,7 @@ from ..data.embeddings import EmbeddingCache
 from ..data.source import load_any
 from ..evaluation.results import RunResults
 from ..evaluation.task import NotApplicable, Task, check_training, is_classifier
-from ..methods.base import TowerMethod
+from ..methods.tower_method import TowerMethod
 from ..modalities import MODALITIES
 from ..spec import Spec
 from ..statistics import Outcomes, compare_arms, holm

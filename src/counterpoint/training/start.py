@@ -20,7 +20,8 @@ from ..data.loading.samplers import NATURAL, streams
 from ..data.source import is_of_python, load_any
 from ..files import FORMAT, read_json, write_json
 from ..methods.arm import Arm
-from ..methods.base import Method, TowerMethod
+from ..methods.base import Method
+from ..methods.tower_method import TowerMethod
 from ..modalities import MODALITIES
 from ..networks.base import INPUTS, FittedInput
 from ..networks.weights import restored

@@ -12,7 +12,7 @@ from torch import Tensor
 from ...data.loading.loader import Loader
 from ...data.loading.order import Shuffled
 from ...data.source import load
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...types import Batch, Clock
 from ..benches.towers import build, recipe
 from ..lab import Lab, Result, below, decides, exact

@@ -13,7 +13,8 @@ from ...data.loading.loader import Loader
 from ...data.loading.order import Shuffled
 from ...data.pictured import PairedData
 from ...methods.arm import Arm
-from ...methods.base import Method, TowerMethod
+from ...methods.base import Method
+from ...methods.tower_method import TowerMethod
 from ...recipes import Recipe, load, override
 from ...training.loop import fit
 

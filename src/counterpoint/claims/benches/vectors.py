@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...networks import ImageTower, TextTower
 from ...types import Batch, Clock, Embeddings
 from .descent import minimise

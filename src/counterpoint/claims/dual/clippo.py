@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ...data.pictured import PairedData
 from ...data.source import load
-from ...methods.base import TowerMethod
 from ...methods.dual.clip import CLIP
 from ...methods.several.clippo import CLIPPO
+from ...methods.tower_method import TowerMethod
 from ...networks import BytePairTokenizer, initialise
 from ...networks.base import Tower, Towers
 from ...networks.towers.drawn import DrawnText

@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...methods.base import TowerMethod
 from ...methods.dual.clip import CLIP
 from ...methods.dual.lat import LaT
+from ...methods.tower_method import TowerMethod
 from ...networks import initialise
 from ...networks.heads import ResidualMLP
 from ...types import Batch

@@ -12,7 +12,7 @@ from safetensors.torch import save_model
 from ...data.pictured import PairedData
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation import create, evaluate
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...study.presets import PRESETS
 from ...study.words.standings import mean_ranks
 from ..benches.towers import build, recipe, trained

@@ -20,8 +20,8 @@ from ...data.loading.order import Shuffled
 from ...data.source import load
 from ...losses import SupConLoss
 from ...methods.arm import Arm
-from ...methods.base import TowerMethod
 from ...methods.single_loss import SingleLoss
+from ...methods.tower_method import TowerMethod
 from ...networks import build_towers, initialise
 from ...networks.base import Towers
 from ...networks.heads import Linear

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...data.worlds.glosses.tree import PER_TENTH
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...networks import GroupWhitening
 from ...networks.towers.parts.pooling import inside
 from ...networks.towers.perceptron import BagOfWords

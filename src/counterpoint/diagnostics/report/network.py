@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ...frames import of_boxes
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...types import Batch, Clock
 from .. import plots
 from ..capture import Captured, Step, captured

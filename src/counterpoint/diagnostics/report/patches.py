@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...data.base import Rows
 from ...data.items import Correspondences, Regions
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from .. import plots
 from ..internals import attention as heads
 from ..internals import parts

@@ -17,7 +17,7 @@ from ...data.columns import subject
 from ...data.embeddings import EmbeddingCache
 from ...data.loading.loader import Loader
 from ...data.pictured import Pictured
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES
 from ..capture import Captured, captured
 

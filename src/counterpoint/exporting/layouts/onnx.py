@@ -16,7 +16,7 @@ from tokenizers import Tokenizer as Backend
 from torch import Tensor, nn
 
 from ...files import read_json, write_json
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES
 from ...networks.base import ImageTower, TextTower, Tower
 from ...networks.towers.libraries.open_clip_tower import OpenClipTokenizer

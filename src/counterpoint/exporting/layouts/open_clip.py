@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...networks.towers.libraries.exported import Exported, NotExportable
 from .._layout import Embed, Layout
 from .._left_out import scale_of

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...data.pictures.decode import fitted
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...models import Stated, load
 from .._comparison import fit_of, uncompared
 from .._layout import Embed, Layout

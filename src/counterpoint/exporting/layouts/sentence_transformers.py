@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...networks.towers.libraries.exported import NotExportable
 from ...networks.towers.libraries.sentence_encoder import pooling_in_sentence_transformers
 from ...networks.towers.libraries.transformers_tower import TransformersTower

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...networks.base import ImageTower
 from ...networks.towers.libraries.exported import NotExportable
 from .._layout import Embed, Layout

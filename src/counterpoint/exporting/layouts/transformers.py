@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...networks.towers.libraries.exported import Exported, NotExportable
 from .._layout import Embed, Layout
 from .._left_out import scale_of

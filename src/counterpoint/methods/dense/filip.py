@@ -18,9 +18,10 @@ from ...pairwise.inputs import upcast
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, paired
+from ..base import Ranges
 from ..dual_encoder import linear_heads
 from ..needs import Needs
+from ..tower_method import TowerMethod, paired
 
 PANEL = 1 << 24
 """Similarities of tokens held at once in use."""

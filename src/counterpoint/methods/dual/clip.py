@@ -15,7 +15,8 @@ from ...networks.heads import Linear
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, distinct, paired
+from ..base import Ranges
+from ..tower_method import TowerMethod, distinct, paired
 
 
 class CLIP(TowerMethod):

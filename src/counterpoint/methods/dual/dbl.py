@@ -18,8 +18,9 @@ from ...networks.base import Tower, Towers
 from ...networks.state.momentum import PREFIX
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, paired
+from ..base import Ranges
 from ..dual_encoder import linear_heads
+from ..tower_method import TowerMethod, paired
 
 Anchor = Literal["beside", "momentum", "frozen"]
 """Origins of the anchor: a branch trained beside the target, a slow copy of it, or the target as it once was."""

@@ -20,9 +20,10 @@ from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...registry import load
 from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TowerMethod
+from ..base import Ranges
 from ..dual_encoder import DualEncoder, linear_heads
 from ..needs import Needs
+from ..tower_method import TowerMethod
 
 Score = Literal["learnability", "easy-reference", "hard-learner"]
 """Scores of a pair: the learner's loss less the reference's, the reference's negated, the learner's."""

@@ -16,7 +16,8 @@ from ...networks.heads import Linear, ResidualMLP
 from ...pairwise.inputs import squared_distance
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, paired
+from ..base import Ranges
+from ..tower_method import TowerMethod, paired
 
 Cycle = Literal["contrast", "distance"]
 """Ways to compare what came back with what was sent: among all others of the batch, or by itself."""

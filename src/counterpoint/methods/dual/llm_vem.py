@@ -20,8 +20,9 @@ from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...registry import unknown
 from ...types import Batch, Clock, Embeddings, Examples, Stage, View
-from ..base import ONCE, Ranges, TowerMethod
+from ..base import ONCE, Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod
 
 
 class LLMVEM(TowerMethod):

@@ -16,7 +16,8 @@ from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...registry import unknown
 from ...types import Batch, Clock, Embeddings, Stage
-from ..base import Ranges, TowerMethod, distinct, paired
+from ..base import Ranges
+from ..tower_method import TowerMethod, distinct, paired
 
 SUPERVISED, CONTRASTIVE = "supervised", "contrastive"
 

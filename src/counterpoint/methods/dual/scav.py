@@ -18,8 +18,9 @@ from ...pairwise import Temperature
 from ...pairwise.inputs import upcast
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, paired
+from ..base import Ranges
 from ..dual_encoder import linear_heads
+from ..tower_method import TowerMethod, paired
 
 
 class SCAV(TowerMethod):

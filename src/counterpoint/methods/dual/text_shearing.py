@@ -19,9 +19,10 @@ from ...pairwise import Temperature
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TowerMethod, paired
+from ..base import Ranges
 from ..dual_encoder import linear_heads
 from ..needs import Needs
+from ..tower_method import TowerMethod, paired
 
 RAW = "text"
 """The view of the first caption."""

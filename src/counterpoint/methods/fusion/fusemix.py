@@ -17,7 +17,8 @@ from ...networks.heads import ResidualMLP
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TowerMethod, distinct
+from ..base import Ranges
+from ..tower_method import TowerMethod, distinct
 
 Mixing = Literal["shared", "independent", "none"]
 """Choices of λ: one for both modalities, one for each, or the pairs as they are."""

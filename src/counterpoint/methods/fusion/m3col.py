@@ -15,8 +15,9 @@ from ...networks.base import Towers
 from ...networks.heads import Linear, mlp
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Target
-from ..base import Ranges, distinct
+from ..base import Ranges
 from ..classifying import Classifying
+from ..tower_method import distinct
 
 
 class M3Col(Classifying):

@@ -19,7 +19,8 @@ from ...pairwise import Temperature
 from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Examples, Target
-from ..base import Ranges, contrasted
+from ..base import Ranges
+from ..tower_method import contrasted
 from .logit_adjusted import LogitAdjusted
 
 

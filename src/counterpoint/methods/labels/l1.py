@@ -12,8 +12,8 @@ from ...pairwise import moments
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Examples, Kind, Target
-from ..base import TowerMethod, paired
 from ..needs import Needs
+from ..tower_method import TowerMethod, paired
 
 
 class L1(TowerMethod):

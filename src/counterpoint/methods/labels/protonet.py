@@ -17,8 +17,9 @@ from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...registry import unknown
 from ...types import Batch, Clock, Embeddings, Target
-from ..base import Ranges, TowerMethod, paired
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod, paired
 
 Term = Literal["cross", "triplet", "triplet-all", "icnn", "icnn-supports", "icnn-queries"]
 

@@ -18,8 +18,8 @@ from ...networks.heads import mlp
 from ...networks.state.momentum import PREFIX, Schedule
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
-from ..base import TowerMethod
 from ..needs import Needs
+from ..tower_method import TowerMethod
 
 _LOOKS = {"image": ("byol_1", "byol_2")}
 """The two views of a modality, where they differ from each other."""

@@ -18,8 +18,9 @@ from ...networks.towers.parts.regions import grid
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TowerMethod
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod
 
 MONTAGE, PICTURE, QUADRANT = "montage", "picture", "quadrant"
 """Views that `JigClu.prepare` makes: montages, and of each cell the picture, by its row of all, and the quadrant."""

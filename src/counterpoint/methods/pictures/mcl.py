@@ -21,10 +21,11 @@ from ...networks.towers.parts.side_by_side import again, side_by_side
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Examples, Stage
 from .._registry import METHODS, create
-from ..base import ONCE, TowerMethod
+from ..base import ONCE
 from ..needs import Needs
 from ..options import read
 from ..single_loss import SingleLoss
+from ..tower_method import TowerMethod
 
 
 class MCL(TowerMethod):

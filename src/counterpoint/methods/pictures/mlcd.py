@@ -19,8 +19,9 @@ from ...networks.towers.build import build_image_tower
 from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Examples
-from ..base import ONCE, Ranges, TowerMethod, paired
+from ..base import ONCE, Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod, paired
 
 
 class MLCD(TowerMethod):

@@ -20,8 +20,9 @@ from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...registry import unknown
 from ...types import Batch, Clock, Embeddings, Target
-from ..base import Ranges, TowerMethod, contrasted
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod, contrasted
 
 
 class SepCLR(TowerMethod):

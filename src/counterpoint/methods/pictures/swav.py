@@ -16,8 +16,9 @@ from ...networks.base import ImageTower, Tower, Towers
 from ...networks.heads import Prototypes, mlp
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TowerMethod
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod
 
 _LARGE = 2
 """Views that give codes."""

@@ -20,8 +20,9 @@ from ...pairwise import Loss
 from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, contrasted
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod, contrasted
 
 
 class QueueOptions(TypedDict, total=False):

@@ -18,7 +18,8 @@ from ...networks.state.momentum import PREFIX
 from ...networks.towers.parts.regions import RegionTower
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, distinct, paired
+from ..base import Ranges
+from ..tower_method import TowerMethod, distinct, paired
 
 
 class BriVL(TowerMethod):

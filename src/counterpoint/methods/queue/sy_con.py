@@ -16,8 +16,9 @@ from ...networks.heads import mlp
 from ...networks.state.momentum import PREFIX
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, contrasted
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod, contrasted
 
 PREVIOUS = "previous."
 """Prefix of the names of the previous model's outputs."""

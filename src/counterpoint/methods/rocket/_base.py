@@ -21,8 +21,9 @@ from ...networks.state.momentum import PREFIX
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TowerMethod, distinct
+from ..base import Ranges
 from ..dual_encoder import linear_heads
+from ..tower_method import TowerMethod, distinct
 from ._terms import CrossModalTerm, TargetedTerm
 
 

@@ -14,8 +14,9 @@ from ...networks.heads import mlp
 from ...pairwise import Temperature
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, contrasted, paired
+from ..base import Ranges
 from ..dual_encoder import linear_heads
+from ..tower_method import TowerMethod, contrasted, paired
 
 
 class SLIP(TowerMethod):

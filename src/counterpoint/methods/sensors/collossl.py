@@ -20,8 +20,9 @@ from ...pairwise.temperature import Temperature
 from ...recipes.schema import Recipe
 from ...registry import unknown
 from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TowerMethod
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod
 
 PARTNER, POSITIVE, WEIGHT = "partner", "positive", "weight"
 """Views that `ColloSSL.prepare` adds: rows of other times, and for each device if it is a positive, and its weight."""

@@ -22,8 +22,9 @@ from ...pairwise.tile import NEG, Tile
 from ...raw import ends
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Stage, View
-from ..base import Ranges, TowerMethod
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod
 
 RECONSTRUCT, CONTRAST = "reconstruct", "contrast"
 """The stages: the network that retrieves learns to, then the tower does."""

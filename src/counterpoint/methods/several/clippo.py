@@ -15,9 +15,10 @@ from ...pairwise import Temperature
 from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, paired
+from ..base import Ranges
 from ..dual_encoder import linear_heads
 from ..needs import Needs
+from ..tower_method import TowerMethod, paired
 
 
 class CLIPPO(TowerMethod):

@@ -19,9 +19,10 @@ from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe
 from ...registry import unknown
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, paired
+from ..base import Ranges
 from ..dual_encoder import linear_heads
 from ..needs import Needs
+from ..tower_method import TowerMethod, paired
 
 Mode = Literal["both", "project", "curriculum", "none"]
 """Remedies: conflicts projected away, conflicting examples left out, both, or neither."""

@@ -16,9 +16,10 @@ from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...registry import unknown
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, distinct, paired
+from ..base import Ranges
 from ..dual_encoder import linear_heads
 from ..needs import Needs
+from ..tower_method import TowerMethod, distinct, paired
 
 
 class MoRE(TowerMethod):

@@ -15,9 +15,10 @@ from ...networks.base import Towers
 from ...networks.heads import mlp
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, contrasted, paired
+from ..base import Ranges
 from ..dual_encoder import linear_heads
 from ..needs import Needs
+from ..tower_method import TowerMethod, contrasted, paired
 
 
 class AMCL(TowerMethod):

@@ -15,8 +15,9 @@ from ...networks.energy import ReplayBuffer, langevin
 from ...networks.heads import Linear
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, paired
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod, paired
 
 PAPERS = {"ebm-vs-cl-vqa": ("diverged",)}
 

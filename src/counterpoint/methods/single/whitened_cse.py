@@ -17,8 +17,9 @@ from ...networks.whitening import GroupWhitening
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, contrasted
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod, contrasted
 
 GROUP = 6
 """Channels of a group in the paper's code: 768 in 128 groups."""

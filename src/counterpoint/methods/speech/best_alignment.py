@@ -23,8 +23,9 @@ from ...pairwise.ranks import Ranks
 from ...raw import check_waves
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
-from ..base import Ranges, TowerMethod, paired
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod, paired
 
 _MASKED = "text.masked"
 """The view of texts some of whose tokens are masked."""

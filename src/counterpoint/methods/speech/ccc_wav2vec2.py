@@ -22,8 +22,9 @@ from ...pairwise.ranks import Ranks
 from ...raw import ends
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
-from ..base import Ranges, TowerMethod
+from ..base import Ranges
 from ..needs import Needs
+from ..tower_method import TowerMethod
 
 
 class CCCWav2Vec2(TowerMethod):

@@ -16,9 +16,10 @@ from ...networks.base import TextTower, Tokenizer, Towers
 from ...recipes.schema import Recipe
 from ...registry import unknown
 from ...types import Batch, Clock, Embeddings, Examples
-from ..base import ONCE, Ranges, TowerMethod, paired
+from ..base import ONCE, Ranges
 from ..dual_encoder import linear_heads
 from ..needs import Needs
+from ..tower_method import TowerMethod, paired
 from ._candidates import Candidates, easy, mine
 
 CANDIDATES = "candidates"

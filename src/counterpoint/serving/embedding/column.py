@@ -18,7 +18,7 @@ from torch import Tensor
 from ... import execution
 from ...data.base import Data, Rows
 from ...data.sides import SIDES
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...networks.base import TextTower
 from ...networks.towers.parts.pooling import inside
 from ...reasons import counted, out_of_memory

@@ -12,7 +12,7 @@ from ...data.base import Data
 from ...data.source import load_any, rooted
 from ...execution import Executor, Listed, Listener, Local, Needs, NullListener
 from ...execution.executors import LOCAL, executor_of
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...registry import unknown
 from ...training.sharing.distributed import device_of
 from ..vectors import About, Vectors, agree

@@ -12,7 +12,7 @@ import polars as pl
 from jaxtyping import Float, Int
 
 from ...files import Damaged, digest_of_file
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...models import load
 from ...reasons import counted
 from ...registry import Room, unknown

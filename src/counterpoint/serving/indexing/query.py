@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...data.pictures.single import raw_pictures
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES, Modality, resolve
 from ...networks.base import FormedInput, Input
 from ...raw import check_pictures

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...networks.base import TextTower
 from ...networks.towers.parts.pooling import inside
 

@@ -14,7 +14,7 @@ import torch
 
 from ...data.base import Data
 from ...methods.arm import is_fixed
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...modalities import leading
 from ...networks.base import CuttingInput
 from ...networks.towers.parts.pixels import Square

@@ -22,7 +22,8 @@ from ...evaluation.task import is_classifier
 from ...execution import leased
 from ...files import latest_checkpoint, sweep, write_json, writing
 from ...methods.arm import Arm
-from ...methods.base import Method, TowerMethod
+from ...methods.base import Method
+from ...methods.tower_method import TowerMethod
 from ...recipes import Recipe, override
 from ...recipes import load as load_recipe
 from ...training.loop import Progress, fit

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from ...data.loading.features import Memory, Steady
 from ...data.views.look import looks
-from ...methods.base import TowerMethod
+from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES, noun_of
 from ...networks.base import Tower
 from ...recipes import Recipe

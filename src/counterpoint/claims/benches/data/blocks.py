@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ....methods.base import TowerMethod
 from ....methods.classifying import Classifying
+from ....methods.tower_method import TowerMethod
 from ....networks import initialise
 from ....networks.base import Input, Tower, Towers
 from ....networks.heads import mlp

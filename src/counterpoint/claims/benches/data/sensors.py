@@ -13,7 +13,7 @@ from ....data.base import Data, Rows
 from ....data.columns import subject
 from ....data.source import load_any
 from ....evaluation.classification.classifiers import CLASSIFIERS
-from ....methods.base import TowerMethod
+from ....methods.tower_method import TowerMethod
 from ....recipes import load, override
 from ....training.loop import fit
 from ....training.run import Run

@@ -1,0 +1,266 @@
+"""Methods with a tower for each column: what most of them share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+
+from ..modalities import MODALITIES, PAIR, resolve
+from ..networks.base import ImageTower, Input, TextTower, Tower, Towers, WindowedInput
+from ..networks.fingerprint import fingerprint
+from ..networks.towers.parts.pixels import fitted
+from ..raw import Raw, check_pictures
+from ..registry import unknown
+from ..types import Batch, Embeddings, Fit, View
+from .base import Method
+
+
+class TowerMethod(Method):
+    """A method with a tower for each column it takes, and heads into a shared space: the base of most methods here.
+
+    Columns of one modality share a tower, and with it a head; so do columns of two modalities where the tower of one
+    computes with that of the other (`Tower.core`). A tower and its head bear the name of the first column that they are
+    of, in ``towers``, in ``projections``, and in a run's checkpoint.
+
+    Args:
+        towers: by column; the method works on these columns, in this order.
+
+    Attributes:
+        columns: each column with the name of its tower and head.
+        projections: the heads, by name, of methods that have one for each tower.
+        reference: how `counterpoint.load` found it, with paths from the root; empty for one that it did not load.
+        dropout: rate at which training drops features within a text tower.
+
+    Raises:
+        ValueError: for columns that the method does not take.
+    """
+
+    projections: nn.ModuleDict
+    reference: str = ""
+    dropout: float = 0.0
+
+    def __init__(self, towers: Towers) -> None:
+        super().__init__()
+        self.needs.check(type(self).__name__, {column: tower.modality for column, tower in towers.items()})
+        # By identity: two towers of one kind are two, and one that serves two columns is one.
+        names = {id(tower): name for name, tower in distinct(towers).items()}
+        self.columns = {column: names[id(tower.core)] for column, tower in towers.items()}
+        self.towers = nn.ModuleDict(distinct(towers))
+        # Other ways to towers that are held already: a plain dictionary, so that no weight is held twice.
+        self._ways = {column: tower for column, tower in towers.items() if tower.core is not tower}
+        self.projections = nn.ModuleDict()
+        # Before a method could have one tower alone, it had the other one too, which was never trained.
+        gone = {f"towers.{name}.": "" for name in PAIR if name not in self.columns}
+        self.earlier = {**type(self).earlier, **gone}
+
+    def tower(self, column: str) -> Tower:
+        """Return the tower of a column."""
+        tower = self._ways.get(column) or self.towers[self.columns[column]]
+        assert isinstance(tower, Tower)
+        return tower
+
+    @property
+    def image_tower(self) -> ImageTower:
+        """The tower of pictures, for what is about pictures alone: patches, attention, regions.
+
+        Raises:
+            LookupError: for a method without one.
+        """
+        for tower in self.towers.values():
+            if isinstance(tower, ImageTower):
+                return tower
+        raise LookupError(f"{type(self).__name__} on {', '.join(self.columns)} has no tower of pictures")
+
+    @property
+    def text_tower(self) -> TextTower:
+        """The tower of texts, for what is about words alone.
+
+        Raises:
+            LookupError: for a method without one.
+        """
+        for tower in self.towers.values():
+            if isinstance(tower, TextTower):
+                return tower
+        raise LookupError(f"{type(self).__name__} on {', '.join(self.columns)} has no tower of texts")
+
+    @property
+    def embeds(self) -> tuple[str, ...]:
+        return tuple(self.columns)
+
+    @property
+    def inputs(self) -> Mapping[str, Input]:
+        return {column: self.tower(column).input for column in self.columns}
+
+    @property
+    def width(self) -> int:
+        """The size of an embedding of the first head."""
+        # Asked of the head itself, in evaluation mode: in training a batch norm refuses a single example.
+        column, tower = next((column, self.tower(column)) for column in self.columns)
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        try:
+            with torch.no_grad():
+                return self.project(column, torch.zeros(1, tower.width, device=device), self.heads[0]).shape[
+                    -1
+                ]
+        finally:
+            self.train(was_training)
+
+    @property
+    def picture_size(self) -> int | None:
+        """Height and width in pixels of the pictures that it takes; None where it takes none."""
+        sizes = (tower.size for tower in self.towers.values() if isinstance(tower, ImageTower))
+        return next(sizes, None)
+
+    @property
+    def context(self) -> int | None:
+        """The most tokens of a text that it reads; None where it takes no texts."""
+        contexts = (tower.tokenizer.context for tower in self.towers.values() if isinstance(tower, TextTower))
+        return next(contexts, None)
+
+    @property
+    def shares_space(self) -> bool:
+        """True where embeddings of one modality can be compared with those of another."""
+        return len({self.tower(column).modality for column in self.columns}) > 1
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A digest of weights, preprocessing and tokenizers, as they are when it is first asked for."""
+        return fingerprint(self, self.inputs)
+
+    def encode(self, batch: Batch) -> Embeddings:
+        return {name: self.features(view.column, batch[name]) for name, view in self.views.items()}
+
+    def encode_by_size(self, batch: Batch) -> Embeddings:
+        """Return what `encode` does, from one pass of a tower for all views of a column that are of one size.
+
+        Faster, and the same but for rounding; batch norms of a tower see all these views at once.
+        """
+        together: dict[tuple[str, ...], list[str]] = {}
+        for name, view in self.views.items():
+            together.setdefault((view.column, *map(str, batch[name].shape[1:])), []).append(name)
+        features: Embeddings = {}
+        for (column, *_), names in together.items():
+            of_all = self.features(column, torch.cat([batch[name] for name in names]))
+            features |= zip(names, torch.split(of_all, [len(batch)] * len(names)), strict=True)
+        return features
+
+    def features(self, column: str, inputs: Tensor) -> Tensor:
+        """Return the feature vectors that the heads read: the tower's, of a column's inputs."""
+        return self.tower(column)(inputs)
+
+    def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
+        """Return one head's embedding of a column's features (``losses`` uses the same heads), not yet normalised.
+
+        Of a method without heads it is the features themselves.
+        """
+        name = self.columns[column]
+        return self.projections[name](features) if name in self.projections else features
+
+    @torch.no_grad()
+    def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
+        """Return unit-norm embeddings ``(n, d)`` of a column's raw form: of uint8 pictures ``(n, 3, H, W)``, of texts.
+
+        One text is a list of one: ``embed("text", "a cat")`` is ``(1, d)``. Of a sound or a series that is longer than
+        its tower sees at once, it is the mean of the embeddings of windows that are evenly spread over it.
+
+        Raises:
+            UnknownName: for a column or a head the method does not have.
+            ValueError: for inputs that are not of the column's modality, or for none.
+        """
+        if column not in self.columns:
+            # The likeliest mistake: a model of pictures alone is asked for texts.
+            if column in MODALITIES and len(self.columns) == 1:
+                raise ValueError(
+                    f"this model was trained on {self.embeds[0]}s alone: it has no {column} embeddings"
+                )
+            raise unknown("column", column, self.columns)
+        tower = self.tower(column)
+        raw = resolve(MODALITIES.get(tower.modality).check)(inputs)
+        device = next(self.parameters()).device
+        if isinstance(raw, Raw) and isinstance(tower.input, WindowedInput):
+            return self._embed_windows(column, raw, tower.input.window, head)
+        return self.embed_prepared(
+            column, tower.input(raw.to(device) if isinstance(raw, Tensor) else raw), head
+        )
+
+    def _embed_windows(self, column: str, raw: Raw, places: int, head: str) -> Tensor:
+        (_, first), *others = raw.windows(places)
+        z = self.embed_prepared(column, self.inputs[column](first), head)
+        for rows, part in others:
+            z[rows.to(z.device)] += self.embed_prepared(column, self.inputs[column](part), head)
+        return F.normalize(z, dim=-1) if others else z
+
+    @torch.no_grad()
+    def embed_prepared(self, column: str, prepared: Tensor, head: str = "default") -> Tensor:
+        """Return unit-norm embeddings ``(n, d)`` of what the column's input, ``inputs[column]``, made of its raw form.
+
+        Raises:
+            UnknownName: for a head the method does not have.
+        """
+        head = self.heads[0] if head == "default" else head
+        if head not in self.heads:
+            raise unknown("head", head, self.heads)
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        try:
+            return F.normalize(self.project(column, self.features(column, prepared.to(device)), head), dim=-1)
+        finally:
+            self.train(was_training)
+
+    @torch.no_grad()
+    def embed_patches(
+        self, pictures: UInt8[Tensor, "n 3 H W"], head: str = "default"
+    ) -> Float[Tensor, "n d h w"]:
+        """Return unit-norm embeddings of the places of pictures, to be compared with embeddings of phrases.
+
+        The head is applied to the features of each place of the picture's central square, all of which is resized: a
+        tower's own crop would leave out places that are asked for.
+
+        Raises:
+            UnknownName: for a head the method does not have.
+            LookupError: if the image tower has no features of single places.
+        """
+        head = self.heads[0] if head == "default" else head
+        if head not in self.heads:
+            raise unknown("head", head, self.heads)
+        pictures = check_pictures(pictures)
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        try:
+            size = self.image_tower.size
+            maps = self.image_tower.patches(fitted(pictures.to(device), Fit(size, size)))
+            column = next(name for name, tower in self.towers.items() if isinstance(tower, ImageTower))
+            places = self.project(column, maps.permute(0, 2, 3, 1).flatten(0, 2), head)
+            grid = F.normalize(places, dim=-1).view(len(maps), *maps.shape[2:], -1)
+            return grid.permute(0, 3, 1, 2)
+        finally:
+            self.train(was_training)
+
+
+def distinct(towers: Towers) -> dict[str, Tower]:
+    """Return each tower once, by the name of the first column that it is of."""
+    first: dict[int, str] = {}
+    for column, tower in towers.items():
+        first.setdefault(id(tower.core), column)
+    return {name: towers[name].core for name in first.values()}
+
+
+def paired(towers: Towers) -> dict[str, View]:
+    """Return a view of each column that keeps what an example says; the views bear the columns' names."""
+    return {
+        column: View(tower.modality, MODALITIES.get(tower.modality).paired, column)
+        for column, tower in towers.items()
+    }
+
+
+def contrasted(column: str, tower: Tower, count: int) -> dict[str, View]:
+    """Return views of one column to be contrasted with each other, named ``column.1``, ``column.2`` …"""
+    view = View(tower.modality, MODALITIES.get(tower.modality).contrasted, column)
+    return {f"{column}.{number}": view for number in range(1, count + 1)}
