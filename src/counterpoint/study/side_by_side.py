@@ -164,7 +164,9 @@ def evaluate(
             where = data or data_of(first)
             # On its own data a probe sees what training saw.
             source = open_data(replace(run, data=where, labels="" if data else run.labels))
-        whole = split == "all" or (split is None and data is not None and source.split_here)
+        # Data in shards is too much to score whole unless that is asked for.
+        unsplit = data is not None and source.split_here and not len(source.shards)
+        whole = split == "all" or (split is None and unsplit)
         # The test rows of a run's own data are new to it, but not to others.
         seen = [trained_on(folder, source) for folder in runs.values() if data or whole or folder != first]
         trained = np.unique(np.concatenate([np.arange(0), *seen]))

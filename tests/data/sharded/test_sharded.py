@@ -54,6 +54,7 @@ def test_rows_are_records_of_shards(made: Path) -> None:
         "validation: held out": 20,
         "test: held out": 20,
     }
+    assert data.split_here
     rows = np.arange(len(data))
     said = [int(data.captions(int(row))[0].rpartition(" ")[2]) for row in rows]
     assert sorted(said) == list(range(120))
@@ -260,6 +261,7 @@ def test_a_run_on_an_index_is_evaluated_on_its_own_data_and_on_others(
         ("indexed", made, "all", 120),
         ("indexed", pairs, "test", len(load(str(pairs)).splits.test["held out"])),
         ("pairs", made, "test", 20),
+        ("pairs", made, None, 20),  # not all of it, though the held-out shards were chosen here
     ):
         scored = evaluate(
             tmp_path / name, data=source and str(source), tasks=("retrieval",), split=split

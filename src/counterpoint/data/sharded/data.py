@@ -47,7 +47,7 @@ class Sharded(Data):
     def __init__(self, index: Index, held: Stored) -> None:
         self.index, self.held = index, held
         self.name, self.columns, self.refused = str(index.folder), index.columns, index.refused
-        self.shards = index.training
+        self.shards, self.split_here = index.training, index.split_here
         self._trained = int(self.shards.sum())
         self._open = OpenShards(index)
         self._standing = self._standing_records()

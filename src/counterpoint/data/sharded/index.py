@@ -185,6 +185,11 @@ class Index:
         """The number of records of every shard that are trained on; none of one that is held out."""
         return (self.table["train"] * (self.table["held_out"] == "").cast(pl.Int64)).to_numpy()
 
+    @property
+    def split_here(self) -> bool:
+        """Whole shards are held out, as no record says that it is held out."""
+        return not (self.table["validation"].sum() or self.table["test"].sum())
+
     def label(self, name: str, rows: int) -> Label:
         """Return a label of every row, mapped from a file.
 
