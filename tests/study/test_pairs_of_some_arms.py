@@ -78,7 +78,7 @@ def test_an_arm_that_is_asked_about_other_examples_is_left_out_of_the_probe(
 def test_a_test_set_whose_rows_lack_one_of_two_columns_is_refused_before_the_first_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Of eight rows to test on one has an answer, so that there is nothing to find it among."""
+    # One of eight rows to test on has an answer, so that there is nothing to find it among.
     table = tmp_path / "faq.csv"
     sides = ["train"] * 12 + ["validation"] * 6 + ["test"] * 8
     answers = ["" if side == "test" and row < 25 else f"answer {row}" for row, side in enumerate(sides)]
