@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
-from functools import lru_cache
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
 from ...diagnostics import induced_positives, normalised, principal_angles
 from ...evaluation import create
-from ...losses import GuidedNTXentLoss, InfoNCELoss, NTXentLoss, SpectralLoss
+from ...losses import GuidedNTXentLoss, SpectralLoss
+from ...losses.weighted.guided_ntxent import Rule
+from ...methods.base import TowerMethod
+from ...methods.single_loss import SingleLoss
+from ...networks import initialise
+from ...study.design import ArmPlan
+from ...study.opened import open_data
 from ...study.presets import Preset
-from ..benches.data.emoji import SmallTwoTower, emoji_inputs, train, train_on_views, view
-from ..lab import Arrays, Lab, Result, above, below, beside, decides, exact
+from ...training.loop import fit
+from ...training.start import load, prepare
+from ...types import Batch
+from ..benches.data.emoji import emoji_inputs, view
+from ..benches.data.names import NOISE, sources
+from ..lab import Arrays, Comparison, Lab, Result, above, below, beside, decides, exact
 
 CLAIM = (
     "The spectral contrastive loss of two modalities factorises their co-occurrence; names make better "
@@ -36,18 +47,29 @@ PRESET = Preset(
 )
 
 
-SEEDS, STEPS, BATCH = 5, 300, 64
-RATE, TAU = 1e-3, 0.1
+SEEDS, TAU = 5, 0.1
 CLASSES = 5
+DATA = Path(__file__).parents[1] / "benches" / "data" / "names.py"
+NAMES, SIMCLR = "names", "SimCLR"
+COMPARISON = Comparison(
+    {NAMES: f"infonce,temperature={TAU}", SIMCLR: f"ntxent,on=images,temperature={TAU}"},
+    {"probe": ("logistic_group_top1",)},
+    data=f"{DATA}:OWN",
+    changes={"towers.context": 24, "towers.vocabulary": 2048},
+    seeds=SEEDS,
+)
+OF_NAMES = replace(COMPARISON, arms={NAMES: COMPARISON.arms[NAMES]})
+NOISY = replace(OF_NAMES, data=f"{DATA}:EXCHANGED")
 TEACHER_SEED = 1000
-RULES: Mapping[str, str] = {
+TEACHER = replace(OF_NAMES, seeds=(TEACHER_SEED,))
+"""The model that guides all students, as CLIP does in the paper."""
+RULES: Mapping[str, Rule] = {
     "1, new positive": "add_positive",
     "2, no false positive": "drop_false_positive",
     "3, no false negative": "drop_false_negative",
     "4, no easy negative": "drop_easy_negative",
 }
 RANDOM = "random positive"
-NOISE = 0.5
 
 
 def planted(images: int, texts: int, seed: int) -> Float[Tensor, "V L"]:
@@ -112,41 +134,6 @@ def expectation_error(seed: int) -> float:
     return abs(mean / float(population(p, f, g)) - 1)
 
 
-def probe(model: SmallTwoTower) -> Arrays:
-    data = emoji_inputs()[0]
-    scores = create("probe", labels=("group",))(model, data, data.splits.test["concepts"])
-    return {"correct": scores.examples["logistic_group_top1"].to_numpy()}
-
-
-def sources(noise: float, seed: int) -> np.ndarray:
-    """Choose the row whose caption each training row gets: itself, or in a share of the rows one of these at random."""
-    rows = emoji_inputs()[0].splits.train
-    rng = np.random.default_rng([seed, 17])
-    chosen = rng.permutation(len(rows))[: round(noise * len(rows))]
-    found = rows.copy()
-    found[chosen] = rows[rng.permutation(chosen)]
-    return found
-
-
-def trained_on_names(noise: float, seed: int, steps: int) -> SmallTwoTower:
-    """Train a small model on one view of each picture and its name."""
-    data, pictures, captions = emoji_inputs()
-    rows, said = data.splits.train, sources(noise, seed)
-    model = SmallTwoTower(seed)
-
-    def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        chosen = rng.choice(len(rows), BATCH, replace=False)
-        return view(pictures[rows[chosen]], rng), captions[said[chosen]]
-
-    train((model.image, model.text), InfoNCELoss(TAU), draw, steps=steps, lr=RATE, seed=seed)
-    return model
-
-
-def two_tower(noise: float, seed: int, steps: int) -> Arrays:
-    """Train on pictures with names, and probe the model (claim 2)."""
-    return probe(trained_on_names(noise, seed, steps))
-
-
 def nearest(noise: float, seed: int, limit: int | None) -> Arrays:
     """Compare each training picture with that of the nearest name (claim 2): is their group the same, how far apart?
 
@@ -169,34 +156,42 @@ def nearest(noise: float, seed: int, limit: int | None) -> Arrays:
     }
 
 
-@lru_cache(maxsize=1)
-def teacher(steps: int) -> SmallTwoTower:
-    """Train the model that guides all students, as CLIP does in the paper."""
-    return trained_on_names(0.0, TEACHER_SEED, steps).requires_grad_(False)
+class Guided(SingleLoss):
+    """NT-Xent on two views of pictures, of which the loss hears what a teacher sees in each.
+
+    Attributes:
+        sees: from a view to the teacher's embeddings.
+    """
+
+    sees: Callable[[Tensor], Tensor]
+
+    def beside(self, batch: Batch) -> dict[str, Tensor]:
+        first, second = (self.sees(batch[name]) for name in self.views)
+        return {"teacher_x": first, "teacher_y": second}
 
 
-def views_only(rule: str, seed: int, steps: int) -> Arrays:
-    """Train on two views of each picture, under NT-Xent or a rule that a teacher guides (claim 3)."""
-    model = SmallTwoTower(seed)
-    generator = torch.Generator().manual_seed(seed)
+@cache
+def teacher(folder: str) -> TowerMethod:
+    return load(folder).requires_grad_(False)
 
-    def guess(v: Tensor) -> Tensor:
-        return torch.randn(len(v), 64, generator=generator)
 
-    guided = None if rule == "none" else GuidedNTXentLoss(RULES.get(rule, "add_positive"), temperature=TAU)  # type: ignore[arg-type] # a name from the table
-    plain = NTXentLoss(TAU)
-    sees: Callable[[Tensor], Tensor] = guess if rule == RANDOM else teacher(steps).image
-
-    def loss(first: Tensor, second: Tensor, rows: np.ndarray) -> Tensor:
-        x, y = (F.normalize(model.image(v), dim=-1) for v in (first, second))
-        if guided is None:
-            value: Tensor = plain(x, y)
-        else:
-            value = guided(x, y, teacher_x=sees(first), teacher_y=sees(second))
-        return value
-
-    train_on_views(model.image, loss, batch=BATCH, steps=steps, lr=RATE, seed=seed)
-    return probe(model)
+def guided(rule: str, folder: str, seed: int, steps: int) -> Arrays:
+    """Train on two views of each picture under a rule that a teacher guides, by the recipe of the study (claim 3)."""
+    run = COMPARISON.design((seed,)).run(COMPARISON.arms[SIMCLR], seed, ArmPlan(steps))
+    data = open_data(run)
+    plain, loader = prepare(run, data)
+    loss = GuidedNTXentLoss(RULES.get(rule, "add_positive"), temperature=TAU)
+    method = Guided({"image": plain.image_tower}, run.recipe, loss, "guided-ntxent")
+    initialise(method, seed)
+    known, generator = teacher(folder), torch.Generator().manual_seed(seed)
+    method.sees = (
+        (lambda v: torch.randn(len(v), 64, generator=generator))
+        if rule == RANDOM
+        else (lambda v: known.project("image", known.features("image", v), "global"))
+    )
+    fit(method, loader, run.recipe, seed=seed)
+    scores = create("probe", labels=("group",))(method.eval(), data, data.splits.test["concepts"])
+    return {"correct": scores.examples["logistic_group_top1"].to_numpy()}
 
 
 def run(lab: Lab) -> Iterator[Result]:
@@ -240,19 +235,21 @@ def factorisation(lab: Lab) -> Iterator[Result]:
 
 def pairs(lab: Lab) -> Iterator[Result]:
     """Judge names as positive pairs, and what a teacher that knows them adds (claims 2 and 3)."""
-    metric = "logistic probe of the group, held-out concepts of the emoji"
-    noise = {"noise": (0.0, NOISE)}
-    named = lab.grid(two_tower, noise, steps=STEPS).scores("correct", metric)
-    rules = ("none", RANDOM, *RULES)
-    viewed = lab.grid(views_only, {"rule": rules}, steps=STEPS).scores("correct", metric)
-    partners = lab.grid(nearest, noise, limit=None)
+    study = lab.study(COMPARISON)
+    named = study.scores("probe logistic_group_top1", "concepts")
+    noisy = lab.study(NOISY, "noisy names").scores("probe logistic_group_top1", "concepts")
+    folder = str(lab.study(TEACHER, "teacher").folder(NAMES, TEACHER_SEED))
+    steps = study.plans[SIMCLR].steps
+    viewed = lab.grid(guided, {"rule": (RANDOM, *RULES)}, folder=folder, steps=steps).scores(
+        "correct", named.metric, named.statistic
+    )
+    partners = lab.grid(nearest, {"noise": (0.0, NOISE)}, limit=None)
     wrong = partners.scores("label error", "share of training pictures whose partner is of another group")
     apart = partners.scores("diversity", "ratio of mean distances in 32 principal components of the pixels")
-    guided = {rule: above(viewed[rule] - viewed["none"], name=f"3: rule {rule} − SimCLR") for rule in RULES}
-    first, *others = guided.values()
-    yield from decides(above(named[0.0] - viewed["none"], name="2: pictures with names − SimCLR"), first)
+    first, *others = (above(viewed[rule] - named[SIMCLR], name=f"3: rule {rule} − SimCLR") for rule in RULES)
+    yield from decides(above(named[NAMES] - named[SIMCLR], name="2: pictures with names − SimCLR"), first)
     yield from beside(
-        above(named[0.0] - named[NOISE], name=f"2: names − names of which {NOISE:.0%} are another's"),
+        above(named[NAMES] - noisy[NAMES], name=f"2: names − names of which {NOISE:.0%} are another's"),
         below(
             exact(wrong.values(0.0).mean(), wrong.metric),
             0.2,
@@ -264,13 +261,13 @@ def pairs(lab: Lab) -> Iterator[Result]:
             name="2: distance of pairs by the nearest name over that of two views, less 1",
         ),
         *others,
-        below(viewed[RANDOM] - viewed["none"], name=f"3: control, a {RANDOM} − SimCLR"),
+        below(viewed[RANDOM] - named[SIMCLR], name=f"3: control, a {RANDOM} − SimCLR"),
     )
     lab.note(
-        "2 and 3: scenes with dialled captions do not exist yet, so the emoji stand in, on 16 × 16 pixels of views",
-        f"(shift, noise, blanks) and hashed words of the names; two-layer networks, temperature {TAU}, batch {BATCH},",
-        f"{STEPS} steps of Adam at {RATE:g} for all. Noise gives half of the pictures the name of another. The teacher",
-        "of 3 is such a model of pictures and names, of a seed of its own. Accuracy: names",
-        f"{named.values(0.0).mean():.3f}, SimCLR {viewed.values('none').mean():.3f}. The names say much of",
+        "2 and 3: scenes with dialled captions do not exist yet, so the emoji stand in, under the recipe of seconds",
+        f"at a temperature of {TAU}. 2 is a study of registered losses. Noise gives half of the pictures others'",
+        "names. 3: no arm has a teacher for the loss, so that views come to it here, in the method, the batches and",
+        "the loop of the study's SimCLR. The teacher is a run of 2, of a seed of its own. The first evidence trained",
+        f"networks of its own by code of its own. Accuracy: {named.means()}, {viewed.means()}. The names say much of",
         "what the probe asks, and the rules hand that on.",
     )
