@@ -162,7 +162,7 @@ def test_adding_the_name_of_a_tone_finds_the_picture_in_that_tone() -> None:
 
 @pytest.mark.parametrize("kind", ["equal", "whitened", "natural"])
 def test_errors_of_both_classifiers_by_training_size(kind: str) -> None:
-    found = naive_bayes_linear_eval.curves("untrained network", kind, [2, 4], subsets=2, steps=0)
+    found = naive_bayes_linear_eval.curves("", kind, [2, 4], subsets=2)
     for classifier in ("naive_bayes", "logistic"):
         assert found[classifier].shape == (2, 2)
         assert ((found[classifier] > 0) & (found[classifier] < 1)).all()

@@ -63,7 +63,7 @@ def test_items_are_pairs_of_different_scenes_with_points_that_are_seen_in_both()
             scene = items.world.scene(each.row)
             assert scene.counts()[each.thing.concept] == 1
             x, y = (points[:, side] * 64).astype(int).T
-            assert draw([scene], 64).masks[0][each.place][y, x].all()
+            assert draw([scene], 64).masks[0][each.thing_index][y, x].all()
     assert torch.equal(pictures[0, 1], items.world.draw(np.array([items.pairs[0][1].row])).pictures[0])
 
 
