@@ -17,8 +17,8 @@ from ...diagnostics import induced_positives, normalised, principal_angles
 from ...evaluation import create
 from ...losses import GuidedNTXentLoss, SpectralLoss
 from ...losses.weighted.guided_ntxent import Rule
-from ...methods.base import TowerMethod
 from ...methods.single_loss import SingleLoss
+from ...methods.tower_method import TowerMethod
 from ...networks import initialise
 from ...study.design import ArmPlan
 from ...study.opened import open_data
