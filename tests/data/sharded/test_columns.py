@@ -267,7 +267,9 @@ def test_another_process_prepares_the_same_batches_and_the_command_trains(
     assert main(["train", "clip", *asked, "--out", str(tmp_path / "run"), "--batch-size", "16"]) == 0
     capsys.readouterr()
     assert main(["data", "describe", str(made), "--json"]) == 0
-    assert "number" in capsys.readouterr().out
+    contents = json.loads(capsys.readouterr().out)["contents"]
+    assert contents["modalities"]["value"] == {"audio": "audio", "text": "text"}
+    assert contents["splits"]["value"]["train"] == len(load_any(str(made)).splits.train)
 
 
 def valued(folder: Path, changes: Mapping[int, Mapping[str, Any]] | None = None) -> str:
