@@ -20,6 +20,7 @@ from scipy.io import wavfile
 
 from counterpoint.cli import main
 from counterpoint.data.base import Data
+from counterpoint.data.kinds import files as files_kind
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.index import FILE, Index
 from counterpoint.data.sharded.indexing import index
@@ -144,7 +145,11 @@ def test_rows_are_those_of_the_same_source_without_an_index(
 
 
 def tones(
-    folder: Path, shards: int = 8, broken: Sequence[int] = (), columns: Sequence[str] = ("wav",)
+    folder: Path,
+    shards: int = 8,
+    broken: Sequence[int] = (),
+    columns: Sequence[str] = ("wav",),
+    silent: Sequence[int] = (),
 ) -> Path:
     """Write shards of ten numbers each, as sounds with a text, and pictures where they are asked for."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -152,6 +157,7 @@ def tones(
         with tarfile.open(folder / f"{shard:05}.tar", "w") as archive:
             for n in range(10 * shard, 10 * shard + 10):
                 files = {f"{n:05}.wav": sound(n) if n not in broken else b"RIFF no sound"}
+                files = {} if n in silent else files
                 files |= {f"{n:05}.png": picture(n)} if "png" in columns else {}
                 add(archive, {**files, f"{n:05}.txt": f"number {n}".encode()})
     return folder
@@ -282,6 +288,26 @@ def valued(folder: Path, changes: Mapping[int, Mapping[str, Any]] | None = None)
             rows.append(json.dumps(cells | dict((changes or {}).get(n, {}))) + "\n")
         (folder / f"{shard:02}.jsonl").write_text("".join(rows))
     return f"{folder}/{{00..09}}.jsonl,columns=table:age+table:sex+table:mark+text:note"
+
+
+@pytest.mark.parametrize(("asked", "columns", "rows"), [("", 2, 80), (",columns=audio:wav", 3, 78)])
+def test_pictures_are_not_left_out_for_sounds_that_few_of_them_lack(
+    asked: str, columns: int, rows: int, tmp_path: Path
+) -> None:
+    shards = tones(tmp_path / "shards", columns=("wav", "png"), silent=(3, 41))
+    made = index(f"{shards}{asked}", tmp_path / "index", jobs=1)
+    data = load_any(str(tmp_path / "index"))
+    assert list(data.columns) == ["image", "text", "audio"][:columns]
+    assert (len(data), made.lacking) == (rows, 80 - rows)
+
+
+def test_much_that_has_gaps_is_read_as_a_whole(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files_kind, "is_much", lambda written: True)
+    whole = load_any(f"{table},columns=question+title")
+    assert not isinstance(whole, Sharded)
+    assert not whole.present("question", np.arange(len(whole))).all()
+    assert isinstance(load_any(f"{table},columns=image:picture+audio:sound+text:question"), Sharded)
+    assert isinstance(load_any(f"{table},columns=audio:sound+text:answer"), Sharded)  # which has none
 
 
 def test_words_of_values_are_those_of_rows_to_train_on(tmp_path: Path) -> None:

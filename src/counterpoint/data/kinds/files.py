@@ -16,6 +16,7 @@ from ..listed.pairs import Pairs
 from ..listed.photos import Photos
 from ..listed.recorded import Recorded
 from ..listed.stored import OtherColumns, Stored, TooMany
+from ..pictured import Pictured
 from ..sharded.unasked import is_much, open_unasked
 from ..sources import OF_THE_WHOLE, Ledger, Options, Reader, Records, Source, is_source, read, read_some
 from .kind import Written
@@ -24,11 +25,17 @@ _PARTS = 5  # of a large table, of which is told as of a sample
 
 
 class Files(Written):
-    """Whatever a source reads; what is more than is read before training gets an index by itself."""
+    """Whatever a source reads; what is more than is read before training gets an index by itself.
+
+    An index leaves out rows with gaps. So data other than pictures that has such rows is read as a whole, unless it is
+    too much for that.
+    """
 
     def open(self, form: int | Fit) -> Data:
         if is_much(self._whole):
-            return open_unasked(self._whole, form)
+            indexed = open_unasked(self._whole, form)
+            if isinstance(indexed, Pictured) or not indexed.index.lacking:
+                return indexed
         try:
             return _opened(self._location, self.rest, self.options, form)
         except TooMany:

@@ -44,7 +44,8 @@ def index(
     one pass over the shards. Records of given splits stay in them; else whole shards are held out by the hash of their
     name. Held-out records are copied into the index. An index that was killed goes on, and one whose source has
     changed counts the changed shards alone. Several commands, and `counterpoint.execution.work`, share the counting.
-    Rows have the columns of the first shard that has records; a record that lacks one of them is left out.
+    Rows have the columns of the first shard that has records, beside pictures those that all of them have; a record
+    that lacks one of these is left out.
 
     Args:
         source: what a user writes after ``--data``: a folder of shards, a pattern, a table.
@@ -214,16 +215,29 @@ def _hash(name: str) -> bytes:
 def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
     """Return the columns that records have, which those of the first shard that has records say; pictures come first.
 
+    What lies beside pictures and their captions is a column where all of those have it, or where it is asked for by
+    name: pictures are not left out for what few of them have.
+
     Raises:
         ValueError: if no shard has a record, or a column cannot be copied under its name.
     """
+    named = Options.parse(sources.parted(written)[1]).columns
     for shard in shards:
-        if there := columns_there(opened(shard)):
+        records = opened(shard)
+        if there := columns_there(records):
             if bad := [name for name in there if "/" in name]:
                 raise ValueError(
                     f"{written}: no file in a tar can bear the name of the column {bad[0]!r}: rename it"
                 )
-            return {**(PAIR if there.items() >= PAIR.items() else {}), **there}
+            if next(iter(PAIR)) not in there:
+                return there
+            pictured = {name: kind for name, kind in PAIR.items() if name in there}
+            whole = usable(records, pictured)
+            return pictured | {
+                name: kind
+                for name, kind in there.items()
+                if name in named or len(usable(whole, {name: kind})) == len(whole)
+            }
     raise ValueError(f"{written}: {counted(len(shards), 'shard')} with no record in them")
 
 
