@@ -39,7 +39,7 @@ def looking_exactly(method: Method) -> Method:
         with torch.autocast("cpu", enabled=False):
             look(examples, clock)
 
-    method.look = exact  # type: ignore[method-assign]
+    method.look = exact  # type: ignore[method-assign] # of this method alone, and not of its class
     return method
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -19,6 +19,8 @@ from ..raw import Raw, check_pictures
 from ..registry import unknown
 from ..types import Batch, Embeddings, Fit, View
 from .base import Method
+
+SomeTower = TypeVar("SomeTower", bound=Tower)
 
 
 class TowerMethod(Method):
@@ -72,10 +74,7 @@ class TowerMethod(Method):
         Raises:
             LookupError: for a method without one.
         """
-        for tower in self.towers.values():
-            if isinstance(tower, ImageTower):
-                return tower
-        raise LookupError(f"{type(self).__name__} on {', '.join(self.columns)} has no tower of pictures")
+        return self._of_kind(ImageTower, "pictures")
 
     @property
     def text_tower(self) -> TextTower:
@@ -84,10 +83,13 @@ class TowerMethod(Method):
         Raises:
             LookupError: for a method without one.
         """
+        return self._of_kind(TextTower, "texts")
+
+    def _of_kind(self, kind: type[SomeTower], noun: str) -> SomeTower:
         for tower in self.towers.values():
-            if isinstance(tower, TextTower):
+            if isinstance(tower, kind):
                 return tower
-        raise LookupError(f"{type(self).__name__} on {', '.join(self.columns)} has no tower of texts")
+        raise LookupError(f"{type(self).__name__} on {', '.join(self.columns)} has no tower of {noun}")
 
     @property
     def embeds(self) -> tuple[str, ...]:

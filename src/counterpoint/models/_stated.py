@@ -156,7 +156,7 @@ class Stated(BaseModel):
             tower = model.tower(name)
             if stated.configuration and not (folder / stated.configuration).exists():
                 configuration = configuration_of(Source.parse(tower.name))
-                assert configuration is not None
+                assert configuration is not None  # as there was one when this was stated
                 _copy(configuration, folder / stated.configuration)
             if isinstance(tower.input, FittedInput):
                 tower.input.save(folder / tower.input.file)

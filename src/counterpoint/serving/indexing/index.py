@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Self, final, overload
+from typing import Any, Self, final, overload
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from ...files import Damaged, digest_of_file
+from ...files import Damaged
 from ...methods.tower_method import TowerMethod
 from ...models import load
 from ...reasons import counted
-from ...registry import Room, unknown
+from ...registry import unknown
 from ..vectors import About, Vectors
 from . import condition as _condition
-from .coordinates import coordinates
+from .extending import INDEX_KINDS, PLACED, Way, extended
 from .found import Found, Rows
-from .kinds._kind import Chosen, Given, Kind
-from .place import Place, Record, Taken, is_address, place_of
+from .kinds._kind import Chosen, Kind
+from .place import Place, Record, is_address, place_of
 from .query import Query, embedded
 
-INDEX_KINDS = Room("kind of index", "counterpoint.serving.indexing.kinds")
-"""Kinds of index; each file holds a `Kind`."""
 EXACT_UP_TO = 2_000_000
 """Vectors up to which an index is exact unless another kind is asked for."""
 
 EVERY = "all"
 """Word for every modality of an index."""
 
-Way = Literal["pca", "tsne"]
-_PLACED = ("x", "y")
 _USUAL = 10  # rows that are found unless a number is given
 
 
@@ -254,7 +249,7 @@ class Index:
     @cached_property
     def _columns(self) -> pl.DataFrame:
         """The columns that a condition may be on: those that every kind of index has."""
-        return self.table.drop(_PLACED, strict=False)
+        return self.table.drop(PLACED, strict=False)
 
     @cached_property
     def _modalities(self) -> list[str]:
@@ -280,7 +275,7 @@ class Index:
                 f"{vectors.folder} was made by another model than the index: {about.model or 'a model'} of fingerprint "
                 f"{about.fingerprint}, not {self.about.model or 'a model'} of fingerprint {self.about.fingerprint}"
             )
-        self._become(*_extended(self._record, self.table, self._vectors, self.place, vectors, way))
+        self._become(*extended(self._record, self.table, self._vectors, self.place, vectors, way))
 
     def _become(self, record: Record, table: pl.DataFrame, vectors: Kind) -> None:
         for name in ("_columns", "_modalities"):
@@ -340,72 +335,8 @@ def index(
         return there
     chosen = kind or ("exact" if len(opened) <= EXACT_UP_TO else "hnsw")
     record = Record(kind=chosen, about=opened.about, rows=0)
-    return Index(*_extended(record, pl.DataFrame(), None, place, opened, map), place)
+    return Index(*extended(record, pl.DataFrame(), None, place, opened, map), place)
 
 
 def _opened(vectors: str | Path | Vectors) -> Vectors:
     return vectors if isinstance(vectors, Vectors) else Vectors.open(vectors)
-
-
-def _extended(
-    record: Record,
-    table: pl.DataFrame,
-    held: Kind | None,
-    place: Place | None,
-    vectors: Vectors,
-    way: Way | None,
-) -> tuple[Record, pl.DataFrame, Kind]:
-    """Return an index with the parts of some vectors that it does not have."""
-    about = vectors.about
-    known = {taken.digest for taken in record.parts}
-    digests = {part: digest_of_file(part) for part in vectors.parts}
-    new = [part for part in vectors.parts if digests[part] not in known]
-    if not new and held is not None and way == record.map:
-        return record, table, held
-    if about.width != record.about.width:
-        raise ValueError(f"{vectors.folder} has vectors of width {about.width}, not {record.about.width}")
-    before = table.drop(_PLACED, strict=False)
-    if new:
-        added = pl.concat([vectors.read(part)[1] for part in new], how="diagonal")
-        _check_ids(before, added, record, about)
-        whole = pl.concat([before, added], how="diagonal") if len(before) else added
-
-        def blocks() -> Iterator[np.ndarray]:
-            return (_unit(vectors.read(part)[0]) for part in new)
-
-        additions = Given(whole[len(before) :], about.width, record.about.dtype, blocks, first=len(before))
-        build = INDEX_KINDS.get(record.kind).build if held is None else held.extended
-        held = build(additions, None if place is None else place.where)
-    else:
-        whole = before
-    assert held is not None
-    if way is not None:
-        placed = coordinates(held.take, whole["modality"].to_numpy(), way)
-        whole = whole.with_columns(
-            pl.Series(name, placed[:, axis]).fill_nan(None) for axis, name in enumerate(_PLACED)
-        )
-    folder = str(vectors.folder.absolute())
-    parts = [Taken(folder=folder, part=part.name, digest=digests[part], data=about.data) for part in new]
-    after = record.model_copy(update={"rows": len(whole), "map": way, "parts": (*record.parts, *parts)})
-    return (after if place is None else place.write(after, whole, held.files)), whole, held
-
-
-def _check_ids(before: pl.DataFrame, added: pl.DataFrame, record: Record, about: About) -> None:
-    """Refuse a row that is in the index already, and one that shares its id with a row of other data."""
-    if not len(before):
-        return
-    same = {taken.data for taken in record.parts} == {about.data}
-    shared = before.join(added, on=["id", "modality"] if same else ["id"], how="semi")
-    if len(shared):
-        meant = "are in the index already" if same else "stand in the index for rows of other data"
-        raise ValueError(
-            f"{counted(len(shared), 'row')} of the vectors {meant}, the first of id {shared['id'][0]}: make a new "
-            "index, of data whose rows have ids of their own"
-        )
-
-
-def _unit(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """Return vectors of norm one; one of zero stays as it is, and is near to nothing."""
-    single = vectors.astype(np.float32)
-    norms = np.linalg.norm(single, axis=1, keepdims=True)
-    return single / np.where(norms > 0, norms, 1)

@@ -25,7 +25,7 @@ from ..parts.blocks import dropped_inputs, residual_blocks
 from ..parts.pixels import Normalise
 from .exported import Exported, Head, with_head
 from .timm_tower import place_features
-from .transformers_tokenizer import padded, stated
+from .transformers_tokenizer import backend_of, padded, stated
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
@@ -63,7 +63,7 @@ class OpenClipTokenizer:
             LookupError: for one that does more than that library can.
         """
         inner = getattr(self._tokenizer, "tokenizer", self._tokenizer)
-        backend = getattr(inner, "backend_tokenizer", None)
+        backend = backend_of(inner)
         if backend is not None:
             return padded(backend, self.context, int(inner.pad_token_id or 0), self.end, full=True)
         if getattr(inner, "reduction_fn", None) is not None or not hasattr(inner, "bpe_ranks"):
@@ -342,7 +342,7 @@ def _rows(file: Path, names: Sequence[str]) -> int | None:
     """Return the length of the first of some tensors that a file of weights has; None where that is not known."""
     if file.suffix == ".safetensors":
         with safe_open(file, "pt") as opened:
-            first = next((name for name in names if name in opened.keys()), None)  # noqa: SIM118
+            first = next((name for name in names if name in opened.keys()), None)  # noqa: SIM118 # it is no mapping
             return None if first is None else int(opened.get_slice(first).get_shape()[0])
     try:
         state = torch.load(file, map_location="meta", weights_only=True)

@@ -72,8 +72,7 @@ class TransformersTokenizer:
         Raises:
             LookupError: for one that is not built on that library.
         """
-        # Tokenizers of that library alone state it.
-        backend = getattr(self._tokenizer, "backend_tokenizer", None)
+        backend = backend_of(self._tokenizer)
         if backend is None:
             raise LookupError(f"{type(self._tokenizer).__name__} is not built on the tokenizers library")
         return padded(backend, self.context, self._pad, self.end, full=self._full)
@@ -122,9 +121,14 @@ def padded(own: Backend, context: int, pad: int, end: int, *, full: bool) -> Bac
     return copy
 
 
+def backend_of(tokenizer: Any) -> Backend | None:
+    """Return the tokenizer of the ``tokenizers`` library that one of ``transformers`` is built on; None for others."""
+    return getattr(tokenizer, "backend_tokenizer", None)  # which those of that library alone state
+
+
 def stated(tokenizer: Any) -> str:
     """Return all that a tokenizer of ``transformers`` does, as a text; how it was last called does not count."""
-    backend = getattr(tokenizer, "backend_tokenizer", None)  # stated by those of the tokenizers library alone
+    backend = backend_of(tokenizer)
     if backend is None:
         return str(sorted(tokenizer.get_vocab().items()))
     return json.dumps({**json.loads(backend.to_str()), "truncation": None, "padding": None})

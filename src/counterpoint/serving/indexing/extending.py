@@ -1,0 +1,89 @@
+"""An index with further vectors: what its record, its table and its kind become."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from jaxtyping import Float
+
+from ...files import digest_of_file
+from ...reasons import counted
+from ...registry import Room
+from ..vectors import About, Vectors
+from .coordinates import coordinates
+from .kinds._kind import Given, Kind
+from .place import Place, Record, Taken
+
+INDEX_KINDS = Room("kind of index", "counterpoint.serving.indexing.kinds")
+"""Kinds of index; each file holds a `Kind`."""
+
+Way = Literal["pca", "tsne"]
+PLACED = ("x", "y")
+"""Columns of a map."""
+
+
+def extended(
+    record: Record,
+    table: pl.DataFrame,
+    held: Kind | None,
+    place: Place | None,
+    vectors: Vectors,
+    way: Way | None,
+) -> tuple[Record, pl.DataFrame, Kind]:
+    """Return an index with the parts of some vectors that it does not have."""
+    about = vectors.about
+    known = {taken.digest for taken in record.parts}
+    digests = {part: digest_of_file(part) for part in vectors.parts}
+    new = [part for part in vectors.parts if digests[part] not in known]
+    if not new and held is not None and way == record.map:
+        return record, table, held
+    if about.width != record.about.width:
+        raise ValueError(f"{vectors.folder} has vectors of width {about.width}, not {record.about.width}")
+    before = table.drop(PLACED, strict=False)
+    if new:
+        added = pl.concat([vectors.read(part)[1] for part in new], how="diagonal")
+        _check_ids(before, added, record, about)
+        whole = pl.concat([before, added], how="diagonal") if len(before) else added
+
+        def blocks() -> Iterator[np.ndarray]:
+            return (_unit(vectors.read(part)[0]) for part in new)
+
+        additions = Given(whole[len(before) :], about.width, record.about.dtype, blocks, first=len(before))
+        build = INDEX_KINDS.get(record.kind).build if held is None else held.extended
+        held = build(additions, None if place is None else place.where)
+    else:
+        whole = before
+    assert held is not None
+    if way is not None:
+        placed = coordinates(held.take, whole["modality"].to_numpy(), way)
+        whole = whole.with_columns(
+            pl.Series(name, placed[:, axis]).fill_nan(None) for axis, name in enumerate(PLACED)
+        )
+    folder = str(vectors.folder.absolute())
+    parts = [Taken(folder=folder, part=part.name, digest=digests[part], data=about.data) for part in new]
+    after = record.model_copy(update={"rows": len(whole), "map": way, "parts": (*record.parts, *parts)})
+    return (after if place is None else place.write(after, whole, held.files)), whole, held
+
+
+def _check_ids(before: pl.DataFrame, added: pl.DataFrame, record: Record, about: About) -> None:
+    """Refuse a row that is in the index already, and one that shares its id with a row of other data."""
+    if not len(before):
+        return
+    same = {taken.data for taken in record.parts} == {about.data}
+    shared = before.join(added, on=["id", "modality"] if same else ["id"], how="semi")
+    if len(shared):
+        meant = "are in the index already" if same else "stand in the index for rows of other data"
+        raise ValueError(
+            f"{counted(len(shared), 'row')} of the vectors {meant}, the first of id {shared['id'][0]}: make a new "
+            "index, of data whose rows have ids of their own"
+        )
+
+
+def _unit(vectors: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Return vectors of norm one; one of zero stays as it is, and is near to nothing."""
+    single = vectors.astype(np.float32)
+    norms = np.linalg.norm(single, axis=1, keepdims=True)
+    return single / np.where(norms > 0, norms, 1)
