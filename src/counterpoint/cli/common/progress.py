@@ -146,7 +146,7 @@ class WorkProgress:
             self.bars.update(self.whole, completed=self.ended_count + sum(self.shares.values()))
 
     def _say(self, text: str) -> None:
-        self.console.print(text)
+        self.console.print(text, soft_wrap=True)
 
 
 @final
