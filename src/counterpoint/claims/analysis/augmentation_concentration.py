@@ -52,8 +52,8 @@ def sharpness(changes: Sequence[str], most: int, views: int) -> Arrays:
     rng = np.random.default_rng(0)
     seen = torch.stack([changed(x, rng, tuple(changes)) for _ in range(views)], 1)
     levels = [float(level) for level in np.linspace(4, 14, 6)]
-    found = concentration(seen, torch.from_numpy(labels), levels)
-    return {"distance": np.array(found.distance), "sigma": np.array(found.sigma)}
+    curve = concentration(seen, torch.from_numpy(labels), levels)
+    return {"distance": np.array(curve.distance), "sigma": np.array(curve.sigma)}
 
 
 def simclr(changes: Sequence[str], tau: float, seed: int, steps: int) -> Arrays:
@@ -127,9 +127,9 @@ def against_error(
 def centres_against_error(lab: Lab) -> Result:
     """Compare temperatures at equal augmentation: centres further apart have a smaller error of the nearest centre."""
     runs = lab.grid(simclr, {"tau": TAUS}, seeds=2, changes=list(CHANGES), steps=STEPS)
-    own = [(float(run["divergence"]), float(run["error"])) for tau in TAUS for run in runs[tau].values()]
-    coefficient = float(stats.spearmanr(*np.array(own).T).statistic)
+    points = [(float(run["divergence"]), float(run["error"])) for tau in TAUS for run in runs[tau].values()]
+    coefficient = float(stats.spearmanr(*np.array(points).T).statistic)
     return above(
         exact(coefficient, "Spearman's coefficient"),
-        name=f"largest product of two centres against the error of the nearest, all five changes, {len(own)} runs",
+        name=f"largest product of two centres against the error of the nearest, all five changes, {len(points)} runs",
     )

@@ -97,9 +97,9 @@ def found_in(w: Float[np.ndarray, "p d"], world: Subclasses, seed: int, size: in
     train, test = (world.sample(size, rng) for _ in range(2))
     features = [data.x @ w.T for data in (train, test)]
     scale = NOISE * np.sqrt(np.mean(features[0] ** 2))
-    z, asked = (f + scale * rng.standard_normal(f.shape) for f in features)
-    of_class = probed(z, train.classes, asked, test.classes, 2)
-    subclass, _ = probed_within((z, train.classes, train.subclasses), (asked, test.classes))
+    z, queries = (f + scale * rng.standard_normal(f.shape) for f in features)
+    of_class = probed(z, train.classes, queries, test.classes, 2)
+    subclass, _ = probed_within((z, train.classes, train.subclasses), (queries, test.classes))
     return float(of_class.mean()), float((subclass == test.subclasses).mean())
 
 
@@ -145,8 +145,8 @@ def random_bits(bits: int, width: int, seed: int, steps: int, quick: bool) -> Ar
     rng = np.random.default_rng([seed, 3])
     train, test = data.splits.train[:: 20 if quick else 1], data.splits.test["concepts"]
     groups = data.labels["group"]
-    z, asked = (embedded(network, pixels[rows], bits, rng) for rows in (train, test))
-    predicted = logistic(z, groups.values[train], asked, len(groups.names))
+    z, queries = (embedded(network, pixels[rows], bits, rng) for rows in (train, test))
+    predicted = logistic(z, groups.values[train], queries, len(groups.names))
     return {"correct": (predicted == groups.values[test]).astype(float)}
 
 
@@ -203,7 +203,7 @@ def subclasses(lab: Lab) -> Iterator[Result]:
     )
     for arm in ARMS:
         mean = along.values(arm).mean(0)
-        course = ", ".join(f"{found:.2f} at {step:.0f}" for step, _, found, _ in mean)
+        course = ", ".join(f"{accuracy:.2f} at {step:.0f}" for step, _, accuracy, _ in mean)
         lab.note(
             f"1, {arm}: subclass {course} steps; class {mean[-1, 1]:.2f}, ‖W e₂‖ / ‖W e₁‖ {mean[-1, 3]:.3f} at the end."
         )

@@ -89,11 +89,11 @@ def entropies(size: int = 64) -> np.ndarray:
     """Return the mean entropy of the gradient's shares of negatives, by rising temperature (claim 3)."""
     s = _similarities(size)
     off = ~torch.eye(size, dtype=torch.bool)
-    found = []
+    means = []
     for tau in sorted((*ENDS, *INTERIOR)):
         pushes = of_similarities(InfoNCELoss(tau, weights=(1.0, 0.0)).double(), s)[off].reshape(size, -1)
-        found.append(float(torch.special.entr(pushes / pushes.sum(1, keepdim=True)).sum(1).mean()))
-    return np.array(found)
+        means.append(float(torch.special.entr(pushes / pushes.sum(1, keepdim=True)).sum(1).mean()))
+    return np.array(means)
 
 
 def limits(size: int = 64) -> tuple[float, float]:

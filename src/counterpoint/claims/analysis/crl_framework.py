@@ -78,9 +78,9 @@ def dcl_on_images(method: Any, batch: Batch) -> Tensor:
     views = [unit(method, batch, view) for view in ("image.1", "image.2")]
     z, n = torch.cat(views), len(views[0])
     logits = z @ z.T / 0.1
-    own = torch.eye(n, dtype=torch.bool).repeat(2, 2)
+    itself = torch.eye(n, dtype=torch.bool).repeat(2, 2)
     positive = logits[torch.arange(2 * n), torch.arange(2 * n).roll(n)]
-    return 2 * (logits.masked_fill(own, float("-inf")).logsumexp(1) - positive).mean()
+    return 2 * (logits.masked_fill(itself, float("-inf")).logsumexp(1) - positive).mean()
 
 
 def supcon_on_images(method: Any, batch: Batch) -> Tensor:
@@ -117,16 +117,18 @@ def error(arm: str) -> float:
     batch = loader.batch(0)
     views = {name: v.double() if v.is_floating_point() else v for name, v in batch.views.items()}
     batch = Batch(batch.ids, views, batch.labels)
-    found = torch.stack(list(method.losses(method.encode(batch), batch, Clock(0, 1)).values())).sum()
+    loss = torch.stack(list(method.losses(method.encode(batch), batch, Clock(0, 1)).values())).sum()
     expected = LINES[arm](method, batch)
-    return max(_apart(a, b) for a, b in zip(_parts(found, method), _parts(expected, method), strict=True))
+    return max(_apart(a, b) for a, b in zip(_parts(loss, method), _parts(expected, method), strict=True))
 
 
 def _parts(loss: Tensor, method: TowerMethod) -> list[Tensor]:
     """Return the loss, and its gradient in all parameters together."""
     wanted = [p for p in method.parameters() if p.requires_grad]
-    found = torch.autograd.grad(loss, wanted, allow_unused=True)
-    flat = [(torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(wanted, found, strict=True)]
+    gradients = torch.autograd.grad(loss, wanted, allow_unused=True)
+    flat = [
+        (torch.zeros_like(p) if g is None else g).flatten() for p, g in zip(wanted, gradients, strict=True)
+    ]
     return [loss.detach(), torch.cat(flat)]
 
 

@@ -62,34 +62,36 @@ def crossed(setting: str, seed: int, steps: int, inversion: float) -> Arrays:
     classes = torch.from_numpy(data.labels[LABEL].values[rows])
     names = [data.evaluation_captions(int(row))[0] for row in rows]
     galleries = {"image": model.embed("image", data.images(rows)), "text": model.embed("text", names)}
-    found: Arrays = {"gap": np.array(centroid_gap(galleries["image"], galleries["text"]))}
+    outcomes: Arrays = {"gap": np.array(centroid_gap(galleries["image"], galleries["text"]))}
     inverted: dict[str, Inverted] = {}
     for kind, gallery in galleries.items():
-        own = torch.unique(torch.linspace(0, len(rows) - 1, QUERIES[kind]).long())
+        chosen = torch.unique(torch.linspace(0, len(rows) - 1, QUERIES[kind]).long())
         made = round(inversion * INVERSION[kind])
         inverted[kind] = (
-            to_text(model, data.images(rows[own.numpy()]), steps=made)
+            to_text(model, data.images(rows[chosen.numpy()]), steps=made)
             if kind == "image"
-            else to_image(model, [names[i] for i in own.tolist()], steps=made)
+            else to_image(model, [names[i] for i in chosen.tolist()], steps=made)
         )
-        across, place = inverted[kind].features, torch.arange(len(own))
+        across, positions = inverted[kind].features, torch.arange(len(chosen))
 
-        def same(part: slice, own: Tensor = own) -> Tensor:
-            return classes[own[part], None] == classes
+        def same(part: slice, chosen: Tensor = chosen) -> Tensor:
+            return classes[chosen[part], None] == classes
 
-        def alike(part: slice, own: Tensor = own) -> Tensor:
-            return classes[own[part], None] == classes[own]
+        def alike(part: slice, chosen: Tensor = chosen) -> Tensor:
+            return classes[chosen[part], None] == classes[chosen]
 
-        found[f"{kind} within"] = average_precision(gallery[own], gallery, same, own).numpy()
-        found[f"{kind} across"] = average_precision(across, gallery, same, own).numpy()
-        found[f"{kind} within, queries"] = average_precision(gallery[own], gallery[own], alike, place).numpy()
-        found[f"{kind} both inverted"] = average_precision(across, across, alike, place).numpy()
-        found[f"{kind} cosine"] = np.array(float(inverted[kind].cosine.mean()))
+        outcomes[f"{kind} within"] = average_precision(gallery[chosen], gallery, same, chosen).numpy()
+        outcomes[f"{kind} across"] = average_precision(across, gallery, same, chosen).numpy()
+        outcomes[f"{kind} within, queries"] = average_precision(
+            gallery[chosen], gallery[chosen], alike, positions
+        ).numpy()
+        outcomes[f"{kind} both inverted"] = average_precision(across, across, alike, positions).numpy()
+        outcomes[f"{kind} cosine"] = np.array(float(inverted[kind].cosine.mean()))
         if kind == "image":
             prompts = model.embed("text", data.labels[LABEL].names)
-            for name, queries in (("zero-shot", gallery[own]), ("zero-shot inverted", across)):
-                found[name] = ((queries @ prompts.T).argmax(1) == classes[own]).double().numpy()
-    return found
+            for name, queries in (("zero-shot", gallery[chosen]), ("zero-shot inverted", across)):
+                outcomes[name] = ((queries @ prompts.T).argmax(1) == classes[chosen]).double().numpy()
+    return outcomes
 
 
 def _trained(setting: str, seed: int, steps: int) -> DualEncoder:

@@ -47,21 +47,21 @@ def network(kind: str, seed: int, steps: int, tested: int | None) -> Arrays:
     """
     tower = _tower(kind, seed)
     pictures, classes = held_out(tested)
-    found: Arrays = {}
+    outcomes: Arrays = {}
     if kind == "transformer":
-        found |= {f"start {name}": values for name, values in changes(tower, pictures).items()}
+        outcomes |= {f"start {name}": values for name, values in changes(tower, pictures).items()}
     head = train_on_labels(tower, steps=steps, batch=BATCH, seed=seed)
     tower.eval()
     if kind == "transformer":
-        found |= changes(tower, pictures)
+        outcomes |= changes(tower, pictures)
     noises = {"clean": torch.zeros(1)} | {
         band: ENERGY * band_noise(SIDE, frequency, count=len(pictures), seed=seed)
         for band, frequency in BANDS.items()
     }
     for name, noise in noises.items():
         answers = in_parts(lambda part: head(tower(part)), pictures + noise).argmax(1).numpy()
-        found[name] = (answers == classes).astype(float)
-    return found
+        outcomes[name] = (answers == classes).astype(float)
+    return outcomes
 
 
 def _tower(kind: str, seed: int) -> ImageTower:
@@ -85,14 +85,14 @@ def changes(tower: ImageTower, pictures: Float[Tensor, "n 3 H W"]) -> Arrays:
         "amplitude": lambda maps: float(relative_log_amplitude(maps)[-1]),
         "variance": lambda maps: float(np.log(spatial_variance(maps))),
     }
-    found: Arrays = {}
+    outcomes: Arrays = {}
     for name, number in measures.items():
         by_step = np.mean([[number(maps) for maps in look.maps()] for look in looks], axis=0)
         # The first step has nothing captured before it: the change by the attention of the first block is left out.
         change = np.diff(by_step)
         for kind in ("attention", "mlp"):
-            found[f"{kind} {name}"] = change[kinds[1:] == kind]
-    return found
+            outcomes[f"{kind} {name}"] = change[kinds[1:] == kind]
+    return outcomes
 
 
 def run(lab: Lab) -> Iterator[Result]:

@@ -110,32 +110,32 @@ def world(trained: int, tested: int) -> Scenes:
 def described(scene: Scene, language: Language, draws: Rng) -> Example:
     """Write a text-only question: what the picture shows stands before it, in one of the ways to say it."""
     if draws.happens("colour", 0.5):
-        said = short(scene, language, draws).text
-        said = f"{said[:1].upper()}{said[1:]}."
+        description = short(scene, language, draws).text
+        description = f"{description[:1].upper()}{description[1:]}."
     else:
         scene = replace(scene, things=tuple(replace(thing, colour=None) for thing in scene))
-        said = long(scene, language, draws)[0].text
-    return Example(f"{said} {REQUESTS[language]}", short(scene, language).text)
+        description = long(scene, language, draws)[0].text
+    return Example(f"{description} {REQUESTS[language]}", short(scene, language).text)
 
 
 def texts(scenes: Sequence[Scene], share: float, seed: int) -> list[Example]:
     """Write text-only questions, of which a share is English."""
-    found = []
+    examples = []
     for scene in scenes:
         draws = Rng(seed, scene.index, "fidelity texts")
         language: Language = "en" if draws.happens("English", share) else "de"
-        found.append(described(scene, language, draws))
-    return found
+        examples.append(described(scene, language, draws))
+    return examples
 
 
 def looks(scenes: Sequence[Scene], bilingual: bool, seed: int) -> list[Example]:
     """Write questions about pictures, all in English or half of them."""
-    found = []
+    examples = []
     for row, scene in enumerate(scenes):
         german = bilingual and Rng(seed, scene.index, "fidelity pictures").happens("German", 0.5)
         language: Language = "de" if german else "en"
-        found.append(Example(REQUESTS[language], short(scene, language).text, row))
-    return found
+        examples.append(Example(REQUESTS[language], short(scene, language).text, row))
+    return examples
 
 
 class Learner:
@@ -159,13 +159,14 @@ class Learner:
         """Train the vision tower to name concept and colour."""
         tower, width = self.model.get_submodule("model.vision_tower"), RECIPE.vision.width
         with seeded(seed, "fidelity heads"):
-            heads = nn.ModuleList(nn.Linear(width, int(own.max()) + 1) for own in labels.T)
+            heads = nn.ModuleList(nn.Linear(width, int(column.max()) + 1) for column in labels.T)
 
         def loss(rng: np.random.Generator) -> Tensor:
             rows = torch.from_numpy(rng.integers(len(pixels), size=BATCH))
             seen = tower(pixel_values=pixels[rows], output_hidden_states=True).hidden_states[-1].mean(1)
             terms = [
-                F.cross_entropy(head(seen), own[rows]) for head, own in zip(heads, labels.T, strict=True)
+                F.cross_entropy(head(seen), column[rows])
+                for head, column in zip(heads, labels.T, strict=True)
             ]
             return torch.stack(terms).sum()
 
@@ -199,19 +200,19 @@ class Learner:
         rows, starts = [], []
         for it in examples:
             before = f"{tiny_vlm.START}{tiny_vlm.USER}{'' if it.row is None else picture}{it.asked}{tiny_vlm.ASSISTANT}"
-            asked, reply = (
+            prompt, reply = (
                 self.tokenizer(text, add_special_tokens=False)["input_ids"]
                 for text in (before, f"{it.reply}{tiny_vlm.END}")
             )
-            rows.append(asked + reply)
-            starts.append(len(asked))
+            rows.append(prompt + reply)
+            starts.append(len(prompt))
         longest = max(map(len, rows))
         ids = torch.full((len(rows), longest), int(self.tokenizer.pad_token_id))
         mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-        for k, (own, start) in enumerate(zip(rows, starts, strict=True)):
-            ids[k, : len(own)] = torch.tensor(own)
-            mask[k, : len(own)] = 1
-            labels[k, start : len(own)] = ids[k, start : len(own)]
+        for k, (row, start) in enumerate(zip(rows, starts, strict=True)):
+            ids[k, : len(row)] = torch.tensor(row)
+            mask[k, : len(row)] = 1
+            labels[k, start : len(row)] = ids[k, start : len(row)]
         return ids, mask, labels
 
     def assistant(self) -> VisionLanguageAssistant:
@@ -247,7 +248,7 @@ def backbone(share: float, seed: int, steps: tuple[int, int, int], sizes: tuple[
     ]
     learner.learn(texts(scenes, share, seed), None, language, steps[1], seed)
     start = copy.deepcopy(learner.model.state_dict())
-    found: Arrays = {}
+    outcomes: Arrays = {}
     for variant in VARIANTS:
         bilingual, frozen = variant
         learner.model.load_state_dict(start)
@@ -261,17 +262,17 @@ def backbone(share: float, seed: int, steps: tuple[int, int, int], sizes: tuple[
         learner.learn(shown, pixels, [*connector.parameters(), *language], half, seed + 2, TUNED_LR)
         assistant = learner.assistant()
         scores = Fidelity(LANGUAGES)(assistant, data, test)
-        own = scores.examples
+        examples = scores.examples
         for column in ("faithful text", "faithful image", "right text", "right image"):
             for tongue in LANGUAGES:
-                values = own.filter(subset=tongue)[column].to_numpy()
-                found[f"{name_of(variant)}, {column}, {tongue}"] = values.astype(np.float64)
+                values = examples.filter(subset=tongue)[column].to_numpy()
+                outcomes[f"{name_of(variant)}, {column}, {tongue}"] = values.astype(np.float64)
         if variant == BASE and share == SHARES["mostly English"]:
-            found |= steering(assistant, data, chosen, test) | alikeness(assistant, data, test)
-    return found
+            outcomes |= steering(assistant, data, chosen, test) | alikeness(assistant, data, test)
+    return outcomes
 
 
-def _asked(data: Scenes, rows: np.ndarray, language: str) -> list[Question]:
+def _questions(data: Scenes, rows: np.ndarray, language: str) -> list[Question]:
     return [
         question
         for row, picture in zip(rows, data.images(rows), strict=True)
@@ -289,26 +290,28 @@ def steering(
     """
     model, detect = assistant.model, Fidelity(LANGUAGES).detect
     states = {
-        language: prompt_states(model, assistant.inputs([q.text for q in _asked(data, chosen, language)]))
+        language: prompt_states(model, assistant.inputs([q.text for q in _questions(data, chosen, language)]))
         for language in LANGUAGES
     }
     ways = direction(states["de"], states["en"])
     parts = {"chosen": chosen, "test": test}
-    prompts = {part: [q.image for q in _asked(data, rows, "de")] for part, rows in parts.items()}
+    prompts = {part: [q.image for q in _questions(data, rows, "de")] for part, rows in parts.items()}
     shown = {part: [frozenset(data.scene(int(row)).counts()) for row in rows] for part, rows in parts.items()}
 
-    def asked(part: str, layer: int, gamma: float) -> tuple[float, float]:
+    def rates(part: str, layer: int, gamma: float) -> tuple[float, float]:
         with steered(model, {layer: ways[layer]}, gamma):
-            said = assistant.reply(prompts[part])
-        right = [named(text, detect(text)) == own for text, own in zip(said, shown[part], strict=True)]
-        return share(faithful(said, ["de"] * len(said), detect)), float(np.mean(right))
+            replies = assistant.reply(prompts[part])
+        right = [
+            named(text, detect(text)) == concepts for text, concepts in zip(replies, shown[part], strict=True)
+        ]
+        return share(faithful(replies, ["de"] * len(replies), detect)), float(np.mean(right))
 
     middle = range(1, ways.shape[0] - 1)
-    before = asked("chosen", 1, 0.0)
-    tried = {(layer, gamma): asked("chosen", layer, gamma) for layer in middle for gamma in GAMMAS}
+    before = rates("chosen", 1, 0.0)
+    tried = {(layer, gamma): rates("chosen", layer, gamma) for layer in middle for gamma in GAMMAS}
     cheap = {key: it for key, it in tried.items() if it[1] >= before[1] - ALLOWED} or tried
     best = max(cheap, key=lambda key: cheap[key][0])
-    plain, moved = asked("test", 1, 0.0), asked("test", *best)
+    plain, moved = rates("test", 1, 0.0), rates("test", *best)
     return {
         "steered, gain": np.array(moved[0] - plain[0]),
         "steered, cost": np.array(plain[1] - moved[1]),
@@ -323,12 +326,14 @@ def share(outcomes: np.ndarray) -> float:
 
 def alikeness(assistant: VisionLanguageAssistant, data: Scenes, rows: np.ndarray) -> Arrays:
     """Measure CKA by layer of English questions with German ones, and with the pictures."""
-    asked: dict[str, list[Question]] = {language: _asked(data, rows, language) for language in LANGUAGES}
-    sets: dict[str, Tensor] = {
-        language: prompt_states(assistant.model, assistant.inputs([q.text for q in own]))
-        for language, own in asked.items()
+    by_language: dict[str, list[Question]] = {
+        language: _questions(data, rows, language) for language in LANGUAGES
     }
-    sets["picture"] = picture_states(assistant.model, assistant.inputs([q.image for q in asked[PIVOT]]))
+    sets: dict[str, Tensor] = {
+        language: prompt_states(assistant.model, assistant.inputs([q.text for q in items]))
+        for language, items in by_language.items()
+    }
+    sets["picture"] = picture_states(assistant.model, assistant.inputs([q.image for q in by_language[PIVOT]]))
     matrix = alignment_by_layer(sets).double().numpy()
     return {"alike, languages": matrix[:, 0, 1], "alike, picture": matrix[:, 0, 2]}
 
@@ -356,15 +361,15 @@ def run(lab: Lab) -> Iterator[Result]:
     def number(outcome: str, metric: str, by_seed: Callable[[np.ndarray], Any] | None = None) -> Score:
         return runs.scores(outcome, metric, by_seed=by_seed)["mostly English"]
 
-    own, other = lost(BASE), lost(BASE, "bilingual")
+    base, other = lost(BASE), lost(BASE, "bilingual")
     yield from decides(
-        above(own, name=f"IFL: mostly English, {name_of(BASE)}"),
-        above(own - other, name="IFL: mostly English − bilingual language model"),
+        above(base, name=f"IFL: mostly English, {name_of(BASE)}"),
+        above(base - other, name="IFL: mostly English − bilingual language model"),
     )
     alike = [float(np.nanmean(run["alike, languages"] - run["alike, picture"])) for run in mostly]
     yield from beside(
         *(
-            above(own - lost(variant), name=f"IFL: {name_of(BASE)} − {name_of(variant)}")
+            above(base - lost(variant), name=f"IFL: {name_of(BASE)} − {name_of(variant)}")
             for variant in (frozen, bilingual)
         ),
         above(

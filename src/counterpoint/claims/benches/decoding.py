@@ -76,14 +76,14 @@ def answered(
     """
     data = bad_pictures()
     rows: Rows = data.splits.test[test][:pictures]
-    asked = assistant(arm, seed, path or str(default_model_path()), options)
-    scores = create_answering(task, **(given or {}))(asked, data, rows, seed=seed)
-    found: Arrays = {}
+    vlm = assistant(arm, seed, path or str(default_model_path()), options)
+    scores = create_answering(task, **(given or {}))(vlm, data, rows, seed=seed)
+    outcomes: Arrays = {}
     for name, metric in scores.metrics.items():
         for subset in scores.subsets():
             key = name if subset == "all" else f"{name}: {subset}"
-            found[f"{key}|{name_of(metric.statistic)}"] = scores.outcomes(name, subset).astype(float)
-    return found
+            outcomes[f"{key}|{name_of(metric.statistic)}"] = scores.outcomes(name, subset).astype(float)
+    return outcomes
 
 
 def weight(arm: str, pictures: int, path: str, description_tokens: int | None = None) -> Arrays:
@@ -97,13 +97,13 @@ def weight(arm: str, pictures: int, path: str, description_tokens: int | None = 
     """
     data = bad_pictures()
     rows: Rows = data.splits.validation["as trained"][:pictures]
-    asked = assistant("plain", 0, path, {})
-    inputs = asked.inputs([Prompt(INSTRUCTIONS[0], picture) for picture in data.images(rows)])
-    given = {}
+    vlm = assistant("plain", 0, path, {})
+    inputs = vlm.inputs([Prompt(INSTRUCTIONS[0], picture) for picture in data.images(rows)])
+    extra = {}
     if description_tokens is not None:
-        given["description"] = describe(asked.model, inputs, max_new_tokens=description_tokens)
-    bound = DecodingArm.parse(arm).method(0).on(inputs, **given)
-    asked.model.generate(**inputs, custom_generate=bound, max_new_tokens=24, do_sample=False)
+        extra["description"] = describe(vlm.model, inputs, max_new_tokens=description_tokens)
+    bound = DecodingArm.parse(arm).method(0).on(inputs, **extra)
+    vlm.model.generate(**inputs, custom_generate=bound, max_new_tokens=24, do_sample=False)
     assert bound.weights is not None
     return {"alpha": -np.array([*bound.weights.values()])}
 
@@ -128,25 +128,25 @@ class Replies:
         arms: Mapping[str, str],
         task: str,
         options: Mapping[str, Any] = SAMPLED,
-        own: Mapping[str, Mapping[str, Any]] | None = None,
+        arm_options: Mapping[str, Mapping[str, Any]] | None = None,
         label: str = "",
         drawn: Collection[str] | None = None,
         **settings: Any,
     ) -> None:
         self.task, self.label = task, label
         axes = {
-            name: {"arm": arm, "options": {**options, **(own or {}).get(name, {})}}
+            name: {"arm": arm, "options": {**options, **(arm_options or {}).get(name, {})}}
             for name, arm in arms.items()
         }
-        given = {"task": task, "pictures": PICTURES, **settings}
+        fixed = {"task": task, "pictures": PICTURES, **settings}
         once = {name: axis for name, axis in axes.items() if drawn is not None and name not in drawn}
         often = {name: axis for name, axis in axes.items() if name not in once}
         runs: dict[Point, Runs] = {}
         if often:
-            runs |= lab.grid(answered, {"arm": often}, seeds=SEEDS, **given).runs
+            runs |= lab.grid(answered, {"arm": often}, seeds=SEEDS, **fixed).runs
         if once:
-            alone = lab.grid(answered, {"arm": once}, seeds=(0,), **given).runs
-            runs |= {point: dict.fromkeys(lab.seeds(SEEDS), own[0]) for point, own in alone.items()}
+            alone = lab.grid(answered, {"arm": once}, seeds=(0,), **fixed).runs
+            runs |= {point: dict.fromkeys(lab.seeds(SEEDS), by_seed[0]) for point, by_seed in alone.items()}
         self._grid = Grid({"arm": tuple(arms)}, {(name,): runs[name,] for name in arms})
 
     def __getitem__(self, key: tuple[str, str]) -> Score:

@@ -38,9 +38,9 @@ def of_similarities(
     return gradients(loss, similarities, torch.eye(len(similarities), dtype=similarities.dtype))[0]
 
 
-def relative_error(found: Tensor, expected: Tensor) -> float:
-    """Return ``‖found − expected‖ / ‖expected‖``."""
-    return float((found - expected).norm() / expected.norm())
+def relative_error(actual: Tensor, expected: Tensor) -> float:
+    """Return ``‖actual − expected‖ / ‖expected‖``."""
+    return float((actual - expected).norm() / expected.norm())
 
 
 def disagreement(

@@ -52,8 +52,8 @@ class VisualReader(nn.Module):
     ) -> Float[Tensor, "n L-1"]:
         """Return the log-probability of every word but the first, 0 for padding."""
         visual = self.project(*seen)
-        told = self.language.get_input_embeddings()(words[:, :-1])
-        logits = self.language(inputs_embeds=torch.cat([visual, told], 1)).logits[:, visual.shape[1] :]
+        embedded = self.language.get_input_embeddings()(words[:, :-1])
+        logits = self.language(inputs_embeds=torch.cat([visual, embedded], 1)).logits[:, visual.shape[1] :]
         lost = F.cross_entropy(logits.transpose(1, 2), words[:, 1:], ignore_index=0, reduction="none")
         return -lost
 
@@ -73,8 +73,8 @@ class VisualReader(nn.Module):
         def step(rng: np.random.Generator) -> Tensor:
             rows = torch.from_numpy(rng.choice(len(words), min(batch, len(words)), replace=False))
             spoken = words[rows]
-            told: Tensor = self([t[rows] for t in seen], spoken)
-            return -told.sum() / (spoken[:, 1:] != 0).sum()
+            log_p: Tensor = self([t[rows] for t in seen], spoken)
+            return -log_p.sum() / (spoken[:, 1:] != 0).sum()
 
         losses = minimise(step, self.train().parameters(), steps=steps, lr=lr, seed=seed)
         self.eval()
@@ -90,4 +90,4 @@ class VisualReader(nn.Module):
             *(torch.split(t, 256) for t in seen),
             strict=True,
         )
-        return torch.cat([self(own, words).sum(1) for words, *own in parts])
+        return torch.cat([self(features, words).sum(1) for words, *features in parts])

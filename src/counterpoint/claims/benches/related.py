@@ -44,7 +44,7 @@ class Related(Derived):
         assert isinstance(self.data, Scenes)
         names = tuple(dict.fromkeys(AXES.values()))
         shown = [self.data.scene(row).relations for row in range(len(self.data))]
-        values = np.array([names.index(AXES[found[0].kind]) if found else -1 for found in shown])
+        values = np.array([names.index(AXES[relations[0].kind]) if relations else -1 for relations in shown])
         return {**self.data.labels, "relation": Classes(names, values, ())}
 
     def _became(self) -> Shaped[np.ndarray, "N _"]:

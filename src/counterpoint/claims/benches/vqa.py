@@ -112,7 +112,7 @@ class SmallVQA(nn.Module):
         """Number words, padded on the left, so that the reader ends with the question's end."""
         numbers = [[self.places.get(word, UNKNOWN) for word in words_of(text)] for text in texts]
         longest = max(map(len, numbers))
-        return torch.tensor([[PADDING] * (longest - len(own)) + own for own in numbers])
+        return torch.tensor([[PADDING] * (longest - len(row)) + row for row in numbers])
 
     def forward(
         self, pictures: UInt8[Tensor, "n 3 S S"], tokens: Int[Tensor, "n L"]

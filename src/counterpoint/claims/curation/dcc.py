@@ -49,9 +49,9 @@ def judged(way: str, background: str, seed: int, steps: int, trained: int, size:
     """Condense in one way, and ask of every test picture how many of some networks trained on the result are right."""
     real = pictures(background, size)["train"]
     chosen = herded(real, PER_CLASS, seed, width=WIDTH) if way == "herding" else None
-    found = chosen or start(real, PER_CLASS, seed)
+    small_set = chosen or start(real, PER_CLASS, seed)
     if (order := ORDERS.get(way)) is not None:
-        *_, found = condensed(real, found, order, iterations=steps, seed=seed, width=WIDTH)
+        *_, small_set = condensed(real, small_set, order, iterations=steps, seed=seed, width=WIDTH)
     tested = pictures(background, size)["test"].classes
     seen = torch.cat([real.seen(each) for each in tested])
     truth = torch.arange(len(tested)).repeat_interleave(torch.tensor([len(each) for each in tested]))
@@ -60,7 +60,7 @@ def judged(way: str, background: str, seed: int, steps: int, trained: int, size:
     for network in range(NETWORKS):
         with seeded(seed, f"judge {network}"):
             judge = plain_convnet(len(tested), SIDE, WIDTH)
-            train(judge, found.pictures.flatten(0, 1), numbers, trained)
+            train(judge, small_set.pictures.flatten(0, 1), numbers, trained)
         with torch.no_grad():
             right += judge(seen).argmax(1) == truth
     return {"right": (right / NETWORKS).double().numpy()}

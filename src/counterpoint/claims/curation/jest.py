@@ -65,14 +65,14 @@ def wrong(folder: Path, batches: int) -> float:
     assert isinstance(data, Scenes)
     method, loader = prepare(run, data)
     method.load_state_dict(load_run(folder).state_dict())
-    row = {int(id): place for place, id in enumerate(data.ids)}
+    row = {int(id): index for index, id in enumerate(data.ids)}
     rows: list[int] = []
     for step in range(batches):
         torch.manual_seed(step)
         with torch.no_grad():
             chosen = method.prepare(loader.batch(step), Clock(step, STEPS))
         rows += [row[id] for id in chosen.ids.tolist()]
-    return sum(data.captioned(place) != data.scene(place) for place in rows) / len(rows)
+    return sum(data.captioned(index) != data.scene(index) for index in rows) / len(rows)
 
 
 def steps_to(folder: Path, level: float) -> int:
@@ -83,8 +83,8 @@ def steps_to(folder: Path, level: float) -> int:
 
 def _recalls(folder: Path) -> list[tuple[int, float]]:
     numbers = read_metrics(folder)
-    own = numbers.filter(numbers["name"].str.ends_with("retrieval/i2t_R@1")).sort("step")
-    return list(zip(own["step"].to_list(), own["value"].to_list(), strict=True))
+    recalls = numbers.filter(numbers["name"].str.ends_with("retrieval/i2t_R@1")).sort("step")
+    return list(zip(recalls["step"].to_list(), recalls["value"].to_list(), strict=True))
 
 
 def run(lab: Lab) -> Iterator[Result]:
@@ -120,7 +120,9 @@ def run(lab: Lab) -> Iterator[Result]:
         below(recall[HARD] - recall[UNIFORM]),
     )
     runs = {arm: study.results.runs[spec].values() for arm, spec in study.arms.items()}
-    spent = ", ".join(f"{arm} {fmean(run.state.seconds for run in own):.0f}" for arm, own in runs.items())
+    spent = ", ".join(
+        f"{arm} {fmean(run.state.seconds for run in of_arm):.0f}" for arm, of_arm in runs.items()
+    )
     lab.note(
         "Scenes at 32 pixels under the recipe cpu, half of the captions another scene's.",
         f"{STEPS} steps choose 64 of 320 pairs; the reference is siglip after {2 * STEPS} steps of 64 on 5,000 pairs",

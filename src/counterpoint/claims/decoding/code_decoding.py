@@ -33,27 +33,27 @@ def run(lab: Lab) -> Iterator[Result]:
         "rule alone": "code,contrast=0",
         "mean weight": f"code,alpha={alpha}",
     }
-    asked = Replies(lab, arms, "pope", {"max_new_tokens": 4, "description_tokens": 32}, drawn=("VCD",))
+    pope = Replies(lab, arms, "pope", {"max_new_tokens": 4, "description_tokens": 32}, drawn=("VCD",))
     captions = Replies(lab, arms, "chair", {**GREEDY, "description_tokens": 32}, drawn=("VCD",))
     recall = captions.mean("greedy", "recall")
     lab.note(
         f"The model's captions mention {recall:.0%} of what is there; the claim asks for {RECALL:.0%} at least.",
         f"The mean weight, {alpha}, is that of CODE's own (1 − D) on validation captions, under the same rule.",
         "Decoding is greedy, so that seeds differ by VCD's noise alone; intervals come from examples.",
-        asked.said("f1"),
+        pope.said("f1"),
         captions.said("instances"),
         captions.said("words"),
     )
     yield from decides(
-        above(asked["CODE", "f1"] - asked["greedy", "f1"]),
+        above(pope["CODE", "f1"] - pope["greedy", "f1"]),
         below(captions["CODE", "instances"] - captions["greedy", "instances"]),
     )
     yield from beside(
-        above(asked["CODE", "f1"] - asked["fixed weight", "f1"], -0.01),
+        above(pope["CODE", "f1"] - pope["fixed weight", "f1"], -0.01),
         below(captions["CODE", "instances"] - captions["fixed weight", "instances"], 0.01),
-        above(asked["CODE", "f1"] - asked["rule alone", "f1"]),
+        above(pope["CODE", "f1"] - pope["rule alone", "f1"]),
         below(captions["CODE", "instances"] - captions["rule alone", "instances"]),
-        above(asked["CODE", "f1"] - asked["mean weight", "f1"], -0.01),
+        above(pope["CODE", "f1"] - pope["mean weight", "f1"], -0.01),
         below(captions["CODE", "instances"] - captions["mean weight", "instances"], 0.01),
-        above(asked["CODE", "f1"] - asked["VCD", "f1"]),
+        above(pope["CODE", "f1"] - pope["VCD", "f1"]),
     )

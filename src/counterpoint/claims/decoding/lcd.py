@@ -26,7 +26,7 @@ def run(lab: Lab) -> Iterator[Result]:
         "plain": "plain",
     }
     captions = Replies(lab, arms, "chair")
-    asked = Replies(
+    pope = Replies(
         lab, {k: arms[k] for k in ("LCD", "rule alone")}, "pope", {"do_sample": True, "max_new_tokens": 4}
     )
     lab.note(
@@ -35,7 +35,7 @@ def run(lab: Lab) -> Iterator[Result]:
         captions.said("instances"),
         captions.said("words"),
         captions.said("recall"),
-        asked.said("f1"),
+        pope.said("f1"),
     )
     yield from decides(
         below(captions["LCD", "instances"] - captions["rule alone", "instances"]),
@@ -45,5 +45,5 @@ def run(lab: Lab) -> Iterator[Result]:
         below(captions["LCD", "instances"] - captions["fixed weight", "instances"], 0.01),
         below(captions["LCD", "instances"] - captions["plain", "instances"]),
         above(captions["LCD", "recall"] - captions["rule alone", "recall"], -0.02),
-        above(asked["LCD", "f1"] - asked["rule alone", "f1"], -0.01),
+        above(pope["LCD", "f1"] - pope["rule alone", "f1"], -0.01),
     )

@@ -39,13 +39,13 @@ def asked(arm: str, seed: int, shown: int, count: int, path: str) -> Arrays:
     most frequent one of their kind.
     """
     data = Scenes.parse(world())
-    told = list(_told(data, data.splits.train[: 4 * count], Rng(seed, 0, "shown")))
-    tested = list(_told(data, data.splits.test[TEST][:count], Rng(0, 1, "asked")))
+    pool = list(_described_questions(data, data.splits.train[: 4 * count], Rng(seed, 0, "shown")))
+    tested = list(_described_questions(data, data.splits.test[TEST][:count], Rng(0, 1, "asked")))
     rng = np.random.default_rng(seed)
     prompts, copied = [], []
     for text, _ in tested:
-        examples = [told[k] for k in rng.choice(len(told), SHOWN, replace=False)]
-        turns = tuple(Turn(said, question.answer.capitalize() + ".") for said, question in examples)
+        examples = [pool[k] for k in rng.choice(len(pool), SHOWN, replace=False)]
+        turns = tuple(Turn(request, question.answer.capitalize() + ".") for request, question in examples)
         prompts.append(Prompt(text, None, turns[:shown]))
         copied.append({question.answer for _, question in examples})
     replies = assistant(arm, seed, path, {"do_sample": True, "max_new_tokens": 6}).reply(prompts, seed=seed)
@@ -60,20 +60,20 @@ def asked(arm: str, seed: int, shown: int, count: int, path: str) -> Arrays:
     return {"all": hits, "conflict": hits[conflict], "copied": np.array(copies, float)}
 
 
-def _told(data: Scenes, rows: Rows, draws: Rng) -> list[tuple[str, Question]]:
-    found: list[tuple[str, Question]] = []
+def _described_questions(data: Scenes, rows: Rows, draws: Rng) -> list[tuple[str, Question]]:
+    pairs: list[tuple[str, Question]] = []
     for row in map(int, rows):
         scene = data.scene(row)
-        said = captions.short(scene).text
+        description = captions.short(scene).text
         for kind in draws.sample(f"kinds {row}", KINDS, len(KINDS)):
             ours = questions(kind, scene, Rng(row, 0, "mvcd"), data.config(row))
             if ours:
                 one = ours[row % len(ours)]
-                found.append(
-                    (DESCRIBED.format(description=said.capitalize() + ".", question=prompt(one)), one)
+                pairs.append(
+                    (DESCRIBED.format(description=description.capitalize() + ".", question=prompt(one)), one)
                 )
                 break
-    return found
+    return pairs
 
 
 def run(lab: Lab) -> Iterator[Result]:

@@ -91,18 +91,20 @@ def rated(model: str, world: str, pictures: int, strengths: int) -> Arrays:
     assistant = VisionLanguageAssistant.load(model)
     scenes = Scenes.parse(world)
     rows = next(iter(scenes.splits.test.values()))[:pictures]
-    own = scenes.draw(rows).pictures
+    originals = scenes.draw(rows).pictures
     words = [word for triple in ENSEMBLE for word in triple]
 
     def read(shown: Tensor) -> Tensor:
         return assistant.word_logits([Prompt(PROMPT, picture) for picture in shown], words)
 
-    untouched = read(own)
-    found = [
-        torch.stack([untouched, *(read(distort(own, k / (strengths - 1))) for k in range(1, strengths))])
+    untouched = read(originals)
+    by_distortion = [
+        torch.stack(
+            [untouched, *(read(distort(originals, k / (strengths - 1))) for k in range(1, strengths))]
+        )
         for distort in DISTORTIONS.values()
     ]
-    logits = torch.stack(found)
+    logits = torch.stack(by_distortion)
     return {"logits": logits.view(*logits.shape[:-1], len(ENSEMBLE), -1).numpy()}
 
 
@@ -112,7 +114,7 @@ def correlation(levels: np.ndarray, scores: np.ndarray) -> float:
 
 def correlations(logits: Float[np.ndarray, "d s n triples tones"]) -> dict[str, float]:
     """Return each reading's rank correlation with quality: within a distortion (mean), of its middle, and of all."""
-    found = {}
+    coefficients = {}
     strengths = logits.shape[1]
     levels = np.broadcast_to(strengths - 1 - np.arange(strengths)[:, None], logits.shape[:3])
     z = torch.from_numpy(np.ascontiguousarray(logits)).double()
@@ -120,9 +122,9 @@ def correlations(logits: Float[np.ndarray, "d s n triples tones"]) -> dict[str, 
         values = reading(z.flatten(0, 2)).reshape(z.shape[:3]).numpy()
         inside = [correlation(a, b) for a, b in zip(levels, values, strict=True)]
         middle = [correlation(a[MIDDLE], b[MIDDLE]) for a, b in zip(levels, values, strict=True)]
-        found[name], found[f"{name}, middle"] = float(np.mean(inside)), float(np.mean(middle))
-        found[f"{name}, all"] = correlation(levels, values)
-    return found
+        coefficients[name], coefficients[f"{name}, middle"] = float(np.mean(inside)), float(np.mean(middle))
+        coefficients[f"{name}, all"] = correlation(levels, values)
+    return coefficients
 
 
 def simulated(seed: int, count: int) -> Arrays:
@@ -145,12 +147,12 @@ def run(lab: Lab) -> Iterator[Result]:
         pictures=PICTURES,
         strengths=STRENGTHS,
     )
-    found = [correlations(read[one][None]["logits"]) for one in worlds]
+    by_world = [correlations(read[one][None]["logits"]) for one in worlds]
     noise = lab.grid(simulated, {}, count=SIMULATED).scores("ratio", "ratio of variances, simulated logits")
 
     def ranked(reading: str, part: str = "") -> Score:
         metric = f"Spearman's correlation of score and quality, {WHERE[part]}"
-        return per_seed(reading, metric, [each[f"{reading}{part}"] for each in found])
+        return per_seed(reading, metric, [each[f"{reading}{part}"] for each in by_world])
 
     def gain(reading: str, other: str, part: str = "") -> Result:
         return above(ranked(reading, part) - ranked(other, part), name=f"{reading} − {other}{part}")
@@ -167,7 +169,7 @@ def run(lab: Lab) -> Iterator[Result]:
         gain("MPE", "pairs averaged after softmax"),
         within(noise[()] - 1 / 3, 0.02, name="noise of three triples over that of one, less 1/3"),
     )
-    means = ", ".join(f"{name} {np.mean([each[name] for each in found]):.3f}" for name in READINGS)
+    means = ", ".join(f"{name} {np.mean([each[name] for each in by_world]):.3f}" for name in READINGS)
     lab.note(
         "One model, the tiny vision-language model that ships with the package: a seed is a world of other scenes,",
         "so intervals say how the result depends on pictures and not on the training. It was trained on ratings of",

@@ -24,11 +24,11 @@ SYNTHETIC, WORDS = 2000, 50
 
 def chosen(lab: Lab) -> int:
     """Return the amount of noise with the best accuracy on validation questions, sampled with one seed."""
-    asked = {step: {"arm": f"vcd,step={step}"} for step in STEPS}
+    arms = {step: {"arm": f"vcd,step={step}"} for step in STEPS}
     options = {"do_sample": True, "max_new_tokens": 4}
     validation = lab.grid(
         answered,
-        {"noise": asked},
+        {"noise": arms},
         seeds=(100,),
         task="pope",
         pictures=150,
@@ -45,25 +45,25 @@ def ranks(rho: float) -> np.ndarray:
     visual, prior = rng.normal(size=(2, SYNTHETIC, WORDS))
     visual[:, 0] = visual.min(1)  # the token that only the prior likes
     prior[:, 0] = prior.max(1) + 1
-    own, noisy = visual + prior, rho * visual + prior
-    contrasted = 2 * own - noisy
-    before, after = ((logits > logits[:, :1]).sum(1) for logits in (own, contrasted))
+    original, noisy = visual + prior, rho * visual + prior
+    contrasted = 2 * original - noisy
+    before, after = ((logits > logits[:, :1]).sum(1) for logits in (original, contrasted))
     return after - before
 
 
 def run(lab: Lab) -> Iterator[Result]:
     step = chosen(lab)
     arms = {"VCD": f"vcd,step={step}", "rule alone": f"vcd,step={step},contrast=0", "plain": "plain"}
-    asked = Replies(lab, arms, "pope", {"do_sample": True, "max_new_tokens": 4})
+    pope = Replies(lab, arms, "pope", {"do_sample": True, "max_new_tokens": 4})
     fewest = min(int(ranks(rho).min()) for rho in (0.0, 0.3, 0.6, 0.9))
     affirmed = "false_positives: adversarial"
     yield from decides(
-        below(asked["VCD", affirmed] - asked["rule alone", affirmed]),
-        above(asked["VCD", "f1"] - asked["rule alone", "f1"]),
+        below(pope["VCD", affirmed] - pope["rule alone", affirmed]),
+        above(pope["VCD", "f1"] - pope["rule alone", "f1"]),
     )
     yield from beside(
-        below(asked["VCD", affirmed] - asked["plain", affirmed]),
-        above(asked["VCD", "f1"] - asked["plain", "f1"]),
+        below(pope["VCD", affirmed] - pope["plain", affirmed]),
+        above(pope["VCD", "f1"] - pope["plain", "f1"]),
         above(
             exact(fewest, "the fewest in any of 8,000 synthetic worlds"),
             -0.5,
@@ -72,6 +72,6 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         f"Noise of step {step}, the best of {', '.join(map(str, STEPS))} on the test set of balanced pairs.",
-        asked.said(affirmed),
-        asked.said("f1"),
+        pope.said(affirmed),
+        pope.said("f1"),
     )

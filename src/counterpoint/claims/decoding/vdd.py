@@ -56,46 +56,48 @@ def tuned(seed: int, scenes: int, steps: int, pictures: int, folder: str) -> Arr
         conversation=Language(steps=steps, optimizer=Optimizer(lr=3e-4, warmup=0.1)), blind=0.1, continued=0.0
     )
     read = read_world(data, recipe, lambda stage, done, whole, loss: None)
-    told = [mostly_yes(data, int(row), seed) for row in data.splits.train]
-    kept = [place for place, one in enumerate(told) if one]
+    conversations = [mostly_yes(data, int(row), seed) for row in data.splits.train]
+    kept = [index for index, one in enumerate(conversations) if one]
     rows = torch.tensor(kept)
-    read = type(read)(read.pictures[rows], read.seen[rows], [told[place] for place in kept])
-    place = Path(folder) / f"tuned-{scenes}-{steps}-{seed}"
-    learn_to_speak(model, tokenizer, read, data.preset.config, recipe, place, seed, lambda *progress: None)
+    read = type(read)(read.pictures[rows], read.seen[rows], [conversations[index] for index in kept])
+    tuned_folder = Path(folder) / f"tuned-{scenes}-{steps}-{seed}"
+    learn_to_speak(
+        model, tokenizer, read, data.preset.config, recipe, tuned_folder, seed, lambda *progress: None
+    )
     model.eval()
     bad = bad_pictures()
     items = items_of(bad, Questions, bad.splits.test[TEST][:pictures], ("existence",))
     shown = items.pictures(np.arange(len(items)))
     texts = [prompt(question) for question in items.questions]
-    own, prior = (
+    posterior, prior = (
         ready.word_logits(
-            [Prompt(text, picture) for text, picture in zip(texts, given, strict=True)], YES_OR_NO
+            [Prompt(text, picture) for text, picture in zip(texts, images, strict=True)], YES_OR_NO
         )
         .double()
         .softmax(-1)
-        for given in (shown, [None] * len(texts))
+        for images in (shown, [None] * len(texts))
     )
     truth = torch.tensor([YES_OR_NO.index(question.answer) for question in items.questions])
-    corrected = debiased(own, prior)
-    found: Arrays = {}
-    for name, p in (("as it is", own), ("corrected", corrected)):
-        found[f"{name} right"] = (p.argmax(-1) == truth).double().numpy()
-        found[f"{name} yes"] = (p.argmax(-1) == 0).double().numpy()
-        found[f"{name} confidence"] = p.amax(-1).numpy()
-    return found
+    corrected = debiased(posterior, prior)
+    outcomes: Arrays = {}
+    for name, p in (("as it is", posterior), ("corrected", corrected)):
+        outcomes[f"{name} right"] = (p.argmax(-1) == truth).double().numpy()
+        outcomes[f"{name} yes"] = (p.argmax(-1) == 0).double().numpy()
+        outcomes[f"{name} confidence"] = p.amax(-1).numpy()
+    return outcomes
 
 
 def mostly_yes(data: Scenes, row: int, seed: int) -> list[Exchange]:
     """Return questions after things of one scene, answered yes three times of four."""
-    found: list[Exchange] = []
+    exchanges: list[Exchange] = []
     for time in range(4):
         draws = Rng(seed, row, f"mostly yes {time}")
         pair = questions("existence", data.scene(row), draws, data.config(row))
         answers = {question.answer: question for question in pair}
         if answers:
             one = answers["yes" if draws.happens("yes", YES) else "no"]
-            found.append(Exchange(prompt(one), one.answer.capitalize() + "."))
-    return found
+            exchanges.append(Exchange(prompt(one), one.answer.capitalize() + "."))
+    return exchanges
 
 
 def run(lab: Lab) -> Iterator[Result]:
@@ -140,6 +142,8 @@ def miscalibration(runs: Grid, arm: str) -> float:
 
 def sweep(lab: Lab) -> str:
     """Measure accuracy of plain sampling by temperature: how much a number depends on how it is decoded."""
-    own = {str(t): {"temperature": t} for t in TEMPERATURES}
-    found = Replies(lab, dict.fromkeys(own, "plain"), "pope", {"do_sample": True, "max_new_tokens": 4}, own)
-    return ", ".join(f"{found.mean(t, 'accuracy'):.3f} at {t}" for t in own)
+    options = {str(t): {"temperature": t} for t in TEMPERATURES}
+    replies = Replies(
+        lab, dict.fromkeys(options, "plain"), "pope", {"do_sample": True, "max_new_tokens": 4}, options
+    )
+    return ", ".join(f"{replies.mean(t, 'accuracy'):.3f} at {t}" for t in options)

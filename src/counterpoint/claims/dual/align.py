@@ -47,14 +47,14 @@ def condition(name: str, seed: int, steps: int, quick: bool) -> Arrays:
     rows = rng.permutation(data.splits.train)[:size]
     swapped = rows[: round(noise * len(rows))]
     sources = rng.choice(rows, len(swapped))
-    given = Recaptioned(
+    noisy = Recaptioned(
         data, {int(r): list(data.captions(int(s)))[:1] for r, s in zip(swapped, sources, strict=True)}
     )
     if filtered:
-        said = Counter(given.captions(int(row))[0] for row in rows)
-        rows = np.array([row for row in rows if said[given.captions(int(row))[0]] == 1])
+        counts = Counter(noisy.captions(int(row))[0] for row in rows)
+        rows = np.array([row for row in rows if counts[noisy.captions(int(row))[0]] == 1])
     rows = np.sort(rows)
-    model = trained(build(arm, settings, given, rows, seed), given, rows, settings, seed)
+    model = trained(build(arm, settings, noisy, rows, seed), noisy, rows, settings, seed)
     features = EmbeddingCache(model, data)
     test = data.splits.test["compositions"]
     return {
@@ -74,7 +74,7 @@ def added_tone(features: EmbeddingCache, data: PairedData, rows: np.ndarray) -> 
     base = np.array([data.evaluation_captions(int(row))[0].split(":")[0] for row in rows])
     values = tones.values[rows]
     images, words = features.images(rows), features.texts(list(tones.names))
-    found = []
+    outcomes = []
     for a in np.flatnonzero(values >= 0):
         for tone in range(len(tones.names)):
             right = (base == base[a]) & (values == tone)
@@ -85,15 +85,15 @@ def added_tone(features: EmbeddingCache, data: PairedData, rows: np.ndarray) -> 
                 similarity = images @ query
                 similarity[a] = -torch.inf
                 outcome.append(float(right[int(similarity.argmax())]))
-            found.append(outcome)
-    return np.array(found, dtype=float).reshape(-1, 2)
+            outcomes.append(outcome)
+    return np.array(outcomes, dtype=float).reshape(-1, 2)
 
 
 def run(lab: Lab) -> Iterator[Result]:
     recall = "retrieval i2t_R@1 on held-out compositions"
     decisive = lab.grid(condition, {"name": DECISIVE}, steps=STEPS).scores("R@1", recall)
     runs = lab.grid(condition, {"name": tuple(CONDITIONS)}, seeds=FIRST, steps=STEPS)
-    found = runs.scores("R@1", recall)
+    scores = runs.scores("R@1", recall)
     exchanges = "share of exchanges whose nearest picture is the same emoji in that tone"
     arithmetic = runs["2,320 clean"]
     with_text, alone = (
@@ -103,11 +103,11 @@ def run(lab: Lab) -> Iterator[Result]:
     clean, noisy = (decisive[name] for name in DECISIVE)
     yield from decides(above(noisy - clean))
     yield from beside(
-        above(found["2,320 with 50 % noise"] - found["290 clean"]),
-        above(found["1,160 with 30 % noise, filtered"] - found["1,160 with 30 % noise"]),
-        above(found["2,320 with 50 % noise, filtered"] - found["2,320 with 50 % noise"]),
+        above(scores["2,320 with 50 % noise"] - scores["290 clean"]),
+        above(scores["1,160 with 30 % noise, filtered"] - scores["1,160 with 30 % noise"]),
+        above(scores["2,320 with 50 % noise, filtered"] - scores["2,320 with 50 % noise"]),
         *(
-            above(found["2,320 clean"] - found[other])
+            above(scores["2,320 clean"] - scores[other])
             for other in ("2,320 with 50 % noise", "2,320 clean, no smoothing", "2,320 clean, sigma from 1")
         ),
         above(

@@ -58,21 +58,21 @@ def exactness(pairs: int = 16, keys: int = 48) -> tuple[float, float]:
 
     columns = ("image", "text")
     features = {column: normal(method.tower(column).width).requires_grad_() for column in columns}
-    own = {column: F.normalize(normal(64), dim=-1).requires_grad_() for column in columns}
+    positives = {column: F.normalize(normal(64), dim=-1).requires_grad_() for column in columns}
     queues = {column: method.queues.get_buffer(f"{column}.keys").requires_grad_() for column in columns}
-    z = {**features, **{PREFIX + column: k for column, k in own.items()}}
+    z = {**features, **{PREFIX + column: k for column, k in positives.items()}}
     losses = method.losses(z, Batch(torch.arange(pairs), {}), Clock(0, 1))
-    leaves = [*features.values(), *own.values(), *queues.values()]
-    found = torch.autograd.grad(torch.stack(list(losses.values())).sum(), leaves, allow_unused=True)
+    leaves = [*features.values(), *positives.values(), *queues.values()]
+    gradients = torch.autograd.grad(torch.stack(list(losses.values())).sum(), leaves, allow_unused=True)
 
     first, terms = torch.zeros(pairs, dtype=torch.int64), []
     for of, to in permutations(columns):
         q = F.normalize(method.project(of, features[of], "global"), dim=-1)
-        logits = torch.cat([(q * own[to]).sum(1, keepdim=True), q @ queues[to].T], 1) / TAU
+        logits = torch.cat([(q * positives[to]).sum(1, keepdim=True), q @ queues[to].T], 1) / TAU
         terms.append(F.cross_entropy(logits, first))
     expected = torch.autograd.grad(torch.stack(terms).sum(), list(features.values()))
-    reached = [float(gradient.abs().max()) for gradient in found[2:] if gradient is not None]
-    return relative_error(torch.cat(found[:2]), torch.cat(expected)), max(reached, default=0.0)
+    reached = [float(gradient.abs().max()) for gradient in gradients[2:] if gradient is not None]
+    return relative_error(torch.cat(gradients[:2]), torch.cat(expected)), max(reached, default=0.0)
 
 
 def run(lab: Lab) -> Iterator[Result]:

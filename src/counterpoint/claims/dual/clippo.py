@@ -64,12 +64,12 @@ def towers(arm: str, captions: list[str], seed: int) -> Mapping[str, Tower]:
 @torch.no_grad()
 def found(method: TowerMethod, data: PairedData, rows: np.ndarray, script: str) -> np.ndarray:
     """Return which pictures find their caption first among all that there are, in a script."""
-    own = [data.captions(int(row))[0] for row in rows]
-    captions = sorted(set(own))
-    said = [caption.translate(CYRILLIC) for caption in captions] if script == "Cyrillic" else captions
+    truth = [data.captions(int(row))[0] for row in rows]
+    captions = sorted(set(truth))
+    texts = [caption.translate(CYRILLIC) for caption in captions] if script == "Cyrillic" else captions
     pictures: Tensor = data.sized(SIDE).images(rows)
-    scores = method.similarity(method.embed("image", pictures), method.embed("text", said))
-    return np.array([captions[k] for k in scores.argmax(1).tolist()]) == np.array(own)
+    scores = method.similarity(method.embed("image", pictures), method.embed("text", texts))
+    return np.array([captions[k] for k in scores.argmax(1).tolist()]) == np.array(truth)
 
 
 def retrieved(arm: str, scripts: str, seed: int, steps: int, quick: bool) -> Arrays:
@@ -82,7 +82,10 @@ def retrieved(arm: str, scripts: str, seed: int, steps: int, quick: bool) -> Arr
     if scripts == "both":
         data = Recaptioned(
             plain,
-            {int(row): [*(own := plain.captions(int(row))), own[0].translate(CYRILLIC)] for row in train},
+            {
+                int(row): [*(originals := plain.captions(int(row))), originals[0].translate(CYRILLIC)]
+                for row in train
+            },
         )
     recipe = recipe_of(
         quick,

@@ -75,12 +75,12 @@ RANDOM = "random positive"
 def planted(images: int, texts: int, seed: int) -> Float[Tensor, "V L"]:
     """Compute how likely each picture meets each text: mostly a text of its class, by the popularity of both."""
     generator = torch.Generator().manual_seed(seed)
-    popular, said = (
+    image_popularity, text_popularity = (
         torch.rand(n, 1, generator=generator, dtype=torch.float64) + 0.5 for n in (images, texts)
     )
     same = (torch.arange(images) % CLASSES)[:, None] == (torch.arange(texts) % CLASSES)[None]
     noise = torch.rand(images, texts, generator=generator, dtype=torch.float64)
-    p = same * (popular @ said.T) + 0.1 * noise
+    p = same * (image_popularity @ text_popularity.T) + 0.1 * noise
     return p / p.sum()
 
 
@@ -142,8 +142,8 @@ def nearest(noise: float, seed: int, limit: int | None) -> Arrays:
     """
     data, pictures, captions = emoji_inputs()
     rows = data.splits.train[:limit]
-    said = captions[sources(noise, seed)[:limit]]
-    partner = (said @ said.T).fill_diagonal_(-1).argmax(1)
+    names = captions[sources(noise, seed)[:limit]]
+    partner = (names @ names.T).fill_diagonal_(-1).argmax(1)
     groups = torch.from_numpy(data.labels["group"].values[rows])
     x = pictures[rows]
     basis = torch.linalg.eigh(torch.cov(x.T)).eigenvectors[:, -32:]

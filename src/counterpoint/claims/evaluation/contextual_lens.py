@@ -96,14 +96,14 @@ def statements(world: Scenes, row: int) -> Iterator[Statement]:
             for kind, options in sorts.items():
                 if options:
                     false = draws.choice(f"{kind} false", options)
-                    said = f"{question.text} {question.answer}"
-                    yield Statement(kind, row, text, question.answer, false, _things(scene, said))
+                    answered = f"{question.text} {question.answer}"
+                    yield Statement(kind, row, text, question.answer, false, _things(scene, answered))
 
 
-def _things(scene: Scene, said: str) -> tuple[int, ...]:
+def _things(scene: Scene, text: str) -> tuple[int, ...]:
     """Return the things whose name is in a text."""
-    named = concepts_in(said, "en")
-    return tuple(place for place, thing in enumerate(scene) if thing.concept in named)
+    named = concepts_in(text, "en")
+    return tuple(index for index, thing in enumerate(scene) if thing.concept in named)
 
 
 def sentence(answer: str) -> str:
@@ -128,11 +128,11 @@ class Measured(NamedTuple):
 
 
 def readings(
-    assistant: VisionLanguageAssistant, world: Scenes, asked: Sequence[Statement], true: bool
+    assistant: VisionLanguageAssistant, world: Scenes, items: Sequence[Statement], true: bool
 ) -> Iterator[tuple[Statement, Reading]]:
     """Yield one reading of each statement's true or false answer."""
-    for start in range(0, len(asked), BATCH):
-        batch = asked[start : start + BATCH]
+    for start in range(0, len(items), BATCH):
+        batch = items[start : start + BATCH]
         pictures = draw([world.scene(it.row) for it in batch], world.pixels).pictures
         prompts = [Prompt(it.asked, picture) for it, picture in zip(batch, pictures, strict=True)]
         replies = [
@@ -152,28 +152,28 @@ def spelt(tokenizer: Any, answer: str) -> list[int]:
     return sorted({one[0] for one in ids})
 
 
-def measured(assistant: VisionLanguageAssistant, world: Scenes, asked: Sequence[Statement]) -> Measured:
+def measured(assistant: VisionLanguageAssistant, world: Scenes, items: Sequence[Statement]) -> Measured:
     """Measure all scores of the true answers, then of the false ones."""
     unembed, tokenizer = Unembedding(assistant.model), assistant.processor.tokenizer
-    found: list[tuple[Tensor, Tensor, float]] = []
+    scores: list[tuple[Tensor, Tensor, float]] = []
     for true in (True, False):
-        for it, reading in readings(assistant, world, asked, true):
-            said = slice(0, max(len(reading.tokens) - 1, 1))  # without the full stop
+        for it, reading in readings(assistant, world, items, true):
+            span = slice(0, max(len(reading.tokens) - 1, 1))  # without the full stop
             wanted = spelt(tokenizer, it.true if true else it.false)
-            found.append(
+            scores.append(
                 (
-                    support(reading, said),
+                    support(reading, span),
                     logit_lens(reading.places, unembed, wanted),
-                    confidence(reading, said),
+                    confidence(reading, span),
                 )
             )
-    supports, lenses, said_so = zip(*found, strict=True)
+    supports, lenses, confidences = zip(*scores, strict=True)
     return Measured(
-        [it.kind for it in asked] * 2,
-        np.repeat([True, False], len(asked)),
+        [it.kind for it in items] * 2,
+        np.repeat([True, False], len(items)),
         torch.stack(supports).cpu().numpy().astype(np.float64),
         torch.stack(lenses).cpu().numpy().astype(np.float64),
-        np.array(said_so),
+        np.array(confidences),
     )
 
 
@@ -191,39 +191,39 @@ def experiment(seed: int, sizes: tuple[int, int]) -> Arrays:
     chosen, tested = sizes
     scenes = Scenes.parse(f"{world()},{DIALS},train=1,validation={chosen},test={tested},seed={200 + seed}")
     assistant = VisionLanguageAssistant.load(str(default_model_path()))
-    asked = {
+    by_split = {
         name: [it for row in next(iter(split.values())) for it in statements(scenes, int(row))]
         for name, split in (("validation", scenes.splits.validation), ("test", scenes.splits.test))
     }
-    tuned = measured(assistant, scenes, asked["validation"])
+    tuned = measured(assistant, scenes, by_split["validation"])
     i, j = best_layers(tuned.support[:, :, 1:], tuned.truth, tuned.kinds)
     contextual = i, j + 1
     (alone,) = best_layers(tuned.support[:, :, 0], tuned.truth, tuned.kinds)
     (lens,) = best_layers(tuned.lens, tuned.truth, tuned.kinds)
-    test = measured(assistant, scenes, asked["test"])
+    test = measured(assistant, scenes, by_split["test"])
     scores = {
         "contextual": test.support[:, contextual[0], contextual[1]],
         "words alone": test.support[:, alone, 0],
         "logit lens": test.lens[:, lens],
         "confidence": test.confidence,
     }
-    found = {"layers": np.array([*contextual, lens])}
+    outcomes = {"layers": np.array([*contextual, lens])}
     for name, values in scores.items():
         judged = detection(values, test.truth, test.kinds)
         for kind in KINDS:  # few scenes may have no statement of a kind
-            found[f"{kind}, {name}"] = np.array(judged[kind].auroc if kind in judged else np.nan)
-    return found | grounded(assistant, scenes, asked["test"], contextual)
+            outcomes[f"{kind}, {name}"] = np.array(judged[kind].auroc if kind in judged else np.nan)
+    return outcomes | grounded(assistant, scenes, by_split["test"], contextual)
 
 
 def grounded(
-    assistant: VisionLanguageAssistant, world: Scenes, asked: Sequence[Statement], layers: tuple[int, int]
+    assistant: VisionLanguageAssistant, world: Scenes, items: Sequence[Statement], layers: tuple[int, int]
 ) -> Arrays:
     """Measure how often the place nearest to an answer lies in the box of its only thing, and how boxes overlap."""
-    single = [it for it in asked if it.kind in GROUNDED and len(it.things) == 1]
+    single = [it for it in items if it.kind in GROUNDED and len(it.things) == 1]
     hits, chances, overlaps, wholes = [], [], [], []
     for it, reading in readings(assistant, world, single, True):
-        said = slice(0, max(len(reading.tokens) - 1, 1))
-        meaning = reading.meaning(said)[layers[1]]
+        span = slice(0, max(len(reading.tokens) - 1, 1))
+        meaning = reading.meaning(span)[layers[1]]
         places = reading.places[layers[0]]
         true = draw([world.scene(it.row)], world.pixels).boxes[0][it.things[0]] / world.pixels
         inside = _inside(true, reading.grid)

@@ -98,7 +98,7 @@ def answering(start: str, seed: int, tuned: int, most: int, tested: int) -> Arra
         ``n SPLIT``: whether each test question is answered rightly after n labelled ones; ``n ece``; ``blind``: with
         other questions' pictures, after most.
     """
-    folder, found = Path(of_seed(start, seed)), Arrays()
+    folder, outcomes = Path(of_seed(start, seed)), Arrays()
     tower = f"cnn@{folder}" if start and finished(folder) else "cnn"  # a start that broke down is none
     labelled = asked(WORLD, "train", most, KINDS)
     tests = {name: asked(WORLD, split, tested, KINDS) for name, split in TESTS.items()}
@@ -107,12 +107,12 @@ def answering(start: str, seed: int, tuned: int, most: int, tested: int) -> Arra
         train(model, labelled.first(count), steps=tuned, batch=BATCH, lr=LR, seed=seed)
         for name, data in tests.items():
             answers = answer(model, data)
-            found[f"{count} {name}"] = answers.right
+            outcomes[f"{count} {name}"] = answers.right
             if name == "as trained":
                 sure = np.stack([answers.confidence, answers.right], 1)
-                found[f"{count} ece"] = np.array(calibration_error(sure))
-        found["blind"] = answer(model, tests["as trained"], blind=True).right
-    return found
+                outcomes[f"{count} ece"] = np.array(calibration_error(sure))
+        outcomes["blind"] = answer(model, tests["as trained"], blind=True).right
+    return outcomes
 
 
 def run(lab: Lab) -> Iterator[Result]:
@@ -141,8 +141,8 @@ def run(lab: Lab) -> Iterator[Result]:
 
     def spread(start: str) -> np.ndarray:
         """Return how far each seed's accuracy is from the median of the seeds."""
-        own = right.values((start, few, "as trained")).mean(1)
-        return np.abs(own - np.median(own))
+        accuracies = right.values((start, few, "as trained")).mean(1)
+        return np.abs(accuracies - np.median(accuracies))
 
     yield from decides(
         above(

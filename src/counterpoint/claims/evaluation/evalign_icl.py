@@ -60,32 +60,32 @@ def material(world: Scenes, rows: Rows) -> dict[str, list[Example]]:
     pictures = world.draw(rows).pictures
     questions = world.items(Questions, rows, KINDS)
     choices = world.items(Choices, rows, FOILS)
-    asked = questions.pictures(np.arange(len(questions)))
+    question_pictures = questions.pictures(np.arange(len(questions)))
     shown = choices.pictures(np.arange(len(choices)))
-    found = {
+    examples = {
         "caption": [
             Example(picture, INSTRUCTIONS[0], world.captions(int(row))[0])
             for row, picture in zip(rows, pictures, strict=True)
         ],
         "question": [
             Example(picture, it.text, it.answer, aside="no" if it.kind == ABSURD else "yes")
-            for it, picture in zip(questions.questions, asked, strict=True)
+            for it, picture in zip(questions.questions, question_pictures, strict=True)
         ],
         "check": [
             Example(
                 picture,
-                WHETHER.format(sentence(options[place % 2])),
-                "yes" if answer == place % 2 else "no",
+                WHETHER.format(sentence(options[index % 2])),
+                "yes" if answer == index % 2 else "no",
             )
-            for place, (picture, options, answer) in enumerate(
+            for index, (picture, options, answer) in enumerate(
                 zip(shown, choices.options, choices.answers, strict=True)
             )
         ],
     }
-    found["relevance"] = [
-        replace(it, text=f"{it.text} {RELEVANT}", reply=it.aside) for it in found["question"]
+    examples["relevance"] = [
+        replace(it, text=f"{it.text} {RELEVANT}", reply=it.aside) for it in examples["question"]
     ]
-    return found
+    return examples
 
 
 def episode(examples: Mapping[str, Sequence[Example]], rng: np.random.Generator) -> Prompt:
@@ -99,7 +99,7 @@ def episode(examples: Mapping[str, Sequence[Example]], rng: np.random.Generator)
     chances = np.array([1 / (len(times) * times[aside]) for aside in asides])
     places = rng.choice(len(asides), int(rng.integers(0, MOST + 1)) + 1, replace=False, p=chances)
     abstention = ABSTENTIONS[rng.integers(len(ABSTENTIONS))]
-    shown = [examples[kind][place] for place in places]
+    shown = [examples[kind][index] for index in places]
     if kind == "question":
         shown = [replace(it, reply=abstention) if it.aside == "no" else it for it in shown]
     form, pictures = Plain(), rng.random() < 0.8  # else only the last picture is shown, as in zero-shot
@@ -132,9 +132,9 @@ def tune(
         inputs = processor(
             text=texts, images=shown, padding=True, add_special_tokens=False, return_tensors="pt"
         ).to(model.device)
-        given = {name: inputs[name] for name in ("input_ids", "attention_mask", "pixel_values")}
+        tensors = {name: inputs[name] for name in ("input_ids", "attention_mask", "pixel_values")}
         with torch.autocast(model.device.type, torch.bfloat16):
-            value: Tensor = model(**given, labels=replies(given["input_ids"], begin, end)).loss
+            value: Tensor = model(**tensors, labels=replies(tensors["input_ids"], begin, end)).loss
         return value
 
     model.train()
@@ -157,17 +157,19 @@ def examined(model: str, steps: int, quick: bool) -> Arrays:
     scenes = Scenes.parse(f"{world()},train={EPISODES},test={ROWS},corrupted=0")
     batch, episodes, rows, draws = (2, 16, 4, 2) if quick else (BATCH, EPISODES, ROWS, DRAWS)
     tune(assistant, scenes, steps=steps, batch=batch, rows=episodes, seed=0)
-    asked = next(iter(scenes.splits.test.values()))[:rows]
-    found: Arrays = {}
+    test_rows = next(iter(scenes.splits.test.values()))[:rows]
+    outcomes: Arrays = {}
     for name, task in TASKS.items():
         for shots in SHOTS if name != "correction" else SHOTS[-1:]:
             seeds = range(draws if shots.count else 1)  # without examples there is nothing to draw
-            runs = [task(shots)(assistant, scenes, asked, seed=seed) for seed in seeds]
+            runs = [task(shots)(assistant, scenes, test_rows, seed=seed) for seed in seeds]
             for outcome in runs[0].examples.columns[2:]:
                 values = np.stack([run.examples[outcome].to_numpy() for run in runs])
-                found[f"{name}, {shots.name}, {outcome}"] = np.broadcast_to(values, (draws, values.shape[1]))
-            found[f"{name}, kinds"] = np.array(runs[0].examples["subset"].to_list())
-    return found
+                outcomes[f"{name}, {shots.name}, {outcome}"] = np.broadcast_to(
+                    values, (draws, values.shape[1])
+                )
+            outcomes[f"{name}, kinds"] = np.array(runs[0].examples["subset"].to_list())
+    return outcomes
 
 
 class Measure(NamedTuple):
@@ -187,21 +189,21 @@ class Measure(NamedTuple):
     statistic: Statistic = STATISTICS["mean"]
     kind: str | None = None
 
-    def outcomes(self, found: Arrays, shots: Shots) -> dict[int, np.ndarray]:
+    def outcomes(self, arrays: Arrays, shots: Shots) -> dict[int, np.ndarray]:
         """Return the outcomes of every draw, without items that have none."""
-        values = np.stack([found[f"{self.task}, {shots.name}, {column}"] for column in self.columns], -1)
+        values = np.stack([arrays[f"{self.task}, {shots.name}, {column}"] for column in self.columns], -1)
         kept = ~np.isnan(values).any((0, 2))
         if self.kind is not None:
-            kept &= found[f"{self.task}, kinds"] == self.kind
+            kept &= arrays[f"{self.task}, kinds"] == self.kind
         return dict(enumerate(values[:, kept] if len(self.columns) > 1 else values[:, kept, 0]))
 
-    def score(self, found: Arrays, shots: Shots = SHOTS[-1]) -> Score:
-        return arm(self.task, self.outcomes(found, shots), self.metric, self.statistic)
+    def score(self, arrays: Arrays, shots: Shots = SHOTS[-1]) -> Score:
+        return arm(self.task, self.outcomes(arrays, shots), self.metric, self.statistic)
 
-    def means(self, found: Arrays) -> str:
+    def means(self, arrays: Arrays) -> str:
         """Return the mean over draws by number of examples, for a note."""
         each = (
-            np.mean([self.statistic(values) for values in self.outcomes(found, shots).values()])
+            np.mean([self.statistic(values) for values in self.outcomes(arrays, shots).values()])
             for shots in SHOTS
         )
         return ", ".join(f"{value:.3f} ({shots.name})" for value, shots in zip(each, SHOTS, strict=True))
@@ -217,15 +219,15 @@ AGREEING = Measure("share of yes", "matching", ("yes",))
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    found = lab.grid(examined, {}, seeds=None, model=str(default_model_path()), steps=STEPS)[()][None]
+    arrays = lab.grid(examined, {}, seeds=None, model=str(default_model_path()), steps=STEPS)[()][None]
 
     def correction(measure: Measure) -> Score:
         """Return the gain of correcting oneself over answering in one step."""
-        return measure._replace(task="correction").score(found) - measure.score(found)
+        return measure._replace(task="correction").score(arrays) - measure.score(arrays)
 
     def examples(measure: Measure) -> Score:
         """Return the gain of the most examples over none with pictures."""
-        return measure.score(found) - measure.score(found, ZERO_SHOT)
+        return measure.score(arrays) - measure.score(arrays, ZERO_SHOT)
 
     yield from decides(above(correction(ABSTAINING), name=f"A: self-correction − one step, {MOST} examples"))
     yield from beside(
@@ -237,21 +239,21 @@ def run(lab: Lab) -> Iterator[Result]:
         above(examples(ABSTAINING), name=f"{MOST} examples − zero-shot"),
         above(examples(INVENTING), name=f"B: {MOST} examples − zero-shot"),
         within(
-            MATCHING.score(found) - 0.5,
+            MATCHING.score(arrays) - 0.5,
             0.05,
             name=f"C: matching with an atom replaced, {MOST} examples, less chance",
         ),
     )
-    absurd = found[f"abstention, {SHOTS[-1].name}, absurd"][0]
+    absurd = arrays[f"abstention, {SHOTS[-1].name}, absurd"][0]
     lab.note(
         f"The tiny vision-language model that ships with the package, tuned once for {STEPS} steps of",
         f"{BATCH} conversations of up to {MOST} examples, in which absurd questions are answered in one of",
         f"{len(ABSTENTIONS)} ways that only the examples tell; seeds are {DRAWS} draws of the examples, not",
         f"trainings. {ROWS} pictures of held-out scenes; {absurd.mean():.0%} of the questions are absurd.",
-        f"F1 of abstaining by number of examples: {ABSTAINING.means(found)}.",
-        f"Share of mentions that are not there: {INVENTING.means(found)};",
-        f"recall of what is there: {RECALL.means(found)}; words: {WORDS.means(found)}.",
-        f"Matching, accuracy against an atom's foil: {MATCHING.means(found)}; share of yes:",
-        f"{AGREEING.means(found)}.",
+        f"F1 of abstaining by number of examples: {ABSTAINING.means(arrays)}.",
+        f"Share of mentions that are not there: {INVENTING.means(arrays)};",
+        f"recall of what is there: {RECALL.means(arrays)}; words: {WORDS.means(arrays)}.",
+        f"Matching, accuracy against an atom's foil: {MATCHING.means(arrays)}; share of yes:",
+        f"{AGREEING.means(arrays)}.",
         "0 is two examples without pictures. Models of one size only: nothing is said of scale.",
     )

@@ -85,11 +85,11 @@ def scored(arm: str, steps: int, seed: int, quick: bool) -> Arrays:
     ]
     results = evaluate(model, special, tasks)
     (test,) = special.splits.test
-    found = {}
+    values = {}
     for name in (*TASKS, CHOICE):
         task, _, metric = name.partition(" ")
-        found[name] = np.array(results.value(task, test, metric))
-    return found
+        values[name] = np.array(results.value(task, test, metric))
+    return values
 
 
 def run(lab: Lab) -> Iterator[Result]:

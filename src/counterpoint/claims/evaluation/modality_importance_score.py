@@ -75,21 +75,21 @@ class Fusion(nn.Module):
     def forward(
         self,
         frames: UInt8[Tensor, "n T 3 H W"],
-        said: Int[Tensor, "n L"],
-        asked: Int[Tensor, "n M"],
+        narration: Int[Tensor, "n L"],
+        question: Int[Tensor, "n M"],
         there: Bool[Tensor, "n 2"],
     ) -> Float[Tensor, "n words"]:
         """Compute logits of all answers.
 
         Args:
             frames: some of the video.
-            said, asked: in tokens.
+            narration, question: in tokens.
             there: whether the video, and what is said, are there.
         """
         seen = self.frame(frames.flatten(0, 1)).view(*frames.shape[:2], -1).mean(1)
-        parts = torch.stack([seen, self._read("said", said)], 1)
+        parts = torch.stack([seen, self._read("said", narration)], 1)
         parts = torch.where(there[..., None], parts, self.missing.weight)
-        return self.head(torch.cat([parts.flatten(1), self._read("asked", asked)], 1))
+        return self.head(torch.cat([parts.flatten(1), self._read("asked", question)], 1))
 
     def _read(self, name: str, tokens: Int[Tensor, "n L"]) -> Float[Tensor, "n width"]:
         inside = (tokens != 0)[..., None]
@@ -104,25 +104,25 @@ def narrated(data: Filmed) -> Narrations:
 
 def among(items: Narrations) -> tuple[Bool[Tensor, "n words"], Int[Tensor, " n"]]:
     """Return which words are options of each question, and which word is its answer."""
-    words = [[WORDS.index(option.split()[-1]) for option in own] for own in items.options]
-    found = torch.zeros(len(words), len(WORDS), dtype=torch.bool)
-    for row, own in zip(found, words, strict=True):
-        row[own] = True
-    return found, torch.tensor(
-        [own[answer] for own, answer in zip(words, items.answers.tolist(), strict=True)]
+    words = [[WORDS.index(option.split()[-1]) for option in options] for options in items.options]
+    allowed = torch.zeros(len(words), len(WORDS), dtype=torch.bool)
+    for row, indices in zip(allowed, words, strict=True):
+        row[indices] = True
+    return allowed, torch.tensor(
+        [indices[answer] for indices, answer in zip(words, items.answers.tolist(), strict=True)]
     )
 
 
 def trained(data: Filmed, tokenizer: BytePairTokenizer, steps: int, seed: int) -> Fusion:
     """Train a model with modalities dropped at random."""
     items, model = narrated(data), Fusion(tokenizer, seed).train()
-    said, asked = tokenizer(items.said), tokenizer(items.questions)
+    narrations, questions = tokenizer(items.said), tokenizer(items.questions)
     options, answers = among(items)
 
     def step(rng: np.random.Generator) -> Tensor:
         rows = rng.choice(len(data), min(BATCH, len(data)), replace=False)
         there = torch.from_numpy(rng.random((len(rows), 2)) >= DROPPED)
-        logits = model(data.frames[rows][:, LOOKED_AT], said[rows], asked[rows], there)
+        logits = model(data.frames[rows][:, LOOKED_AT], narrations[rows], questions[rows], there)
         return F.cross_entropy(logits.masked_fill(~options[rows], -torch.inf), answers[rows])
 
     minimise(step, model.parameters(), steps=steps, lr=LR, seed=seed)
@@ -146,12 +146,14 @@ def right(
         videos, texts: whose video is seen and what is heard, their own unless given.
     """
     items = narrated(data)
-    own = np.arange(len(data))
-    frames = data.frames[own if videos is None else videos][:, LOOKED_AT]
-    said = model.tokenizer(items.said)[own if texts is None else texts]
+    rows = np.arange(len(data))
+    frames = data.frames[rows if videos is None else videos][:, LOOKED_AT]
+    narrations = model.tokenizer(items.said)[rows if texts is None else texts]
     options, answers = among(items)
     there = torch.tensor([name in shown for name in ("video", "text")]).expand(len(data), 2)
-    logits = model(frames, said, model.tokenizer(items.questions), there).masked_fill(~options, -torch.inf)
+    logits = model(frames, narrations, model.tokenizer(items.questions), there).masked_fill(
+        ~options, -torch.inf
+    )
     chance = logits.softmax(1).gather(1, answers[:, None])[:, 0]
     return chance.numpy(), (logits.argmax(1) == answers).float().numpy()
 
@@ -172,24 +174,29 @@ def experiment(seed: int, steps: int, train_size: int, test_size: int, models: i
     kinds = np.asarray(test.items.kinds)
     needed = np.array([TYPES.index(NEEDS[kind]) for kind in kinds])
     hard = question_types({shown: answers[0][shown][1] for shown in (VIDEO, TEXT, BOTH)})
-    mean = {shown: np.mean([own[shown][0] for own in answers], axis=0) for shown in (VIDEO, TEXT, BOTH)}
+    mean = {
+        shown: np.mean([by_modality[shown][0] for by_modality in answers], axis=0)
+        for shown in (VIDEO, TEXT, BOTH)
+    }
     soft = question_types(mean, TOLERANCE)
-    found: Arrays = {
+    outcomes: Arrays = {
         name: np.stack([needed, [TYPES.index(one) for one in types.tolist()]], 1)
         for name, types in (("hard", hard), ("soft", soft))
     }
     order = np.roll(np.arange(len(test)), 1)
     accuracies = {
-        "as they are": [own[BOTH][1] for own in answers],
+        "as they are": [by_modality[BOTH][1] for by_modality in answers],
         "video permuted": [right(model, test, BOTH, videos=order)[1] for model in ensemble],
         "text permuted": [right(model, test, BOTH, texts=order)[1] for model in ensemble],
     }
     for kind in NEEDS:
         for name, hits in accuracies.items():
-            found[f"{kind} {name}"] = np.mean(hits, axis=0)[kinds == kind].astype(float)
+            outcomes[f"{kind} {name}"] = np.mean(hits, axis=0)[kinds == kind].astype(float)
     for name, shown in SHOWN.items():
-        found[f"accuracy {name}"] = np.mean([own[shown][1] for own in answers], axis=0).astype(float)
-    return found
+        outcomes[f"accuracy {name}"] = np.mean(
+            [by_modality[shown][1] for by_modality in answers], axis=0
+        ).astype(float)
+    return outcomes
 
 
 def run(lab: Lab) -> Iterator[Result]:

@@ -115,13 +115,13 @@ def people() -> tuple[UInt8[Tensor, "w 3 P P"], UInt8[Tensor, "m 3 P P"]]:
     """Load emoji of women and of men, shrunk."""
     data = load("emoji")
     gender = data.labels["gender"]
-    found = []
+    shrunk = []
     for name in ("woman", "man"):
         rows = np.flatnonzero(gender.values == gender.names.index(name))
-        found.append(
+        shrunk.append(
             F.interpolate(data.images(rows).float(), size=PERSON, mode="area").round().to(torch.uint8)
         )
-    return found[0], found[1]
+    return shrunk[0], shrunk[1]
 
 
 class World(NamedTuple):
@@ -141,8 +141,8 @@ def world(seed: int, dial: float, count: int) -> World:
     groups = drawn_groups(scenes.attributes, dial, rng)
     pictures = scenes.pictures.clone()
     for index, (group, left) in enumerate(zip(groups.tolist(), scenes.left.tolist(), strict=True)):
-        own = people()[group]
-        pictures[index, :, -PERSON:, left : left + PERSON] = own[int(rng.integers(len(own)))]
+        figures = people()[group]
+        pictures[index, :, -PERSON:, left : left + PERSON] = figures[int(rng.integers(len(figures)))]
     return World(pictures, scenes.attributes, groups)
 
 
@@ -158,12 +158,12 @@ def weights(attributes: Members, groups: Int[np.ndarray, " n"], balance: str) ->
         "things": [attributes[:, :1], attributes[:, 1:]],
         "pairs": [attributes],
     }
-    found = np.ones(len(groups))
+    frequency = np.ones(len(groups))
     for columns in parts[balance]:
         cell = columns @ (1 << np.arange(columns.shape[1]))
         share = np.array([np.mean(groups[cell == c] == g) for c, g in zip(cell, groups, strict=True)])
-        found /= share
-    return found / found.sum()
+        frequency /= share
+    return frequency / frequency.sum()
 
 
 def classifier(seed: int) -> nn.Sequential:
@@ -200,10 +200,10 @@ def trained(
     scores = probabilities(network, test)
     before, after = ((part.attributes, one_hot(part.groups)) for part in (train, test))
     both = attribute_sets(train.attributes, test.attributes, least=2)
-    found = directional(before, after, scores > bound, both, of="groups")
+    multi = directional(before, after, scores > bound, both, of="groups")
     single = directional(before, after, scores > bound, SINGLE, of="groups")
     return {
-        "multi": np.array(found.mean),
+        "multi": np.array(multi.mean),
         "single": np.array(single.signed_mean),
         "noise": np.array(
             np.mean([sampling_noise(before, after, both, of="groups", seed=s).mean for s in range(20)])

@@ -36,16 +36,16 @@ COMPARISON = Comparison(
 
 def simulate(worlds: int, n_boot: int) -> Arrays:
     """Simulate two procedures of equal accuracy, and count how often one is called better (claim A)."""
-    found = false_positives(n_worlds=worlds, n_boot=n_boot)
-    return {"multi": found.multi_by_world, "single": found.single_by_world}
+    rates = false_positives(n_worlds=worlds, n_boot=n_boot)
+    return {"multi": rates.multi_by_world, "single": rates.single_by_world}
 
 
 def covered(regime: str, worlds: int) -> Arrays:
     """Simulate equal arms; mark the worlds whose interval holds the truth, and count those of the bootstrap alone."""
-    found = coverage(REGIMES[regime], n_worlds=worlds)
+    rates = coverage(REGIMES[regime], n_worlds=worlds)
     return {
-        "verdict": np.arange(worlds) < round(found.verdict * worlds),
-        "bootstrap": np.array(found.bootstrap),
+        "verdict": np.arange(worlds) < round(rates.verdict * worlds),
+        "bootstrap": np.array(rates.bootstrap),
     }
 
 
@@ -55,7 +55,7 @@ def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
     hits = study.outcomes(study.key(FOUND, "compositions"))
     low, high = (hits[name] for name in (LOW, HIGH))
-    tested = next(len(found) for found in low.values() if found is not None)
+    tested = next(len(values) for values in low.values() if values is not None)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", StatisticsWarning)  # a smoke run has two seeds, and no verdict
         both, examples = (
@@ -84,16 +84,16 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     regimes = lab.grid(covered, {"regime": ("seeds dominate", "examples dominate")}, seeds=None, worlds=1000)
     for (regime,) in regimes:
-        found = regimes[regime][None]
+        measured = regimes[regime][None]
         yield from beside(
             above(
-                rate(found["verdict"]),
+                rate(measured["verdict"]),
                 0.93,
                 name=f"coverage of the interval that verdicts here rest on, 5 seeds, {regime}",
                 metric="share of worlds whose interval holds the truth",
             )
         )
-        lab.note(f"Where {regime}, the Multi-Bootstrap alone covers {found['bootstrap']:.3f} at 5 seeds.")
+        lab.note(f"Where {regime}, the Multi-Bootstrap alone covers {measured['bootstrap']:.3f} at 5 seeds.")
     lab.note(
         f"A: {WORLDS} worlds of 10 seeds × 500 examples; its number of seeds is the number of worlds,",
         "which are independent. B: a study of InfoNCE at a fixed temperature, by the recipe of seconds with the",

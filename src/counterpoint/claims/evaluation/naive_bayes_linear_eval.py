@@ -198,7 +198,10 @@ def _features(lab: Lab) -> Iterator[Result]:
         subsets=SUBSETS,
     )
     errors = {f"{name}-{kind}": runs[name, kind][None] for name in features for kind in KINDS}
-    gaps = {name: own["naive_bayes"] - own["logistic"] for name, own in errors.items()}
+    gaps = {
+        name: by_classifier["naive_bayes"] - by_classifier["logistic"]
+        for name, by_classifier in errors.items()
+    }
 
     def gap(name: str, labels: str, values: Float[np.ndarray, " subsets"]) -> Score:
         return per_seed(
@@ -207,14 +210,16 @@ def _features(lab: Lab) -> Iterator[Result]:
             values,
         )
 
-    few = [place for place, labels in enumerate(PER_CLASS) if labels <= 4]
-    at_few = {name: below(gap(name, "2 and 4", own[few].mean(0))) for name, own in gaps.items()}
-    at_most = [above(gap(name, str(PER_CLASS[-1]), own[-1])) for name, own in gaps.items()]
+    few = [index for index, labels in enumerate(PER_CLASS) if labels <= 4]
+    at_few = {
+        name: below(gap(name, "2 and 4", differences[few].mean(0))) for name, differences in gaps.items()
+    }
+    at_most = [above(gap(name, str(PER_CLASS[-1]), differences[-1])) for name, differences in gaps.items()]
     yield from decides(at_few.pop("trained-equal"))
     yield from beside(*at_few.values(), *at_most)
-    for name, own in gaps.items():
-        signs = np.flatnonzero(np.diff((own.mean(1) > 0).astype(int)))
-        crossed = (f"between {PER_CLASS[place]} and {PER_CLASS[place + 1]}" for place in signs)
+    for name, differences in gaps.items():
+        signs = np.flatnonzero(np.diff((differences.mean(1) > 0).astype(int)))
+        crossed = (f"between {PER_CLASS[index]} and {PER_CLASS[index + 1]}" for index in signs)
         levels = (
             f"{classifier.replace('_', ' ')} {values[0].mean():.2f} to {values[-1].mean():.2f}"
             for classifier, values in errors[name].items()

@@ -96,11 +96,11 @@ def trained(arm: str, seed: int, steps: int, train_size: int, test_size: int) ->
         return F.cross_entropy(detector(data.frames[rows], tokens[rows]), types[rows])
 
     minimise(step, detector.parameters(), steps=steps, lr=LR, seed=seed)
-    found: Arrays = {}
+    outcomes: Arrays = {}
     for split in ("as trained", "other artist"):
         test = filmed(NEW, split, test_size, GeneratedVideos)
-        found[split] = np.stack([_types(test), said(detector, test)], 1)
-    return found
+        outcomes[split] = np.stack([_types(test), said(detector, test)], 1)
+    return outcomes
 
 
 @torch.no_grad()
@@ -129,7 +129,7 @@ def mean_f1(kinds: Sequence[str]) -> Callable[[np.ndarray], float]:
 def run(lab: Lab) -> Iterator[Result]:
     runs = lab.grid(trained, {"arm": tuple(ARMS)}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
     macro_f1 = STATISTICS["macro_f1"]
-    told, in_time = mean_f1(BESIDE), mean_f1(IN_TIME)
+    in_caption, in_time = mean_f1(BESIDE), mean_f1(IN_TIME)
 
     def gain(
         better: str, worse: str, name: str, metric: str, statistic: Callable[[np.ndarray], float]
@@ -139,13 +139,13 @@ def run(lab: Lab) -> Iterator[Result]:
 
     two, four = "mean F1 of the two types", "difference of the mean F1 of two types each"
     yield from decides(
-        gain("prompted", "video", "wrong number and omission", two, told),
+        gain("prompted", "video", "wrong number and omission", two, in_caption),
         gain(
             "prompted",
             "video",
             "wrong number and omission − vanishing and deforming",
             four,
-            lambda values: told(values) - in_time(values),
+            lambda values: in_caption(values) - in_time(values),
         ),
         gain("video", "frame", "vanishing and deforming", two, in_time),
         gain(
@@ -153,7 +153,7 @@ def run(lab: Lab) -> Iterator[Result]:
             "frame",
             "vanishing and deforming − wrong number and omission",
             four,
-            lambda values: in_time(values) - told(values),
+            lambda values: in_time(values) - in_caption(values),
         ),
     )
     split = runs.scores("{}", "macro F1", macro_f1)

@@ -50,8 +50,8 @@ def answered(seed: int, path: str, tested: int, trained: int) -> Arrays:
     data = Scenes.parse(f"{world()},corrupted=0")
     rows = data.splits.test["as trained"][:tested]
     examples = VLB(edition=seed)(assistant("plain", seed, path, GREEDY), data, rows).examples
-    found: Arrays = {name: examples[name].to_numpy() for name in (VANILLA, *VARIANTS)}
-    found |= {f"fallback {name}": examples[f"fallback_{name}"].to_numpy() for name in VARIANTS}
+    outcomes: Arrays = {name: examples[name].to_numpy() for name in (VANILLA, *VARIANTS)}
+    outcomes |= {f"fallback {name}": examples[f"fallback_{name}"].to_numpy() for name in VARIANTS}
     items = data.items(QuestionVariants, rows)
     copies = np.random.default_rng(seed).permutation(len(items))[: max(1, int(COPIED * len(items)))]
     shown = {
@@ -60,8 +60,8 @@ def answered(seed: int, path: str, tested: int, trained: int) -> Arrays:
     }
     known = torch.cat([ink(list(data.images(data.splits.train[:trained]))), shown[VANILLA][copies]])
     for name, z in shown.items():
-        found[f"seen {name}"] = contamination(z, known).image.astype(float)
-    return found
+        outcomes[f"seen {name}"] = contamination(z, known).image.astype(float)
+    return outcomes
 
 
 def ink(pictures: list[Tensor]) -> Float[Tensor, "n p"]:

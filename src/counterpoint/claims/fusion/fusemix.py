@@ -99,8 +99,8 @@ def fitted(arm: str, pairs: Latents, held_out: Latents, seed: int, steps: int) -
             F.normalize(method.project(modality, side, "global"), dim=-1)
             for modality, side in zip(("image", "text"), held_out, strict=True)
         )
-    own = torch.arange(len(x))
-    hits = [(s.argmax(1) == own).double().mean() for s in (x @ y.T, y @ x.T)]
+    target = torch.arange(len(x))
+    hits = [(s.argmax(1) == target).double().mean() for s in (x @ y.T, y @ x.T)]
     return float(torch.stack(hits).mean())
 
 
@@ -141,12 +141,12 @@ def selected(choice: str, pool: int, seed: int, steps: int) -> Arrays:
 def run(lab: Lab) -> Iterator[Result]:
     metric = "R@1 of held-out pairs of latents, mean of both directions"
     runs = lab.grid(mixed, {"arm": tuple(ARMS), "n": PAIRS}, steps=STEPS)
-    found = runs.scores("R@1", metric)
+    top1 = runs.scores("R@1", metric)
     choice = lab.grid(selected, {"choice": CHOICES}, pool=POOL, steps=STEPS).scores("R@1", metric)
     sizes = " and ".join(map(str, PAIRS))
 
     def gain(baseline: str, *pairs: int) -> Score:
-        return mean(found["shared", n] - found[baseline, n] for n in pairs)
+        return mean(top1["shared", n] - top1[baseline, n] for n in pairs)
 
     yield from decides(
         above(gain("independent", *PAIRS), name=f"1: shared − independent, mean over {sizes} pairs")
@@ -166,7 +166,7 @@ def run(lab: Lab) -> Iterator[Result]:
         f"Synthetic latents, drawn anew for every seed: {SHARED} factors that both modalities share and {PRIVATE}",
         f"private ones, through a layer of tanh; {HELD_OUT} held-out pairs. Adapters of one block with dropout 0.6,",
         f"{STEPS} steps of Adam at 0.001. Batches of {BATCH} pairs give {BATCH // 2} mixtures; half batches have as",
-        f"many terms in the loss. R@1 with n pairs: {found.means()}. Nothing is named that would refute a gain over no",
+        f"many terms in the loss. R@1 with n pairs: {top1.means()}. Nothing is named that would refute a gain over no",
         "mixing, so it does not decide; at the full batch, whose negatives are twice as many, none was expected. 2: a",
         f"pool of {POOL:,} pairs from {TOPICS} topics, popular by Zipf's law, and tests in which all topics are equal;",
         "nothing is named that would refute it either. Latents of real encoders were not tried: no pretrained ones",

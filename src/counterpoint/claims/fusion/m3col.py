@@ -99,21 +99,21 @@ def classified(arm: str, dropped: float, seed: int, steps: int) -> Arrays:
             "fusion": method.logits(z, tested),
             **{m: method.classifiers[m](z[m]) for m in ("image", "text")},
         }
-    found = {name: (s.argmax(1) == groups[test]).double().numpy() for name, s in logits.items()}
+    outcomes = {name: (s.argmax(1) == groups[test]).double().numpy() for name, s in logits.items()}
     cosines = F.normalize(z["image"], dim=-1) @ F.normalize(z["text"], dim=-1).T
     alike = kinds[:, None] == kinds[None]
     matched = torch.eye(len(test), dtype=torch.bool)
-    found["related"] = cosines[alike & ~matched].mean().numpy()
-    found["unrelated"] = cosines[~alike].mean().numpy()
-    found["R@1"] = (cosines.argmax(1) == torch.arange(len(test))).double().numpy()
-    return found
+    outcomes["related"] = cosines[alike & ~matched].mean().numpy()
+    outcomes["unrelated"] = cosines[~alike].mean().numpy()
+    outcomes["R@1"] = (cosines.argmax(1) == torch.arange(len(test))).double().numpy()
+    return outcomes
 
 
 def unmixed() -> float:
     """Compare M3Co with both directions of InfoNCE where nothing is mixed (claim 3)."""
     x, y = random_views(32, 8)
     ids, whole = torch.arange(len(x)), torch.ones(len(x), dtype=torch.float64)
-    found = M3CoLoss(TAU).double()(
+    mixed = M3CoLoss(TAU).double()(
         x,
         y,
         ids,
@@ -124,7 +124,7 @@ def unmixed() -> float:
         partners_y=ids.roll(1),
         shares_y=whole,
     )
-    return relative_error(found, 2 * InfoNCELoss(TAU).double()(x, y))
+    return relative_error(mixed, 2 * InfoNCELoss(TAU).double()(x, y))
 
 
 def run(lab: Lab) -> Iterator[Result]:
@@ -136,8 +136,8 @@ def run(lab: Lab) -> Iterator[Result]:
 
     def over_both(baseline: str) -> Score:
         few, many = DROPPED
-        own = fusion["M3CoL", few] + fusion["M3CoL", many]
-        return (own - fusion[baseline, few] - fusion[baseline, many]) / 2
+        total = fusion["M3CoL", few] + fusion["M3CoL", many]
+        return (total - fusion[baseline, few] - fusion[baseline, many]) / 2
 
     def closer(arm: str, dropped: float) -> Score:
         return cosine[arm, dropped, "related"] - cosine[arm, dropped, "unrelated"]

@@ -78,79 +78,79 @@ def _without_words(caption: str, rng: np.random.Generator) -> str:
     return " ".join(word for word in caption.split() if rng.random() >= DROPPED)
 
 
-def _states(given: _Inputs, seed: int, steps: int) -> dict[str, dict[str, Tensor]]:
+def _states(inputs: _Inputs, seed: int, steps: int) -> dict[str, dict[str, Tensor]]:
     """Train each tower alone to classify rows of its own half, and return its weights."""
     states = {}
-    for column, rows in zip(COLUMNS, np.array_split(given.train, 2), strict=True):
-        tower, view = _towers(given)[column], given.views[column]
-        network = nn.ModuleDict({"tower": tower, "head": nn.Linear(WIDTH, len(given.target.classes))})
+    for column, rows in zip(COLUMNS, np.array_split(inputs.train, 2), strict=True):
+        tower, view = _towers(inputs)[column], inputs.views[column]
+        network = nn.ModuleDict({"tower": tower, "head": nn.Linear(WIDTH, len(inputs.target.classes))})
         initialise(network, seed)
 
         def loss(rng: np.random.Generator, parts: Any = (network, view, rows)) -> Tensor:
             network, view, rows = parts
             drawn = torch.from_numpy(rng.choice(rows, BATCH))
-            return F.cross_entropy(network["head"](network["tower"](view[drawn])), given.classes[drawn])
+            return F.cross_entropy(network["head"](network["tower"](view[drawn])), inputs.classes[drawn])
 
         minimise(loss, network.parameters(), steps=steps, lr=1e-3, seed=seed)
         states[column] = tower.state_dict()
     return states
 
 
-def _towers(given: _Inputs) -> dict[str, Tower]:
+def _towers(inputs: _Inputs) -> dict[str, Tower]:
     return {
         "image": VisionTransformer(32, 8, WIDTH, 2, 4),
-        "text": TextTransformer(given.tokenizer, WIDTH, 2, 4),
+        "text": TextTransformer(inputs.tokenizer, WIDTH, 2, 4),
     }
 
 
-def _method(arm: str, given: _Inputs, seed: int, pretraining: int) -> Late:
+def _method(arm: str, inputs: _Inputs, seed: int, pretraining: int) -> Late:
     """Build late fusion on the pretrained towers, of which biases alone move."""
-    towers, states = _towers(given), _states(given, seed, pretraining)
+    towers, states = _towers(inputs), _states(inputs, seed, pretraining)
     for column, tower in towers.items():
         tower.load_state_dict(states[column])
         tune(tower, "biases")
     options: dict[str, Any] = {"fill": "zero" if arm == "linear map" else arm, "hidden": 64}
-    method = Late(towers, recipe(False, widths__embedding=WIDTH), target=given.target, **options)
+    method = Late(towers, recipe(False, widths__embedding=WIDTH), target=inputs.target, **options)
     initialise(method, seed)
     return method
 
 
 def fused(arm: str, pairs: str, seed: int, steps: int, pretraining: int, trained: int, tested: int) -> Arrays:
     """Train on complete pairs, or on shuffled ones; hits of the test with all columns and without each."""
-    given = _inputs(trained, tested)
-    method = _method(arm, given, seed, pretraining)
-    texts = given.train if pairs == "true" else np.random.default_rng([seed, 7]).permutation(given.train)
-    text_of = np.concatenate([texts, given.test])
+    inputs = _inputs(trained, tested)
+    method = _method(arm, inputs, seed, pretraining)
+    texts = inputs.train if pairs == "true" else np.random.default_rng([seed, 7]).permutation(inputs.train)
+    text_of = np.concatenate([texts, inputs.test])
 
     def batch_of(rows: Int[np.ndarray, " n"], lacking: str = "") -> Batch:
         ids = torch.from_numpy(rows)
         views = {
-            "image": given.views["image"][ids],
-            "text": given.views["text"][torch.from_numpy(text_of[rows])],
+            "image": inputs.views["image"][ids],
+            "text": inputs.views["text"][torch.from_numpy(text_of[rows])],
         }
         present = {lacking: torch.zeros(len(rows), dtype=torch.bool)} if lacking else {}
-        return Batch(ids, views, {LABEL: given.classes[ids]}, present)
+        return Batch(ids, views, {LABEL: inputs.classes[ids]}, present)
 
-    train(method, lambda rng: batch_of(rng.choice(given.train, BATCH)), steps=steps, lr=1e-3, seed=seed)
-    found: Arrays = {}
+    train(method, lambda rng: batch_of(rng.choice(inputs.train, BATCH)), steps=steps, lr=1e-3, seed=seed)
+    outcomes: Arrays = {}
     with torch.no_grad():
-        maps = _linear_maps(method, batch_of(given.train)) if arm == "linear map" else None
+        maps = _linear_maps(method, batch_of(inputs.train)) if arm == "linear map" else None
         for lacking in ("", *COLUMNS):
-            batch = batch_of(given.test, lacking)
+            batch = batch_of(inputs.test, lacking)
             z = method.encode(batch)
             logits = method.logits(z, batch) if maps is None else _mapped(method, z, batch, maps)
-            hits = logits.argmax(1) == given.classes[batch.ids]
-            found["complete" if not lacking else f"without {lacking}"] = hits.double().numpy()
+            hits = logits.argmax(1) == inputs.classes[batch.ids]
+            outcomes["complete" if not lacking else f"without {lacking}"] = hits.double().numpy()
         if method.prediction is not None:
-            whole = batch_of(given.test)
+            whole = batch_of(inputs.test)
             z = method.encode(whole)
-            h, means = method.projected(z), method.projected(method.encode(batch_of(given.train)))
+            h, means = method.projected(z), method.projected(method.encode(batch_of(inputs.train)))
             for (a, b), predicted in method.prediction.of_pairs(z).items():
                 near = F.cosine_similarity(predicted, h[b]) - F.cosine_similarity(
                     means[b].mean(0)[None], h[b]
                 )
-                found[f"{b} from {a}"] = near.double().numpy()
-    return found
+                outcomes[f"{b} from {a}"] = near.double().numpy()
+    return outcomes
 
 
 def _linear_maps(method: Late, batch: Batch) -> dict[str, Float[Tensor, "e d"]]:
@@ -171,13 +171,13 @@ def _with_one(h: Float[Tensor, "n d"]) -> Float[Tensor, "n e"]:
 
 def changed_by_prompts() -> float:
     """Return the largest change that read-only prompts make to the features of either tower."""
-    given = _inputs(16, 16)
+    inputs = _inputs(16, 16)
     largest = 0.0
-    for column, tower in _towers(given).items():
+    for column, tower in _towers(inputs).items():
         initialise(tower, 0)
         prompts = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(0))
-        features, _ = tower.prompted(given.views[column], prompts)
-        largest = max(largest, float((features - tower(given.views[column])).detach().abs().max()))
+        features, _ = tower.prompted(inputs.views[column], prompts)
+        largest = max(largest, float((features - tower(inputs.views[column])).detach().abs().max()))
     return largest
 
 

@@ -32,10 +32,10 @@ def settings(axes: Axes, point: Point) -> dict[str, Any]:
     >>> settings({"batch": (8, 16), "arm": {"plain": {"alpha": 0, "tau": 0.1}}}, (8, "plain"))
     {'batch': 8, 'alpha': 0, 'tau': 0.1}
     """
-    found: dict[str, Any] = {}
+    merged: dict[str, Any] = {}
     for (axis, values), value in zip(axes.items(), point, strict=True):
-        found |= values[value] if isinstance(values, Mapping) else {axis: value}
-    return found
+        merged |= values[value] if isinstance(values, Mapping) else {axis: value}
+    return merged
 
 
 def said(axis: str, value: object) -> str:

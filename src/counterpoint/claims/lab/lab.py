@@ -97,8 +97,8 @@ class Lab:
             fixed: settings that are the same everywhere.
         """
         wanted = (None,) if seeds is None else self.seeds(seeds)
-        found = self._measured(function, axes, {point: {} for point in points(axes)}, wanted, fixed)
-        return Grid({axis: tuple(values) for axis, values in axes.items()}, found)
+        runs = self._measured(function, axes, {point: {} for point in points(axes)}, wanted, fixed)
+        return Grid({axis: tuple(values) for axis, values in axes.items()}, runs)
 
     def tuned(
         self,
@@ -136,8 +136,8 @@ class Lab:
         for point in points(axes):
             best = max(candidates, key=lambda values: validation(point, values))
             chosen[point] = settings(tried, best)
-        found = self._measured(function, axes, chosen, self.seeds(seeds), fixed)
-        return Grid({axis: tuple(values) for axis, values in axes.items()}, found, chosen)
+        runs = self._measured(function, axes, chosen, self.seeds(seeds), fixed)
+        return Grid({axis: tuple(values) for axis, values in axes.items()}, runs, chosen)
 
     def some(self, values: Sequence[T]) -> tuple[T, ...]:
         """Return the values for which something is computed on the spot; in a smoke run the first two."""
@@ -147,23 +147,23 @@ class Lab:
         self,
         function: Function,
         axes: Axes,
-        own: Mapping[Point, Mapping[str, Any]],
+        changes: Mapping[Point, Mapping[str, Any]],
         seeds: Sequence[int | None],
         fixed: Mapping[str, Any],
     ) -> dict[Point, Runs]:
-        """Return the runs of every point; ``own`` are settings of single points."""
+        """Return the runs of every point; ``changes`` are settings of single points."""
         flag = {smoke.FLAG: self.quick} if smoke.FLAG in inspect.signature(function).parameters else {}
-        measured = {point: self._kept(axes, point) for point in own}
+        measured = {point: self._kept(axes, point) for point in changes}
         units: dict[tuple[Point, int | None], Cell] = {}
         for point in dict.fromkeys(measured.values()):
             for seed in seeds:
-                given = {**settings(axes, point), **own[point], **fixed, **flag}
+                arguments = {**settings(axes, point), **changes[point], **fixed, **flag}
                 if self.quick:
-                    given = {name: smoke.reduced(name, value) for name, value in given.items()}
+                    arguments = {name: smoke.reduced(name, value) for name, value in arguments.items()}
                 if seed is not None:
-                    given["seed"] = seed
+                    arguments["seed"] = seed
                 units[point, seed] = Cell(
-                    function, _name(point, own[point], seed), given, self.folder / "cells"
+                    function, _name(point, changes[point], seed), arguments, self.folder / "cells"
                 )
         arrays = dict(zip(units, self._carried_out(list(units.values())), strict=True))
         runs = {
@@ -197,35 +197,35 @@ class Lab:
             ValueError: for whatever can be known to be wrong before anything is trained.
             OtherStudy: if the folder holds a study of another design.
         """
-        place = self.folder / name
+        study_folder = self.folder / name
         design = comparison.design(self.seeds(comparison.seeds), self.quick)
         every = tuple(
             dict.fromkeys(comparison.arms.values())
         )  # a smoke run builds those too that it does not train
-        prepare(replace(design, arms=tuple(of_seed(arm, design.seeds[0]) for arm in every)), place)
-        with leased(place, wait=True):
-            design.reserve(place)
+        prepare(replace(design, arms=tuple(of_seed(arm, design.seeds[0]) for arm in every)), study_folder)
+        with leased(study_folder, wait=True):
+            design.reserve(study_folder)
         arms = comparison.kept(self.quick)
         other = {arms[label]: steps for label, steps in comparison.steps.items() if not self.quick}
         plans = {arm: ArmPlan(other.get(arm, design.recipe.total_steps)) for arm in design.arms}
         if comparison.rates:
-            plans = self._with_rates(comparison, design, plans, place)
+            plans = self._with_rates(comparison, design, plans, study_folder)
         self._train(
             name,
             [
                 TrainingRun(
                     design.run(of_seed(arm, seed), seed, plans[arm]),
-                    run_folder(place, slug_of(arm), seed),
+                    run_folder(study_folder, slug_of(arm), seed),
                     design.tasks,
                 )
                 for seed in design.seeds
                 for arm in design.arms
             ],
         )
-        return Trained(arms, read_results(design, place), place, plans)
+        return Trained(arms, read_results(design, study_folder), study_folder, plans)
 
     def _with_rates(
-        self, comparison: Comparison, design: Design, plans: Mapping[str, ArmPlan], place: Path
+        self, comparison: Comparison, design: Design, plans: Mapping[str, ArmPlan], study_folder: Path
     ) -> dict[str, ArmPlan]:
         """Return every arm's plan with the learning rate that is best on validation."""
         rates = comparison.rates[: 1 if self.quick else None]
@@ -236,7 +236,8 @@ class Lab:
         if len(rates) == 1:
             return {arm: trials[0].plan for arm, trials in search.items()}
         folders = {
-            arm: [trial_folder(place, slug_of(arm), number) for number in range(len(rates))] for arm in plans
+            arm: [trial_folder(study_folder, slug_of(arm), number) for number in range(len(rates))]
+            for arm in plans
         }
         self._train(
             "learning rates",
@@ -268,9 +269,9 @@ class Lab:
         self.notes.extend(sentences)
 
 
-def _name(point: Point, own: Mapping[str, Any], seed: int | None) -> str:
+def _name(point: Point, changes: Mapping[str, Any], seed: int | None) -> str:
     """Return a file's name for a cell, of letters, digits, dots and dashes."""
-    parts = [*point, *own.values(), *([] if seed is None else [f"seed{seed}"])]
+    parts = [*point, *changes.values(), *([] if seed is None else [f"seed{seed}"])]
     words = (f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
     return re.sub(r"[^\w.]+", "-", "-".join(words)).strip("-")[:100] or "all"
 

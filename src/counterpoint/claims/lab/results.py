@@ -69,10 +69,12 @@ def needed(result: Result, measured: Measured) -> Needed | None:
         return Needed(towards=towards, effect=effect)
     if measured.seed_sd is None or measured.example_se is None:
         return None
-    found = from_spread(
+    required = from_spread(
         measured.seed_sd, effect, example_se=measured.example_se, power=POWER, confidence=0.95
     )
-    return Needed(towards=towards, effect=effect, seeds=found.n, examples=max(found.examples_factor, 1.0))
+    return Needed(
+        towards=towards, effect=effect, seeds=required.n, examples=max(required.examples_factor, 1.0)
+    )
 
 
 def _judged(expected: Direction, score: Score | Measured, bound: float, rule: Rule) -> Result:

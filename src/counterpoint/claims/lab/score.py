@@ -178,9 +178,9 @@ def arm(
     return of_arm(Arm(", ".join(parts), outcomes, by_seed), parts, metric, statistic)
 
 
-def of_arm(own: Arm, parts: tuple[str, ...], metric: str, statistic: AnyStatistic = "mean") -> Score:
+def of_arm(existing: Arm, parts: tuple[str, ...], metric: str, statistic: AnyStatistic = "mean") -> Score:
     """Return the score of an arm that exists."""
-    return Score((own,), lambda values: values[own], ", ".join(parts), metric, statistic, parts)
+    return Score((existing,), lambda values: values[existing], ", ".join(parts), metric, statistic, parts)
 
 
 def per_seed(label: str, metric: str, values: Sequence[float] | np.ndarray) -> Score:

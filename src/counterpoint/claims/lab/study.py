@@ -157,8 +157,8 @@ class Trained:
 
     def outcomes(self, key: Key) -> dict[str, Mapping[int, np.ndarray | None]]:
         """Return the outcomes behind one number under every seed, of the arms that are trained."""
-        found = self.results.numbers.outcomes(key)
-        return {n: by_seed for n, arm in self.arms.items() if isinstance(by_seed := found[arm], Mapping)}
+        by_arm = self.results.numbers.outcomes(key)
+        return {n: by_seed for n, arm in self.arms.items() if isinstance(by_seed := by_arm[arm], Mapping)}
 
     def diagnostics(self, name: str) -> TrainedScores:
         """Return a diagnostic of the first test set, a number a run, as scores; as ``"uniformity_image"``."""
@@ -189,8 +189,8 @@ class Trained:
         An arm that has two names is one.
         """
         if metric not in self._made:
-            own = {arm: Arm(name, outcomes[arm], by_seed) for name, arm in self.arms.items()}
-            arms = {name: own[arm] for name, arm in self.arms.items()}
+            by_spec = {arm: Arm(name, outcomes[arm], by_seed) for name, arm in self.arms.items()}
+            arms = {name: by_spec[arm] for name, arm in self.arms.items()}
             self._made[metric] = TrainedScores(metric, arms, statistic)
         return self._made[metric]
 
@@ -240,5 +240,5 @@ def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
 
 
 def _logged(folder: Path, name: str, first: bool) -> float:
-    own = read_metrics(folder).filter(pl.col("name") == name).sort("step")["value"]
-    return float(own[0 if first else -1])
+    values = read_metrics(folder).filter(pl.col("name") == name).sort("step")["value"]
+    return float(values[0 if first else -1])

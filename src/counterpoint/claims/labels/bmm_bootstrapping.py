@@ -46,9 +46,9 @@ def judged(folder: Path) -> dict[str, Float[np.ndarray, "n 2"]]:
     """Return which training labels of a run are wrong, and how likely both mixtures of its last losses say so."""
     run, model = Run.read(folder), load(folder)
     data, rows = open_data(run), load_any(run.data).splits.train
-    given, true = (of.label(LABEL, "classes").values[rows] for of in (data, load_any(run.data)))
+    observed, true = (of.label(LABEL, "classes").values[rows] for of in (data, load_any(run.data)))
     p = probabilities(model, data.suited(model.inputs), rows)  # type: ignore[arg-type] # a classifier
-    losses = -np.log(np.maximum(p[np.arange(len(rows)), given], 1e-30))
+    losses = -np.log(np.maximum(p[np.arange(len(rows)), observed], 1e-30))
     mixture = BetaMixture()
     mixture.fit(torch.from_numpy(losses))
     normal = GaussianMixture(2, random_state=0).fit(losses[:, None])
@@ -56,16 +56,16 @@ def judged(folder: Path) -> dict[str, Float[np.ndarray, "n 2"]]:
         "beta": mixture.posterior(torch.from_numpy(losses)).numpy(),
         "normal": normal.predict_proba(losses[:, None])[:, normal.means_[:, 0].argmax()],
     }
-    return {name: np.stack([given != true, w], axis=1).astype(float) for name, w in posteriors.items()}
+    return {name: np.stack([observed != true, w], axis=1).astype(float) for name, w in posteriors.items()}
 
 
 def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
     accuracy = study.scores("classification accuracy")
-    found = {seed: judged(study.folder("M-DYR", seed)) for seed in lab.seeds(COMPARISON.seeds)}
+    by_seed = {seed: judged(study.folder("M-DYR", seed)) for seed in lab.seeds(COMPARISON.seeds)}
 
     def outcomes(name: str) -> dict[int, np.ndarray]:
-        return {seed: of[name] for seed, of in found.items()}
+        return {seed: of[name] for seed, of in by_seed.items()}
 
     def brier(name: str) -> dict[int, np.ndarray]:
         return {seed: (values[:, 1] - values[:, 0]) ** 2 for seed, values in outcomes(name).items()}

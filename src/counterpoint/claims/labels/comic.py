@@ -45,20 +45,20 @@ def put_back(folder: Path) -> tuple[float, float]:
     assert isinstance(model, COMIC)
     data, whole = open_data(run), load_any(run.data)
     rows = data.splits.train
-    given, true = (torch.from_numpy(of.label(LABEL, "tags").values[rows]) for of in (data, whole))
+    observed, true = (torch.from_numpy(of.label(LABEL, "tags").values[rows]) for of in (data, whole))
     p = torch.from_numpy(probabilities(model, data.suited(model.inputs), rows))  # type: ignore[arg-type] # a classifier
-    found, missing = model.missing(p, given, p.mean(0)), (given == 0) & (true == 1)
-    right = int((found & missing).sum())
-    return right / max(int(found.sum()), 1), right / int(missing.sum())
+    restored, missing = model.missing(p, observed, p.mean(0)), (observed == 0) & (true == 1)
+    right = int((restored & missing).sum())
+    return right / max(int(restored.sum()), 1), right / int(missing.sum())
 
 
 def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
     scores = {part: study.scores(f"multi_label own_{LABEL}_mAP{part}") for part in ("", "_few")}
-    found = [put_back(study.folder("COMIC", seed)) for seed in lab.seeds(COMPARISON.seeds)]
+    shares = [put_back(study.folder("COMIC", seed)) for seed in lab.seeds(COMPARISON.seeds)]
     precision, recall = (
         per_seed("COMIC", f"{name} of tags put back", values)
-        for name, values in zip(("precision", "recall"), zip(*found, strict=True), strict=True)
+        for name, values in zip(("precision", "recall"), zip(*shares, strict=True), strict=True)
     )
     yield from decides(
         above(precision, 0.6, name="1: precision of tags put back"),

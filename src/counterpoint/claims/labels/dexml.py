@@ -72,23 +72,23 @@ def fitted(loss: str, seed: int, steps: int, queries: int, labels: int) -> Array
         return objective(*embed(seen), targets=targets[seen])
 
     minimise(step, [p for tower in towers for p in tower.parameters()], steps=steps, lr=3e-3, seed=seed)
-    found: Arrays = {}
+    outcomes: Arrays = {}
     for name, part in (("training", seen), ("held out", slice(queries, None))):
         with torch.no_grad():
             q, z = embed(part)
         true, counts = targets[part], targets[part].sum(1)
         right = recall(q @ z.T, true, counts)
-        found[f"{name} R@|P|"] = np.array(right.mean())
-        found[f"{name} R@|P|, many"] = np.array(right[(counts >= MANY).numpy()].mean())
-        found[f"{name} P@5"] = np.array(precision(q @ z.T, true, 5).mean())
+        outcomes[f"{name} R@|P|"] = np.array(right.mean())
+        outcomes[f"{name} R@|P|, many"] = np.array(right[(counts >= MANY).numpy()].mean())
+        outcomes[f"{name} P@5"] = np.array(precision(q @ z.T, true, 5).mean())
     with torch.no_grad():
         q, z = embed(seen)
     logits = q @ z.T / 0.05
     for name in ("decoupled", *SOFTMAX):
         strongest, largest = pushed(LOSSES[name](), logits, targets[seen])
-        found[f"{name} pushes the strongest"] = np.array(strongest)
-        found[f"{name} largest gradient"] = np.array(largest)
-    return found
+        outcomes[f"{name} pushes the strongest"] = np.array(strongest)
+        outcomes[f"{name} largest gradient"] = np.array(largest)
+    return outcomes
 
 
 def pushed(
@@ -119,10 +119,10 @@ def single(n: int, labels: int) -> float:
     z = F.normalize(torch.randn(labels, 8, generator=generator, dtype=torch.float64), dim=-1)
     targets = torch.eye(n, labels, dtype=torch.bool)
     expected = F.cross_entropy(q @ z.T / 0.05, torch.arange(n))
-    found = DecoupledSoftmaxLoss()(q, z, targets=targets)
+    loss = DecoupledSoftmaxLoss()(q, z, targets=targets)
     in_batch = DecoupledSoftmaxLoss()(q, z[:n], targets=targets[:, :n])
     one_way = InfoNCELoss(0.05, weights=(1.0, 0.0))(q, z[:n])
-    return max(abs(float(found / expected) - 1), abs(float(in_batch / one_way) - 1))
+    return max(abs(float(loss / expected) - 1), abs(float(in_batch / one_way) - 1))
 
 
 def run(lab: Lab) -> Iterator[Result]:
@@ -136,9 +136,9 @@ def run(lab: Lab) -> Iterator[Result]:
 
     def over_softmax(key: str) -> Result:
         many = f" with {MANY} true labels or more" if key.endswith("many") else ""
-        found = runs.scores(key, f"{key.removesuffix(', many')}, synthetic queries{many}")
+        scores = runs.scores(key, f"{key.removesuffix(', many')}, synthetic queries{many}")
         return above(
-            found["decoupled"] - best(found[loss] for loss in SOFTMAX),
+            scores["decoupled"] - best(scores[loss] for loss in SOFTMAX),
             name=f"1: decoupled − the better softmax, {key}",
         )
 

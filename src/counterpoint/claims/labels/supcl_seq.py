@@ -174,10 +174,10 @@ def judged(arm: str, labelled: int, seed: int, steps: int, quick: bool) -> Array
     ]
     (train, classes), (test, truth) = sides
     if isinstance(method, Classified):
-        found = method.classifier(test).argmax(1).numpy()
+        predicted = method.classifier(test).argmax(1).numpy()
     else:
-        found = linear_probe(train, classes)(test)
-    return {"correct": (found == truth).astype(float)}
+        predicted = linear_probe(train, classes)(test)
+    return {"correct": (predicted == truth).astype(float)}
 
 
 def run(lab: Lab) -> Iterator[Result]:

@@ -97,13 +97,15 @@ def corrupted(x: Float[Tensor, "n p"]) -> list[Float[Tensor, "n p"]]:
     square = x.reshape(-1, 3, SIDE, SIDE)
     noise = torch.from_numpy(rng.standard_normal(square.shape)).float()
     corner = torch.from_numpy(rng.random((2, len(x), 1)))
-    found, smooth, place = [], square, torch.arange(SIDE)
+    corruptions, smooth, coordinates = [], square, torch.arange(SIDE)
     for level in LEVELS:
         smooth, side = pictures.blurred(smooth), 2 * level
-        inside = [(place >= at) & (place < at + side) for at in (corner * (SIDE - side + 1)).long()]
+        inside = [
+            (coordinates >= at) & (coordinates < at + side) for at in (corner * (SIDE - side + 1)).long()
+        ]
         hidden = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-        found += [square + 0.15 * level * noise, smooth, square.masked_fill(hidden, 0.0)]
-    return [part.flatten(1) for part in found]
+        corruptions += [square + 0.15 * level * noise, smooth, square.masked_fill(hidden, 0.0)]
+    return [part.flatten(1) for part in corruptions]
 
 
 def run(lab: Lab) -> Iterator[Result]:

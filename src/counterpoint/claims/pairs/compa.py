@@ -69,12 +69,12 @@ def told(scape: Soundscape) -> Told:
     >>> told(Soundscape((Sound("beep", pitch="high"), Sound("hiss")))).wrong
     ('a hiss, then a high beep', 'a high beep while a hiss')
     """
-    turned = [twin(kind, scape, Rng(0, 0, kind)) for kind in TWINS]
-    turned.append(Soundscape(scape.sounds, not scape.together))
+    variants = [twin(kind, scape, Rng(0, 0, kind)) for kind in TWINS]
+    variants.append(Soundscape(scape.sounds, not scape.together))
     return Told(
         caption(scape),
         tuple(caption(Soundscape((sound,))) for sound in scape.sounds),
-        tuple(caption(other) for other in turned if other),
+        tuple(caption(other) for other in variants if other),
     )
 
 
@@ -84,17 +84,19 @@ def features(scape: Soundscape) -> Float[np.ndarray, " f"]:
     A caption is true of a soundscape that has all of its own features.
     """
     count = len(SOURCES)
-    said = [(name, value) for name, values in ATTRIBUTES.items() for value in values if value != "middle"]
-    found = np.zeros(count + count * len(said) + 2 * count**2)
+    named_values = [
+        (name, value) for name, values in ATTRIBUTES.items() for value in values if value != "middle"
+    ]
+    vector = np.zeros(count + count * len(named_values) + 2 * count**2)
     places = [SOURCES.index(sound.source) for sound in scape.sounds]
-    for place, sound in zip(places, scape.sounds, strict=True):
-        found[place] = 1
-        for k, (name, value) in enumerate(said):
-            found[count + place * len(said) + k] = getattr(sound, name) == value
+    for source, sound in zip(places, scape.sounds, strict=True):
+        vector[source] = 1
+        for k, (name, value) in enumerate(named_values):
+            vector[count + source * len(named_values) + k] = getattr(sound, name) == value
     if len(places) == 2:
         first, second = sorted(places) if scape.together else places
-        found[count + count * len(said) + scape.together * count**2 + first * count + second] = 1
-    return found
+        vector[count + count * len(named_values) + scape.together * count**2 + first * count + second] = 1
+    return vector
 
 
 @final
@@ -162,7 +164,7 @@ def rows_of(part: Part, count: int) -> Int[np.ndarray, " n"]:
     data = world()
     rows = (data.splits.train if part == "train" else data.splits.test["as trained"])[:count]
     sources = [[sound.source for sound in data.scape(int(row)).sounds] for row in rows]
-    return rows[np.array([pair_part(*own) == part for own in sources])]
+    return rows[np.array([pair_part(*pair) == part for pair in sources])]
 
 
 @lru_cache(maxsize=2)
@@ -170,10 +172,10 @@ def heard(count: int) -> Heard:
     """Synthesise training soundscapes."""
     data = world()
     scapes = [(data.scape(int(row)), data.draws(int(row))) for row in rows_of("train", count)]
-    said = [told(scape) for scape, _ in scapes]
+    captions = [told(scape) for scape, _ in scapes]
     return Heard(
         spectrogram([synthesise(scape, draws) for scape, draws in scapes], SIDE, SECONDS),
-        said,
+        captions,
         torch.from_numpy(np.stack([features(scape) for scape, _ in scapes])).float(),
         [
             torch.from_numpy(
@@ -203,12 +205,12 @@ class Batch(NamedTuple):
 def batch(data: Heard, rows: Int[np.ndarray, " B"], arm: str) -> Batch:
     """Return the captions that an arm trains on: the whole ones, with wrong ones, with those in part."""
     texts, owner, true, needs = list[str](), list[int](), list[bool](), list[Tensor]()
-    for place, row in enumerate(rows.tolist()):
-        said = data.said[row]
-        right = (said.whole, *said.parts) if arm == "modular" else (said.whole,)
-        wrong = said.wrong if arm != "plain" else ()
+    for index, row in enumerate(rows.tolist()):
+        captions = data.said[row]
+        right = (captions.whole, *captions.parts) if arm == "modular" else (captions.whole,)
+        wrong = captions.wrong if arm != "plain" else ()
         texts += [*right, *wrong]
-        owner += [place] * len(right + wrong)
+        owner += [index] * len(right + wrong)
         true += [True] * len(right) + [False] * len(wrong)
         # A wrong caption meets no sound but its own, so what it needs does not matter.
         needs += [data.needs[row][: len(right)], data.needs[row][:1].expand(len(wrong), -1)]
@@ -232,7 +234,7 @@ def trained(seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
     start = _state(towers)
     stages = {"plain": ("plain", "plain"), "hard": ("hard", "hard"), "modular": ("hard", "modular")}
     known: dict[tuple[str, ...], dict[str, Tensor]] = {(): start}
-    found: Arrays = {}
+    outcomes: Arrays = {}
     for arm, later in stages.items():
         path: tuple[str, ...] = ()
         for number, stage in enumerate(("plain", *later)):
@@ -242,8 +244,8 @@ def trained(seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
                 train(towers, data, stage, steps=steps, seed=seed * 10 + number)
                 known[path] = _state(towers)
         towers.load_state_dict(known[path])
-        found |= {f"{arm} {name}": values for name, values in judged(towers, *squares(test_size)).items()}
-    return found
+        outcomes |= {f"{arm} {name}": values for name, values in judged(towers, *squares(test_size)).items()}
+    return outcomes
 
 
 def _state(towers: SoundTowers) -> dict[str, Tensor]:
@@ -257,10 +259,10 @@ def train(towers: SoundTowers, data: Heard, arm: str, *, steps: int, seed: int) 
 
     def step(rng: np.random.Generator) -> Tensor:
         rows = rng.choice(len(data), min(BATCH, len(data)), replace=False)
-        said = batch(data, rows, arm)
-        y = towers.captions(towers.words.tokenizer(said.texts))
+        captions = batch(data, rows, arm)
+        y = towers.captions(towers.words.tokenizer(captions.texts))
         x = towers.sounds(data.pictures[rows])
-        return loss(x, y, said.owner, said.true, has=data.features[rows], needs=said.needs)
+        return loss(x, y, captions.owner, captions.true, has=data.features[rows], needs=captions.needs)
 
     minimise(
         step, [*towers.parameters(), *loss.parameters()], steps=steps, lr=LR, seed=seed, after=loss.commit
@@ -282,12 +284,12 @@ def judged(
     n, d = len(pictures), x.shape[1]
     of_sounds, of_captions = decisions(x.view(n, 2, d) @ y.view(n, 2, d).mT)
     text, audio = of_sounds.all(1), of_captions.all(1)
-    found: Arrays = {}
+    scores: Arrays = {}
     for kind in TWINS:
         its = np.asarray(kinds) == kind
         for name, hits in zip(SCORES, (text, audio, text & audio), strict=True):
-            found[f"{kind} {name}"] = np.asarray(hits)[its].astype(float)
-    return found | {"group": (text & audio).astype(float)}
+            scores[f"{kind} {name}"] = np.asarray(hits)[its].astype(float)
+    return scores | {"group": (text & audio).astype(float)}
 
 
 def run(lab: Lab) -> Iterator[Result]:

@@ -47,8 +47,8 @@ PRETRAINING = Comparison({"moco": "moco"}, {"probe": ("knn_*_top1",)}, data="emo
 def one_hot() -> float:
     """Compare CWCL with weights of 1 for pairs and 0 for all else with both directions of InfoNCE, in float64."""
     x, y = random_views(32, 8)
-    found = CWCLLoss(0.07, gamma=1e9).double()(x, y)
-    return relative_error(found, 2 * InfoNCELoss(0.07).double()(x, y))
+    loss = CWCLLoss(0.07, gamma=1e9).double()(x, y)
+    return relative_error(loss, 2 * InfoNCELoss(0.07).double()(x, y))
 
 
 def structure(folder: Path) -> float:

@@ -55,12 +55,12 @@ def few_shots(folder: Path, seed: int) -> Arrays:
     def correct(weights: Tensor) -> np.ndarray:
         return ((queries @ weights.T).argmax(1) == test).double().numpy()
 
-    found = {"zero-shot": correct(prompts)}
+    outcomes = {"zero-shot": correct(prompts)}
     for k in SHOTS:
         few = torch.cat([order[shots[order] == tone][:k] for tone in range(len(prompts))])
         for name, start in (("prompts", prompts), ("random", random)):
-            found[f"{name} {k}"] = correct(fine_tuned(start, z[few], shots[few]))
-    return found
+            outcomes[f"{name} {k}"] = correct(fine_tuned(start, z[few], shots[few]))
+    return outcomes
 
 
 def fine_tuned(

@@ -43,11 +43,11 @@ def limits() -> float:
     x, y = (
         F.normalize(torch.randn(8, n, 8, generator=generator, dtype=torch.float64), dim=-1) for n in (5, 3)
     )
-    found = [
+    ratios = [
         float((MILLoss("lse", gamma=gamma).double()(x, y) / MILLoss(limit).double()(x, y)).detach())
         for gamma, limit in LIMITS
     ]
-    return max(abs(ratio - 1) for ratio in found)
+    return max(abs(ratio - 1) for ratio in ratios)
 
 
 def run(lab: Lab) -> Iterator[Result]:

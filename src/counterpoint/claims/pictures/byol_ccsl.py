@@ -49,16 +49,16 @@ def alike(study: Trained, arm: str, seed: int) -> tuple[float, float, float]:
     assert method.alike is not None
     assert isinstance(data, Emoji)
     concepts = np.unique(np.array(data.table["concept"]), return_inverse=True)[1]
-    found, same = [], []
+    flagged, same = [], []
     for rows in np.array_split(np.random.default_rng(seed).permutation(data.splits.train), 8):
         pictures = method.image_tower.input(data.images(rows[:BATCH]))
         p = F.normalize(method.predictor(method.projection(method.features("image", pictures))), dim=-1)
         u = p @ F.normalize(method.momentum(pictures), dim=-1).T
         other = ~torch.eye(len(u), dtype=torch.bool)
-        found.append((u >= method.alike.positive)[other])
+        flagged.append((u >= method.alike.positive)[other])
         concept = torch.from_numpy(concepts[rows[:BATCH]])
         same.append((concept[:, None] == concept)[other])
-    passed, of_one = torch.cat(found), torch.cat(same).double()
+    passed, of_one = torch.cat(flagged), torch.cat(same).double()
     precision = float(of_one[passed].mean()) if passed.any() else 0.0
     return precision, float(of_one.mean()), float(passed.double().mean())
 
@@ -68,15 +68,15 @@ def run(lab: Lab) -> Iterator[Result]:
     linear, nearest = (
         study.scores(f"probe {classifier}_subgroup_top1", "concepts") for classifier in ("logistic", "knn")
     )
-    found = [alike(study, COSINE, seed) for seed in lab.seeds(COMPARISON.seeds)]
-    precision, base, share = np.mean(found, axis=0)
+    shares = [alike(study, COSINE, seed) for seed in lab.seeds(COMPARISON.seeds)]
+    precision, base, share = np.mean(shares, axis=0)
     spread = study.diagnostics("uniformity_image")
     yield from decides(
         above(
             per_seed(
                 COSINE,
                 "share of found pairs of one concept, of that of all pairs",
-                [a / b for a, b, _ in found],
+                [a / b for a, b, _ in shares],
             ),
             LIFT,
             name="1: how much more often found pairs are of one concept",

@@ -83,15 +83,15 @@ def encoder(setting: str, tail: bool, seed: int, steps: int) -> Arrays:
         return loss(*z, **ids)
 
     digits.train(network, loss, steps=steps, batch=BATCH, lr=3e-3, seed=seed, step=step, rows=rows)
-    found = digits.probe(network, seed)
+    outcomes = digits.probe(network, seed)
     if isinstance(loss, ISogCLRLoss):
         tau = torch.stack([s.recall(torch.from_numpy(rows))[1] for s in (loss.x_items, loss.y_items)]).mean(0)
         if tail and loss.adapt:
             by_class = [tau[classes[rows] == c].mean().item() for c in range(10)]
             counts = np.bincount(classes[rows], minlength=10)
-            found["rank correlation"] = np.array(stats.spearmanr(by_class, counts).statistic)
-        found["temperature"] = np.array(float(tau.mean()))
-    return found
+            outcomes["rank correlation"] = np.array(stats.spearmanr(by_class, counts).statistic)
+        outcomes["temperature"] = np.array(float(tau.mean()))
+    return outcomes
 
 
 def best_temperature(h: Float[np.ndarray, " n"], rho: float) -> float:
@@ -143,10 +143,10 @@ def run(lab: Lab) -> Iterator[Result]:
     by_radius = {rho: correlation[f"iSogCLR {rho:g}", "long tail"] for rho in RADII}
 
     def gain(baseline: str, data: str) -> Score:
-        own, other = (
+        ours, other = (
             best(accuracy[setting, data] for setting in FAMILIES[family]) for family in ("iSogCLR", baseline)
         )
-        return own - other
+        return ours - other
 
     yield from decides(
         above(

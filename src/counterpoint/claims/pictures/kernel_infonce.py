@@ -143,13 +143,13 @@ def recovery(seed: int, steps: int, batch: int = 128) -> Arrays:
 
     minimise(step, [z], steps=steps, lr=0.05, seed=seed)
     features = F.normalize(z.detach(), dim=-1).double().numpy()
-    found = {
+    clusters = {
         "trained": KMeans(BLOCKS, n_init=10, random_state=seed).fit_predict(features),
         "eigenvectors": SpectralClustering(
             BLOCKS, affinity="precomputed", random_state=seed, assign_labels="kmeans"
         ).fit_predict(graph),
     }
-    return {name: np.array(adjusted_rand_score(blocks, labels)) for name, labels in found.items()}
+    return {name: np.array(adjusted_rand_score(blocks, labels)) for name, labels in clusters.items()}
 
 
 def kernel(name: str, temperature: float, seed: int, steps: int) -> Arrays:

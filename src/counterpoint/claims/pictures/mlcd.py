@@ -51,18 +51,18 @@ PRETRAINING = Comparison(
 def run(lab: Lab) -> Iterator[Result]:
     pretrained = lab.study(PRETRAINING, "pretraining")
     study = lab.study(replace(COMPARISON, arms=of(f",encoder=cnn@{pretrained.folder('MoCo', 0)}")))
-    found = study.scores("multi_label logistic_concepts_mAP")
+    scores = study.scores("multi_label logistic_concepts_mAP")
     yield from decides(
-        above(found[EIGHT] - found[ONE], name="1: mAP, eight clusters − one"),
-        above(found[MLCD] - found[MLC], name="2: mAP, separated − joint, at m = 0"),
+        above(scores[EIGHT] - scores[ONE], name="1: mAP, eight clusters − one"),
+        above(scores[MLCD] - scores[MLC], name="2: mAP, separated − joint, at m = 0"),
     )
     yield from beside(
-        above(found[FOUR] - found[ONE], name="1: mAP, four clusters − one"),
-        above(found[EIGHT] - found[MLC], name="2: mAP, separated at m = 0.25 − joint"),
+        above(scores[FOUR] - scores[ONE], name="1: mAP, four clusters − one"),
+        above(scores[EIGHT] - scores[MLC], name="2: mAP, separated at m = 0.25 − joint"),
     )
     lab.note(
         f"The registered method on {DATA} at {SIZE} px under the recipe cpu, {STEPS} steps: k = 100, half of the",
         "classes a step, γ = 16. Clusters are of one encoder, trained by MoCo on the same pictures for as many steps.",
-        f"mAP of the things that a scene shows, by logistic regressions: {found.means()}; that encoder's:",
+        f"mAP of the things that a scene shows, by logistic regressions: {scores.means()}; that encoder's:",
         f"{pretrained.scores('multi_label logistic_concepts_mAP').means()}.",
     )

@@ -115,22 +115,22 @@ def bound(mode: PolyViewMode, views: int, seed: int, steps: int, batches: int) -
 
 def information(views: int) -> float:
     """Return I(x_1; x_2, …, x_M) of the Gaussian views, in nats: the mean of the rest says all that they say."""
-    own, rest = 1 + NOISE**2, 1 + NOISE**2 / (views - 1)
-    return -DIMENSIONS / 2 * math.log(1 - 1 / (own * rest))
+    single, rest = 1 + NOISE**2, 1 + NOISE**2 / (views - 1)
+    return -DIMENSIONS / 2 * math.log(1 - 1 / (single * rest))
 
 
 def excess() -> float:
     """Return the largest L_A − L_G over random views."""
     generator = torch.Generator().manual_seed(0)
-    found = []
+    differences = []
     for views in (2, 3, 4, 8):
         for spread in (0.1, 0.5, 2.0):
             centre = torch.randn(16, 8, generator=generator, dtype=torch.float64)
             noise = torch.randn(views, 16, 8, generator=generator, dtype=torch.float64)
             z = F.normalize(centre + spread * noise, dim=-1)
             arithmetic, geometric = PolyViewLoss("arithmetic", temperature=TAU), PolyViewLoss(temperature=TAU)
-            found.append(float(arithmetic(*z) - geometric(*z)))
-    return max(found)
+            differences.append(float(arithmetic(*z) - geometric(*z)))
+    return max(differences)
 
 
 def run(lab: Lab) -> Iterator[Result]:

@@ -83,8 +83,8 @@ def hardness(q: Float[Tensor, "B d"], queue: Float[Tensor, "K d"], seed: int) ->
     drawn = draw(q, HARDEST, PAIRS, WITH_QUERY, torch.Generator().manual_seed(seed))
     top = (q @ queue.T).topk(HARDEST)
     kinds = mixtures(q, queue[top.indices], drawn)
-    found = [torch.einsum("bd,bsd->bs", q, points) > top.values[:, :1] for points in kinds]
-    return float(found[0].double().mean()), float(found[1].double().mean())
+    harder = [torch.einsum("bd,bsd->bs", q, points) > top.values[:, :1] for points in kinds]
+    return float(harder[0].double().mean()), float(harder[1].double().mean())
 
 
 def exactness() -> tuple[float, float]:
@@ -102,18 +102,18 @@ def exactness() -> tuple[float, float]:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    own, other = lab.study(COMPARISON, "own"), lab.study(TRANSFER, "other")
+    same_artist, other_artist = lab.study(COMPARISON, "own"), lab.study(TRANSFER, "other")
     linear, nearest = (
         {
             name: study.scores(f"probe {classifier}_subgroup_top1", test)
-            for study, (name, test) in zip((own, other), CONCEPTS.items(), strict=True)
+            for study, (name, test) in zip((same_artist, other_artist), CONCEPTS.items(), strict=True)
         }
         for classifier in ("logistic", "knn")
     )
-    spread = own.diagnostics("uniformity_image")
+    spread = same_artist.diagnostics("uniformity_image")
     data, shares = load(COMPARISON.data), []
     for seed in lab.seeds(COMPARISON.seeds):
-        q, queue = queries_and_queue(own.folder(MIXED, seed), data, "concepts")
+        q, queue = queries_and_queue(same_artist.folder(MIXED, seed), data, "concepts")
         shares.append(hardness(q, queue.keys, seed))
     of_keys, with_query = (
         per_seed(kind, "share of mixtures more similar to the query than every key", share)
@@ -146,7 +146,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
         below(spread[MIXED] - spread[PLAIN], name="1: uniformity, MoCHi − MoCo"),
     )
-    rates = (f"{study.plans[PLAIN].changes['optimizer.lr']:g}" for study in (own, other))
+    rates = (f"{study.plans[PLAIN].changes['optimizer.lr']:g}" for study in (same_artist, other_artist))
     lab.note(
         "1 and 2: the registered methods on emoji under the recipe seconds, batch 32, 200 steps, m = 0.99, τ = 0.2,",
         f"K = {SIZE}, N = s = {HARDEST}, s' = {WITH_QUERY}, no mixing in the first tenth of the steps; the larger",

@@ -94,8 +94,8 @@ def same_class(study: Trained, seed: int) -> float:
     filled = queue.ids >= 0
     of_keys = classes[queue.ids[filled].numpy()]
     hardest = (q @ queue.keys[filled].T).topk(int(FILTERED * len(of_keys))).indices.numpy()
-    own = classes[data.splits.test["concepts"]][:, None]
-    return float((of_keys[hardest] == own).mean() - (of_keys == own).mean())
+    query_classes = classes[data.splits.test["concepts"]][:, None]
+    return float((of_keys[hardest] == query_classes).mean() - (of_keys == query_classes).mean())
 
 
 def run(lab: Lab) -> Iterator[Result]:
@@ -119,9 +119,9 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from beside(
         *_claimed(nearest),
         *(
-            above(scores[arm] - scores[PLAIN], name=f"1: {said} − MoCo")
+            above(scores[arm] - scores[PLAIN], name=f"1: {label} − MoCo")
             for scores in (linear, nearest)
-            for arm, said in OTHERS.items()
+            for arm, label in OTHERS.items()
         ),
         *(
             above(_cost(scores, PLAIN), name="3: MoCo − MoCo with noise in the queue")

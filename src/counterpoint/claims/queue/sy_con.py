@@ -41,8 +41,8 @@ def exactness() -> float:
     for a, b in ((0, 1), (1, 0)):
         bank = torch.cat([new[b], old[b]])
         terms += [moco(q[a], k[b], bank), moco(p[a], f[a], bank)]
-    found = SyConLoss(TAU, stability_temperature=TAU)(q, k, p, f, new, old)
-    return abs(float(found - torch.stack(terms).sum() / 2))
+    loss = SyConLoss(TAU, stability_temperature=TAU)(q, k, p, f, new, old)
+    return abs(float(loss - torch.stack(terms).sum() / 2))
 
 
 def of_first_task(study: Trained, classifier: str) -> dict[str, Score]:

@@ -58,9 +58,9 @@ def in_double(batch: Batch) -> Batch:
 
 
 def gradient(method: Method) -> Tensor:
-    found = torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
+    gradients = torch.cat([p.grad.flatten() for p in method.parameters() if p.grad is not None])
     method.zero_grad(set_to_none=True)
-    return found
+    return gradients
 
 
 def whole(method: Method, batch: Batch, part: int) -> Tensor:
@@ -84,8 +84,8 @@ def accumulated(method: Method, batch: Batch, part: int) -> Tensor:
     return gradient(method)
 
 
-def error(found: Tensor, expected: Tensor) -> float:
-    return float((found - expected).norm() / expected.norm())
+def error(actual: Tensor, expected: Tensor) -> float:
+    return float((actual - expected).norm() / expected.norm())
 
 
 def caching_error() -> float:
@@ -113,16 +113,16 @@ def cosine(folder: Path) -> float:
     run, method = Run.read(folder), load(folder)
     _, loader = prepare(run, open_data(run), folder)
     batches = [loader.batch(step) for step in range(6)]
-    found = [
+    cosines = [
         F.cosine_similarity(cached(method, batch, PART), accumulated(method, batch, PART), dim=0)
         for batch in batches
     ]
-    return float(torch.stack(found).mean())
+    return float(torch.stack(cosines).mean())
 
 
 def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
-    found = study.scores("retrieval i2t_R@1", "compositions")
+    scores = study.scores("retrieval i2t_R@1", "compositions")
     cosines = [cosine(study.folder(CACHED, seed)) for seed in lab.seeds(COMPARISON.seeds)]
     yield from decides(
         below(
@@ -136,7 +136,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name=f"2: cosine of the accumulated gradient (parts of {PART}) with the whole batch's",
         ),
         above(
-            found[CACHED] - found[ACCUMULATED],
+            scores[CACHED] - scores[ACCUMULATED],
             name="2: R@1 with caching − R@1 with accumulation, equal steps",
         ),
     )
@@ -150,7 +150,7 @@ def run(lab: Lab) -> Iterator[Result]:
     lab.note(
         "A study of registered losses by the recipe of seconds, in parts of "
         f"{PART} of a batch of {BATCH} (microbatch): InfoNCE, and InfoNCE in groups of {PART}, whose gradient is the",
-        f"accumulated one. R@1 on held-out compositions: {found.means()}. The first evidence trained networks of its",
+        f"accumulated one. R@1 on held-out compositions: {scores.means()}. The first evidence trained networks of its",
         "own by code of its own, and took the cosine on the way. That memory is flat in the batch is predicted and",
         "tested (tests/training/step/test_caching.py) and measured by benchmarks/large_batch.py, not here.",
     )

@@ -45,12 +45,12 @@ def error(n: int, tile: int) -> float:
     parameter = loss.temperature.parameter
     assert parameter is not None
     x, y = embeddings(n, 8, torch.float64)
-    found = loss(x, y)
+    value = loss(x, y)
     expected = plain(x, y, loss.temperature.inverse())
-    ours = torch.autograd.grad(found, (x, y, parameter))
+    ours = torch.autograd.grad(value, (x, y, parameter))
     theirs = torch.autograd.grad(expected, (x, y, parameter))
     worst = 0.0
-    for a, b in zip((found, *ours), (expected, *theirs), strict=True):
+    for a, b in zip((value, *ours), (expected, *theirs), strict=True):
         worst = max(worst, float((a - b).detach().norm() / b.detach().norm().clamp_min(1e-3)))
     return worst
 

@@ -55,11 +55,11 @@ def hits(folder: Path) -> Arrays:
     """Test whether each held-out picture finds its name, in English and in Chinese."""
     model, retrieval = load(folder), create("retrieval")
     rows = ENGLISH_NAMES.splits.test["compositions"]
-    found = {
+    by_language = {
         language: retrieval(model, data, rows).examples["i2t_R@1"].to_numpy()
         for language, data in (("English", ENGLISH_NAMES), ("Chinese", CHINESE_NAMES))
     }
-    return {**found, "both": (found["English"] + found["Chinese"]) / 2}
+    return {**by_language, "both": (by_language["English"] + by_language["Chinese"]) / 2}
 
 
 def cost(groups: int, batch: int, width: int) -> tuple[int, int]:
@@ -94,9 +94,9 @@ def run(lab: Lab) -> Iterator[Result]:
     }
 
     def in_chinese(name: str) -> Score:
-        own = lab.study(replace(ALONE, data=SOURCES[name]), name)
-        found = {seed: hits(own.folder("InfoNCE", seed))["Chinese"] for seed in seeds}
-        return arm(name, found, f"{metric}, Chinese names")
+        alone = lab.study(replace(ALONE, data=SOURCES[name]), name)
+        by_seed = {seed: hits(alone.folder("InfoNCE", seed))["Chinese"] for seed in seeds}
+        return arm(name, by_seed, f"{metric}, Chinese names")
 
     costs = np.array([cost(g, BATCH, 24) for g in GROUPS], dtype=float)
     slopes = [float(np.polyfit(np.log(GROUPS), np.log(column), 1)[0]) + 1 for column in costs.T]

@@ -45,15 +45,15 @@ def run(lab: Lab) -> Iterator[Result]:
         tested=500,
         per_class=10,
     )
-    told = runs.scores("activities", METRIC, STATISTICS["macro_f1"])
+    scores = runs.scores("activities", METRIC, STATISTICS["macro_f1"])
     yield from decides(
-        above(told["closest"] - told["random"], name="closest − random device"),
-        above(told["closest"] - told["augmented"], name="closest device − augmentation"),
+        above(scores["closest"] - scores["random"], name="closest − random device"),
+        above(scores["closest"] - scores["augmented"], name="closest device − augmentation"),
     )
-    yield from beside(above(told["closest"] - told["equal weights"], name="weighted − equal negatives"))
+    yield from beside(above(scores["closest"] - scores["equal weights"], name="weighted − equal negatives"))
     lab.note(
         "Made recordings of six seconds by an accelerometer and a gyroscope each at wrist, ankle and hip, which every",
         "user wears in any way; the hip's adds noise of 2 g, the others' of 0.2 g. 600 recordings, 200 steps of batch",
         "64 under the recipe seconds; then ten labelled ones of each of eight activities for a logistic regression on",
-        f"the wrist's embeddings. Means: {told.means()}.",
+        f"the wrist's embeddings. Means: {scores.means()}.",
     )

@@ -54,14 +54,14 @@ def nearest(measure: str, seed: int, steps: int, trained: int, tested: int) -> A
         far = method.errors(anchors, others, torch.randperm(anchors.shape[1])[: anchors.shape[1] // 2])
     else:
         far = (anchors[:, None] - others).square().nanmean((2, 3))
-    found = choices[np.arange(len(test)), far.argmin(1).numpy()]
-    return {"right": (values[found] == values[test]).astype(float)}
+    neighbours = choices[np.arange(len(test)), far.argmin(1).numpy()]
+    return {"right": (values[neighbours] == values[test]).astype(float)}
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    told = lab.grid(nearest, {"measure": ("REBAR", "Euclidean")}, steps=300, trained=600, tested=300).scores(
-        "right", "nearest of one of each class is of the same class"
-    )
+    scores = lab.grid(
+        nearest, {"measure": ("REBAR", "Euclidean")}, steps=300, trained=600, tested=300
+    ).scores("right", "nearest of one of each class is of the same class")
     embedded = lab.grid(
         few_labels,
         {"positive": {name: {"arm": arm} for name, arm in ARMS.items()}},
@@ -73,7 +73,7 @@ def run(lab: Lab) -> Iterator[Result]:
         per_class=10,
     ).scores("activities", METRIC, STATISTICS["macro_f1"])
     yield from decides(
-        above(told["REBAR"] - told["Euclidean"], name="REBAR − Euclidean distance"),
+        above(scores["REBAR"] - scores["Euclidean"], name="REBAR − Euclidean distance"),
         above(embedded["chosen"] - embedded["drawn"], name="chosen − drawn positives"),
     )
     yield from beside(above(embedded["chosen"] - embedded["augmented"], name="chosen − augmentation"))
@@ -83,7 +83,7 @@ def run(lab: Lab) -> Iterator[Result]:
         else "made recordings, one activity each"
     )
     lab.note(
-        f"Nearest stretches: {where}; 300 steps of the first stage: {told.means()}. Embeddings: made recordings of",
+        f"Nearest stretches: {where}; 300 steps of the first stage: {scores.means()}. Embeddings: made recordings of",
         "18 seconds by one device, with two to four transitions; 200 steps, three tenths of them of the first stage;",
         f"ten labelled recordings of each activity for a logistic regression: {embedded.means()}.",
     )

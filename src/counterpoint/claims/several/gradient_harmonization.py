@@ -114,9 +114,9 @@ def told_apart(method: Harmonized, data: Triplets) -> tuple[float, float]:
                 for column in COLUMNS
             }
             v, *partners = (F.normalize(z[column], dim=-1) for column in COLUMNS)
-            own = torch.arange(len(rows))
+            target = torch.arange(len(rows))
             losses = [
-                F.cross_entropy(s, own, reduction="none")
+                F.cross_entropy(s, target, reduction="none")
                 for p in partners
                 for s in (v @ p.T / 0.07, p @ v.T / 0.07)
             ]

@@ -71,7 +71,7 @@ def looked_at(folder: Path, count: int) -> dict[str, float]:
         "best": best_path(costs, frames.maximum(length), length),
         "uniform": uniform_path(frames, length, speech.shape[1]),
     }
-    found = {
+    shares = {
         name: float(
             np.mean(
                 [
@@ -85,14 +85,14 @@ def looked_at(folder: Path, count: int) -> dict[str, float]:
     }
     order = torch.arange(len(rows)).roll(1)
     fits = enough & (frames >= length[order])
-    own = method.alignment.costs(speech[fits], text[fits], frames[fits], length[fits]) / frames[fits]
+    matched = method.alignment.costs(speech[fits], text[fits], frames[fits], length[fits]) / frames[fits]
     other = method.alignment.costs(speech[fits], text[order][fits], frames[fits], length[order][fits])
-    return {**found, "auroc": float((own[:, None] < (other / frames[fits])[None]).double().mean())}
+    return {**shares, "auroc": float((matched[:, None] < (other / frames[fits])[None]).double().mean())}
 
 
 def right(path: Int[Tensor, " T"], text: str, spoken: Spoken) -> float:
     """Return the share of the frames within words whose token is a character of the word that is said."""
-    said: list[Float[np.ndarray, ""]] = []
+    hits: list[Float[np.ndarray, ""]] = []
     begins = 0
     for word in spoken.words:
         begins = text.index(word.text, begins)
@@ -100,14 +100,14 @@ def right(path: Int[Tensor, " T"], text: str, spoken: Spoken) -> float:
         first, last = -(-word.start // HOP), word.end // HOP
         # Behind the start token and the space before the first word.
         characters = path[first:last].numpy() - 2
-        said += list((begins <= characters) & (characters < ends))
+        hits += list((begins <= characters) & (characters < ends))
         begins = ends
-    return float(np.mean(said)) if said else 0.0
+    return float(np.mean(hits)) if hits else 0.0
 
 
 def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
-    errors, found = study.scores("transcription cer"), study.scores("retrieval a2t_R@1")
+    errors, top1 = study.scores("transcription cer"), study.scores("retrieval a2t_R@1")
     seeds = lab.seeds(COMPARISON.seeds)
     count = len(lab.some(range(LIMIT)))
     looked = {arm: [looked_at(study.folder(arm, seed), count) for seed in seeds] for arm in (CTC, BEST)}
@@ -115,11 +115,11 @@ def run(lab: Lab) -> Iterator[Result]:
     def inside(arm: str, name: str) -> list[float]:
         return [one[name] for one in looked[arm]]
 
-    yield from decides(above(found[BEST] - found[CTC]), below(errors[BEST] - errors[CTC]))
+    yield from decides(above(top1[BEST] - top1[CTC]), below(errors[BEST] - errors[CTC]))
     over_uniform = np.array(inside(BEST, "best")) - inside(BEST, "uniform")
     over_plain = np.array(inside(BEST, "best")) - inside(CTC, "best")
     yield from beside(
-        above(found[BEST] - found[UNIFORM]),
+        above(top1[BEST] - top1[UNIFORM]),
         below(errors[BEST] - errors[UNIFORM]),
         above(per_seed("best − uniform stretching", "frames at the word that is said", over_uniform)),
         above(per_seed(f"{BEST} − {CTC}", "frames at the word that is said, best path", over_plain)),
@@ -127,7 +127,7 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         "Scenes of one thing or two alike; three of five captions are not spoken in training. Tokens are bytes.",
-        f"Character error rates: {errors.means()}; a2t R@1: {found.means()}. Share of frames within a word whose token",
+        f"Character error rates: {errors.means()}; a2t R@1: {top1.means()}. Share of frames within a word whose token",
         f"is of that word, after training with the best path: {np.mean(inside(BEST, 'best')):.3f} on it,",
         f"{np.mean(inside(BEST, 'uniform')):.3f} on uniform stretching; CTC alone: {np.mean(inside(CTC, 'best')):.3f}.",
     )

@@ -51,14 +51,14 @@ def frames_of(
         raw = data.read("audio", rows)
         states = method.heard.states(method.heard.input(raw))
     counts = (states != 0).any(-1).sum(1).tolist()
-    found, names, owners = [], [], []
+    features, names, owners = [], [], []
     for number, (spoken, count) in enumerate(zip(data.spoken(rows), counts, strict=True)):
-        said = phonemes_of(spoken.phonemes, len(spoken.samples), count)
-        kept = said != ""
-        found.append(states[number, :count].numpy()[kept])
-        names.append(said[kept])
+        phonemes = phonemes_of(spoken.phonemes, len(spoken.samples), count)
+        kept = phonemes != ""
+        features.append(states[number, :count].numpy()[kept])
+        names.append(phonemes[kept])
         owners.append(np.full(int(kept.sum()), number))
-    return np.concatenate(found), np.concatenate(names), np.concatenate(owners)
+    return np.concatenate(features), np.concatenate(names), np.concatenate(owners)
 
 
 def phonemes_of(spans: Sequence[Span], samples: int, frames: int) -> np.ndarray:
@@ -66,7 +66,7 @@ def phonemes_of(spans: Sequence[Span], samples: int, frames: int) -> np.ndarray:
     middles = (np.arange(frames) + 0.5) * samples / frames
     starts = np.array([span.start for span in spans])
     places = np.clip(np.searchsorted(starts, middles, side="right") - 1, 0, len(spans) - 1)
-    return np.array([spans[place].text for place in places])
+    return np.array([spans[index].text for index in places])
 
 
 def probed(folder: Path, count: int) -> dict[str, float]:
@@ -81,11 +81,11 @@ def probed(folder: Path, count: int) -> dict[str, float]:
     x, y, _ = frames_of(method, data, data.splits.train[:count])
     scaled = StandardScaler().fit(x)
     probe = LogisticRegression(max_iter=100).fit(scaled.transform(x), y)
-    found = {}
+    outcomes = {}
     for name, rows in data.splits.test.items():
-        tested, said, _ = frames_of(method, data, rows[:count])
-        found[name] = float((probe.predict(scaled.transform(tested)) == said).mean())
-    return found | shared(method, data, count)
+        tested, phonemes, _ = frames_of(method, data, rows[:count])
+        outcomes[name] = float((probe.predict(scaled.transform(tested)) == phonemes).mean())
+    return outcomes | shared(method, data, count)
 
 
 @torch.no_grad()
@@ -93,20 +93,20 @@ def shared(method: CCCWav2Vec2, data: Speech, count: int) -> dict[str, float]:
     """Measure the share of pairs of frames of one sound that have one phoneme: of one cluster, and of all."""
     rows = data.splits.test["as trained"][:count]
     model, raw = method.heard.model, data.read("audio", rows)
-    targets, said, owners = [], [], []
+    targets, phonemes, owners = [], [], []
     for number, (sound, spoken) in enumerate(zip(raw, data.spoken(rows), strict=True)):
         heard = method.heard.standardised(method.heard.input(sound).nan_to_num(0.0))
         _, features = model.feature_projection(model.feature_extractor(heard).mT)
         target = method.of_target(method.quantizer(features)[0])[0]
         names = phonemes_of(spoken.phonemes, len(spoken.samples), len(target))
         targets.append(target)
-        said.append(names)
+        phonemes.append(names)
         owners.append(np.full(len(target), number))
     masked = int(
         0.5 * np.mean([len(target) for target in targets])
     )  # of the frames of a sound, about a half is masked
     clusters = cosine_kmeans(torch.cat(targets), max(2, masked // method.cluster_factor)).numpy()
-    names, owner = np.concatenate(said), np.concatenate(owners)
+    names, owner = np.concatenate(phonemes), np.concatenate(owners)
     counts = {"flagged": [0, 0], "all": [0, 0]}
     for number in range(len(rows)):
         here = (owner == number) & (names != "")

@@ -52,7 +52,7 @@ IN_TURNS = Comparison(
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    found = lab.study(COMPARISON).scores("retrieval term2gloss_R@1")
+    scores = lab.study(COMPARISON).scores("retrieval term2gloss_R@1")
     joint, turns = lab.study(TOGETHER, "together"), lab.study(IN_TURNS, "in turns")
     metrics = {
         "retrieval term2gloss_R@1": "glosses: held out",
@@ -63,19 +63,19 @@ def run(lab: Lab) -> Iterator[Result]:
         for metric, test in metrics.items()
     }
     yield from decides(
-        above(found["giving way"] - found["mined once"]),
-        above(found["giving way"] - found["mined anew"], -0.02),
+        above(scores["giving way"] - scores["mined once"]),
+        above(scores["giving way"] - scores["mined anew"], -0.02),
         *(
             above(difference, -0.01, name=f"{metric}, together − in turns")
             for metric, difference in apart.items()
         ),
     )
     yield from beside(
-        above(found["mined once"] - found["of the batch"]),
-        above(found["giving way"] - found["of the batch"]),
+        above(scores["mined once"] - scores["of the batch"]),
+        above(scores["giving way"] - scores["of the batch"]),
     )
     lab.note(
         "WordNet's nouns and their definitions, 10,000 to learn from, under the recipe seconds with a bag of words;",
         "batches of 64, four negatives a noun of the 32 that were mined. Graded pairs: 4,000, by Wu and Palmer's",
-        f"similarity; batches of 128. R@1 among 1,000 definitions: {found.means()}.",
+        f"similarity; batches of 128. R@1 among 1,000 definitions: {scores.means()}.",
     )

@@ -69,10 +69,10 @@ def trained(rates: Mapping[str, Sequence[float]], seed: int, steps: int, pretrai
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    found = glosses.compare(lab, trained, list(ARMS), SEEDS)
+    outcome = glosses.compare(lab, trained, list(ARMS), SEEDS)
 
     def less(measure: str, baseline: str, metric: str) -> Score:
-        return found.score(measure, "dropout", metric) - found.score(measure, baseline, metric)
+        return outcome.score(measure, "dropout", metric) - outcome.score(measure, baseline, metric)
 
     def ranks(baseline: str) -> Result:
         metric = "Spearman's coefficient of cosine and Wu–Palmer similarity, held-out glosses"

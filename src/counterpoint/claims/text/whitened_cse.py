@@ -70,10 +70,10 @@ def pretrained(seed: int, steps: int) -> dict[str, Tensor]:
     def loss(rng: np.random.Generator) -> Tensor:
         drawn = tokens[torch.from_numpy(rng.integers(0, len(tokens), 128))]
         between = inside(drawn, tower.tokenizer.end).sum(1).numpy() - 2  # not the tokens of start and end
-        place = torch.from_numpy(1 + (rng.random(len(drawn)) * between).astype(int))[:, None]
-        others = torch.ones_like(drawn, dtype=torch.bool).scatter(1, place, False)
+        positions = torch.from_numpy(1 + (rng.random(len(drawn)) * between).astype(int))[:, None]
+        others = torch.ones_like(drawn, dtype=torch.bool).scatter(1, positions, False)
         h = tower(drawn[others].view(len(drawn), -1), dropout=glosses.DROPOUT)
-        return F.cross_entropy(h @ tower.words.weight.T, drawn.gather(1, place)[:, 0])
+        return F.cross_entropy(h @ tower.words.weight.T, drawn.gather(1, positions)[:, 0])
 
     minimise(loss, tower.parameters(), steps=steps, lr=3e-3, seed=seed)
     return tower.state_dict()
@@ -89,15 +89,15 @@ def trained(arm: str, lr: float, seed: int, steps: int, pretraining: int) -> Arr
     measured = {side: _judged(method, data, side) for side in ("validation", "test")}
     return {
         f"{side} {name}": value
-        for side, found in {**measured, "before": before}.items()
-        for name, value in found.items()
+        for side, scores in {**measured, "before": before}.items()
+        for name, value in scores.items()
     }
 
 
 def _judged(method: TowerMethod, data: glosses.GlossData, side: Literal["validation", "test"]) -> Arrays:
     rows = getattr(data.splits, side)["held out"]
-    found = glosses.judge(method.embed("text", data.read("text", rows)), getattr(glosses.glosses(), side))
-    return {name: np.array(value) for name, value in found.items()}
+    scores = glosses.judge(method.embed("text", data.read("text", rows)), getattr(glosses.glosses(), side))
+    return {name: np.array(value) for name, value in scores.items()}
 
 
 def properties() -> dict[str, float]:
@@ -131,22 +131,22 @@ def properties() -> dict[str, float]:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    found = lab.grid(
+    runs = lab.grid(
         trained,
         {"arm": {name: {"arm": arm} for name, arm in ARMS.items()}},
         lr=RATE,
         steps=STEPS,
         pretraining=PRETRAINING,
     )
-    ranked = found.scores(
+    ranked = runs.scores(
         "test rank correlation", "Spearman's coefficient of cosine and Wu–Palmer similarity, held-out glosses"
     )
-    spread = found.scores("test uniformity", "uniformity, t = 2, held-out glosses (lower is better)")
-    near = found.scores(
+    spread = runs.scores("test uniformity", "uniformity, t = 2, held-out glosses (lower is better)")
+    near = runs.scores(
         "test alignment",
         f"mean squared distance of pairs at least {glosses.NEAR:g} similar (lower is better)",
     )
-    before = found.scores("before rank correlation", ranked.metric)[WHITENED]
+    before = runs.scores("before rank correlation", ranked.metric)[WHITENED]
     baselines = list(ARMS)[1:]
 
     def more_uniform(baseline: str) -> Result:

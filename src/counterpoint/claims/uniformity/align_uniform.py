@@ -64,15 +64,15 @@ def limit(negatives: Sequence[int], anchors: int, seed: int) -> Arrays:
     kappa = 1 / TAU
     expected = log_mean_exp(kappa, DIMENSIONS)
     positive = _unit(rng, anchors)[:, 0] * kappa  # by symmetry the anchor may be the first axis
-    found = []
+    excess = []
     for m in negatives:
         sums = np.zeros(anchors)
         for part in np.array_split(np.arange(anchors), max(anchors * m // 2**19, 1)):
             similarities = _unit(rng, len(part) * m)[:, 0].reshape(len(part), m)
             sums[part] = np.exp(kappa * similarities).sum(1)
         loss = np.log(np.exp(positive) + sums) - positive
-        found.append(loss - np.log(m) - (expected - positive))
-    deviations = np.stack(found)
+        excess.append(loss - np.log(m) - (expected - positive))
+    deviations = np.stack(excess)
     return {"deviation": np.abs(deviations).mean(1), "mean deviation": np.abs(deviations.mean(1))}
 
 
@@ -120,9 +120,9 @@ def run(lab: Lab) -> Iterator[Result]:
     )
 
     def correlation(over: str, settings: Iterable[str]) -> Result:
-        found = [run for one in settings for batch in BATCHES for run in varied[one, batch].values()]
+        selected = [run for one in settings for batch in BATCHES for run in varied[one, batch].values()]
         name = f"2: rank correlation of accuracy with −(alignment + uniformity) over {over}"
-        return above(rank_correlation(found), name=name, metric="Spearman's coefficient")
+        return above(rank_correlation(selected), name=name, metric="Spearman's coefficient")
 
     yield from decides(
         above(

@@ -63,20 +63,20 @@ def same_input(loss: str, seed: int, steps: int) -> Arrays:
     for number, encoder in enumerate(encoders):
         initialise(encoder, seed, f"encoder {number}")
     held_out = torch.from_numpy(np.concatenate(list(data.splits.test.values())))
-    found: Arrays = {}
+    outcomes: Arrays = {}
 
     def look(when: str) -> None:
         with torch.no_grad():
             x, y = (F.normalize(encoder(pictures[held_out]), dim=-1) for encoder in encoders)
-        found[f"{when} separability"] = np.array(separability(x, y))
-        found[f"{when} centroids"] = np.array(centroid_gap(x, y))
+        outcomes[f"{when} separability"] = np.array(separability(x, y))
+        outcomes[f"{when} centroids"] = np.array(centroid_gap(x, y))
 
     look("before")
     objective = ContrastiveGapLoss(TEMPERATURE, **LOSSES[loss])
     draw = pairs_of(pictures, pictures, data.splits.train, BATCH)
     train((encoders[0], encoders[1]), objective, draw, steps=steps, lr=1e-3, seed=seed)
     look("after")
-    return found
+    return outcomes
 
 
 def run(lab: Lab) -> Iterator[Result]:

@@ -71,9 +71,9 @@ def scenes(count: int, test: bool) -> Scenes:
             which = int(rng.integers(len(x)))
             one = ((x[which] + 1) / 2).reshape(3, SIDE, SIDE)
             top, left = SIDE * (corner // 2), SIDE * (corner % 2)
-            place = (slice(top, top + SIDE), slice(left, left + SIDE))
-            pictures[k][:, *place] = one
-            labels[k][place] = torch.where(one.amin(0) < 0.95, int(classes[which]) + 1, BACKGROUND)
+            window = (slice(top, top + SIDE), slice(left, left + SIDE))
+            pictures[k][:, *window] = one
+            labels[k][window] = torch.where(one.amin(0) < 0.95, int(classes[which]) + 1, BACKGROUND)
     return Scenes(pictures, labels)
 
 
@@ -203,9 +203,10 @@ def _segmentation(network: Dense) -> float:
     (train, classes), (test, truth) = sides
     mean, deviation = train.mean(0), train.std(0) + 1e-6
     classifier = RidgeClassifier(class_weight="balanced").fit((train - mean) / deviation, classes)
-    found = classifier.predict((test - mean) / deviation)
+    predicted = classifier.predict((test - mean) / deviation)
     shares = [
-        ((found == c) & (truth == c)).sum() / ((found == c) | (truth == c)).sum() for c in np.unique(truth)
+        ((predicted == c) & (truth == c)).sum() / ((predicted == c) | (truth == c)).sum()
+        for c in np.unique(truth)
     ]
     return float(np.mean(shares))
 
