@@ -43,21 +43,21 @@ def looking_exactly(method: Method) -> Method:
     return method
 
 
-class Given(Loader):
+class OneBatch(Loader):
     """A loader that has prepared its batch before."""
 
-    given: Batch
+    prepared: Batch
 
     def batch(self, step: int, steps: int | None = None) -> Batch:
-        return self.given
+        return self.prepared
 
 
 def one_step(name: str, given: Batch, **changes: Any) -> tuple[float, dict[str, Tensor | None]]:
     """Return the loss of a step of a method and the gradients that it took."""
     method = looking_exactly(build(name))
     recipe = override(RECIPES.get(name, RECIPE), {"batch_size": 8, "steps": 1, **changes})
-    loader, told = loader_of(method, Given), list[Progress]()
-    loader.given = given
+    loader, told = loader_of(method, OneBatch), list[Progress]()
+    loader.prepared = given
     fit(method, loader, recipe, accelerator="cpu", on_step=told.append)
     return told[0].loss, {k: p.grad for k, p in method.named_parameters()}
 

@@ -11,7 +11,7 @@ from PIL import Image
 
 from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create, failures, inspection
-from fixtures.hand_made import Blind, Given, HandChoices, HandRegions, HandSquares, ItemData
+from fixtures.hand_made import Blind, HandChoices, HandRegions, HandSquares, ItemData, SimilarityTable
 from fixtures.tiny import Pixels, TinyData
 
 SQUARES = HandSquares(
@@ -64,7 +64,7 @@ def test_the_worst_of_each_kind_come_in_turn_the_surest_first() -> None:
     data = ItemData(HandChoices([[f"r{k}", f"w{k}"] for k in range(5)], [0] * 5, ["x", "x", "x", "y", "y"]))
     lead = [-0.1, -0.3, 0.5, 0.2, -0.2]  # ids 10 … 14
     table = {f"r{k}": torch.eye(5)[k] * value for k, value in enumerate(lead)}
-    scores = create("sugarcrepe")(Given(table), data, np.arange(2))
+    scores = create("sugarcrepe")(SimilarityTable(table), data, np.arange(2))
     chosen = inspection._worst(scores, "right", True, 10)
     assert [c["example"] for c in chosen] == [11, 14, 10]
     assert [c["example"] for c in inspection._worst(scores, "right", True, 1)] == [11]
@@ -74,7 +74,7 @@ def test_a_model_without_failures_gets_a_picture_that_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     data = ItemData(HandChoices([["r", "w"]], [0]))
-    model = Given({"r": torch.ones(1)})
+    model = SimilarityTable({"r": torch.ones(1)})
     scores = create("sugarcrepe")(model, data, np.arange(2))
     titles: list[str] = []
     monkeypatch.setattr(inspection, "_draw", lambda title, *rest: titles.append(title))

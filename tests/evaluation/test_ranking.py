@@ -23,7 +23,7 @@ def test_the_best_constant_answers_are_the_best_of_all(right: list[int], k: int)
     assert best_answers(covers, np.full(len(right), 1 / len(right)), k) == pytest.approx(expected)
 
 
-class Given(Embedder):
+class DotProduct(Embedder):
     """Similarities are a given table: a query is a row of the table, an answer a unit vector."""
 
     heads: tuple[str, ...] = ("global",)
@@ -40,7 +40,7 @@ class Given(Embedder):
 
 
 def ranked(table: Tensor, correct: list[list[int]]) -> Ranking:
-    return rank(Given(), table, torch.eye(table.shape[1], dtype=table.dtype), correct)
+    return rank(DotProduct(), table, torch.eye(table.shape[1], dtype=table.dtype), correct)
 
 
 def enumerated(scores: list[int], correct: list[int], k: int) -> tuple[float, float]:
@@ -95,9 +95,9 @@ def test_no_panel_is_larger_than_allowed_and_panels_change_nothing(monkeypatch: 
     queries = torch.randint(-2, 3, (53, 4), generator=generator).float()
     gallery = torch.randint(-2, 3, (31, 4), generator=generator).float()
     correct = [[i % 31] for i in range(53)]
-    whole = rank(Given(), queries, gallery, correct)
+    whole = rank(DotProduct(), queries, gallery, correct)
     monkeypatch.setattr(task, "PANEL", 100)
-    model = Given()
+    model = DotProduct()
     parts = rank(model, queries, gallery, correct)
     assert model.largest <= 100
     for name in ("above", "tied", "correct", "right", "top"):

@@ -241,9 +241,9 @@ class Data(ABC):
 
     def identity(self, columns: Iterable[str]) -> str:
         """Return a digest of ids, splits, labels and some columns, made block by block: no list of all rows is kept."""
-        return digest(self._told(columns))
+        return digest(self._digest_parts(columns))
 
-    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
+    def _digest_parts(self, columns: Iterable[str]) -> Iterator[bytes]:
         """Yield all that tells this data from other data."""
         yield np.asarray(self.ids, dtype="<i8").tobytes()
         for side, rows in self.splits.sides.items():
@@ -253,9 +253,9 @@ class Data(ABC):
             yield from label.digest_parts()
         for column in columns:
             yield column.encode()
-            yield from self._told_of(column)
+            yield from self._digest_parts_of(column)
 
-    def _told_of(self, column: str) -> Iterator[bytes]:
+    def _digest_parts_of(self, column: str) -> Iterator[bytes]:
         """Yield what tells the rows of a column from others."""
         for start in range(0, len(self), BLOCK):
             rows = np.arange(start, min(start + BLOCK, len(self)))

@@ -78,8 +78,8 @@ class Pictured(Data):
         """
         return self
 
-    def _told_of(self, column: str) -> Iterator[bytes]:
-        return iter(self.picture_digests()) if column == "image" else super()._told_of(column)
+    def _digest_parts_of(self, column: str) -> Iterator[bytes]:
+        return iter(self.picture_digests()) if column == "image" else super()._digest_parts_of(column)
 
     def digests(self) -> Mapping[str, Sequence[bytes]]:
         return {"pictures": self.picture_digests()}

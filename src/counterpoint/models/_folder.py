@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from ..networks.towers.libraries.hugging_face import Place
+from ..networks.towers.libraries.hugging_face import ModelFiles
 from ..networks.weights import Source
 from ._kind import Kind
 
 
-def opened(kind: Kind, text: str) -> tuple[Source, Place, str]:
-    """Return the source that a reference means, its place, and the command that fetches it.
+def opened(kind: Kind, text: str) -> tuple[Source, ModelFiles, str]:
+    """Return the source that a reference means, its files, and the command that fetches it.
 
     A folder stands for itself: ``transformers:PATH`` is the tower ``transformers:PATH@PATH``.
 
@@ -28,10 +28,10 @@ def opened(kind: Kind, text: str) -> tuple[Source, Place, str]:
             raise ValueError(
                 f"{text}: there is no folder {source.name}; to fetch it from the hub, write {text}@hub"
             )
-    place = Place.of(source)
-    assert place is not None, "it has weights"
-    if source.path is not None and not place.config:
+    files = ModelFiles.of(source)
+    assert files is not None, "it has weights"
+    if source.path is not None and not files.config:
         raise ValueError(
             f"{source.path} is no folder of a model that {kind.form} names: it has no config.json"
         )
-    return source, place, f"hf download {source.name}"
+    return source, files, f"hf download {source.name}"

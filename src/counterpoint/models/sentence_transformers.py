@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from ..networks.towers.libraries.hugging_face import Place
+from ..networks.towers.libraries.hugging_face import ModelFiles
 from ..networks.towers.libraries.transformers_tokenizer import TransformersTokenizer
 from ._folder import opened
 from ._kind import Kind
@@ -26,34 +26,36 @@ class SentenceTransformers(Kind):
 
     def load(self, name: str) -> Pretrained:
         first = (
-            (Place(name).json("modules.json") or [{"type": ""}])[0] if Path(name).is_dir() else {"type": ""}
+            (ModelFiles(name).json("modules.json") or [{"type": ""}])[0]
+            if Path(name).is_dir()
+            else {"type": ""}
         )
         if first["type"] == OURS:
             return Safetensors().load(str(Path(name) / first["path"]))
-        source, place, command = opened(self, f"sentence-transformers:{name}")
-        if place.json("modules.json") is None and source.path is not None:
+        source, files, command = opened(self, f"sentence-transformers:{name}")
+        if files.json("modules.json") is None and source.path is not None:
             raise ValueError(f"{source.path} is no folder of sentence-transformers: it has no modules.json")
-        _check(place)
-        model = pretrained(source, command, place.context)
+        _check(files)
+        model = pretrained(source, command, files.context)
         tokenizer = model.text_tower.tokenizer
         if isinstance(tokenizer, TransformersTokenizer):
             tokenizer.check()
         return model
 
 
-def _check(place: Place) -> None:
+def _check(files: ModelFiles) -> None:
     """Refuse what would change texts before they are read.
 
     Raises:
         ValueError: for a prompt that is put before every text, and for small letters.
     """
-    prompt = (place.json("config_sentence_transformers.json") or {}).get("default_prompt_name")
+    prompt = (files.json("config_sentence_transformers.json") or {}).get("default_prompt_name")
     if prompt is not None:
         raise ValueError(
-            f"{place.root} puts the prompt {prompt!r} before every text, which is not known here: set "
+            f"{files.root} puts the prompt {prompt!r} before every text, which is not known here: set "
             "default_prompt_name to null in config_sentence_transformers.json, and write the prompt into the texts"
         )
-    if (place.json(f"{place.inner}/sentence_bert_config.json".lstrip("/")) or {}).get("do_lower_case"):
+    if (files.json(f"{files.subfolder}/sentence_bert_config.json".lstrip("/")) or {}).get("do_lower_case"):
         raise ValueError(
-            f"{place.root} reads texts in small letters (do_lower_case), which is not known here"
+            f"{files.root} reads texts in small letters (do_lower_case), which is not known here"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from ..networks.towers.libraries.hugging_face import Place
+from ..networks.towers.libraries.hugging_face import ModelFiles
 from ._folder import opened
 from ._kind import Kind
 from ._pretrained import Pretrained, pretrained
@@ -20,9 +20,9 @@ class Transformers(Kind):
     form: ClassVar[str] = "transformers:PATH or transformers:NAME@hub"
 
     def holds(self, folder: Path) -> bool:
-        place = Place(str(folder))
-        return "model_type" in place.config and not any((folder / file).exists() for file in OTHERS)
+        files = ModelFiles(str(folder))
+        return "model_type" in files.config and not any((folder / file).exists() for file in OTHERS)
 
     def load(self, name: str) -> Pretrained:
-        source, place, command = opened(self, f"transformers:{name}")
-        return pretrained(source, command, place.context)
+        source, files, command = opened(self, f"transformers:{name}")
+        return pretrained(source, command, files.context)

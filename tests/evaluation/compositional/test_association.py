@@ -11,7 +11,7 @@ from counterpoint.evaluation.tasks.compositional.concept_association_bias import
     ConceptAssociationBias,
 )
 from counterpoint.types import Scores
-from fixtures.hand_made import Blind, Given, HandAssociations, ItemData
+from fixtures.hand_made import Blind, HandAssociations, ItemData, SimilarityTable
 
 COLOURS = ("red", "yellow", "green", "purple", "orange")
 
@@ -33,7 +33,7 @@ def score(said: list[dict[str, float]], scale: float = 100.0) -> Scores:
         for thing in ("lemon", "plum")
         for prompt, colour in zip(prompts(thing), COLOURS, strict=True)
     }
-    return ConceptAssociationBias(scale)(Given(table), data(), np.arange(2))
+    return ConceptAssociationBias(scale)(SimilarityTable(table), data(), np.arange(2))
 
 
 ALONE = [{"yellow": 0.5}, {"purple": 0.5}]
@@ -78,7 +78,7 @@ def test_calibration_takes_away_a_liking_for_a_word() -> None:
         for thing in ("lemon", "plum", "pear")
         for prompt, colour in zip(prompts(thing), COLOURS, strict=True)
     }
-    found = ConceptAssociationBias()(Given(table), ItemData(items), np.arange(2))
+    found = ConceptAssociationBias()(SimilarityTable(table), ItemData(items), np.arange(2))
     assert (found.value("own"), found.value("other")) == (0.5, 0.5)
     assert (found.value("own_calibrated"), found.value("other_calibrated")) == (1, 0)
     assert found.value("alone") == 0  # the pears are said to be purple

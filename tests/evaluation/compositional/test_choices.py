@@ -9,14 +9,14 @@ from scipy import stats
 
 from counterpoint.evaluation import create
 from counterpoint.types import Embedder, Scores
-from fixtures.hand_made import Blind, Given, HandChoices, ItemData
+from fixtures.hand_made import Blind, HandChoices, ItemData, SimilarityTable
 
 KINDS = ["swap object", "replace object", "replace colour", "add object"]
 
 
 def given(
     rows: list[list[float]], answers: list[int], kinds: list[str] | None = None
-) -> tuple[ItemData, Given]:
+) -> tuple[ItemData, SimilarityTable]:
     """Data and a model with these similarities of each item's options."""
     options = [[f"{k} option {o}" for o in range(len(row))] for k, row in enumerate(rows)]
     table = {}
@@ -24,7 +24,7 @@ def given(
         for text, value in zip(texts, row, strict=True):
             table[text] = torch.full((len(rows),), 0.99)
             table[text][k] = value
-    return ItemData(HandChoices(options, answers, kinds)), Given(table)
+    return ItemData(HandChoices(options, answers, kinds)), SimilarityTable(table)
 
 
 def score(name: str, data: ItemData, model: Embedder) -> Scores:

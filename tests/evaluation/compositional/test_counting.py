@@ -11,7 +11,7 @@ from counterpoint.evaluation.compositional import confusion
 from counterpoint.evaluation.compositional.counting import WORDS, numbers_said
 from counterpoint.evaluation.task import NotApplicable, check_data
 from counterpoint.types import Scores
-from fixtures.hand_made import Blind, Given, HandChoices, ItemData
+from fixtures.hand_made import Blind, HandChoices, ItemData, SimilarityTable
 
 NINE = WORDS[2:11]
 
@@ -29,7 +29,7 @@ def score(data: ItemData, said: list[int]) -> Scores:
     table = {text: torch.zeros(len(said)) for options in items.options for text in options}
     for k, number in enumerate(said):
         table[items.options[k][number - 2]][k] = 1.0
-    return create("count_to_ten")(Given(table), data, np.arange(2))
+    return create("count_to_ten")(SimilarityTable(table), data, np.arange(2))
 
 
 def test_a_perfect_model_counts() -> None:

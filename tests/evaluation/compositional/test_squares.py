@@ -11,12 +11,12 @@ import torch
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.tasks.compositional._squares import SquareTask, decisions
 from counterpoint.types import Embedder, Scores
-from fixtures.hand_made import Blind, Given, HandSquares, ItemData
+from fixtures.hand_made import Blind, HandSquares, ItemData, SimilarityTable
 
 TASKS = ("winoground", "bivlc", "mmvp", "inpaintcoco")
 
 
-def given(similarities: torch.Tensor) -> tuple[ItemData, Given]:
+def given(similarities: torch.Tensor) -> tuple[ItemData, SimilarityTable]:
     """Data and a model with these similarities ``(n, pictures, captions)``."""
     n = len(similarities)
     captions = [(f"{k} zero", f"{k} one") for k in range(n)]
@@ -26,7 +26,7 @@ def given(similarities: torch.Tensor) -> tuple[ItemData, Given]:
             table[text] = torch.full((2 * n,), 0.99)  # what is not compared must not matter
             table[text][2 * k : 2 * k + 2] = similarities[k, :, c]
     kinds = ["swap object" if k % 3 else "replace object" for k in range(n)]
-    return ItemData(HandSquares(captions, kinds, [7 + 2 * k for k in range(n)])), Given(table)
+    return ItemData(HandSquares(captions, kinds, [7 + 2 * k for k in range(n)])), SimilarityTable(table)
 
 
 def score(name: str, data: ItemData, model: Embedder) -> Scores:

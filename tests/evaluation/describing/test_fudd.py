@@ -20,7 +20,7 @@ from counterpoint.evaluation.describing import Differential
 from counterpoint.evaluation.describing.differential import likeliest
 from counterpoint.evaluation.tasks.classification.fudd import FuDD
 from counterpoint.types import Scores
-from fixtures.hand_made import Blind, Given, numbered
+from fixtures.hand_made import Blind, SimilarityTable, numbered
 from fixtures.tiny import Pixels
 
 NAMES = ("ant", "bee", "cow", "dog", "elk", "fox")
@@ -168,7 +168,7 @@ def test_means_are_of_unit_vectors_and_made_unit_again() -> None:
     data = Beasts(("ant", "bee"))
     data.labels["concept"].values[:] = [0, 1, *[-1] * (PICTURES - 2)]
     told = [("a", "ant 1", "bee 1"), ("b", "ant 2", "bee 1")]
-    found = FuDD(k=2, describe=lambda a, b: told)(Given(table), data, np.arange(PICTURES))
+    found = FuDD(k=2, describe=lambda a, b: told)(SimilarityTable(table), data, np.arange(PICTURES))
     # ant: (1, 1)/√2, of which picture 0 sees 0.707; bee: (0.8, 0.6)
     assert found.examples["top1"].to_list()[:2] == [0.0, 0.0]
     np.testing.assert_allclose(

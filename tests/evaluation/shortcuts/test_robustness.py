@@ -20,7 +20,7 @@ from counterpoint.evaluation.shortcuts import Trend
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.tasks.shortcuts.mmcl_robustness import MMCLRobustness, usual_values
 from counterpoint.types import Scores
-from fixtures.hand_made import Blind, Given, numbered
+from fixtures.hand_made import Blind, SimilarityTable, numbered
 from fixtures.tiny import Pixels, TinyData
 
 NAMES = ("cat", "dog", "cow", "pig")
@@ -58,7 +58,7 @@ def score(likes: dict[tuple[int, int], list[float]], data: PairedData | None = N
         name: torch.tensor([likes[int(c), int(p)][k] for c, p in zip(classes, places, strict=True)])
         for k, name in enumerate(NAMES)
     }
-    return MMCLRobustness()(Given(table), data, data.splits.test["all"])
+    return MMCLRobustness()(SimilarityTable(table), data, data.splits.test["all"])
 
 
 def one_hot(k: int) -> list[float]:

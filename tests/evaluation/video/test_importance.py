@@ -17,7 +17,7 @@ from counterpoint.evaluation import create, failures
 from counterpoint.evaluation.inspection import breakdown
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.video.modality_importance import guessing
-from fixtures.hand_made import Blind, Given, ItemData, numbered
+from fixtures.hand_made import Blind, ItemData, SimilarityTable, numbered
 
 TASK = "modality_importance_score"
 ALL = np.arange(2)
@@ -47,7 +47,7 @@ NEAR = {
 }
 
 
-def given(kinds: Sequence[str]) -> Given:
+def given(kinds: Sequence[str]) -> SimilarityTable:
     """A model of these similarities: a picture is one-hot in the first places, what is said in those after them."""
     n = len(kinds)
     table = {}
@@ -57,7 +57,7 @@ def given(kinds: Sequence[str]) -> Given:
             column[k], column[n + k] = seen, heard
             table[f"option {k} {o}"] = column
         table[f"said {k}"] = torch.eye(2 * n)[n + k]
-    return Given(table)
+    return SimilarityTable(table)
 
 
 def test_every_kind_of_question_is_found_by_what_answers_it() -> None:

@@ -23,7 +23,7 @@ from counterpoint.evaluation.video.embedding import embed_frames
 from counterpoint.raw import check_clips
 from counterpoint.registry import UnknownName
 from counterpoint.types import Embedder, Scores
-from fixtures.hand_made import Blind, Given, ItemData, numbered
+from fixtures.hand_made import Blind, ItemData, SimilarityTable, numbered
 
 ALL = np.arange(2)
 
@@ -39,7 +39,9 @@ class HandContrasts(ContrastCaptions):
         return numbered(numbers).view(len(positions), 2, 3, 8, 8)
 
 
-def given(right: Sequence[float], wrong: Sequence[float], kinds: Sequence[str]) -> tuple[ItemData, Given]:
+def given(
+    right: Sequence[float], wrong: Sequence[float], kinds: Sequence[str]
+) -> tuple[ItemData, SimilarityTable]:
     """Data and a model in which each video has these similarities with its two captions."""
     n = len(right)
     captions = [(f"{k} true", f"{k} false") for k in range(n)]
@@ -49,7 +51,7 @@ def given(right: Sequence[float], wrong: Sequence[float], kinds: Sequence[str]) 
             table[text] = torch.full((2 * n,), 0.99)  # what is not compared must not matter
             # The mean of two one-hot frames has length √½, so unit norm makes each count √½ times.
             table[text][2 * k : 2 * k + 2] = value / 2**0.5
-    return ItemData(HandContrasts(captions, kinds)), Given(table)
+    return ItemData(HandContrasts(captions, kinds)), SimilarityTable(table)
 
 
 def test_the_auc_pools_videos_and_pairs_do_not() -> None:

@@ -97,15 +97,13 @@ def corrupted(x: Float[Tensor, "n p"]) -> list[Float[Tensor, "n p"]]:
     square = x.reshape(-1, 3, SIDE, SIDE)
     noise = torch.from_numpy(rng.standard_normal(square.shape)).float()
     corner = torch.from_numpy(rng.random((2, len(x), 1)))
-    corruptions, smooth, coordinates = [], square, torch.arange(SIDE)
+    found, smooth, place = [], square, torch.arange(SIDE)
     for level in LEVELS:
         smooth, side = pictures.blurred(smooth), 2 * level
-        inside = [
-            (coordinates >= at) & (coordinates < at + side) for at in (corner * (SIDE - side + 1)).long()
-        ]
+        inside = [(place >= at) & (place < at + side) for at in (corner * (SIDE - side + 1)).long()]
         hidden = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-        corruptions += [square + 0.15 * level * noise, smooth, square.masked_fill(hidden, 0.0)]
-    return [part.flatten(1) for part in corruptions]
+        found += [square + 0.15 * level * noise, smooth, square.masked_fill(hidden, 0.0)]
+    return [part.flatten(1) for part in found]
 
 
 def run(lab: Lab) -> Iterator[Result]:

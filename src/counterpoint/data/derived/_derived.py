@@ -89,7 +89,7 @@ class Derived(Data):
     def _became(self) -> Shaped[np.ndarray, "N _"]:
         """Return what became of every row."""
 
-    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
+    def _digest_parts(self, columns: Iterable[str]) -> Iterator[bytes]:
         yield self.data.identity(columns).encode()
         yield from (each.encode() for each in self.changes)
 

@@ -247,7 +247,7 @@ class Mixed(Data):
         checksums = [name for name in rows.columns if name not in ("id", "split")]
         return Fingerprint(parts, rows.with_columns(pl.col(checksums).fill_null(0)))
 
-    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
+    def _digest_parts(self, columns: Iterable[str]) -> Iterator[bytes]:
         yield self._mixing()
         wanted = list(columns)
         for source in self.sources:

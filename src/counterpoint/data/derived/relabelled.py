@@ -194,12 +194,12 @@ class Relabelled(Derived):
         return self.data.examples() if len(self.shards) else super().examples()
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        return super().describe() | {"labels to train on": {self.learned: self._told_in_words()}}
+        return super().describe() | {"labels to train on": {self.learned: self._summary()}}
 
     def findings(self) -> Mapping[str, str]:
-        return {**self.data.findings(), "labels": f"{self.learned}: {self._told_in_words()}"}
+        return {**self.data.findings(), "labels": f"{self.learned}: {self._summary()}"}
 
-    def _told_in_words(self) -> str:
+    def _summary(self) -> str:
         train = self.splits.train
         shown = int(self.labels[self.learned].known[train].sum())
         parts = [f"{shown:,} of {counted(len(train), 'row')} to train on show their {self._label.kind}"]

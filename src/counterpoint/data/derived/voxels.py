@@ -240,7 +240,7 @@ class Voxels(Data):
         parts = {**self.source.fingerprint.parts, COLUMN: digest([self._made_of()])}
         return Fingerprint(parts, self.source.fingerprint.rows)
 
-    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
+    def _digest_parts(self, columns: Iterable[str]) -> Iterator[bytes]:
         yield self._made_of()
         yield self.source.identity([column for column in columns if column != COLUMN]).encode()
 

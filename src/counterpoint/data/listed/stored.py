@@ -140,7 +140,7 @@ class Stored(Data):
             leaked={kind: int(rows.sum()) for kind, rows in division.leaked.items()},
             notes={**division.notes, **told(self.refused), **self._unseen()},
             caption_words=None if captions is None else _words(captions),
-            columns={} if {*self.columns} <= {*PAIR} else self._told_columns(records),
+            columns={} if {*self.columns} <= {*PAIR} else self._column_notes(records),
         )
 
     def _held_as(self, form: str) -> list[str]:
@@ -178,15 +178,15 @@ class Stored(Data):
         ]
         return {"categories of no training row, read as unknown": "; ".join(said)} if said else {}
 
-    def _told_columns(self, records: Records) -> dict[str, str]:
+    def _column_notes(self, records: Records) -> dict[str, str]:
         """Return what each column is, what it is made of, and how many rows lack it."""
-        told, rows = {}, np.arange(len(self))
+        notes, rows = {}, np.arange(len(self))
         for column, modality in self.columns.items():
             made = " + ".join(records.headers.get(column, ()))
             lacking = int((~self.present(column, rows)).sum())
             gaps = f", lacking in {counted(lacking, 'row')}" if lacking else ""
-            told[column] = f"{MODALITIES.get(modality).noun}{f' of {made}' if made else ''}{gaps}"
-        return told
+            notes[column] = f"{MODALITIES.get(modality).noun}{f' of {made}' if made else ''}{gaps}"
+        return notes
 
     @abstractmethod
     def columns_of(self, source: str | Path, records: Records) -> Mapping[str, str]:
@@ -302,8 +302,8 @@ class Stored(Data):
     def key(self, row: int) -> str:
         return str(self._keys[row])
 
-    def _told_of(self, column: str) -> Iterator[bytes]:
-        return iter(self._digests[column]) if column in self._digests else super()._told_of(column)
+    def _digest_parts_of(self, column: str) -> Iterator[bytes]:
+        return iter(self._digests[column]) if column in self._digests else super()._digest_parts_of(column)
 
     def _digests_of(self, column: str) -> list[bytes]:
         return self._digests[column] if column in self._digests else super()._digests_of(column)

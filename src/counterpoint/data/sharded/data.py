@@ -190,7 +190,7 @@ class Sharded(Data):
     def digests(self) -> Mapping[str, Sequence[bytes]]:
         return {}
 
-    def _told(self, columns: Any) -> Iterator[bytes]:
+    def _digest_parts(self, columns: Any) -> Iterator[bytes]:
         yield self.index.digest.encode()
 
     def replaced(self) -> list[Replaced]:

@@ -149,7 +149,7 @@ def read(written: str, ledger: Ledger) -> Records:
         ValueError: if no source recognises it, its shards cannot be read, or an id is there twice.
     """
     listed = wholes(written, ledger)
-    return Records.concat(_told_apart(listed, [opened(shard, ledger) for shard in listed]))
+    return Records.concat(_with_unique_ids(listed, [opened(shard, ledger) for shard in listed]))
 
 
 def read_some(written: str, ledger: Ledger, most: int) -> tuple[Records, float]:
@@ -171,11 +171,11 @@ def read_some(written: str, ledger: Ledger, most: int) -> tuple[Records, float]:
         return read(written, ledger), 1.0
     positions = np.linspace(0, len(listed) - 1, min(most, len(listed))).astype(int)
     chosen = [listed[position] for position in positions]
-    records = Records.concat(_told_apart(chosen, [opened(shard, ledger) for shard in chosen]))
+    records = Records.concat(_with_unique_ids(chosen, [opened(shard, ledger) for shard in chosen]))
     return records, len(chosen) / len(listed)
 
 
-def _told_apart(listed: Sequence[Shard], records: Sequence[Records]) -> list[Records]:
+def _with_unique_ids(listed: Sequence[Shard], records: Sequence[Records]) -> list[Records]:
     """Return records whose ids are there once: where parts count their rows anew, the part's name goes before."""
     identities = [
         each.frame.select("id", "where", part=pl.lit(s.part)) for s, each in zip(listed, records, strict=True)

@@ -93,7 +93,7 @@ class World(Data, Generic[C, R]):
         """Digests of what determines the rows, none of which need be made for that."""
         return Fingerprint.of_world(self.made_of())
 
-    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
+    def _digest_parts(self, columns: Iterable[str]) -> Iterator[bytes]:
         yield self.made_of().encode()
 
     def made_of(self) -> str:

@@ -14,8 +14,8 @@ from ...reasons import counted
 from ...registry import Room
 from ..vectors import About, Vectors
 from .coordinates import coordinates
-from .kinds._kind import Given, Kind
-from .place import Place, Record, Taken
+from .kinds._kind import Additions, Kind
+from .storage import Record, Storage, Taken
 
 INDEX_KINDS = Room("kind of index", "counterpoint.serving.indexing.kinds")
 """Kinds of index; each file holds a `Kind`."""
@@ -29,7 +29,7 @@ def extended(
     record: Record,
     table: pl.DataFrame,
     held: Kind | None,
-    place: Place | None,
+    storage: Storage | None,
     vectors: Vectors,
     way: Way | None,
 ) -> tuple[Record, pl.DataFrame, Kind]:
@@ -51,9 +51,11 @@ def extended(
         def blocks() -> Iterator[np.ndarray]:
             return (_unit(vectors.read(part)[0]) for part in new)
 
-        additions = Given(whole[len(before) :], about.width, record.about.dtype, blocks, first=len(before))
+        additions = Additions(
+            whole[len(before) :], about.width, record.about.dtype, blocks, first=len(before)
+        )
         build = INDEX_KINDS.get(record.kind).build if held is None else held.extended
-        held = build(additions, None if place is None else place.where)
+        held = build(additions, None if storage is None else storage.where)
     else:
         whole = before
     assert held is not None
@@ -65,7 +67,7 @@ def extended(
     folder = str(vectors.folder.absolute())
     parts = [Taken(folder=folder, part=part.name, digest=digests[part], data=about.data) for part in new]
     after = record.model_copy(update={"rows": len(whole), "map": way, "parts": (*record.parts, *parts)})
-    return (after if place is None else place.write(after, whole, held.files)), whole, held
+    return (after if storage is None else storage.write(after, whole, held.files)), whole, held
 
 
 def _check_ids(before: pl.DataFrame, added: pl.DataFrame, record: Record, about: About) -> None:

@@ -20,8 +20,8 @@ from . import condition as _condition
 from .extending import INDEX_KINDS, PLACED, Way, extended
 from .found import Found, Rows
 from .kinds._kind import Chosen, Kind
-from .place import Place, Record, is_address, place_of
 from .query import Query, embedded
+from .storage import Record, Storage, is_address, storage_of
 
 EXACT_UP_TO = 2_000_000
 """Vectors up to which an index is exact unless another kind is asked for."""
@@ -41,11 +41,11 @@ class Index:
         kind: of the index: ``exact``, ``hnsw``, ``ivf`` or ``lancedb``.
         table: what is known of every vector, in order: ``id``, ``key``, ``modality``, ``split``, ``text``, a text per
             label, and with a map ``x`` and ``y`` (null for a row that it leaves out).
-        place: where the index is kept; None in memory.
+        storage: of the index; None in memory.
     """
 
-    def __init__(self, record: Record, table: pl.DataFrame, vectors: Kind, place: Place | None) -> None:
-        self._record, self.table, self._vectors, self.place = record, table, vectors, place
+    def __init__(self, record: Record, table: pl.DataFrame, vectors: Kind, storage: Storage | None) -> None:
+        self._record, self.table, self._vectors, self.storage = record, table, vectors, storage
         self._model: TowerMethod | None = None
 
     @classmethod
@@ -61,21 +61,21 @@ class Index:
             MissingPackage: without the package of its kind.
             ValueError: for a place that holds something else.
         """
-        place = place_of(where)
-        record = place.record()
+        storage = storage_of(where)
+        record = storage.record()
         if record is None:
             raise FileNotFoundError(
                 f"there is no index at {where}: make one with counterpoint index VECTORS --out {where}"
             )
-        table, files = place.table(record), place.files(record)
+        table, files = storage.table(record), storage.files(record)
         try:
-            vectors = INDEX_KINDS.get(record.kind).open(place.where, files, record.rows, record.about.width)
+            vectors = INDEX_KINDS.get(record.kind).open(storage.where, files, record.rows, record.about.width)
             if len(table) != record.rows:
                 raise ValueError(f"its table has {len(table):,} rows, not {record.rows:,}")
         except (ValueError, OSError) as error:
-            broken = files[0] if files else Path(place.where)
-            raise Damaged(broken, str(error), record.remedy(place.where)) from error
-        return cls(record, table, vectors, place)
+            broken = files[0] if files else Path(storage.where)
+            raise Damaged(broken, str(error), record.remedy(storage.where)) from error
+        return cls(record, table, vectors, storage)
 
     @property
     def about(self) -> About:
@@ -275,7 +275,7 @@ class Index:
                 f"{vectors.folder} was made by another model than the index: {about.model or 'a model'} of fingerprint "
                 f"{about.fingerprint}, not {self.about.model or 'a model'} of fingerprint {self.about.fingerprint}"
             )
-        self._become(*extended(self._record, self.table, self._vectors, self.place, vectors, way))
+        self._become(*extended(self._record, self.table, self._vectors, self.storage, vectors, way))
 
     def _become(self, record: Record, table: pl.DataFrame, vectors: Kind) -> None:
         for name in ("_columns", "_modalities"):
@@ -324,9 +324,9 @@ def index(
             raise ValueError(
                 f"an index of kind {kind} is kept in a folder, not at {out}; give --kind lancedb"
             )
-    opened, place = _opened(vectors), None if out is None else place_of(out)
-    if place is not None and place.record() is not None:
-        there = Index.open(place.where)
+    opened, storage = _opened(vectors), None if out is None else storage_of(out)
+    if storage is not None and storage.record() is not None:
+        there = Index.open(storage.where)
         if kind is not None and kind != there.kind:
             raise ValueError(
                 f"{out} is an index of kind {there.kind}, not {kind}: give another folder, or delete it"
@@ -335,7 +335,7 @@ def index(
         return there
     chosen = kind or ("exact" if len(opened) <= EXACT_UP_TO else "hnsw")
     record = Record(kind=chosen, about=opened.about, rows=0)
-    return Index(*extended(record, pl.DataFrame(), None, place, opened, map), place)
+    return Index(*extended(record, pl.DataFrame(), None, storage, opened, map), storage)
 
 
 def _opened(vectors: str | Path | Vectors) -> Vectors:

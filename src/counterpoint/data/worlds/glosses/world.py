@@ -165,7 +165,7 @@ class Glosses(Data):
         """The digest of what determines the rows: name, sizes and the version of WordNet."""
         return Fingerprint.of_world(self._made_of)
 
-    def _told(self, columns: Iterable[str]) -> Iterator[bytes]:
+    def _digest_parts(self, columns: Iterable[str]) -> Iterator[bytes]:
         yield self._made_of.encode()
 
 

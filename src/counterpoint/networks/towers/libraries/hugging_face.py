@@ -25,22 +25,22 @@ _UNLIMITED = 10**9
 
 
 @dataclass(frozen=True)
-class Place:
-    """A model's folder.
+class ModelFiles:
+    """The files of a model, in a local folder or in a repository of the hub.
 
     Attributes:
-        root: a local folder, or a name on the hub.
-        inner: the folder in it that transformers reads; empty for the root.
-        packed: the one file of the folder that holds all of the model, in the form of llama.cpp (GGUF); empty for none.
+        root: the folder, or the repository's name.
+        subfolder: the folder in it that transformers reads; empty for the root.
+        gguf_file: the one file that holds all of the model, in the form of llama.cpp (GGUF); empty for none.
     """
 
     root: str
-    inner: str = ""
-    packed: str = ""
+    subfolder: str = ""
+    gguf_file: str = ""
 
     @classmethod
-    def of(cls, source: Source) -> Place | None:
-        """Return where a tower is read from; None for a kind of model without a folder.
+    def of(cls, source: Source) -> ModelFiles | None:
+        """Return the files that a tower is read from; None for a kind of model without any.
 
         Raises:
             UnknownName: for ``@package`` with a model that no known package holds.
@@ -54,19 +54,19 @@ class Place:
             return None
         if path is not None and path.suffix == ".gguf":
             require("gguf", "language")
-            return cls(str(path.parent), packed=path.name)
+            return cls(str(path.parent), gguf_file=path.name)
         root = cls(source.name if path is None else str(path))
         parts = root.json("modules.json") if source.library == SENTENCES else None
         return cls(root.root, str(parts[0]["path"]) if parts else "")
 
     @property
-    def given(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, Any]:
         """The arguments of ``from_pretrained``: the folder, and that code which lies in it never runs."""
         return {
             "pretrained_model_name_or_path": self.root,
-            "subfolder": self.inner,
+            "subfolder": self.subfolder,
             "trust_remote_code": False,
-            **({"gguf_file": self.packed} if self.packed else {}),
+            **({"gguf_file": self.gguf_file} if self.gguf_file else {}),
         }
 
     def json(self, name: str) -> Any:
@@ -74,7 +74,7 @@ class Place:
         file = _file(self.root, name)
         return None if file is None else json.loads(file.read_text(encoding="utf-8"))
 
-    def file(self, name: str) -> Path:
+    def path(self, name: str) -> Path:
         """Return a file of the root.
 
         Raises:
@@ -101,7 +101,7 @@ class Place:
         return self._inner_json("config.json") or {}
 
     def _inner_json(self, name: str) -> Any:
-        return self.json(f"{self.inner}/{name}".lstrip("/"))
+        return self.json(f"{self.subfolder}/{name}".lstrip("/"))
 
     @property
     def is_pair(self) -> bool:
@@ -129,34 +129,38 @@ def modalities_of(tower: str) -> tuple[str, ...]:
 def is_pair(source: Source) -> bool:
     """Return whether a tower's folder is there and holds a tower of pictures and one of texts."""
     try:
-        place = Place.of(source) if source.library in LIBRARIES else None
+        files = ModelFiles.of(source) if source.library in LIBRARIES else None
     except (ValueError, MissingPackage):
         return False  # who builds it is told
-    return place is not None and place.is_pair
+    return files is not None and files.is_pair
 
 
 def configuration_of(source: Source) -> Path | None:
     """Return the folder on this machine that says how a tower is built; None where its name alone does.
 
     Raises:
-        UnknownName, MissingPackage, ValueError: as for `Place.of`.
+        UnknownName, MissingPackage, ValueError: as for `ModelFiles.of`.
     """
     if source.library == "open_clip":
         if source.name.startswith(_OF_HUB):
             file = _of_hub(source.name.removeprefix(_OF_HUB), "open_clip_config.json")
             return None if file is None else file.parent
         return source.path if source.path is not None and source.path.is_dir() else None
-    place = Place.of(source) if source.library in LIBRARIES else None
-    if place is None:
+    files = ModelFiles.of(source) if source.library in LIBRARIES else None
+    if files is None:
         return None
-    file = _file(place.root, f"{place.inner}/config.json".lstrip("/"))
+    file = _file(files.root, f"{files.subfolder}/config.json".lstrip("/"))
     return (
-        None if file is None else Path(place.root) if Path(place.root).is_dir() else _root(file, place.inner)
+        None
+        if file is None
+        else Path(files.root)
+        if Path(files.root).is_dir()
+        else _root(file, files.subfolder)
     )
 
 
-def _root(file: Path, inner: str) -> Path:
-    return file.parent.parent if inner else file.parent
+def _root(file: Path, subfolder: str) -> Path:
+    return file.parent.parent if subfolder else file.parent
 
 
 def _file(root: str, name: str) -> Path | None:

@@ -14,7 +14,7 @@ from ....registry import unknown
 from ...init import seeded
 from ...weights import Source
 from ..series import SeriesTower, Standardised
-from .hugging_face import Place
+from .hugging_face import ModelFiles
 from .whole_model import whole_model
 
 KIND = "patchtst"
@@ -72,12 +72,12 @@ def series_encoder(source: Source, steps: int, seed: int, fit: Callable[[int], S
     import transformers
 
     name = source.name
-    place = None if source.weights is None and name == KIND else Place.of(source)
-    if place is None and name != KIND:
+    files = None if source.weights is None and name == KIND else ModelFiles.of(source)
+    if files is None and name != KIND:
         raise unknown("transformers model of series", name, [KIND])
     with source.reading():
         config: Any
-        if place is None:
+        if files is None:
             length = max(1, min(16, steps // 2))
             config = transformers.PatchTSTConfig(
                 context_length=steps,
@@ -86,7 +86,7 @@ def series_encoder(source: Source, steps: int, seed: int, fit: Callable[[int], S
                 norm_type="layernorm",
             )
         else:
-            config = transformers.AutoConfig.from_pretrained(**place.given)
+            config = transformers.AutoConfig.from_pretrained(**files.arguments)
         if config.model_type != KIND:
             raise ValueError(
                 f"{config.model_type} is no encoder of series that is known here, which is {KIND}"
@@ -94,8 +94,8 @@ def series_encoder(source: Source, steps: int, seed: int, fit: Callable[[int], S
         standardised = fit(min(steps, config.context_length))
         channels = len(standardised.means)
         with seeded(seed, f"transformers:{name}"):
-            if place is not None and source.weights is not None:
-                model = whole_model(place)
+            if files is not None and source.weights is not None:
+                model = whole_model(files)
             else:
                 model = transformers.PatchTSTModel(config)
         if not config.share_embedding and channels != config.num_input_channels:

@@ -7,7 +7,7 @@ from torch import nn
 
 from ...base import Pooling, TextTower
 from .exported import NotExportable
-from .hugging_face import Place
+from .hugging_face import ModelFiles
 
 _MODES: dict[str, Pooling] = {
     "cls": "first",
@@ -41,19 +41,19 @@ _ADDED = {
 """Names of some poolings in ``sentence-transformers`` before version 6, each a key ``pooling_mode_…`` of its own."""
 
 
-def pooling_of(place: Place) -> Pooling | None:
+def pooling_of(files: ModelFiles) -> Pooling | None:
     """Return what a ``sentence-transformers`` folder says about pooling; None where it is none.
 
     Raises:
         ValueError: if it pools in a way that is not known here, or does more than pool.
     """
-    listed = place.json("modules.json")
+    listed = files.json("modules.json")
     kinds = [(str(m["type"]).rpartition(".")[2], str(m["path"])) for m in listed or ()]
     further = sorted({kind for kind, _ in kinds} - {"Transformer", "Pooling", "Dense", "Normalize"})
     if further:
         raise ValueError(f"its sentence encoder has parts that are not read here: {', '.join(further)}")
     folder = next((path for kind, path in kinds if kind == "Pooling"), "1_Pooling")
-    settings = place.json(f"{folder}/config.json")
+    settings = files.json(f"{folder}/config.json")
     if settings is None:
         return None
     modes = settings.get("pooling_mode")
@@ -67,24 +67,24 @@ def pooling_of(place: Place) -> Pooling | None:
     return _MODES[modes[0]]
 
 
-def dense_of(place: Place) -> nn.Linear | None:
+def dense_of(files: ModelFiles) -> nn.Linear | None:
     """Return the linear layer that a ``sentence-transformers`` folder puts after the pooling; None where there is none.
 
     Raises:
         ValueError: for several, and for one that is not linear or reads something else.
     """
-    listed = place.json("modules.json") or ()
+    listed = files.json("modules.json") or ()
     folders = [str(m["path"]) for m in listed if str(m["type"]).endswith(".Dense")]
     if not folders:
         return None
-    settings = place.json(f"{folders[0]}/config.json") or {}
+    settings = files.json(f"{folders[0]}/config.json") or {}
     activation = str(settings.get("activation_function", "")).rpartition(".")[2]
     plain = settings.get("module_input_name", "sentence_embedding") == "sentence_embedding"
     if len(folders) > 1 or activation != "Identity" or settings.get("use_residual") or not plain:
         raise ValueError(
             f"its sentence encoder has parts that are not read here: Dense ({activation}, {len(folders)} in all)"
         )
-    weights = load_file(place.file(f"{folders[0]}/model.safetensors"))
+    weights = load_file(files.path(f"{folders[0]}/model.safetensors"))
     layer = nn.Linear(settings["in_features"], settings["out_features"], bool(settings["bias"]))
     layer.load_state_dict({name.removeprefix("linear."): weight for name, weight in weights.items()})
     return layer

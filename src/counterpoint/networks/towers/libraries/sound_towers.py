@@ -15,7 +15,7 @@ from ...init import seeded
 from ...weights import Source
 from ..parts.temporal import before, mean_inside
 from ..sound import SoundTower
-from .hugging_face import Place
+from .hugging_face import ModelFiles
 from .whole_model import whole_model
 
 _WAVES = ("wav2vec2", "hubert", "wavlm", "unispeech", "unispeech-sat", "data2vec-audio")
@@ -178,24 +178,24 @@ def sound_encoder(source: Source, seconds: float, seed: int) -> WaveEncoder | Sp
     import transformers
 
     kinds, name = (*_WAVES, *_SPECTROGRAMS), source.name
-    place = None if source.weights is None and name in kinds else Place.of(source)
-    if place is None and name not in kinds:
+    files = None if source.weights is None and name in kinds else ModelFiles.of(source)
+    if files is None and name not in kinds:
         raise unknown("transformers model of sounds", name, kinds)
     with source.reading():
-        if place is None:
+        if files is None:
             config = transformers.AutoConfig.for_model(name)
             extractor: Any = transformers.FEATURE_EXTRACTOR_MAPPING[type(config)]()
         else:
-            config = transformers.AutoConfig.from_pretrained(**place.given)
-            extractor = transformers.AutoFeatureExtractor.from_pretrained(**place.given)
+            config = transformers.AutoConfig.from_pretrained(**files.arguments)
+            extractor = transformers.AutoFeatureExtractor.from_pretrained(**files.arguments)
         kind = config.model_type
         if kind not in kinds:
             raise ValueError(
                 f"{kind} is no encoder of sounds that is known here, which are {', '.join(kinds)}"
             )
         with seeded(seed, f"transformers:{name}"):
-            if place is not None and source.weights is not None:
-                model = whole_model(place)
+            if files is not None and source.weights is not None:
+                model = whole_model(files)
             else:
                 model = transformers.AutoModel.from_config(config)
         tower = WaveEncoder if kind in _WAVES else SpectrogramEncoder

@@ -21,7 +21,7 @@ from ..parts.blocks import dropped_inputs, residual_blocks
 from ..parts.pixels import Normalise, fitted
 from ..parts.pooling import inside
 from .exported import Exported, Head, with_head
-from .hugging_face import Place
+from .hugging_face import ModelFiles
 from .transformers_tokenizer import TransformersTokenizer
 from .whole_model import whole_model
 
@@ -111,23 +111,23 @@ def transformers_pair(source: Source, seed: int) -> tuple[TransformersImage, Tra
     """
     import transformers
 
-    place = Place.of(source)
-    assert place is not None, "a dual encoder has a folder"
+    files = ModelFiles.of(source)
+    assert files is not None, "a dual encoder has a folder"
     with source.reading():
-        processor = transformers.AutoImageProcessor.from_pretrained(**place.given)
-        hf_tokenizer = transformers.AutoTokenizer.from_pretrained(**place.given)
+        processor = transformers.AutoImageProcessor.from_pretrained(**files.arguments)
+        hf_tokenizer = transformers.AutoTokenizer.from_pretrained(**files.arguments)
         if source.weights is None:
-            config = transformers.AutoConfig.from_pretrained(**place.given)
+            config = transformers.AutoConfig.from_pretrained(**files.arguments)
             with seeded(seed, str(source)):
                 model = transformers.AutoModel.from_config(config)
         else:
-            model = whole_model(place)
+            model = whole_model(files)
         model = model.float().eval()
         with torch.no_grad():
             image = TransformersImage(model, *_preprocessing(processor))
             image.processor = processor
             full = model.config.model_type in _FULL
-            tokenizer = TransformersTokenizer(hf_tokenizer, place.context, full=full)
+            tokenizer = TransformersTokenizer(hf_tokenizer, files.context, full=full)
             tokenizer.check()
             text = TransformersText(
                 model, tokenizer, masked="attention_mask" in hf_tokenizer.model_input_names

@@ -17,7 +17,7 @@ from ..parts.blocks import dropped_inputs, residual_blocks
 from ..parts.pooling import inside, pool
 from ..tokenizer import BytePairTokenizer
 from .exported import Exported, Head, NotExportable
-from .hugging_face import Place
+from .hugging_face import ModelFiles
 from .sentence_encoder import dense_of, pooling_of
 from .transformers_tokenizer import TransformersTokenizer
 from .whole_model import whole_model
@@ -159,34 +159,34 @@ def transformers_tower(
     import transformers
 
     name, kinds = source.name, transformers.CONFIG_MAPPING.keys()
-    place = None if source.weights is None and name in kinds else Place.of(source)
-    if place is None and name not in kinds:
+    files = None if source.weights is None and name in kinds else ModelFiles.of(source)
+    if files is None and name not in kinds:
         raise unknown("transformers model", name, kinds)
     with source.reading():
         tokenizer: Tokenizer
-        if place is None:
+        if files is None:
             tokenizer = train_tokenizer()
             special = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": tokenizer.end}
             config = transformers.AutoConfig.for_model(name, vocab_size=tokenizer.vocabulary, **special)
         else:
-            hf_tokenizer = transformers.AutoTokenizer.from_pretrained(**place.given)
+            hf_tokenizer = transformers.AutoTokenizer.from_pretrained(**files.arguments)
             tokenizer = TransformersTokenizer(hf_tokenizer, context)
-            config = transformers.AutoConfig.from_pretrained(**place.given)
+            config = transformers.AutoConfig.from_pretrained(**files.arguments)
         config = getattr(config, "text_config", config)
         limit = getattr(config, "max_position_embeddings", None)
         if isinstance(limit, int) and 0 < limit < context:
             raise ValueError(f"context={context} is more than the {limit} tokens this model takes")
         made = next(iter(getattr(config, "architectures", None) or ()), "")
-        if place is not None and source.weights is not None and made.endswith("TextModelWithProjection"):
-            return ProjectedText(whole_model(place, made).float(), tokenizer)
+        if files is not None and source.weights is not None and made.endswith("TextModelWithProjection"):
+            return ProjectedText(whole_model(files, made).float(), tokenizer)
         with seeded(seed, f"transformers:{name}"):
-            if source.weights is None or place is None:
+            if source.weights is None or files is None:
                 model = transformers.AutoModel.from_config(config)
             else:
-                model = whole_model(place)
-        stated = None if place is None else pooling_of(place)
+                model = whole_model(files)
+        stated = None if files is None else pooling_of(files)
         pooling = pooling or stated or _default_pooling(config.model_type)
-        dense = None if place is None else dense_of(place)
+        dense = None if files is None else dense_of(files)
         return TransformersTower(_encoder(model).float(), tokenizer, pooling, dense)
 
 

@@ -16,7 +16,7 @@ from ...weights import Source
 from ..footage import centres
 from ..parts.pixels import Normalise
 from ..video import VideoTower
-from .hugging_face import Place
+from .hugging_face import ModelFiles
 from .whole_model import whole_model
 
 _KINDS = ("timesformer", "videomae", "vivit")
@@ -87,24 +87,24 @@ def clip_encoder(source: Source, size: int, frames: int, seed: int) -> ClipEncod
     import transformers
 
     name = source.name
-    place = None if source.weights is None and name in _KINDS else Place.of(source)
-    if place is None and name not in _KINDS:
+    files = None if source.weights is None and name in _KINDS else ModelFiles.of(source)
+    if files is None and name not in _KINDS:
         raise unknown("transformers model of clips", name, _KINDS)
     with source.reading():
-        if place is None:
+        if files is None:
             config = transformers.AutoConfig.for_model(name, image_size=size, num_frames=frames)
             settings: Mapping[str, Any] = {}
         else:
-            config = transformers.AutoConfig.from_pretrained(**place.given)
-            settings = next((content for file in _FILES if (content := place.json(file))), {})
+            config = transformers.AutoConfig.from_pretrained(**files.arguments)
+            settings = next((content for file in _FILES if (content := files.json(file))), {})
         kind = config.model_type
         if kind not in _KINDS:
             raise ValueError(
                 f"{kind} is no encoder of clips that is known here, which are {', '.join(_KINDS)}"
             )
         with seeded(seed, f"transformers:{name}"):
-            if place is not None and source.weights is not None:
-                model = whole_model(place)
+            if files is not None and source.weights is not None:
+                model = whole_model(files)
             else:
                 model = transformers.AutoModel.from_config(config)
         return ClipEncoder(model.float(), _normalisation(settings, offset=kind == "vivit"))

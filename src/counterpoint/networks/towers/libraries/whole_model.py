@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from .hugging_face import Place
+from .hugging_face import ModelFiles
 
 
-def whole_model(place: Place, kind: str = "AutoModel") -> Any:
+def whole_model(files: ModelFiles, kind: str = "AutoModel") -> Any:
     """Return a model with all the weights that its configuration asks for; poolers may lack theirs.
 
     Args:
-        place: of its files.
+        files: of the model.
         kind: the class of transformers that reads it.
 
     Raises:
@@ -22,11 +22,11 @@ def whole_model(place: Place, kind: str = "AutoModel") -> Any:
     # Weights on this machine are read in a moment, and a bar would stand in the way of ours.
     transformers.utils.logging.disable_progress_bar()
     of_kind = getattr(transformers, kind)
-    model, report = of_kind.from_pretrained(**place.given, output_loading_info=True)
+    model, report = of_kind.from_pretrained(**files.arguments, output_loading_info=True)
     missing = sorted(key for key in report["missing_keys"] if "pooler" not in key)
     if missing:
         raise ValueError(f"the weights lack {', '.join(missing[:5])} ({len(missing)} in all)")
-    if place.packed:
+    if files.gguf_file:
         # Its weights are float32 by now, but it counts as quantised for good: it could not be trained or written.
         config = type(model.config).from_dict(model.config.to_dict() | {"quantization_config": None})
         plain = type(model)(config)

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 
 from ....files import writing
 from ....registry import require
-from ._kind import Chosen, Given, Kind, Positions, Scores, next_file
+from ._kind import Additions, Chosen, Kind, Positions, Scores, next_file
 
 
 class FaissKind(Kind):
@@ -33,7 +33,7 @@ class FaissKind(Kind):
 
     @classmethod
     @abstractmethod
-    def empty(cls, faiss: Any, given: Given) -> Any:
+    def empty(cls, faiss: Any, additions: Additions) -> Any:
         """Return an index of FAISS that vectors can be added to."""
 
     @abstractmethod
@@ -47,23 +47,23 @@ class FaissKind(Kind):
         """Compare queries with every vector of a mask."""
 
     @classmethod
-    def build(cls, given: Given, place: str | None) -> Self:
-        return cls(cls.empty(require("faiss", "index"), given)).extended(given, place)
+    def build(cls, additions: Additions, location: str | None) -> Self:
+        return cls(cls.empty(require("faiss", "index"), additions)).extended(additions, location)
 
-    def extended(self, given: Given, place: str | None) -> Self:
+    def extended(self, additions: Additions, location: str | None) -> Self:
         faiss = require("faiss", "index")
         index = faiss.clone_index(self.index)
-        for block in given.blocks():
+        for block in additions.blocks():
             index.add(block)
-        if place is None:
+        if location is None:
             return type(self)(index)
-        path = next_file(Path(place), f"{self.name}.faiss")
+        path = next_file(Path(location), f"{self.name}.faiss")
         with writing(path) as part:
             faiss.write_index(index, str(part))
         return type(self)(index, [path])
 
     @classmethod
-    def open(cls, place: str, files: Sequence[Path], rows: int, width: int) -> Self:
+    def open(cls, location: str, files: Sequence[Path], rows: int, width: int) -> Self:
         faiss = require("faiss", "index")
         try:
             index = faiss.read_index(str(files[0]))

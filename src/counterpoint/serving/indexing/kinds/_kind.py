@@ -18,7 +18,7 @@ Positions = Int[np.ndarray, "m k"]
 
 
 @dataclass(frozen=True)
-class Given:
+class Additions:
     """Vectors that go into an index, in blocks that need not be in memory together.
 
     Attributes:
@@ -71,25 +71,25 @@ class Kind(ABC):
 
     @classmethod
     @abstractmethod
-    def build(cls, given: Given, place: str | None) -> Self:
+    def build(cls, additions: Additions, location: str | None) -> Self:
         """Arrange vectors.
 
         Args:
-            given: the vectors.
-            place: the folder (or the database) to keep them in; memory unless given.
+            additions: the vectors.
+            location: the folder (or the database) to keep them in; memory unless given.
 
         Raises:
             MissingPackage: without the package that does it.
-            ValueError: for a place that this kind cannot be kept in.
+            ValueError: for a location that this kind cannot be kept in.
         """
 
     @abstractmethod
-    def extended(self, given: Given, place: str | None) -> Self:
+    def extended(self, additions: Additions, location: str | None) -> Self:
         """Return what holds other vectors after these; this one stays as it is, and so do its files.
 
         Args:
-            given: the vectors.
-            place: of this one.
+            additions: the vectors.
+            location: of this one.
 
         Raises:
             ValueError: for columns that it cannot take in.
@@ -97,8 +97,8 @@ class Kind(ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, place: str, files: Sequence[Path], rows: int, width: int) -> Self:
-        """Open what was built in a place.
+    def open(cls, location: str, files: Sequence[Path], rows: int, width: int) -> Self:
+        """Open what was built at a location.
 
         Raises:
             MissingPackage: without the package that reads it.

@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 
 from ....files import writing
-from ._kind import Chosen, Given, Kind, Positions, Scores, next_file
+from ._kind import Additions, Chosen, Kind, Positions, Scores, next_file
 
 _QUERIES = 256  # compared with a chunk at once
 _CELLS = 2**20  # of the scores of a chunk, which then stay in the processor's cache
@@ -37,24 +37,24 @@ class Exact(Kind):
         self.arrays, self.files = tuple(arrays), tuple(files)
 
     @classmethod
-    def build(cls, given: Given, place: str | None) -> Self:
-        return cls([]).extended(given, place)
+    def build(cls, additions: Additions, location: str | None) -> Self:
+        return cls([]).extended(additions, location)
 
-    def extended(self, given: Given, place: str | None) -> Self:
-        if place is None:
-            whole = np.empty((len(given), given.width), given.dtype)
-            _fill(whole, given.blocks())
+    def extended(self, additions: Additions, location: str | None) -> Self:
+        if location is None:
+            whole = np.empty((len(additions), additions.width), additions.dtype)
+            _fill(whole, additions.blocks())
             return type(self)([*self.arrays, whole])
-        path = next_file(Path(place), "vectors.npy")
+        path = next_file(Path(location), "vectors.npy")
         with writing(path) as part:
-            shape = (len(given), given.width)
-            mapped = np.lib.format.open_memmap(part, "w+", dtype=given.dtype, shape=shape)
-            _fill(mapped, given.blocks())
+            shape = (len(additions), additions.width)
+            mapped = np.lib.format.open_memmap(part, "w+", dtype=additions.dtype, shape=shape)
+            _fill(mapped, additions.blocks())
             mapped.flush()
         return type(self)([*self.arrays, _mapped(path)], [*self.files, path])
 
     @classmethod
-    def open(cls, place: str, files: Sequence[Path], rows: int, width: int) -> Self:
+    def open(cls, location: str, files: Sequence[Path], rows: int, width: int) -> Self:
         arrays = [_mapped(path) for path in files]
         shapes = {array.shape[1:] for array in arrays}
         if sum(map(len, arrays)) != rows or shapes != {(width,)}:

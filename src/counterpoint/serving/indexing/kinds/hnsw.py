@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float, Int
 from ....registry import require
 from . import exact
 from ._faiss import FaissKind
-from ._kind import Given, Positions, Scores
+from ._kind import Additions, Positions, Scores
 
 _NEIGHBOURS = 32
 _WHILE_BUILDING = 128
@@ -25,8 +25,8 @@ class HNSW(FaissKind):
     name: ClassVar[str] = "hnsw"
 
     @classmethod
-    def empty(cls, faiss: Any, given: Given) -> Any:
-        index = faiss.IndexHNSWFlat(given.width, _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
+    def empty(cls, faiss: Any, additions: Additions) -> Any:
+        index = faiss.IndexHNSWFlat(additions.width, _NEIGHBOURS, faiss.METRIC_INNER_PRODUCT)
         index.hnsw.efConstruction = _WHILE_BUILDING
         return index
 

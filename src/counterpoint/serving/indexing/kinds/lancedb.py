@@ -12,7 +12,7 @@ import pyarrow as pa
 from jaxtyping import Float, Int
 
 from ....registry import require
-from ._kind import Chosen, Given, Kind, Positions, Scores
+from ._kind import Additions, Chosen, Kind, Positions, Scores
 
 TABLE = "vectors"
 POSITION = "position_in_index"
@@ -37,28 +37,28 @@ class LanceDB(Kind):
         self.more = table.count_rows() > rows
 
     @classmethod
-    def build(cls, given: Given, place: str | None) -> Self:
-        if place is None:
+    def build(cls, additions: Additions, location: str | None) -> Self:
+        if location is None:
             raise ValueError("an index of kind lancedb is in a database: say where with --out (out=…)")
-        database = require("lancedb", "lance").connect(place)
+        database = require("lancedb", "lance").connect(location)
         there = opened(database, TABLE)
         if there is not None and POSITION not in there.schema.names:
-            raise ValueError(f"{place} has a table {TABLE!r} that is no index: give another database")
-        return cls(_indexed(put(database, TABLE, _reader(given))), len(given))
+            raise ValueError(f"{location} has a table {TABLE!r} that is no index: give another database")
+        return cls(_indexed(put(database, TABLE, _reader(additions))), len(additions))
 
-    def extended(self, given: Given, place: str | None) -> Self:
-        table = require("lancedb", "lance").connect(place).open_table(TABLE)
-        table.delete(f"{POSITION} >= {given.first}")  # left by a command that did not end
-        if more := set(given.table.columns) - set(table.schema.names):
+    def extended(self, additions: Additions, location: str | None) -> Self:
+        table = require("lancedb", "lance").connect(location).open_table(TABLE)
+        table.delete(f"{POSITION} >= {additions.first}")  # left by a command that did not end
+        if more := set(additions.table.columns) - set(table.schema.names):
             raise ValueError(
-                f"{place} has no column {', '.join(sorted(more))}, as the vectors have: make a new index of all"
+                f"{location} has no column {', '.join(sorted(more))}, as the vectors have: make a new index of all"
             )
-        table.add(_reader(given))
-        return type(self)(_indexed(table), given.first + len(given))
+        table.add(_reader(additions))
+        return type(self)(_indexed(table), additions.first + len(additions))
 
     @classmethod
-    def open(cls, place: str, files: Sequence[Path], rows: int, width: int) -> Self:
-        database = require("lancedb", "lance").connect(place)
+    def open(cls, location: str, files: Sequence[Path], rows: int, width: int) -> Self:
+        database = require("lancedb", "lance").connect(location)
         table = opened(database, TABLE)
         if table is None:
             raise ValueError(f"it has no table {TABLE!r}")
@@ -131,7 +131,7 @@ def _indexed(table: Any) -> Any:
     return table
 
 
-def _reader(additions: Given) -> pa.RecordBatchReader:
+def _reader(additions: Additions) -> pa.RecordBatchReader:
     """Return all rows as batches of one table, so that they are added in one go or not at all."""
     kind = pa.list_(pa.float16() if additions.dtype == "float16" else pa.float32(), additions.width)
     plain = additions.table.head(0).to_arrow(compat_level=pl.CompatLevel.oldest())

@@ -1,4 +1,4 @@
-"""The places of an index's record and table: files of a folder, or tables of a database at an address."""
+"""The storage of an index's record and table: files of a folder, or tables of a database at an address."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Record(BaseModel):
     parts: tuple[Taken, ...] = ()
 
     def remedy(self, where: str) -> str:
-        """Say how to make the index of a place again."""
+        """Say how to make the index at an address or in a folder again."""
         options = ["--kind", self.kind, *(["--map", self.map] if self.map else [])]
         folders = dict.fromkeys(taken.folder for taken in self.parts)
         commands = [
@@ -82,8 +82,8 @@ class Record(BaseModel):
         return f"delete it, and make it again: {' && '.join(commands)}"
 
 
-class Place(ABC):
-    """A place that holds an index.
+class Storage(ABC):
+    """The storage of an index.
 
     Attributes:
         where: as the user wrote it, absolute for a folder.
@@ -122,7 +122,7 @@ class Place(ABC):
 
 
 @final
-class Folder(Place):
+class Folder(Storage):
     """A folder of this machine."""
 
     def __init__(self, where: str) -> None:
@@ -173,7 +173,7 @@ class Folder(Place):
 
 
 @final
-class Database(Place):
+class Database(Storage):
     """A database of LanceDB at an address: two tables beside that of the vectors."""
 
     _TABLE, _RECORD = "vectors_rows", "vectors_index"
@@ -211,13 +211,13 @@ class Database(Place):
         return record
 
 
-def place_of(where: str | Path) -> Place:
+def storage_of(where: str | Path) -> Storage:
     """Return a folder, or the database at an address."""
     return Database(str(where)) if is_address(where) else Folder(str(where))
 
 
 def is_address(where: str | Path) -> bool:
-    """Return whether a place is written as an address: ``s3://…``, ``file://…``."""
+    """Return whether a location is written as an address: ``s3://…``, ``file://…``."""
     return "://" in str(where)
 
 
