@@ -285,7 +285,9 @@ class Data(ABC):
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
         """Return the same data with raw forms that suit the inputs of towers, given by column.
 
-        In training views are cut from them; in evaluation they go through the inputs as they are.
+        In training views are cut from them; in evaluation they go through the inputs as they are. Of what is read while
+        a model trains, the files of these columns alone are opened, and one of another column may be broken; the rows,
+        their order and their labels are the same whichever columns are given.
         """
         return self
 

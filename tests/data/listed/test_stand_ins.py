@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from scipy.io import wavfile
 
 from counterpoint.data.cache import SIZE
 from counterpoint.data.listed.pairs import Pairs
+from counterpoint.networks.towers.parts.pixels import Square
+from counterpoint.networks.towers.sound import Waveform
 from fixtures.files import write_pairs
+from fixtures.shards import picture
 
 
 @pytest.fixture
@@ -58,3 +63,29 @@ def test_an_example_is_replaced_as_a_whole(
     assert not data.replaced()
     with pytest.raises((OSError, ValueError)):
         data.images(rows)
+
+
+def test_a_sound_beside_a_picture_is_read_only_where_it_is_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv(SIZE, "1KB")
+    rows = []
+    for n, side in enumerate(("train",) * 6 + ("validation", "test")):
+        (tmp_path / f"{n}.png").write_bytes(picture(n))
+        wavfile.write(tmp_path / f"{n}.wav", 16_000, np.full(400, n, np.int16))
+        rows.append({"image": f"{n}.png", "audio": f"{n}.wav", "text": f"number {n}", "split": side})
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = Pairs(f"{tmp_path / 'rows.jsonl'},columns=image+audio+text", 24)
+    assert not any(filed.files.whole for filed in data.filed.values())
+    (tmp_path / "2.wav").unlink()
+    every = data.splits.train
+    seen = data.suited({"image": Square(24)}, training=True)
+    assert seen.read_training("text", every) == [(f"number {n}",) for n in range(6)]
+    assert [int(one[1].float().mean()) for one in seen.read_training("image", every)] == [0, 1, 2, 3, 4, 5]
+    assert not seen.replaced()
+    heard = data.suited({"image": Square(24), "audio": Waveform(16_000)}, training=True)
+    assert heard.read_training("text", every) == [(f"number {n}",) for n in (0, 1, 3, 3, 4, 5)]
+    assert [int(one[1].float().mean()) for one in heard.read_training("image", every)] == [0, 1, 3, 3, 4, 5]
+    assert [one.row for one in heard.replaced()] == [2]
+    assert data.suited({"image": Square(24)}, training=True) is seen

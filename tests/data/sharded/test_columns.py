@@ -26,6 +26,7 @@ from counterpoint.data.sharded.index import FILE, Index
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sharded.pictured import ShardedPairs
 from counterpoint.data.source import load_any
+from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.networks.towers.sound import Waveform
 from counterpoint.raw import Raw, Table
 from counterpoint.recipes import Recipe, override
@@ -189,6 +190,53 @@ def test_a_record_that_is_broken_in_one_column_is_replaced_in_all(
     assert [int(one.where[-5:]) for one in replaced] == expected
     assert all(one.by.rpartition(", ")[0] == one.where.rpartition(", ")[0] for one in replaced)
     assert said(data, "audio", np.arange(len(data))) == said(data, "text", np.arange(len(data)))
+
+
+def test_a_file_of_a_column_that_is_not_read_is_not_opened(
+    recipe: Recipe, table: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(table.parent, tmp_path / "table")
+    index(
+        f"{folder / table.name},columns=image:picture+audio:sound+text:question", tmp_path / "index", jobs=1
+    )
+    data = load_any(str(tmp_path / "index"))
+    pictures = Run("clip,columns=image+text", str(tmp_path / "index"), recipe)
+    sounds = Run("clip,columns=image+audio", str(tmp_path / "index"), recipe)
+    _, loader = prepare(pictures, data)
+    before = [loader.batch(step) for step in range(4)]
+    for sound_file in folder.glob("*.wav"):
+        sound_file.unlink()
+    loader = prepare(pictures, load_any(str(tmp_path / "index")))[1]
+    after = [batch for batch, _ in loader.batches(0, 4)]
+    assert not loader.replaced
+    for one, other in zip(before, after, strict=True):
+        assert torch.equal(one.ids, other.ids)
+        assert all(torch.equal(one[view], other[view]) for view in one.views)
+    with pytest.raises(OSError, match="no shard holds a record whose files can be read"):
+        prepare(sounds, data)[1].batch(0)
+
+
+def test_what_is_broken_in_a_column_is_replaced_where_that_is_read_and_the_rows_are_the_same(
+    tmp_path: Path,
+) -> None:
+    index(
+        tones(tmp_path / "shards", broken=range(3, 80, 10), columns=("wav", "png")),
+        tmp_path / "index",
+        jobs=1,
+    )
+    data = load_any(str(tmp_path / "index"))
+    rows = data.splits.train
+    own = [int(data.key(row)[-5:]) for row in rows.tolist()]
+    seen, heard = data.suited({"image": Square(24)}), data.suited({"audio": Waveform(RATE)})
+    assert [said(seen, column, rows) for column in ("image", "text")] == [own, own]
+    assert not seen.replaced()
+    standing = [number + (number % 10 == 3) for number in own]
+    assert [said(heard, column, rows) for column in ("text", "audio")] == [standing, standing]
+    assert len(heard.replaced()) == len(rows) // 10
+    assert said(seen, "audio", rows) == standing  # which is read as soon as it is asked for
+    for suited in (seen, heard):
+        assert np.array_equal(suited.splits.train, rows)
+        assert np.array_equal(suited.ids_of(rows), data.ids_of(rows))
 
 
 def test_a_file_that_a_table_names_is_broken_alone_where_it_is_gone(table: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ class StandIns:
     """The rows whose examples are read in place of some, and what their files hold; the last ones are remembered.
 
     A batch is read column by column, and what stands for a row must be the same in each. It is the next row to train
-    on whose files can be read, so a function of the row alone.
+    on whose files can be read in all columns that are read together, so a function of the row and of these columns.
 
     Args:
         train: the rows to train on, in their order.
@@ -26,20 +26,26 @@ class StandIns:
 
     def __init__(self, train: Rows, key: Callable[[int], str]) -> None:
         self._train, self._key = train, key
-        self._last: tuple[bytes, Rows, Mapping[str, Any]] | None = None
+        self._last: tuple[object, Rows, Mapping[str, Any]] | None = None
         self._replaced: dict[int, Replaced] = {}
 
-    def read(self, rows: Rows, files: Callable[[Rows], Mapping[str, Any]]) -> tuple[Rows, Mapping[str, Any]]:
+    def read(
+        self, rows: Rows, columns: Mapping[str, Callable[[Rows], Any]]
+    ) -> tuple[Rows, Mapping[str, Any]]:
         """Return the rows that stand for some, and what their files hold.
 
         Args:
             rows: that are asked for.
-            files: reads the files of some rows, column by column.
+            columns: that are read together, each with what reads its files of some rows.
 
         Raises:
             OSError: if the files of no row to train on can be read any more.
         """
-        asked = np.asarray(rows, dtype=np.int64).tobytes()
+
+        def files(rows: Rows) -> dict[str, Any]:
+            return {column: read(rows) for column, read in columns.items()}
+
+        asked = (*columns,), np.asarray(rows, dtype=np.int64).tobytes()
         if self._last is None or self._last[0] != asked:
             try:
                 found = rows, files(rows)

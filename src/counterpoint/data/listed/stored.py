@@ -125,7 +125,8 @@ class Stored(Data):
             values = records.values(column)
             self._held[column] = Values.of(values, words.get(column) or self._words_of(values, records))
         self._refuse_gaping()
-        self._forms: dict[object, Any] = {self._form_of(self._held): self}  # of this class
+        self._together = frozenset(files)
+        self._forms: dict[object, Any] = {(self._form_of(self._held), self._together): self}  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, subsets(division)
         self.labels, self.refused = labels_of(records.labels())
@@ -247,9 +248,9 @@ class Stored(Data):
         return held.of_row(row) if isinstance(held, Texts) else super().evaluation_texts(column, row)
 
     def read_training(self, column: str, rows: Rows) -> Any:
-        held, rows = self.column(column), np.asarray(rows)
-        if not all(it.files.whole for it in self.filed.values()):  # what is read anew may break
-            rows, files = self._stand_ins.read(rows, self._of_files)
+        held, rows, together = self.column(column), np.asarray(rows), self.read_with(column)
+        if not all(it.files.whole for it in together.values()):  # what is read anew may break
+            rows, files = self._stand_ins.read(rows, {name: it.read for name, it in together.items()})
             if column in files:
                 return files[column]
         return held.read_training(rows)
@@ -269,29 +270,32 @@ class Stored(Data):
         """The columns of files."""
         return {column: it for column, it in self._held.items() if isinstance(it, Filed)}
 
-    def _of_files(self, rows: Rows) -> dict[str, Any]:
-        return {column: self.read(column, rows) for column in self.filed}
+    def read_with(self, column: str) -> dict[str, Filed]:
+        """Return the columns of files that are read for training when one is: all that the towers take, and itself."""
+        return {name: it for name, it in self.filed.items() if name in self._together or name == column}
 
     def replaced(self) -> list[Replaced]:
         return self._stand_ins.replaced()
 
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
         files = {column: it for column, it in self.filed.items() if column in inputs}
-        return self.formed(
-            {column: it.files.form_for(inputs[column], training=training) for column, it in files.items()}
-        )
+        forms = {c: it.files.form_for(inputs[c], training=training) for c, it in files.items()}
+        return self.formed(forms, frozenset(files))
 
-    def formed(self, forms: Mapping[str, Any]) -> Self:
+    def formed(self, forms: Mapping[str, Any], together: frozenset[str] | None = None) -> Self:
         """Return the same data with the files of some columns read in other forms; all else is shared.
 
         Args:
             forms: by column; see `counterpoint.data.listed.held.Files`; none that is None.
+            together: the columns whose files are read together for training; those of before unless given.
         """
         wanted = {column: form for column, form in forms.items() if form is not None}
-        key = frozenset({**dict(self._form_of(self._held)), **wanted}.items())
+        together = self._together if together is None else together
+        key = frozenset({**dict(self._form_of(self._held)), **wanted}.items()), together
         if key not in self._forms:
             other = self._forms[key] = copy(self)
             other._held = self._held | {c: it.formed(wanted.get(c)) for c, it in self.filed.items()}
+            other._together = together
             other._stand_ins = StandIns(self.splits.train, self.key)
         return self._forms[key]
 

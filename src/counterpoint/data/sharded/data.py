@@ -36,8 +36,8 @@ class Sharded(Data):
 
     A row to train on is read when it is asked for, and nothing per row is held in memory: only the records of the
     shards that are open. Held-out rows are a user's own files like any others, and say how columns are read: in which
-    form their files are decoded, which words there are. Where one of a record's files cannot be read, the next record
-    of its shard whose files can be takes the row's place, always the same one.
+    form their files are decoded, which words there are. Where one of the files that are read of a record cannot be, the
+    next record of its shard whose files can be takes the row's place, always the same one; see `StandingRecords`.
 
     Args:
         index: of the shards.
@@ -134,10 +134,14 @@ class Sharded(Data):
         trained, held = np.flatnonzero(rows < self._trained), np.flatnonzero(rows >= self._trained)
         parts: list[tuple[Rows, Any]] = []
         if len(trained):
-            parts.append((trained, pack([it.cells[column] for it in self._standing.of(rows[trained])])))
+            parts.append((trained, pack(self._cells(column, rows[trained]))))
         if len(held) or not len(rows):
             parts.append((held, read(rows[held] - self._trained)))
         return joined_raw(parts, len(rows), f"column {column!r} of {self.name}")
+
+    def _cells(self, column: str, rows: Rows) -> list[Any]:
+        """Return what stands for rows to train on in a column."""
+        return [it.cells[column] for it in self._standing.of(rows, self.held.read_with(column))]
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         there, rows = super().present(column, rows), np.asarray(rows)
@@ -158,7 +162,7 @@ class Sharded(Data):
         Raises:
             OSError: for a file that cannot be read any more.
         """
-        ((shard, record, _),) = self._standing.of(np.array([row]))
+        ((shard, record, _),) = self._standing.of(np.array([row]), self.held.read_with(column))
         file = record.cells[column]
         assert isinstance(file, Asset)
         return self._open.bytes_of(file, shard)

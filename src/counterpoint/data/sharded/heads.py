@@ -40,7 +40,9 @@ class Heads(Mapping[str, Any]):
                 np.arange(start, start + min(size, most))
                 for start, size in zip(starts, sizes[chosen], strict=True)
             ]
-            return held.pack_training([it.cells[column] for it in self._standing.of(np.concatenate(rows))])
+            return held.pack_training(
+                [it.cells[column] for it in self._standing.of(np.concatenate(rows), [column])]
+            )
         heads = (records[:_RECORDS] for shard in chosen for _, records in self._first(int(shard)))
         cells: list[Any] = [record.cells[column] for records in heads for record in records]
         return held.pack_training(cells)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple, final
 
 import numpy as np
@@ -22,7 +22,7 @@ class Standing(NamedTuple):
     Attributes:
         shard: its number.
         record: itself.
-        cells: what it holds in every column: of files their decoded examples, else as `Record.cells`.
+        cells: what it holds in every column: of the files that are read their decoded examples, else as `Record.cells`.
     """
 
     shard: int
@@ -34,8 +34,10 @@ class Standing(NamedTuple):
 class StandingRecords:
     """The records that stand for some rows to train on; the last ones are remembered.
 
-    A batch is read column by column, and what stands for a row must be the same in each. So it is decided by all files
-    of a record, whichever column is asked for, and they are decoded together.
+    A batch is read column by column, and what stands for a row must be the same in each. So it is decided by the files
+    of all columns that are read together, and these are decoded at once. A file of another column is not opened, and
+    may be broken. The rows, their order and their labels are those of the data, whichever columns an arm reads; only
+    for a row with a broken file, and only in arms that read this file, another record stands.
 
     Args:
         shards: that hold the records.
@@ -44,24 +46,29 @@ class StandingRecords:
 
     def __init__(self, shards: OpenShards, files: Mapping[str, Files]) -> None:
         self._shards, self._files = shards, files
-        self._last: tuple[bytes, Sequence[Standing]] | None = None
+        self._last: tuple[object, Sequence[Standing]] | None = None
         self._replaced: dict[int, Replaced] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_last": None, "_replaced": {}}
 
-    def of(self, rows: Rows) -> Sequence[Standing]:
+    def of(self, rows: Rows, columns: Collection[str]) -> Sequence[Standing]:
         """Return what stands for some rows.
+
+        Args:
+            rows: to train on.
+            columns: whose files are read together.
 
         Raises:
             ShardGone: if no shard can be read any more.
         """
-        asked = np.asarray(rows, dtype=np.int64).tobytes()
+        files = {column: it for column, it in self._files.items() if column in columns}
+        asked = (*files,), np.asarray(rows, dtype=np.int64).tobytes()
         if self._last is None or self._last[0] != asked:
-            self._last = asked, [self._one(row) for row in np.asarray(rows).tolist()]
+            self._last = asked, [self._one(row, files) for row in np.asarray(rows).tolist()]
         return self._last[1]
 
-    def _one(self, row: int) -> Standing:
+    def _one(self, row: int, files: Mapping[str, Files]) -> Standing:
         """Return what stands for a row: of its own shard, or of the next one where nothing of that can be had."""
         gone = self._shards.gone
         home, position = self._shards.place(row)
@@ -72,7 +79,7 @@ class StandingRecords:
             try:
                 for further in range(len(records)):
                     record = records[(position + further) % len(records)]
-                    decoded = self._decoded(record, shard)
+                    decoded = self._decoded(record, shard, files)
                     if isinstance(decoded, str):  # the next one stands for it
                         reason, _, detail = decoded.partition(": ")
                         broken = broken or (record.where, reason, detail)
@@ -86,18 +93,18 @@ class StandingRecords:
             gone.get(home, f"{self._shards.index.folder}: no shard holds a record whose files can be read")
         )
 
-    def _decoded(self, record: Record, shard: int) -> dict[str, np.ndarray] | str:
+    def _decoded(self, record: Record, shard: int, files: Mapping[str, Files]) -> dict[str, np.ndarray] | str:
         """Return the examples in a record's files, or why one of them is none: a reason, a colon, and the details."""
         examples = {}
-        for column, files in self._files.items():
+        for column, of_column in files.items():
             file = record.cells[column]
             assert isinstance(file, Asset)  # what lacks one is not trained on
             try:
-                examples[column] = files.decode(self._shards.bytes_of(file, shard))
+                examples[column] = of_column.decode(self._shards.bytes_of(file, shard))
             except (ShardGone, Unreachable, CacheError):
                 raise
             except (OSError, ValueError) as error:
-                return f"{files.why(error)}: {' '.join(str(error).split())}"
+                return f"{of_column.why(error)}: {' '.join(str(error).split())}"
         return examples
 
     def replaced(self) -> list[Replaced]:
