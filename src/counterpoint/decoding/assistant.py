@@ -11,21 +11,20 @@ from pathlib import Path
 from typing import Any, Self, final
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..forms import Count, Positive, Share
 from ..ranges import Checked
 from ..types import Prompt
-from .branch import Branch, Support
-from .chooser import Logits
-from .combine import Weights, combine
+from .branch import Support
 from .description import Description, describe
+from .first_words import Combined, first_tokens
 from .generate import OWN, Cost
 from .method import Decoding, SumOfMethods
 from .methods.plain import Plain
 from .methods.ritual import Ritual
-from .prompts import Message, digest_of, image_of, message, messages_of, pictures_of, tensor_of
+from .prompts import digest_of, image_of, messages_of, pictures_of, tensor_of, written
 from .rule import PlausibilityOnly
 from .sampling import Sampled
 
@@ -178,11 +177,11 @@ class VisionLanguageAssistant(Checked):
         Raises:
             ValueError: if two words begin with the same token, or one with none.
         """
-        tokens = self._first_tokens(words)
+        tokens = first_tokens(self.processor, words)
         result = torch.zeros(len(prompts), len(words))
         for indices in self._batches(prompts):
             batch = [prompts[index] for index in indices]
-            combined = _Combined(self._method(batch))
+            combined = Combined(self._method(batch))
             self._generate(batch, combined, 1, [])
             of_words = [combined.logits[:, ids].logsumexp(-1) for ids in tokens]
             result[indices] = torch.stack(of_words, -1).float().cpu()
@@ -194,7 +193,9 @@ class VisionLanguageAssistant(Checked):
         Raises:
             ValueError: where the processor makes no pixels of a picture.
         """
-        texts = [self._written(messages_of(prompt), add_generation_prompt=True) for prompt in prompts]
+        texts = [
+            written(self.processor, messages_of(prompt), add_generation_prompt=True) for prompt in prompts
+        ]
         pictures = [[image_of(picture) for picture in pictures_of(prompt)] for prompt in prompts]
         begun = self.processor.tokenizer.bos_token
         made = self.processor(
@@ -292,75 +293,17 @@ class VisionLanguageAssistant(Checked):
             made = describe(self.model, inputs, max_new_tokens=self.description_tokens)
             positions = len(new) * (inputs["input_ids"].shape[1] + made.passes - 1)
             self._spend({DESCRIBING: made.passes}, {DESCRIBING: positions})
-            described |= {key: _row(made, row) for row, key in enumerate(new)}
+            described |= {key: made.row(row) for row, key in enumerate(new)}
         self._described |= described
         while len(self._described) > _KEPT:
             self._described.popitem(last=False)
-        return _rows([described[key] for key in keys])
+        return Description.joined([described[key] for key in keys])
 
     def _spend(self, passes: Mapping[str, int], positions: Mapping[str, int]) -> None:
         before = self.cost or Cost({}, {})
         self.cost = Cost(
             Counter(before.passes) + Counter(passes), Counter(before.positions) + Counter(positions)
         )
-
-    def _written(self, messages: list[Message], **options: Any) -> str:
-        return self.processor.apply_chat_template(messages, tokenize=False, **options)
-
-    def _first_tokens(self, words: Sequence[str]) -> list[list[int]]:
-        """Return tokens by which a reply can begin with each word, in the form in which the template writes replies."""
-        chat = messages_of(Prompt("?"))
-        before = self._written(chat, add_generation_prompt=True)
-        tokens: list[list[int]] = []
-        taken: dict[int, str] = {}
-        for word in words:
-            first = [self._first_token(chat, before, each) for each in (word, word[:1].upper() + word[1:])]
-            ids = {token for token in first if token is not None}
-            if not ids:
-                raise ValueError(f"{word!r} begins with no token of the model's; ask for another word")
-            for token in ids:
-                if token in taken:
-                    raise ValueError(
-                        f"{taken[token]!r} and {word!r} begin with the same token ("
-                        f"{self.processor.tokenizer.convert_ids_to_tokens(token)!r}), so that one position cannot "
-                        "tell them apart; ask for words that begin differently"
-                    )
-            taken |= dict.fromkeys(ids, word)
-            tokens.append(sorted(ids))
-        return tokens
-
-    def _first_token(self, chat: list[Message], before: str, word: str) -> int | None:
-        """Return the first token of a word in a reply; None where the model has no token for the word."""
-        whole = self._written([*chat, message("assistant", word)])
-        if not whole.startswith(before):
-            whole = before + word
-        start, ids = (
-            self.processor.tokenizer(text, add_special_tokens=False)["input_ids"] for text in (before, whole)
-        )
-        same = next((i for i, (a, b) in enumerate(zip(start, ids, strict=False)) if a != b), len(start))
-        if not word or same == len(ids) or ids[same] == self.processor.tokenizer.unk_token_id:
-            return None
-        return int(ids[same])
-
-
-@final
-class _Combined(Decoding):
-    """Decodes plainly, and remembers what a method would combine."""
-
-    logits: Logits
-
-    def __init__(self, method: Decoding) -> None:
-        self.method = method
-
-    def branches(self) -> tuple[Branch, ...]:
-        return self.method.branches()
-
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
-        self.logits = combine(own, others, self.method.weights(own, others))
-        return Weights([0.0] * len(others))
-
-    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
-        return torch.ones_like(own, dtype=torch.bool)
 
 
 def _parts(method: Decoding) -> Iterator[Decoding]:
@@ -391,26 +334,6 @@ def _check_parts(model: Any, processor: Any) -> None:
             f"{type(processor).__name__} has no chat template, so that it is not known how {type(model).__name__} is "
             "asked; set processor.chat_template to the form that the model was trained with"
         )
-
-
-def _row(description: Description, row: int) -> Description:
-    """Return the description of one row; the cost of the description is counted where it was made."""
-    one = slice(row, row + 1)
-    return Description(
-        (description.words[row],),
-        description.places[one],
-        description.highest[one],
-        description.total[one],
-        0,
-    )
-
-
-def _rows(rows: Sequence[Description]) -> Description:
-    words = tuple(row.words[0] for row in rows)
-    places, highest, total = (
-        torch.cat([getattr(row, name) for row in rows]) for name in ("places", "highest", "total")
-    )
-    return Description(words, places, highest, total, passes=0)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -49,6 +49,19 @@ class Description:
         if call.rows % len(description.words) or len(description.words) > call.rows:
             raise ValueError(f"description has {len(description.words)} rows, and generate has {call.rows}")
         return description
+
+    def row(self, row: int) -> Description:
+        """Return the description of one picture; its passes are counted where it was made."""
+        one = slice(row, row + 1)
+        return Description((self.words[row],), self.places[one], self.highest[one], self.total[one], 0)
+
+    @classmethod
+    def joined(cls, rows: Sequence[Description]) -> Description:
+        """Return descriptions of one picture each as those of a batch."""
+        places, highest, total = (
+            torch.cat([getattr(row, name) for row in rows]) for name in ("places", "highest", "total")
+        )
+        return cls(tuple(row.words[0] for row in rows), places, highest, total, passes=0)
 
     def support(self, reduction: Literal["max", "mean", "sum"] = "max") -> Float[Tensor, "b v"]:
         """Return each token's log-probability over the places of the description; −∞ for an empty description."""

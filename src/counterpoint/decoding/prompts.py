@@ -45,6 +45,11 @@ def messages_of(prompt: Prompt) -> list[Message]:
     return [*messages, message("user", prompt.text, prompt.picture)]
 
 
+def written(processor: Any, messages: list[Message], **options: Any) -> str:
+    """Return messages as a processor's chat template writes them."""
+    return processor.apply_chat_template(messages, tokenize=False, **options)
+
+
 def pictures_of(prompt: Prompt) -> list[Picture]:
     """Return the pictures of a prompt, in the order in which they are shown."""
     shown = [*(turn.picture for turn in prompt.turns), prompt.picture]

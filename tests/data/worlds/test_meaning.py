@@ -12,22 +12,16 @@ from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.concepts import CONCEPTS
 from counterpoint.data.worlds.scenes.items.questions import QUESTIONS, questions
 from counterpoint.data.worlds.scenes.scene import Relation, Scene, Thing
-from counterpoint.data.worlds.scenes.words.meaning import (
+from counterpoint.data.worlds.scenes.words.meaning import facts, holds, needs, right_answers, settles
+from counterpoint.data.worlds.scenes.words.reading import caption, meaning, read
+from counterpoint.data.worlds.scenes.words.wording import (
     STYLES,
     Asked,
     Statement,
     Wording,
-    caption,
-    facts,
-    holds,
-    meaning,
-    needs,
     noun,
     question,
-    read,
-    right_answers,
     sentence,
-    settles,
 )
 from counterpoint.data.worlds.scenes.world import Scenes
 

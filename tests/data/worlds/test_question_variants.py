@@ -23,14 +23,8 @@ from counterpoint.data.worlds.scenes.items.question_variants import (
     substitute,
 )
 from counterpoint.data.worlds.scenes.scene import UNIT, Scene, Thing
-from counterpoint.data.worlds.scenes.words.meaning import (
-    Statement,
-    Wording,
-    mentioned,
-    needs,
-    right_answers,
-    settles,
-)
+from counterpoint.data.worlds.scenes.words.meaning import mentioned, needs, right_answers, settles
+from counterpoint.data.worlds.scenes.words.wording import Statement, Wording
 from counterpoint.data.worlds.scenes.world import GREY, Scenes
 
 CAT = Thing("cat", "red", "small", 160, 200, 500)

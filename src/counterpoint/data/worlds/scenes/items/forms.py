@@ -37,8 +37,8 @@ from ..rows import SceneRows
 from ..scene import Scene, Thing
 from ..words.captions import short
 from ..words.grammar import Look, grammar
-from ..words.meaning import noun
 from ..words.referring import groups, look
+from ..words.wording import noun
 from .changes import EDITS, recount
 from .edits import edit
 from .foils import FOILS, foil

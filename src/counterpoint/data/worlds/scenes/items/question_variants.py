@@ -26,22 +26,9 @@ from ..config import SIDES, SceneConfig
 from ..pixels.render import draw
 from ..rows import SceneRows
 from ..scene import UNIT, Scene, Thing
-from ..words.meaning import (
-    PLAIN,
-    STYLES,
-    Asked,
-    Statement,
-    Wording,
-    caption,
-    facts,
-    holds,
-    mentioned,
-    needs,
-    question,
-    read,
-    right_answers,
-    settles,
-)
+from ..words.meaning import facts, holds, mentioned, needs, right_answers, settles
+from ..words.reading import caption, read
+from ..words.wording import PLAIN, STYLES, Asked, Statement, Wording, question
 from .changes import PLACES, overlap, recount
 from .scene_questions import SceneQuestions
 
