@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims.benches import vqa as asked
+from counterpoint.claims.benches import vqa
 from counterpoint.claims.benches.vqa import SIDE, SmallVQA
 from counterpoint.claims.evaluation import ebm_vs_cl_vqa, medical_vl_benchmark, vlb
 from counterpoint.data.items import Question
@@ -28,9 +28,9 @@ def test_questions_are_read_to_their_end_whatever_stands_beside_them() -> None:
     model = SmallVQA(build_image_tower("cnn", SIDE), QUESTIONS, 0).eval()
     short, long = "Is it red?", "The moon is up. Is it red? Answer yes or no."
     tokens = model.tokens([short, long])
-    assert (tokens[0, : tokens.shape[1] - 4] == asked.PADDING).all()
-    assert (tokens[:, -1] > asked.UNKNOWN).all()
-    assert (tokens[1] == asked.UNKNOWN).sum() == 3  # the, moon, up
+    assert (tokens[0, : tokens.shape[1] - 4] == vqa.PADDING).all()
+    assert (tokens[:, -1] > vqa.UNKNOWN).all()
+    assert (tokens[1] == vqa.UNKNOWN).sum() == 3  # the, moon, up
     with torch.no_grad():
         assert not torch.allclose(*model(pictures(1).expand(2, -1, -1, -1), tokens))
 
@@ -46,12 +46,12 @@ def test_it_learns_what_it_is_shown() -> None:
     shown = torch.zeros(8, 3, SIDE, SIDE, dtype=torch.uint8)
     shown[::2, 0] = 255
     said = [Question("colour", "Is it red?", "yes" if k % 2 == 0 else "no", ("yes", "no")) for k in range(8)]
-    data = asked.Asked(shown, said, ["colour"] * 8)
+    data = vqa.QuestionSet(shown, said, ["colour"] * 8)
     model = SmallVQA(build_image_tower("cnn", SIDE), said, 0)
-    losses = asked.train(model, data, steps=25, batch=8, lr=3e-3, seed=0)
+    losses = vqa.train(model, data, steps=25, batch=8, lr=3e-3, seed=0)
     assert losses[-1] < losses[0]
-    assert asked.answer(model, data).right.all()
-    blind = asked.answer(model, asked.Asked(shown[[0, 1]], said[:2], ["colour"] * 2), blind=True)
+    assert vqa.answer(model, data).right.all()
+    blind = vqa.answer(model, vqa.QuestionSet(shown[[0, 1]], said[:2], ["colour"] * 2), blind=True)
     assert not blind.right.any()
 
 
@@ -65,7 +65,7 @@ def test_ink_tells_pictures_apart() -> None:
 
 
 def test_held_out_combinations_never_occur_in_training() -> None:
-    world = asked.world_of(f"{ebm_vs_cl_vqa.WORLD},train=200,test=60")
+    world = vqa.world_of(f"{ebm_vs_cl_vqa.WORLD},train=200,test=60")
 
     def seen(rows: np.ndarray) -> set[tuple[str, str | None]]:
         return {

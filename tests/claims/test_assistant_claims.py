@@ -50,16 +50,16 @@ def test_texts_are_answerable_and_as_english_as_they_should_be() -> None:
     assert 0.8 < np.mean([own == "en" for own in languages]) < 0.97
     assert set(languages) == {"en", "de"}
     for it, language in zip(found, languages, strict=True):
-        assert detect(it.asked) == language
-        assert named(it.reply, language) <= named(it.asked, language)
+        assert detect(it.request) == language
+        assert named(it.reply, language) <= named(it.request, language)
 
 
 def test_pictures_are_asked_about_in_english_or_in_both() -> None:
     data = image_induced_fidelity_loss.world(300, 4)
     scenes = [data.scene(int(row)) for row in data.splits.train]
     english, both = (image_induced_fidelity_loss.looks(scenes, bilingual, 0) for bilingual in (False, True))
-    assert {it.asked for it in english} == {"What is in the picture?"}
-    assert 0.4 < np.mean([it.asked == "Was ist auf dem Bild?" for it in both]) < 0.6
+    assert {it.request for it in english} == {"What is in the picture?"}
+    assert 0.4 < np.mean([it.request == "Was ist auf dem Bild?" for it in both]) < 0.6
 
 
 def test_training_reads_what_the_assistant_is_given() -> None:

@@ -48,12 +48,12 @@ def test_a_cell_with_other_settings_is_another_cell(tmp_path: Path) -> None:
 
 
 def test_what_was_finished_before_an_interruption_stays(tmp_path: Path) -> None:
-    def tell(text: str) -> None:
+    def notify(text: str) -> None:
         if text.startswith("4"):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        Lab(tmp_path, tell=tell).grid(squares, {"n": (3, 4)}, seeds=None)
+        Lab(tmp_path, notify=notify).grid(squares, {"n": (3, 4)}, seeds=None)
     Lab(tmp_path).grid(squares, {"n": (3, 4)}, seeds=None)
     assert CALLS == [3, 4]
 

@@ -81,7 +81,7 @@ SCAPES = [compose_sounds(compa.world().preset.config, 0, index) for index in ran
 
 def test_captions_in_part_are_true_and_wrong_ones_are_not() -> None:
     for scape in SCAPES:
-        said = compa.told(scape)
+        said = compa.captions_of(scape)
         assert said.whole == caption(scape)
         assert len(said.parts) == 2
         assert said.wrong
@@ -113,13 +113,13 @@ def test_batches_hold_what_their_arm_trains_on() -> None:
     data = compa.heard(20)
     rows = np.arange(3)
     sizes = {arm: len(compa.batch(data, rows, arm).texts) for arm in compa.ARMS}
-    wrong = sum(len(data.said[row].wrong) for row in rows)
+    wrong = sum(len(data.captions[row].wrong) for row in rows)
     assert sizes == {"plain": 3, "hard": 3 + wrong, "modular": 9 + wrong}
     said = compa.batch(data, rows, "modular")
     assert int(said.true.sum()) == 9
     assert said.needs.shape == (len(said.texts), data.features.shape[1])
     for text, owner, true in zip(said.texts, said.owner.tolist(), said.true.tolist(), strict=True):
-        told = data.said[owner]
+        told = data.captions[owner]
         assert text in ((told.whole, *told.parts) if true else told.wrong)
     assert data.pictures.shape == (len(data), 3, compa.SIDE, compa.SIDE)
 

@@ -14,7 +14,7 @@ from counterpoint.cli import main, reproduce
 @pytest.fixture
 def _short_claim(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def run(lab: Lab) -> list[object]:
-        lab.tell("working")
+        lab.notify("working")
         lab.note("A note.")
         main_result = above(exact(2.0, "a number"), 1.0, name="the main [thing]")
         return [*beside(above(exact(0.0, "another"), name="beside")), main_result]

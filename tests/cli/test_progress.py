@@ -55,10 +55,10 @@ def test_elsewhere_than_on_a_terminal_there_is_a_line_a_minute(clock: _Clock, tm
 
 def test_what_is_counted_elsewhere_than_on_a_terminal_is_told_once_a_minute(clock: _Clock) -> None:
     console = _console()
-    with counting(console, "rows", clock) as tell:
+    with counting(console, "rows", clock) as notify:
         for second in range(130):
             clock.now = float(second)
-            tell(10 * second, 1300)
+            notify(10 * second, 1300)
     assert _lines(console) == ["600 of 1,300 rows", "1,200 of 1,300 rows"]
 
 

@@ -217,7 +217,7 @@ def test_word_logits_are_the_first_tokens_in_both_spellings() -> None:
 def test_word_logits_are_combined_and_not_masked() -> None:
     method = VisualContrastive(alpha=2.0, beta=1.0)
     inputs = encoded("<s> <image> is it a cat :", picture(0))
-    (own,) = assistant(Plain()).word_logits(PROMPTS[:1], ("cat", "dog"))
+    (logits,) = assistant(Plain()).word_logits(PROMPTS[:1], ("cat", "dog"))
     (found,) = assistant(method).word_logits(PROMPTS[:1], ("cat", "dog"))
     seen: list[Tensor] = []
 
@@ -226,17 +226,17 @@ def test_word_logits_are_combined_and_not_masked() -> None:
         def branches(self) -> Any:
             return method.branches()
 
-        def weights(self, own: Tensor, others: Sequence[Tensor]) -> Weights:
+        def weights(self, logits: Tensor, others: Sequence[Tensor]) -> Weights:
             seen.append(others[0])
             return Weights([0.0])
 
-        def keep(self, own: Tensor, others: Sequence[Tensor]) -> Tensor:
-            return torch.ones_like(own, dtype=torch.bool)
+        def keep(self, logits: Tensor, others: Sequence[Tensor]) -> Tensor:
+            return torch.ones_like(logits, dtype=torch.bool)
 
     written(inputs, custom_generate=Watching().on(inputs))
     token = dict(zip(SAID, WORDS, strict=False))
     noisy = seen[0][0, [token["cat"], token["dog"]]]
-    assert torch.allclose(found, 3 * own - 2 * noisy, atol=1e-4)
+    assert torch.allclose(found, 3 * logits - 2 * noisy, atol=1e-4)
     assert found.isfinite().all()
 
 
@@ -276,11 +276,11 @@ def test_a_branch_that_no_prompt_gives_is_refused() -> None:
         def branches(self) -> tuple[GivenBranch]:
             return (GivenBranch("sketch"),)
 
-        def weights(self, own: Tensor, others: Sequence[Tensor]) -> Weights:
+        def weights(self, logits: Tensor, others: Sequence[Tensor]) -> Weights:
             return Weights([0.0])
 
-        def keep(self, own: Tensor, others: Sequence[Tensor]) -> Tensor:
-            return torch.ones_like(own, dtype=torch.bool)
+        def keep(self, logits: Tensor, others: Sequence[Tensor]) -> Tensor:
+            return torch.ones_like(logits, dtype=torch.bool)
 
     with pytest.raises(ValueError, match=r"Sketched needs sketch=…, which cannot be made from a prompt"):
         assistant(Sketched()).reply(PROMPTS[:1])

@@ -20,7 +20,7 @@ def test_the_first_signal_is_noted_until_the_work_comes_to_a_good_place(number: 
     with postponed() as stop:
         stop.check()
         os.kill(os.getpid(), number)
-        assert stop.asked
+        assert stop.requested
         with pytest.raises(Stopped) as told:
             stop.check()
     assert told.value.status == 128 + number
@@ -55,7 +55,7 @@ def test_what_is_ignored_stays_ignored_and_a_programs_own_handler_stays() -> Non
         with postponed() as stop:
             os.kill(os.getpid(), signal.SIGHUP)
             os.kill(os.getpid(), signal.SIGTERM)
-            assert not stop.asked
+            assert not stop.requested
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -67,7 +67,7 @@ def test_a_thread_leaves_signals_alone() -> None:
 
     def work() -> None:
         with postponed() as stop:
-            seen.append(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and not stop.asked)
+            seen.append(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL and not stop.requested)
 
     thread = threading.Thread(target=work)
     thread.start()

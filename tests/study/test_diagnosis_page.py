@@ -78,7 +78,7 @@ def test_it_leads_with_three_lines_and_groups_what_was_not_measured() -> None:
 
 def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> None:
     told: list[str] = []
-    found = diagnose_model(trained, tell=told.append)
+    found = diagnose_model(trained, notify=told.append)
     assert len(told) == len(SECTIONS)
     assert list(found["sections"]) == list(SECTIONS)
     assert json.loads((trained / FILE).read_text(encoding="utf-8")) == found

@@ -34,7 +34,7 @@ def condense(
 
     with console.status("loading"):
         from ..data.curation.condensing import condense
-    with counting(console, "iterations") as tell:
+    with counting(console, "iterations") as notify:
         made = condense(
             source,
             out,
@@ -44,7 +44,7 @@ def condense(
             size=size or 32,
             iterations=options.iterations,
             seed=options.seed,
-            on_iteration=tell,
+            on_iteration=notify,
         )
     console.print(
         f"{out}: {sum(made.values()):,} pictures of {len(made):,} classes, {options.per_class} of each",

@@ -191,14 +191,14 @@ def _convert(source: str, options: Data, console: Terminal) -> int:
 
     with console.status("loading"):
         from ..data.converting import convert
-    with counting(console, "rows") as tell:
+    with counting(console, "rows") as notify:
         counts = convert(
             source,
             options.out,
             to=options.to,
             size=options.size,
             jobs=options.execution.jobs,
-            on_rows=tell,
+            on_rows=notify,
         )
     rows = ", ".join(f"{count:,} of {split}" for split, count in counts.items())
     console.print(f"{options.out}: {sum(counts.values()):,} rows of {source}: {rows}", soft_wrap=True)

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str]) -> int:
             tasks=options.tasks,
             split=options.split,
             failures=options.failures,
-            tell=lambda line: console.print(line, soft_wrap=True),
+            notify=lambda line: console.print(line, soft_wrap=True),
         )
         scored = evaluated.scores()
     notes = list(evaluated.notes)

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str]) -> int:
             jobs=options.jobs,
             decide=first,
             listener=progress,
-            tell=lambda text: progress.bars.update(doing, note=text),
+            notify=lambda text: progress.bars.update(doing, note=text),
         )
     if path is not None:
         evidence.write(path)

@@ -107,9 +107,9 @@ class _Reader(Decoding):
     def branches(self) -> tuple[Branch, ...]:
         return self.inputs
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
-        self.logits = (own, *others)
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
+        self.logits = (logits, *others)
         return Weights([0.0] * len(others))
 
-    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
-        return torch.ones_like(own, dtype=torch.bool)
+    def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        return torch.ones_like(logits, dtype=torch.bool)

@@ -29,17 +29,17 @@ class Weights:
 
 
 def combine(
-    own: Float[Tensor, "b v"], others: Sequence[Float[Tensor, "b v"]], weights: Weights
+    logits: Float[Tensor, "b v"], others: Sequence[Float[Tensor, "b v"]], weights: Weights
 ) -> Float[Tensor, "b v"]:
     """Return the weighted sum of the branches' logits.
 
-    >>> own, other = torch.tensor([[2.0, 1.0]]), torch.tensor([[2.0, 0.0]])
-    >>> combine(own, [other], Weights([-0.5]))
+    >>> logits, other = torch.tensor([[2.0, 1.0]]), torch.tensor([[2.0, 0.0]])
+    >>> combine(logits, [other], Weights([-0.5]))
     tensor([[2.0000, 1.5000]])
     """
-    result = _column(weights.total) * own
+    result = _column(weights.total) * logits
     for weight, other in zip(weights.others, others, strict=True):
-        result = result + _column(weight) * (other - own)
+        result = result + _column(weight) * (other - logits)
     return result
 
 
@@ -47,24 +47,24 @@ def _column(weight: Weight) -> float | Float[Tensor, "b 1"]:
     return weight[:, None] if isinstance(weight, Tensor) else weight
 
 
-def comparable(other: Float[Tensor, "b w"], own: Float[Tensor, "b v"]) -> Float[Tensor, "b v"]:
+def comparable(other: Float[Tensor, "b w"], logits: Float[Tensor, "b v"]) -> Float[Tensor, "b v"]:
     """Return a branch's logits over the user's own vocabulary, finite wherever those are.
 
     A token that the branch does not know, since its vocabulary is smaller or since it gives −∞, gets the
     log-probability that the user's own input gives it: it is not contrasted. Surplus entries are dropped. A
     branch that knows no token is the user's own.
     """
-    v = own.shape[-1]
-    known = torch.full_like(own, -math.inf)
+    v = logits.shape[-1]
+    known = torch.full_like(logits, -math.inf)
     known[:, : min(v, other.shape[-1])] = other[:, :v]
     missing = known.isneginf()
     if not missing.any():
         return known
-    shift = known.logsumexp(-1, keepdim=True) - own.masked_fill(missing, -math.inf).logsumexp(
+    shift = known.logsumexp(-1, keepdim=True) - logits.masked_fill(missing, -math.inf).logsumexp(
         -1, keepdim=True
     )
     shift = shift.nan_to_num(0.0)  # of a branch that knows no token
-    return torch.where(missing, own + shift, known)
+    return torch.where(missing, logits + shift, known)
 
 
 def plausible(logits: Float[Tensor, "b v"], beta: Weight) -> Bool[Tensor, "b v"]:

@@ -37,11 +37,11 @@ class Decoding(Checked, ABC):
         """Return the further branches, in the order in which ``weights`` and ``keep`` see their logits."""
 
     @abstractmethod
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
         """Return the weights by which the branches' logits add up at one step."""
 
     @abstractmethod
-    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+    def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
         """Mark the tokens that may be chosen at one step."""
 
     @final
@@ -83,8 +83,8 @@ class Contrastive(Decoding):
 
     beta: float
 
-    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
-        return plausible(own, self.beta)
+    def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        return plausible(logits, self.beta)
 
 
 @final
@@ -101,13 +101,13 @@ class SumOfMethods(Decoding):
     def branches(self) -> tuple[Branch, ...]:
         return tuple(branch for method in self.methods for branch in method.branches())
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
-        parts = [method.weights(own, theirs) for method, theirs in self._each(others)]
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
+        parts = [method.weights(logits, theirs) for method, theirs in self._each(others)]
         total = 1.0 + sum(part.total - 1.0 for part in parts)
         return Weights([weight for part in parts for weight in part.others], total)
 
-    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
-        first, *rest = (method.keep(own, theirs) for method, theirs in self._each(others))
+    def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        first, *rest = (method.keep(logits, theirs) for method, theirs in self._each(others))
         for mask in rest:
             first = first & mask
         return first

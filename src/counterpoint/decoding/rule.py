@@ -34,11 +34,11 @@ class PlausibilityOnly(Decoding):
     def branches(self) -> tuple[Branch, ...]:
         return self.method.branches()
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
         return Weights([0.0] * len(others))
 
-    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
-        return self.method.keep(own, others)
+    def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        return self.method.keep(logits, others)
 
 
 def plausibility_only(method: Decoding) -> Decoding | None:

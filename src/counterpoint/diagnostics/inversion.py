@@ -133,7 +133,7 @@ def average_precision(
     queries: Float[Tensor, "n d"],
     gallery: Float[Tensor, "m d"],
     relevant: Callable[[slice], Bool[Tensor, "p m"]],
-    own: Int[Tensor, " n"] | None = None,
+    positions: Int[Tensor, " n"] | None = None,
 ) -> Float[Tensor, " n"]:
     """Return the average precision of each query over the whole ranking of the gallery by cosine.
 
@@ -142,7 +142,7 @@ def average_precision(
     Args:
         queries, gallery: unit-norm embeddings.
         relevant: which of the gallery answer some of the queries.
-        own: the place of each query in the gallery, which is left out of its ranking.
+        positions: of the queries in the gallery, each of which is left out of its own ranking.
 
     >>> gallery = torch.tensor([[1.0, 0.0], [0.8, 0.6], [0.0, 1.0]])
     >>> right = torch.tensor([[True, False, True]])
@@ -153,9 +153,9 @@ def average_precision(
     for start in range(0, len(queries), BATCH):
         part = slice(start, start + BATCH)
         scores, right = queries[part] @ gallery.T, relevant(part).to(queries.device)
-        if own is not None:
-            scores = scores.scatter(1, own[part, None], -torch.inf)
-            right = right.scatter(1, own[part, None], False)
+        if positions is not None:
+            scores = scores.scatter(1, positions[part, None], -torch.inf)
+            right = right.scatter(1, positions[part, None], False)
         hits = right.gather(1, scores.argsort(dim=1, descending=True, stable=True)).double()
         precision = hits.cumsum(1) / torch.arange(1, hits.shape[1] + 1, device=hits.device)
         precisions.append((precision * hits).sum(1) / hits.sum(1))

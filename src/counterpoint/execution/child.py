@@ -21,7 +21,7 @@ from typing import Any, TextIO
 from ..reasons import reason
 from .lease import InUse, leased
 from .orders import Order
-from .signals import Stopped, ask, follow, lapse, let_through, raised
+from .signals import Stopped, follow, lapse, let_through, raised, request_end
 from .state import worked
 from .together import launched
 from .unit import Progress
@@ -54,7 +54,7 @@ def _listen(orders: queue.SimpleQueue[bytes], parent: int) -> None:
         *lines, heard = (heard + chunk).split(b"\n")
         for line in lines:
             orders.put(line)
-    ask()
+    request_end()
     # A parent that lives waits for the checkpoint as long as it takes; without one there is a limit.
     follow(parent, lapse)
 

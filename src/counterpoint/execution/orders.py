@@ -54,13 +54,13 @@ class Order:
             unit.needs,
         )
 
-    def place(self, base: Path) -> Path:
+    def folder_in(self, base: Path) -> Path:
         """Return the unit's folder, of an order that was given with a base."""
         return base.absolute() / self.folder
 
     def parse(self, base: Path = Path()) -> Portable[Any]:
         """Make the unit."""
-        return load(self.unit).parse(self.given, self.place(base), self.needs)
+        return load(self.unit).parse(self.given, self.folder_in(base), self.needs)
 
     def plain(self) -> dict[str, Any]:
         return asdict(self)

@@ -45,7 +45,7 @@ class Stop:
         self.number: int | None = None
 
     @property
-    def asked(self) -> bool:
+    def requested(self) -> bool:
         return self.number is not None
 
     def check(self) -> None:
@@ -171,11 +171,11 @@ def follow(parent: int, then: Callable[[], None]) -> None:
 
 def end_with_grace() -> None:
     """End this process at a checkpoint if it comes to one within `GRACE` seconds, else then."""
-    ask()
+    request_end()
     lapse()
 
 
-def ask() -> None:
+def request_end() -> None:
     """Ask this process to end, from any of its threads."""
     # Not os.kill, which may interrupt another thread than the main one, which handles signals, and let that wait on.
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)

@@ -73,7 +73,7 @@ def launched(order: Order, on_progress: OnProgress | None = None) -> None:
         seen = None
         with postponed(at_once=process.kill) as stop:
             while (status := process.poll()) is None:
-                if stop.asked:
+                if stop.requested:
                     process.terminate()
                 state = State.read(folder)
                 news = state is not None and state != seen and state.status == "working"

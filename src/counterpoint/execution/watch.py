@@ -58,7 +58,10 @@ def standings(folder: str | os.PathLike[str], now: float) -> list[Standing]:
     if not (base / FILE).exists() and (state := State.read(base)) is not None:
         return [_standing(base.name, base, now, state)]
     orders = Listed.read(base).orders
-    return [_standing(order.key, order.place(base), now, State.read(order.place(base))) for order in orders]
+    return [
+        _standing(order.key, order.folder_in(base), now, State.read(order.folder_in(base)))
+        for order in orders
+    ]
 
 
 def _standing(key: str, folder: Path, now: float, state: State | None) -> Standing:

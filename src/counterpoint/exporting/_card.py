@@ -89,7 +89,7 @@ def write_card(
     layout: Layout,
     *,
     name: str,
-    place: str,
+    location: str,
     on_hub: bool,
     licence: str | None,
     left_out: Sequence[str],
@@ -103,7 +103,7 @@ def write_card(
         origin: of the model.
         layout: that it is in.
         name: of the layout.
-        place: where the export is to be found: a folder, or a name on the hub.
+        location: of the export: a folder, or a name on the hub.
         on_hub: whether that is a name on the hub.
         licence: of the model; None where none was chosen.
         left_out: what of the model the layout has no place for.
@@ -111,10 +111,10 @@ def write_card(
     """
     scores = _scores(origin)
     parts = [
-        f"# {Path(place).name}",
+        f"# {Path(location).name}",
         _what(model, origin, name, differences),
         "## Load it",
-        _loading(model, layout, place, on_hub=on_hub),
+        _loading(model, layout, location, on_hub=on_hub),
         *_section("Left out", [f"- {phrase}" for phrase in left_out]),
         *_section("Results", list(_results(origin, scores))),
         *_section("Training", list(_training(origin))),
@@ -126,7 +126,7 @@ def write_card(
         "\n".join(as_markdown([["file", "bytes"], *_files(folder)])),
         f"Written by counterpoint {__version__}.",
     ]
-    block = _metadata(model, origin, layout, place=place, licence=licence, scores=scores)
+    block = _metadata(model, origin, layout, location=location, licence=licence, scores=scores)
     front = yaml.safe_dump(block, sort_keys=False, allow_unicode=True)
     (folder / README).write_text(f"---\n{front}---\n\n" + "\n\n".join(parts) + "\n", encoding="utf-8")
 
@@ -158,8 +158,8 @@ def _what(model: TowerMethod, origin: Origin, name: str, differences: Mapping[st
     )
 
 
-def _loading(model: TowerMethod, layout: Layout, place: str, *, on_hub: bool) -> str:
-    folder = f'huggingface_hub.snapshot_download("{place}")' if on_hub else f'"{Path(place).name}"'
+def _loading(model: TowerMethod, layout: Layout, location: str, *, on_hub: bool) -> str:
+    folder = f'huggingface_hub.snapshot_download("{location}")' if on_hub else f'"{Path(location).name}"'
     first = ["import huggingface_hub", ""] if on_hub else []
     return "\n".join(["```python", *first, f"folder = {folder}", *layout.use(model), "```"])
 
@@ -307,7 +307,7 @@ def _metadata(
     origin: Origin,
     layout: Layout,
     *,
-    place: str,
+    location: str,
     licence: str | None,
     scores: Sequence[Score],
 ) -> dict[str, Any]:
@@ -333,7 +333,7 @@ def _metadata(
         library_name=layout.library,
         tags=tags + ([Arm.parse(origin.run.arm).method] if origin.run is not None else []),
         pipeline_tag=_PIPELINES.get(tuple(sorted(modalities)), "feature-extraction"),
-        model_name=Path(place).name,
+        model_name=Path(location).name,
         eval_results=results or None,
     )
     return dict(yaml.safe_load(card.to_yaml()))

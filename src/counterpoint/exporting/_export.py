@@ -46,7 +46,7 @@ def export(
     out: str | os.PathLike[str],
     *,
     licence: str | None = None,
-    place: str | None = None,
+    repository: str | None = None,
 ) -> Exported:
     """Export a model to another library's layout.
 
@@ -59,7 +59,7 @@ def export(
         layout: a name of `LAYOUTS`.
         out: a folder that does not exist.
         licence: of the model, by the hub's identifier (``apache-2.0``, ``cc-by-sa-4.0``, …, ``other``).
-        place: a name on the hub, for a folder that goes there and is loaded from there alone.
+        repository: a name on the hub, for a folder that goes there and is loaded from there alone.
 
     Raises:
         UnknownName: for a layout or a licence that is not known.
@@ -85,7 +85,7 @@ def export(
         target.write(model, part)
         target.settle(part, str(part))
         gaps = _read_back(model, target, part, layout)
-        target.settle(part, place or str(folder.resolve()))
+        target.settle(part, repository or str(folder.resolve()))
         exported = Exported(folder, name, gaps, tuple(left_out(model, target)))
         write_card(
             part,
@@ -93,8 +93,8 @@ def export(
             origin,
             target,
             name=name,
-            place=place or folder.name,
-            on_hub=place is not None,
+            location=repository or folder.name,
+            on_hub=repository is not None,
             licence=licence,
             left_out=exported.left_out,
             differences=gaps,

@@ -63,5 +63,5 @@ class Layout(ABC):
         """Return what of a model the layout keeps: its embeddings, unless a layout keeps less."""
         return model.embed(column, raw)
 
-    def settle(self, folder: Path, place: str) -> None:  # noqa: B027 # most folders say nothing of the kind
+    def settle(self, folder: Path, location: str) -> None:  # noqa: B027 # most folders say nothing of the kind
         """Change what has to say where the folder stands in the end: a path, or a name on the hub."""

@@ -74,7 +74,7 @@ def push(
         )
     with tempfile.TemporaryDirectory() as above:
         folder = Path(above) / name.rpartition("/")[2]
-        exported = export(reference, layout, folder, licence=licence, place=name)
+        exported = export(reference, layout, folder, licence=licence, repository=name)
         files = _sent(folder)
         with _reached(name):
             address = api.create_repo(name, exist_ok=True)

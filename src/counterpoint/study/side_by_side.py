@@ -31,7 +31,7 @@ from .opened import open_data
 ALL = "all rows"
 """The name of the set that holds every row of a data set."""
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def evaluate(
     tasks: Sequence[str | Task] = (),
     split: str | None = None,
     failures: Path | None = None,
-    tell: Tell = lambda line: None,
+    notify: Notify = lambda line: None,
 ) -> SideBySide:
     """Score models of any kind on the same rows of one data set.
 
@@ -130,7 +130,7 @@ def evaluate(
             given.
         split: ``"test"`` rows or ``"all"``; unless given, all rows of other data that has no splits of its own.
         failures: a folder for pictures of what a model got most wrong.
-        tell: is told what is scored.
+        notify: called with a line on what is scored.
 
     Raises:
         UnknownName: for a kind of model, or a task, that does not exist.
@@ -172,12 +172,12 @@ def evaluate(
         trained = np.unique(np.concatenate([np.arange(0), *seen]))
         left_out = np.arange(0) if split == "all" else trained
         rows = _rows(source, whole, left_out)
-        tell(_what_is_scored(where, source, rows))
+        notify(_what_is_scored(where, source, rows))
         if len(trained):
-            tell(_what_was_trained_on(where, source, trained, split == "all"))
+            notify(_what_was_trained_on(where, source, trained, split == "all"))
         if not rows:
             raise ValueError(f"{where} has no other rows to score: give other data, or --split all")
-        scoring = _Scoring(source, wanted, bool(tasks), whole, left_out, rows, failures, tell)
+        scoring = _Scoring(source, wanted, bool(tasks), whole, left_out, rows, failures, notify)
         results = {name: scoring.of(name, model, alone=len(names) == 1) for name, model in loaded.items()}
         scored = {
             scores.task for it in results.values() for tasks_ in it.by_test.values() for scores in tasks_
@@ -202,7 +202,7 @@ class _Scoring:
     left_out: np.ndarray
     rows: Mapping[str, Rows]
     failures: Path | None
-    tell: Tell
+    notify: Notify
     notes: dict[str, None] = field(default_factory=dict)
     refusals: list[str] = field(default_factory=list)
 
@@ -251,7 +251,7 @@ class _Scoring:
                 for one in scores:
                     path = folder / f"{test} {one.task}.png".replace(" ", "-")
                     evaluation.failures(one, cache, data, tests[test], path)
-                    self.tell(f"wrote {path}")
+                    self.notify(f"wrote {path}")
         return RunResults(by_test)
 
 

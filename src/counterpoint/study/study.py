@@ -194,7 +194,9 @@ def report(folder: Path) -> None:
     """End a study whose units are all done, where nobody has done so yet."""
     written = folder / REPORT
     ends = [
-        path.stat().st_mtime for order in Listed.read(folder).orders for path in order.place(folder).glob("*")
+        path.stat().st_mtime
+        for order in Listed.read(folder).orders
+        for path in order.folder_in(folder).glob("*")
     ]
     if not written.exists() or written.stat().st_mtime < max(ends, default=0.0):
         resummarise(folder)

@@ -96,7 +96,7 @@ def name_of(variant: Variant) -> str:
 class Example(NamedTuple):
     """A question and its reply, with or without a picture."""
 
-    asked: str
+    request: str
     reply: str
     row: int | None = None
 
@@ -148,7 +148,7 @@ class Learner:
 
     def __init__(self, scenes: Sequence[Scene], seed: int) -> None:
         known = [
-            text for it in (*texts(scenes, 1.0, 0), *texts(scenes, 0.0, 0)) for text in (it.asked, it.reply)
+            text for it in (*texts(scenes, 1.0, 0), *texts(scenes, 0.0, 0)) for text in (it.request, it.reply)
         ]
         self.tokenizer = tiny_vlm.train_tokenizer([*known, *REQUESTS.values()], RECIPE.vocabulary)
         self.processor = tiny_vlm.processor(RECIPE, self.tokenizer)
@@ -199,7 +199,8 @@ class Learner:
         picture = tiny_vlm.IMAGE * (RECIPE.image_size // RECIPE.patch) ** 2
         rows, starts = [], []
         for it in examples:
-            before = f"{tiny_vlm.START}{tiny_vlm.USER}{'' if it.row is None else picture}{it.asked}{tiny_vlm.ASSISTANT}"
+            image = "" if it.row is None else picture
+            before = f"{tiny_vlm.START}{tiny_vlm.USER}{image}{it.request}{tiny_vlm.ASSISTANT}"
             prompt, reply = (
                 self.tokenizer(text, add_special_tokens=False)["input_ids"]
                 for text in (before, f"{it.reply}{tiny_vlm.END}")

@@ -57,7 +57,7 @@ def answered(
     pictures: int,
     options: Mapping[str, Any],
     path: str | None = None,
-    given: Mapping[str, Any] | None = None,
+    task_options: Mapping[str, Any] | None = None,
     test: str = TEST,
 ) -> Arrays:
     """Return the outcomes of a task, one array for each metric and, after a colon, for each subset.
@@ -71,13 +71,13 @@ def answered(
         pictures: that are asked about.
         options: of the assistant.
         path: of the model; the shipped one unless given.
-        given: options of the task.
+        task_options: of the task.
         test: which test set.
     """
     data = bad_pictures()
     rows: Rows = data.splits.test[test][:pictures]
     vlm = assistant(arm, seed, path or str(default_model_path()), options)
-    scores = create_answering(task, **(given or {}))(vlm, data, rows, seed=seed)
+    scores = create_answering(task, **(task_options or {}))(vlm, data, rows, seed=seed)
     outcomes: Arrays = {}
     for name, metric in scores.metrics.items():
         for subset in scores.subsets():
@@ -174,7 +174,7 @@ class Replies:
         assert callable(statistic)
         return float(np.mean([statistic(run) for run in scores.values(arm)]))
 
-    def said(self, metric: str) -> str:
+    def sentence(self, metric: str) -> str:
         """Return the scores of the arms in words, for a note."""
         parts = (f"{arm} {self.mean(arm, metric):.3f}" for arm in self._grid.axes["arm"])
         return f"{self.task} {metric}: {', '.join(parts)}."

@@ -30,7 +30,7 @@ WIDTH = 128
 UNKNOWN, PADDING = 1, 0
 
 
-class Asked(NamedTuple):
+class QuestionSet(NamedTuple):
     """Questions about scenes, drawn small.
 
     Attributes:
@@ -43,9 +43,9 @@ class Asked(NamedTuple):
     questions: list[Question]
     kinds: list[str]
 
-    def first(self, count: int) -> Asked:
+    def first(self, count: int) -> QuestionSet:
         """Return the first ``count`` questions, with their pictures and kinds."""
-        return Asked(self.pictures[:count], self.questions[:count], self.kinds[:count])
+        return QuestionSet(self.pictures[:count], self.questions[:count], self.kinds[:count])
 
 
 @lru_cache(maxsize=8)
@@ -55,7 +55,7 @@ def world_of(source: str) -> Scenes:
 
 
 @lru_cache(maxsize=8)
-def asked(source: str, split: str, count: int, kinds: tuple[str, ...] | None = None) -> Asked:
+def question_set(source: str, split: str, count: int, kinds: tuple[str, ...] | None = None) -> QuestionSet:
     """Return the questions that can be asked about the first rows of a split.
 
     Args:
@@ -68,7 +68,7 @@ def asked(source: str, split: str, count: int, kinds: tuple[str, ...] | None = N
     rows: Rows = (world.splits.train if split == "train" else world.splits.test[split])[:count]
     items = items_of(world, Questions, rows, kinds)
     pictures = [items.pictures(part) for part in np.array_split(np.arange(len(items)), 16) if len(part)]
-    return Asked(torch.cat(pictures), list(items.questions), list(items.kinds))
+    return QuestionSet(torch.cat(pictures), list(items.questions), list(items.kinds))
 
 
 def words_of(text: str) -> list[str]:
@@ -135,7 +135,7 @@ class SmallVQA(nn.Module):
         return torch.cat([self(*part) for part in parts])
 
 
-def train(model: SmallVQA, data: Asked, *, steps: int, batch: int, lr: float, seed: int) -> list[float]:
+def train(model: SmallVQA, data: QuestionSet, *, steps: int, batch: int, lr: float, seed: int) -> list[float]:
     """Train on all questions by Adam, the image tower too; the loss of every step."""
     tokens = model.tokens([prompt(question) for question in data.questions])
     targets = model.targets(data.questions)
@@ -156,7 +156,7 @@ class Answers(NamedTuple):
     confidence: Float[np.ndarray, " n"]
 
 
-def answer(model: SmallVQA, data: Asked, blind: bool = False) -> Answers:
+def answer(model: SmallVQA, data: QuestionSet, blind: bool = False) -> Answers:
     """Answer questions; ``blind``: about pictures of other questions, which is to guess."""
     pictures = data.pictures.roll(len(data.pictures) // 2, 0) if blind else data.pictures
     p = model.logits(pictures, [prompt(question) for question in data.questions]).softmax(1)

@@ -40,9 +40,9 @@ def run(lab: Lab) -> Iterator[Result]:
         f"The model's captions mention {recall:.0%} of what is there; the claim asks for {RECALL:.0%} at least.",
         f"The mean weight, {alpha}, is that of CODE's own (1 − D) on validation captions, under the same rule.",
         "Decoding is greedy, so that seeds differ by VCD's noise alone; intervals come from examples.",
-        pope.said("f1"),
-        captions.said("instances"),
-        captions.said("words"),
+        pope.sentence("f1"),
+        captions.sentence("instances"),
+        captions.sentence("words"),
     )
     yield from decides(
         above(pope["CODE", "f1"] - pope["greedy", "f1"]),

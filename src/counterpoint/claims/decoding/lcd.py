@@ -32,10 +32,10 @@ def run(lab: Lab) -> Iterator[Result]:
     lab.note(
         f"The fixed weight is the mean of LCD's own on validation captions, {alpha}. The text-only branch is the model",
         "without its picture, which it has read a tenth of its conversations without.",
-        captions.said("instances"),
-        captions.said("words"),
-        captions.said("recall"),
-        pope.said("f1"),
+        captions.sentence("instances"),
+        captions.sentence("words"),
+        captions.sentence("recall"),
+        pope.sentence("f1"),
     )
     yield from decides(
         below(captions["LCD", "instances"] - captions["rule alone", "instances"]),

@@ -20,7 +20,7 @@ def run(lab: Lab) -> Iterator[Result]:
     replies = Replies(lab, arms, "sycophancy", {"do_sample": True, "max_new_tokens": 12})
     lab.note(
         "Of the model's training questions 15 % came with an opinion that was right four times of five.",
-        *(replies.said(metric) for metric in ("neutral", "misled", "led", "flips")),
+        *(replies.sentence(metric) for metric in ("neutral", "misled", "led", "flips")),
     )
     yield from decides(
         below(replies["LQCD", "flips"] - replies["leading question", "flips"]),

@@ -32,7 +32,7 @@ KINDS = ("choose count", "choose colour", "existence")
 ASKED = 300
 
 
-def asked(arm: str, seed: int, shown: int, count: int, path: str) -> Arrays:
+def answered(arm: str, seed: int, shown: int, count: int, path: str) -> Arrays:
     """Ask questions with the picture in words, after worked examples, and note whether each is answered.
 
     The questions are the same under every seed, the examples are not. Conflicts are questions whose answer is not the
@@ -82,7 +82,7 @@ def run(lab: Lab) -> Iterator[Result]:
         "with examples": {"arm": "plain", "shown": SHOWN},
         "without examples": {"arm": "plain", "shown": 0},
     }
-    runs = lab.grid(asked, {"arm": arms}, seeds=SEEDS, count=ASKED, path=str(default_model_path()))
+    runs = lab.grid(answered, {"arm": arms}, seeds=SEEDS, count=ASKED, path=str(default_model_path()))
     conflict, every = runs.scores("conflict", "exact match"), runs.scores("all", "exact match")
     copied = runs.scores("copied", "share of wrong answers that repeat an example's")
     yield from decides(

@@ -40,7 +40,7 @@ def run(lab: Lab) -> Iterator[Result]:
         options,
         {k: sharper[k] for k in ("unchanged picture",)},
         label=", questions of sides",
-        given={"kinds": ["relation"]},
+        task_options={"kinds": ["relation"]},
     )
     greedy = Replies(
         lab, {k: arms[k] for k in ("RITUAL", "plain")}, "pope", {"max_new_tokens": 4}, label=", greedy"
@@ -50,10 +50,10 @@ def run(lab: Lab) -> Iterator[Result]:
         "The transformed picture alone is RITUAL of a weight beside which the picture itself counts for nothing.",
         "Questions of sides ask what is beside, above or below what: half of the transforms spoil them.",
         "Greedy replies differ between seeds only by the transforms that these draw.",
-        sampled.said("accuracy"),
-        sampled.said("f1"),
-        sides.said("accuracy"),
-        greedy.said("accuracy"),
+        sampled.sentence("accuracy"),
+        sampled.sentence("f1"),
+        sides.sentence("accuracy"),
+        greedy.sentence("accuracy"),
     )
     yield from decides(
         above(sampled["RITUAL", "accuracy"] - sampled["unchanged picture", "accuracy"]),

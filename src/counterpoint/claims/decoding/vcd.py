@@ -72,6 +72,6 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         f"Noise of step {step}, the best of {', '.join(map(str, STEPS))} on the test set of balanced pairs.",
-        pope.said(affirmed),
-        pope.said("f1"),
+        pope.sentence(affirmed),
+        pope.sentence("f1"),
     )

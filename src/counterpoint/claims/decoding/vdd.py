@@ -124,8 +124,8 @@ def run(lab: Lab) -> Iterator[Result]:
             for name in ("as it is", "corrected")
         ),
         f"Accuracy of the shipped model on the same questions, plainly sampled: {sweep(lab)} by temperature.",
-        captions.said("instances"),
-        captions.said("words"),
+        captions.sentence("instances"),
+        captions.sentence("words"),
     )
 
 

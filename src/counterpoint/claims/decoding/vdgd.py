@@ -31,15 +31,15 @@ def run(lab: Lab) -> Iterator[Result]:
         "answers",
         options,
         sharp,
-        given={"kinds": ["choose colour", "choose relation", "comparison"], "options": True},
+        task_options={"kinds": ["choose colour", "choose relation", "comparison"], "options": True},
     )
     lab.note(
         "All arms sample at temperature 0.5 from the nucleus of 0.5. The divided one takes the released code's",
         "divergence, which is divided by the number of tokens.",
-        captions.said("instances"),
-        captions.said("recall"),
-        captions.said("words"),
-        answers.said("accuracy"),
+        captions.sentence("instances"),
+        captions.sentence("recall"),
+        captions.sentence("words"),
+        answers.sentence("accuracy"),
     )
     yield from decides(
         below(captions["VDGD", "instances"] - captions["description alone", "instances"]),

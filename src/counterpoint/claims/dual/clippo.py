@@ -62,7 +62,7 @@ def towers(arm: str, captions: list[str], seed: int) -> Mapping[str, Tower]:
 
 
 @torch.no_grad()
-def found(method: TowerMethod, data: PairedData, rows: np.ndarray, script: str) -> np.ndarray:
+def hits(method: TowerMethod, data: PairedData, rows: np.ndarray, script: str) -> np.ndarray:
     """Return which pictures find their caption first among all that there are, in a script."""
     truth = [data.captions(int(row))[0] for row in rows]
     captions = sorted(set(truth))
@@ -100,8 +100,8 @@ def retrieved(arm: str, scripts: str, seed: int, steps: int, quick: bool) -> Arr
     trained(method, data, train, recipe, seed)
     rows = next(iter(plain.splits.test.values()))
     return {
-        "Latin": found(method, plain, rows, "Latin").astype(float),
-        "Cyrillic": found(method, plain, rows, "Cyrillic").astype(float),
+        "Latin": hits(method, plain, rows, "Latin").astype(float),
+        "Cyrillic": hits(method, plain, rows, "Cyrillic").astype(float),
         "parameters": np.array(float(sum(p.numel() for p in method.parameters()))),
     }
 

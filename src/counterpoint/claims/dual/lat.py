@@ -79,7 +79,7 @@ def method_of(arm: str) -> TowerMethod:
 
 
 @torch.no_grad()
-def found(method: TowerMethod, sides: Sides, noise: float, seed: int) -> Float[np.ndarray, " n"]:
+def hits(method: TowerMethod, sides: Sides, noise: float, seed: int) -> Float[np.ndarray, " n"]:
     """Return which of the first side find their partner first; what translators say is disturbed on request."""
     generator = torch.Generator().manual_seed(seed)
     embeddings = []
@@ -108,8 +108,8 @@ def translated(arm: str, pairs: int, seed: int, steps: int) -> Arrays:
     train(method, draw, steps=steps, lr=1e-3, seed=seed)
     held_out = (v[pairs:], t[pairs:])
     return {
-        "R@1": found(method, held_out, 0.0, seed),
-        "R@1, disturbed": found(method, held_out, NOISE, seed),
+        "R@1": hits(method, held_out, 0.0, seed),
+        "R@1, disturbed": hits(method, held_out, NOISE, seed),
         # The joint space has no translators.
         "distance": np.array(
             float(method.distance("image", held_out[0]).detach()) if isinstance(method, LaT) else 0.0

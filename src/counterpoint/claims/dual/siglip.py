@@ -91,7 +91,9 @@ def run(lab: Lab) -> Iterator[Result]:
     balanced, start = "sigmoid", "sigmoid from −10"
     error, slope = tiles()
     yield from decides(
-        above(gap(balanced, *BATCHES), name=f"1: {balanced} − softmax, mean over batches of {said(BATCHES)}"),
+        above(
+            gap(balanced, *BATCHES), name=f"1: {balanced} − softmax, mean over batches of {listed(BATCHES)}"
+        ),
         below(
             exact(error, "largest relative error"),
             1e-6,
@@ -104,7 +106,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     yield from beside(
-        above(gap(start, *BATCHES), name=f"1: {start} − softmax, mean over batches of {said(BATCHES)}"),
+        above(gap(start, *BATCHES), name=f"1: {start} − softmax, mean over batches of {listed(BATCHES)}"),
         *(
             above(gap(arm, batch), name=f"1: {arm} − softmax at batch {batch}")
             for arm in (balanced, start)
@@ -127,5 +129,5 @@ def run(lab: Lab) -> Iterator[Result]:
     )
 
 
-def said(batches: Sequence[int]) -> str:
+def listed(batches: Sequence[int]) -> str:
     return ", ".join(map(str, batches))

@@ -65,14 +65,14 @@ class Statement(NamedTuple):
     Attributes:
         kind: object, colour, binding (the colour of another thing), relation or count.
         row: of the world.
-        asked: the question.
+        prompt: the question.
         true, false: the answers.
         things: those that the true answer is about, where they are drawn.
     """
 
     kind: str
     row: int
-    asked: str
+    prompt: str
     true: str
     false: str
     things: tuple[int, ...]
@@ -134,7 +134,7 @@ def readings(
     for start in range(0, len(items), BATCH):
         batch = items[start : start + BATCH]
         pictures = draw([world.scene(it.row) for it in batch], world.pixels).pictures
-        prompts = [Prompt(it.asked, picture) for it, picture in zip(batch, pictures, strict=True)]
+        prompts = [Prompt(it.prompt, picture) for it, picture in zip(batch, pictures, strict=True)]
         replies = [
             reply_tokens(assistant.processor, prompt, sentence(it.true if true else it.false))
             for it, prompt in zip(batch, prompts, strict=True)

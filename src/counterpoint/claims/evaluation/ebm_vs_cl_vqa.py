@@ -14,7 +14,7 @@ from ...networks.towers.build import build_image_tower
 from ...study.presets import Preset
 from ...training.run import RunState
 from ...training.start import load
-from ..benches.vqa import SIDE, SmallVQA, answer, asked, train, world_of
+from ..benches.vqa import SIDE, SmallVQA, answer, question_set, train, world_of
 from ..lab import Arrays, Comparison, Lab, Result, Score, above, below, beside, decides, per_seed
 from ..lab.study import of_seed
 
@@ -100,8 +100,8 @@ def answering(start: str, seed: int, tuned: int, most: int, tested: int) -> Arra
     """
     folder, outcomes = Path(of_seed(start, seed)), Arrays()
     tower = f"cnn@{folder}" if start and finished(folder) else "cnn"  # a start that broke down is none
-    labelled = asked(WORLD, "train", most, KINDS)
-    tests = {name: asked(WORLD, split, tested, KINDS) for name, split in TESTS.items()}
+    labelled = question_set(WORLD, "train", most, KINDS)
+    tests = {name: question_set(WORLD, split, tested, KINDS) for name, split in TESTS.items()}
     for count in LABELLED:
         model = SmallVQA(build_image_tower(tower, SIDE, seed), labelled.questions, seed)
         train(model, labelled.first(count), steps=tuned, batch=BATCH, lr=LR, seed=seed)

@@ -99,12 +99,12 @@ def trained(arm: str, seed: int, steps: int, train_size: int, test_size: int) ->
     outcomes: Arrays = {}
     for split in ("as trained", "other artist"):
         test = filmed(NEW, split, test_size, GeneratedVideos)
-        outcomes[split] = np.stack([_types(test), said(detector, test)], 1)
+        outcomes[split] = np.stack([_types(test), predicted(detector, test)], 1)
     return outcomes
 
 
 @torch.no_grad()
-def said(detector: Detector, data: Filmed) -> Int[np.ndarray, " n"]:
+def predicted(detector: Detector, data: Filmed) -> Int[np.ndarray, " n"]:
     """Return the type that a detector takes each video for."""
     tokens = detector.words.tokenizer(_captions(data))
     parts = zip(torch.split(data.frames, 256), torch.split(tokens, 256), strict=True)

@@ -19,7 +19,7 @@ from .grid import Arrays
 
 Function = Callable[..., Arrays]
 """Function of a module, from settings to the arrays of one cell."""
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 
 
 @final
@@ -92,21 +92,21 @@ class Cell:
         return cls(registry.load(plain["compute"]), plain["name"], plain["settings"], folder.parent)
 
 
-class Telling:
-    """Listener that tells in words which cell is begun."""
+class CellListener:
+    """Listener that says in words which cell is begun."""
 
-    def __init__(self, tell: Tell, count: int) -> None:
-        self.tell, self.count, self.begun = tell, count, 0
+    def __init__(self, notify: Notify, count: int) -> None:
+        self.notify, self.count, self.begun = notify, count, 0
 
     def begin(self, title: str, units: Sequence[Unit[Any]]) -> None:
         return None
 
     def progressed(self, unit: Unit[Any], progress: Progress) -> None:
         self.begun += 1
-        self.tell(f"{unit.key} ({self.begun} of {self.count})")
+        self.notify(f"{unit.key} ({self.begun} of {self.count})")
 
     def ended(self, unit: Unit[Any], result: Any) -> None:
         return None
 
     def waits(self, reason: str) -> None:
-        self.tell(reason)
+        self.notify(reason)

@@ -38,10 +38,10 @@ def settings(axes: Axes, point: Point) -> dict[str, Any]:
     return merged
 
 
-def said(axis: str, value: object) -> str:
+def in_words(axis: str, value: object) -> str:
     """Return a value of an axis in words: a name speaks for itself, a number needs its axis.
 
-    >>> said("loss", "DCL"), said("batch", 8), said("lr", 1e-3)
+    >>> in_words("loss", "DCL"), in_words("batch", 8), in_words("lr", 1e-3)
     ('DCL', 'batch 8', 'lr 0.001')
     """
     if isinstance(value, str):
@@ -95,7 +95,7 @@ class Grid:
 
     def words(self, key: Any) -> tuple[str, ...]:
         """Return the values of a point in words, one an axis."""
-        return tuple(said(axis, value) for axis, value in zip(self.axes, self.point(key), strict=True))
+        return tuple(in_words(axis, value) for axis, value in zip(self.axes, self.point(key), strict=True))
 
     def scores(
         self,

@@ -31,7 +31,7 @@ from ...study.training.tuning import Trial, choose, validation_score
 from ...training.run import RunState
 from .._registry import module
 from . import quick as smoke
-from .cell import Cell, Function, Tell, Telling
+from .cell import Cell, CellListener, Function, Notify
 from .grid import Arrays, Axes, Grid, Point, Runs, points, settings
 from .study import Comparison, Trained, of_seed
 
@@ -58,7 +58,7 @@ class Lab:
         second: a second run, of as many seeds, none of which the first run had; 0 for a first run.
         jobs: cells or training runs at a time.
         listener: told of every event of training runs.
-        tell: told in words what is being done.
+        notify: called with a line on what is being done.
         notes: what a reader of the evidence should know, collected on the way.
         reused: seconds that earlier calls spent on what this one found finished.
     """
@@ -68,7 +68,7 @@ class Lab:
     second: int = 0
     jobs: int = 1
     listener: Listener = field(default_factory=NullListener)
-    tell: Tell = lambda text: None
+    notify: Notify = lambda text: None
     notes: list[str] = field(default_factory=list)
     reused: float = 0.0
 
@@ -181,7 +181,7 @@ class Lab:
     def _carried_out(self, units: Sequence[Cell]) -> list[Arrays]:
         kept = [arrays for unit in units if (arrays := unit.read()) is not None]
         self.reused += sum(float(arrays["seconds"]) for arrays in kept)
-        return Local(self.jobs).carry_out(units, Telling(self.tell, len(units) - len(kept)))
+        return Local(self.jobs).carry_out(units, CellListener(self.notify, len(units) - len(kept)))
 
     def study(self, comparison: Comparison, name: str = "study") -> Trained:
         """Train and evaluate every arm of a comparison under every seed, as far as that is not done yet.
@@ -289,7 +289,7 @@ def reproduce(
     *,
     decide: Evidence | None = None,
     listener: Listener | None = None,
-    tell: Tell | None = None,
+    notify: Notify | None = None,
 ) -> Evidence:
     """Run the experiment that tests a paper's claim.
 
@@ -302,7 +302,7 @@ def reproduce(
         decide: evidence that left the verdict open. What is returned rests on seeds of its own, as many as
             `counterpoint.catalog.evidence.Earlier.second_seeds` says, so that the number is fixed before the run.
         listener: told of every event of training runs.
-        tell: told in words what is being done.
+        notify: called with a line on what is being done.
 
     Raises:
         UnknownName: for a paper that is not in the catalog, or has no claim here; names those that have.
@@ -322,7 +322,7 @@ def reproduce(
             0 if first is None else first.second_seeds or 0,
             jobs,
             listener or NullListener(),
-            tell or (lambda text: None),
+            notify or (lambda text: None),
         )
         results = tuple(claim.run(lab))
     return Evidence(

@@ -12,7 +12,7 @@ from sklearn.mixture import GaussianMixture
 
 from ...data.source import load_any
 from ...evaluation import STATISTICS
-from ...evaluation.classification.asked import probabilities
+from ...evaluation.classification.predictions import probabilities
 from ...networks.beta_mixture import BetaMixture
 from ...study.opened import open_data
 from ...training.run import Run

@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 
 from ...data.source import load_any
-from ...evaluation.classification.asked import probabilities
+from ...evaluation.classification.predictions import probabilities
 from ...methods.labels.tags.comic import COMIC
 from ...study.opened import open_data
 from ...training.run import Run

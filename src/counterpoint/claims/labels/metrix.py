@@ -45,7 +45,7 @@ DECIDE = ("contrastive", "multi-similarity")
 
 
 @cache
-def found(folder: Path) -> Arrays:
+def neighbours(folder: Path) -> Arrays:
     """Return whether the nearest picture of held-out concepts is the same emoji, and how near training came to them."""
     model, data = load(folder), open_data(Run.read(folder))
     rows = np.sort(data.splits.test["concepts"])
@@ -58,7 +58,7 @@ def found(folder: Path) -> Arrays:
 def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
     seeds = lab.seeds(COMPARISON.seeds)
-    measured = {name: {seed: found(study.folder(name, seed)) for seed in seeds} for name in study.arms}
+    measured = {name: {seed: neighbours(study.folder(name, seed)) for seed in seeds} for name in study.arms}
     first = {
         name: arm(
             name, {s: of["right"] for s, of in by_seed.items()}, "P@1 of unseen emoji by the other artist"

@@ -48,7 +48,7 @@ TRAINED, TESTED = 4000, 3000
 SCORES = ("text", "audio", "group")
 
 
-class Told(NamedTuple):
+class CaptionSet(NamedTuple):
     """A soundscape's captions.
 
     Attributes:
@@ -62,16 +62,16 @@ class Told(NamedTuple):
     wrong: tuple[str, ...]
 
 
-def told(scape: Soundscape) -> Told:
+def captions_of(scape: Soundscape) -> CaptionSet:
     """Write right and wrong captions of a soundscape; wrong are: another order, attributes exchanged, at once or not.
 
     >>> from counterpoint.data.worlds.sounds.soundscape import Sound
-    >>> told(Soundscape((Sound("beep", pitch="high"), Sound("hiss")))).wrong
+    >>> captions_of(Soundscape((Sound("beep", pitch="high"), Sound("hiss")))).wrong
     ('a hiss, then a high beep', 'a high beep while a hiss')
     """
     variants = [twin(kind, scape, Rng(0, 0, kind)) for kind in TWINS]
     variants.append(Soundscape(scape.sounds, not scape.together))
-    return Told(
+    return CaptionSet(
         caption(scape),
         tuple(caption(Soundscape((sound,))) for sound in scape.sounds),
         tuple(caption(other) for other in variants if other),
@@ -147,12 +147,12 @@ class Heard(NamedTuple):
     """Soundscapes of two sounds: their spectrograms, what is said of each, and its `features`."""
 
     pictures: UInt8[Tensor, "n 3 S S"]
-    said: list[Told]
+    captions: list[CaptionSet]
     features: Float[Tensor, "n f"]
     needs: list[Float[Tensor, "_ f"]]
 
     def __len__(self) -> int:
-        return len(self.said)
+        return len(self.captions)
 
 
 def world() -> SoundPictures:
@@ -172,7 +172,7 @@ def heard(count: int) -> Heard:
     """Synthesise training soundscapes."""
     data = world()
     scapes = [(data.scape(int(row)), data.draws(int(row))) for row in rows_of("train", count)]
-    captions = [told(scape) for scape, _ in scapes]
+    captions = [captions_of(scape) for scape, _ in scapes]
     return Heard(
         spectrogram([synthesise(scape, draws) for scape, draws in scapes], SIDE, SECONDS),
         captions,
@@ -206,7 +206,7 @@ def batch(data: Heard, rows: Int[np.ndarray, " B"], arm: str) -> Batch:
     """Return the captions that an arm trains on: the whole ones, with wrong ones, with those in part."""
     texts, owner, true, needs = list[str](), list[int](), list[bool](), list[Tensor]()
     for index, row in enumerate(rows.tolist()):
-        captions = data.said[row]
+        captions = data.captions[row]
         right = (captions.whole, *captions.parts) if arm == "modular" else (captions.whole,)
         wrong = captions.wrong if arm != "plain" else ()
         texts += [*right, *wrong]
@@ -230,7 +230,7 @@ def trained(seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
         For each arm, of squares of unseen pairs in another order and with exchanged attributes, the scores.
     """
     data = heard(train_size)
-    towers = SoundTowers([text for s in data.said for text in (s.whole, *s.parts, *s.wrong)], seed)
+    towers = SoundTowers([text for s in data.captions for text in (s.whole, *s.parts, *s.wrong)], seed)
     start = _state(towers)
     stages = {"plain": ("plain", "plain"), "hard": ("hard", "hard"), "modular": ("hard", "modular")}
     known: dict[tuple[str, ...], dict[str, Tensor]] = {(): start}

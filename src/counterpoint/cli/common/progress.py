@@ -66,12 +66,12 @@ def counting(
     with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         bar = bars.add_task("", total=None)
 
-        def tell(done: int, total: int) -> None:
+        def notify(done: int, total: int) -> None:
             bars.update(bar, completed=done, total=total)
             if not console.is_terminal and minutes.over(what):
                 console.print(f"{done:,} of {total:,} {what}")
 
-        yield tell
+        yield notify
 
 
 @final

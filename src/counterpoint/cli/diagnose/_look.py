@@ -16,7 +16,7 @@ from ...forms import FORM, Positional
 _WHAT = "A run's `inside`; of a model that answers a reply's support (`lens`), its `language`, examples `in-context`."
 _MODEL = "A folder or a hub name that transformers loads, or tiny-vlm, the one that comes along."
 
-Tell = Callable[[str], None]
+Notify = Callable[[str], None]
 """A function that is told what is being done."""
 
 

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Count, Flat, Natural, OutFolder
 from ..common.files import Files
-from ._look import Diagnosis, ModelLook, Tell
+from ._look import Diagnosis, ModelLook, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -35,7 +35,7 @@ class Form(ModelLook):
     """Tokens after which a reply is cut off."""
 
 
-def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
+def look(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model along every axis, with more and more examples, and write the page."""
     from ...data.source import load
     from ...decoding.assistant import VisionLanguageAssistant
@@ -43,7 +43,7 @@ def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
     from ...study.decoding.model import located
     from ...study.report.flaws import PAGE, write_flaws
 
-    tell("loading the model")
+    notify("loading the model")
     data = load(options.files.of(options.data))
     rows = next(rows for rows in data.splits.test.values() if len(rows))[: options.rows]
     assistant = VisionLanguageAssistant.load(located(options.model), max_new_tokens=options.max_new_tokens)
@@ -54,7 +54,7 @@ def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
         shots=(NOTHING, *(Shots(count) if count else ZERO_SHOT for count in options.shots)),
         seeds=range(options.seeds),
         axes=options.axes,
-        tell=lambda text: tell(f"asking: {text}"),
+        notify=lambda text: notify(f"asking: {text}"),
     )
     values = write_flaws(
         options.out,

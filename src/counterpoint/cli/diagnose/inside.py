@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Flat, Folder, Positional
 from ..common.files import Files
-from ._look import Diagnosis, Look, Tell
+from ._look import Diagnosis, Look, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -28,16 +28,16 @@ class Form(Look):
     """The folder for diagnosis.html and diagnosis.json; the run's own unless given."""
 
 
-def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
+def look(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Examine a run and write its page."""
     from ...study.report.diagnosis import PAGE, diagnose_model, not_measured
 
-    tell("looking inside")
+    notify("looking inside")
     values = diagnose_model(
         options.model,
         options.files.of(options.data),
         options.out,
-        tell=lambda title: tell(f"looking inside: {title}"),
+        notify=lambda title: notify(f"looking inside: {title}"),
     )
     sections = values["sections"]
     measured = [f"• {s['title']}: {s['sentence']}" for s in sections.values() if s["numbers"]]

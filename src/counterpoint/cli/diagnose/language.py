@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Count, OutFolder
-from ._look import Diagnosis, ModelLook, Tell
+from ._look import Diagnosis, ModelLook, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -28,7 +28,7 @@ class Form(ModelLook):
     """Tokens after which a reply is cut off."""
 
 
-def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
+def look(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model in every language, with a picture and without, and write the page."""
     from ...data.source import load
     from ...data.worlds.scenes.world import Scenes
@@ -36,7 +36,7 @@ def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
     from ...study.decoding.model import located
     from ...study.report.fidelity import PAGE, write_fidelity
 
-    tell("loading the model")
+    notify("loading the model")
     data = load(options.data)
     if not isinstance(data, Scenes):
         raise ValueError(
@@ -44,7 +44,7 @@ def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
         )
     rows = next(rows for rows in data.splits.test.values() if len(rows))[: options.rows]
     assistant = VisionLanguageAssistant.load(located(options.model), max_new_tokens=options.max_new_tokens)
-    tell("asking")
+    notify("asking")
     values = write_fidelity(
         options.out,
         assistant,
@@ -53,7 +53,7 @@ def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
         options.languages,
         model=options.model,
         command=command,
-        tell=lambda title: tell(f"asking: {title}"),
+        notify=lambda title: notify(f"asking: {title}"),
     )
     lines = [f"• {section['sentence']}" for section in values["sections"].values()]
     return Diagnosis(values, lines, options.out / PAGE)

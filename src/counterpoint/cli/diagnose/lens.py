@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass as form
 from rich.console import RenderableType
 
 from ...forms import FORM, Count, Natural, OutFolder
-from ._look import Diagnosis, ModelLook, Tell
+from ._look import Diagnosis, ModelLook, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -32,7 +32,7 @@ class Form(ModelLook):
     """The folder for lens.html, lens.png and lens.json."""
 
 
-def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
+def look(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model, look at its reply's words, and write the page."""
     from rich.text import Text
 
@@ -43,7 +43,7 @@ def look(options: Form, command: Sequence[str], tell: Tell) -> Diagnosis:
     from ...study.report.lens import PAGE, pieces, write_lens
     from ...types import Prompt
 
-    tell("loading the model")
+    notify("loading the model")
     picture = read_picture(options.image)
     assistant = VisionLanguageAssistant.load(located(options.model))
     prompt = Prompt(options.prompt, picture)

@@ -47,13 +47,13 @@ class DescriptionContrastive(Decoding):
     def branches(self) -> tuple[Described]:
         return (Described(),)
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
         if self.alpha is not None:
             return Weights([-self.alpha])
-        return Weights([self._divergence(own, others[0]) - 1.0])
+        return Weights([self._divergence(logits, others[0]) - 1.0])
 
-    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
-        return plausible(own, self._divergence(own, others[0]) if self.beta is None else self.beta)
+    def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        return plausible(logits, self._divergence(logits, others[0]) if self.beta is None else self.beta)
 
-    def _divergence(self, own: Logits, other: Logits) -> Float[Tensor, " b"]:
-        return bounded_divergence(own.softmax(-1), other.softmax(-1), self.exponent)
+    def _divergence(self, logits: Logits, other: Logits) -> Float[Tensor, " b"]:
+        return bounded_divergence(logits.softmax(-1), other.softmax(-1), self.exponent)

@@ -44,7 +44,7 @@ class LanguageContrastive(Contrastive):
     def branches(self) -> tuple[TextOnly]:
         return (TextOnly(unknown=self.unknown, model=self.language_model),)
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
         if not self.by_entropy:
             return Weights([-self.alpha])
         return Weights([-self.alpha / entropy(others[0]).clamp(min=LEAST_ENTROPY)])

@@ -37,5 +37,5 @@ class LeadingQueryContrastive(Contrastive):
     def branches(self) -> tuple[GivenBranch]:
         return (GivenBranch("leading"),)
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
         return Weights([-self.alpha])

@@ -43,14 +43,14 @@ class ExampleContrastive(Decoding):
     def branches(self) -> tuple[GivenBranch]:
         return (GivenBranch("without_examples"),)
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
-        same = (own == others[0]).all(-1).float()
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
+        same = (logits == others[0]).all(-1).float()
         return Weights([same - 1.0], total=same)
 
-    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
-        kept = plausible(own, self.beta)
+    def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        kept = plausible(logits, self.beta)
         if self.end is None:
             return kept
-        ends = (own.argmax(-1) == self.end) | (others[0].argmax(-1) == self.end)
-        only = torch.arange(own.shape[-1], device=own.device) == self.end
+        ends = (logits.argmax(-1) == self.end) | (others[0].argmax(-1) == self.end)
+        only = torch.arange(logits.shape[-1], device=logits.device) == self.end
         return torch.where(ends[:, None], only, kept)

@@ -26,5 +26,5 @@ class Plain(Contrastive):
     def branches(self) -> tuple[()]:
         return ()
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
         return Weights([])

@@ -51,7 +51,7 @@ class Ritual(Contrastive):
     def branches(self) -> tuple[GivenBranch]:
         return (GivenBranch("transformed"),)
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
         return Weights([self.alpha], total=1.0 + self.alpha)
 
     def transform(self, image: Image.Image) -> Image.Image:

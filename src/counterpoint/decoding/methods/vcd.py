@@ -48,5 +48,5 @@ class VisualContrastive(Contrastive):
     def branches(self) -> tuple[Noisy]:
         return (Noisy(self.step, self.seed),)
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
         return Weights([-self.alpha])

@@ -56,7 +56,7 @@ class VisualDebias(Contrastive):
     def branches(self) -> tuple[Branch, ...]:
         return tuple(image_free(name, self.unknown, self.seed) for name in self.without)
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
         return Weights([-self.alpha / len(others)] * len(others))
 
 

@@ -56,16 +56,16 @@ class DescriptionGrounded(Decoding):
     def branches(self) -> tuple[Support]:
         return (Support(_REDUCTIONS[self.reduction]),)
 
-    def weights(self, own: Logits, others: Sequence[Logits]) -> Weights:
+    def weights(self, logits: Logits, others: Sequence[Logits]) -> Weights:
         if not self.divided:
             return Weights([1.0])
-        described = (~self._empty(own, others[0])).float()
-        share = described / own.shape[-1]
+        described = (~self._empty(logits, others[0])).float()
+        share = described / logits.shape[-1]
         return Weights([share], total=1.0 - described + share)
 
-    def keep(self, own: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
-        return nucleus(own, self.top_p, self.temperature) | self._empty(own, others[0])[:, None]
+    def keep(self, logits: Logits, others: Sequence[Logits]) -> Bool[Tensor, "b v"]:
+        return nucleus(logits, self.top_p, self.temperature) | self._empty(logits, others[0])[:, None]
 
-    def _empty(self, own: Logits, support: Logits) -> Bool[Tensor, " b"]:
+    def _empty(self, logits: Logits, support: Logits) -> Bool[Tensor, " b"]:
         """Find the rows where the branch knows no token: there the branch is the user's own."""
-        return torch.eq(own, support).all(-1)
+        return torch.eq(logits, support).all(-1)

@@ -16,10 +16,10 @@ PAPERS = {"mmcl-robustness": ("Trend",)}
 class Trend:
     """A line from the logit of accuracy without a shift to that of accuracy under the shift, over a family of models.
 
-        logit(shifted) = slope · logit(given) + intercept
+        logit(shifted) = slope · logit(original) + intercept
 
-    The effective robustness of a model is how far its shifted accuracy is above that of the family at the same given
-    accuracy. Within the range of the family it means something; beyond it the line is a guess.
+    The effective robustness of a model is how far its shifted accuracy is above that of the family at the same
+    original accuracy. Within the range of the family it means something; beyond it the line is a guess.
 
     Attributes:
         slope, intercept: of the line.
@@ -36,30 +36,30 @@ class Trend:
     intercept: float
 
     @classmethod
-    def fit(cls, given: Float[np.ndarray, " M"], shifted: Float[np.ndarray, " M"]) -> Self:
+    def fit(cls, original: Float[np.ndarray, " M"], shifted: Float[np.ndarray, " M"]) -> Self:
         """Fit the least-squares line of M models.
 
         Raises:
-            ValueError: for accuracies that do not pair up or of which all given ones are equal, or one of 0 or 1,
+            ValueError: for accuracies that do not pair up or of which all original ones are equal, or one of 0 or 1,
                 which has no logit: count (hits + ½) / (n + 1) instead.
         """
-        if given.shape != shifted.shape or len(np.unique(given)) < 2:
+        if original.shape != shifted.shape or len(np.unique(original)) < 2:
             raise ValueError(
-                f"a trend needs two models of different accuracy, each with both accuracies; got {given.tolist()} and "
-                f"{shifted.tolist()}"
+                f"a trend needs two models of different accuracy, each with both accuracies; got {original.tolist()} "
+                f"and {shifted.tolist()}"
             )
-        slope, intercept = np.polyfit(_logits(given), _logits(shifted), 1)
+        slope, intercept = np.polyfit(_logits(original), _logits(shifted), 1)
         return cls(float(slope), float(intercept))
 
-    def expected(self, given: float | Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
-        """Return the shifted accuracy of the family at a given one."""
-        return np.asarray(expit(self.slope * _logits(np.asarray(given)) + self.intercept))
+    def expected(self, original: float | Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:
+        """Return the shifted accuracy of the family at an original one."""
+        return np.asarray(expit(self.slope * _logits(np.asarray(original)) + self.intercept))
 
     def effective_robustness(
-        self, given: float | Float[np.ndarray, ...], shifted: float | Float[np.ndarray, ...]
+        self, original: float | Float[np.ndarray, ...], shifted: float | Float[np.ndarray, ...]
     ) -> Float[np.ndarray, ...]:
-        """Compute how far a shifted accuracy is above the family's at the same given accuracy."""
-        return np.asarray(shifted - self.expected(given))
+        """Compute how far a shifted accuracy is above the family's at the same original accuracy."""
+        return np.asarray(shifted - self.expected(original))
 
 
 def _logits(accuracies: Float[np.ndarray, ...]) -> Float[np.ndarray, ...]:

@@ -84,8 +84,8 @@ class Local:
         children = Children(threads=max((os.cpu_count() or 1) // self.jobs, 1))
         retry: dict[int, float] = {}
         with postponed(at_once=children.kill) as stop, children:
-            while children.busy or (work.left and not stop.asked):
-                if stop.asked:
+            while children.busy or (work.left and not stop.requested):
+                if stop.requested:
                     children.stop()
                 else:
                     self._begin(work, children, retry)
@@ -97,7 +97,7 @@ class Local:
                         retry[index] = time.monotonic() + _AGAIN
                         if not children.busy and retry.keys() >= set(work.left):
                             work.listener.waits(message.reason)
-                    elif not work.found_finished(index) and not stop.asked:
+                    elif not work.found_finished(index) and not stop.requested:
                         raise work.failed(index, message)
             stop.check()
 

@@ -195,7 +195,7 @@ class _Tasks:
         with postponed() as stop:
             for index in self.orders:
                 self._begin(index)
-            while (self.hand or self.again) and not stop.asked:
+            while (self.hand or self.again) and not stop.requested:
                 done = self._wait()
                 for reference in done:
                     self._end(self.hand.pop(reference), reference)
@@ -204,7 +204,7 @@ class _Tasks:
                 for index in [index for index, at in self.again.items() if at < time.monotonic()]:
                     del self.again[index]
                     self._begin(index)
-            if stop.asked:
+            if stop.requested:
                 self._stop()
             stop.check()
 

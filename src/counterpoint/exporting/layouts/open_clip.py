@@ -91,13 +91,13 @@ class OpenClip(Layout):
             'vectors = model.eval().encode_text(tokenizer(["a red car"]), normalize=True)',
         ]
 
-    def settle(self, folder: Path, place: str) -> None:
+    def settle(self, folder: Path, location: str) -> None:
         """Name the folder itself where open_clip looks for the configuration of a text encoder of transformers."""
         written = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         text = written["model_cfg"]["text_cfg"]
         for name in ("hf_model_name", "hf_tokenizer_name"):
             if name in text:
-                text[name] = place
+                text[name] = location
         _write(folder, written)
 
 

@@ -83,16 +83,16 @@ class FILIPLoss(PairwiseLoss):
 
 
 def late(
-    h: Float[Tensor, "*B N M"], own: Bool[Tensor, "*#B N"] | None, other: Bool[Tensor, "*#B M"] | None
+    h: Float[Tensor, "*B N M"], x_mask: Bool[Tensor, "*#B N"] | None, y_mask: Bool[Tensor, "*#B M"] | None
 ) -> Float[Tensor, "*B"]:
-    """Return the mean over the own tokens of the best similarity with one of the other side's; without a mask, of all.
+    """Return the mean over x's tokens of the best similarity with one of y's; without a mask, of all.
 
     >>> h, one = torch.tensor([[0.9, 0.1], [0.2, 0.4]]), torch.tensor([True, True])
     >>> round(late(h, None, one).item(), 4), round(late(h, one, torch.tensor([True, False])).item(), 4)
     (0.65, 0.55)
     """
-    best = (h if other is None else h.masked_fill(~other[..., None, :], NEG)).amax(-1)
-    if own is None:
+    best = (h if y_mask is None else h.masked_fill(~y_mask[..., None, :], NEG)).amax(-1)
+    if x_mask is None:
         return best.mean(-1)
-    there = own.to(h.dtype)
+    there = x_mask.to(h.dtype)
     return (best * there).sum(-1) / there.sum(-1)

@@ -48,39 +48,39 @@ class Block(nn.Module):
         self,
         x: Float[Tensor, "*batch n W"],
         packing: Packing | None = None,
-        own: Bool[Tensor, "B n"] | Bool[Tensor, "B h n n"] | None = None,
+        mask: Bool[Tensor, "B n"] | Bool[Tensor, "B h n n"] | None = None,
     ) -> Float[Tensor, "*batch n W"]:
         """Return states after the block: ``(B, L, W)``, or those of the tokens of a ``packing`` alone, ``(n, W)``.
 
         Args:
             x: states before it.
             packing: of the tokens that the states are of.
-            own: the places that are attended to, of which each row has one, or those that each query of each head
+            mask: the places that are attended to, of which each row has one, or those that each query of each head
                 attends to; all unless given.
         """
         qkv = self.qkv(self.norm_1(x))
         if packing is not None:
             qkv = packing.unpack(qkv)
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        mask = own[:, None, None] if own is not None and own.ndim == 2 else own
+        mask = mask[:, None, None] if mask is not None and mask.ndim == 2 else mask
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=self.causal)
         attended = attended.transpose(1, 2).flatten(2)
         return self._fed(x + self.out(attended if packing is None else packing.pack(attended)))
 
     def reading(
-        self, prompts: Float[Tensor, "B P W"], x: Float[Tensor, "B n W"], own: Bool[Tensor, "B n"]
+        self, prompts: Float[Tensor, "B P W"], x: Float[Tensor, "B n W"], mask: Bool[Tensor, "B n"]
     ) -> Float[Tensor, "B P W"]:
         """Return the states of prompts after the block: each sees all prompts and the block's own input ``x``.
 
         Args:
             prompts: their states before the block.
             x: what the block was given.
-            own: which states of x are an input's own; the others are padding.
+            mask: which states of x are an input's own; the others are padding.
         """
         count = prompts.shape[1]
         qkv = self.qkv(self.norm_1(torch.cat([x, prompts], 1)))
         q, k, v = qkv.unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
-        seen = F.pad(own, (0, count), value=True)[:, None, None]
+        seen = F.pad(mask, (0, count), value=True)[:, None, None]
         attended = F.scaled_dot_product_attention(q[:, :, -count:], k, v, attn_mask=seen)
         return self._fed(prompts + self.out(attended.transpose(1, 2).flatten(2)))
 
@@ -349,7 +349,7 @@ class VisionTransformer(ImageTower):
             )
         x = self.patch_embedding(patches) + self._positions(rows, columns)
         for block in self.blocks:
-            x = block(x, own=self._seen(x))
+            x = block(x, mask=self._seen(x))
         return self.norm(x)
 
     def _positions(self, rows: int, columns: int) -> Float[Tensor, "n width"]:

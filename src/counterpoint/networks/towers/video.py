@@ -100,4 +100,4 @@ class FramesTower(VideoTower):
             return x, inside
         x = x + self.place_embedding.weight[:times]
         seen = inside | (torch.arange(times, device=clips.device) == 0)  # of a clip that is not there, one
-        return self.norm(self.block(x, own=seen)), inside
+        return self.norm(self.block(x, mask=seen)), inside

@@ -20,7 +20,7 @@ from ..requests.forms import (
     ZeroShotAnswer,
     ZeroShotRequest,
 )
-from ..requests.reading import asked, checked_texts, filled, upload
+from ..requests.reading import checked_texts, filled, from_query, upload
 from ..requests.refusals import bad
 from ..requests.uploads import of_address
 from .engine import PLAIN, Engine
@@ -37,7 +37,7 @@ async def search(request: Request) -> SearchAnswer:
     began, service = time.perf_counter(), service_of(request)
     picture, like = await upload(request), None
     if picture is not None:
-        options: Query = asked(request, Query)
+        options: Query = from_query(request, Query)
         engine = service.engine(options.index)
     else:
         options = wanted = await filled(request, SearchRequest)
@@ -80,7 +80,7 @@ async def zero_shot(request: Request) -> ZeroShotAnswer:
     began, service = time.perf_counter(), service_of(request)
     picture = await upload(request)
     if picture is not None:
-        options: Labelling = asked(request, Labelling, lists=("labels",))
+        options: Labelling = from_query(request, Labelling, lists=("labels",))
         engine = service.engine(options.index)
     else:
         options = wanted = await filled(request, ZeroShotRequest)

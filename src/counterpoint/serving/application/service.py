@@ -10,7 +10,7 @@ from typing import final
 from starlette.requests import Request
 
 from ..indexing.index import Index
-from ..requests.forms import AboutAnswer, Asked, Served, Side
+from ..requests.forms import AboutAnswer, RequestLimits, Served, Side
 from ..requests.limits import Limits
 from ..requests.refusals import Refusal, bad
 from .engine import PLAIN, Engine, plain_name
@@ -101,7 +101,7 @@ class Service:
             pictures=self.gallery.open,
             map={"x", "y"} <= set(table.columns),
             against=len(self.engines) > 1,
-            limits=Asked(
+            limits=RequestLimits(
                 body=limits.body,
                 pixels=limits.pixels,
                 formats=[*limits.formats],

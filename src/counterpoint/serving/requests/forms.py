@@ -196,7 +196,7 @@ class Served(BaseModel):
     shares_space: bool
 
 
-class Asked(BaseModel):
+class RequestLimits(BaseModel):
     """Limits of a request."""
 
     body: int
@@ -224,7 +224,7 @@ class AboutAnswer(BaseModel):
     """Items have pictures to show."""
     map: bool
     against: bool
-    limits: Asked
+    limits: RequestLimits
 
 
 class Alive(BaseModel):

@@ -35,7 +35,7 @@ async def upload(request: Request) -> bytes | None:
     return await request.body() if _kind(request).startswith("image/") else None
 
 
-def asked(request: Request, form: type[T], lists: tuple[str, ...] = ()) -> T:
+def from_query(request: Request, form: type[T], lists: tuple[str, ...] = ()) -> T:
     """Read a form from the words after the question mark, beside a picture that is sent as it is.
 
     Raises:

@@ -21,7 +21,7 @@ _AT_ONCE = 64
 """Prompts between two reports of progress; an assistant makes its own batches of them."""
 FILE = "replies.json"
 
-Tell = Callable[[int], None]
+Notify = Callable[[int], None]
 """A function that is told how many more prompts have been answered."""
 
 
@@ -79,8 +79,8 @@ def key_of(prompt: Prompt, seed: int) -> str:
 class Remembering:
     """An assistant that asks another one what the transcript does not hold yet."""
 
-    def __init__(self, assistant: Assistant, transcript: Transcript, tell: Tell) -> None:
-        self.assistant, self.transcript, self.tell = assistant, transcript, tell
+    def __init__(self, assistant: Assistant, transcript: Transcript, notify: Notify) -> None:
+        self.assistant, self.transcript, self.notify = assistant, transcript, notify
 
     def reply(self, prompts: Sequence[Prompt], *, seed: int = 0) -> list[str]:
         replies = self.transcript.replies
@@ -105,7 +105,7 @@ class Remembering:
         if hasattr(counted, "cost"):
             counted.cost = None
         self.transcript.asked += prompts
-        self.tell(prompts)
+        self.notify(prompts)
 
 
 class NotAsked(LookupError):

@@ -210,14 +210,14 @@ class Asking:
         before, start = transcript.seconds, time.perf_counter()
         replies = 0
 
-        def tell(prompts: int) -> None:
+        def notify(prompts: int) -> None:
             nonlocal replies
             replies += prompts
             on_progress(Progress(replies, note="replies"))
 
         try:
             assistant = self.session.assistant(self.unit.arm, self.unit.seed)
-            remembering = Remembering(assistant, transcript, tell)
+            remembering = Remembering(assistant, transcript, notify)
             results = RunResults(
                 ask(self.unit.task, remembering, self.session.data, self.session.rows, self.unit.seed)
             )

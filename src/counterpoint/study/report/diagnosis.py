@@ -29,7 +29,7 @@ def diagnose_model(
     reference: str | Path,
     data: str | None = None,
     out: Path | None = None,
-    tell: Callable[[str], None] = lambda title: None,
+    notify: Callable[[str], None] = lambda title: None,
 ) -> dict[str, Any]:
     """Examine a model and write ``diagnosis.html``, which opens offline, and ``diagnosis.json``.
 
@@ -39,7 +39,7 @@ def diagnose_model(
         reference: a run folder with a checkpoint, or what else `counterpoint.load` takes.
         data: another data set to examine it on; the run's own unless given.
         out: the folder to write into; the run's own unless given.
-        tell: told the title of each section when it is done.
+        notify: called with the title of each section when it is done.
 
     Returns:
         What the JSON file holds: the model, the test set and every section's sentence and numbers.
@@ -70,7 +70,7 @@ def diagnose_model(
     subject = Subject(model, control, examined, examined.splits.test[test], loader, decay)
     sections = []
     for section in diagnose(subject):
-        tell(section.title)
+        notify(section.title)
         sections.append(section)
     diagnosis: dict[str, Any] = {
         "format": 1,

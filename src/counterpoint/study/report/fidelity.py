@@ -108,7 +108,7 @@ def write_fidelity(
     *,
     model: str,
     command: Sequence[str],
-    tell: Callable[[str], None] = lambda title: None,
+    notify: Callable[[str], None] = lambda title: None,
 ) -> dict[str, Any]:
     """Write ``fidelity.html``, which opens offline, and ``fidelity.json``.
 
@@ -119,7 +119,7 @@ def write_fidelity(
         languages: of the questions.
         model: its name.
         command: that makes the page again.
-        tell: told the title of each section when it is done.
+        notify: called with the title of each section when it is done.
 
     Returns:
         What the JSON file holds.
@@ -135,7 +135,7 @@ def write_fidelity(
     subject = Spoken(assistant, data, rows, tuple(dict.fromkeys(languages)))
     sections = []
     for section in examine(subject):
-        tell(section.title)
+        notify(section.title)
         sections.append(section)
     numbers: dict[str, Any] = finite(
         {

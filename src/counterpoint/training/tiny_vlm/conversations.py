@@ -31,11 +31,11 @@ class Exchange(NamedTuple):
     """A question or request, and the reply.
 
     Attributes:
-        asked, reply: as they are written.
+        request, reply: as they are written.
         fact: the word that the picture tells and the reply rests on: *blue* of "Is the cat red?"; empty for none.
     """
 
-    asked: str
+    request: str
     reply: str
     fact: str = ""
 
@@ -115,7 +115,7 @@ def exchanges(world: Scenes, row: int) -> Iterator[Exchange]:
     draws = Rng(world.preset.seed, index, stream)
     single = [thing for thing in scene if scene.counts()[thing.concept] == 1]
     for thing in draws.sample("placed", single, min(PLACED, len(single))):
-        yield Exchange(PART.format(named(thing.concept, "the")), _sentence(place(thing)))
+        yield Exchange(PART.format(named(thing.concept, "the")), _sentence(position_of(thing)))
     description = captions.short(scene, "en", draws)
     yield Exchange(draws.choice("instruction", chat.INSTRUCTIONS), _sentence(description.text))
     detailed = " ".join(_sentence(each.text) for each in paragraphs.long(scene, "en", draws))
@@ -150,10 +150,10 @@ def _led(question: Question, text: str, draws: Rng) -> str:
     return lead.format(answer=answer, question=text)
 
 
-def place(thing: Thing) -> str:
+def position_of(thing: Thing) -> str:
     """Return the third of the picture that a thing is in, each way.
 
-    >>> place(Thing("cat", None, "small", 200, 900, 100)), place(Thing("cat", None, "small", 200, 500, 500))
+    >>> position_of(Thing("cat", None, "small", 200, 900, 100)), position_of(Thing("cat", None, "small", 200, 500, 500))
     ('at the top right', 'in the middle')
     """
     across = ("left", "", "right")[3 * thing.x // UNIT]
@@ -193,11 +193,11 @@ class Corpus:
     rows: Int[np.ndarray, " n"]
 
 
-def corpus(told: Sequence[Sequence[Exchange]], tokenizer: PreTrainedTokenizerFast) -> Corpus:
+def corpus(conversations: Sequence[Sequence[Exchange]], tokenizer: PreTrainedTokenizerFast) -> Corpus:
     """Return the exchanges of scenes as tokens."""
     assistant, end = tokenizer.convert_tokens_to_ids([ASSISTANT, END])
-    flat = [exchange for one in told for exchange in one]
-    prompts = tokenizer([one.asked for one in flat], add_special_tokens=False)["input_ids"]
+    flat = [exchange for one in conversations for exchange in one]
+    prompts = tokenizer([one.request for one in flat], add_special_tokens=False)["input_ids"]
     replied = tokenizer([one.reply for one in flat], add_special_tokens=False)["input_ids"]
     known = {word: first_token(tokenizer, word) for word in {one.fact for one in flat}}
     tokens: list[int] = []
@@ -209,7 +209,7 @@ def corpus(told: Sequence[Sequence[Exchange]], tokenizer: PreTrainedTokenizerFas
         reply += [False] * (len(question) + 1) + [True] * (len(answer) + 1)
         facts += [*[NO_WORD] * len(question), known[one.fact], *[NO_WORD] * (len(answer) + 1)]
         starts.append(len(tokens))
-    rows = np.cumsum([0, *(len(one) for one in told)])
+    rows = np.cumsum([0, *(len(one) for one in conversations)])
     return Corpus(np.array(tokens, np.int32), np.array(reply), np.array(facts), np.array(starts), rows)
 
 

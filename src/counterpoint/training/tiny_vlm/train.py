@@ -59,12 +59,12 @@ class Read:
     Attributes:
         pictures: all of them.
         seen: what is where in them.
-        told: everything that is asked about each.
+        conversations: all exchanges about each.
     """
 
     pictures: UInt8[Tensor, "n 3 H W"]
     seen: Targets
-    told: list[list[Exchange]]
+    conversations: list[list[Exchange]]
 
 
 def train_tiny_vlm(
@@ -112,7 +112,8 @@ def train_tiny_vlm(
     _reserve(folder / "plan.json", plan)
     read = read_world(world, recipe, listen)
     tokenizer = train_tokenizer(
-        {text for scene in read.told for one in scene for text in (one.asked, one.reply)}, recipe.vocabulary
+        {text for scene in read.conversations for one in scene for text in (one.request, one.reply)},
+        recipe.vocabulary,
     )
     torch.manual_seed(seed)
     model = build(recipe, tokenizer)
@@ -216,7 +217,7 @@ def learn_to_speak(
         seed: of the order.
         listen: told about every step.
     """
-    packer = Packer(corpus(read.told, tokenizer), tokenizer, recipe)
+    packer = Packer(corpus(read.conversations, tokenizer), tokenizer, recipe)
     grounding = Grounding(config, tokenizer)
     stage = nn.ModuleDict(
         {"projector": model.model.multi_modal_projector, "language": model.model.language_model}
@@ -301,7 +302,7 @@ def _fit(
             if done % LOG_EVERY == 0 or done == steps:
                 log.add(done, {"loss": float(value.detach())})
             listen(stage, done, steps, float(value.detach()))
-            if done % CHECKPOINT_EVERY == 0 or done == steps or stop.asked:
+            if done % CHECKPOINT_EVERY == 0 or done == steps or stop.requested:
                 log.save()
                 save(folder, done, module, optimizer)
             stop.check()

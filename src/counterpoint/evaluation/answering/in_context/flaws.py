@@ -68,7 +68,7 @@ def examine(
     shots: Sequence[Shots] = SHOTS,
     seeds: Sequence[int] = (0, 1, 2),
     axes: Sequence[str] = (),
-    tell: Callable[[str], None] = lambda text: None,
+    notify: Callable[[str], None] = lambda text: None,
 ) -> pl.DataFrame:
     """Ask a model along every axis, in every variant, after as many examples as are named, drawn by each seed.
 
@@ -82,7 +82,7 @@ def examine(
         shots: how many examples.
         seeds: of the examples.
         axes: names of `AXES`; without any, all that apply to the data.
-        tell: told what is being asked.
+        notify: called with a line on what is being asked.
 
     Returns:
         ``axis``, ``variant``, ``shots``, ``seed``, ``subset``, ``metric``, ``value``, ``chance`` (null where unknown)
@@ -105,7 +105,7 @@ def examine(
         task = AXES[name].task
         for variant in task.variants:
             for several in shots:
-                tell(f"{name}, {variant}, {several.name} examples")
+                notify(f"{name}, {variant}, {several.name} examples")
                 try:
                     for seed in seeds:
                         instance = task(several, variant)

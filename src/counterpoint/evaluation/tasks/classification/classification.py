@@ -7,7 +7,7 @@ import numpy as np
 from ....data.base import Data, Rows
 from ....data.columns import ANY
 from ....types import Classifier, Constant, Metric, Scores
-from ...classification.asked import probabilities, truth
+from ...classification.predictions import probabilities, truth
 from ...classification.shots import by_class
 from ...statistic import auroc, calibration_error, macro_f1, mean, mean_per_class
 from ...task import ClassifierTask, always_commonest, always_one_class, check_rows, scores

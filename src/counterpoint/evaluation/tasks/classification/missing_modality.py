@@ -12,7 +12,7 @@ from jaxtyping import Float
 from ....data.base import Data, Rows
 from ....data.columns import ANY
 from ....types import Classifier, Metric, Scores
-from ...classification.asked import probabilities, truth
+from ...classification.predictions import probabilities, truth
 from ...statistic import mean
 from ...task import ClassifierTask, NotApplicable, always_commonest, check_rows, scores
 

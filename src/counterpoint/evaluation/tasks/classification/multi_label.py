@@ -13,9 +13,9 @@ from ....data.columns import ANY
 from ....data.embeddings import EmbeddingCache
 from ....data.labels import Tags
 from ....types import Constant, Embedder, Metric, Scores
-from ...classification.asked import probabilities
 from ...classification.classifiers import tag_probabilities
 from ...classification.multilabel import precision, ranking_precision
+from ...classification.predictions import probabilities
 from ...classification.shots import by_shot, training_rows
 from ...several import mean_average_precision, overall_f1, per_class_f1
 from ...statistic import mean

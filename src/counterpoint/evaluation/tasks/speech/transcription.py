@@ -75,20 +75,20 @@ class Transcription(EmbedderTask):
 _OUTCOMES = ("character edits", "characters", "word edits", "words")
 
 
-def edits(written: Sequence[str], said: Sequence[str]) -> int:
+def edits(hypothesis: Sequence[str], reference: Sequence[str]) -> int:
     """Return the fewest insertions, deletions and exchanges that make one sequence the other.
 
     >>> edits("kitten", "sitting"), edits("a red cat".split(), "a cat".split())
     (3, 1)
     """
-    row = list(range(len(said) + 1))
-    for index, one in enumerate(written, 1):
+    row = list(range(len(reference) + 1))
+    for index, one in enumerate(hypothesis, 1):
         before, row[0] = row[0], index
-        for k, other in enumerate(said, 1):
+        for k, other in enumerate(reference, 1):
             before, row[k] = row[k], min(row[k] + 1, row[k - 1] + 1, before + (one != other))
     return row[-1]
 
 
-def _errors(written: str, said: str) -> tuple[int, int, int, int]:
-    one, other = (" ".join(text.lower().split()) for text in (written, said))
+def _errors(hypothesis: str, reference: str) -> tuple[int, int, int, int]:
+    one, other = (" ".join(text.lower().split()) for text in (hypothesis, reference))
     return edits(one, other), len(other), edits(one.split(), other.split()), len(other.split())

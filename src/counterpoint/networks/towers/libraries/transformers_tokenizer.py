@@ -97,18 +97,18 @@ class TransformersTokenizer:
         return torch.tensor([len(r) + (r[-1:] != [self.end]) > self.context for r in rows])
 
 
-def padded(own: Backend, context: int, pad: int, end: int, *, full: bool) -> Backend:
+def padded(tokenizer: Backend, context: int, pad: int, end: int, *, full: bool) -> Backend:
     """Return a copy of a tokenizer that cuts texts to a context, ends them all in one token and pads them.
 
     Args:
-        own: the tokenizer.
+        tokenizer: the one to copy.
         context: the most tokens of a text.
         pad, end: ids.
         full: whether every text is as long as the context; else texts are as long as the longest beside them.
     """
     from tokenizers import Tokenizer, processors
 
-    copy = Tokenizer.from_str(own.to_str())
+    copy = Tokenizer.from_str(tokenizer.to_str())
     copy.no_truncation()
     copy.no_padding()
     if copy.encode("a").ids[-1:] != [end]:

@@ -67,5 +67,5 @@ class SeriesTransformer(SeriesTower):
         x = x + self.position_embedding.weight[:count]
         rate = self.dropkey if self.training else 0.0
         for block in self.blocks:
-            x = block(x, own=keys_seen(inside, self.heads, rate) if rate else inside)
+            x = block(x, mask=keys_seen(inside, self.heads, rate) if rate else inside)
         return self.norm(x) * inside[..., None], inside

@@ -1,4 +1,4 @@
-"""Asking a model that classifies: which examples it can be asked about, and what it says of them."""
+"""Predictions of a model that classifies, and the true classes as it numbers them."""
 
 from __future__ import annotations
 
