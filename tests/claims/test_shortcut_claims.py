@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from counterpoint.claims.analysis import cl_simplicity_bias, mmcl_robustness
+from counterpoint.claims.benches.data import looks as seen
 from counterpoint.claims.evaluation import fudd
 from counterpoint.data.worlds.scenes.concepts import CONCEPTS
 from counterpoint.data.worlds.scenes.words.descriptions import differences
@@ -20,19 +21,19 @@ RNG = np.random.default_rng
 
 
 def test_kinds_of_a_thing_differ_in_two_traits_and_share_two() -> None:
-    looks, described = fudd.kinds(3)
-    assert Counter(look.concept for look in looks) == dict.fromkeys(fudd.CONCEPTS, fudd.KINDS)
+    looks, described = seen.kinds(3)
+    assert Counter(look.concept for look in looks) == dict.fromkeys(seen.CONCEPTS, seen.KINDS)
     assert len({each.name for each in described}) == len(looks)
-    for group, pair in enumerate(fudd.PAIRS):
-        own = looks[group * fudd.KINDS : (group + 1) * fudd.KINDS]
+    for group, pair in enumerate(seen.PAIRS):
+        own = looks[group * seen.KINDS : (group + 1) * seen.KINDS]
         values = [len({look.values[t] for look in own}) for t in range(4)]
         assert values == [2 if t in pair else 1 for t in range(4)]
 
 
 def test_as_many_sentences_are_said_at_random_as_of_what_differs() -> None:
-    _, described = fudd.kinds(0)
+    _, described = seen.kinds(0)
     arms = fudd.others(described, 0)
-    kin = tuple(range(fudd.KINDS))
+    kin = tuple(range(seen.KINDS))
     known = [
         {d.first for other in kin if other != c for d in differences(described[c], described[other])}
         for c in kin
@@ -46,21 +47,21 @@ def test_as_many_sentences_are_said_at_random_as_of_what_differs() -> None:
     shared = {sentence for said in arms["shared"](kin) for sentence in said}
     assert not shared & set.union(*known)
     assert len(shared) == 2 * len(kin)
-    strangers = arms["shared"]((0, fudd.KINDS * len(fudd.CONCEPTS) - 1))
+    strangers = arms["shared"]((0, seen.KINDS * len(seen.CONCEPTS) - 1))
     assert all(said for said in strangers)
 
 
 def test_things_look_as_their_captions_say() -> None:
     rng = RNG(1)
-    for look in fudd.kinds(1)[0]:
-        (thing,) = fudd.scene(look, rng).things
+    for look in seen.kinds(1)[0]:
+        (thing,) = seen.scene(look, rng).things
         assert (thing.concept, thing.colour, thing.size) == (look.concept, *look.values[:2])
         assert (thing.x < 400) == (look.values[2] == "on the left")
         assert (thing.y < 400) == (look.values[3] == "at the top")
         assert min(thing.box) >= 0
         assert max(thing.box) <= 1000
-        words = fudd.caption(look, ["dax"], rng).removeprefix("a picture of a ").split(", which is ")
-        assert words[0] in (look.concept, f"dax {look.concept}")
+        words = seen.caption(look, rng).removeprefix("a picture of a ").split(", which is ")
+        assert words[0] in (look.concept, *(f"{odd} {look.concept}" for odd in seen.SAID))
         assert set("".join(words[1:]).split(" and ")) <= {*look.values, ""}
 
 
