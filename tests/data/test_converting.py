@@ -219,6 +219,28 @@ def test_every_column_is_written(kind: Callable[[Path], str], form: writing.Form
     assert {**labels(after)} == {**labels(before)}
 
 
+@pytest.mark.parametrize("form", ["webdataset", "parquet"])
+def test_of_what_is_written_the_columns_are_read_that_are_named(form: writing.Form, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    convert(everything(tmp_path), out, to=form)
+    whole = cells(load_any(str(out)))
+    for said in ("image+question", "wrist+table+audio", "answer+question"):
+        data = load_any(f"{out},columns={said}")
+        assert [*data.columns] == said.split("+")
+        narrow = cells(data)
+        assert narrow == {
+            number: {c: whole[number][c] for c in whole[number] if c in data.columns} for number in narrow
+        }
+        assert {*whole} - {*narrow} == {n for n in whole if not whole[n].keys() & {*data.columns}}
+    if form == "webdataset":
+        with pytest.raises(ValueError, match=r"unknown audio column of .*'wrist'. \(known: audio\)"):
+            load_any(f"{out},columns=audio:wrist")
+    series = load_any(f"{out},columns=series:wrist+question")
+    assert dict(series.columns) == {"series": "series", "question": "text"}
+    with pytest.raises(ValueError, match=r"'questoin'.* did you mean 'question'\?"):
+        load_any(f"{out},columns=image+questoin")
+
+
 @pytest.mark.parametrize(
     ("kind", "form"),
     [

@@ -20,6 +20,7 @@ from scipy.io import wavfile
 
 from counterpoint.cli import main
 from counterpoint.data.base import Data
+from counterpoint.data.converting import convert
 from counterpoint.data.kinds import files as files_kind
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.index import FILE, Index
@@ -338,7 +339,7 @@ def valued(folder: Path, changes: Mapping[int, Mapping[str, Any]] | None = None)
     return f"{folder}/{{00..09}}.jsonl,columns=table:age+table:sex+table:mark+text:note"
 
 
-@pytest.mark.parametrize(("asked", "columns", "rows"), [("", 2, 80), (",columns=audio:wav", 3, 78)])
+@pytest.mark.parametrize(("asked", "columns", "rows"), [("", 2, 80), (",columns=image+audio", 3, 78)])
 def test_pictures_are_not_left_out_for_sounds_that_few_of_them_lack(
     asked: str, columns: int, rows: int, tmp_path: Path
 ) -> None:
@@ -347,6 +348,44 @@ def test_pictures_are_not_left_out_for_sounds_that_few_of_them_lack(
     data = load_any(str(tmp_path / "index"))
     assert list(data.columns) == ["image", "text", "audio"][:columns]
     assert (len(data), made.lacking) == (rows, 80 - rows)
+
+
+@pytest.mark.parametrize("noted", [True, False])
+def test_a_tar_has_the_columns_that_are_named(noted: bool, tmp_path: Path) -> None:
+    folder = tones(tmp_path / "shards", columns=("wav", "png"))
+    if noted:
+        convert(str(folder), tmp_path / "noted")
+        folder = tmp_path / "noted"
+    for named in ("image+text", "audio", "audio+image"):
+        columns = {*named.split("+")} if noted else {*named.split("+"), "text"}  # captions are found
+        index(f"{folder},columns={named}", tmp_path / named, jobs=1)
+        made, whole = load_any(str(tmp_path / named)), load_any(f"{folder},columns={named}")
+        assert {*made.columns} == {*whole.columns} == columns
+        assert len(made) == len(whole) == 80
+        numbers = [said(made, column, made.splits.train) for column in made.columns]
+        assert all(of_column == numbers[0] for of_column in numbers)
+    known = "audio, image, text"
+    for out in (None, tmp_path / "out"):
+        with pytest.raises(
+            ValueError, match=rf"unknown column .*'audoi': did you mean 'audio'\? \(known: {known}\)"
+        ):
+            index(f"{folder},columns=audoi+image", out) if out else load_any(f"{folder},columns=audoi+image")
+    with pytest.raises(ValueError, match=r"unknown .*column of .*'video'.*\(known: .*image, text\)"):
+        index(f"{folder},columns=image+video", tmp_path / "none", jobs=1)
+
+
+def test_an_index_of_a_time_when_named_columns_came_on_top_has_the_same_rows(tmp_path: Path) -> None:
+    folder = tmp_path / "index"
+    index(tones(tmp_path / "shards", columns=("wav", "png")), folder, jobs=1)
+    before = load_any(str(folder))
+    rows = before.splits.train
+    kept = {column: said(before, column, rows) for column in before.columns}
+    told = json.loads((folder / FILE).read_text())
+    assert [*told["columns"]] == [*kept] == ["image", "text", "audio"]
+    told["source"] += ",columns=audio:wav"
+    (folder / FILE).write_text(json.dumps(told))
+    after = load_any(str(folder))
+    assert {column: said(after, column, rows) for column in after.columns} == kept
 
 
 def test_much_that_has_gaps_is_read_as_a_whole(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -141,6 +141,29 @@ def test_columns_of_json_have_the_names_that_the_user_says(tmp_path: Path) -> No
     assert (record.cells["text"], record.split) == (("not this",), "train")
 
 
+def test_files_beside_pictures_are_read_where_they_are_named(tmp_path: Path) -> None:
+    files = {f"{k}.{kind}": b"x" for k in range(2) for kind in ("png", "wav", "npy", "txt")}
+    path = tar(tmp_path / "it.tar", files)
+    read = {
+        said: [*read_of(path, f",columns={said}" if said else "")[0].columns]
+        for said in ("", "image", "audio+text", "image+series", "text:alt", "id:uid")
+    }
+    assert read == {
+        "": ["image", "audio", "text"],
+        "image": ["image", "text"],
+        "audio+text": ["audio", "text"],
+        "image+series": ["image", "series", "text"],
+        "text:alt": ["image", "audio", "text"],
+        "id:uid": ["image", "audio", "text"],
+    }
+    with pytest.raises(ValueError, match=r"unknown column of .*it\.tar 'sereis': did you mean 'series'\?"):
+        read_of(path, ",columns=image+sereis")
+    with pytest.raises(
+        ValueError, match=r"unknown column of .*'table'.*\(known: audio, image, series, text\)"
+    ):
+        read_of(path, ",columns=image+table:age")
+
+
 def test_a_sample_without_a_caption_is_counted_and_not_fatal(tmp_path: Path) -> None:
     files = {f"{k}.png": b"x" for k in range(3)} | {"0.txt": b"a", "1.caption": b"b", "4.txt": b"no picture"}
     found, ledger = read_of(tar(tmp_path / "it.tar", files))

@@ -176,7 +176,7 @@ class Index:
         if not self.lacking:
             return ""
         return (
-            f"{self.lacking:,}, which lack one of the columns {', '.join(self.columns)}: of a table an index of fewer "
+            f"{self.lacking:,}, which lack one of the columns {', '.join(self.columns)}: an index of fewer "
             "--columns keeps them"
         )
 

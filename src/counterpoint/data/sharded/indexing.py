@@ -16,11 +16,12 @@ from ...execution.executors import LOCAL, executor_of
 from ...files import FORMAT, read_json, sweep, write_json, writing
 from ...modalities import PAIR
 from ...reasons import counted
+from ...registry import unknown
 from .. import sources
 from ..listed.division import HELD_OUT
 from ..listed.stored import columns_there
 from ..sides import MOST_HELD_OUT, SIDES
-from ..sources import Ledger, Options, Shard
+from ..sources import FACTS, Ledger, Options, Shard
 from .copies import opened
 from .counting import count_shards, counted_in, gather, labels_found, of_side, usable, words_found
 from .held_out import copy_out
@@ -219,12 +220,15 @@ def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
     name: pictures are not left out for what few of them have.
 
     Raises:
+        UnknownName: for a column that is asked for, and that none of those records has.
         ValueError: if no shard has a record, or a column cannot be copied under its name.
     """
     named = Options.parse(sources.parted(written)[1]).columns
     for shard in shards:
         records = opened(shard)
         if there := columns_there(records):
+            if lacking := [role for role in named if role not in {*there, *FACTS}]:
+                raise unknown(f"column of {shard.place}", lacking[0], there)
             if bad := [name for name in there if "/" in name]:
                 raise ValueError(
                     f"{written}: no file in a tar can bear the name of the column {bad[0]!r}: rename it"

@@ -8,17 +8,19 @@ import re
 import tarfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any, final
 
 from ...modalities import MODALITIES, PAIR
+from ...registry import unknown
 from ._files.asset import Asset
 from ._files.noted import columns_noted
 from ._files.places import found, inside, is_url, opened, suffix_of, told_apart
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import CAPTION_COLUMNS, split_of
-from ._options import FACTS, Options
+from ._options import FACTS, Options, said_columns
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
 from ._values import caption_names, captions_in, facts_in
@@ -59,13 +61,16 @@ class WebDataset(Source):
         An example is a picture (``.jpg``, ``.png`` …), a sound (``.flac``, ``.wav`` …), a series (``.npy``), or several
         of these, and, under the same name, its captions: a ``.txt`` with one a line, or a ``.json`` with ``text`` or
         ``caption``. The JSON may also hold ``split``, ``id`` and ``group``; its other texts and numbers are ways to
-        classify. Arrays beside pictures are read where ``columns=`` asks for them, as they may be anything. A shard
-        without any captions is of files alone. One that notes its columns, as those that are written here do, has
-        these: files that bear a column's name (``7.wrist.npy``), texts and values in the JSON. Without a ``split``, a
-        shard whose name starts with one (``train-000.tar``) is of that split.
+        classify. A shard without any captions is of files alone. One that notes its columns, as those that are written
+        here do, has these: files that bear a column's name (``7.wrist.npy``), texts and values in the JSON. Without a
+        ``split``, a shard whose name starts with one (``train-000.tar``) is of that split.
+
+        Where ``columns=`` names columns of files, these are read, with the captions; else files of all modalities but
+        arrays beside pictures, which may be anything. Of the columns that a shard notes those that are named are read.
 
         Raises:
             ValueError: if it is no tar file, or a split is unknown.
+            UnknownName: for a column that the shard cannot have; the message gives the nearest.
         """
         return _records(shard.place, shard.options.columns, ledger)
 
@@ -80,20 +85,26 @@ def _in_folder(written: str) -> list[str]:
 def _records(archive: str, user_columns: Mapping[str, str], ledger: Ledger) -> Records:
     noted, by_key = _examples(archive, ledger)
     examples = by_key.items()
-    if noted and not user_columns.keys() - {*FACTS}:
+    named = {role: said_columns(role, name) for role, name in user_columns.items() if role not in FACTS}
+    if noted:
+        made = named or {column: (column,) for column in noted}
+        for role, names in made.items():
+            suit = [name for name, modality in noted.items() if modality == role or role not in MODALITIES]
+            if other := [name for name in names if name not in suit]:
+                kind = f"{role} column" if role in MODALITIES else "column"
+                raise unknown(f"{kind} of {archive}", other[0], suit or noted)
         whole = [
             record
             for key, each in examples
-            if (record := _noted(archive, key, each, noted, user_columns, ledger))
+            if (record := _noted(archive, key, each, noted, made, user_columns, ledger))
         ]
-        return Records.collect(whole, noted, gaps=True)
-    pictured = any(_PICTURE in example.files for _, example in examples)
-    taken = [
-        modality.name
-        for modality in MODALITIES
-        if (modality.name in user_columns or not (modality.arrays and pictured))
-        and any(modality.name in example.files for _, example in examples)
-    ]
+        return Records.collect(whole, {role: noted[names[0]] for role, names in made.items()}, gaps=True)
+    there = [it.name for it in MODALITIES if any(it.name in example.files for _, example in examples)]
+    wanted = [role for role in named if role in MODALITIES and MODALITIES.get(role).held == "files"]
+    if other := [role for role in named if role not in (*wanted, "text")]:
+        raise unknown(f"column of {archive}", other[0], (*there, "text"))
+    plain = [name for name in there if not (MODALITIES.get(name).arrays and _PICTURE in there)]
+    taken = [name for name in there if name in wanted] if wanted else plain
     read = [
         record
         for key, each in examples
@@ -201,23 +212,34 @@ def _noted(
     archive: str,
     key: str,
     example: _Example,
-    columns: Mapping[str, str],
+    noted: Mapping[str, str],
+    made: Mapping[str, Sequence[str]],
     user_columns: Mapping[str, str],
     ledger: Ledger,
 ) -> Record | None:
-    """Return an example of a shard that notes its columns."""
+    """Return an example of a shard that notes its columns.
+
+    Args:
+        archive: the shard.
+        key: of the example.
+        example: its files.
+        noted: the columns of the shard, each with its modality.
+        made: the columns to read, each with those of the shard that it is made of.
+        user_columns: that the user named.
+        ledger: is told what is left out.
+    """
     values = _values(archive, key, example, ledger)
     if values is None:
         return None
     cells: dict[str, Cell] = {}
-    for column, modality in columns.items():
-        held = MODALITIES.get(modality).held
+    for column, names in made.items():
+        held = MODALITIES.get(noted[names[0]]).held
         if held == "files":
-            cells[column] = example.files.get(column)
-        elif value := values.get(column):
-            cells[column] = tuple(value) if held == "texts" else value
-    where = f"{archive}, {key}"
-    return Record(cells, key, where=where, **facts_in(values, where, user_columns, columns))
+            cells[column] = example.files.get(names[0])
+        elif parts := [values[name] for name in names if values.get(name)]:
+            cells[column] = tuple(chain.from_iterable(parts)) if held == "texts" else parts[0]
+    where, taken = f"{archive}, {key}", {*chain.from_iterable(made.values())}
+    return Record(cells, key, where=where, **facts_in(values, where, user_columns, taken))
 
 
 def _values(archive: str, key: str, example: _Example, ledger: Ledger) -> Mapping[str, Any] | None:
