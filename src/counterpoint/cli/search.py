@@ -14,7 +14,7 @@ from .common.arguments import parse
 from .common.terminal import Terminal
 
 if TYPE_CHECKING:
-    from ..serving import Found
+    from ..serving import Hits
 
 _LONGEST = 80  # characters of a text in the table
 
@@ -82,7 +82,7 @@ def _lines(file: Path) -> list[str]:
     return lines
 
 
-def _show(console: Terminal, hits: Found, title: str) -> None:
+def _show(console: Terminal, hits: Hits, title: str) -> None:
     from rich.table import Table
     from rich.text import Text
 

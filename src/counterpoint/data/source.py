@@ -22,7 +22,7 @@ from .sources import (
     Ledger,
     Records,
     checked,
-    found,
+    files_of,
     is_pattern,
     is_url,
     said_columns,
@@ -212,7 +212,7 @@ def _stamp(path: str | None) -> tuple[object, ...]:
     if path is None or is_url(path) or not is_there(path):
         return ()
     if is_pattern(path):
-        return tuple(found(path).items())
+        return tuple(files_of(path).items())
     inside = os.scandir(path) if os.path.isdir(path) else ()
     kinds = {_ANNOTATIONS, *suffixes()}
     entries = [e for e in inside if e.is_dir() or (Path(e.name).suffix.lower() in kinds and e.is_file())]

@@ -1,7 +1,7 @@
 from .application.app import app as app
 from .embedding.rows import embed as embed
 from .indexing.extending import INDEX_KINDS as INDEX_KINDS
-from .indexing.found import Found as Found
+from .indexing.hits import Hits as Hits
 from .indexing.index import Index as Index
 from .indexing.index import index as index
 from .requests.limits import Limits as Limits

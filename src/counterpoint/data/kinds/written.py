@@ -21,7 +21,7 @@ from ..derived.voxels import Simulation, Voxels
 from ..pictures.decode import side_of
 from ..sharded.index import is_index
 from ..sharded.opened import open_index
-from ..sources import Ledger, Options, Records, found, is_named, is_pattern, is_url, parted
+from ..sources import Ledger, Options, Records, files_of, is_named, is_pattern, is_url, parted
 from ..worlds import WORLDS
 from .files import Collected, Defined, Files
 from .kind import Written, name_of
@@ -78,7 +78,7 @@ def is_there(path: str) -> bool:
     if is_url(path):
         return True
     try:
-        return bool(found(path)) if is_pattern(path) else os.path.exists(path)
+        return bool(files_of(path)) if is_pattern(path) else os.path.exists(path)
     except (OSError, ValueError):
         return False
 

@@ -159,12 +159,12 @@ def _several(name: str, survey: Survey) -> Reading:
     return Reading("tags", (name,), tuple(sorted(tags)), survey.lists)
 
 
-def told(refused: Mapping[str, str]) -> dict[str, str]:
+def refusal_notes(refused: Mapping[str, str]) -> dict[str, str]:
     """Return a title and a line on columns that are no labels; nothing where all are."""
     if not refused:
         return {}
-    said = ", ".join(f"{name} ({why})" for name, why in refused.items())
-    return {"columns that are no labels": f"{said}; a label has 2 to {MOST_CLASSES} values"}
+    reasons = ", ".join(f"{name} ({why})" for name, why in refused.items())
+    return {"columns that are no labels": f"{reasons}; a label has 2 to {MOST_CLASSES} values"}
 
 
 def numbers_in(texts: pl.Series) -> Values:

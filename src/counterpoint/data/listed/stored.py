@@ -29,7 +29,7 @@ from ..sides import MOST_HELD_OUT
 from ..sources import BROKEN, Asset, Ledger, Records, ending_of
 from .division import divide
 from .held import Filed, Held, Texts, Values
-from .labels import labels_of, told
+from .labels import labels_of, refusal_notes
 from .ledgers import keep, ledger_file
 from .report import Report
 from .rows import identities, links_of, noun_of, splits, subsets
@@ -139,7 +139,7 @@ class Stored(Data):
             ledger=listed if len(ledger.frame) else None,
             duplicates={what: len(values) - values.n_unique() for what, values in same.items()},
             leaked={kind: int(rows.sum()) for kind, rows in division.leaked.items()},
-            notes={**division.notes, **told(self.refused), **self._unseen()},
+            notes={**division.notes, **refusal_notes(self.refused), **self._unseen()},
             caption_words=None if captions is None else _words(captions),
             columns={} if {*self.columns} <= {*PAIR} else self._column_notes(records),
         )

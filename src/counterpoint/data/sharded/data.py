@@ -19,7 +19,7 @@ from ..derived.joined import joined_raw
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..labels import Label
 from ..listed.held import Texts
-from ..listed.labels import told
+from ..listed.labels import refusal_notes
 from ..listed.stored import Stored
 from ..replaced import Replaced
 from ..sources import Asset, Records, ending_of
@@ -217,15 +217,15 @@ class Sharded(Data):
         }
 
     def findings(self) -> Mapping[str, str]:
-        found = told(self.refused)
+        notes = refusal_notes(self.refused)
         if self.index.left_out:
-            found["records left out"] = self.index.left_out
+            notes["records left out"] = self.index.left_out
         if self.index.labels and self.index.labelled < self._trained:
-            found["labels"] = (
+            notes["labels"] = (
                 f"known of {self.index.labelled:,} of {self._trained:,} records to train on: the others were "
                 "counted by what lies beside their shards, and not read"
             )
         if lost := [number for number in self.index.lost if self.shards[number]]:
-            said = f"{counted(len(lost), 'shard')} cannot be used, and others stand for what it held"
-            found["shards"] = f"{said}; the first: {self.index.lost[lost[0]]}"
-        return found
+            lost_shards = f"{counted(len(lost), 'shard')} cannot be used, and others stand for what it held"
+            notes["shards"] = f"{lost_shards}; the first: {self.index.lost[lost[0]]}"
+        return notes

@@ -139,7 +139,7 @@ class Index:
                 whole = sources.wholes(file.source, Ledger())
                 now = now if _differing(table, whole, lost=bool(known)) else whole
         except Missing as error:  # of a pattern, which stands for nothing then
-            now = [shard for shard in known if shard.place not in error.places]
+            now = [shard for shard in known if shard.place not in error.locations]
             if not now:
                 raise
         advice = f"run counterpoint data index {file.source!r} --out {folder} again"

@@ -16,7 +16,7 @@ from ...modalities import MODALITIES, PAIR
 from ...registry import unknown
 from ._files.asset import Asset
 from ._files.noted import columns_noted
-from ._files.places import found, inside, is_url, opened, suffix_of, told_apart
+from ._files.places import files_of, inside, is_url, opened, short_names, suffix_of
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import CAPTION_COLUMNS, split_of
@@ -49,10 +49,10 @@ class WebDataset(Source):
         )
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
-        files = found(*(_in_folder(written) or [written]))
+        files = files_of(*(_in_folder(written) or [written]))
         return [
             Shard(name, file, "webdataset", files[file], options)
-            for file, name in zip(files, told_apart(files), strict=True)
+            for file, name in zip(files, short_names(files), strict=True)
         ]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:

@@ -31,7 +31,7 @@ class Mined(NamedTuple):
 def mine(
     queries: Float[Tensor, "n d"],
     documents: Float[Tensor, "m d"],
-    own: Int[Tensor, " n"],
+    positives: Int[Tensor, " n"],
     count: int,
     *,
     skip: int = 0,
@@ -43,7 +43,7 @@ def mine(
     Args:
         queries: unit norm.
         documents: unit norm, each once.
-        own: the number of each query's own document.
+        positives: the number of each query's own document.
         count: how many to find, C.
         skip: the first ranks, own document not counted, that are left out: near duplicates are among them.
         most: documents that are more similar to the query than this part of its own one's similarity are left out, as
@@ -57,7 +57,7 @@ def mine(
     """
     chunks: list[Mined] = []
     for start in range(0, len(queries), CHUNK):
-        answers, part = own[start : start + CHUNK, None], queries[start : start + CHUNK]
+        answers, part = positives[start : start + CHUNK, None], queries[start : start + CHUNK]
         scores = part @ documents.T
         positive = scores.gather(1, answers)
         scores.scatter_(1, answers, -torch.inf)

@@ -18,7 +18,7 @@ from ...registry import unknown
 from ..vectors import About, Vectors
 from . import condition as _condition
 from .extending import INDEX_KINDS, PLACED, Way, extended
-from .found import Found, Rows
+from .hits import Hits, Rows
 from .kinds._kind import Chosen, Kind
 from .query import Query, embedded
 from .storage import Record, Storage, is_address, storage_of
@@ -126,12 +126,12 @@ class Index:
     @overload
     def search(
         self, query: Query, k: int | None = None, *, where: str | None = None, modality: str | None = None
-    ) -> Found: ...
+    ) -> Hits: ...
 
     @overload
     def search(
         self, query: list[Any], k: int | None = None, *, where: str | None = None, modality: str | None = None
-    ) -> list[Found]: ...
+    ) -> list[Hits]: ...
 
     def search(
         self,
@@ -140,7 +140,7 @@ class Index:
         *,
         where: str | None = None,
         modality: str | None = None,
-    ) -> Found | list[Found]:
+    ) -> Hits | list[Hits]:
         """Embed a query with the index's model and find the nearest vectors.
 
         Vectors of the query's own modality are in general nearer than those of another, so one modality is searched:
@@ -155,7 +155,7 @@ class Index:
                 one.
 
         Returns:
-            `Found`; of a list, a list of these.
+            `Hits`; of a list, a list of these.
 
         Raises:
             UnknownName: for a column or a modality that the index does not have.
@@ -177,7 +177,7 @@ class Index:
         *,
         where: str | None = None,
         modality: str | None = EVERY,
-    ) -> list[Found]:
+    ) -> list[Hits]:
         """Find the nearest vectors, of every modality unless given, to queries that are embedded already; see `search`.
 
         Fewer than k are found where fewer rows fulfil the condition.
@@ -206,7 +206,7 @@ class Index:
             raise unknown("modality of the index", modality, [*self._modalities, EVERY])
         return (modality,)
 
-    def _nearest(self, vectors: np.ndarray, k: int, chosen: Chosen | None) -> list[Found]:
+    def _nearest(self, vectors: np.ndarray, k: int, chosen: Chosen | None) -> list[Hits]:
         if vectors.ndim != 2 or vectors.shape[1] != self.about.width:
             raise ValueError(
                 f"queries must be (m, {self.about.width}) as the vectors are, got {vectors.shape}"
@@ -217,9 +217,9 @@ class Index:
         scores, rows = self._vectors.nearest((vectors / norms).astype(np.float32), k, chosen)
         there = rows >= 0
         counts = there.sum(1)
-        hits, ends = Rows(self.table, rows[there], scores[there].clip(-1, 1)), counts.cumsum()
+        every, ends = Rows(self.table, rows[there], scores[there].clip(-1, 1)), counts.cumsum()
         return [
-            Found(hits, end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
+            Hits(every, end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
         ]
 
     def _checked(self, k: int | None) -> int:

@@ -32,21 +32,21 @@ class Missing(FileNotFoundError):
 
     Args:
         message: naming the first, and how many they are.
-        places: of all that are not there.
+        locations: of all that are not there.
     """
 
-    def __init__(self, message: str, places: Iterable[str]) -> None:
+    def __init__(self, message: str, locations: Iterable[str]) -> None:
         super().__init__(message)
-        self.places = frozenset(places)
+        self.locations = frozenset(locations)
 
 
-def is_url(place: str) -> bool:
-    """Return whether a place is not on this machine's disks.
+def is_url(location: str) -> bool:
+    """Return whether a location is not on this machine's disks.
 
     >>> is_url("s3://bucket/0.tar"), is_url("file:///data/0.tar"), is_url("/data/0.tar")
     (True, False, False)
     """
-    return bool(re.match(r"(?!file:)[a-z][a-z0-9+.-]*://", place))
+    return bool(re.match(r"(?!file:)[a-z][a-z0-9+.-]*://", location))
 
 
 def is_pattern(written: str) -> bool:
@@ -80,7 +80,7 @@ def suffix_of(written: str) -> str:
     return PurePosixPath(name.lower()).suffix
 
 
-def found(*written: str) -> dict[str, str]:
+def files_of(*written: str) -> dict[str, str]:
     """Return the files that a user's words stand for, in order and each once, with a text that changes when one does.
 
     Args:
@@ -107,51 +107,51 @@ def inside(folder: str) -> list[str]:
         return sorted(str(store.unstrip_protocol(each)) for each in store.ls(path, detail=False))
 
 
-def opened(place: str) -> Any:
+def opened(location: str) -> Any:
     """Open a file of a path or a URL to be read, as bytes.
 
     Raises:
         OSError: if it cannot be opened.
     """
-    if not is_url(place):
-        return open(place, "rb")
-    with reaching(place):
-        store, path = _store(place)
+    if not is_url(location):
+        return open(location, "rb")
+    with reaching(location):
+        store, path = _store(location)
         return store.open(path, "rb")
 
 
-def sought(place: str) -> Any:
+def sought(location: str) -> Any:
     """Open a file of a store of which some parts are read, and no more bytes than are asked for.
 
     Raises:
         OSError: if it cannot be opened.
     """
-    if place.startswith("http"):  # a server of the web may know no parts of files
-        return opened(place)
-    with reaching(place):
-        store, path = _store(place)
+    if location.startswith("http"):  # a server of the web may know no parts of files
+        return opened(location)
+    with reaching(location):
+        store, path = _store(location)
         return store.open(path, "rb", cache_type="none")
 
 
-def size_of(place: str) -> int:
+def size_of(location: str) -> int:
     """Return the bytes of a file.
 
     Raises:
         OSError: if it is not there.
     """
-    with reaching(place):
-        store, path = _store(place)
+    with reaching(location):
+        store, path = _store(location)
         return int(store.size(path))
 
 
-def part_of(place: str, offset: int = 0, size: int | None = None) -> bytes:
+def part_of(location: str, offset: int = 0, size: int | None = None) -> bytes:
     """Read some bytes of a file; all that follow an offset unless their number is given."""
-    if not is_url(place):
-        with open(place, "rb") as file:
+    if not is_url(location):
+        with open(location, "rb") as file:
             file.seek(offset)
             return file.read(size)
-    with reaching(place):
-        store, path = _store(place)
+    with reaching(location):
+        store, path = _store(location)
         if size is None:
             return bytes(store.cat_file(path, start=offset or None))
         part = bytes(store.cat_file(path, start=offset, end=offset + size))
@@ -159,11 +159,11 @@ def part_of(place: str, offset: int = 0, size: int | None = None) -> bytes:
     return part if len(part) <= size else part[offset : offset + size]
 
 
-def beside(place: str, name: str) -> str:
-    """Return the place of a file that is named from the folder of another one."""
-    if is_url(place):
-        return f"{place.rpartition('/')[0]}/{name}"
-    return f"{os.path.dirname(place) or '.'}{os.sep}{name}"
+def beside(location: str, name: str) -> str:
+    """Return the location of a file that is named from the folder of another one."""
+    if is_url(location):
+        return f"{location.rpartition('/')[0]}/{name}"
+    return f"{os.path.dirname(location) or '.'}{os.sep}{name}"
 
 
 def state_of(files: Iterable[str | os.PathLike[str]]) -> str:
@@ -177,23 +177,23 @@ def state_of(files: Iterable[str | os.PathLike[str]]) -> str:
     return hasher.hexdigest()
 
 
-def told_apart(places: Iterable[str]) -> list[str]:
+def short_names(locations: Iterable[str]) -> list[str]:
     """Return the shortest names of some files that tell them apart: as much of their paths as that takes.
 
-    >>> told_apart(["s3://a/x/0.tar", "s3://a/x/1.tar"]), told_apart(["a/x/0.tar", "a/y/0.tar"])
+    >>> short_names(["s3://a/x/0.tar", "s3://a/x/1.tar"]), short_names(["a/x/0.tar", "a/y/0.tar"])
     (['0.tar', '1.tar'], ['x/0.tar', 'y/0.tar'])
     """
-    parts = [place.replace(os.sep, "/").split("/") for place in places]
+    parts = [location.replace(os.sep, "/").split("/") for location in locations]
     for length in range(1, max(map(len, parts), default=0) + 1):
         names = ["/".join(each[-length:]) for each in parts]
         if len(set(names)) == len(names):
             return names
-    return list(places)
+    return list(locations)
 
 
 @contextmanager
-def reaching(place: str) -> Iterator[None]:
-    """Turn whatever a store's package raises into one error that names the place and what to do.
+def reaching(location: str) -> Iterator[None]:
+    """Turn whatever a store's package raises into one error that names the location and what to do.
 
     Raises:
         MissingPackage: if the package for this kind of URL is not installed.
@@ -204,17 +204,17 @@ def reaching(place: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise MissingPackage(f"{place}: {error}; run: pip install 'counterpoint[cloud]'") from error
+        raise MissingPackage(f"{location}: {error}; run: pip install 'counterpoint[cloud]'") from error
     except FileNotFoundError:
-        raise FileNotFoundError(f"{place}: there is no such file, or no such bucket") from None
+        raise FileNotFoundError(f"{location}: there is no such file, or no such bucket") from None
     except Exception as error:
         kind, message = type(error).__name__, " ".join(str(error).split())
         if isinstance(error, PermissionError) or "Credentials" in kind:
             raise PermissionError(
-                f"{place}: no access ({message or kind}): give the credentials that the store's own tools take, for "
+                f"{location}: no access ({message or kind}): give the credentials that the store's own tools take, for "
                 "s3:// AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or a profile"
             ) from error
-        raise OSError(f"{place} cannot be read: {kind}: {message}") from error
+        raise OSError(f"{location} cannot be read: {kind}: {message}") from error
 
 
 def local(written: str) -> str:
@@ -266,7 +266,7 @@ def _matching(pattern: str) -> list[str]:
         return [str(store.unstrip_protocol(each)) for each in sorted(store.glob(path))]
 
 
-def _states(written: str, places: list[str]) -> dict[str, str]:
+def _states(written: str, locations: list[str]) -> dict[str, str]:
     """Return the state of every file.
 
     Raises:
@@ -274,29 +274,29 @@ def _states(written: str, places: list[str]) -> dict[str, str]:
     """
     states: dict[str, str | None] = {}
     listed: dict[str, Mapping[str, str]] = {}
-    for place in places:
-        if is_url(place):
-            states[place] = _remote_state(place, listed if len(places) > 1 else None)
+    for location in locations:
+        if is_url(location):
+            states[location] = _remote_state(location, listed if len(locations) > 1 else None)
         else:
-            states[place] = state_of([place]) if os.path.isfile(place) else None
-    if missing := [place for place, state in states.items() if state is None]:
+            states[location] = state_of([location]) if os.path.isfile(location) else None
+    if missing := [location for location, state in states.items() if state is None]:
         of = f"{len(missing):,} of {len(states):,} files are not there, the first {missing[0]}"
         message = f"{written}: {of}" if is_pattern(written) else f"there is no file {missing[0]}"
         raise Missing(message, missing)
-    return {place: state for place, state in states.items() if state is not None}
+    return {location: state for location, state in states.items() if state is not None}
 
 
-def _remote_state(place: str, listed: dict[str, Mapping[str, str]] | None) -> str | None:
+def _remote_state(location: str, listed: dict[str, Mapping[str, str]] | None) -> str | None:
     """Return the state of a file in a store; None where it is not there.
 
     Args:
         place: a URL.
         listed: files with their states by folder, where many are asked for: one request instead of thousands.
     """
-    with reaching(place):
-        store, path = _store(place)
+    with reaching(location):
+        store, path = _store(location)
         folder = path.rpartition("/")[0]
-        if listed is None or place.startswith("http"):  # the web lists nothing
+        if listed is None or location.startswith("http"):  # the web lists nothing
             store.invalidate_cache(path)
             return _entry_state(store.info(path))
         if folder not in listed:
@@ -310,8 +310,8 @@ def _entry_state(info: Mapping[str, Any]) -> str:
     return f"{info.get('size')} {marks[0]}" if marks else str(info.get("size"))
 
 
-def _store(place: str) -> tuple[Any, str]:
+def _store(location: str) -> tuple[Any, str]:
     import fsspec
 
-    store, path = fsspec.core.url_to_fs(place)
+    store, path = fsspec.core.url_to_fs(location)
     return store, str(path)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
-from .._files.places import found, suffix_of, told_apart
+from .._files.places import files_of, short_names, suffix_of
 from .._ledger import Ledger
 from .._options import Options
 from .._record import Records
@@ -43,8 +43,8 @@ class Hub(Source):
         except Exception as error:  # of the hub's package, and of the network below it
             message = " ".join(str(error).split())
             raise ValueError(f"{written} cannot be loaded: {type(error).__name__}: {message}") from error
-        states = found(*(file for each in files.values() for file in each))
-        names = dict(zip(states, told_apart(states), strict=True))
+        states = files_of(*(file for each in files.values() for file in each))
+        names = dict(zip(states, short_names(states), strict=True))
         sides = sides_by_name(files)
         return [
             Shard(

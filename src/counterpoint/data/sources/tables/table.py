@@ -9,7 +9,7 @@ from typing import final
 
 import polars as pl
 
-from .._files.places import found, inside, suffix_of, told_apart
+from .._files.places import files_of, inside, short_names, suffix_of
 from .._ledger import Ledger
 from .._names import split_of
 from .._options import Options
@@ -53,10 +53,10 @@ class Table(Source):
             sides = {str(path): side for path, side in taken.items()}
             for other in others:
                 ledger.add("passed over", "beside what is read", other)
-        files = found(*(sides or _in_store(written) or [written]))
+        files = files_of(*(sides or _in_store(written) or [written]))
         if not sides:
             sides = sides_by_name(files)
-        names = dict(zip(files, told_apart(files), strict=True))
+        names = dict(zip(files, short_names(files), strict=True))
         return [
             Shard(
                 name, file, "table", files[file], options, part_of_tables(name, len(files)), sides.get(file)

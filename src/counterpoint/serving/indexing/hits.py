@@ -29,7 +29,7 @@ class Rows:
 
 
 @final
-class Found:
+class Hits:
     """Rows that a search found, the nearest first; iterated, a dictionary each.
 
     Attributes:
