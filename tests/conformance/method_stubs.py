@@ -225,6 +225,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ebm": {"noise": 0.0},
     "whitened-cse": {"dropout": 0.0},
     "gml": {"queue": 40},
+    "guided-ntxent": {"teacher": "a run of siglip"},
+    "jest": {"reference": "a run of siglip", "filter": 0.5},
     "swav": {"prototypes": 10},
     "mcl": {"stages": 1},
     "mlcd": {"clusters": 10, "positives": 3, "share": 1.0},
@@ -282,8 +284,6 @@ def build(
     options = {**OPTIONS.get(name, {}), **options}
     if name == "diht-distilled":
         options = {"teacher": teacher(seed), "top": 3, **options}
-    if name == "jest":
-        options = {"reference": "a run of siglip", "filter": 0.5, **options}
     with patch("counterpoint.models.load", lambda path: build("siglip", seed + 50)):
         method = methods.create(name, towers, recipe, target=target or TARGETS.get(name), **options)
     initialise(method, seed)

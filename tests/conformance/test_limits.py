@@ -43,6 +43,11 @@ METHODS: dict[str, tuple[tuple[str, Options], float, tuple[str, Options]]] = {
         1,
         ("cross-entropy", {}),
     ),
+    "guided-ntxent, nothing left out → ntxent": (
+        ("guided-ntxent", {"rule": "drop_easy_negative", "ratio": 0.0}),
+        1,
+        ("ntxent", {"on": "images"}),
+    ),
     "jest, nothing left out → siglip": (("jest", {"filter": 0.0}), 1, ("siglip", {})),
     "text-shearing, one slot → clip": (("text-shearing", {"slots": 1}), 1, ("clip", {})),
     "mochi, no mixtures → moco": (

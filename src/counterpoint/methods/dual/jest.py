@@ -12,18 +12,16 @@ from torch import Tensor
 from ...forms import BelowOne, Count, Finite, Positive
 from ...losses import SigLIPLoss
 from ...networks.base import Input, Towers
-from ...networks.weights import is_restored
 from ...pairwise import Temperature
 from ...pairwise.inputs import upcast
 from ...pairwise.joint_selection import FirstChunk, Judge, select
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
-from ...registry import load
 from ...types import Batch, Clock, Embeddings, View
 from ..base import Ranges
 from ..dual_encoder import DualEncoder, linear_heads
+from ..frozen import frozen
 from ..needs import Needs
-from ..tower_method import TowerMethod
 
 Score = Literal["learnability", "easy-reference", "hard-learner"]
 """Scores of a pair: the learner's loss less the reference's, the reference's negated, the learner's."""
@@ -102,8 +100,15 @@ class JEST(DualEncoder):
         self.chunks, self.first_chunk, self.averaged = chunks, first_chunk, averaged
         self.part = recipe.microbatch
         self._seen: dict[str, float] = {}
-        # In a tuple, and so no module of this one: neither trained, nor saved, nor shared by ranks.
-        self._reference: tuple[DualEncoder, ...] = () if is_restored() else (self._open(reference),)
+        self._reference = frozen("reference", reference, self.picture_size)
+        if not all(
+            isinstance(model, DualEncoder) and isinstance(model.objective, SigLIPLoss)
+            for model in self._reference
+        ):
+            raise ValueError(
+                f"reference={reference!r} was not trained by the sigmoid loss, and has no bias to score pairs with; "
+                "name a run of siglip or jest"
+            )
         if filter:
             self.views = {**self.views, REFERENCE_TEXT: View("text", "plain", like="text")}
 
@@ -115,6 +120,7 @@ class JEST(DualEncoder):
         if not self.filter:
             return batch
         (reference,) = self._reference
+        assert isinstance(reference, DualEncoder)
         views = {column: batch[column] for column in self.columns}
         judged = [
             _judge(self, views, self.part),
@@ -151,25 +157,6 @@ class JEST(DualEncoder):
     def passes(self) -> dict[str, float]:
         # Scoring takes one of the learner and one of the reference.
         return dict.fromkeys(self.columns, 3 - self.filter if self.filter else 1)
-
-    def _open(self, reference: str) -> DualEncoder:
-        """Load the reference, frozen and in evaluation mode."""
-        try:
-            # By name, as rooms import downwards only.
-            model: TowerMethod = load("counterpoint.models:load")(reference)
-        except (OSError, ValueError) as error:
-            raise ValueError(f"reference={reference!r} cannot be read: {error}") from None
-        if not (isinstance(model, DualEncoder) and isinstance(model.objective, SigLIPLoss)):
-            raise ValueError(
-                f"reference={reference!r} was not trained by the sigmoid loss, and has no bias to score pairs with; "
-                "name a run of siglip or jest"
-            )
-        if model.picture_size != self.picture_size:
-            raise ValueError(
-                f"reference={reference!r} takes pictures of {model.picture_size} pixels and the image tower those of "
-                f"{self.picture_size}; set towers.image_size={model.picture_size}"
-            )
-        return model.requires_grad_(False).eval()
 
 
 def _kept(size: int, filter: float) -> int:

@@ -16,7 +16,7 @@ from ...networks.pair_gate import PairGate
 from ...pairwise import Temperature, moments
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
-from ...types import Batch, Target
+from ...types import Batch, Embeddings, Target
 from ..base import Ranges
 from ..needs import Needs
 from ..single_loss import SingleLoss
@@ -83,8 +83,8 @@ class Hydra(SingleLoss):
         self.gate = PairGate(self.count, out) if gated else None
         self.seen: dict[str, Tensor] = {}
 
-    def beside(self, batch: Batch) -> dict[str, Tensor]:
-        extras = super().beside(batch)
+    def beside(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        extras = super().beside(z, batch)
         classes = extras["labels"]
         extras["targets"] = self.chosen(classes)
         if self.gate is not None:

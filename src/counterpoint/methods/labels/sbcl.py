@@ -15,7 +15,7 @@ from ...networks.base import Towers
 from ...networks.clusters import balanced_kmeans
 from ...networks.state.item_state import ItemState
 from ...recipes.schema import Recipe
-from ...types import Batch, Clock, Examples, Target
+from ...types import Batch, Clock, Embeddings, Examples, Target
 from ..base import Ranges
 from ..needs import Needs
 from ..single_loss import SingleLoss
@@ -95,8 +95,8 @@ class SBCL(SingleLoss):
     def passes(self) -> dict[str, float]:
         return {modality: count + 1 / self.look_every for modality, count in super().passes().items()}
 
-    def beside(self, batch: Batch) -> dict[str, Tensor]:
-        extras = super().beside(batch)
+    def beside(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
+        extras = super().beside(z, batch)
         if len(self.items.ids) > 1:  # nothing is known during the warm-up
             subclasses, temperatures = self.items.recall(batch.ids)
             extras |= {"subclasses": subclasses.long(), "temperatures": temperatures}
