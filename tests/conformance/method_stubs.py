@@ -284,7 +284,7 @@ def build(
     options = {**OPTIONS.get(name, {}), **options}
     if name == "diht-distilled":
         options = {"teacher": teacher(seed), "top": 3, **options}
-    with patch("counterpoint.models.load", lambda path: build("siglip", seed + 50)):
+    with patch("counterpoint.models.load", lambda path: build("siglip", 50)):
         method = methods.create(name, towers, recipe, target=target or TARGETS.get(name), **options)
     initialise(method, seed)
     for parameter_name, parameter in method.named_parameters() if method.stages else ():
