@@ -162,6 +162,8 @@ def test_files_beside_pictures_are_read_where_they_are_named(tmp_path: Path) -> 
         ValueError, match=r"unknown column of .*'table'.*\(known: audio, image, series, text\)"
     ):
         read_of(path, ",columns=image+table:age")
+    with pytest.raises(ValueError, match=r"unknown column of .*it\.tar 'video'.*\(known: image, text\)"):
+        read_of(path, ",columns=image+video")
 
 
 def test_a_sample_without_a_caption_is_counted_and_not_fatal(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import polars as pl
 from ...registry import Room, import_file, named_in_file, unknown
 from ._files.places import seen_from
 from ._ledger import Ledger
-from ._options import Options, parted
+from ._options import FACTS, Options, parted
 from ._record import Records
 from ._source import Shard, Source
 
@@ -146,10 +146,15 @@ def read(written: str, ledger: Ledger) -> Records:
         ledger: is told what is left out.
 
     Raises:
+        UnknownName: for a column that the user named and no shard has.
         ValueError: if no source recognises it, its shards cannot be read, or an id is there twice.
     """
     listed = wholes(written, ledger)
-    return Records.concat(_with_unique_ids(listed, [opened(shard, ledger) for shard in listed]))
+    records = Records.concat(_with_unique_ids(listed, [opened(shard, ledger) for shard in listed]))
+    named = [role for shard in listed for role in shard.options.columns if role not in FACTS]
+    if lacking := [role for role in named if role not in records.columns]:
+        raise unknown(f"column of {parted(written)[0]}", lacking[0], records.columns)
+    return records
 
 
 def read_some(written: str, ledger: Ledger, most: int) -> tuple[Records, float]:
