@@ -28,7 +28,7 @@ import polars as pl
 import torch
 from _timing import spread
 
-from counterpoint.serving import Found, index
+from counterpoint.serving import Hits, index
 from counterpoint.serving.indexing.kinds import hnsw
 from counterpoint.serving.vectors import About, Vectors, part_paths, write_part
 
@@ -66,7 +66,7 @@ def written(folder: Path, rows: int, d: int) -> Vectors:
     return Vectors.open(folder)
 
 
-def read(found: list[Found]) -> list[pl.DataFrame]:
+def read(found: list[Hits]) -> list[pl.DataFrame]:
     """Take the columns of what was found."""
     return [one.rows for one in found]
 
