@@ -1,7 +1,9 @@
-"""Another model that a method asks while it trains: loaded by its name, frozen, and no part of what is trained."""
+"""Other models that a method asks while it trains, and image towers with weights, by their names."""
 
 from __future__ import annotations
 
+from ..networks.base import ImageTower
+from ..networks.towers.build import build_image_tower
 from ..networks.weights import is_restored
 from ..registry import load
 from .tower_method import TowerMethod
@@ -31,10 +33,41 @@ def frozen(option: str, name: str, picture_size: int | None) -> Frozen:
         model: TowerMethod = load("counterpoint.models:load")(name)
     except (OSError, ValueError) as error:
         raise ValueError(f"{option}={name!r} cannot be read: {error}") from None
-    if model.picture_size != picture_size:
-        takes = "no pictures" if model.picture_size is None else f"pictures of {model.picture_size} pixels"
-        raise ValueError(
-            f"{option}={name!r} takes {takes} and the image tower those of {picture_size}"
-            + (f"; set towers.image_size={model.picture_size}" if model.picture_size else "")
-        )
+    if model.picture_size is None:
+        raise ValueError(f"{option}={name!r} takes no pictures")
+    _check_size(option, name, model.picture_size, picture_size)
     return (model.requires_grad_(False).eval(),)
+
+
+def check_weights(option: str, name: str) -> None:
+    """Refuse an image tower that is named without weights.
+
+    Raises:
+        ValueError: saying how they are named.
+    """
+    if "@" not in name:
+        raise ValueError(f"{option}={name!r} has no weights; name them after an @: timm:NAME@FILE or cnn@RUN")
+
+
+def trained_tower(option: str, name: str, picture_size: int) -> ImageTower:
+    """Build an image tower with its weights.
+
+    Args:
+        option: of the method that names it, for messages.
+        name: as an arm names it, with its weights.
+        picture_size: of the pictures that the method's own tower takes.
+
+    Raises:
+        ValueError: for a tower of pictures of another size, and as the tower itself says.
+    """
+    tower = build_image_tower(name, picture_size)
+    _check_size(option, name, tower.size, picture_size)
+    return tower
+
+
+def _check_size(option: str, name: str, size: int, picture_size: int | None) -> None:
+    if size != picture_size:
+        raise ValueError(
+            f"{option}={name!r} takes pictures of {size} pixels and the image tower those of {picture_size}; set "
+            f"towers.image_size={size}"
+        )

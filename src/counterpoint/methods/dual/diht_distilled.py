@@ -14,7 +14,6 @@ from ...losses import DiHTLoss
 from ...networks import tune
 from ...networks.base import Towers
 from ...networks.heads import Linear
-from ...networks.towers.build import build_image_tower
 from ...networks.towers.parts.pooling import inside
 from ...pairwise import Temperature, moments
 from ...pairwise.inputs import upcast
@@ -23,6 +22,7 @@ from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
 from ..base import Ranges
 from ..dual_encoder import linear_heads
+from ..frozen import check_weights, trained_tower
 from ..needs import Needs
 from ..tower_method import TowerMethod, paired
 
@@ -77,21 +77,13 @@ class DistilledDiHT(TowerMethod):
         beta: NonNegative = 0.25,
         temperature: Positive = 0.07,
     ) -> None:
-        if "@" not in teacher:
-            raise ValueError(
-                f"teacher={teacher!r} has no weights; name them after an @: timm:NAME@FILE or cnn@RUN"
-            )
+        check_weights("teacher", teacher)
         super().__init__(towers)
         self.views = paired(towers)
         self.projections = nn.ModuleDict(linear_heads(towers, recipe.widths.embedding))
         self.objective = DiHTLoss(Temperature(temperature, bounds=(0.01, 1.0)), alpha=alpha, beta=beta)
         image = self.image_tower
-        self.teacher = build_image_tower(teacher, image.size)
-        if self.teacher.size != image.size:
-            raise ValueError(
-                f"teacher={teacher!r} takes pictures of {self.teacher.size} pixels and the image tower those "
-                f"of {image.size}; set towers.image_size={self.teacher.size}"
-            )
+        self.teacher = trained_tower("teacher", teacher, image.size)
         tune(self.teacher, "frozen")
         concepts = self.text_tower.tokenizer.vocabulary
         self.teacher_concepts = Linear(self.teacher.width, concepts, bias=True)

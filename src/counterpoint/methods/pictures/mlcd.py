@@ -15,11 +15,11 @@ from ...networks.base import ImageTower, Towers
 from ...networks.clusters import nearest_centres
 from ...networks.heads import ClassHead
 from ...networks.state.item_state import ItemState
-from ...networks.towers.build import build_image_tower
 from ...pairwise.ranks import Ranks as Processes
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Examples
 from ..base import ONCE, Ranges
+from ..frozen import check_weights, trained_tower
 from ..needs import Needs
 from ..tower_method import TowerMethod, paired
 
@@ -75,10 +75,8 @@ class MLCD(TowerMethod):
         super().__init__(towers)
         if positives >= clusters:
             raise ValueError(f"positives={positives} of clusters={clusters}: some clusters must be negatives")
-        if encoder and "@" not in encoder:
-            raise ValueError(
-                f"encoder={encoder!r} has no weights; name them after an @: timm:NAME@FILE or cnn@RUN"
-            )
+        if encoder:
+            check_weights("encoder", encoder)
         self.views = paired(towers)
         self.encoder, self.share, self.positives = encoder, share, positives
         self.classes = ClassHead(self.image_tower.width, clusters, "cosine", 1.0)
@@ -123,10 +121,5 @@ class MLCD(TowerMethod):
         tower = self.image_tower
         if not self.encoder:
             return tower
-        encoder = build_image_tower(self.encoder, tower.size)
-        if encoder.size != tower.size:
-            raise ValueError(
-                f"encoder={self.encoder!r} takes pictures of {encoder.size} pixels and the image tower those of "
-                f"{tower.size}; set towers.image_size={encoder.size}"
-            )
+        encoder = trained_tower("encoder", self.encoder, tower.size)
         return encoder.eval().to(self.classes.weight.device)
