@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from counterpoint.claims.benches import scene_towers as composed
+from counterpoint.claims.benches.data import counts
 from counterpoint.claims.benches.scene_towers import Edited, SceneTowers
 from counterpoint.claims.evaluation import mmvp
-from counterpoint.claims.pairs import count_to_ten, inpaintcoco
+from counterpoint.claims.pairs import inpaintcoco
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.scene import Scene, Thing
 from counterpoint.losses import InfoNCELoss
@@ -81,7 +82,7 @@ def test_shrinking_changes_sizes_alone() -> None:
     things = tuple(Thing("cat", None, "small", 160, x, 500) for x in (200, 500))
     areas = set()
     for index in range(30):
-        small = count_to_ten.shrunk(Scene(0, things), Rng(0, index))
+        small = counts.shrunk(Scene(0, things), Rng(0, index))
         assert [(it.x, it.y) for it in small] == [(200, 500), (500, 500)]
         (side,) = {it.side for it in small}
         assert 96 <= side <= 160
@@ -91,14 +92,14 @@ def test_shrinking_changes_sizes_alone() -> None:
 
 
 def test_counted_scenes_have_nine_captions_of_which_one_is_true() -> None:
-    data = count_to_ten.counted(("cat", "dog", "key", "bus", "hat"), "train", 20)
+    data = counts.counted(("cat", "dog", "key", "bus", "hat"), "train", 20)
     words = ["two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"]
     for own, plain in zip(data.captions, data.plain, strict=True):
         assert [text.split()[0] for text in own] == words
         assert {text.split(" ", 1)[1] for text in own} == {plain}
     assert data.numbers.min() >= 0
     assert data.numbers.max() <= 8
-    assert not set(count_to_ten.SEEN) & set(count_to_ten.NEW)
+    assert not set(counts.SEEN) & set(counts.NEW)
 
 
 def test_a_pair_is_right_if_both_statements_pick_their_picture() -> None:
