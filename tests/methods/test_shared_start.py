@@ -9,8 +9,9 @@ from method_stubs import COLUMNS, build
 from counterpoint import methods
 
 OTHER_HEADS = {
-    *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "hydra", "lat", "lit", "m3col"),
-    *("mcl", "mochi", "moco", "moco-dual-view", "msclap", "multimodn", "sbcl", "sy-con", "whitened-cse"),
+    *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "guided-ntxent", "hydra"),
+    *("lat", "lit", "m3col", "mcl", "mochi", "moco", "moco-dual-view", "msclap", "multimodn"),
+    *("sbcl", "sy-con", "whitened-cse"),
 }
 OF_OTHERS = {*COLUMNS, "best-alignment"}
 """Methods of neither pictures nor texts, which share no tower with the others."""
