@@ -77,7 +77,7 @@ class TestWhatItIsTaught:
         assert list(exchanges(world, 3)) == list(exchanges(world, 3))
 
     def test_captions_come_short_and_long(self, world: Scenes) -> None:
-        told = {one.asked: one.reply for one in exchanges(world, 0)}
+        told = {one.request: one.reply for one in exchanges(world, 0)}
         assert next(told[text] for text in DETAILED if text in told).count(".") >= 2
         assert all(reply.endswith(".") for reply in told.values())
 
@@ -126,7 +126,7 @@ class TestWhatItIsTaught:
         assert len(seen) == 3
 
     def test_every_scene_is_rated(self, world: Scenes) -> None:
-        assert all(RATING in {one.asked for one in exchanges(world, row)} for row in range(5))
+        assert all(RATING in {one.request for one in exchanges(world, row)} for row in range(5))
 
 
 class TestPerception:

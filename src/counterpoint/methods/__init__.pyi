@@ -44,6 +44,7 @@ from .labels.tags.catlip import CatLIP as CatLIP
 from .labels.tags.comic import COMIC as COMIC
 from .needs import Needs as Needs
 from .pictures.byol import BYOL as BYOL
+from .pictures.guided_ntxent import GuidedNTXent as GuidedNTXent
 from .pictures.jigclu import JigClu as JigClu
 from .pictures.mcl import MCL as MCL
 from .pictures.mlcd import MLCD as MLCD

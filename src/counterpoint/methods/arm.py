@@ -379,18 +379,19 @@ def _load_loss(file: Path, symbol: str) -> Any:
 
 
 def fitting(columns: Mapping[str, str]) -> list[str]:
-    """Return some methods that take the columns of data, where not all do; first those that need no label.
+    """Return some methods that take the columns of data as they stand; first those that need no label.
 
     >>> "moco" in fitting({"image": "image"}), "clip" in fitting({"image": "image"})
     (True, False)
     """
     from .base import Method
+    from .options import required
 
     fit = []
     for name in METHODS.modules:
         method = METHODS.get(name)
-        if not issubclass(method, Method):
-            continue  # a loss, which takes what it is given
+        if not issubclass(method, Method) or required(method):
+            continue  # a loss, which takes what it is given, or what asks for another model
         try:
             chosen = method.needs.choose(name, columns)
         except ValueError:

@@ -44,6 +44,18 @@ def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
     return options
 
 
+def required(constructor: Callable[..., Any]) -> list[str]:
+    """Return the options without which nothing can be built: another model's name, say.
+
+    >>> def build(towers, *, teacher: str, weight: float = 1.0): ...
+    >>> required(build)
+    ['teacher']
+    """
+    parameters, options = inspect.signature(constructor).parameters, options_of(constructor)
+    empty = inspect.Parameter.empty
+    return [name for name, parameter in parameters.items() if name in options and parameter.default is empty]
+
+
 def options_of_arm(constructor: Callable[..., Any]) -> dict[str, Any]:
     """Return the options of a method; of a loss, its own and those of `SingleLoss`, which makes a method of it.
 

@@ -150,7 +150,8 @@ def nearest(noise: float, seed: int, limit: int | None) -> Arrays:
 def guided(teacher: Path) -> dict[str, str]:
     """Return the arms that a teacher guides, and one that noise does (claim 3)."""
     arms = {
-        name: f"guided-ntxent,teacher={teacher},rule={rule},temperature={TAU}" for name, rule in RULES.items()
+        name: f'guided-ntxent,teacher="{teacher}",rule={rule},temperature={TAU}'
+        for name, rule in RULES.items()
     }
     return {**arms, RANDOM: f"{CONTROL},on=images,temperature={TAU}"}
 
