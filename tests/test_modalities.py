@@ -71,6 +71,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/labels/protonet.py": "prefers pictures where there are other columns too",
     "methods/labels/sbcl.py": "prefers pictures where there are other columns too",
     "methods/pictures/byol.py": "the asymmetric views of pictures",
+    "methods/pictures/guided_ntxent.py": "a teacher that sees pictures",
     "methods/pictures/jigclu.py": "montages are of pictures",
     "methods/pictures/mlcd.py": "its encoder is of pictures",
     "methods/pictures/sepclr.py": "prefers pictures where there are other columns too",
