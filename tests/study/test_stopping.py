@@ -46,7 +46,7 @@ def test_a_stopped_study_begins_no_run_and_goes_on_bit_exactly(
             os.kill(session.process.pid, number)  # as a scheduler does; a terminal reaches every process
         else:
             session.press(number)
-        assert session.ends(30) == 128 + number
+        assert session.ends() == 128 + number
         session.wait_until(end_of(session), "all processes to end", 10)
         by = "Ctrl-C" if number == signal.SIGINT else number.name
         assert session.output.strip().endswith(f"stopped by {by}; the same command goes on from here.")
