@@ -61,7 +61,7 @@ def test_things_look_as_their_captions_say() -> None:
         assert min(thing.box) >= 0
         assert max(thing.box) <= 1000
         words = seen.caption(look, rng).removeprefix("a picture of a ").split(", which is ")
-        assert words[0] in (look.concept, *(f"{odd} {look.concept}" for odd in seen.SAID))
+        assert words[0] in (look.concept, *(f"{odd} {look.concept}" for odd in seen.OTHER_NAMES))
         assert set("".join(words[1:]).split(" and ")) <= {*look.values, ""}
 
 

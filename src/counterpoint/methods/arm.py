@@ -15,6 +15,7 @@ from ..registry import check_python_file, named_in_file, unknown
 from ..spec import Spec
 from . import METHODS
 from ._registry import TOWERS
+from .fitting import fitting
 
 if TYPE_CHECKING:
     from ..pairwise import Loss
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
 TUNE = ("full", "lora", "biases", "frozen", "none")
 """Choices of what moves in pretrained towers: all, low-rank adapters, biases, nothing; ``none``: nothing in the whole
 model."""
-
-_SHOWN = 8  # methods that a message names
 
 
 @dataclass(frozen=True)
@@ -376,26 +375,3 @@ def _load_loss(file: Path, symbol: str) -> Any:
     from .user_loss import load_loss
 
     return load_loss(file, symbol)
-
-
-def fitting(columns: Mapping[str, str]) -> list[str]:
-    """Return some methods that take the columns of data as they stand; first those that need no label.
-
-    >>> "moco" in fitting({"image": "image"}), "clip" in fitting({"image": "image"})
-    (True, False)
-    """
-    from .base import Method
-    from .options import required
-
-    fit = []
-    for name in METHODS.modules:
-        method = METHODS.get(name)
-        if not issubclass(method, Method) or required(method):
-            continue  # a loss, which takes what it is given, or what asks for another model
-        try:
-            chosen = method.needs.choose(name, columns)
-        except ValueError:
-            continue
-        if len(chosen) == len(columns):
-            fit.append(name)
-    return sorted(fit, key=lambda name: (bool(METHODS.get(name).learns), name))[:_SHOWN]

@@ -58,7 +58,7 @@ def tuned(way: str, folder: str, seed: int, steps: int, test_size: int) -> Array
     model = load(of_seed(folder, seed))
     rng = np.random.default_rng([seed, 5])
     numbers = COUNTS.scenes.numbers.copy()
-    wrong = COUNTS.said[rng.random(len(COUNTS.said)) < WRONG]
+    wrong = COUNTS.numbered[rng.random(len(COUNTS.numbered)) < WRONG]
     if way == WRONG_COUNTS:
         numbers[wrong] = (numbers[wrong] + rng.integers(1, len(NUMBERS), len(wrong))) % len(NUMBERS)
     tune(model, numbers, weight=float(way != PAIRS_ALONE), steps=steps, seed=seed)
@@ -77,10 +77,10 @@ def tune(model: TowerMethod, numbers: Int[np.ndarray, " n"], *, weight: float, s
     pictures = model.inputs["image"](data.pictures)
     read = model.inputs["text"]([*data.plain, *(text for own in data.captions for text in own)])
     plain, tokens = read[: len(data.plain)], read[len(data.plain) :].view(-1, len(NUMBERS), read.shape[1])
-    others = np.setdiff1d(COUNTS.splits.train, COUNTS.said)
+    others = np.setdiff1d(COUNTS.splits.train, COUNTS.numbered)
 
     def step(rng: np.random.Generator) -> Tensor:
-        counting = rng.choice(COUNTS.said, COUNTED, replace=False)
+        counting = rng.choice(COUNTS.numbered, COUNTED, replace=False)
         rest = rng.choice(others, TUNED - COUNTED, replace=False)
         true = numbers[counting]
         false = (true + rng.integers(1, len(NUMBERS), COUNTED)) % len(NUMBERS)

@@ -80,7 +80,7 @@ class Counts(PairedData):
     """Scenes of concepts that training shows, some captions of which say how many things there are.
 
     Attributes:
-        said: the training rows whose caption says the number.
+        numbered: the training rows whose caption says the number.
     """
 
     name = "scenes of two to ten alike"
@@ -90,8 +90,8 @@ class Counts(PairedData):
         self.splits = Splits(
             self.ids[:TRAINED], {"seen": self.ids[TRAINED:-HELD]}, {"seen": self.ids[-HELD:]}
         )
-        self.said: Rows = np.flatnonzero(np.random.default_rng(5).random(TRAINED) < MENTIONED)
-        self._numbered = set(self.said.tolist())
+        self.numbered: Rows = np.flatnonzero(np.random.default_rng(5).random(TRAINED) < MENTIONED)
+        self._numbered = set(self.numbered.tolist())
 
     @property
     def scenes(self) -> Counted:

@@ -37,9 +37,9 @@ VALUES: tuple[tuple[str, ...], ...] = (
 PAIRS = tuple(combinations(range(len(VALUES)), 2))
 """The two traits in which the kinds of a concept differ: of each concept others."""
 KINDS = 4
-_NAMES = [each.name.split()[1] for each in invented([Thing("cat", None, "small", 160, 500, 500)] * 42)]
-_SHUFFLED = np.random.default_rng(0).permutation(_NAMES).tolist()
-ASKED, SAID = _SHUFFLED[: KINDS * len(CONCEPTS)], _SHUFFLED[KINDS * len(CONCEPTS) :]
+_WORDS = [each.name.split()[1] for each in invented([Thing("cat", None, "small", 160, 500, 500)] * 42)]
+_SHUFFLED = np.random.default_rng(0).permutation(_WORDS).tolist()
+NAMES, OTHER_NAMES = _SHUFFLED[: KINDS * len(CONCEPTS)], _SHUFFLED[KINDS * len(CONCEPTS) :]
 """Odd words that name kinds, of which no sentence to learn from has one, and those that such sentences have."""
 
 
@@ -64,7 +64,7 @@ def kinds(seed: int) -> tuple[list[Look], list[Described]]:
             f"a {word} {look.concept}",
             {"colour": look.values[:1], "size": look.values[1:2], "place": look.values[2:]},
         )
-        for word, look in zip(rng.permutation(ASKED).tolist(), looks, strict=True)
+        for word, look in zip(rng.permutation(NAMES).tolist(), looks, strict=True)
     ]
     return looks, described
 
@@ -79,20 +79,18 @@ def scene(look: Look, rng: np.random.Generator) -> Scene:
 
 
 def _colour(word: str) -> Colour:
-    (found,) = (colour for colour in COLOURS if colour == word)
-    return found
+    return next(colour for colour in COLOURS if colour == word)
 
 
 def _size(word: str) -> Size:
-    (found,) = (size for size in SIDES if size == word)
-    return found
+    return next(size for size in SIDES if size == word)
 
 
 def caption(look: Look, rng: np.random.Generator) -> str:
     """Write a true sentence of some of the look's traits, with an odd word before every other noun."""
-    noun = f"a {rng.choice(SAID)} {look.concept}" if rng.random() < 0.5 else f"a {look.concept}"
-    said = rng.permutation(np.asarray(look.values))[: rng.integers(len(look.values) + 1)].tolist()
-    return TEMPLATE.format(noun) + (f", which is {' and '.join(said)}" if said else "")
+    noun = f"a {rng.choice(OTHER_NAMES)} {look.concept}" if rng.random() < 0.5 else f"a {look.concept}"
+    traits = rng.permutation(np.asarray(look.values))[: rng.integers(len(look.values) + 1)].tolist()
+    return TEMPLATE.format(noun) + (f", which is {' and '.join(traits)}" if traits else "")
 
 
 @final
