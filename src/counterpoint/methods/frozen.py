@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
 from ..networks.base import ImageTower
 from ..networks.towers.build import build_image_tower
 from ..networks.weights import is_restored
@@ -37,6 +41,12 @@ def frozen(option: str, name: str, picture_size: int | None) -> Frozen:
         raise ValueError(f"{option}={name!r} takes no pictures")
     _check_size(option, name, model.picture_size, picture_size)
     return (model.requires_grad_(False).eval(),)
+
+
+def embed_in_parts(model: TowerMethod, column: str, prepared: Tensor, part: int) -> Float[Tensor, "B d"]:
+    """Return unit-norm embeddings of a batch, computed so many examples at a time; 0 is all at once."""
+    parts = torch.split(prepared, part or len(prepared) or 1)
+    return torch.cat([model.embed_prepared(column, some) for some in parts])
 
 
 def check_weights(option: str, name: str) -> None:

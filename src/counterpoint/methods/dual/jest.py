@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import ClassVar, Literal
 
-import torch
 from torch import Tensor
 
 from ...forms import BelowOne, Count, Finite, Positive
@@ -20,7 +19,7 @@ from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, View
 from ..base import Ranges
 from ..dual_encoder import DualEncoder, linear_heads
-from ..frozen import frozen
+from ..frozen import embed_in_parts, frozen
 from ..needs import Needs
 
 Score = Literal["learnability", "easy-reference", "hard-learner"]
@@ -166,14 +165,7 @@ def _kept(size: int, filter: float) -> int:
 
 def _judge(model: DualEncoder, inputs: Mapping[str, Tensor], part: int) -> Judge:
     """Return how a model scores pairs; embedded in parts of a size where gradients are cached so, too."""
-    x, y = (
-        upcast(
-            torch.cat(
-                [model.embed_prepared(column, some) for some in torch.split(values, part or len(values) or 1)]
-            )
-        )
-        for column, values in inputs.items()
-    )
+    x, y = (upcast(embed_in_parts(model, column, values, part)) for column, values in inputs.items())
     objective = model.objective
     assert isinstance(objective, SigLIPLoss)
     return Judge(objective.temperature.scale(x), y, objective.bias.to(x.dtype))

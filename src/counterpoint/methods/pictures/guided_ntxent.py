@@ -14,7 +14,7 @@ from ...networks.base import ImageTower, Towers
 from ...recipes.schema import Recipe
 from ...types import Batch, Embeddings
 from ..base import Ranges
-from ..frozen import frozen
+from ..frozen import embed_in_parts, frozen
 from ..needs import Needs
 from ..single_loss import SingleLoss
 
@@ -63,6 +63,7 @@ class GuidedNTXent(SingleLoss):
     ) -> None:
         loss = GuidedNTXentLoss(rule, ratio=ratio, temperature=temperature)
         super().__init__(towers, recipe, loss, "guided-ntxent")
+        self.part = recipe.microbatch
         self._teacher = frozen("teacher", teacher, self.image_tower.size)
 
     @torch.no_grad()
@@ -70,7 +71,9 @@ class GuidedNTXent(SingleLoss):
         (teacher,) = self._teacher
         teacher.to(next(self.parameters()))
         column = next(name for name in teacher.columns if isinstance(teacher.tower(name), ImageTower))
-        return {TEACHER + name: teacher.embed_prepared(column, batch[name]) for name in self.views}
+        return {
+            TEACHER + name: embed_in_parts(teacher, column, batch[name], self.part) for name in self.views
+        }
 
     def beside(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
         first, second = (z[TEACHER + name] for name in self.views)
