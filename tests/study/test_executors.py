@@ -27,7 +27,7 @@ from fixtures.compared import runs, same_study
 pytestmark = pytest.mark.slow
 
 COMPARE = ("compare", "clip", "siglip", "--seeds", "2")
-KILLS = {"local": 4, "work": 6, "slurm": 4, "ray": 6}
+KILLS = 20
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,14 @@ def undisturbed(options: list[str], tmp_path_factory: pytest.TempPathFactory) ->
     ) as session:
         assert session.ends() == 0, session.output
     return folder / "study"
+
+
+@pytest.fixture
+def moments(undisturbed: Path) -> Iterator[float]:
+    """Return seconds from the beginning of work to a kill: some twenty kills come before the work of two is done."""
+    work = sum(json.loads((run / "run.json").read_text())["seconds"] for run in runs(undisturbed))
+    random_stream = random.Random(KILLS)
+    return iter(lambda: random_stream.uniform(0.0, work / 2 / (KILLS / 2)), None)
 
 
 def states(study: Path) -> list[str]:
@@ -73,19 +81,20 @@ def kill_all(session: Session) -> None:
     session.process.wait()
 
 
-def disturbed(log: Path, words: list[Any], study: Path, kills: int) -> None:
-    """Begin a command and kill it at a random moment of its work, a number of times, then let it end."""
-    moments = random.Random(kills)
-    for _ in range(kills):
+def disturbed(log: Path, words: list[Any], study: Path, moments: Iterator[float]) -> None:
+    """Begin a command and kill it at a random moment of its work, again and again, then let it end."""
+    for moment in itertools.islice(moments, KILLS):
         with started(log, *words) as session:
             session.wait_until(lambda: begun(study) or not session.alive(), "a run to begin")
-            time.sleep(moments.uniform(0.0, 2.0))
+            time.sleep(moment)
             kill_all(session)
     with started(log, *words) as session:
         assert session.ends() == 0, session.output
 
 
-def test_a_study_that_is_killed(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
+def test_a_study_that_is_killed(
+    options: list[str], undisturbed: Path, moments: Iterator[float], tmp_path: Path
+) -> None:
     words = [
         sys.executable,
         "-m",
@@ -97,7 +106,7 @@ def test_a_study_that_is_killed(options: list[str], undisturbed: Path, tmp_path:
         "--out",
         tmp_path / "study",
     ]
-    disturbed(tmp_path / "log", words, tmp_path / "study", KILLS["local"])
+    disturbed(tmp_path / "log", words, tmp_path / "study", moments)
     check(tmp_path / "study", undisturbed)
 
 
@@ -111,13 +120,13 @@ def handed_over(options: list[str], study: Path, log: Path, *more: str) -> str:
 
 
 def test_works_of_which_one_is_killed_again_and_again(
-    options: list[str], undisturbed: Path, tmp_path: Path
+    options: list[str], undisturbed: Path, moments: Iterator[float], tmp_path: Path
 ) -> None:
     study = tmp_path / "study"
     handed_over(options, study, tmp_path / "log")
     with counterpoint(tmp_path / "other", "work", study) as other:
         words = [sys.executable, "-m", "counterpoint", "work", study]
-        disturbed(tmp_path / "log", words, study, KILLS["work"])
+        disturbed(tmp_path / "log", words, study, moments)
         assert other.ends() == 0, other.output
     check(study, undisturbed)
     with counterpoint(tmp_path / "log", "status", study, "--json") as session:
@@ -125,12 +134,14 @@ def test_works_of_which_one_is_killed_again_and_again(
         assert [run["status"] for run in json.loads(session.output)] == ["done"] * 4
 
 
-def test_jobs_of_an_array_that_are_killed(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
+def test_jobs_of_an_array_that_are_killed(
+    options: list[str], undisturbed: Path, moments: Iterator[float], tmp_path: Path
+) -> None:
     study = tmp_path / "study"
     handed_over(options, study, tmp_path / "log")
     array = (study / "slurm" / "runs.sh").read_text()
     assert re.search(r"^#SBATCH --array=1-4$", array, re.MULTILINE)
-    disturbed(tmp_path / "log", ["bash", study / "slurm" / "runs.sh"], study, KILLS["slurm"])
+    disturbed(tmp_path / "log", ["bash", study / "slurm" / "runs.sh"], study, moments)
     with started(tmp_path / "log", "bash", study / "slurm" / "end.sh") as session:
         assert session.ends() == 0, session.output
     check(study, undisturbed)
@@ -235,15 +246,15 @@ def cluster() -> Iterator[Any]:
 
 
 def test_a_study_on_ray_whose_workers_are_killed(
-    options: list[str], undisturbed: Path, cluster: Any, tmp_path: Path
+    options: list[str], undisturbed: Path, moments: Iterator[float], cluster: Any, tmp_path: Path
 ) -> None:
-    study, moments, ended = tmp_path / "study", random.Random(1), threading.Event()
+    study, ended = tmp_path / "study", threading.Event()
 
     def kill() -> None:
-        for _ in range(KILLS["ray"]):
+        for moment in itertools.islice(moments, KILLS):
             while not (held := list(study.glob("runs/*/*/.lease-*.json"))) and not ended.is_set():
                 time.sleep(0.05)
-            ended.wait(moments.uniform(0.0, 2.0))
+            ended.wait(moment)
             try:
                 os.kill(json.loads(held[0].read_text())["process"], signal.SIGKILL)
             except (OSError, ValueError, IndexError):
