@@ -10,7 +10,6 @@ import torch.nn.functional as F
 from counterpoint.claims.analysis import contrastive_loss_behaviour
 from counterpoint.claims.benches import exact as gradients
 from counterpoint.claims.benches.data import digits
-from counterpoint.claims.benches.data import emoji as small
 from counterpoint.claims.benches.data import skin_tones as tones
 from counterpoint.claims.pairs import diht, llave
 from counterpoint.claims.pictures import contrastive_margins_sv, dcl, macl
@@ -87,33 +86,26 @@ def test_overlap_is_the_common_area_of_two_histograms() -> None:
 
 
 def test_names_in_every_tone_differ_in_the_tone_alone() -> None:
-    data, _, captions = small.emoji_inputs()
-    names = data.labels["tone"].names
-    rows = tones.toned(data.splits.train)
-    for row in rows[::50]:
-        every = tones.in_every_tone(int(row))
-        assert every[data.labels["tone"].values[row]] == data.captions(int(row))[0]
+    labels = tones.TONES
+    for row in tones.toned(tones.EMOJI.splits.train)[::50].tolist():
+        every = tones.in_every_tone(row)
+        assert every[labels.values[row]] == tones.TONED.captions(row)[0]
         assert len(set(every)) == 5
-        assert {name.replace(tone, "") for name, tone in zip(every, names, strict=True)} == {
-            tones.toneless(int(row))
+        assert {name.replace(tone, "") for name, tone in zip(every, labels.names, strict=True)} == {
+            tones.toneless(row)
         }
-    changed = tones.without_tone(captions, 0.5, seed=0)
-    differ = np.flatnonzero((changed != captions).any(1).numpy())
-    assert len(differ) == len(rows) // 2
-    assert set(differ) <= set(rows.tolist())
 
 
-def test_batches_hold_whole_families() -> None:
-    data, _, _ = small.emoji_inputs()
-    rows = tones.toned(data.splits.train)
-    index = torch.arange(len(data))[:, None].float()
-    _, chosen = tones.batches(index, rows)(np.random.default_rng(0))
-    batch = [int(row) for row in chosen[:, 0]]
-    assert len(set(batch)) == tones.BATCH
-    families = [tones.toneless(row) for row in batch]
-    everything = [tones.toneless(int(row)) for row in rows]
-    # The last one may be cut.
-    assert all(families.count(name) == everything.count(name) for name in set(families) - {families[-1]})
+def test_half_of_the_names_to_train_on_lack_their_tone_where_they_are_shared() -> None:
+    rows = tones.TONED.splits.train
+    shared = [
+        row for row in rows.tolist() if list(tones.SHARED.captions(row)) != list(tones.TONED.captions(row))
+    ]
+    assert len(shared) == round(tones.SHARE * len(rows))
+    assert all(list(tones.SHARED.captions(row)) == [tones.toneless(row)] for row in shared)
+    held = tones.SHARED.splits.test[tones.COMPOSITIONS]
+    assert all(tones.TONES.values[held] >= 0)
+    assert not set(held.tolist()) & set(rows.tolist())
 
 
 def test_a_filter_drops_generic_names_and_changes_nothing_else() -> None:
