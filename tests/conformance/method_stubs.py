@@ -226,6 +226,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "whitened-cse": {"dropout": 0.0},
     "gml": {"queue": 40},
     "guided-ntxent": {"teacher": "a run of siglip"},
+    "kernel-uniformity": {"prior": "group+tags"},
     "jest": {"reference": "a run of siglip", "filter": 0.5},
     "swav": {"prototypes": 10},
     "mcl": {"stages": 1},

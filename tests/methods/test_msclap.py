@@ -11,9 +11,13 @@ from method_stubs import LATE, RECIPE, StubSound, StubText, Words, batch, build
 from transformers.models.clap.modeling_clap import contrastive_loss
 
 from counterpoint import methods
+from counterpoint.methods import Arm
 from counterpoint.networks.heads import ResidualProjection
 from counterpoint.networks.towers.transformer import TextTransformer
+from counterpoint.registry import UnknownName
+from counterpoint.training.run import target_of
 from counterpoint.types import Batch, Clock
+from fixtures.tiny import TinyData
 
 
 def test_the_loss_is_claps() -> None:
@@ -90,10 +94,11 @@ def test_labels_come_first_and_teach_the_tower_of_sounds_alone() -> None:
 def test_labels_that_cannot_be_learned_are_named() -> None:
     towers = {"audio": StubSound(), "text": StubText()}
     method = methods.create("msclap", towers, RECIPE, tasks="colour", classes=3)
+    assert target_of(Arm.parse("msclap,tasks=tone+gender"), "", TinyData()) is None
+    with pytest.raises(UnknownName, match="unknown label 'gendr': did you mean 'gender'"):
+        target_of(Arm.parse("msclap,tasks=tone+gendr"), "", TinyData())
     given = batch(method, size=2)
     start = Clock(0, 10, stage="supervised")
-    with pytest.raises(ValueError, match="unknown label 'colour'"):
-        method.losses(method.encode(given), given, start)
     given = Batch(given.ids, given.views, {"colour": torch.tensor([0, 3])})
     with pytest.raises(ValueError, match="colour has a class 3, and there is room for 3"):
         method.losses(method.encode(given), given, start)

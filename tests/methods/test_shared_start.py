@@ -10,6 +10,7 @@ from counterpoint import methods
 
 OTHER_HEADS = {
     *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "guided-ntxent", "hydra"),
+    "kernel-uniformity",
     *("lat", "lit", "m3col", "mcl", "mochi", "moco", "moco-dual-view", "msclap", "multimodn"),
     *("sbcl", "sy-con", "whitened-cse"),
 }

@@ -68,6 +68,7 @@ from .several.harmonized import Harmonized as Harmonized
 from .several.more import MoRE as MoRE
 from .single.amcl import AMCL as AMCL
 from .single.ebm import EBM as EBM
+from .single.kernel_uniformity import KernelUniformity as KernelUniformity
 from .single.whitened_cse import WhitenedCSE as WhitenedCSE
 from .single_loss import SingleLoss as SingleLoss
 from .speech.best_alignment import BestAlignment as BestAlignment

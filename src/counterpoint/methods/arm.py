@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from inspect import signature
+from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -185,17 +185,20 @@ class Arm:
         return self.labels or label or self.default_label or ("group" if self.learns_labels else "")
 
     @property
-    def further(self) -> dict[str, Kind]:
-        """Labels that it learns from beside that one, each with the kind that it takes.
+    def further(self) -> dict[str, tuple[Kind, ...]]:
+        """Labels that it learns from beside that one, each with the kinds that it takes.
 
         >>> Arm.parse("luab").further, Arm.parse("luab,points=fixation").further, Arm.parse("cross-entropy").further
-        ({'click': 'points'}, {'fixation': 'points'}, {})
+        ({'click': ('points',)}, {'fixation': ('points',)}, {})
         """
-        usual = signature(self._kind).parameters
-        return {
-            self.options.get(option, usual[option].default): kind
-            for option, kind in self._kind.further.items()
-        }
+        parameters, found = signature(self._kind).parameters, {}
+        for option, kinds in self._kind.further.items():
+            labels = self.options.get(option, parameters[option].default)
+            if (
+                labels is not Parameter.empty
+            ):  # what must be given and is not is refused where the method is built
+                found |= dict.fromkeys(filter(None, labels.split("+")), kinds)
+        return found
 
     @property
     def _loss(self) -> type[Loss] | None:

@@ -38,7 +38,8 @@ class Method(Checked, nn.Module, ABC):
         incomplete: what becomes of rows to train on that lack a column of the views: they are left out (``"drop"``),
             or they come too, and ``batch.present`` says what each of them has (``"use"``).
         learns: kinds of labels that it can learn from; none for one that learns from no label.
-        further: options that name labels which it learns from beside that one, each with the kind that it takes.
+        further: options that name labels which it learns from beside that one, with + between them, each with the kinds
+            that it takes.
         draws: ``losses`` or ``prepare`` draws from torch's generator, which the loop seeds at every step.
         ordered: the order of the batch decides which examples meet, or as what.
         stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
@@ -60,7 +61,7 @@ class Method(Checked, nn.Module, ABC):
     tunable: ClassVar[Ranges] = {}
     incomplete: ClassVar[Literal["drop", "use"]] = "drop"
     learns: ClassVar[tuple[Kind, ...]] = ()
-    further: ClassVar[Mapping[str, Kind]] = {}
+    further: ClassVar[Mapping[str, tuple[Kind, ...]]] = {}
     draws: bool = False
     ordered: bool = False
     stages: tuple[Stage, ...] = ()

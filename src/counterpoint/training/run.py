@@ -214,12 +214,12 @@ def target_of(arm: Arm, labels: str, data: Data) -> Target | None:
         WrongKind: for a label of a kind that the arm's method does not learn from.
         ValueError: for one that the data might have had; the message says why it has not.
     """
+    for name, kinds in arm.further.items():
+        data.label(name, *kinds)
     label = arm.labels or label_of(labels) or arm.default_label
     if not label:
         return None
     column = data.label(label, *arm.learns)
-    for name, kind in arm.further.items():
-        data.label(name, kind)
     return Target(label, column.names, column.kind)
 
 

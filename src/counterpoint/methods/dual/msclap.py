@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch.nn.functional as F
@@ -14,8 +15,7 @@ from ...networks.heads import Linear, ResidualProjection
 from ...pairwise import Temperature, moments
 from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
-from ...registry import unknown
-from ...types import Batch, Clock, Embeddings, Stage
+from ...types import Batch, Clock, Embeddings, Kind, Stage
 from ..base import Ranges
 from ..tower_method import TowerMethod, distinct, paired
 
@@ -54,6 +54,7 @@ class MSCLAP(TowerMethod):
 
     papers = ("msclap-2023",)
     draws = True
+    further: ClassVar[Mapping[str, tuple[Kind, ...]]] = {"tasks": ("classes",)}
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 
     def __init__(
@@ -104,8 +105,6 @@ class MSCLAP(TowerMethod):
         """Compute the cross-entropy of every label over the examples that have it, of K labels a K-th each."""
         terms = {}
         for task, classifier in zip(self.tasks, self.classifiers, strict=True):
-            if task not in batch.labels:
-                raise unknown("label", task, batch.labels)
             target, logits = batch.labels[task], classifier(features)
             if int(target.max()) >= logits.shape[1]:
                 raise ValueError(

@@ -57,7 +57,7 @@ class LUAB(CrossEntropy):
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
     papers = ("luab",)
     tunable: ClassVar[Ranges] = {"weight": (0.1, 30.0)}
-    further: ClassVar[Mapping[str, Kind]] = {"points": "points"}
+    further: ClassVar[Mapping[str, tuple[Kind, ...]]] = {"points": ("points",)}
 
     def __init__(
         self,
