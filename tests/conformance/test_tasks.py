@@ -23,7 +23,7 @@ from counterpoint.data.base import Data, Rows
 from counterpoint.data.source import load_any
 from counterpoint.evaluation import STATISTICS, TASKS, RunResults, Task, create, evaluate
 from counterpoint.evaluation.statistic import name_of
-from counterpoint.evaluation.task import Asked, NotApplicable, check_data
+from counterpoint.evaluation.task import ModelKind, NotApplicable, check_data
 from counterpoint.types import Assistant, Classifier, Embedder, Prompt, Scores, Target
 from fixtures.assistants import Says
 from fixtures.tiny import Pixels, TinyData, TraitsData
@@ -82,7 +82,7 @@ def guess(prompt: Prompt, word: str = "", seed: int = 0) -> float:
     return random.Random(f"{prompt.text}{shown!r}{word}{seed}").random()
 
 
-def model_for(asked: Asked, data: Data) -> Embedder | Assistant | Classifier:
+def model_for(asked: ModelKind, data: Data) -> Embedder | Assistant | Classifier:
     if asked == "classifier":
         classes = {label: of_label.names for label, of_label in data.classes.items()} or {"size": ("s", "l")}
         return Names(Target(*next(iter(classes.items()))))
@@ -97,7 +97,7 @@ def world(source: str) -> Data:
 
 
 @cache
-def case(name: str, asked: Asked) -> tuple[Data, Rows, Scores]:
+def case(name: str, asked: ModelKind) -> tuple[Data, Rows, Scores]:
     """Return data that a task has something to ask about, some rows of it, and the scores of a model on them."""
     reasons = []
     for source in WORLDS:
@@ -110,7 +110,7 @@ def case(name: str, asked: Asked) -> tuple[Data, Rows, Scores]:
     raise AssertionError(f"add a world that {name} asks about to WORLDS: {reasons}")
 
 
-def scored(name: str, asked: Asked, data: Data, rows: Rows) -> Scores:
+def scored(name: str, asked: ModelKind, data: Data, rows: Rows) -> Scores:
     """Return the scores of a new model by a new task, so that nothing is kept of earlier calls."""
     task: Any = create(name)
     return task(model_for(asked, data), data, rows)
@@ -128,7 +128,7 @@ def test_a_task_has_the_name_of_its_file_and_says_whom_it_asks(name: str) -> Non
 
 
 @each_task
-def test_main_metrics_exist_and_every_metric_reads_columns_that_exist(name: str, asked: Asked) -> None:
+def test_main_metrics_exist_and_every_metric_reads_columns_that_exist(name: str, asked: ModelKind) -> None:
     data, _, scores = case(name, asked)
     main = create(name).main_metrics(data)
     assert main
@@ -140,7 +140,7 @@ def test_main_metrics_exist_and_every_metric_reads_columns_that_exist(name: str,
 
 
 @each_task
-def test_examples_have_ids_of_their_own_and_what_does_not_apply_is_null(name: str, asked: Asked) -> None:
+def test_examples_have_ids_of_their_own_and_what_does_not_apply_is_null(name: str, asked: ModelKind) -> None:
     examples = case(name, asked)[2].examples
     assert examples.schema["example"] == pl.Int64
     assert examples["example"].is_unique().all()
@@ -152,7 +152,7 @@ def test_examples_have_ids_of_their_own_and_what_does_not_apply_is_null(name: st
 
 
 @each_task
-def test_numbers_follow_from_the_examples_alone(name: str, asked: Asked) -> None:
+def test_numbers_follow_from_the_examples_alone(name: str, asked: ModelKind) -> None:
     """The long table of a run's folder, columns put side by side, gives every number of every subset."""
     results = RunResults({"test": (case(name, asked)[2],)})
     table = results.examples().sample(fraction=1, shuffle=True, seed=0)
@@ -169,7 +169,7 @@ def test_numbers_follow_from_the_examples_alone(name: str, asked: Asked) -> None
 
 
 @each_task
-def test_metrics_read_as_many_columns_as_their_statistic_takes(name: str, asked: Asked) -> None:
+def test_metrics_read_as_many_columns_as_their_statistic_takes(name: str, asked: ModelKind) -> None:
     for metric in case(name, asked)[2].metrics.values():
         statistic = STATISTICS[name_of(metric.statistic)]
         assert isinstance(metric.columns, str) != bool(statistic.columns)
@@ -177,7 +177,7 @@ def test_metrics_read_as_many_columns_as_their_statistic_takes(name: str, asked:
 
 
 @each_task
-def test_rows_in_another_order_have_the_same_outcomes(name: str, asked: Asked) -> None:
+def test_rows_in_another_order_have_the_same_outcomes(name: str, asked: ModelKind) -> None:
     data, rows, scores = case(name, asked)
     other = scored(name, asked, data, np.random.default_rng(0).permutation(rows))
     assert_frame_equal(
@@ -192,14 +192,14 @@ def test_rows_in_another_order_have_the_same_outcomes(name: str, asked: Asked) -
 
 
 @each_task
-def test_no_rows_are_refused(name: str, asked: Asked) -> None:
+def test_no_rows_are_refused(name: str, asked: ModelKind) -> None:
     data, rows, _ = case(name, asked)
     with pytest.raises(ValueError, match=f"{name}|{data.name}"):
         scored(name, asked, data, rows[:0])
 
 
 @each_task
-def test_one_row_is_scored_or_refused(name: str, asked: Asked) -> None:
+def test_one_row_is_scored_or_refused(name: str, asked: ModelKind) -> None:
     data, rows, scores = case(name, asked)
     one = scored_or_refused(name, asked, data, rows[:1])
     if isinstance(one, Scores):
@@ -209,7 +209,9 @@ def test_one_row_is_scored_or_refused(name: str, asked: Asked) -> None:
 
 
 @each_task
-def test_data_without_labels_and_items_are_scored_as_pairs_or_not_applicable(name: str, asked: Asked) -> None:
+def test_data_without_labels_and_items_are_scored_as_pairs_or_not_applicable(
+    name: str, asked: ModelKind
+) -> None:
     data, task = TinyData(), create(name)
     data.labels = {}
     found = scored_or_refused(name, asked, data, data.splits.test["concepts"])
@@ -224,7 +226,7 @@ def test_data_without_labels_and_items_are_scored_as_pairs_or_not_applicable(nam
         assert isinstance(found, NotApplicable)
 
 
-def scored_or_refused(name: str, asked: Asked, data: Data, rows: Rows) -> Scores | ValueError:
+def scored_or_refused(name: str, asked: ModelKind, data: Data, rows: Rows) -> Scores | ValueError:
     """Return the scores of a new model, or the refusal, which names the task or the data."""
     try:
         return scored(name, asked, data, rows)
@@ -235,7 +237,7 @@ def scored_or_refused(name: str, asked: Asked, data: Data, rows: Rows) -> Scores
 
 
 @each_task
-def test_evaluated_by_name_it_gives_the_same_again_with_its_main_metrics(name: str, asked: Asked) -> None:
+def test_evaluated_by_name_it_gives_the_same_again_with_its_main_metrics(name: str, asked: ModelKind) -> None:
     data, rows, scores = case(name, asked)
     (again,) = evaluate(model_for(asked, data), data, [name], {"some": rows}).by_test["some"]
     assert_frame_equal(again.examples, scores.examples)
@@ -246,9 +248,9 @@ def test_evaluated_by_name_it_gives_the_same_again_with_its_main_metrics(name: s
 
 
 @each_task
-def test_it_refuses_models_of_the_other_kind(name: str, asked: Asked) -> None:
+def test_it_refuses_models_of_the_other_kind(name: str, asked: ModelKind) -> None:
     data, rows, _ = case(name, asked)
-    others: set[Asked] = {"embedder", "assistant"} - set(create(name).asks)
+    others: set[ModelKind] = {"embedder", "assistant"} - set(create(name).asks)
     for other in others:
         with pytest.raises(ValueError, match=f"{name} is a task for models that"):
             evaluate(model_for(other, data), data, [name], {"some": rows})

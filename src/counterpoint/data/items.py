@@ -279,7 +279,7 @@ class Narrations(Videos):
 
     called = "narrations"
 
-    said: Sequence[str]
+    narrations: Sequence[str]
     questions: Sequence[str]
     options: Sequence[tuple[str, ...]]
     answers: Int[np.ndarray, " n"]

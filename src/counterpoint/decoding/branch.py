@@ -39,7 +39,7 @@ class GivenBranch(Branch):
         return self.name
 
     def open(self, call: BranchCall) -> BranchState:
-        return ForwardBranch(call, self.name, call.model, call.given[self.name])
+        return ForwardBranch(call, self.name, call.model, call.branch_inputs[self.name])
 
 
 @final

@@ -41,7 +41,7 @@ class Description:
         Raises:
             ValueError: where it is none, or is of another number of pictures.
         """
-        description = call.given["description"]
+        description = call.branch_inputs["description"]
         if not isinstance(description, cls):
             raise ValueError(
                 f"description={type(description).__name__}: pass what counterpoint.decoding.describe returns"

@@ -68,7 +68,7 @@ class BoundDecoding:
         self,
         method: Chooser,
         inputs: Mapping[str, Any],
-        given: Mapping[str, Any],
+        branch_inputs: Mapping[str, Any],
         model: Any = None,
         streamer: Any = None,
     ) -> None:
@@ -80,17 +80,17 @@ class BoundDecoding:
                 f"got {type(inputs).__name__}; write .on(inputs)"
             )
         needed = {branch.needs for branch in method.branches() if branch.needs is not None}
-        for key in given:
+        for key in branch_inputs:
             if key not in needed:
                 raise unknown(f"argument of {name}.on", key, needed)
-        if missing := sorted(needed - set(given)):
+        if missing := sorted(needed - set(branch_inputs)):
             raise ValueError(f"{name} needs {missing[0]}=…; pass .on(inputs, {missing[0]}=…)")
-        for inside in (inputs, *(value for value in given.values() if isinstance(value, Mapping))):
+        for inside in (inputs, *(value for value in branch_inputs.values() if isinstance(value, Mapping))):
             if held := [key for key in CACHES if inside.get(key) is not None]:
                 raise ValueError(
                     f"the inputs hold a cache ({held[0]}), which branches cannot share; bind inputs without it"
                 )
-        self.method, self.inputs, self.given = method, inputs, given
+        self.method, self.inputs, self.branch_inputs = method, inputs, branch_inputs
         self.model, self.streamer = model, streamer
 
     def __call__(
@@ -122,7 +122,7 @@ class BoundDecoding:
             model=model if self.model is None else self.model,
             decoder=model,
             inputs=self.inputs,
-            given=self.given,
+            branch_inputs=self.branch_inputs,
             config=_branch_config(generation_config, input_ids.shape[1]),
             rows=len(input_ids),
         )

@@ -46,7 +46,7 @@ class Decoding(Checked, ABC):
 
     @final
     def on(
-        self, inputs: Mapping[str, Any], *, model: Any = None, streamer: Any = None, **given: Any
+        self, inputs: Mapping[str, Any], *, model: Any = None, streamer: Any = None, **branch_inputs: Any
     ) -> BoundDecoding:
         """Bind the method to the inputs that ``generate`` is called with.
 
@@ -56,7 +56,7 @@ class Decoding(Checked, ABC):
                 InstructBLIP) and a branch holds a picture.
             streamer: gets the tokens as they are chosen. Since transformers 4.57 one that is passed to ``generate``
                 is not handed on, and would wait for ever.
-            given: what the method needs beside: the inputs of further branches, or a description.
+            branch_inputs: what the method needs beside: the inputs of further branches, or a description.
 
         Returns:
             what ``custom_generate=`` takes; after a call its ``cost`` says how many passes each branch took.
@@ -65,7 +65,7 @@ class Decoding(Checked, ABC):
             ValueError: where something that the method needs is missing, or not known to it.
             ImportError: for a version of transformers in which ``custom_generate`` takes no callable.
         """
-        return BoundDecoding(self, inputs, given, model, streamer)
+        return BoundDecoding(self, inputs, branch_inputs, model, streamer)
 
     def __add__(self, other: Decoding) -> Decoding:
         """Join two methods: ``l + (what one adds to l) + (what the other adds)``, over what both find plausible."""

@@ -25,7 +25,7 @@ class BranchCall:
         model: the model that encodes pictures.
         decoder: the model that generates; the same, except where ``generate`` hands over to a language model.
         inputs: what the method was bound to.
-        given: what else it was given.
+        branch_inputs: what else the branches need.
         config: the generation config for preparing a branch.
         rows: sequences that are generated at once: batch × beams or returned sequences.
     """
@@ -33,7 +33,7 @@ class BranchCall:
     model: Any
     decoder: Any
     inputs: Mapping[str, Any]
-    given: Mapping[str, Any]
+    branch_inputs: Mapping[str, Any]
     config: Any
     rows: int
 

@@ -190,7 +190,7 @@ def _of_items(
             return Exhibit(_picture(_pixels(sheet(items.frames(at))[0])), (kind, *lines))
         if isinstance(items, Narrations):
             right = items.options[k][int(items.answers[k])]
-            lines = [f"“{items.said[k]}”", items.questions[k], f"✓ {right}"]
+            lines = [f"“{items.narrations[k]}”", items.questions[k], f"✓ {right}"]
             return Exhibit(_picture(_pixels(sheet(items.frames(at))[0])), (kind, *lines))
         if isinstance(items, QuestionVariants):
             return _of_variants(items, k)

@@ -16,7 +16,7 @@ from ..registry import unknown
 from ..types import Assistant, Embedder, Scores
 from ._registry import DEFAULT_ANSWERING, DEFAULT_CLASSIFYING, DEFAULT_TASKS, create
 from .statistic import name_of
-from .task import Asked, NotApplicable, Task, check_asks, check_columns, check_data, is_classifier
+from .task import ModelKind, NotApplicable, Task, check_asks, check_columns, check_data, is_classifier
 
 Role = Literal["primary", "main", "other", ""]
 """The part that a metric has in verdicts."""
@@ -161,7 +161,7 @@ def evaluate(
             )
     answers = isinstance(model, Assistant)
     classifies = is_classifier(model)
-    kinds: list[Asked] = ["assistant" if answers else "embedder"]
+    kinds: list[ModelKind] = ["assistant" if answers else "embedder"]
     if classifies:
         kinds.append("classifier")
     usual = DEFAULT_ANSWERING if answers else (*DEFAULT_CLASSIFYING * classifies, *DEFAULT_TASKS)

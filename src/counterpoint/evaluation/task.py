@@ -31,7 +31,7 @@ class NotApplicable(ValueError):
     """The error for data that lack what a task asks about."""
 
 
-Asked = Literal["embedder", "assistant", "classifier"]
+ModelKind = Literal["embedder", "assistant", "classifier"]
 """Models that tasks ask: one that embeds, one that answers in words, and one that names the classes of a label."""
 
 
@@ -57,7 +57,7 @@ class Task(Checked, ABC):
     """
 
     name: str
-    asks: ClassVar[tuple[Asked, ...]]
+    asks: ClassVar[tuple[ModelKind, ...]]
     primary: str = ""
     modalities: tuple[str, ...] = ()
     reads: tuple[str, ...] = ("image", "text")
@@ -98,7 +98,7 @@ class Task(Checked, ABC):
 class EmbedderTask(Task):
     """A task for models that embed columns of the data."""
 
-    asks: ClassVar[tuple[Asked, ...]] = ("embedder",)
+    asks: ClassVar[tuple[ModelKind, ...]] = ("embedder",)
 
     @abstractmethod
     def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores: ...
@@ -107,7 +107,7 @@ class EmbedderTask(Task):
 class AnsweringTask(Task):
     """A task for models that answer in words."""
 
-    asks: ClassVar[tuple[Asked, ...]] = ("assistant",)
+    asks: ClassVar[tuple[ModelKind, ...]] = ("assistant",)
 
     @abstractmethod
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
@@ -128,7 +128,7 @@ class AnsweringTask(Task):
 class ClassifierTask(Task):
     """A task for models that name the classes of the label that they learned."""
 
-    asks: ClassVar[tuple[Asked, ...]] = ("classifier",)
+    asks: ClassVar[tuple[ModelKind, ...]] = ("classifier",)
 
     @abstractmethod
     def __call__(self, model: Classifier, data: Data, rows: Rows) -> Scores: ...
@@ -269,14 +269,14 @@ _COLUMNS: Mapping[tuple[str, ...], str] = {
     ("image",): "pictures",
 }
 """Columns that tasks read, in words."""
-_MODELS: Mapping[Asked, str] = {
+_MODELS: Mapping[ModelKind, str] = {
     "embedder": "models that embed columns of the data",
     "assistant": "models that answer in words",
     "classifier": "models that name the classes of a label",
 }
 
 
-def check_asks(task: Task, *asked: Asked) -> None:
+def check_asks(task: Task, *asked: ModelKind) -> None:
     """Raise ValueError for a task that cannot ask such a model, which may be several things at once."""
     if not set(asked) & set(task.asks):
         raise ValueError(

@@ -196,7 +196,7 @@ class ClassHead(nn.Module):
         self.kind, self.temperature = kind, 0.05 if temperature is None else temperature
         self.weight = nn.Parameter(torch.empty(classes, width))
         self.bias = nn.Parameter(torch.empty(classes)) if kind == "linear" else None
-        self.given: Mapping[int, tuple[Tensor, float]] = {}
+        self.starts: Mapping[int, tuple[Tensor, float]] = {}
         self.reset_parameters()
 
     @torch.no_grad()
@@ -204,7 +204,7 @@ class ClassHead(nn.Module):
         nn.init.normal_(self.weight, std=self.weight.shape[1] ** -0.5)
         if self.bias is not None:
             nn.init.zeros_(self.bias)
-        for number, (weight, bias) in self.given.items():
+        for number, (weight, bias) in self.starts.items():
             self.weight[number] = weight
             if self.bias is not None:
                 self.bias[number] = bias

@@ -191,7 +191,7 @@ def test_answers_follow_from_what_is_shown_and_said() -> None:
     assert set(items.kinds) == set(NARRATIONS)
     assert items.frames(np.array([1, 0])).shape == (2, 12, 3, 16, 16)
     for row, kind, said, question, options, answer in zip(
-        items.rows, items.kinds, items.said, items.questions, items.options, items.answers, strict=True
+        items.rows, items.kinds, items.narrations, items.questions, items.options, items.answers, strict=True
     ):
         both = sides(items.world.clip(int(row)))
         assert both is not None
@@ -214,7 +214,7 @@ def test_answers_follow_from_what_is_shown_and_said() -> None:
 
 def test_what_is_said_gives_no_colour_away_but_where_either_tells() -> None:
     items = narrated()
-    for kind, said in zip(items.kinds, items.said, strict=True):
+    for kind, said in zip(items.kinds, items.narrations, strict=True):
         assert any(colour in said.split() for colour in COLOURS) == (kind == "either")
 
 

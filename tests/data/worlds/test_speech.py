@@ -105,7 +105,7 @@ def test_a_row_sounds_alike_whatever_is_read_beside_it() -> None:
         pytest.approx(length / 2, abs=1) for length in heard.lengths.tolist()
     ]
     text = data.read("text", rows)
-    assert [data.said(int(row)).text for row in rows] == text
+    assert [data.utterance(int(row)).text for row in rows] == text
     assert [[one] for one in text] == data.read_training("text", rows)
     assert data.read("image", rows).shape == (3, 3, 16, 16)
     assert dict(load_any("speech").columns) == {"audio": "audio", "text": "text", "image": "image"}
@@ -121,18 +121,18 @@ def test_dials_change_what_is_heard() -> None:
         below = 20 * np.log10(level(clean.samples.astype(np.float32) / 32768) / level(noise))
         assert below == pytest.approx(10, abs=0.1)
     slow = Speech.parse(f"speech:basic,{SMALL},speed=50,speakers=deep")
-    assert {slow.said(int(row)).voice for row in rows} == {"deep"}
+    assert {slow.utterance(int(row)).voice for row in rows} == {"deep"}
     assert slow.read("audio", rows).lengths.sum() > 1.4 * plain.read("audio", rows).lengths.sum()
     paused = Speech.parse(f"speech:basic,{SMALL},pauses=0.5,pause=200-300")
-    assert {p for row in range(12) for p in paused.said(row).pauses} - {0} <= set(range(200, 301))
-    assert all(said.pauses[:1] in ((), (0,)) for said in map(paused.said, range(12)))
+    assert {p for row in range(12) for p in paused.utterance(row).pauses} - {0} <= set(range(200, 301))
+    assert all(said.pauses[:1] in ((), (0,)) for said in map(paused.utterance, range(12)))
     left = Speech.parse(f"speech:basic,{SMALL},unspoken=0.5")
     for row in range(12):
-        caption, said = left.caption(row).split(), left.said(row).text.split()
+        caption, said = left.caption(row).split(), left.utterance(row).text.split()
         assert len(said) > 0
         assert set(said) <= set(caption)
-    assert any(left.said(row).text != left.caption(row) for row in range(12))
-    assert all(Speech.parse(f"speech:basic,{SMALL},unspoken=1").said(row).text for row in range(12))
+    assert any(left.utterance(row).text != left.caption(row) for row in range(12))
+    assert all(Speech.parse(f"speech:basic,{SMALL},unspoken=1").utterance(row).text for row in range(12))
 
 
 @speaking
@@ -161,7 +161,7 @@ def test_labels_are_of_what_is_said() -> None:
     assert {"colour", "concept"} <= data.labels.keys()
     for row in range(40):
         assert data.caption(row).endswith(words.names[words.values[row]])
-        assert speaker.names[speaker.values[row]] == data.said(row).voice == data.subsets[row]
+        assert speaker.names[speaker.values[row]] == data.utterance(row).voice == data.subsets[row]
     assert "count" in Speech.parse("speech:basic,train=40,validation=2,test=4,pixels=16").labels
 
 

@@ -29,7 +29,7 @@ class Hand(Narrations):
     def __init__(self, kinds: Sequence[str], options: int = 3) -> None:
         self.kinds, n = kinds, len(kinds)
         self.ids = np.arange(n)
-        self.said = [f"said {k}" for k in range(n)]
+        self.narrations = [f"said {k}" for k in range(n)]
         self.questions = [f"asked {k}" for k in range(n)]
         self.options = [tuple(f"option {k} {o}" for o in range(options)) for k in range(n)]
         self.answers = np.zeros(n, np.int64)

@@ -116,7 +116,7 @@ def among(items: Narrations) -> tuple[Bool[Tensor, "n words"], Int[Tensor, " n"]
 def trained(data: Filmed, tokenizer: BytePairTokenizer, steps: int, seed: int) -> Fusion:
     """Train a model with modalities dropped at random."""
     items, model = narrated(data), Fusion(tokenizer, seed).train()
-    narrations, questions = tokenizer(items.said), tokenizer(items.questions)
+    narrations, questions = tokenizer(items.narrations), tokenizer(items.questions)
     options, answers = among(items)
 
     def step(rng: np.random.Generator) -> Tensor:
@@ -148,7 +148,7 @@ def right(
     items = narrated(data)
     rows = np.arange(len(data))
     frames = data.frames[rows if videos is None else videos][:, LOOKED_AT]
-    narrations = model.tokenizer(items.said)[rows if texts is None else texts]
+    narrations = model.tokenizer(items.narrations)[rows if texts is None else texts]
     options, answers = among(items)
     there = torch.tensor([name in shown for name in ("video", "text")]).expand(len(data), 2)
     logits = model(frames, narrations, model.tokenizer(items.questions), there).masked_fill(
@@ -167,7 +167,7 @@ def experiment(seed: int, steps: int, train_size: int, test_size: int, models: i
     """
     data = filmed(WORLD, "train", train_size, Narrations)
     test = filmed(WORLD, "as trained", test_size, Narrations)
-    texts = [*narrated(data).said, *narrated(data).questions]
+    texts = [*narrated(data).narrations, *narrated(data).questions]
     tokenizer = BytePairTokenizer.train(sorted(set(texts)), 320, 16)
     ensemble = [trained(data, tokenizer, steps, seed * MODELS + k) for k in range(models)]
     answers = [{shown: right(model, test, shown) for shown in SHOWN.values()} for model in ensemble]

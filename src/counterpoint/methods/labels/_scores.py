@@ -67,7 +67,7 @@ class ClassScores(Classifying):
         self.head = ClassHead(tower.width, len(self.required_target().classes), head, temperature)
         self.alpha, self.draws = mixup, mixup > 0
         if start and not is_restored():
-            self.head.given = self._named(start)
+            self.head.starts = self._named(start)
 
     def prepare(self, batch: Batch, clock: Clock) -> Batch:
         return mixup(batch, self.alpha) if self.alpha else batch

@@ -108,12 +108,12 @@ class Session:
     Attributes:
         design: of the study.
         batch_size: prompts that are decoded at once.
-        given: a model that is no path: a function from a decoding method to an assistant.
+        function: a model that is no path: a function from a decoding method to an assistant.
     """
 
     design: DecodingDesign
     batch_size: int
-    given: models.Assistants | None = None
+    function: models.Assistants | None = None
 
     @cached_property
     def data(self) -> PairedData:
@@ -126,18 +126,18 @@ class Session:
     @cached_property
     def weights(self) -> Mapping[str, str]:
         """Digests of the model's files by its name, as far as they are known."""
-        return {} if self.given is not None else models.digests(self.design.model)
+        return {} if self.function is not None else models.digests(self.design.model)
 
     @cached_property
     def assistants(self) -> models.Assistants:
-        return self.given or models.load(self.design.model, self.design.sampling, self.batch_size)
+        return self.function or models.load(self.design.model, self.design.sampling, self.batch_size)
 
     def assistant(self, arm: str, seed: int) -> Assistant:
         """Return the model that decodes in an arm's way, under a seed."""
         return self.assistants(DecodingArm.parse(arm).method(seed))
 
     def plain(self) -> dict[str, Any]:
-        if self.given is not None:
+        if self.function is not None:
             raise TypeError(
                 "a model that is given as a function can be asked in this process alone: give its path, or leave out "
                 "the executor"

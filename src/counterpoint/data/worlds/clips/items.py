@@ -121,7 +121,7 @@ class ClipNarrations(Narrations):
         self.world, self.rows = world, np.array([row for row, _, _ in items], np.int64)
         self.ids = world.ids[self.rows]
         self.kinds = [kind for _, kind, _ in items]
-        self.said = [it.said for _, _, it in items]
+        self.narrations = [it.narration for _, _, it in items]
         self.questions = [it.question for _, _, it in items]
         self.options = [it.options for _, _, it in items]
         self.answers = np.array([it.answer for _, _, it in items], np.int64)

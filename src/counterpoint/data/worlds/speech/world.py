@@ -51,7 +51,7 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         rate: samples a second.
 
     >>> world = Speech.parse("speech:basic,train=300")
-    >>> world.said(0).text, world.captions(0)
+    >>> world.utterance(0).text, world.captions(0)
     ('a small blue apple below a brown mouse', ['a small blue apple below a brown mouse'])
     """
 
@@ -89,7 +89,7 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         """Return the caption of a row, whether it lacks it or not."""
         return captions.short(self.scene(row)).text
 
-    def said(self, row: int) -> Utterance:
+    def utterance(self, row: int) -> Utterance:
         """Return what is said in a row and how, whether it lacks it or not."""
         config, draws = self.config(row), self.draws(row)
         words = self.caption(row).split()
@@ -113,7 +113,7 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         """
         places = [self._block_and_index(int(row)) for row in rows]
         missing = sorted({first for first, _ in places} - self._blocks.keys())
-        blocks = [[self.said(row) for row in range(first, self._end(first))] for first in missing]
+        blocks = [[self.utterance(row) for row in range(first, self._end(first))] for first in missing]
         self._blocks |= zip(missing, speak_blocks(blocks, self.rate), strict=True)
         return [self._blocks[first][number] for first, number in places]
 
@@ -167,13 +167,13 @@ class Speech(World[SpeechConfig, Scene], PairedData):
     @cached_property
     def subsets(self) -> np.ndarray:
         """Return the subset of each row: its speaker."""
-        return np.array([self.said(row).voice for row in range(len(self))])
+        return np.array([self.utterance(row).voice for row in range(len(self))])
 
     @cached_property
     def labels(self) -> Mapping[str, Classes]:
         """The ways to classify what is said: those of scenes, ``words`` (what is named first) and ``speaker``."""
         of_scenes = {name: one for name, one in label_sets(self).items() if name != "background"}
-        utterances = [self.said(row) for row in range(len(self))]
+        utterances = [self.utterance(row) for row in range(len(self))]
         first = [self._first(row) for row in range(len(self))]
         concepts = [name for name in CONCEPTS if any(name in config.concepts for config in self.configs)]
         speakers: list[str] = [

@@ -91,7 +91,7 @@ class ModalityImportance(EmbedderTask):
             )
         options = [features.texts(words) for words in items.options]
         seen = embed_videos(features, items, self.way)
-        heard, questions = features.texts(items.said), features.texts(items.questions)
+        heard, questions = features.texts(items.narrations), features.texts(items.questions)
 
         def to_options(z: Float[Tensor, "n d"]) -> list[Float[Tensor, " options"]]:
             return [similarity(features, one[None], some)[0] for one, some in zip(z, options, strict=True)]

@@ -33,13 +33,13 @@ class Narrated:
     """A sentence that is said beside a clip, and a question.
 
     Attributes:
-        said: a sentence about one of the two things.
+        narration: a sentence about one of the two things.
         question: its text.
         options: statements, of which one is right.
         answer: its place among them.
     """
 
-    said: str
+    narration: str
     question: str
     options: tuple[str, ...]
     answer: int
@@ -83,7 +83,7 @@ def narrate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None)
     >>> from counterpoint.data.worlds.scenes.scene import Scene
     >>> cat, dog = Thing("cat", "red", "small", 200, 700, 500), Thing("dog", "blue", "small", 200, 200, 300)
     >>> found = narrate("both", Clip(Scene(0, (cat, dog)), (), 3), Rng(0, 0))
-    >>> found.said, found.question, found.options[found.answer]
+    >>> found.narration, found.question, found.options[found.answer]
     ('the one on the right is called Bo', 'what colour is Bo?', 'Bo is red')
     """
     if kind not in NARRATIONS:

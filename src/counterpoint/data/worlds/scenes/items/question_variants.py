@@ -28,7 +28,7 @@ from ..rows import SceneRows
 from ..scene import UNIT, Scene, Thing
 from ..words.meaning import facts, holds, mentioned, needs, right_answers, settles
 from ..words.reading import caption, read
-from ..words.wording import PLAIN, STYLES, Asked, Statement, Wording, question
+from ..words.wording import PLAIN, STYLES, Query, Statement, Wording, question
 from .changes import PLACES, overlap, recount
 from .scene_questions import SceneQuestions
 
@@ -61,7 +61,7 @@ class SceneSample:
     padded: bool = False
 
     @property
-    def means(self) -> Asked:
+    def means(self) -> Query:
         """Return the meaning of the question, read from its text.
 
         Raises:

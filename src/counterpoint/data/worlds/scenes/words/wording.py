@@ -11,7 +11,7 @@ import yaml
 from .lexicon import Noun, lexicon
 
 Form = Literal["exists", "exactly", "colour", "size", "relation", "larger", "more", "background"]
-AskedForm = Literal[Form, "which", "how many", "what colour", "how large", "where"]
+QueryForm = Literal[Form, "which", "how many", "what colour", "how large", "where"]
 """The form of a question: the forms of statements are answered yes or no, the others by a choice."""
 
 
@@ -29,10 +29,10 @@ class Statement(NamedTuple):
     value: str = ""
 
 
-class Asked(NamedTuple):
+class Query(NamedTuple):
     """The meaning of a question: a statement that may be true, or several of which one is true."""
 
-    form: AskedForm
+    form: QueryForm
     things: tuple[str, ...] = ()
     value: str = ""
 
@@ -56,7 +56,7 @@ PLAIN = Wording()
 STYLES = 3
 """Ways to put each question."""
 
-QUESTIONS: dict[AskedForm, tuple[str, str, str]] = {
+QUESTIONS: dict[QueryForm, tuple[str, str, str]] = {
     "exists": (
         "Is there {a0} in the {picture}?",
         "Can you spot {a0} anywhere in the {picture}?",
@@ -137,7 +137,7 @@ def indefinite(name: str) -> str:
     return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
-def value_word(form: AskedForm, value: str, synonyms: bool) -> str:
+def value_word(form: QueryForm, value: str, synonyms: bool) -> str:
     """Return the word for a colour, a size, a relation or a background that annotations name."""
     if form == "size":
         return str(_synonyms()["sizes"][value]) if synonyms else _WORDS.sizes[value][0][0]
@@ -146,7 +146,7 @@ def value_word(form: AskedForm, value: str, synonyms: bool) -> str:
     return _WORDS.backgrounds[value][0] if form == "background" else value
 
 
-def slots_of(statement: Statement | Asked, synonyms: bool) -> dict[str, str]:
+def slots_of(statement: Statement | Query, synonyms: bool) -> dict[str, str]:
     """Return the words that go into the templates of a statement or a question."""
     nouns = [noun(concept, synonyms) for concept in statement.things]
     slots = {
@@ -172,10 +172,10 @@ def sentence(statement: Statement, synonyms: bool = False) -> str:
     return _SENTENCES[statement.form].format_map(slots_of(statement, synonyms))
 
 
-def question(asked: Asked, wording: Wording = PLAIN) -> str:
+def question(asked: Query, wording: Wording = PLAIN) -> str:
     """Return a question, after its context: the question comes last.
 
-    >>> question(Asked("what colour", ("car",)), Wording(2, True, (Statement("exists", ("cat",)),)))
+    >>> question(Query("what colour", ("car",)), Wording(2, True, (Statement("exists", ("cat",)),)))
     'There is at least one feline in the image. What is the colour of the automobile?'
     """
     text = QUESTIONS[asked.form][wording.style].format_map(slots_of(asked, wording.synonyms))
