@@ -13,7 +13,6 @@ from counterpoint.claims.benches import descent, exact
 from counterpoint.claims.benches.data import digits
 from counterpoint.claims.benches.data import emoji_views as pictures
 from counterpoint.claims.benches.data.emoji import SIDE
-from counterpoint.claims.labels import supcon
 from counterpoint.claims.pictures import amcl, cacr, poly_view
 from counterpoint.losses import AlignUniformLoss, NTXentLoss, SupConLoss
 
@@ -127,20 +126,6 @@ def test_a_crop_is_a_window_of_the_picture() -> None:
     assert sides.min() == pytest.approx(0.4**0.5, abs=0.02)
     assert sides.max() == pytest.approx(1.0, abs=0.02)
     assert seen.abs().max() <= 1 + 1e-6
-
-
-def test_corruptions_grow_from_level_to_level() -> None:
-    x = noise_pictures(20)
-    found = supcon.corrupted(x)
-    assert len(found) == 15
-    noise, blur, hidden = (found[k::3] for k in range(3))
-    assert [(part - x).std().item() for part in noise] == pytest.approx(
-        [0.15 * k for k in supcon.LEVELS], rel=0.05
-    )
-    spreads = [part.std().item() for part in [x, *blur]]
-    assert spreads == sorted(spreads, reverse=True)
-    assert [int((part == 0).sum()) for part in hidden] == [20 * 3 * (2 * k) ** 2 for k in supcon.LEVELS]
-    assert all(torch.equal(part[part != 0], x[part != 0]) for part in hidden)
 
 
 def test_supcon_without_labels_is_ntxent_at_the_same_temperature_alone() -> None:

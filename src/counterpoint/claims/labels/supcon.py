@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
+from ...data.corruptions import CORRUPTIONS, STRENGTHS
+from ...data.embeddings import EmbeddingCache
+from ...data.source import load as load_data
+from ...evaluation.classification.classifiers import CLASSIFIERS
+from ...evaluation.classification.shots import rows_of_classes, training_rows
 from ...losses import NTXentLoss, SupConLoss
-from ...networks import initialise
-from ...networks.heads import mlp
+from ...methods.classifying import Classifying
 from ...study.presets import Preset
-from ..benches.data import emoji_views as pictures
-from ..benches.data.emoji import SIDE
-from ..benches.descent import minimise
+from ...training.start import load
 from ..benches.exact import disagreement
-from ..lab import Arrays, Lab, Result, Score, above, arm, below, beside, decides, exact
+from ..lab import Arrays, Comparison, Lab, Result, Score, above, arm, below, beside, decides, exact
 
 CLAIM = (
     "Averaging over positives outside the logarithm gives better features than inside where anchors have many "
@@ -29,6 +30,7 @@ REFUTED = (
     "the mean inside is at least as good, the drop is equal or larger than after cross-entropy, or the loss "
     "without labels is another"
 )
+
 PRESET = Preset(
     "supcon",
     "positives of a class averaged inside the logarithm, and outside",
@@ -37,89 +39,82 @@ PRESET = Preset(
     {"probe": ("logistic_*_top1",)},
 )
 
+LABEL, TEST = "subgroup", "concepts"
+BATCH, EACH, STEPS, TAU = 64, 8, 300, 0.1
+"""Pictures of a batch, and of each of its subgroups."""
+READ = 1000
+"""Training pictures that a probe reads, as the task does."""
+PROBE = f"probe,labels={LABEL}"
+SUPCON = f"supcon,on=images,temperature={TAU},sampler=classes:{EACH}"
+COMPARISON = Comparison(
+    {
+        "cross-entropy": f"cross-entropy,sampler=classes:{EACH}",
+        "inside": f"{SUPCON},inside=true",
+        "outside": SUPCON,
+    },
+    {PROBE: (f"logistic_{LABEL}_top1",)},
+    data="emoji:both",
+    labels=LABEL,
+    changes={
+        "batch_size": BATCH,
+        "steps": STEPS,
+        "validate_every": STEPS,
+        "augmentation.contrasted": "simclr",
+        "augmentation.paired": "simclr",
+    },
+)
 
-CLASSES, PER_CLASS = 8, 8
-"""Subgroups in a batch, and emoji of each subgroup, in two pictures."""
-TAU = 0.1
-STEPS = 600
-CHANGES = ("crop", "colour jitter")
-LEVELS = (1, 2, 3, 4, 5)
+
+@cache
+def shown() -> list[Tensor]:
+    """Return the held-out pictures, as they are and under every corruption."""
+    data = load_data(COMPARISON.data)
+    rows = data.splits.test[TEST]
+    pictures, ids = data.read("image", rows), torch.from_numpy(data.ids[rows])
+    return [
+        pictures,
+        *(corrupt(pictures, ids, strength) for corrupt in CORRUPTIONS.values() for strength in STRENGTHS),
+    ]
 
 
-def trained(loss: str, lr: float, seed: int, steps: int) -> Arrays:
-    """Train one encoder by subgroups, then a linear classifier unless it has one, and test both artists' pictures.
+@cache
+def named(folder: Path) -> Arrays:
+    """Test whether held-out pictures are given their subgroup: by a run's own classes, or by a probe of its features.
 
     Returns:
-        ``correct`` (0 or 1 per test picture), ``corrupted`` (the share of corruptions under which it is right),
-        and the accuracy on ``validation`` pictures.
+        ``clean`` (0 or 1 per picture) and ``corrupted`` (the share of corruptions under which the answer is right).
     """
-    data = pictures.emoji("subgroup", PER_CLASS)
-    classes = int(data.classes.max()) + 1
-    encoder = mlp(3 * SIDE * SIDE, 256, 128, layers=2, norm=False)
-    head, classifier = mlp(128, 128, 64, layers=2, norm=False), nn.Linear(128, classes)
-    objective = SupConLoss(TAU, inside=loss == "inside")
-    for name, module in (("encoder", encoder), ("head", head), ("classifier", classifier)):
-        initialise(module, seed, name)
-    members = [data.train[data.classes[data.train] == k] for k in range(classes)]
-
-    def step(rng: np.random.Generator) -> Tensor:
-        drawn = rng.choice(classes, CLASSES, replace=False)
-        chosen = np.concatenate([rng.choice(members[k], PER_CLASS, replace=False) for k in drawn])
-        rows = torch.from_numpy(chosen)
-        h = [encoder(pictures.changed(artist[rows], rng, CHANGES)) for artist in data.pictures]
-        labels = torch.from_numpy(data.classes[chosen])
-        if loss == "cross-entropy":
-            return F.cross_entropy(classifier(torch.cat(h)), labels.repeat(2))
-        return objective(*(F.normalize(head(part), dim=-1) for part in h), labels=labels)
-
-    used = classifier if loss == "cross-entropy" else head
-    minimise(step, [*encoder.parameters(), *used.parameters()], steps=steps, lr=lr, seed=seed)
-    (train, train_classes), (spare, spare_classes), (test, test_classes) = map(
-        data.of, (data.train, data.validation, data.test)
-    )
-    with torch.no_grad():
-        read: pictures.Reader
-        if loss == "cross-entropy":
-            read = lambda h: classifier(h).argmax(1).numpy()  # noqa: E731 # one of two classifiers
-        else:
-            read = pictures.linear_probe(encoder(train), train_classes)
-        worse = [read(encoder(x)) == test_classes for x in corrupted(test)]
-        return {
-            "correct": (read(encoder(test)) == test_classes).astype(float),
-            "corrupted": np.mean(worse, axis=0),
-            "validation": np.array((read(encoder(spare)) == spare_classes).mean()),
-        }
-
-
-def corrupted(x: Float[Tensor, "n p"]) -> list[Float[Tensor, "n p"]]:
-    """Corrupt pictures by noise, blur, and a grey square in them, at five levels each; always the same."""
-    rng = np.random.default_rng(0)
-    square = x.reshape(-1, 3, SIDE, SIDE)
-    noise = torch.from_numpy(rng.standard_normal(square.shape)).float()
-    corner = torch.from_numpy(rng.random((2, len(x), 1)))
-    found, smooth, place = [], square, torch.arange(SIDE)
-    for level in LEVELS:
-        smooth, side = pictures.blurred(smooth), 2 * level
-        inside = [(place >= at) & (place < at + side) for at in (corner * (SIDE - side + 1)).long()]
-        hidden = inside[0][:, None, :, None] & inside[1][:, None, None, :]
-        found += [square + 0.15 * level * noise, smooth, square.masked_fill(hidden, 0.0)]
-    return [part.flatten(1) for part in found]
+    model, data = load(folder), load_data(COMPARISON.data)
+    label = data.label(LABEL, "classes")
+    if isinstance(model, Classifying):
+        answers = torch.cat([model.classify({"image": pictures}).argmax(1) for pictures in shown()]).numpy()
+    else:
+        of_class = rows_of_classes(data.splits.train, label.values, len(label.names))
+        train = training_rows(data, "image", LABEL, of_class, READ, "probe")
+        features = EmbeddingCache(model, data)
+        z = torch.cat([features.pictures(pictures) for pictures in shown()])
+        learned = features.images(train), label.values[train]
+        answers = CLASSIFIERS["logistic"](learned[0].numpy(), learned[1], z.numpy(), len(label.names))
+    right = answers.reshape(len(shown()), -1) == label.values[data.splits.test[TEST]]
+    return {"clean": right[0].astype(float), "corrupted": right[1:].mean(0)}
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.tuned(
-        trained,
-        {"loss": ("outside", "inside", "cross-entropy")},
-        over={"lr": (3e-4, 1e-3, 3e-3)},
-        tuning_seeds=(1000,),
-        steps=STEPS,
-    )
-    metric = "accuracy on the subgroup, held-out emoji of two artists"
-    accuracy = runs.scores("correct", metric)
+    study = lab.study(COMPARISON)
+    accuracy = study.scores(f"{PROBE} logistic_{LABEL}_top1", TEST)
+    answers = {
+        name: {seed: named(study.folder(name, seed)) for seed in lab.seeds(COMPARISON.seeds)}
+        for name in study.arms
+    }
+    metric = f"accuracy on the {LABEL}, held-out emoji of two artists"
+    worse = f"clean − mean over {len(CORRUPTIONS)} corruptions × {len(STRENGTHS)} strengths"
 
-    def drop(loss: str) -> Score:
-        lost = {seed: run["correct"] - run["corrupted"] for seed, run in runs[loss].items()}
-        return arm(loss, lost, f"{metric}, clean − mean over 3 corruptions × {len(LEVELS)} levels")
+    def clean(name: str) -> Score:
+        return arm(name, {seed: own["clean"] for seed, own in answers[name].items()}, metric)
+
+    def drop(name: str) -> Score:
+        lost = {seed: own["clean"] - own["corrupted"] for seed, own in answers[name].items()}
+        return arm(name, lost, f"{metric}, {worse}")
 
     yield from decides(
         above(accuracy["outside"] - accuracy["inside"], name="1: mean outside the logarithm − inside"),
@@ -136,16 +131,15 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     yield from beside(
-        above(
-            accuracy["outside"] - accuracy["cross-entropy"],
-            name="2: SupCon − cross-entropy, clean pictures",
-        )
+        above(clean("outside") - clean("cross-entropy"), name="2: SupCon − cross-entropy, clean pictures"),
     )
+    shares = ", ".join(f"{name} {clean(name).measure().estimate:.3f}" for name in study.arms)
     lab.note(
-        "1 and 2: two-layer networks on 16 × 16 pixels of the emoji that are not people, in the subgroups that",
-        f"have {PER_CLASS} of them to train on; batches of {CLASSES} subgroups × {PER_CLASS} emoji × 2 artists under",
-        f"random crops and colours, so that an anchor has {2 * PER_CLASS - 1} positives; τ = {TAU:g}, a head of two",
-        f"layers, {STEPS} steps of Adam. SupCon's encoder is then frozen and read by a linear classifier;",
-        "cross-entropy keeps its own. Learning rates were chosen by held-out concepts for validation and a seed",
-        f"that is not among the tested ones ({runs.choices}). Corruptions are noise, blur and a grey square.",
+        f"1 and 2: a study of the registered methods by the recipe of seconds, the emoji of both artists, {STEPS}",
+        f"steps of {BATCH // EACH} subgroups × {EACH} pictures × 2 views under SimCLR's changes, so that an anchor has",
+        f"{2 * EACH - 1} positives; τ = {TAU:g}. Cross-entropy sees one view a picture, under the same changes.",
+        "SupCon's features are read by a logistic regression as the task probe has it; in 2 cross-entropy keeps its",
+        f"own classes. Right of clean pictures: {shares}. Corruptions are those of the task shift: blur, noise,",
+        "contrast and JPEG. The first evidence had networks and training of its own, a learning rate chosen for each",
+        "loss, emoji that are no people, and noise, blur and a grey square.",
     )
