@@ -211,10 +211,10 @@ class Index:
             raise ValueError(
                 f"queries must be (m, {self.about.width}) as the vectors are, got {vectors.shape}"
             )
-        norms = np.linalg.norm(vectors.astype(np.float64), axis=1, keepdims=True)
-        if not (np.isfinite(norms) & (norms > 0)).all():
+        squares = np.square(vectors, dtype=np.float64).sum(1, keepdims=True)
+        if not (np.isfinite(squares) & (squares > 0)).all():
             raise ValueError("a query has no direction: its vector is zero, NaN or infinite")
-        scores, rows = self._vectors.nearest((vectors / norms).astype(np.float32), k, chosen)
+        scores, rows = self._vectors.nearest((vectors / np.sqrt(squares)).astype(np.float32), k, chosen)
         there = rows >= 0
         counts = there.sum(1)
         every, ends = Rows(self.table, rows[there], scores[there].clip(-1, 1)), counts.cumsum()

@@ -30,6 +30,7 @@ class FaissKind(Kind):
 
     def __init__(self, index: Any, files: Sequence[Path] = ()) -> None:
         self.index, self.files = index, tuple(files)
+        self._unrestricted: dict[int, Any] = {}  # parameters of searches through every row, by how many they find
 
     @classmethod
     @abstractmethod
@@ -76,36 +77,29 @@ class FaissKind(Kind):
     def nearest(
         self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None
     ) -> tuple[Scores, Positions]:
-        faiss = require("faiss", "index")
         if chosen is None:
-            results = self._search(queries, k, self.among(faiss, k, 1.0))
-            return (
-                results
-                if (results[1] >= 0).all()
-                else self._completed(results, queries, np.ones(self.index.ntotal, bool))
-            )
-        count = int(chosen.mask.sum())
+            # One object for all searches: to make one takes as long as a tenth of a search.
+            if k not in self._unrestricted:
+                self._unrestricted[k] = self.among(require("faiss", "index"), k, 1.0)
+            results = self.index.search(queries, k, params=self._unrestricted[k])
+            return self._completed(results, queries, None)
+        faiss, count = require("faiss", "index"), int(chosen.mask.sum())
         if count <= max(_FEW, k):
             return self.exactly(queries, k, chosen.mask)
         parameters = self.among(faiss, k, count / self.index.ntotal)
         parameters.sel = faiss.IDSelectorBitmap(np.packbits(chosen.mask, bitorder="little"))
-        return self._completed(self._search(queries, k, parameters), queries, chosen.mask)
-
-    def _search(self, queries: Float[np.ndarray, "m d"], k: int, parameters: Any) -> tuple[Scores, Positions]:
-        scores, rows = self.index.search(queries, k, params=parameters)
-        scores[rows < 0] = -np.inf
-        return scores, rows
+        return self._completed(self.index.search(queries, k, params=parameters), queries, chosen.mask)
 
     def _completed(
         self,
         results: tuple[Scores, Positions],
         queries: Float[np.ndarray, "m d"],
-        mask: Bool[np.ndarray, " n"],
+        mask: Bool[np.ndarray, " n"] | None,
     ) -> tuple[Scores, Positions]:
         """Search anew, and exactly, for the queries that found fewer than they asked for."""
         scores, rows = results
-        short = (rows < 0).any(1)
-        if short.any():
+        if rows.min() < 0:
+            short, mask = (rows < 0).any(1), np.ones(self.index.ntotal, bool) if mask is None else mask
             scores[short], rows[short] = self.exactly(queries[short], scores.shape[1], mask)
         return scores, rows
 

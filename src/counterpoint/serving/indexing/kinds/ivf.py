@@ -44,7 +44,10 @@ class IVF(FaissKind):
     ) -> tuple[Scores, Positions]:
         faiss = require("faiss", "index")
         chosen = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-        return self._search(queries, k, faiss.SearchParametersIVF(sel=chosen, nprobe=self.index.nlist))
+        parameters = faiss.SearchParametersIVF(sel=chosen, nprobe=self.index.nlist)
+        scores, rows = self.index.search(queries, k, params=parameters)
+        scores[rows < 0] = -np.inf
+        return scores, rows
 
     def take(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
         self.index.make_direct_map()
