@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...data.worlds.scenes.concepts import CONCEPTS
 from ..lab import Comparison, Lab, Result, above, beside, decides
 
 CLAIM = (
@@ -14,6 +15,7 @@ CLAIM = (
 REFUTED = "the classifier alone is as good on classes of few examples, or the sum or no prior is"
 
 STEPS = 300
+THINGS = tuple(CONCEPTS)[:16]
 PLAIN, LONGER, GML = "logit adjustment", "logit adjustment, three times the steps", "GML"
 COSINES = "logit-adjusted,head=cosine,temperature=0.0333"
 """An arm that is GML without its contrast."""
@@ -28,8 +30,11 @@ COMPARISON = Comparison(
         GML: "gml",
     },
     {"classification": ("mean_per_class", "accuracy_few", "accuracy_many")},
-    data="emoji",
-    labels="group,imbalance=100",
+    data=(
+        f"scenes:basic,objects=1,repeats=0,relations=0,concepts={'+'.join(THINGS)},"
+        "train=6000,validation=200,test=1600"
+    ),
+    labels="concept,imbalance=100",
     recipe="cpu",
     changes={"batch_size": 64, "steps": STEPS, "validate_every": STEPS},
     steps={LONGER: 3 * STEPS},
@@ -39,7 +44,7 @@ COMPARISON = Comparison(
 def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
     few, every, many = (
-        study.scores(f"classification {metric}", "concepts")
+        study.scores(f"classification {metric}")
         for metric in ("accuracy_few", "mean_per_class", "accuracy_many")
     )
     yield from decides(
@@ -60,8 +65,9 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     lab.note(
-        "Emoji at 48 px, nine groups of about 380 to 4 emoji to train on, tested on concepts that training has nothing",
-        f"of; {STEPS} steps of 64, of which GML sees three views each and its copy one of them: trained three times as",
-        f"long, the classifier alone has passed as many. Mean over classes: {every.means()}; classes of few examples:",
-        f"{few.means()}.",
+        f"Scenes of one thing of {len(THINGS)} at 48 px, 370 to 4 of a thing to train on, 1,600 to test; {STEPS} steps",
+        "of 64, of which GML sees three views each and its copy one of them: trained three times as long, the classifier",
+        f"alone has passed as many. Mean over classes: {every.means()}; classes of few examples: {few.means()}. The",
+        "first evidence had nine groups of emoji, whose rare ones are too few to test with, and decided nothing: GML −",
+        "logit adjustment +0.037 [−0.015, 0.089].",
     )
