@@ -66,8 +66,8 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         f"Scenes of one thing of {len(THINGS)} at 48 px, 370 to 4 of a thing to train on, 1,600 to test; {STEPS} steps",
-        "of 64, of which GML sees three views each and its copy one of them: trained three times as long, the classifier",
-        f"alone has passed as many. Mean over classes: {every.means()}; classes of few examples: {few.means()}. The",
-        "first evidence had nine groups of emoji, whose rare ones are too few to test with, and decided nothing: GML −",
-        "logit adjustment +0.037 [−0.015, 0.089].",
+        "of 64, of which GML sees three views each and its copy one of them: trained three times as long, the",
+        f"classifier alone has passed as many. Mean over classes: {every.means()}; classes of few examples:",
+        f"{few.means()}. The first evidence had nine groups of emoji, whose rare ones are too few to test with, and",
+        "decided nothing: GML − logit adjustment +0.037 [−0.015, 0.089].",
     )

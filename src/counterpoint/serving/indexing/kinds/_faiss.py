@@ -30,7 +30,9 @@ class FaissKind(Kind):
 
     def __init__(self, index: Any, files: Sequence[Path] = ()) -> None:
         self.index, self.files = index, tuple(files)
-        self._unrestricted: dict[int, Any] = {}  # parameters of searches through every row, by how many they find
+        self._unrestricted: dict[
+            int, Any
+        ] = {}  # parameters of searches through every row, by how many they find
 
     @classmethod
     @abstractmethod
