@@ -191,7 +191,8 @@ class Arm:
         >>> Arm.parse("luab").further, Arm.parse("luab,points=fixation").further, Arm.parse("cross-entropy").further
         ({'click': ('points',)}, {'fixation': ('points',)}, {})
         """
-        parameters, found = signature(self._kind).parameters, {}
+        parameters = signature(self._kind).parameters
+        found: dict[str, tuple[Kind, ...]] = {}
         for option, kinds in self._kind.further.items():
             labels = self.options.get(option, parameters[option].default)
             if (
