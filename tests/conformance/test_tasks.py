@@ -35,6 +35,7 @@ WORLDS = (
     f"scenes:cooccurrence,pixels=24,{SIZES}",
     f"clips:narrated,pixels=16,frames=6,{SIZES},as=pictures",
     f"speech:short,pixels=24,{SIZES}",
+    f"clips:sounding,pixels=16,frames=6,{SIZES}",
     f"glosses:graded,{SIZES}",
     "tiny",
 )
@@ -44,7 +45,15 @@ each_task = pytest.mark.parametrize(("name", "asked"), CASES, ids=lambda part: s
 
 
 class Places(Pixels):
-    """`Pixels` with an embedding for each quarter of a picture, and words for every sound."""
+    """`Pixels` with embeddings of clips, of sounds and of each quarter of a picture, and words for every sound."""
+
+    def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
+        if modality == "video":
+            return super().embed("image", inputs.frames[:, 0], head)
+        if modality == "audio":
+            loudness = torch.nn.functional.adaptive_avg_pool1d(inputs.samples.abs(), len(self._words))
+            return torch.nn.functional.normalize(loudness @ self._words, dim=-1)
+        return super().embed(modality, inputs, head)
 
     def transcribe(self, sounds: Any) -> list[str]:
         return ["a red cat" for _ in range(len(sounds))]

@@ -155,3 +155,17 @@ def test_checks_of_sounds() -> None:
         check_waves(cp.Waves.of([], RATE))
     with pytest.raises(ValueError, match="sound 1 is empty"):
         check_waves(cp.Waves.of([np.ones(3, np.float32), np.full(3, np.nan, np.float32)], RATE))
+
+
+def test_order_matters_to_mel_and_not_to_spectra() -> None:
+    """Two tones between silences that are longer than what a state knows of change places."""
+    time, silence = torch.arange(1280) / RATE, torch.zeros(1280)  # in step with the states
+    low, high = (torch.sin(2 * torch.pi * hertz * time) for hertz in (300, 900))
+    sounds = torch.stack(
+        [torch.cat([silence, a, silence, silence, b, silence]) for a, b in ((low, high), (high, low))]
+    )
+    for name, matters in {"mel": True, "spectra": False}.items():
+        tower = build_towers(Towers(audio=name, audio_rate=RATE), {}, 0, columns={"audio": "audio"})["audio"]
+        with torch.no_grad():
+            one, other = tower(sounds)
+        assert ((one - other).abs().max() > 1e-3) == matters

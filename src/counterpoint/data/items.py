@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Generic, Protocol, TypeVar, runtime_checkable
+from typing import Any, ClassVar, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from jaxtyping import Bool, Float, Int, UInt8
@@ -243,6 +243,22 @@ class Instructions(Items):
     @abstractmethod
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
         """Return the pictures of some items."""
+
+
+class Twins(Items):
+    """Rows, and of each a twin that differs from it in one thing, which the kind names.
+
+    Attributes:
+        rows: of the data, one an item.
+    """
+
+    called = "twins"
+
+    rows: Int[np.ndarray, " n"]
+
+    @abstractmethod
+    def read(self, column: str, positions: Int[np.ndarray, " k"]) -> Any:
+        """Return a column of some items' twins, in the raw form of its modality."""
 
 
 class Videos(Items):

@@ -39,11 +39,11 @@ class Towers(Section):
     With ``pixels`` texts are drawn and read by the tower of pictures itself. ``image_size`` is for towers without a
     size of their own; those of ``open_clip``, and of ``timm`` with weights, take pictures of the size that they were
     made for. ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower another number of layers deep.
-    Sounds are read at ``audio_rate`` samples a second; a tower hears ``audio_seconds`` of each, and ``mel`` has
-    ``audio_bands`` bands. A tower sees ``video_frames`` frames of a clip, each as large as a picture and through a
-    tower of pictures like ``image``. It sees ``series_steps`` steps of a series. ``tune`` says what moves in pretrained
-    towers, where neither arm nor method does. With ``keep`` features of frozen towers are computed once for each
-    picture and text, and kept in the cache folder for all runs.
+    Sounds are read at ``audio_rate`` samples a second; a tower hears ``audio_seconds`` of each, and ``mel`` and
+    ``spectra`` have ``audio_bands`` bands. A tower sees ``video_frames`` frames of a clip, each as large as a picture
+    and through a tower of pictures like ``image``. It sees ``series_steps`` steps of a series. ``tune`` says what moves
+    in pretrained towers, where neither arm nor method does. With ``keep`` features of frozen towers are computed once
+    for each picture and text, and kept in the cache folder for all runs.
     """
 
     image: str = "cnn"
@@ -103,7 +103,7 @@ class Augmentation(Section):
     """Text and picture augmentation that the views read.
 
     ``captions``: whether each text view of an example draws a caption of its own, or all share one.
-    ``paired``: the view of pictures that methods of pairs train on, where these say ``weak``.
+    ``paired``: the view of pictures and of clips that methods of pairs train on, where these say ``weak``.
     ``contrasted``: the view of pictures that methods contrast with themselves, where these say ``simclr``.
     """
 

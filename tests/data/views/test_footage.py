@@ -10,6 +10,7 @@ from counterpoint.data.views import key
 from counterpoint.data.views.footage import video
 from counterpoint.networks.towers.footage import Footage
 from counterpoint.raw import Clips
+from counterpoint.recipes.schema import Augmentation
 from counterpoint.registry import UnknownName
 
 INPUT = Footage(24, 4)
@@ -45,6 +46,11 @@ def test_frames_are_of_equal_parts_in_their_order(name: str) -> None:
     assert all(10 * part <= places[0, part] < 10 * part + 10 for part in range(4))
     assert places[1, :3].tolist() == [0, 1, 2]
     assert seen[1, 3].isnan().all()
+
+
+def test_the_view_of_pairs_is_the_one_that_is_asked_for() -> None:
+    assert video("weak", Augmentation(paired="plain")) == video("plain")
+    assert video("simclr", Augmentation(paired="plain")) == video("simclr")
 
 
 def test_weak_draws_other_frames_every_time() -> None:

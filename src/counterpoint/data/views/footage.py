@@ -14,7 +14,7 @@ from ...networks.towers.footage import Footage, centres
 from ...raw import Clips
 from ...registry import unknown
 from .keys import uniform
-from .pictures import IMAGE_VIEWS, ImageView
+from .pictures import IMAGE_VIEWS, ImageView, Options
 
 
 @final
@@ -77,8 +77,10 @@ CLIP_VIEWS: Mapping[str, ClipView] = {
 }
 
 
-def video(name: str, augmentation: object = None) -> ClipView:
+def video(name: str, augmentation: Options | None = None) -> ClipView:
     """Return a view of clips by its name: that of pictures of this name, the same for all frames of a clip.
+
+    For ``weak`` it is the one that ``augmentation`` names for pairs.
 
     - ``plain``: the middle of each of as many equal parts as the tower sees frames, the central square.
     - ``weak``: a frame from anywhere in each part, a crop of 50–100 % of the area.
@@ -90,6 +92,8 @@ def video(name: str, augmentation: object = None) -> ClipView:
     Raises:
         UnknownName: for any other name.
     """
+    if augmentation is not None and name == "weak":
+        name = augmentation.paired
     if name not in CLIP_VIEWS:
         raise unknown("view of clips", name, CLIP_VIEWS)
     return CLIP_VIEWS[name]

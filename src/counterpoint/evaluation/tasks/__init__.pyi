@@ -40,6 +40,8 @@ from .regions.segmentation import Segmentation as Segmentation
 from .retrieval.graded_similarity import GradedSimilarity as GradedSimilarity
 from .retrieval.label_retrieval import LabelRetrieval as LabelRetrieval
 from .retrieval.retrieval import Retrieval as Retrieval
+from .retrieval.time_reversal import TimeReversal as TimeReversal
+from .retrieval.twins import Twins as Twins
 from .shortcuts.cl_simplicity_bias import CLSimplicityBias as CLSimplicityBias
 from .shortcuts.mmcl_robustness import MMCLRobustness as MMCLRobustness
 from .speech.transcription import Transcription as Transcription

@@ -91,9 +91,9 @@ def build_towers(
       ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
-    - sounds: ``mel``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``, ``transformer``,
-      ``transformers:patchtst[@hub|@PATH]``; tables: ``mlp``; clips: ``frames``, ``stills`` (both with a tower of
-      pictures of the recipe's name), ``transformers:NAME[@hub|@PATH]``
+    - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``,
+      ``transformer``, ``transformers:patchtst[@hub|@PATH]``; tables: ``mlp``; clips: ``frames``, ``stills`` (both with
+      a tower of pictures of the recipe's name), ``transformers:NAME[@hub|@PATH]``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection
 
@@ -240,7 +240,8 @@ def audio_tower(source: Source, start: Start) -> SoundTower:
         from .libraries.sound_towers import small_wav2vec2
 
         return small_wav2vec2(sizes.audio_rate, sizes.audio_seconds, start.seed)
-    return MelTower(sizes.audio_rate, sizes.audio_seconds, sizes.audio_bands)
+    heard = sizes.audio_rate, sizes.audio_seconds, sizes.audio_bands
+    return MelTower(*heard, dilations=()) if source.name == "spectra" else MelTower(*heard)
 
 
 def video_tower(source: Source, start: Start) -> VideoTower:

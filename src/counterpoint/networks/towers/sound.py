@@ -191,7 +191,7 @@ class MelTower(SoundTower):
         seconds: of a sound that it hears.
         bands: of the spectrogram.
         width: of states and features.
-        dilations: of the blocks.
+        dilations: of the blocks; without any a state knows of 170 ms of the sound alone, and features of no order.
 
     >>> tower = MelTower(rate=8000, seconds=1.0)
     >>> tower(tower.input(Waves.of([torch.rand(8000).numpy(), torch.rand(500).numpy()], rate=8000))).shape

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cached_property
+from copy import copy
+from functools import cached_property, lru_cache
 from types import MappingProxyType
+from typing import Self
 
 import numpy as np
 from jaxtyping import Float64, Int16, UInt8
@@ -51,11 +53,17 @@ class Filmed(World[ClipConfig, Clip]):
 
     def make(self, config: ClipConfig, index: int, stream: str) -> Clip:
         clip = compose_clip(config, self.preset.seed, index - index % 2 * config.twins, stream)
-        return exchanged(clip, 0, len(clip.events) - 1) if config.twins and index % 2 else clip
+        return _in_other_order(clip) if config.twins and index % 2 else clip
 
     def clip(self, row: int) -> Clip:
         """Return what the video of a row shows."""
         return self.made(row)
+
+    def twins(self) -> Self:
+        """Return the same rows, the first and the last event of each clip in each other's place."""
+        others = copy(self)
+        others.made = lru_cache(maxsize=2**16)(lambda row: _in_other_order(self.clip(row)))
+        return others
 
     def frames(self, rows: Rows, pixels: int = 0) -> UInt8[Tensor, "n T 3 H W"]:
         """Return the frames of some rows, grey where the video is missing.
@@ -105,7 +113,11 @@ class Filmed(World[ClipConfig, Clip]):
         return {"action": Classes(names, values, ("something {}",))}
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Return contrasts, renditions or narrations of some rows."""
+        """Return contrasts, renditions, narrations or twins of some rows."""
         if kinds is not None:
             return super().items(form, rows, kinds)
         return items_of(self, form, rows)
+
+
+def _in_other_order(clip: Clip) -> Clip:
+    return exchanged(clip, 0, len(clip.events) - 1)

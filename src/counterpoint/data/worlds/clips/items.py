@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ....reasons import counted
 from ...base import Rows, SomeItems
-from ...items import ContrastCaptions, GeneratedVideos, Items, Narrations
+from ...items import ContrastCaptions, GeneratedVideos, Items, Narrations, Twins
 from ..rng import Rng
 from .clip import Clip, film
 from .rows import ClipRows
@@ -131,8 +131,23 @@ class ClipNarrations(Narrations):
         return film([self.world.clip(int(row)) for row in self.rows[positions]], self.world.preset.pixels)
 
 
+@final
+class ClipTwins(Twins):
+    """Clips, and the same with their first and their last event in each other's place."""
+
+    def __init__(self, world: ClipRows, rows: Rows) -> None:
+        self.rows = np.array([row for row in map(int, rows) if len(world.clip(row).events) > 1], np.int64)
+        self.world, self.ids = world.twins(), world.ids[self.rows]
+        self.kinds = ["order"] * len(self.rows)
+        self.attribution = world.attribution
+
+    def read(self, column: str, positions: Int[np.ndarray, " k"]) -> Any:
+        return self.world.read(column, self.rows[positions])
+
+
 _FORMS: dict[type[Items], Callable[..., Any]] = {
     ContrastCaptions: ClipContrasts,
     GeneratedVideos: ClipGeneratedVideos,
     Narrations: ClipNarrations,
+    Twins: ClipTwins,
 }
