@@ -28,6 +28,8 @@ def learns_from(run: Run) -> str:
     ('pictures and captions', 'pictures', 'pictures; group of 5 % of the rows')
     >>> told("luab", "species")
     'pictures; species and click'
+    >>> told("kernel-uniformity,on=images,prior=tone+gender", "group")
+    'pictures; tone and gender'
     >>> told("open_clip:ViT-B-32@openai,tune=none")
     'open_clip:ViT-B-32@openai (trained on pictures and captions)'
     """
@@ -42,9 +44,9 @@ def learns_from(run: Run) -> str:
 def _label(arm: Arm, labels: str) -> str:
     """Return the labels that an arm learns from, in words; empty for none."""
     labelling = Labelling.parse(labels) if labels else None
-    name = arm.learned(labelling.label if labelling else "")
-    words = labelling.in_words if labelling and labelling.label == name else name
-    return " and ".join([words, *arm.further]) if words else ""
+    label, words = (labelling.label, labelling.in_words) if labelling else ("", "")
+    names = filter(None, [arm.learned(label), *arm.further])
+    return " and ".join(words if name == label else name for name in names)
 
 
 def _trained_before(run: Run, arm: Arm, reads: Mapping[str, str]) -> Iterator[str]:
