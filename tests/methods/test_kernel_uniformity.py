@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,8 +15,11 @@ from counterpoint.data.labels import Numbers
 from counterpoint.losses import DecoupledUniformityLoss
 from counterpoint.methods import Arm
 from counterpoint.methods.single.kernel_uniformity import attributes
+from counterpoint.recipes import load as load_recipe
+from counterpoint.recipes import override
 from counterpoint.registry import UnknownName
-from counterpoint.training.run import target_of
+from counterpoint.study.training.runner import run as carry_out
+from counterpoint.training.run import Run, target_of
 from fixtures.tiny import TinyData
 
 
@@ -59,6 +63,14 @@ def test_an_example_without_a_class_has_no_attribute() -> None:
     assert attributes(torch.tensor([-1, -1])).shape == (2, 1)
     assert not attributes(torch.tensor([-1, -1])).any()
     assert attributes(torch.tensor([[1, 0, -1]])).tolist() == [[1.0, 0.0, 0.0]]
+
+
+def test_the_nouns_of_captions_are_attributes_too(tmp_path: Path) -> None:
+    recipe = override(load_recipe("seconds"), {"steps": 2, "towers.vocabulary": 300})
+    state = carry_out(
+        Run("kernel-uniformity,on=images,prior=nouns+digit", "digits", recipe), tmp_path, test=False
+    )
+    assert state.status == "finished"
 
 
 def test_labels_that_are_not_there_or_of_another_kind_are_refused() -> None:

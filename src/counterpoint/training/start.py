@@ -85,8 +85,9 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
         compile_blocks(method)
     if recipe.recompute:
         recompute(method)
-    learned = {run.target.label: data.label(run.target.label)} if run.target else {}
-    labels = {**data.labels, **learned}  # nouns are there where they are learned alone
+    learned = [*([run.target.label] if run.target else []), *Arm.parse(run.arm).further]
+    # Nouns are there where they are learned alone.
+    labels = {**data.labels, **{name: data.label(name) for name in learned}}
     # After the method is built: only its towers know how they want to be shown pictures.
     data, inputs = data.suited(method.inputs, training=True), method.inputs
 

@@ -55,10 +55,13 @@ COMPARISON = Comparison(
     changes={"steps": STEPS, "validate_every": STEPS},
 )
 ATTRIBUTES = "kernel-uniformity,on=images,prior=group+tone+gender"
+NOUNS = "kernel-uniformity,on=images,prior=nouns"
 PRIORS = Comparison(
     {
         "none": "decoupled-uniformity,on=images",
         "attributes": ATTRIBUTES,
+        "nouns": NOUNS,
+        "nouns of another": f"{NOUNS},chance=true",
         "attributes of another": f"{ATTRIBUTES},chance=true",
     },
     {"probe,labels=subgroup": ("logistic_subgroup_top1",)},
@@ -117,12 +120,15 @@ def run(lab: Lab) -> Iterator[Result]:
         *(above(gain(batch), -0.02, name=f"1: that difference at batch {batch}") for batch in BATCHES),
         less("attributes", "none"),
         less("none", "attributes of another"),
+        less("nouns", "nouns of another"),
+        less("nouns", "none"),
     )
     lab.note(
         f"1: studies of the registered losses by the recipe of seconds, {STEPS} steps; the best of t = 1, 2, 4 and of",
         "three temperatures is chosen again in every resample. Two points less is counted as clearly worse.",
         "2: the same recipe on emoji, batch 64, Gaussian kernel at the median distance, λ = 0.01; the prior is group,",
-        "skin tone and gender, or those of another emoji of the batch, and the probe reads the subgroup of emoji of",
-        "concepts that training has nothing of. The first evidence trained networks of its own on digits and emoji.",
+        "skin tone and gender, or the nouns of the name, or those of another emoji of the batch; the probe reads the",
+        "subgroup of emoji of concepts that training has nothing of. The first evidence trained networks of its own on",
+        "digits and emoji.",
         f"Probe: {probe.means()}.",
     )

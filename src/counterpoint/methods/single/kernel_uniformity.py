@@ -31,7 +31,8 @@ class KernelUniformity(SingleLoss):
 
     K is the kernel of the attributes g, as `DecoupledUniformityLoss` computes it. g has a column of 0 and 1 for every
     class and every tag of the labels that ``prior`` names; what is not known of an example is 0 throughout. Attributes
-    may be weak: they say which examples are alike, and nothing is predicted. They are used in training alone.
+    may be weak: they say which examples are alike, and nothing is predicted; of pictures with captions ``prior=nouns``
+    needs no label. They are used in training alone.
 
     Args:
         towers: the tower, by its column.
