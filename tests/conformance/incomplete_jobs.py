@@ -27,7 +27,7 @@ def with_gaps(method: TowerMethod) -> Batch:
         whole.ids,
         whole.views,
         whole.labels,
-        {method.embeds[-1]: torch.arange(ROWS) >= WHOLE},
+        {list(method.columns)[-1]: torch.arange(ROWS) >= WHOLE},
     )
 
 

@@ -61,10 +61,12 @@ TARGETS = {
 }
 """The label of methods that learn nothing else; see `batch`."""
 COLUMNS = {
+    "count-to-ten": {"image": "image", "text": "text", "false": "text"},
+    "negclip": {"image": "image", "text": "text", "false": "text", "shown": "image"},
     "collossl": {"wrist": "series", "ankle": "series", "hip": "series"},
     "rebar": {"series": "series"},
 }
-"""Columns of methods that are of neither pictures nor texts, where their modalities do not say them."""
+"""Columns of methods that take others than one of pictures and one of texts, where their modalities do not say them."""
 CELLS = ("first", "second", "third", "fourth")
 """Columns of numbers of the tables here."""
 RECIPES = {"cwcl": READ, "fusemix": READ, "lit": LOCKED}
@@ -261,9 +263,9 @@ def towers_of(
     needed = needs.modalities
     # Those of pictures and texts unless the method is about others, or about more.
     columns = {column: column for column in needed} if set(needed) - set(PAIR) else PAIR
-    columns = COLUMNS.get(name, columns)
     if needs.least > len(PAIR) and not needed:
         columns = {column: column for column in (*PAIR, "audio")}
+    columns = COLUMNS.get(name, columns)
     reads = Arm.parse(f"{name},on={on}").reads(columns)
     return {column: available[modality] for column, modality in reads.items()}
 

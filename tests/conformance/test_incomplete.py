@@ -79,7 +79,7 @@ def test_a_rank_may_have_no_complete_row(
 def test_what_stands_in_a_gap_does_not_matter(name: str) -> None:
     method = build(name).double().train()
     given = with_gaps(method)
-    column = method.embeds[-1]
+    column = list(method.columns)[-1]
     views: dict[str, Tensor] = dict(given.views)
     for view, of in method.views.items():
         if of.column == column:

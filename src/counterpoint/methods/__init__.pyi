@@ -10,6 +10,7 @@ from .dense.mil import MIL as MIL
 from .dual.align import ALIGN as ALIGN
 from .dual.clip import CLIP as CLIP
 from .dual.convirt import ConVIRT as ConVIRT
+from .dual.count_to_ten import CountToTen as CountToTen
 from .dual.cwcl import CWCL as CWCL
 from .dual.dbl import DBL as DBL
 from .dual.diht_distilled import DistilledDiHT as DistilledDiHT
@@ -18,6 +19,7 @@ from .dual.lat import LaT as LaT
 from .dual.lit import LiT as LiT
 from .dual.llm_vem import LLMVEM as LLMVEM
 from .dual.msclap import MSCLAP as MSCLAP
+from .dual.negclip import NegCLIP as NegCLIP
 from .dual.scav import SCAV as SCAV
 from .dual.siglip import SigLIP as SigLIP
 from .dual.text_shearing import TextShearing as TextShearing
