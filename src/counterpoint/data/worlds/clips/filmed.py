@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ...base import Rows, SomeItems
 from ...labels import Classes
+from ..rng import Rng
 from ..scenes.pixels.sprites import credit_line
 from ..scenes.words.lexicon import lexicon
 from ..world import GREY, World
@@ -25,7 +26,7 @@ from .presets import PRESETS, ClipPreset
 from .sensors import acceleration
 from .sounding import soundtrack
 from .words.captions import caption
-from .words.contrasts import exchanged
+from .words.contrasts import CONTRASTS, Contrasted, contrasted, exchanged
 
 
 class Filmed(World[ClipConfig, Clip]):
@@ -52,8 +53,22 @@ class Filmed(World[ClipConfig, Clip]):
         self.attribution = credit_line({artist for config in self.configs for artist in config.artists})
 
     def make(self, config: ClipConfig, index: int, stream: str) -> Clip:
+        if not self.preset.contrasts:
+            return self._composed(config, index, stream)
+        pair = self._contrasted(config, index, stream)
+        return pair.shown if pair else self._composed(config, index, stream)
+
+    def _composed(self, config: ClipConfig, index: int, stream: str) -> Clip:
         clip = compose_clip(config, self.preset.seed, index - index % 2 * config.twins, stream)
         return _in_other_order(clip) if config.twins and index % 2 else clip
+
+    def _contrasted(self, config: ClipConfig, index: int, stream: str) -> Contrasted | None:
+        clip, draws = self._composed(config, index, stream), Rng(self.preset.seed, index, stream)
+        return contrasted(clip, draws, config, self.preset.contrasts or CONTRASTS)
+
+    def contrasted(self, row: int) -> Contrasted | None:
+        """Return the clip of a row beside its contrast, either of which may be shown; None where it has none."""
+        return self._contrasted(self.config(row), int(self.ids[row]), self.stream(row))
 
     def clip(self, row: int) -> Clip:
         """Return what the video of a row shows."""

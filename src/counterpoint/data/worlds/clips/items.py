@@ -19,7 +19,6 @@ from ..rng import Rng
 from .clip import Clip, film
 from .rows import ClipRows
 from .words.captions import caption
-from .words.contrasts import CONTRASTS, contrast
 from .words.hallucinations import CLEAN, HALLUCINATIONS, hallucinate
 from .words.narrations import NARRATIONS, Narrated, narrate
 
@@ -47,18 +46,6 @@ class _Item(NamedTuple):
     captions: tuple[str, ...]
 
 
-def _contrasted(world: ClipRows, row: int) -> _Item | None:
-    """Return a clip and its contrast; mostly either may be shown, so that words do not give the right caption away."""
-    clip, draws = world.clip(row), world.draws(row)
-    for kind in draws.sample("kind of contrast", CONTRASTS, len(CONTRASTS)):
-        other = contrast(kind, clip, Rng(draws.word("contrast"), 0, kind), world.config(row))
-        if other:
-            if kind != "hallucination" and draws.happens("contrast is shown", 0.5):
-                clip, other = other, clip
-            return _Item(row, kind, clip, (caption(clip), caption(other)))
-    return None
-
-
 def _rendered(world: ClipRows, row: int) -> _Item:
     """Return a row's caption with the clip of a bad generator; each kind, and none, comes as often as clips allow."""
     clip, draws = world.clip(row), world.draws(row)
@@ -77,11 +64,11 @@ class ClipContrasts(ContrastCaptions):
     """Clips, their captions, and those of clips that differ in one thing."""
 
     def __init__(self, world: ClipRows, rows: Rows) -> None:
-        items = [item for row in map(int, rows) if (item := _contrasted(world, row))]
-        self.pixels, self.clips = world.preset.pixels, [it.shown for it in items]
-        self.ids = world.ids[[it.row for it in items]]
-        self.kinds = [it.kind for it in items]
-        self.captions = [(it.captions[0], it.captions[1]) for it in items]
+        found = [(row, pair) for row in map(int, rows) if (pair := world.contrasted(row))]
+        self.ids, pairs = world.ids[[row for row, _ in found]], [pair for _, pair in found]
+        self.pixels, self.clips = world.preset.pixels, [pair.shown for pair in pairs]
+        self.kinds = [pair.kind for pair in pairs]
+        self.captions = [(caption(pair.shown), caption(pair.other)) for pair in pairs]
         self.attribution = world.attribution
 
     def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:

@@ -11,10 +11,11 @@ from torch import Tensor
 
 from ....registry import unknown
 from ...pictures.frames import middle, sheet
-from ..preset import Overrides, Preset
+from ..preset import Overrides, Preset, names_of
 from ..scenes.words.lexicon import languages
 from .clip import DIRECTIONS
 from .config import ClipConfig
+from .words.contrasts import CONTRASTS
 
 Picture = Literal["sheet", "middle"]
 PICTURES: Mapping[str, Callable[[Tensor], Tensor]] = {"sheet": sheet, "middle": middle}
@@ -36,10 +37,15 @@ class ClipPreset(Preset[ClipConfig]):
         pixels: side of a frame.
         picture: what a row's picture is, where rows are pictures.
         columns: of the data, each called by its modality.
+        contrasts: kinds of contrasts (:mod:`.words.contrasts`), of which a row has one: the caption of a clip that
+            differs from the row's in one thing is the column ``contrast``, and what `ContrastCaptions` are of; without
+            any there is no such column, and they are of all kinds.
     """
 
     world = "clips"
-    readers = MappingProxyType({"languages": languages, "picture": _picture})
+    readers = MappingProxyType(
+        {"languages": languages, "picture": _picture, "contrasts": names_of("kind of contrast", CONTRASTS)}
+    )
 
     tests: Overrides = field(
         default_factory=lambda: {"as trained": {}, "other artist": {"artists": "openmoji"}}
@@ -48,6 +54,7 @@ class ClipPreset(Preset[ClipConfig]):
     pixels: int = 48
     picture: Picture = "sheet"
     columns: tuple[str, ...] = ("video", "text")
+    contrasts: tuple[str, ...] = ()
 
 
 PRESETS: dict[str, ClipPreset] = {

@@ -7,6 +7,7 @@ from typing import Any, Self, final
 
 import numpy as np
 import torch
+from jaxtyping import Bool
 
 from .... import raw
 from ....networks.base import FormedInput, Input
@@ -19,6 +20,7 @@ from .filmed import Filmed
 from .pictured import ClipPictures
 from .presets import PRESETS, ClipPreset
 from .sensors import CHANNELS
+from .words.captions import caption
 
 
 @final
@@ -39,6 +41,8 @@ class Clips(Filmed):
     def __init__(self, preset: ClipPreset, name: str = "", pixels: int = 0, rate: int = RATE) -> None:
         super().__init__(preset, name)
         self.columns = {column: column for column in preset.columns}
+        if preset.contrasts:
+            self.columns["contrast"] = "text"
         self.pixels, self.rate = pixels or preset.pixels, rate
 
     def __reduce__(self) -> tuple[Callable[..., Data], tuple[Any, ...]]:
@@ -67,6 +71,7 @@ class Clips(Filmed):
             "series": self._series,
             "audio": self._waves,
             "text": lambda rows: [self.captions(int(row))[0] for row in rows],
+            "contrast": self._contrasts,
         }
         return readers[column](rows)
 
@@ -81,6 +86,15 @@ class Clips(Filmed):
             if (pixels, rate) == (self.pixels, self.rate)
             else type(self)(self.preset, self.name, pixels, rate)
         )
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        if column == "contrast":
+            return np.array([self.contrasted(int(row)) is not None for row in rows], dtype=bool)
+        return super().present(column, rows)
+
+    def _contrasts(self, rows: Rows) -> list[str]:
+        pairs = [self.contrasted(int(row)) for row in rows]
+        return [caption(pair.other, self.preset.languages[0]) if pair else "" for pair in pairs]
 
     def _clips(self, rows: Rows) -> raw.Clips:
         frames = self.frames(rows, self.pixels)

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from ....raw import Table
-from ....registry import unknown
 from .pixels.backgrounds import BACKGROUNDS
 from .scene import COLOURS, SIZES, Scene
 
@@ -32,22 +31,6 @@ ATTRIBUTES: Mapping[str, tuple[tuple[str, ...], Callable[[Scene], Cell]]] = {
 }
 """Attributes of a scene by name: the words of its categories, none of a number, and its value; categories are those of
 the first thing."""
-
-
-def attributes(text: str) -> tuple[str, ...]:
-    """Read the names of attributes.
-
-    >>> attributes("x+size")
-    ('x', 'size')
-
-    Raises:
-        UnknownName: for one that there is not.
-    """
-    names = tuple(name for name in text.split("+") if name)
-    for name in names:
-        if name not in ATTRIBUTES:
-            raise unknown("attribute of scenes", name, ATTRIBUTES)
-    return names
 
 
 def table(scenes: Sequence[Scene | None], names: Sequence[str]) -> Table:

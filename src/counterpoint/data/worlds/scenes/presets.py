@@ -10,10 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from ..preset import Preset
-from .attributes import attributes
+from ..preset import Preset, names_of
+from .attributes import ATTRIBUTES
 from .concepts import CONCEPTS
 from .config import MARKS, SceneConfig
+from .items.changes import EDITS
 from .words.lexicon import languages
 
 
@@ -25,10 +26,18 @@ class ScenePreset(Preset[SceneConfig]):
         languages: of the captions, the one that evaluation uses first.
         pixels: side of a picture; None is 96, or more where larger views are cut from it.
         table: attributes that rows have beside picture and caption (:mod:`.attributes`); without any there is no table.
+        negatives: kinds of edits (:mod:`.items.edits`), of which a row has one where its scene has any: the caption of
+            the edited scene is the column ``negative``, its picture the column ``edited``; without kinds there is none.
     """
 
     world = "scenes"
-    readers = MappingProxyType({"languages": languages, "table": attributes})
+    readers = MappingProxyType(
+        {
+            "languages": languages,
+            "table": names_of("attribute of scenes", tuple(ATTRIBUTES)),
+            "negatives": names_of("kind of edit", EDITS),
+        }
+    )
 
     train: int = 10_000
     validation: int = 500
@@ -36,6 +45,7 @@ class ScenePreset(Preset[SceneConfig]):
     languages: tuple[str, ...] = ("en",)
     pixels: int | None = None
     table: tuple[str, ...] = ()
+    negatives: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import Any, Self, final
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from ....modalities import PAIR
@@ -22,7 +22,9 @@ from ..rng import Rng
 from ..world import GREY, World
 from .attributes import table
 from .config import SceneConfig
+from .items.edits import Edit, edit
 from .items.forms import items_of
+from .items.item_rows import ask_rows
 from .items.labels import classes_of, further_labels, label_sets, subset_of
 from .layout.compose import compose
 from .pixels.backgrounds import BACKGROUNDS
@@ -37,6 +39,8 @@ from .words.retelling import retold
 PIXELS = 96
 _OTHERS = 5 * 10**8  # from here on are the scenes whose captions are given to others by mistake
 _DESCRIBED = 1000
+NEGATIVES = {"negative": "text", "edited": "image"}
+"""Columns of worlds with negatives: a caption that is false of the row's picture, and one that it is true of."""
 
 
 @final
@@ -53,7 +57,8 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         stored: the pictures, where they are read and not drawn.
 
     Attributes:
-        columns: pictures and captions, and a table of attributes where the preset has one.
+        columns: pictures and captions, a table of attributes where the preset has one, and where it has negatives a
+            false caption and what that one is true of.
         preset: what the scenes are like.
         pixels: side of a picture.
 
@@ -82,8 +87,9 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         stored: StoredPictures | None = None,
     ) -> None:
         super().__init__(preset, name)
-        if preset.table:
-            self.columns = {**PAIR, "table": "table"}
+        table = {"table": "table"} if preset.table else {}
+        self.columns = {**PAIR, **table, **(NEGATIVES if preset.negatives else {})}
+        self.edited = lru_cache(maxsize=2**16)(self._edited)
         self.image_size, self.stored = image_size, stored
         self.pixels = self._side(image_size)
         self.attribution = credit_line({artist for config in self.configs for artist in config.artists})
@@ -129,7 +135,37 @@ class Scenes(World[SceneConfig, Scene], PairedData):
             return self.stored(rows)
         return self._drawn(rows, lambda scene: scene)
 
+    def _edited(self, row: int) -> Edit | None:
+        """Return a row's scene beside one in which something else is true; None where nothing can change so."""
+        return next((pair for *_, pair in ask_rows(self, np.array([row]), self.preset.negatives, edit)), None)
+
+    def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
+        if column in NEGATIVES:
+            return np.array([self.edited(int(row)) is not None for row in rows], dtype=bool)
+        return super().present(column, rows)
+
+    def _negatives(self, row: int) -> list[str]:
+        """Return false captions, said as the true ones are; an empty one where there is none."""
+        pair, languages = self.edited(row), self.preset.languages
+        if pair is None:
+            return [""]
+        draws = self.draws(row)
+        said = [pair.captions(language, way)[1].text for way in (None, draws) for language in languages]
+        return list(dict.fromkeys(said))
+
+    def read_training(self, column: str, rows: Rows) -> Any:
+        if column == "negative" and column in self.columns:
+            return [self._negatives(int(row)) for row in rows]
+        return super().read_training(column, rows)
+
     def read(self, column: str, rows: Rows) -> Any:
+        if column == "negative" and column in self.columns:
+            return [self._negatives(int(row))[0] for row in rows]
+        if column == "edited" and column in self.columns:
+            pairs = [self.edited(int(row)) for row in rows]
+            pictures = draw([pair.after if pair else Scene(0, ()) for pair in pairs], self.pixels).pictures
+            pictures[[pair is None for pair in pairs]] = GREY
+            return pictures
         if column != "table" or not self.preset.table:
             return super().read(column, rows)
         there = zip(rows.tolist(), self.present(column, rows), strict=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
-from typing import Literal, TypeVar, get_args
+from typing import Literal, NamedTuple, TypeVar, get_args
 
 from .....registry import unknown
 from ...rng import Rng
@@ -71,6 +71,36 @@ def contrast(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None
     if other is None or true_of(other, clip) or not faithful(other, other):
         return None
     return other if kind == "hallucination" or not true_of(clip, other) else None
+
+
+class Contrasted(NamedTuple):
+    """A clip beside another one that differs from it in one thing.
+
+    Attributes:
+        kind: in what.
+        shown: the clip.
+        other: the one whose caption is false of it.
+    """
+
+    kind: str
+    shown: Clip
+    other: Clip
+
+
+def contrasted(
+    clip: Clip, draws: Rng, config: ClipConfig, kinds: Sequence[str] = CONTRASTS
+) -> Contrasted | None:
+    """Return a clip beside its contrast of the first of some kinds, in an order that is drawn, that it has one of.
+
+    Mostly either of the two may be the one that is shown, so that words do not give the right caption away: a
+    hallucination is always in the other one.
+    """
+    for kind in draws.sample("kind of contrast", kinds, len(kinds)):
+        other = contrast(kind, clip, Rng(draws.word("contrast"), 0, kind), config)
+        if other:
+            turned = kind != "hallucination" and draws.happens("contrast is shown", 0.5)
+            return Contrasted(kind, *((other, clip) if turned else (clip, other)))
+    return None
 
 
 def with_things(clip: Clip, things: Sequence[Thing]) -> Clip:
