@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import LATE, RECIPE, StubImage, StubText, ThroughImage, ThroughText
+from method_stubs import LATE, RECIPE, StubImage, StubSound, StubText, ThroughImage, ThroughText
 from torch import Tensor, nn
 
 from counterpoint import methods
@@ -21,8 +21,10 @@ NAMES = ("image", "text", "false", "other", "shown")
 
 def build(name: str, *columns: str, **options: Any) -> Any:
     """A method on columns whose features a test chooses, its heads the identity."""
-    image, text = ThroughImage(WIDTH), ThroughText(WIDTH)
-    towers: dict[str, Tower] = {column: image if column in ("image", "shown") else text for column in columns}
+    image, text, audio = ThroughImage(WIDTH), ThroughText(WIDTH), StubSound()
+    towers: dict[str, Tower] = {
+        column: {"image": image, "shown": image, "audio": audio}.get(column, text) for column in columns
+    }
     method = methods.create(name, towers, RECIPE, **options)
     method.projections = nn.ModuleDict({"image": nn.Identity(), "text": nn.Identity()})
     return method.double()
@@ -108,9 +110,14 @@ def test_users_embed_the_pair_alone(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "columns", "message"),
     [
+        ("negclip", ("image", "text", "audio"), "takes columns of image or text behind image and text"),
         ("negclip", ("image", "text"), "takes 3 or more columns"),
         ("negclip", ("image", "text", "shown"), "a column of negatives for each of shown"),
-        ("count-to-ten", ("image", "text", "shown"), "chooses between two columns of one modality"),
+        (
+            "count-to-ten",
+            ("image", "text", "shown"),
+            "takes columns of text behind image and text, and is given shown",
+        ),
     ],
 )
 def test_columns_that_do_not_fit_are_refused(name: str, columns: tuple[str, ...], message: str) -> None:

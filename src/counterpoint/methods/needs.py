@@ -28,6 +28,7 @@ class Needs:
         modalities: of the columns, in this order; any if empty.
         prefers: the modality that a method of one column takes where the data has several; the first one unless given.
         only: the modality of every column, however many; any if empty. Columns of others are left aside.
+        further: of the first two columns, those whose modalities the columns behind them may have; any if empty.
     """
 
     least: int = 2
@@ -35,6 +36,7 @@ class Needs:
     modalities: tuple[str, ...] = ()
     prefers: str = ""
     only: str = ""
+    further: tuple[int, ...] = ()
 
     def choose(self, name: str, columns: Mapping[str, str], wanted: Sequence[str] = ()) -> dict[str, str]:
         """Return the columns that a method works on, each with its modality.
@@ -76,6 +78,12 @@ class Needs:
             )
         if others := [column for column, modality in columns.items() if self.only not in ("", modality)]:
             raise ValueError(f"{name} takes columns of {self.only} alone, and is given {', '.join(others)}")
+        may = [list(columns.values())[k] for k in self.further] if len(columns) > 2 else []
+        if may and (others := [column for column in list(columns)[2:] if columns[column] not in may]):
+            raise ValueError(
+                f"{name} takes columns of {' or '.join(may)} behind {' and '.join(list(columns)[:2])}, and is given "
+                f"{', '.join(others)}: name the pair first, {name},columns=FIRST+SECOND+FURTHER"
+            )
         listed = f"({', '.join(columns) or 'none'})"
         if len(columns) < self.least or (self.most is not None and len(columns) > self.most):
             are = "is" if len(columns) == 1 else "are"

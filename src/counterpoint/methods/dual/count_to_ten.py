@@ -41,7 +41,7 @@ class CountToTen(TowerMethod):
     arXiv 2311.10111, teach a model that answers to tell a caption from its contrast; of one that embeds it is this.
     """
 
-    needs: ClassVar[Needs] = Needs(3, 3)
+    needs: ClassVar[Needs] = Needs(3, 3, further=(1,))
     incomplete: ClassVar[Literal["drop", "use"]] = "use"
     papers = ("count-to-ten", "videocon")
     tunable: ClassVar[Ranges] = {"weight": (0.1, 10.0), "temperature": (0.03, 0.2)}
@@ -50,12 +50,6 @@ class CountToTen(TowerMethod):
         self, towers: Towers, recipe: Recipe, *, weight: NonNegative = 1.0, temperature: Positive = 0.07
     ) -> None:
         super().__init__(towers)
-        _, true, false = towers
-        if towers[true].modality != towers[false].modality:
-            raise ValueError(
-                f"count-to-ten chooses between two columns of one modality, and {true} is {towers[true].modality} and "
-                f"{false} {towers[false].modality}: name what is false third, count-to-ten,columns=FIRST+TRUE+FALSE"
-            )
         self.views = paired(towers)
         self.projections = nn.ModuleDict(linear_heads(towers, recipe.widths.embedding))
         self.objective = CountToTenLoss(weight, Temperature(temperature, bounds=(0.01, 1.0)))

@@ -48,7 +48,7 @@ class NegCLIP(TowerMethod):
     et al. (2023), arXiv 2210.01936, which adds further pictures beside.
     """
 
-    needs: ClassVar[Needs] = Needs(3, None)
+    needs: ClassVar[Needs] = Needs(3, None, further=(0, 1))
     incomplete: ClassVar[Literal["drop", "use"]] = "use"
     papers = ("inpaintcoco", "bivlc")
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
@@ -60,12 +60,6 @@ class NegCLIP(TowerMethod):
         modalities = {column: tower.modality for column, tower in towers.items()}
         self.negatives = [column for column in others if modalities[column] == modalities[second]]
         self.shown = [column for column in others if column not in self.negatives]
-        if strange := [column for column in self.shown if modalities[column] != modalities[first]]:
-            raise ValueError(
-                f"negclip takes negatives of {second}, which are {modalities[second]}, and then what they are true of, "
-                f"and is given {', '.join(strange)}, of {modalities[strange[0]]}: leave it out, or name the pair "
-                "first, negclip,columns=FIRST+SECOND+NEGATIVE"
-            )
         if len(self.shown) > len(self.negatives):
             raise ValueError(
                 f"negclip takes a column of negatives for each of {', '.join(self.shown)}, and is given "

@@ -50,12 +50,13 @@ class Filmed(World[ClipConfig, Clip]):
 
     def __init__(self, preset: ClipPreset, name: str = "") -> None:
         super().__init__(preset, name)
+        self._pairs = lru_cache(maxsize=2**16)(self._contrasted)
         self.attribution = credit_line({artist for config in self.configs for artist in config.artists})
 
     def make(self, config: ClipConfig, index: int, stream: str) -> Clip:
         if not self.preset.contrasts:
             return self._composed(config, index, stream)
-        pair = self._contrasted(config, index, stream)
+        pair = self._pairs(config, index, stream)
         return pair.shown if pair else self._composed(config, index, stream)
 
     def _composed(self, config: ClipConfig, index: int, stream: str) -> Clip:
@@ -68,7 +69,7 @@ class Filmed(World[ClipConfig, Clip]):
 
     def contrasted(self, row: int) -> Contrasted | None:
         """Return the clip of a row beside its contrast, either of which may be shown; None where it has none."""
-        return self._contrasted(self.config(row), int(self.ids[row]), self.stream(row))
+        return self._pairs(self.config(row), int(self.ids[row]), self.stream(row))
 
     def clip(self, row: int) -> Clip:
         """Return what the video of a row shows."""
