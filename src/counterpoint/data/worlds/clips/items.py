@@ -39,14 +39,13 @@ def items_of(world: ClipRows, form: type[SomeItems], rows: Rows) -> SomeItems:
     return items
 
 
-class _Item(NamedTuple):
-    row: int
+class _Rendered(NamedTuple):
     kind: str
     shown: Clip
-    captions: tuple[str, ...]
+    caption: str
 
 
-def _rendered(world: ClipRows, row: int) -> _Item:
+def _rendered(world: ClipRows, row: int) -> _Rendered:
     """Return a row's caption with the clip of a bad generator; each kind, and none, comes as often as clips allow."""
     clip, draws = world.clip(row), world.draws(row)
     kinds = (CLEAN, *HALLUCINATIONS)
@@ -55,8 +54,8 @@ def _rendered(world: ClipRows, row: int) -> _Item:
             break
         other = hallucinate(kind, clip, Rng(draws.word("rendition"), 0, kind), world.config(row))
         if other:
-            return _Item(row, kind, other, (caption(clip),))
-    return _Item(row, CLEAN, clip, (caption(clip),))
+            return _Rendered(kind, other, caption(clip))
+    return _Rendered(CLEAN, clip, caption(clip))
 
 
 @final
@@ -84,7 +83,7 @@ class ClipGeneratedVideos(GeneratedVideos):
         self.pixels, self.clips = world.preset.pixels, [it.shown for it in items]
         self.ids = world.ids[rows]
         self.kinds = [it.kind for it in items]
-        self.captions = [it.captions[0] for it in items]
+        self.captions = [it.caption for it in items]
         self.attribution = world.attribution
 
     def frames(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k T 3 H W"]:
