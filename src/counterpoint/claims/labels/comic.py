@@ -22,7 +22,9 @@ CLAIM = (
 REFUTED = "fewer than 60 % of the tags put back are right, or mAP does not rise with them"
 
 LABEL = "concepts"
-STEPS, SIZE = 600, 32
+STEPS = 600
+EXAMPLES, JUDGED = 6000, 1500
+"""Scenes to train on, and how many of these are looked at for tags that were put back."""
 COMPARISON = Comparison(
     {
         "not put back": "comic,weight=0",
@@ -32,10 +34,18 @@ COMPARISON = Comparison(
         "COMIC": "comic",
     },
     {"multi_label": ("own_*_mAP", "own_*_mAP_few")},
-    data="scenes:basic,tail=1.5,train=10000",
+    data=f"scenes:basic,tail=1.5,train={EXAMPLES},validation=200,test=1500",
     labels=f"{LABEL},missing=0.4",
     recipe="cpu",
-    changes={"batch_size": 96, "steps": STEPS, "validate_every": STEPS, "towers.image_size": SIZE},
+    changes={
+        "towers.image": "timm:tf_efficientnet_lite0@package",
+        "towers.tune": "frozen",
+        "towers.keep": True,
+        "augmentation.paired": "plain",
+        "batch_size": 96,
+        "steps": STEPS,
+        "validate_every": STEPS,
+    },
 )
 
 
@@ -44,7 +54,7 @@ def put_back(folder: Path) -> tuple[float, float]:
     run, model = Run.read(folder), load(folder)
     assert isinstance(model, COMIC)
     data, whole = open_data(run), load_any(run.data)
-    rows = data.splits.train
+    rows = data.splits.train[:JUDGED]
     observed, true = (torch.from_numpy(of.label(LABEL, "tags").values[rows]) for of in (data, whole))
     p = torch.from_numpy(probabilities(model, data.suited(model.inputs), rows))  # type: ignore[arg-type] # a classifier
     restored, missing = model.missing(p, observed, p.mean(0)), (observed == 0) & (true == 1)
@@ -73,7 +83,8 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     lab.note(
-        f"Scenes at {SIZE} px whose concepts follow a Zipf law, tests too; {STEPS} steps of 96, a third of them in",
-        "each stream.",
+        f"A linear head on a frozen EfficientNet-Lite0; {EXAMPLES:,} scenes whose concepts follow a Zipf law, tests",
+        f"too; {STEPS} steps of 96, a third of them in each stream. A small tower from scratch, at 32 px, learned too",
+        "little to put anything back (mAP 0.064, and 0.20 of what was put back was right).",
         f"mAP of a model's own answer, on true tags: {scores[''].means()}.",
     )
