@@ -14,7 +14,6 @@ from counterpoint.claims.dual import mmcl_generalization
 from counterpoint.claims.labels import dexml
 from counterpoint.claims.pictures import isogclr, kernel_infonce
 from counterpoint.claims.scale import m2_encoder
-from counterpoint.claims.uniformity import decoupled_uniformity
 from counterpoint.losses import DecoupledSoftmaxLoss, MultiLabelSoftmaxLoss
 
 
@@ -59,29 +58,6 @@ def test_a_view_of_white_is_white_but_for_noise_and_a_figure_moves_with_all_its_
     assert (
         set((moved // small.SIDE - 8).tolist()) == set((moved % small.SIDE - 8).tolist()) == {-2, -1, 0, 1, 2}
     )
-
-
-def test_training_on_views_moves_the_network_by_the_rows_it_is_told_of() -> None:
-    model, seen = small.SmallTwoTower(0, width=4, hidden=8), []
-    before = model.image[0].weight.clone()
-
-    def loss(first: torch.Tensor, second: torch.Tensor, rows: np.ndarray) -> torch.Tensor:
-        seen.append(rows)
-        assert not torch.equal(first, second)
-        return (model.image(first) - model.image(second)).square().mean()
-
-    small.train_on_views(model.image, loss, batch=16, steps=2, lr=1e-2, seed=0)
-    assert not torch.equal(before, model.image[0].weight)
-    data = small.emoji_inputs()[0]
-    assert all(len(set(rows) & set(data.splits.train)) == 16 for rows in seen)
-
-
-def test_attributes_are_one_hot_and_zero_where_a_row_has_none() -> None:
-    data = small.emoji_inputs()[0]
-    columns = decoupled_uniformity.attributes(data)
-    assert columns.shape == (len(data), 9 + 5 + 2)
-    has = sum((data.labels[name].values >= 0).astype(int) for name in decoupled_uniformity.ATTRIBUTES)
-    assert columns.sum(1).tolist() == list(has)
 
 
 @pytest.mark.parametrize("groups", [1, 2, 4])

@@ -144,28 +144,3 @@ def pairs_of(first: Float[Tensor, "N p"], second: Float[Tensor, "N q"], rows: np
         return first[chosen], second[chosen]
 
     return draw
-
-
-def train_on_views(
-    network: nn.Module,
-    loss: Callable[[Tensor, Tensor, np.ndarray], Tensor],
-    *,
-    batch: int,
-    steps: int,
-    lr: float,
-    seed: int,
-) -> None:
-    """Train a network of pixels on two views of the emoji's training pictures, by Adam.
-
-    Args:
-        network: whose parameters move.
-        loss: of the pixels of both views, and of the rows they show.
-    """
-    data, pictures, _ = emoji_inputs()
-
-    def step(rng: np.random.Generator) -> Tensor:
-        chosen = rng.choice(data.splits.train, batch, replace=False)
-        first, second = (view(pictures[chosen], rng) for _ in range(2))
-        return loss(first, second, chosen)
-
-    minimise(step, network.parameters(), steps=steps, lr=lr, seed=seed)
