@@ -39,6 +39,7 @@ PACKED = Path(__file__).parents[1] / "fixtures" / "packed_outcomes"
 """Runs that were written when two numbers of an example were one outcome, and the numbers that were told of them."""
 
 
+@pytest.mark.slow
 def test_runs_of_packed_outcomes_are_told_with_the_same_numbers() -> None:
     expected = json.loads((PACKED / "expected.json").read_text())
     runs = {
