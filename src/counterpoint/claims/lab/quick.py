@@ -110,3 +110,12 @@ def smaller(data: str) -> str:
         return f"{split[1]}{min(count, max(OF_ALL, count // PART))}"
 
     return re.sub(r"((?:train|validation|test)=)(\d+)", fewer, data)
+
+
+def unthinned(labels: str) -> str:
+    """Return labels whose classes keep their rows: of the few of a smoke run an imbalance would leave some without any.
+
+    >>> unthinned("concept,imbalance=100"), unthinned("group,share=0.05")
+    ('concept', 'group,share=0.05')
+    """
+    return re.sub(r",imbalance=[\d.]+", "", labels)

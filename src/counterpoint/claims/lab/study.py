@@ -77,7 +77,7 @@ class Comparison:
         return Design(
             arms,
             data=smoke.smaller(self.data) if quick else self.data,
-            labels=self.labels,
+            labels=smoke.unthinned(self.labels) if quick else self.labels,
             seeds=seeds,
             recipe=recipe,
             margin=self.margin,
