@@ -87,6 +87,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A context of its own, in which no page may fail or ask another host."""
     made = browser.new_context(viewport={"width": 1100, "height": 1000})
+    made.set_default_navigation_timeout(120_000)  # milliseconds; a busy machine may take long to load a page
     hosts: set[str | None] = set()
     failures: list[str] = []
     made.on("request", lambda request: hosts.add(urlsplit(request.url).hostname))
