@@ -236,6 +236,15 @@ def test_refuses_options_when_it_builds(text: str, message: str) -> None:
         built(text)
 
 
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [("guided-ntxent", "teacher"), ("jest", "reference"), ("kernel-uniformity", "prior")],
+)
+def test_an_option_that_is_needed_is_named(name: str, option: str) -> None:
+    with pytest.raises(ValueError, match=rf"^{name} needs {option}=…; write {name},{option}=VALUE$"):
+        methods.create(name, {"image": StubImage(), "text": StubText()}, RECIPE)
+
+
 def test_creating_by_name_refuses_unknown_names_too() -> None:
     with pytest.raises(ValueError, match="did you mean 'ssl_weight'"):
         methods.create("slip", STUBS, RECIPE, sslweight=1.0)

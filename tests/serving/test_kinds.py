@@ -181,3 +181,8 @@ def test_lancedb_makes_an_index_of_many_and_finds_nearly_all(
     expected, _ = brute(clustered(3000, 24), queries, 10, np.ones(3000, bool))
     found = np.stack([one.rows["score"].to_numpy() for one in made.nearest(queries)])
     assert (found >= expected[:, -1:] - 1e-6).mean() >= 0.9
+
+
+def test_no_queries_have_no_results(searched: Index) -> None:
+    for where in (None, "id < 150", "id >= 0"):
+        assert searched.nearest(np.empty((0, 24), np.float32), 3, where=where) == []

@@ -152,12 +152,17 @@ def assemble(
     """Return a method from its class, or from the class of a loss by way of `SingleLoss`.
 
     Those that learn from no label are not told one.
+
+    Raises:
+        ValueError: without an option that the method cannot do without; and as the class itself says.
     """
-    from .options import options_of
+    from .options import options_of, required
     from .single_loss import SingleLoss
     from .tower_method import TowerMethod
 
     if isinstance(constructor, type) and issubclass(constructor, TowerMethod):
+        if missing := [option for option in required(constructor) if option not in options]:
+            raise ValueError(f"{name} needs {missing[0]}=…; write {name},{missing[0]}=VALUE")
         build: Callable[..., TowerMethod] = constructor
         learned = {"target": target} if "target" in signature(constructor).parameters else {}
         return build(towers, recipe, **learned, **options)

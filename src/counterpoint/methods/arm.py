@@ -195,9 +195,8 @@ class Arm:
         found: dict[str, tuple[Kind, ...]] = {}
         for option, kinds in self._kind.further.items():
             labels = self.options.get(option, parameters[option].default)
-            if (
-                labels is not Parameter.empty
-            ):  # what must be given and is not is refused where the method is built
+            # What must be given and is not is refused where the method is built.
+            if labels is not Parameter.empty:
                 found |= dict.fromkeys(filter(None, labels.split("+")), kinds)
         return found
 

@@ -131,3 +131,11 @@ def classes(kinds: Sequence[str]) -> Int[np.ndarray, " n"]:
     """
     numbers: np.ndarray = np.unique(np.asarray(kinds, dtype=str), return_inverse=True)[1]
     return numbers.astype(np.int64)
+
+
+def answer_shares(similarities: Float[Tensor, " options"]) -> Float[np.ndarray, " options"]:
+    """Divide one answer among the options of highest similarity; NaN where similarities are unknown."""
+    if torch.isnan(similarities).any():
+        return np.full(len(similarities), np.nan)
+    best = similarities > similarities.max() - ROUNDING
+    return (best.double() / best.sum()).numpy()

@@ -211,6 +211,8 @@ class Index:
             raise ValueError(
                 f"queries must be (m, {self.about.width}) as the vectors are, got {vectors.shape}"
             )
+        if not len(vectors):
+            return []
         squares = np.square(vectors, dtype=np.float64).sum(1, keepdims=True)
         if not (np.isfinite(squares) & (squares > 0)).all():
             raise ValueError("a query has no direction: its vector is zero, NaN or infinite")

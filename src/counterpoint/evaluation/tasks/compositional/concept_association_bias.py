@@ -15,7 +15,7 @@ from ....data.embeddings import EmbeddingCache
 from ....data.items import Associations
 from ....data.pictured import PairedData
 from ....types import Embedder, Metric, Scores
-from ...compositional.item_scores import ROUNDING, batches, item_scores, items_of
+from ...compositional.item_scores import answer_shares, batches, item_scores, items_of
 from ...statistic import mean
 from ...task import EmbedderTask, similarity
 
@@ -127,14 +127,6 @@ def tally(
     }
     outcomes = {name: np.where(both, values, np.nan) for name, values in beside.items()}
     return outcomes | {"alone": np.where(both, np.nan, of_answer)}
-
-
-def answer_shares(similarities: Float[Tensor, " options"]) -> Float[np.ndarray, " options"]:
-    """Divide one answer among the options of highest similarity; NaN where similarities are unknown."""
-    if torch.isnan(similarities).any():
-        return np.full(len(similarities), np.nan)
-    best = similarities > similarities.max() - ROUNDING
-    return (best.double() / best.sum()).numpy()
 
 
 def _liking(

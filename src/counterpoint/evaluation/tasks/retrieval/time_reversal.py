@@ -17,7 +17,7 @@ from ....modalities import MODALITIES
 from ....types import Embedder, Metric, Scores
 from ...statistic import mean
 from ...task import EmbedderTask, NotApplicable, check_rows, scatter, scores
-from ._beside import nearer
+from ._choice_of_two import nearer
 
 
 @final

@@ -14,7 +14,7 @@ from ....types import Embedder, Metric, Scores
 from ...compositional.item_scores import item_scores, items_of
 from ...statistic import mean
 from ...task import EmbedderTask, NotApplicable, scatter
-from ._beside import nearer
+from ._choice_of_two import nearer
 
 
 @final

@@ -17,7 +17,7 @@ from ....data.items import Narrations
 from ....data.views import key
 from ....reasons import counted
 from ....types import Embedder, Metric, Scores
-from ...compositional.item_scores import item_scores, items_of
+from ...compositional.item_scores import answer_shares, item_scores, items_of
 from ...statistic import macro_f1, mean
 from ...task import EmbedderTask, similarity
 from ...video.embedding import embed_videos
@@ -30,7 +30,6 @@ from ...video.modality_importance import (
     modality_importance,
     question_types,
 )
-from ..compositional.concept_association_bias import answer_shares
 
 VIDEO, TEXT = frozenset({"video"}), frozenset({"text"})
 BOTH = VIDEO | TEXT

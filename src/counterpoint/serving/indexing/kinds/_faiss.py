@@ -30,9 +30,8 @@ class FaissKind(Kind):
 
     def __init__(self, index: Any, files: Sequence[Path] = ()) -> None:
         self.index, self.files = index, tuple(files)
-        self._unrestricted: dict[
-            int, Any
-        ] = {}  # parameters of searches through every row, by how many they find
+        # Parameters of searches through every row, by how many they find.
+        self._unrestricted: dict[int, Any] = {}
 
     @classmethod
     @abstractmethod
@@ -100,8 +99,9 @@ class FaissKind(Kind):
     ) -> tuple[Scores, Positions]:
         """Search anew, and exactly, for the queries that found fewer than they asked for."""
         scores, rows = results
-        if rows.min() < 0:
-            short, mask = (rows < 0).any(1), np.ones(self.index.ntotal, bool) if mask is None else mask
+        short = (rows < 0).any(1)
+        if short.any():
+            mask = np.ones(self.index.ntotal, bool) if mask is None else mask
             scores[short], rows[short] = self.exactly(queries[short], scores.shape[1], mask)
         return scores, rows
 

@@ -8,8 +8,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ....data.embeddings import EmbeddingCache
+from ...compositional.item_scores import answer_shares
 from ...task import similarity
-from ..compositional.concept_association_bias import answer_shares
 
 
 def nearer(
