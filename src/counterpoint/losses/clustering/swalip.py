@@ -31,7 +31,7 @@ class SwALIPLoss(PairwiseLoss):
     cost here either.
 
     Args:
-        temperature: τ, to be shared with the local stream of `Rocket`; learned from 0.1 within [0.01, 1]
+        temperature: τ, to be shared with the local stream of `GlobalLocalLoss`; learned from 0.1 within [0.01, 1]
             unless stated.
         epsilon: ε.
         iterations: at least 1.

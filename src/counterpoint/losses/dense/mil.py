@@ -38,7 +38,7 @@ class MILLoss(PairwiseLoss):
     how large it is: choose them together. A batch of one costs nothing.
 
     The paper's LSE+NL adds a global score, of the mean of regions that have seen each other, to the local
-    one: ``MIL()(x, y) + MIL()(g, y)`` with ``g = normalize(NonLocal(d)(x).mean(1, keepdim=True), dim=-1)``, a
+    one: ``loss(x, y) + loss(g, y)`` with ``g = normalize(NonLocal(d)(x).mean(1, keepdim=True), dim=-1)``, a
     single region, for which all poolings but noisy-or are the identity.
 
     On several ranks N and M must be the same everywhere. A ``tile`` of r images and c documents holds r · N · c · M

@@ -22,7 +22,7 @@ class DecoupledSoftmaxLoss(LabelLoss):
 
     P_i are the labels that are true of query i. The current positive stays in the denominator; without it the
     loss would have no lower bound. A query whose labels are all true costs nothing; neither does one without
-    a true label, and both count in the mean. With one true label each this is one-way `InfoNCE`.
+    a true label, and both count in the mean. With one true label each this is one-way `InfoNCELoss`.
 
     The paper's default draws one true label per query and step, and leaves its others out of the denominator
     too: give those as ``ignored``.

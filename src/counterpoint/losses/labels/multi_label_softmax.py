@@ -18,7 +18,7 @@ PAPERS = {"dexml": ("MultiLabelSoftmaxLoss",)}
 
 
 class MultiLabelSoftmaxLoss(LabelLoss):
-    """`InfoNCE` with several positives, all of which stay in the denominator of each.
+    """`InfoNCELoss` with several positives, all of which stay in the denominator of each.
 
         loss = mean_i Σ_{l ∈ P_i} (log Σ_j exp s_ij − s_il),   or, with ``"mean"``, the mean over l ∈ P_i
 

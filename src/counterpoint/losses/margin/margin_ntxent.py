@@ -33,7 +33,7 @@ class MarginNTXentLoss(PairwiseLoss):
     one-sided   x alone, each with its y as the positive           N(a): the y of other examples, B − 1
     ==========  =================================================  ===========================================
 
-    The margin acts on the cosine, before τ, and negatives have none; m = 0 two-sided is `NTXent`, one-sided
+    The margin acts on the cosine, before τ, and negatives have none; m = 0 two-sided is `NTXentLoss`, one-sided
     InfoNCE from x to y. Two examples of one class in a batch are false negatives, which a large margin
     makes worse: additive beyond about 0.3 and angular beyond about 0.2 hurt. A batch of one has no
     negatives: the loss is 0.

@@ -29,7 +29,7 @@ class ModularContrastLoss(PairwiseLoss):
     part has a logit of −∞; a factor in its place, as in released code, makes a negative similarity a huge logit.
 
     =============  =====================================================
-    stage 1        one true caption each: `InfoNCE`
+    stage 1        one true caption each: `InfoNCELoss`
     stage 2        one true caption and false ones: hard negatives
     stage 3        several true captions, the whole one first
     =============  =====================================================

@@ -34,7 +34,7 @@ class DualViewLoss(PairwiseLoss):
     ==============  ======================================================================================
 
     The choice of keys is made on similarities without gradient. It gathers false negatives: of many
-    near-duplicates of an anchor, a small m takes little else. With all keys and λ_k = 0 this is `MoCo`.
+    near-duplicates of an anchor, a small m takes little else. With all keys and λ_k = 0 this is `MoCoLoss`.
 
     The text of the paper does not give m and λ_k; the defaults are ours.
 
@@ -47,7 +47,7 @@ class DualViewLoss(PairwiseLoss):
 
     Raises:
         ValueError: for ``num_hard`` of 0 or less, negative ``skip_top`` or λ_k, a queue of which ``skip_top``
-            leaves nothing, and what `MoCo` refuses.
+            leaves nothing, and what `MoCoLoss` refuses.
 
     Source: Hoang et al., "Momentum Contrastive Learning with Enhanced Negative Sampling and Hard Negative
     Filtering" (2025), arXiv 2501.16360.

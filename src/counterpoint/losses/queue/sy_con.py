@@ -29,7 +29,7 @@ class SyConLoss(TwoTerms):
         loss = ½ mean [ L(A) + L(B) ],   n in Q_B and Q'_B for A, in Q_A and Q'_A for B
 
     Both denominators hold the same negatives, and no weight stands between the two terms. Keys, previous
-    outputs and queues get no gradient. In a first task there is no previous model: that is `MoCo`, averaged
+    outputs and queues get no gradient. In a first task there is no previous model: that is `MoCoLoss`, averaged
     over both views.
 
     Args:

@@ -27,7 +27,7 @@ class GroupedInfoNCELoss(PairwiseLoss):
 
     Groups are consecutive and differ in size by at most one; the mean is over anchors, so that each example
     counts the same. Groups beyond the size of the batch stay empty, and an anchor alone in its group has no
-    negatives and costs 0. One group is `InfoNCE`.
+    negatives and costs 0. One group is `InfoNCELoss`.
 
     An anchor meets B/g − 1 negatives. Time and memory of the similarities fall with g; the learning rate and
     the temperature that suit them move as well. On several ranks groups are cut from the batch of all ranks,

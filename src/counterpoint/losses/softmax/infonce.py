@@ -25,9 +25,9 @@ class InfoNCELoss(PairwiseLoss):
         CE(s, i) = log Σ_j exp s_j − (1 − ε) s_i − ε mean_j s_j
 
     =======  ==========  ===  =====================================================
-    CLIP     (0.5, 0.5)  0    ``InfoNCE()``: learned τ from 0.07, within [0.01, 1]
-    ALIGN    (1, 1)      0.1  ``InfoNCE(Temperature(1.0), weights=(1.0, 1.0), label_smoothing=0.1)``
-    ConVIRT  (¾, ¼)      0    ``InfoNCE(0.1, weights=(0.75, 0.25))``, x being the images
+    CLIP     (0.5, 0.5)  0    ``InfoNCELoss()``: learned τ from 0.07, within [0.01, 1]
+    ALIGN    (1, 1)      0.1  ``InfoNCELoss(Temperature(1.0), weights=(1.0, 1.0), label_smoothing=0.1)``
+    ConVIRT  (¾, ¼)      0    ``InfoNCELoss(0.1, weights=(0.75, 0.25))``, x being the images
     =======  ==========  ===  =====================================================
 
     A batch of one has no negatives: the loss is 0 whatever the embeddings.

@@ -23,7 +23,7 @@ class M3CoLoss(PairwiseLoss):
     Who is mixed with whom, and how much, is the caller's to draw, anew for each modality, and so is the
     mixing: before the embeddings are normalised, and not in place, since the other side of either term is
     unmixed. The columns of P do not sum to 1 and are not normalised. An example mixed with itself has a share
-    of 1. With all shares 1 the loss is twice `InfoNCE`. A batch of one has no negatives: the loss is 0.
+    of 1. With all shares 1 the loss is twice `InfoNCELoss`. A batch of one has no negatives: the loss is 0.
 
     Args:
         temperature: τ; a number is fixed.

@@ -26,11 +26,11 @@ class MACLLoss(PairwiseLoss):
         A = sg(mean_i <x_i, y_i>),   τ = max(τ_0 (1 + α (A − A_0)), τ_0/20),
         loss = mean_a −V_a log P_a,   V_a = sg(1 / (1 − P_a))
 
-    =============  ==================================  =====================================================
-    temperature    ``MACL(reweight=False)``            NT-Xent, milder on hard negatives as alignment grows
-    reweighting    ``MACL(alpha=0)``                   the gradient of `DCL`, halved, as it takes a sum of views
-    neither        ``MACL(alpha=0, reweight=False)``   `NTXent` at τ_0
-    =============  ==================================  =====================================================
+    =============  ==============================  ===========================================================
+    temperature    ``reweight=False``              NT-Xent, milder on hard negatives as alignment grows
+    reweighting    ``alpha=0``                     the gradient of `DCLLoss`, halved, as that sums over views
+    neither        ``alpha=0, reweight=False``     `NTXentLoss` at τ_0
+    =============  ==============================  ===========================================================
 
     Values do not compare with those of InfoNCE, as V rises while the fit improves: choose no model by them. A
     batch of one has no negatives: the loss is 0.

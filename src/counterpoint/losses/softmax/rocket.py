@@ -34,7 +34,7 @@ class GlobalLocalLoss(Loss):
 
     Attributes:
         global_: the `InfoNCELoss` of the global stream.
-        local: the `InfoNCELoss` of the local stream; ``local.temperature`` may be shared with `SwALIP`.
+        local: the `InfoNCELoss` of the local stream; ``local.temperature`` may be shared with `SwALIPLoss`.
 
     Raises:
         ValueError: for unequal numbers of local views, or an unknown reduction.

@@ -31,7 +31,7 @@ class DecoupledUniformityLoss(PairwiseLoss):
     With a prior, features or attributes g_i that say which examples are alike, an example borrows the views of
     its likes: centroids are ``A μ`` with the constant ``A = (K + λI)⁻¹ K``, K the kernel of all g_i and g_j.
     This solves one dense system of the whole batch, on every rank: O(N²) memory and O(N³) time, where the plain
-    loss works in tiles. A very narrow kernel (K = I) leaves all but a factor 1/(1 + λ) of the plain loss; a very
+    loss works in tiles. A very narrow kernel (K = I) gives the plain loss of centroids shrunk by 1/(1 + λ); a very
     wide one makes all centroids equal, and the gradient vanishes.
 
     A batch of one has no pairs: the loss is 0.

@@ -35,7 +35,7 @@ class KernelInfoNCELoss(PairwiseLoss):
         L(k) = mean_a  log Σ_{b ≠ a} k(a, b) − log k(a, partner(a))
 
     γ = 2 is the Gaussian kernel, 1 the Laplacian. On the sphere ‖a − b‖² = 2 − 2 cos, so that the Gaussian at τ
-    is `NTXent` at τ/2: match temperatures before kernels are compared. The sums of kernels:
+    is `NTXentLoss` at τ/2: match temperatures before kernels are compared. The sums of kernels:
 
     =================  =====================================================================================
     ``none``           L(k_γ)

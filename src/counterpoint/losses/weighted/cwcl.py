@@ -27,7 +27,7 @@ class CWCLLoss(PairwiseLoss):
     The weights are constants, and two equal x are positives of each other. Unrelated x have cosines of about
     0 and so weights of about ½ against 1 on the diagonal: the targets are then almost uniform, and work
     against the other direction. `entropy` tells; γ sharpens them. As γ grows the loss becomes the sum of both
-    directions of `InfoNCE` (for distinct x). A batch of one has no negatives: the loss is 0.
+    directions of `InfoNCELoss` (for distinct x). A batch of one has no negatives: the loss is 0.
 
     Args:
         temperature: τ; a number is fixed. The default is learned from 0.07 within [0.01, 1].

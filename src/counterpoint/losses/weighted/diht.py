@@ -37,7 +37,7 @@ class DiHTLoss(PairwiseLoss):
         detach_weights: whether weights are constants to the gradient.
 
     Raises:
-        ValueError: for α ≤ 0 (without the positive it is another loss: see `DCL`), β < 0, or embeddings that
+        ValueError: for α ≤ 0 (without the positive it is another loss: see `DCLLoss`), β < 0, or embeddings that
             do not pair up.
 
     CoVR's code, often taken for a reference, normalises the weights of x→y over the wrong side (a sum that drops its

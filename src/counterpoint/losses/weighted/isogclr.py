@@ -40,8 +40,8 @@ class ISogCLRLoss(PairwiseLoss):
         u_i ← (1 − β) u_i + β G_i,            τ_i ← clip(τ_i − η u_i)
 
     for x against y and for y against x, whose losses are added. s is kept as its logarithm. Without adaptation
-    the temperatures stay, and this is SogCLR; with γ = 1 too, its gradient is τ times that of the decoupled
-    loss (`DCL`).
+    the temperatures stay, and this is SogCLR; with γ = 1 too, its gradient is τ times that of a decoupled loss:
+    `DCLLoss` with the other side's views alone as negatives.
 
     The number returned has the gradient of the loss but is not its value: choose no model by it. The KL
     divergence cannot exceed log(B − 1) within a batch, so that in small ones a ρ above that drives every
