@@ -35,10 +35,10 @@ class Train:
     method: Annotated[str, Positional()] = ""
     """A method, with options after commas (see: counterpoint list methods); tiny-vlm has options of its own."""
     data: str = "emoji"
-    """emoji (:artist, :stream), digits (:stream), glosses (:graded), scenes:, clips: or sounds:PRESET, stamps, drawings
-    or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar), several by braces,
-    a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco: or ptbxl:PATH; or FILE.py:NAME,
-    data or a source that a file of Python defines. Given several times, sources are mixed: share=0.5 behind one is its
+    """emoji (:artist, :stream), digits (:stream), glosses (:graded), scenes:, clips:, sounds:, speech: or motions:PRESET;
+    stamps, drawings or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or a shard (tar),
+    several by braces, a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco: or ptbxl:PATH; or
+    FILE.py:NAME, data or a source that a file of Python defines. Given several times, sources are mixed: share=0.5 behind one is its
     part of every batch."""
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     seed: Seed = 0
@@ -52,7 +52,7 @@ class Train:
     missing=0.4 hides tags."""
     tasks: Names = ()
     """Evaluation tasks, with options behind commas: few_shot,ways=10. Unless given: retrieval, zero_shot, probe, shift,
-    as far as data and model allow."""
+    as far as data and model allow, and classification of a method that learned classes."""
     out: Folder = None
     """The run's folder; runs/DATA-METHOD-SEED unless given."""
     resume: bool = True

@@ -224,7 +224,7 @@ def pairs(lab: Lab) -> Iterator[Result]:
         below(viewed[RANDOM] - named[SIMCLR], name=f"3: control, a {RANDOM} − SimCLR"),
     )
     lab.note(
-        "2 and 3: scenes with dialled captions do not exist yet, so the emoji stand in, under the recipe of seconds",
+        "2 and 3: emoji and their names, not scenes whose captions say more or less, under the recipe of seconds",
         f"at a temperature of {TAU}. 2 is a study of registered losses. Noise gives half of the pictures others'",
         "names. 3: the teacher is a run of 2, of a seed of its own; the control's sees noise.",
         f"Accuracy: {named.means()}, {viewed.means()}. The names say much of what the probe asks, and the rules hand",

@@ -33,7 +33,7 @@ class SyCon(TowerMethod):
         after a task:    (f, g)_old ← (f, g),  h starts anew, and the queues of o with it
 
     In the first task there is no previous model, and the loss is MoCo's over both views; on data without tasks
-    that is all there is. Train it on a stream: ``--data emoji:stream``, where `MoCoLoss` is what it is compared
+    that is all there is. Train it on a stream: ``--data emoji:stream``, where `MoCo` is what it is compared
     with. The previous model is in evaluation mode and has no gradient. The optimiser and its schedule go on
     through the whole stream (the paper starts them anew with every task).
 

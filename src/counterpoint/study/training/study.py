@@ -61,8 +61,8 @@ def compare(
             ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
         listener: told of every event.
         on_cost: told the steps of every arm and their cost before the study starts; a False stops it there.
-        options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``: the fields of
-            `counterpoint.study.Design`, which has their meanings and defaults. ``seeds`` says how many or which,
+        options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``, ``labels``: the fields
+            of `counterpoint.study.Design`, which has their meanings and defaults. ``seeds`` says how many or which,
             ``recipe`` is a recipe, its name or its file.
 
     Raises:
