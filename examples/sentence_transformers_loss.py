@@ -4,7 +4,8 @@
     python examples/sentence_transformers_loss.py
 
 ``InfoNCELoss(0.05, weights=(1.0, 0.0))`` is ``MultipleNegativesRankingLoss`` at its default scale of 20, with the
-negatives of all ranks. The optimiser trains what a loss learns, but DDP does not average its gradients: keep τ a number.
+negatives of all ranks. The optimiser trains what a loss learns, but DDP does not average its gradients: keep τ a
+number.
 """
 
 from __future__ import annotations
