@@ -25,7 +25,7 @@ def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
     lines = [
         "# Evidence",
         "",
-        "What our own small experiments say about the papers' claims. A verdict follows from an interval, from "
+        "Our own small experiments on the papers' claims. A verdict follows from an interval, from "
         "the direction that the paper leads one to expect, and from a rule of refutation stated with the claim; "
         "it speaks about this code at a small scale, not about the paper's own experiment.",
         "",

@@ -36,6 +36,7 @@ ROOMS = (
     "study",
     "diagnostics",
     "decoding",
+    "generation",
     "recipes",
     "catalog",
     "claims",
@@ -79,7 +80,7 @@ def api_page(room: str) -> str:
 
 def api_index(rooms: list[str]) -> str:
     return "\n".join(
-        ["# API", "", "What each room of the package offers.", "", "```{toctree}", "", *rooms, "```", ""]
+        ["# API", "", "The functions and classes of each room of the package.", "", "```{toctree}", "", *rooms, "```", ""]
     )
 
 

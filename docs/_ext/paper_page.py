@@ -123,7 +123,7 @@ def measured(evidence: Evidence) -> list[str]:
     """Return what was measured: the verdict first, then a row for each result."""
     machine = evidence.machine
     lines = [
-        "## What was measured",
+        "## Measurements",
         "",
         f"**{evidence.verdict.capitalize()}**: {evidence.claim}",
         "",

@@ -36,6 +36,7 @@ class VisualDebias(Contrastive):
 
     Raises:
         UnknownName: for another image-free input.
+        ValueError: for no image-free input.
 
     Source: VDD (arXiv 2403.05262).
     """
