@@ -80,7 +80,7 @@ def api_page(room: str) -> str:
 
 def api_index(rooms: list[str]) -> str:
     return "\n".join(
-        ["# API", "", "The functions and classes of each room of the package.", "", "```{toctree}", "", *rooms, "```", ""]
+        ["# API", "", "The public names of each room.", "", "```{toctree}", "", *rooms, "```", ""]
     )
 
 

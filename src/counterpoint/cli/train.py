@@ -58,7 +58,7 @@ class Train:
     resume: bool = True
     """Go on from the folder's last checkpoint. With --no-resume a folder that holds a run is an error."""
     sync: str = ""
-    """URL that finished checkpoints and numbers are copied to, and begun from where the folder is empty: s3://…"""
+    """URL that finished checkpoints and numbers are copied to (s3://…); an empty run folder begins from there."""
     track: Names = ()
     """Trackers that the run's numbers go to besides metrics.parquet: tensorboard, wandb, mlflow."""
     dry_run: bool = False

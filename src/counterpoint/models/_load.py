@@ -15,7 +15,7 @@ KINDS = Room("kind of model", "counterpoint.models")
 
 
 def load(reference: str | os.PathLike[str]) -> TowerMethod:
-    """Load a model, ready to ``embed``: a trained run, or one of another library, which sees what its library shows it.
+    """Load a model that can ``embed``: a trained run, or one of another library, with that library's own preprocessing.
 
     ============================================  ==============================================================
     ``runs/mine``                                 a run's folder: its newest checkpoint

@@ -30,7 +30,7 @@ class SigLIPLoss(PairwiseLoss):
         ∂loss/∂b = (1/B) Σ_i Σ_j σ(<x_i, y_j>/τ + b) − 1
 
     It vanishes at b = −log(B − 1) − s/τ where all similarities are s, so at −log(B − 1) before anything is learnt
-    (`balanced_bias`). A start far from there must be made up for by the optimiser, and a step of Adam moves b by the
+    (`balanced_bias`). From a start far away the optimiser must move b there, and a step of Adam moves it by the
     learning rate at most: from −10 at B = 128 the distance is 5.2, which 500 steps at 2e-3 do not cover by far.
 
     Args:

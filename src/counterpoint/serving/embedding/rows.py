@@ -41,9 +41,9 @@ def embed(
 ) -> Vectors:
     """Embed the rows of some data, in order, into a folder of vectors; the same call goes on where one was stopped.
 
-    Parts of the folder are whole or absent, so that nothing is embedded twice. Pictures are shown as the model's own
-    library shows them; those that cannot be read are left out and listed as `counterpoint.data` says. A row without a
-    value in a column has no vector of it. Memory does not grow with the rows.
+    A part of the folder is written whole or not at all, and a finished one is not made again. Pictures are
+    shown as the model's own library shows them; those that cannot be read are left out and listed as
+    `counterpoint.data` says. A row without a value in a column has no vector of it. Memory does not grow with the rows.
 
     >>> import tempfile
     >>> import counterpoint as cp
@@ -58,7 +58,7 @@ def embed(
         out: the folder; it may hold parts of the same model and data.
         modalities: columns to embed; all that both have unless given.
         dtype: of the numbers that are written.
-        precision: of the products that they are computed with; of a GPU, ``bf16-mixed`` is faster and less exact.
+        precision: of the matrix products of the model; on a GPU, ``bf16-mixed`` is faster and less exact.
         batch_size: rows at a time; found by trial on the device unless given, and halved where memory is used up.
         limit: embed the first rows only, so many.
         jobs: parts at a time; above 1 each has a process of its own, with the model.

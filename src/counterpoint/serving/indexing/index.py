@@ -159,8 +159,8 @@ class Index:
 
         Raises:
             UnknownName: for a column or a modality that the index does not have.
-            ValueError: for an empty query, k above the number of rows, a condition that is none, a model that is not
-                what it was, and a query of a modality that shares no space with the vectors.
+            ValueError: for an empty query, k above the number of rows, a condition that is not SQL, a model that has
+                changed, and a query of a modality that shares no space with the vectors.
             OSError: for a file that cannot be read.
         """
         count, searched = self._checked(k), self.searched(modality)

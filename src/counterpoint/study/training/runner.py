@@ -194,14 +194,14 @@ def train(
         data: a data set's name or a path, or several, which are mixed (`counterpoint.data.derived.mixed.Mixed`).
         recipe: a recipe or its name.
         seed: of the initial weights, the order of the data and every view.
-        labels: the label that methods which learn from labels learn from, and what is to be wrong with it in
-            training: ``"species,share=0.1,noise=0.2"`` (`counterpoint.data.derived.labelling.Labelling`).
+        labels: the label for methods that learn from one, and how it is thinned or spoiled in training:
+            ``"species,share=0.1,noise=0.2"`` (`counterpoint.data.derived.labelling.Labelling`).
         folder: the run's folder.
         tasks: evaluation tasks; all of them unless given.
         on_step: called after every training step.
         track: trackers besides Parquet that the run's numbers go to: ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
         parallel: the way in which processes that ``torchrun`` started share the model; the recipe's unless given.
-        sync: URL that checkpoints and numbers are copied to, and begun from where the folder is empty.
+        sync: URL that checkpoints and numbers are copied to; a run whose folder is empty begins from there.
 
     Raises:
         NonFiniteLoss: if the loss stops being finite.

@@ -57,16 +57,17 @@ def compare(
         executor: where runs are carried out: ``"local"``, ``"ray"`` or an executor (`counterpoint.execution`).
         needs: what a run needs; a processor for each of its threads and workers unless given.
         diagnose: look inside the first finished run of every arm, and link the pages from the report.
-        track: trackers besides Parquet that the numbers of its runs go to, each run in one of its own there:
+        track: trackers besides Parquet that the numbers of its runs go to, each run as one of its own:
             ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
-        listener: told of every event.
-        on_cost: told the steps of every arm and their cost before the study starts; a False stops it there.
+        listener: gets every event.
+        on_cost: called with the steps and the cost of every arm before the study starts; if it returns False, the
+            study stops there.
         options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``, ``labels``: the fields
             of `counterpoint.study.Design`, which has their meanings and defaults. ``seeds`` says how many or which,
             ``recipe`` is a recipe, its name or its file.
 
     Raises:
-        ValueError: for whatever can be known to be wrong before anything is trained.
+        ValueError: for every error that can be known before anything is trained.
         OtherStudy: if the folder holds another study.
         DryRun: if ``on_cost`` said False.
         HandedOver: if others go on with the study after this call, as in jobs of SLURM.
