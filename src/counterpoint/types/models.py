@@ -19,7 +19,9 @@ class Embedder(Protocol):
     heads: tuple[str, ...]
 
     def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
-        """Return unit-norm embeddings ``(N, d)`` of raw inputs: uint8 images ``(N, 3, H, W)`` or a list of strings."""
+        """Return unit-norm embeddings ``(N, d)`` of a column's raw inputs: uint8 pictures ``(N, 3, H, W)``, a list of
+        strings, or what `counterpoint.raw` has for another modality.
+        """
         ...
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor: ...

@@ -30,7 +30,7 @@ Filling = Literal["zero", "mean", "predicted"]
 class Late(Classifying):
     """``p = softmax(C(h_1 ⊕ … ⊕ h_N))``, h_m = W_m f_m(x_m) the features of a column; L = CE(p, y).
 
-    What stands in for the features of a column that an example lacks:
+    Stand-ins for the features of a column that an example lacks:
 
     =============  ====================================================================================
     ``zero``       0

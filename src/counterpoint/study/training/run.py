@@ -28,7 +28,7 @@ class TrainingRun:
     Attributes:
         run: what is trained.
         folder: the run's folder.
-        tasks: names of evaluation tasks; unless given, all that the arm's model can be asked.
+        tasks: names of evaluation tasks; unless given, the default ones that the arm's model can be asked.
         test: evaluate on the test sets; tuning uses False.
         track: trackers besides Parquet that its numbers go to.
         needs: what the run needs on a cluster.

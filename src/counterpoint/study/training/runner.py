@@ -59,7 +59,7 @@ def run(
     Args:
         planned: the run.
         folder: its folder, created if need be.
-        tasks: names of evaluation tasks; unless given, all that the arm's model can be asked.
+        tasks: names of evaluation tasks; unless given, the default ones that the arm's model can be asked.
         on_step: called after every training step.
         test: evaluate on the test sets; tuning uses False and reads only the validation numbers.
         track: trackers besides Parquet (`counterpoint.training.trackers`) that its numbers go to.
@@ -197,7 +197,7 @@ def train(
         labels: the label for methods that learn from one, and how it is thinned or spoiled in training:
             ``"species,share=0.1,noise=0.2"`` (`counterpoint.data.derived.labelling.Labelling`).
         folder: the run's folder.
-        tasks: evaluation tasks; all of them unless given.
+        tasks: names of evaluation tasks; unless given, the default ones that the model can be asked.
         on_step: called after every training step.
         track: trackers besides Parquet that the run's numbers go to: ``"tensorboard"``, ``"wandb"``, ``"mlflow"``.
         parallel: the way in which processes that ``torchrun`` started share the model; the recipe's unless given.

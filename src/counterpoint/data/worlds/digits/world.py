@@ -24,7 +24,7 @@ TASKS = 5
 
 @final
 class Digits(PairedData):
-    """1,797 digits by 43 hands, 8 × 8 pixels, each with a sentence: "a bold three, leaning right".
+    """1,797 digits by 13 hands, 8 × 8 pixels, each with a sentence: "a bold three, leaning right".
 
     Stroke and lean are read from the pixels: thirds of all digits by their ink, and by the skew of the ink. So there
     are 84 sentences, and pictures of one sentence are right for each other. It needs no download, and a run under the

@@ -3,7 +3,7 @@
 Everything follows from ``files/emoji_groups.tsv.gz`` (written by ``scripts/make_emoji_groups.py`` from
 Unicode's ``emoji-test.txt``) and the names in the ``emoji`` package.
 
-What the columns mean, beyond the obvious:
+The columns, beyond the obvious ones:
 
 ``tone``
     ``"none"``, one of :data:`TONES`, or, for two people of different tones, both as the name gives them

@@ -76,7 +76,7 @@ class WaveEncoder(SoundTower):
 
 
 def small_wav2vec2(rate: int, seconds: float, seed: int) -> WaveEncoder:
-    """Build a Wav2Vec2 of some 0.6 million random weights, with a state of every 320 samples, for a CPU."""
+    """Build a Wav2Vec2 of some 0.5 million random weights, with a state of every 320 samples, for a CPU."""
     import transformers
 
     config = transformers.Wav2Vec2Config(
