@@ -33,7 +33,7 @@ COMMANDS = {
     "list": "List methods, losses, tasks, ways of decoding, presets, recipes, towers or modalities.",
     "papers": "The papers: what each is, where it lives, what was measured.",
     "reproduce": "Run the experiment that tests a paper's claim.",
-    "doctor": "What is installed, what is missing, and the command that mends it.",
+    "doctor": "Say what is installed and what is missing, with the command that mends it.",
 }
 
 

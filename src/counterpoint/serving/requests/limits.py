@@ -40,6 +40,6 @@ class Limits:
     seconds: Positive = 30.0
     """Seconds for a request to come in and be answered."""
     queue: Count = 256
-    """Requests in hand; one more is told to come again."""
+    """Requests in hand, at most; a further one gets 503, and is to come again."""
     batch: Count = 64
     """Texts or pictures that are embedded together."""
