@@ -31,11 +31,10 @@ class Data:
     whose labels are probably wrong; convert writes a data set's rows as shards, index what shards hold, and condense
     makes few pictures of each class, for --data: these go on where they were stopped."""
     source: Annotated[str, Positional()] = "emoji"
-    """emoji (:artist, :both, :stream), digits (:stream), glosses (:graded), scenes:, clips:, sounds:, speech:
-    or motions:PRESET; stamps, drawings or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or
+    """emoji (:artist, :both, :stream), digits (:stream), glosses (:graded), scenes:, clips:, sounds:, speech: or
+    motions:PRESET; stamps, drawings or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or
     a shard (tar), several by braces, a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco:
-    or ptbxl:PATH; or FILE.py:NAME, data or a source that a file of Python defines. To audit: the
-    folder of a run."""
+    or ptbxl:PATH; or FILE.py:NAME, data or a source that a file of Python defines. To audit: the folder of a run."""
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     out: Folder = None
     """Path of the PNG that show writes (DATA.png unless given), of the one with pictures that look alike that describe

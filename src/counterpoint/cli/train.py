@@ -35,11 +35,11 @@ class Train:
     method: Annotated[str, Positional()] = ""
     """A method, with options after commas (see: counterpoint list methods); tiny-vlm has options of its own."""
     data: str = "emoji"
-    """emoji (:artist, :both, :stream), digits (:stream), glosses (:graded), scenes:, clips:, sounds:, speech:
-    or motions:PRESET; stamps, drawings or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or
+    """emoji (:artist, :both, :stream), digits (:stream), glosses (:graded), scenes:, clips:, sounds:, speech: or
+    motions:PRESET; stamps, drawings or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or
     a shard (tar), several by braces, a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco:
-    or ptbxl:PATH; or FILE.py:NAME, data or a source that a file of Python defines. Given several
-    times, sources are mixed: share=0.5 behind one is its part of every batch."""
+    or ptbxl:PATH; or FILE.py:NAME, data or a source that a file of Python defines. Given several times, sources are
+    mixed: share=0.5 behind one is its part of every batch."""
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     seed: Seed = 0
     """Seed of the initial weights, the order of the data and every view."""
