@@ -114,6 +114,21 @@ def test_whole_numbers_are_classes_until_they_are_too_many(most: int, kind: str)
     assert labels["days"].values[6] == labels["days"].values[-1]
 
 
+def test_marks_of_what_is_not_known_make_no_class_among_numbers_but_one_among_words() -> None:
+    labels, refused = labels_of(
+        {
+            "age": pl.Series(["NA", "1", "2", "nan", None]),
+            "crp": pl.Series(["1.5", "n/a", "?", "2", "NULL"]),
+            "mood": pl.Series(["none", "glad", "sad", "none", None]),
+            "lost": pl.Series(["nan", "NA", None, None, None]),
+        }
+    )
+    assert (labels["age"].names, labels["age"].values.tolist()) == (("1", "2"), [-1, 0, 1, -1, -1])
+    np.testing.assert_array_equal(labels["crp"].values, [1.5, np.nan, np.nan, 2, np.nan])
+    assert labels["mood"].names == ("glad", "none", "sad")
+    assert refused == {"lost": "the number of every row is NaN"}
+
+
 def test_a_batch_carries_labels_of_every_kind() -> None:
     data = EveryKind()
     views = {"image": View("image")}

@@ -130,7 +130,7 @@ def _audit(options: Data, console: Terminal) -> int:
         path = options.out or Path("suspects.csv")
         page = findings.write(path)
     console.print(
-        f"{findings.suspects.height:,} of {findings.looked:,} rows to train on probably have a wrong {findings.label}, "
+        f"{findings.suspects.height:,} of {findings.looked:,} rows to train on probably {findings.fault}, "
         f"by {findings.by}",
         soft_wrap=True,
     )
@@ -142,7 +142,7 @@ def _audit(options: Data, console: Terminal) -> int:
         f"wrote {path}" + ("" if page is None else f"; look at the surest in {page}"), soft_wrap=True
     )
     again = f"counterpoint train {findings.run.arm} --data {findings.run.data} --labels {findings.label}"
-    console.print(f"correct the labels that are wrong, then train again: {again}", soft_wrap=True)
+    console.print(f"correct these labels, then train again: {again}", soft_wrap=True)
     return 0
 
 

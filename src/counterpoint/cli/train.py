@@ -128,7 +128,8 @@ def main(arguments: Sequence[str]) -> int:
     if not scores:
         columns = ", ".join(Run.read(folder).columns)
         console.print(
-            f"no scores: tasks ask about pairs of columns, or by labels, and {source} has {columns}",
+            "no scores: tasks ask about pairs of columns, or by a label that test rows have, and the run has "
+            f"{columns}",
             soft_wrap=True,
         )
     if options.json:

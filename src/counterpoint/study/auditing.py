@@ -34,6 +34,7 @@ class Audit:
     Attributes:
         run: what was looked at.
         label: by name.
+        fault: in words, what is probably wrong with a suspect.
         looked: rows of which it is known.
         by: in words, who says so.
         suspects: the table, the surest first; see `counterpoint.evaluation.auditing.suspects`.
@@ -42,6 +43,7 @@ class Audit:
 
     run: Run
     label: str
+    fault: str
     looked: int
     by: str
     suspects: pl.DataFrame
@@ -88,14 +90,15 @@ def audit(folder: str | os.PathLike[str], labels: str = "") -> Audit:
         raise ValueError(
             f"{run.data} has no label of two classes or more and no tags, so that there is nothing to audit"
         )
-    known = data.label(label, "classes", "tags").known
+    labelled = data.label(label, "classes", "tags")
+    fault = f"lack one of their {label}" if isinstance(labelled, Tags) else f"have a wrong {label}"
     rows = trained_rows(run.arm, data)
     suspected = suspects(model, data.suited(model.inputs), rows, label)
     by = "a five-fold logistic regression on the run's embeddings"
     if judges(model, label):
         by = "the run's own judgement"
-    looked = int(known[rows].sum())
-    return Audit(run, label, looked, by, suspected, whole if isinstance(whole, Pictured) else None)
+    looked = int(labelled.known[rows].sum())
+    return Audit(run, label, fault, looked, by, suspected, whole if isinstance(whole, Pictured) else None)
 
 
 def _picture(data: Pictured, row: int) -> str:

@@ -158,6 +158,35 @@ def test_lists_of_numbers_are_series(tmp_path: Path) -> None:
         assert data.columns == opened(tmp_path / name).columns
 
 
+def test_a_list_that_is_no_array_is_one_broken_cell(tmp_path: Path) -> None:
+    table = rows(wrist=lambda k: [[1, 2], [3]] if k == 5 else [[1, k], [3, 4]], act=lambda k: "ab"[k % 2])
+    (tmp_path / "it.jsonl").write_text("\n".join(map(json.dumps, table)))
+    data = load_any(f"{tmp_path / 'it.jsonl'},broken=0.1")
+    assert len(data) == ROWS - 1
+    told = "it.jsonl, row 6: no list of numbers, or of lists of as many numbers each, time first"
+    assert any(told in line for line in data.findings().values())
+
+
+def test_lists_of_words_are_tags_and_numbers_may_have_marks_of_what_is_not_known(tmp_path: Path) -> None:
+    table = rows(
+        wrist=lambda k: [float(k), 0.5],
+        look=lambda k: ["red", "round"] if k % 2 else ["red"],
+        level=lambda k: "NA" if k % 9 == 0 else str(k % 3),
+        crp=lambda k: "NA" if k % 9 == 0 else str(k / 7),
+    )
+    pl.DataFrame(table).write_parquet(tmp_path / "it.parquet")
+    (tmp_path / "it.jsonl").write_text("\n".join(map(json.dumps, table)))
+    for name in ("it.parquet", "it.jsonl"):
+        data = load_any(str(tmp_path / name))
+        assert dict(data.columns) == {"series": "series", "table": "table"}
+        assert {it: label.names for it, label in data.labels.items()} == {
+            "look": ("red", "round"),
+            "level": ("0", "1", "2"),
+        }
+        assert data.labels["level"].values[:4].tolist() == [-1, 1, 2, 0]
+        assert data.present("table", np.array([0, 1])).tolist() == [False, True]
+
+
 def test_a_category_that_no_training_row_has_is_unknown_and_told(tmp_path: Path) -> None:
     table = rows(
         sex=lambda k: "x" if k == 39 else "fm"[k % 2],
@@ -181,7 +210,12 @@ def test_a_category_that_no_training_row_has_is_unknown_and_told(tmp_path: Path)
         (
             {"age": lambda k: "inf" if k == 7 else str(k)},
             ("table=age+sex",),
-            r"it\.csv, row 8: age is infinite \(inf\)",
+            r"it\.csv, row 8: age is inf, beyond 3\.4e\+38, the largest number that is read",
+        ),
+        (
+            {"age": lambda k: 1e300 if k == 7 else float(k)},
+            ("table=age+sex",),
+            r"it\.csv, row 8: age is 1e\+?300, beyond 3\.4e\+38",
         ),
         (
             {"age": lambda k: "old" if k == 7 else str(k)},

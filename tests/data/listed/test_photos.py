@@ -206,7 +206,10 @@ def test_without_labels_there_is_nothing_to_compare_by(
     assert main(["compare", *asked, "--out", str(tmp_path / "study")]) == 1
     assert "has neither captions nor labels" in capsys.readouterr().err
     assert main(["train", *asked, "--out", str(tmp_path / "run")]) == 0
-    assert "no scores: tasks ask about pairs of columns, or by labels" in capsys.readouterr().out
+    assert (
+        "no scores: tasks ask about pairs of columns, or by a label that test rows have"
+        in capsys.readouterr().out
+    )
 
 
 def test_describe_and_show(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

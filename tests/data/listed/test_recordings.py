@@ -66,6 +66,12 @@ def test_slower_channels_of_an_edf_file_are_resampled(tmp_path: Path) -> None:
     np.testing.assert_allclose(series[inside, 0], series[inside, 1], atol=0.02)
 
 
+def test_a_slow_channel_that_is_constant_stays_so_to_both_ends(tmp_path: Path) -> None:
+    warm = np.full(SECONDS, 1.5)
+    series = read_series(edf(tmp_path / "it.edf", (waves(0)[:, 0], RATE), (warm, 1)).read_bytes(), 0)
+    np.testing.assert_allclose(series[:, 1], 1.5, atol=0.005)  # the ripple of the filter
+
+
 @pytest.mark.parametrize("length", [8, 200, 300, 700])
 def test_a_damaged_edf_header_is_one_line(length: int, tmp_path: Path) -> None:
     whole = edf(tmp_path / "it.edf", (waves(0)[:, 0], RATE)).read_bytes()

@@ -62,6 +62,26 @@ def test_an_archive_has_its_splits_classes_gaps_and_lengths(tmp_path: Path) -> N
     assert data.labels["class"].names[data.labels["class"].values[row]] == KINDS[2]
 
 
+def test_the_number_behind_a_series_is_a_label_and_no_channel(tmp_path: Path) -> None:
+    lines = [f"{written(motion(k))}:{k / 7}" for k in range(60)]
+    (tmp_path / "x.ts").write_text("@targetLabel true\n@data\n" + "\n".join(lines))
+    data = load_any(str(tmp_path / "x.ts"))
+    assert data.read("series", np.arange(60)).measured.shape == (60, 40, 2)
+    assert data.labels["target"].kind == "numbers"
+    np.testing.assert_allclose(data.labels["target"].values, np.arange(60) / 7)
+
+
+def test_series_of_which_many_are_the_same_are_divided_row_by_row(tmp_path: Path) -> None:
+    (tmp_path / "beats").mkdir()
+    for k in range(60):
+        np.save(tmp_path / "beats" / f"{k}.npy", motion(k % 3))
+    data = load_any(str(tmp_path / "beats"))
+    sizes = {side: len(rows) for side, rows in data.splits.sides.items()}
+    assert sizes["train"] > 30
+    assert min(sizes.values()) >= 2
+    assert "those of one series" in data.findings()["rows not kept together"]
+
+
 def test_a_folder_of_arrays_by_class(tmp_path: Path) -> None:
     for k in range(60):
         (tmp_path / "motions" / KINDS[k % 3]).mkdir(parents=True, exist_ok=True)

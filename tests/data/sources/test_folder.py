@@ -219,6 +219,35 @@ def test_texts_about_a_folder_are_no_captions(tmp_path: Path) -> None:
     assert ledger["reason"].to_list() == ["text without a picture"] * 2
 
 
+def test_links_that_lead_nowhere_are_lost_and_links_to_folders_around_are_not_followed(
+    tmp_path: Path,
+) -> None:
+    for k in range(120):
+        put(tmp_path / "it" / "ab"[k % 2] / f"{k}.png", picture(k))
+    (tmp_path / "it" / "a" / "gone.png").symlink_to("nothing.png")
+    (tmp_path / "it" / "a" / "back").symlink_to("..")
+    (tmp_path / "it" / "b" / "self").symlink_to(".")
+    data = load_any(str(tmp_path / "it"))
+    assert len(data) == 120
+    assert any("gone.png" in told for told in data.findings().values())
+
+
+def test_a_folder_called_like_a_world_is_told_of_and_read_by_its_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for k in range(10):
+        put(tmp_path / "digits" / f"{k}.png", picture(k))
+    put(
+        tmp_path / "digits,2.csv",
+        "file_name,text\n" + "".join(f"digits/{k}.png,text {k}\n" for k in range(10)),
+    )
+    monkeypatch.chdir(tmp_path)
+    with caplog.at_level("INFO", "counterpoint"):
+        assert len(load_any("digits")) > 1000
+    assert "not the folder of that name: write ./digits for the folder" in caplog.text
+    assert len(load_any("./digits")) == len(load_any("digits,2.csv")) == 10
+
+
 def test_the_folder_of_a_kind_is_a_label(tmp_path: Path) -> None:
     for k in range(6):
         pair(tmp_path / ("cat" if k % 2 else "dog") / "more", k)

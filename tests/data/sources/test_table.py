@@ -55,6 +55,17 @@ def test_a_table_of_another_name_is_found_by_its_path_alone(folder: Path) -> Non
     assert len(records(f"{path},outside=yes")[0]) == 1
 
 
+def test_a_cell_may_be_longer_than_the_csv_module_takes_by_itself(folder: Path) -> None:
+    long = "word " * 40_000
+    notes = "".join(f"{k}.png,text {k},short\n" for k in range(1, 10))
+    path = written(folder, f'file_name,text,note\n0.png,a,"{long}"\n{notes}')
+    found, _ = records(path)
+    assert found[0].labels["note"] == long.strip()
+    data = load(str(path))
+    assert data.labels == {}
+    assert data.refused == {"note": "a text of 199,999 characters, which names no class"}
+
+
 ROWS = "".join(f"{k}.png,caption {k} é\n" for k in range(5))
 
 
@@ -103,6 +114,16 @@ def test_jsonl_in_latin_1_and_with_values_of_every_kind(folder: Path) -> None:
             "t.csv",
             "file_name,,text\n0.png,0,a\n1.png,1,b\n",
             "column 2 of 3 has no name in the header: write one there, or take the column out$",
+        ),
+        (
+            "t.csv",
+            "file_name,text,text\n0.png,a,b\n",
+            "the header names 'text' twice: give each column a name of its own, or take one out$",
+        ),
+        (
+            "t.csv",
+            "\nfile_name,text\n0.png,a\n",
+            "first line is blank, where the columns are named: take it out$",
         ),
         (
             "t.csv",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,8 @@ from ..worlds import WORLDS
 from .files import Collected, Defined, Files
 from .kind import Written, name_of
 
+_log = logging.getLogger(__name__)
+
 
 def written(source: str) -> Written:
     """Return what a user wrote as the kind of data that it is; a file whose name has an option's form is a file.
@@ -48,7 +51,7 @@ def written(source: str) -> Written:
         inner, _, options = Simulation.parse(source)
         of = written(inner)
         return _Simulated(source, f"{name}:{of.head}", of.path, f"{of.rest}{options}")
-    if name in WORLDS:
+    if name in WORLDS and (name == source or not Path(source).exists()):
         return _World(source)
     if name in COLLECTIONS:
         head, comma, options = source.partition(",")
@@ -108,6 +111,12 @@ class _World(Written):
     """A world that is made, not read."""
 
     def open(self, form: int | Fit) -> Data:
+        if Path(self.source).is_dir():
+            _log.info(
+                "%s is what counterpoint makes, and not the folder of that name: write ./%s for the folder",
+                self.source,
+                self.source,
+            )
         return WORLDS.get(self.name).parse(self.source)
 
 

@@ -23,7 +23,7 @@ from ..progress import with_bar
 from ..reading.treated import Treatment
 from ..sources import Asset, digest_of
 
-READER = 1
+READER = 2
 """Version of what is kept; raised whenever the same bytes would be read as something else."""
 UNREADABLE, BROKEN = "unreadable file", "broken file"
 """The reasons for a file whose bytes cannot be read, and for one that is no example."""
@@ -191,6 +191,8 @@ class Decoded:
         def one(data: bytes | str) -> np.ndarray | str:
             if isinstance(data, str):
                 return data
+            if not data:
+                return f"{BROKEN}: the file is empty"
             try:
                 decoded: np.ndarray = read(data, self.form)
             except ValueError as error:

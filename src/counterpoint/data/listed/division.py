@@ -149,7 +149,7 @@ def divide(stated: Sequence[str | None], links: Sequence[Links], held_out: int =
             notes[f"sets of one {link.name} not kept together"] = (
                 f"{len(link.too_many):,}, of up to {max(link.too_many):,} rows: more than copies would be"
             )
-    telling = [link for link in links if link.name != "group" or link in binding]
+    telling = [link for link in links if link.name != ROW and (link.name != "group" or link in binding)]
     leaked = {link.name: _leaks(link, sides) for link in telling}
     if {"look", "picture"} <= leaked.keys():
         leaked["look"] &= ~leaked["picture"]  # which is the same picture is no near-duplicate
@@ -164,7 +164,7 @@ def _how(
     counts, largest = np.bincount(component), _largest(binding, len(component))
     made = "rows without one were given theirs here" if partly else "made here, 80 / 10 / 10 %"
     notes = {"splits": made + together}
-    loose = [link.name for link in links if link not in binding]
+    loose = [link.name for link in links if link not in binding and link.name != ROW]
     if loose:
         notes["rows not kept together"] = (
             f"those of one {' or one '.join(loose)}: too many rows share one, as the members of a class do"
@@ -188,7 +188,7 @@ def _binding(links: Sequence[Links], rows: int) -> list[Links]:
     choices += [
         [link for link in links if link.name != name] for name in ("look", "caption", "group", *others)
     ]
-    choices += [[link for link in links if link.name == "picture"] or list(links[-1:])]
+    choices += [[link for link in links if link.name in ("picture", ROW)]]
     for choice in choices:
         counts = np.bincount(_components(choice, rows))
         if counts[counts > _largest(choice, rows)].sum() <= rows / 2:
@@ -199,7 +199,7 @@ def _binding(links: Sequence[Links], rows: int) -> list[Links]:
 def _components(links: Sequence[Links], rows: int) -> Int[np.ndarray, " N"]:
     """Return the number of every row's component."""
     nodes, starts, ends = rows, [], []
-    for link in links:
+    for link in (link for link in links if link.name != ROW):
         codes = link.codes()
         starts.append(link.rows)
         ends.append(nodes + codes)
@@ -215,6 +215,8 @@ def _hashed(links: Sequence[Links], component: Int[np.ndarray, " N"], held_out: 
     least = np.full(component.max(initial=-1) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
     unset = np.ones(len(least), dtype=bool)
     for link in links:
+        if not unset.any():
+            break
         here = component[link.rows]
         fresh = unset[here]
         np.minimum.at(least, here[fresh], _hashes(link.values)[fresh])

@@ -17,6 +17,7 @@ from .surveys import MOST_TAGS, Survey, tags_in
 
 TEMPLATES = ("{}", "a photo of {}", "a picture of {}")
 """Sentences for the classes of a user's own label."""
+_LONGEST = 256  # characters of a class's name, as of a file's
 MANY = f"more than {MOST_TAGS:,} values"
 """The reason why texts are no label where there are too many to be counted."""
 
@@ -52,7 +53,7 @@ class Reading:
         told = texts[0].drop_nulls()
         if self.kind == "classes":
             values[known] = told.replace_strict(
-                self.names, range(len(self.names)), return_dtype=pl.Int64
+                self.names, range(len(self.names)), default=-1, return_dtype=pl.Int64
             ).to_numpy()
         elif self.kind == "tags":
             values[known] = tag_values(tags_in(told, lists=self.lists), self.names)
@@ -131,19 +132,24 @@ def reading_of(name: str, survey: Survey) -> Reading:
         if survey.numbers:
             return Reading("numbers", (name,))
         raise ValueError(MANY)
+    number = pl.col("value").cast(pl.Float64, strict=False)
+    some = survey.numbers and not counts.filter(number.is_not_null()).is_empty()
+    counts = (
+        counts.filter(number.is_not_nan()) if some else counts
+    )  # without NaN, and marks like it, which are null
     most = len(counts) if name == FOLDER else MOST_CLASSES
-    nothing = bool(len(counts)) and bool(counts["value"].str.to_lowercase().is_in(["nan"]).all())
-    if survey.numbers and (nothing or not survey.whole or len(counts) > most):
+    if some and (counts.is_empty() or not survey.whole or len(counts) > most):
         return Reading("numbers", (name,))
     if name == FOLDER and len(counts) == 1:
         raise ValueError(f"one class in all, {counts['value'][0]}: give each kind a folder of its own")
+    if (longest := counts["value"].str.len_chars().max() or 0) > _LONGEST:
+        raise ValueError(f"a text of {longest:,} characters, which names no class")
     if not 2 <= len(counts) <= most:
         raise ValueError(f"{len(counts):,} value{'' if len(counts) == 1 else 's'}")
     if name == FOLDER and len(single := counts.filter(pl.col("count") == 1).sort("value")):
         raise ValueError(
             f"of the class {single['value'][0]} there is one example: add others, or leave it out"
         )
-    number = pl.col("value").cast(pl.Float64, strict=False)
     return Reading("classes", (name,), tuple(counts.sort(number, "value")["value"]))
 
 

@@ -56,8 +56,10 @@ def links_of(
         *(Links.of(noun_of(records, column), _joined(it)) for column, it in values.items()),
         *([looks] if len(looks.rows) or looks.too_many else []),
     ]
-    # Where rows lack what binds others, their hash is of what they are called.
-    return [*links, Links.of(ROW, records.frame["key"])] if records.gaps else links
+    # Where nothing binds a row, its hash is of what it is called; rows of two shards may be called alike.
+    key, times = pl.col("key"), pl.int_range(pl.len()).over("key")
+    called = pl.when(times == 0).then(key).otherwise(pl.format("{} {}", key, times))
+    return [*links, Links.of(ROW, records.frame.select(called).to_series())]
 
 
 def _joined(values: pl.DataFrame) -> pl.Series:

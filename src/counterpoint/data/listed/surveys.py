@@ -10,6 +10,7 @@ from typing import Any, Self, final
 import polars as pl
 
 from ..labels import UNSURE
+from ..sources import UNKNOWN
 
 SEVERAL = "|"
 """The mark between the tags of a row in a text."""
@@ -24,7 +25,7 @@ class Survey:
 
     Attributes:
         counts: the values with the rows that have each, as columns ``value`` and ``count``; None of too many values.
-        numbers: all are numbers.
+        numbers: all are numbers, but for marks of what is not known (``NA``).
         whole: all that are numbers are whole.
         several: a text has `SEVERAL` in it.
         lists: all are lists.
@@ -58,8 +59,8 @@ class Survey:
         parted = texts.str.split(SEVERAL).explode().drop_nulls().str.strip_chars()
         return cls(
             counts,
-            numbers.null_count() == 0,
-            bool((numbers == numbers.round()).all()),
+            bool(texts.filter(numbers.is_null()).str.to_lowercase().is_in(UNKNOWN).all()),
+            bool((numbers == numbers.round()).all()),  # NaN is NaN
             bool(texts.str.contains(SEVERAL, literal=True).any()),
             lists is not None,
             all(len(each) == 2 and all(map(_is_number, each)) for each in lists or ()),

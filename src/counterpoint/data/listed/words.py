@@ -6,13 +6,15 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Self, final
 
+import numpy as np
 import polars as pl
 
 from ..base import Rows
+from ..sources import UNKNOWN
 
 MOST_WORDS = 200
 """Words of a column of values, at most; of more it is a text."""
-_UNKNOWN = ("nan", "na", "n/a", "null", "none", "?")
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def known(texts: pl.Series) -> pl.Series:
@@ -22,7 +24,7 @@ def known(texts: pl.Series) -> pl.Series:
     ['3', None, None, 'f']
     """
     texts = texts.str.strip_chars()
-    return texts.set(texts.str.to_lowercase().is_in(_UNKNOWN).fill_null(False), None)
+    return texts.set(texts.str.to_lowercase().is_in(UNKNOWN).fill_null(False), None)
 
 
 @final
@@ -59,13 +61,14 @@ class Words:
             train: the rows that say which words there are.
 
         Raises:
-            ValueError: for a number that is infinite.
+            ValueError: for a number that is infinite, as it is read.
         """
         texts = known(texts)
         numbers = texts.cast(pl.Float64, strict=False)
-        if len(far := numbers.is_infinite().fill_null(False).arg_true()):
+        if len(far := (numbers.abs() > _LARGEST).fill_null(False).arg_true()):
             raise ValueError(
-                f"{where[int(far[0])]}: {texts.name} is infinite ({texts[int(far[0])]}); mend or empty the cell"
+                f"{where[int(far[0])]}: {texts.name} is {texts[int(far[0])]}, beyond {_LARGEST:.1e}, the largest "
+                "number that is read; mend or empty the cell"
             )
         others = (numbers.is_null() & texts.is_not_null()).arg_true()
         example, place = (texts[int(others[0])], where[int(others[0])]) if len(others) else ("", "")

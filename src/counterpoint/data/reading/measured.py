@@ -35,6 +35,8 @@ def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
     """
     if is_edf(data):
         return read_edf(data)[0]
+    if data.startswith(b"["):
+        raise ValueError("no list of numbers, or of lists of as many numbers each, time first")
     try:
         array = _of_line(data) if _LINE.fullmatch(data) else np.load(io.BytesIO(data), allow_pickle=False)
     except Exception as error:  # whatever a damaged header raises
@@ -42,9 +44,10 @@ def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
         description = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
         raise ValueError(f"a series is an array of numbers (T, C), time first, got {description}")
-    series = np.ascontiguousarray(array[:, None] if array.ndim == 1 else array, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what is too large for 32 bits is refused as infinite
+        series = np.ascontiguousarray(array[:, None] if array.ndim == 1 else array, dtype=np.float32)
     if np.isinf(series).any():
-        raise ValueError("the series holds infinite values")
+        raise ValueError("the series holds values that are infinite, or above 3e38")
     if not (~np.isnan(series)).any():
         raise ValueError("nothing is measured in the series")
     return series

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float32
 
 from ...registry import require
+from .sounds import resampled
 
 _BEGINS = (b"0       ", b"\xffBIOSEMI")
 
@@ -37,7 +38,7 @@ def read_edf(data: bytes) -> tuple[Float32[np.ndarray, "T C"], int]:
                 channels = [reader.readSignal(number) for number in range(reader.signals_in_file)]
                 rates = [reader.getSampleFrequency(number) for number in range(len(channels))]
         except Exception as error:  # whatever a damaged header raises
-            message = " ".join(str(error).replace(file.name, "").split())
+            message = " ".join(str(error).replace(file.name, "").split()).lstrip(": ")
             raise ValueError(f"no whole EDF file: {message}") from error
     if not channels:
         raise ValueError("the EDF file has no channels")
@@ -49,10 +50,9 @@ def read_edf(data: bytes) -> tuple[Float32[np.ndarray, "T C"], int]:
 
 def _together(channels: list[Any], rates: list[int], rate: int) -> Float32[np.ndarray, "T C"]:
     """Return channels at one rate side by side, NaN behind the end of one that is shorter."""
-    from .sounds import resampled
-
     columns = [
-        resampled(np.asarray(one, np.float32), channel_rate, rate)
+        # Beyond its ends a sound is silent; a temperature is not zero there.
+        resampled(np.asarray(one, np.float32), channel_rate, rate, beyond="line")
         for one, channel_rate in zip(channels, rates, strict=True)
     ]
     whole = np.full((max(map(len, columns)), len(columns)), np.nan, np.float32)

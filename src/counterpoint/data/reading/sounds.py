@@ -6,6 +6,7 @@ import io
 import warnings
 from collections.abc import Sequence
 from math import gcd
+from typing import Literal
 
 import numpy as np
 from jaxtyping import Float32
@@ -47,13 +48,26 @@ def rate_of(data: bytes) -> int:
     return (_wav(data) if data[:4] == _WAV else _other(data))[1]
 
 
-def resampled(samples: Float32[np.ndarray, "*n T"], old_rate: int, rate: int) -> Float32[np.ndarray, "*n T2"]:
-    """Return samples of one rate at another; themselves where the rates are the same."""
+def resampled(
+    samples: Float32[np.ndarray, "*n T"],
+    old_rate: int,
+    rate: int,
+    *,
+    beyond: Literal["constant", "line"] = "constant",
+) -> Float32[np.ndarray, "*n T2"]:
+    """Return samples of one rate at another; themselves where the rates are the same.
+
+    Args:
+        samples: over time.
+        old_rate, rate: samples a second.
+        beyond: what the filter takes for samples before the first and behind the last: zeros (``"constant"``), or the
+            line through these two.
+    """
     if old_rate != rate:
         from scipy.signal import resample_poly
 
         common = gcd(rate, old_rate)
-        samples = resample_poly(samples, rate // common, old_rate // common, axis=-1)
+        samples = resample_poly(samples, rate // common, old_rate // common, axis=-1, padtype=beyond)
     return np.ascontiguousarray(samples, dtype=np.float32)
 
 
@@ -109,5 +123,6 @@ def _other(data: bytes) -> tuple[np.ndarray, int]:
     try:
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32")
     except soundfile.SoundFileError as error:
-        raise ValueError(f"no sound that libsndfile reads: {error}") from error
+        message = getattr(error, "error_string", error)  # without the object that the bytes are read from
+        raise ValueError(f"no sound that libsndfile reads: {message}") from error
     return samples, rate

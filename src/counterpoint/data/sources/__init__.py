@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._files.asset import Asset, digest_of
 from ._files.noted import columns_noted, ending_of, noted
 from ._files.places import Missing, files_of, is_pattern, is_url, seen_from, size_of, state_of, suffix_of
-from ._files.text import caption_lines
+from ._files.text import UNKNOWN, caption_lines
 from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
 from ._options import FACTS, OF_THE_WHOLE, Options, checked, columns_of, parted, said_columns, without_budget
@@ -34,6 +34,7 @@ __all__ = [
     "PICTURE_COLUMNS",
     "PLACES",
     "SOURCES",
+    "UNKNOWN",
     "Asset",
     "Cell",
     "Ledger",

@@ -204,9 +204,18 @@ def _read(notes: Mapping[str, Path], ledger: Ledger) -> _Said | None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder in order, but hidden ones."""
+    """Yield every file below a folder in order, but hidden ones; a link to a folder around it leads nowhere new."""
     for root, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        around = Path(root).resolve()
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".")
+            and not (
+                os.path.islink(path := os.path.join(root, name))
+                and around.is_relative_to(os.path.realpath(path))
+            )
+        )
         yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
 
 

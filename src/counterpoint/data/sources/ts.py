@@ -1,4 +1,4 @@
-"""Series in ``.ts`` files, the form of the UCR and UEA archives: a series a line, its class behind it."""
+"""Series in ``.ts`` files, the form of the UCR and UEA archives: a series a line, its class or number behind it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from ._options import Options
 from ._record import Record, Records
 from ._source import Shard, Source
 
+_LABELS = {b"@classlabel": "class", b"@targetlabel": "target"}
+"""Lines of the header that say that a label stands behind each series, with its name."""
+
 
 @final
 class TimeSeries(Source):
@@ -21,10 +24,11 @@ class TimeSeries(Source):
 
     A line holds a series: its channels with colons between them, the values of each with commas, ``?`` for one that was
     not measured; then, where the header says ``@classLabel true``, a colon and the class, which becomes the label
-    ``class``. Series, and channels of one series, may be of different lengths. Lines that say the time of each value
-    are not read.
+    ``class``, or, where it says ``@targetLabel true``, the number to predict, which becomes the label ``target``.
+    Series, and channels of one series, may be of different lengths. Lines that say the time of each value are not read.
 
-    Source: Bagnall et al., "The UEA multivariate time series classification archive, 2018", arXiv 1811.00075.
+    Source: Bagnall et al., "The UEA multivariate time series classification archive, 2018", arXiv 1811.00075; for
+    ``@targetLabel``, Tan et al., "Time series extrinsic regression" (2021), arXiv 2006.12672.
     """
 
     suffixes = frozenset({".ts"})
@@ -49,7 +53,7 @@ class TimeSeries(Source):
         ]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
-        """Read where the lines of a file begin and end, and their classes.
+        """Read where the lines of a file begin and end, and their labels.
 
         Raises:
             ValueError: for a file without ``@data``, or of series with times.
@@ -64,7 +68,7 @@ def _files(written: str) -> list[str]:
 
 
 def _records(shard: Shard, ledger: Ledger) -> Iterator[Record]:
-    classes, stem, offset, row, begun = False, PurePath(shard.place).stem, 0, 0, False
+    label, stem, offset, row, begun = "", PurePath(shard.place).stem, 0, 0, False
     with opened(shard.place) as file:
         for number, line in enumerate(file, 1):
             start, offset = offset, offset + len(line)
@@ -72,7 +76,9 @@ def _records(shard: Shard, ledger: Ledger) -> Iterator[Record]:
             if not text or text.startswith(b"#"):
                 continue
             if not begun:
-                classes |= text.startswith(b"@classlabel true")
+                word, *said = text.split()
+                if word in _LABELS and said[:1] == [b"true"]:
+                    label = _LABELS[word]
                 if text.startswith(b"@timestamps true"):
                     raise ValueError(
                         f"{shard.place}: its series say the time of each value, which is not read: write values at "
@@ -82,12 +88,12 @@ def _records(shard: Shard, ledger: Ledger) -> Iterator[Record]:
                 continue
             row += 1
             where = f"{shard.place}, line {number}"
-            values, colon, name = line.rpartition(b":") if classes else (line, b"", b"")
-            if classes and not colon:
-                ledger.add("lost", "series without a class", where)
+            values, colon, told = line.rpartition(b":") if label else (line, b"", b"")
+            if label and not colon:
+                ledger.add("lost", f"series without a {label}", where)
                 continue
             asset = Asset(shard.place, f"{row}", start, len(values))
-            labels = {"class": name.strip().decode(errors="replace")} if classes else {}
+            labels = {label: told.strip().decode(errors="replace")} if label else {}
             yield Record({"series": asset}, f"{stem}:{row}", split=shard.split, labels=labels, where=where)
     if not begun:
         raise ValueError(f"{shard.place} has no line @data, after which a .ts file holds its series")

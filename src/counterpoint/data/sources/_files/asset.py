@@ -153,13 +153,12 @@ def _record(header: str) -> bytes:
 def _array_bytes(cell: object) -> bytes:
     """Return a list of numbers, or of lists of such, as the bytes of an ``.npy`` file; null is NaN.
 
-    Raises:
-        ValueError: for anything else, and for lists of different lengths.
+    Anything else, and lists of different lengths, become the bytes of JSON, which its reader refuses.
     """
     try:
         array = np.asarray(cell, dtype=np.float64)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"a cell is no array of numbers: {error}") from error
+    except (TypeError, ValueError):
+        return json.dumps(cell, default=str).encode()
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()

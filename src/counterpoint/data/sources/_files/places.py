@@ -170,7 +170,7 @@ def state_of(files: Iterable[str | os.PathLike[str]]) -> str:
     """Return a text that changes when one of some files does, or another is there."""
     hasher = blake2b(digest_size=8)
     for file in files:
-        stat = os.stat(file)
+        stat = os.stat(file, follow_symlinks=os.path.exists(file))  # of a link to nothing, its own
         hasher.update(
             f"{Path(file).name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape")
         )

@@ -13,6 +13,8 @@ from .places import opened
 
 GUESSED = "not UTF-8, read as Windows-1252"
 _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+UNKNOWN = ("nan", "na", "n/a", "null", "none", "?")
+"""Words, in small letters, that programs write among numbers where nothing is known."""
 _POINT = 2  # numbers
 _TRANSLATION = re.compile(r"[a-z]{2,3}([_@-]\w+)*\.utf8=", re.IGNORECASE)
 

@@ -8,6 +8,7 @@ from typing import Any, Literal, NamedTuple
 
 from ....modalities import MODALITIES
 from .._files.places import is_url
+from .._files.text import UNKNOWN
 
 SAMPLE = 1000
 """Cells that are looked at."""
@@ -40,9 +41,9 @@ class Kind(NamedTuple):
 
 
 def kind_of(cells: Sequence[Any]) -> Kind:
-    """Return the kind of a column by some of its cells; blank ones say nothing.
+    """Return the kind of a column by some of its cells; blank ones say nothing, nor does ``NA`` among numbers.
 
-    >>> kind_of(["1.wav", "", "2.wav"]), kind_of(["1", "2.5"]).form, kind_of([[0.5, 1.5]]).suits
+    >>> kind_of(["1.wav", "", "2.wav"]), kind_of(["1", "NA", "2.5"]).form, kind_of([[0.5, 1.5]]).suits
     (Kind(form='files', modality='audio', whole=False), 'numbers', 'series')
     >>> kind_of(["How do I sign up?", "Where is the key?"]).form, kind_of(["cat", "dog"]).form
     ('sentences', 'words')
@@ -51,7 +52,8 @@ def kind_of(cells: Sequence[Any]) -> Kind:
     if not known:
         return Kind("other")
     if all(isinstance(cell, list) for cell in known):
-        return Kind("arrays") if all(map(_is_array, known)) else Kind("sentences")
+        arrays = all(map(_is_array, known))
+        return Kind("arrays") if arrays else _of_texts([str(text) for cell in known for text in cell])
     if all(isinstance(cell, Mapping) for cell in known):
         named = [cell.get("path") or "" for cell in known]
         return Kind("files", _ending(named)) if all(map(str, named)) else Kind("other")
@@ -60,8 +62,14 @@ def kind_of(cells: Sequence[Any]) -> Kind:
     texts = [str(cell) for cell in known]
     if modality := _ending(texts):
         return Kind("files", modality)
-    if all(map(is_number, texts)):
-        return Kind("numbers", whole=all(float(text).is_integer() for text in texts))
+    told = [text for text in texts if text.strip().lower() not in UNKNOWN]
+    if told and all(map(is_number, told)):
+        return Kind("numbers", whole=all(float(text).is_integer() for text in told))
+    return _of_texts(texts)
+
+
+def _of_texts(texts: Sequence[str]) -> Kind:
+    """Return whether texts are sentences or words, as tags are."""
     return Kind(
         "sentences" if sum(len(text.split()) for text in texts) >= _SENTENCE * len(texts) else "words"
     )

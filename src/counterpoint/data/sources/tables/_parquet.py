@@ -98,7 +98,10 @@ class _Kinds:
         kind = self._table.schema[name]
         feature = _features(self._table.metadata).get(name, {}).get("_type", "").lower()
         if isinstance(kind, pl.List | pl.Array):
-            return Kind("arrays" if _innermost(kind).is_numeric() else "sentences")
+            numeric = _innermost(kind).is_numeric()
+            return (
+                Kind("arrays") if numeric else kind_of(list(filter(None, self._table.head(name).to_list())))
+            )
         if kind == pl.Binary or (isinstance(kind, pl.Struct) and "bytes" in {f.name for f in kind.fields}):
             named = self._table.head(name)
             paths = named.struct.field("path").to_list() if isinstance(kind, pl.Struct) else []

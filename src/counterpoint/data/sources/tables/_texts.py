@@ -27,6 +27,9 @@ from ._parts import lines_of
 from ._roles import Columns, Roles, chosen, file_columns, text_columns
 
 _BLOCK = 50_000  # rows that are Python objects at once
+_LONGEST = (
+    2**24
+)  # characters of a cell: a quote that is never closed is found before all of a file is one cell
 
 
 def blocks_of(
@@ -189,8 +192,11 @@ def _csv_rows(
 
     Row numbers that pandas and R write first, in a column without a name, are no column of the data.
     """
+    csv.field_size_limit(_LONGEST)
     with opened as file:
         header = file.readline()
+        if header and not header.strip():
+            raise ValueError(f"{path}: the first line is blank, where the columns are named: take it out")
         separator = _separator(path, header, user_columns)
         names = next(csv.reader([header], delimiter=separator), [])
         names = [name.strip() for name in names]
@@ -198,6 +204,10 @@ def _csv_rows(
             raise ValueError(
                 f"{path}: column {names.index('', 1) + 1} of {len(names)} has no name in the header: write one there, "
                 "or take the column out"
+            )
+        if twice := [name for name in names if name and names.count(name) > 1]:
+            raise ValueError(
+                f"{path}: the header names {twice[0]!r} twice: give each column a name of its own, or take one out"
             )
         picture = next((k for k, name in enumerate(names) if name in file_columns(user_columns)), None)
         rows, front = csv.reader(file, delimiter=separator, strict=True), before + 1
