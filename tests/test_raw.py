@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -42,6 +44,37 @@ def test_a_row_that_is_not_there() -> None:
     with pytest.raises(IndexError, match="3 examples, and no number 3"):
         WAVES[3]
     assert [int(one.lengths) for one in WAVES] == [3, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("sound", "rate", "said"),
+    [
+        (
+            np.ones(8, np.int16),
+            8,
+            r"^sound 1 holds int16, and samples are in \[−1, 1\]: divide them by 32768",
+        ),
+        (np.ones((8, 2)), 8, r"^sound 1 is of shape \(8, 2\), and a sound has one channel"),
+        (np.ones(8), 0, r"^a rate is a number of samples a second, from 1 on, got 0$"),
+    ],
+)
+def test_what_is_no_sound_is_refused(sound: np.ndarray, rate: int, said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        cp.Waves.of([np.ones(3), sound], rate)
+
+
+@pytest.mark.parametrize(
+    "clip", [np.ones((2, 3, 8, 8)), np.ones((2, 8, 8, 3), np.uint8), np.ones((2, 3, 9, 9), np.uint8)]
+)
+def test_what_is_no_clip_is_refused(clip: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"^clip 1 is .*, and clips are uint8 \(T, 3, H, W\)"):
+        cp.Clips.of([np.ones((4, 3, 8, 8), np.uint8), clip])
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    (tmp_path / "it.wav").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"it\.wav: no sound that libsndfile reads: (?!.*object at)"):
+        cp.Waves.read([tmp_path / "it.wav"])
 
 
 def test_no_series_are_series() -> None:

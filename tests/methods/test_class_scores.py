@@ -103,6 +103,7 @@ def test_harmonic_tells_the_nearest_centre() -> None:
     )
     z = method.features("image", method.inputs["image"](pictures))
     found = method.classify({"image": pictures})
+    assert torch.equal(found, method.classify(pictures))
     assert torch.equal(found.argmax(1), torch.cdist(z, method.head.weight).argmin(1))
     n = 12**0.5
     powers = (torch.cdist(z, method.head.weight).square() + 1e-4) ** (-n / 2)

@@ -16,7 +16,7 @@ from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.design import Design
 from counterpoint.study.opened import open_data
-from counterpoint.study.training.runner import run
+from counterpoint.study.training.runner import run, validation_numbers
 from counterpoint.training.record.provenance import Changed
 from counterpoint.training.run import OtherRun, Run
 from counterpoint.training.start import load
@@ -54,6 +54,26 @@ def test_the_run_goes_on_with_its_own_labels_alone(folder: Path) -> None:
     other = Run("supcon,on=images", DATA, RECIPE, labels="colour")
     with pytest.raises((OtherRun, Changed)):
         run(other, folder, tasks=("probe",))
+
+
+@pytest.mark.parametrize(
+    ("label", "task", "main", "read"),
+    [
+        ("colour", "probe", "logistic_colour_top1", "logistic_colour_top1"),
+        ("size", "regression", "ridge_size_mae", "ridge_size_spearman"),
+    ],
+)
+def test_a_label_that_is_shown_as_it_is_comes_first_and_alone_in_validation(
+    label: str, task: str, main: str, read: str, folder: Path
+) -> None:
+    model, plain = load(folder), load_any(DATA)
+    data = open_data(Run("moco", DATA, RECIPE, labels=label)).suited(model.inputs)
+    assert create(task).main_metrics(data)[0] == main
+    numbers = validation_numbers(model, data)
+    assert any(name.endswith(f"/{task}/{read}") for name in numbers)
+    assert all(label in name for name in numbers)
+    assert plain.learned == ""
+    assert data.fingerprint.parts == plain.fingerprint.parts
 
 
 def test_the_probe_learns_from_the_labels_that_training_saw(folder: Path) -> None:

@@ -291,6 +291,12 @@ class Data(ABC):
         """
         return self
 
+    def learning(self, label: str) -> Self:
+        """Return the same data, of which training learns a label."""
+        other = object.__new__(type(self))
+        other.__dict__.update(self.__dict__, learned=label)
+        return other
+
     def sized(self, image_size: int, fit: Fit | None = None) -> Self:
         """Return the same data with pictures good for views of ``image_size`` pixels; all else is shared.
 

@@ -120,22 +120,29 @@ class Classifying(TowerMethod):
 
     @torch.no_grad()
     def classify(
-        self, inputs: Mapping[str, Any], present: Mapping[str, Bool[np.ndarray, " n"]] | None = None
+        self, inputs: Mapping[str, Any] | Any, present: Mapping[str, Bool[np.ndarray, " n"]] | None = None
     ) -> Float[Tensor, "n classes"]:
         """Return the probability of every class of the label that the model learned, ``target.classes``.
 
         Args:
-            inputs: the raw form of the examples by column, as `embed` takes it. A column may be left out.
+            inputs: the raw form of the examples by column, as `embed` takes it. A column may be left out. Of a model of
+                one column the raw form alone will do.
             present: of columns that some examples lack, which ones have it, ``(n,)``; ``inputs`` holds these alone.
 
         Raises:
             LookupError: for a model that was trained without a label.
             UnknownName: for a column that the model does not look at.
-            ValueError: for columns of different lengths, for none, and for a column that is missing where the model
-                needs all of them.
+            ValueError: for columns of different lengths, for none, for a column that is missing where the model needs
+                all of them, and for examples of no column where it has several.
         """
         if self.target is None:
             raise LookupError("this model learned no label: train it with --labels NAME")
+        if not isinstance(inputs, Mapping):
+            if len(self.columns) > 1:
+                raise ValueError(
+                    f"give the examples by column, of {', '.join(self.columns)}: {{column: examples}}"
+                )
+            inputs = dict.fromkeys(self.columns, inputs)
         rows = self._rows(inputs, present or {})
         device, was_training = next(self.parameters()).device, self.training
         n = len(next(iter(rows.values())))

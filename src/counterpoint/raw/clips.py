@@ -13,7 +13,7 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from ..modalities import MODALITIES, resolve
-from .examples import Raw
+from .examples import Raw, read_each
 
 
 @final
@@ -35,7 +35,17 @@ class Clips(Raw):
 
     @classmethod
     def of(cls, clips: Sequence[np.ndarray]) -> Clips:
-        """Return clips ``(T, 3, H, W)`` of different lengths and one size."""
+        """Return clips ``(T, 3, H, W)`` of different lengths and one size.
+
+        Raises:
+            ValueError: for other axes, other values than uint8, and several sizes.
+        """
+        for number, clip in enumerate(clips):
+            if clip.dtype != np.uint8 or clip.ndim != 4 or clip.shape[1:] != (3, *clips[0].shape[2:]):
+                raise ValueError(
+                    f"clip {number} is {clip.dtype} {clip.shape}, and clips are uint8 (T, 3, H, W) of values from 0 to "
+                    "255, all of one size"
+                )
         lengths = [len(clip) for clip in clips]
         size = clips[0].shape[1:] if len(clips) else (3, 1, 1)
         frames = np.zeros((len(clips), max([1, *lengths]), *size), np.uint8)
@@ -52,7 +62,7 @@ class Clips(Raw):
             ValueError: for a file without frames.
         """
         read = resolve(MODALITIES.get("video").read)
-        return cls.of([read(Path(path).read_bytes(), side) for path in paths])
+        return cls.of(read_each(paths, lambda data: read(data, side)))
 
     @property
     def values(self) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
@@ -39,6 +40,21 @@ def padded(arrays: Sequence[np.ndarray]) -> Float[Tensor, "n T *rest"]:
     for one, array in zip(whole, arrays, strict=True):
         one[: len(array)] = array
     return torch.from_numpy(whole)
+
+
+def read_each(paths: Sequence[str | Path], read: Callable[[bytes], np.ndarray]) -> list[np.ndarray]:
+    """Read files by what reads the bytes of one.
+
+    Raises:
+        ValueError: for one that cannot be read so; the message names it.
+    """
+    examples = []
+    for path in paths:
+        try:
+            examples.append(read(Path(path).read_bytes()))
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from error
+    return examples
 
 
 class Raw(Sequence[Any], ABC):

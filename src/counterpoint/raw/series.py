@@ -64,7 +64,10 @@ def check_series(series: object) -> Series:
     if isinstance(series, Tensor) and series.ndim in (2, 3):
         series = Series(series.float() if series.ndim == 3 else series.float()[..., None])
     if not isinstance(series, Series):
-        raise ValueError(f"series must be cp.Series or an array (n, T, C), got {type(series).__name__}")
+        raise ValueError(
+            f"series must be cp.Series or an array (n, T, C), got {type(series).__name__}: cp.Series.of(series) takes "
+            "a list of arrays (T, C)"
+        )
     if not len(series):
         raise ValueError("there is nothing to embed: there are no series")
     if series.measured.isinf().any():

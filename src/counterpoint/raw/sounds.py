@@ -13,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..modalities import MODALITIES, resolve
-from .examples import Raw, ends, padded
+from .examples import Raw, ends, padded, read_each
 
 
 @final
@@ -35,7 +35,24 @@ class Waves(Raw):
 
     @classmethod
     def of(cls, sounds: Sequence[np.ndarray], rate: int) -> Waves:
-        """Return sounds of different lengths."""
+        """Return sounds of different lengths, each ``(T,)``.
+
+        Raises:
+            ValueError: for whole numbers, as files hold them, for several channels, and for a rate that is none.
+        """
+        for number, sound in enumerate(map(np.asarray, sounds)):
+            if sound.ndim != 1:
+                raise ValueError(
+                    f"sound {number} is of shape {sound.shape}, and a sound has one channel (T,): sound.mean(1) mixes "
+                    "those of (T, channels)"
+                )
+            if sound.dtype.kind in "iu":
+                raise ValueError(
+                    f"sound {number} holds {sound.dtype}, and samples are in [−1, 1]: divide them by "
+                    f"{np.iinfo(sound.dtype).max + 1}, or read the file with cp.Waves.read"
+                )
+        if rate < 1:
+            raise ValueError(f"a rate is a number of samples a second, from 1 on, got {rate}")
         return cls(padded(sounds), rate)
 
     @classmethod
@@ -44,10 +61,10 @@ class Waves(Raw):
 
         Raises:
             MissingPackage: for a file that is no WAV, without the package soundfile.
-            ValueError: for a file that holds no sound.
+            ValueError: for a file that holds no sound; the message names it.
         """
         read = resolve(MODALITIES.get("audio").read)
-        return cls.of([read(Path(path).read_bytes(), rate) for path in paths], rate)
+        return cls.of(read_each(paths, lambda data: read(data, rate)), rate)
 
     @property
     def values(self) -> Tensor:

@@ -32,15 +32,17 @@ def open_data(of: Run | Design) -> Data:
 
 
 def relabelled(data: Data, labels: str) -> Data:
-    """Return data whose rows to train on show a label as it was asked for; itself where nothing is wrong with it.
+    """Return data of which training learns a label, and whose rows to train on show it as it was asked for.
 
     Args:
         data: all of it.
         labels: as of `counterpoint.data.derived.labelling.Labelling`; empty for none.
     """
-    labelling = Labelling.parse(labels) if labels else None
-    if labelling is None or not labelling.changes:
+    if not labels:
         return data
+    labelling = Labelling.parse(labels)
+    if not labelling.changes:
+        return data.learning(labelling.label)
     return Relabelled(data, labelling, partial(_embedded, labelling.encoder) if labelling.encoder else None)
 
 

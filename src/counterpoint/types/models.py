@@ -54,7 +54,7 @@ class Classifier(Protocol):
     incomplete: Literal["drop", "use"]
 
     def classify(
-        self, inputs: Mapping[str, Any], present: Mapping[str, Bool[np.ndarray, " n"]] | None = None
+        self, inputs: Mapping[str, Any] | Any, present: Mapping[str, Bool[np.ndarray, " n"]] | None = None
     ) -> Float[Tensor, "n classes"]:
         """Return the probability of every class; LookupError where it was trained without a label."""
         ...

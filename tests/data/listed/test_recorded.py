@@ -63,6 +63,16 @@ def test_a_folder_of_sounds_with_texts(tmp_path: Path) -> None:
     assert data.key(3) == "03.wav"
 
 
+@pytest.mark.parametrize("name", ["", "sounds:basic,train=9,validation=2,test=2"])
+def test_data_keep_the_label_that_is_learned_in_every_form(name: str, tmp_path: Path) -> None:
+    plain = load_any(name or str(folder(tmp_path / "tones")))
+    learned = plain.learning("kind")
+    for data, label in ((learned, "kind"), (plain, "")):
+        for rate in (RATE, 4_000):
+            suited = data.suited({"audio": Waveform(rate)})
+            assert (suited.learned, suited.read("audio", np.array([0])).rate) == (label, rate)
+
+
 def test_folders_of_kinds_are_a_label(tmp_path: Path) -> None:
     for k in range(40):
         tone(tmp_path / "sounds" / ("dog", "siren")[k % 2] / f"{k}.wav", 300 + k)

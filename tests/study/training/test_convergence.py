@@ -80,6 +80,7 @@ def test_the_validation_curve_is_the_mean_of_what_tuning_looks_at() -> None:
             "validation/a/retrieval/i2t_R@1": [(5, 0.1), (10, 0.3)],
             "validation/a/retrieval/t2i_R@1": [(5, 0.3), (10, 0.5)],
             "validation/a/retrieval/t2i_R@10": [(5, 0.9), (10, 0.9)],
+            "validation/a/regression/ridge_age_mae": [(5, 9.0), (10, 9.0)],
             "loss": [(1, 3.0), (10, 1.0)],
         }
     )

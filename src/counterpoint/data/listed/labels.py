@@ -142,7 +142,7 @@ def reading_of(name: str, survey: Survey) -> Reading:
         return Reading("numbers", (name,))
     if name == FOLDER and len(counts) == 1:
         raise ValueError(f"one class in all, {counts['value'][0]}: give each kind a folder of its own")
-    if (longest := counts["value"].str.len_chars().max() or 0) > _LONGEST:
+    if (longest := int(counts["value"].str.len_chars().to_numpy().max(initial=0))) > _LONGEST:
         raise ValueError(f"a text of {longest:,} characters, which names no class")
     if not 2 <= len(counts) <= most:
         raise ValueError(f"{len(counts):,} value{'' if len(counts) == 1 else 's'}")

@@ -126,7 +126,9 @@ class Stored(Data):
             self._held[column] = Values.of(values, words.get(column) or self._words_of(values, records))
         self._refuse_gaping()
         self._together = frozenset(files)
-        self._forms: dict[object, Any] = {(self._form_of(self._held), self._together): self}  # of this class
+        self._forms: dict[object, Any] = {
+            (self._form_of(self._held), self._together, self.learned): self
+        }  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, subsets(division)
         self.labels, self.refused = labels_of(records.labels())
@@ -291,7 +293,7 @@ class Stored(Data):
         """
         wanted = {column: form for column, form in forms.items() if form is not None}
         together = self._together if together is None else together
-        key = frozenset({**dict(self._form_of(self._held)), **wanted}.items()), together
+        key = frozenset({**dict(self._form_of(self._held)), **wanted}.items()), together, self.learned
         if key not in self._forms:
             other = self._forms[key] = copy(self)
             other._held = self._held | {c: it.formed(wanted.get(c)) for c, it in self.filed.items()}

@@ -158,8 +158,8 @@ class Subject:
 
     @cached_property
     def label(self) -> str | None:
-        """The first of the data's ways to classify that tells some of the rows apart; None if there is none."""
-        for name, labels in self.data.classes.items():
+        """The first of the data's ways to classify, the learned one before all, that tells rows apart; None of none."""
+        for name, labels in sorted(self.data.classes.items(), key=lambda each: each[0] != self.data.learned):
             if len(np.unique(labels.values[self.rows][labels.values[self.rows] >= 0])) > 1:
                 return name
         return None

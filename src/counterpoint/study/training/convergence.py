@@ -93,7 +93,15 @@ class Convergence:
         return sorted(set.intersection(*runs)) if runs else []
 
 
-_SCORES = r"_R@1$|/probe/.*_top1$|/multi_label/logistic_.*_mAP$|/classification/accuracy$"
+_SCORES = "|".join(
+    (
+        r"_R@1$",
+        r"/probe/.*_top1$",
+        r"/multi_label/logistic_.*_mAP$",
+        r"/regression/ridge_.*_spearman$",
+        r"/classification/accuracy$",
+    )
+)
 
 
 def validation_curve(metrics: pl.DataFrame) -> Curve:

@@ -15,7 +15,7 @@ import torch
 
 from ...data.base import Data
 from ...data.derived.mixture import together
-from ...data.labels import Classes, Tags, of_kind
+from ...data.labels import Classes, Label, Numbers, Tags, of_kind
 from ...diagnostics import describe
 from ...evaluation import applicable, create, evaluate
 from ...evaluation.task import is_classifier
@@ -40,6 +40,8 @@ from ..gate import asked_of, check_asked, check_batch, check_folder, check_model
 from ..opened import open_data
 
 OnStep = Callable[[Progress], None]
+_PROBES: dict[str, type[Label]] = {"probe": Classes, "multi_label": Tags, "regression": Numbers}
+"""Tasks that read labels of a kind from embeddings."""
 
 
 def run(
@@ -249,17 +251,17 @@ def with_keys(examples: pl.DataFrame, data: Data) -> pl.DataFrame:
 def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     """Return the numbers for learning curves and for tuning, on the validation sets.
 
-    Of a method of one column the probe, whether or not it learns from labels, so that all are tuned alike: that of the
-    label that training learns from, where the data names one, and of tags where there are no classes. Else those of
-    the classes that it learns, else retrieval. Empty for data without a validation set, and for data of one column
-    without labels.
+    Of a method of one column a probe, whether or not it learns from labels, so that all are tuned alike: that of the
+    label that training learns from, where the data names one, else of classes, of tags or of numbers, whatever there is
+    first. Else those of the classes that it learns, else retrieval. Empty for data without a validation set, and for
+    data of one column without labels.
     """
     if len(method.embeds) > 1:
         task = create("classification" if is_classifier(method) else "retrieval")
     else:
         learned = {name: label for name, label in data.labels.items() if name == data.learned} or data.labels
-        read, kind = ("probe", Classes) if of_kind(learned, Classes) else ("multi_label", Tags)
-        task = create(read, labels=tuple(of_kind(learned, kind)) if data.learned else ())
+        read = next((name for name, kind in _PROBES.items() if of_kind(learned, kind)), "probe")
+        task = create(read, labels=tuple(of_kind(learned, _PROBES[read])) if data.learned else ())
     if not data.splits.validation or not applicable(data, (task.name,)):
         return {}
     numbers = {}

@@ -84,7 +84,7 @@ class Clips(Filmed):
         return (
             self
             if (pixels, rate) == (self.pixels, self.rate)
-            else type(self)(self.preset, self.name, pixels, rate)
+            else type(self)(self.preset, self.name, pixels, rate).learning(self.learned)
         )
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:

@@ -77,4 +77,4 @@ class Sounds(Soundscapes):
         heard = inputs.get("audio")
         if not isinstance(heard, FormedInput) or heard.form == self.rate:
             return self
-        return type(self)(self.preset, self.name, heard.form)
+        return type(self)(self.preset, self.name, heard.form).learning(self.learned)

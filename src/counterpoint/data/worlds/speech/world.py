@@ -205,4 +205,4 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         heard = inputs.get("audio")
         if not isinstance(heard, FormedInput) or heard.form == self.rate:
             return self
-        return type(self)(self.preset, self.name, heard.form)
+        return type(self)(self.preset, self.name, heard.form).learning(self.learned)
