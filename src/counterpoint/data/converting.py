@@ -91,6 +91,7 @@ def convert(
         The rows of each split.
 
     Raises:
+        FileNotFoundError: if there is nothing at the path of the data.
         ValueError: if there is nothing to convert, the folder holds something else, or the source has changed since the
             folder was begun.
         OSError: if a shard cannot be written.

@@ -44,7 +44,8 @@ def load(
         columns: those columns of a table that have names of their own, by what they are for; see `with_columns`.
 
     Raises:
-        UnknownName: for a name that is neither a data set nor an existing path.
+        UnknownName: for a name that no data set has.
+        FileNotFoundError: if there is nothing at the path.
         ValueError: if the files hold no usable pairs, or the data has other columns.
     """
     data = load_any(with_columns(source, columns or {}), image_size)
@@ -76,7 +77,8 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
             decoded for them alone.
 
     Raises:
-        UnknownName: for a name that is neither a data set nor an existing path.
+        UnknownName: for a name that no data set has.
+        FileNotFoundError: if there is nothing at the path.
         ValueError: if the files hold no usable pairs.
     """
     parsed = written(source)

@@ -134,6 +134,7 @@ def evaluate(
 
     Raises:
         UnknownName: for a kind of model, or a task, that does not exist.
+        FileNotFoundError: if there is nothing at the path of the data.
         ValueError: for a model that cannot be loaded, one that is named twice, no data, and data without a row to
             score.
     """

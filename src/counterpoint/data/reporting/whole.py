@@ -121,7 +121,8 @@ def report(
 
     Raises:
         HandedOver: if others look at the pictures, after this call, as jobs of SLURM; called again, it reports.
-        ValueError: if there is nothing that can be read; the message says what was expected.
+        FileNotFoundError: if there is nothing at the path of the data; the message says what was expected.
+        ValueError: if there is nothing that can be read.
 
     >>> found = report("digits")
     >>> found.sections["contents"][0].text

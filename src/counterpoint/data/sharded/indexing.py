@@ -61,7 +61,7 @@ def index(
         OtherIndex: if the folder holds an index of another source.
         ValueError: if no source recognises what was written, a shard cannot be read, nothing is left to train on, or
             nothing can be held out.
-        OSError: if the folder cannot be written.
+        OSError: if there is no such shard, or the folder cannot be written.
         HandedOver: if others go on with it after this call, as in jobs of SLURM.
     """
     needs = needs or Needs()

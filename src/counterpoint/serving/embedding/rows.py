@@ -68,6 +68,7 @@ def embed(
 
     Raises:
         UnknownName: for a column that the data does not have.
+        FileNotFoundError: if there is nothing at the path of the data.
         ValueError: for a model that cannot be loaded, or has no embeddings of a column; data without rows, embeddings
             that are not finite, and a folder that holds vectors of another model or of other data; with both
             fingerprints.

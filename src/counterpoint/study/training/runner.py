@@ -206,6 +206,9 @@ def train(
         sync: URL that checkpoints and numbers are copied to; a run whose folder is empty begins from there.
 
     Raises:
+        UnknownName: for a method, a data set, a recipe, a label, a task or a tracker that does not exist.
+        FileNotFoundError: if there is nothing at the path of the data or of the recipe.
+        ValueError: for options that cannot be, and data that the method cannot learn from.
         NonFiniteLoss: if the loss stops being finite.
         InUse: if another process has the folder.
     """
