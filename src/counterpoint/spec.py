@@ -15,8 +15,8 @@ _NAME, _OPTION = (re.compile(f"{before}{_QUOTED}|[^,]*") for before in ("", "[^,
 class Spec:
     """A name with its options, all still text.
 
-    What holds a comma stands between double quotes, in which a double quote is written twice, as in CSV: the folder of
-    a run of an arm with options, say.
+    A value with a comma stands between double quotes, in which a double quote is written twice, as in CSV: the folder
+    of a run of an arm with options, say.
 
     Attributes:
         name: before the first comma; it may hold a path or a colon.

@@ -132,7 +132,7 @@ class Data(ABC):
     def examples(self) -> Mapping[str, Any]:
         """Return what is learned of before training, as a tokenizer learns its words: the rows to train on, by column.
 
-        Of data that is too much to be read for that, some of them.
+        Data that is too much to be read for that gives some of them.
         """
         return Examples(self, self.splits.train)
 

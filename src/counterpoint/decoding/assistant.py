@@ -45,10 +45,10 @@ Prompts = Sequence[Prompt]
 class VisionLanguageAssistant(Checked):
     """A vision-language model of transformers and its processor as a `counterpoint.types.Assistant`.
 
-    What a method needs beside a prompt is made from it: ``ritual`` gets the picture transformed; ``code`` and ``vdgd``
-    a description by the model, made once a picture, which ``vdgd`` also reads before the question; ``mvcd`` the
-    prompt without its turns; ``lqcd`` decodes the prompt's neutral form and contrasts it with the prompt as it is.
-    A prompt without any picture is decoded plainly by methods that change the picture.
+    Everything that a method needs beside a prompt is made from the prompt: ``ritual`` gets the picture transformed;
+    ``code`` and ``vdgd`` a description by the model, made once a picture, which ``vdgd`` also reads before the
+    question; ``mvcd`` the prompt without its turns; ``lqcd`` decodes the prompt's neutral form and contrasts it with
+    the prompt as it is. A prompt without any picture is decoded plainly by methods that change the picture.
 
     Sampling draws by noise of a prompt's own, from the seed and what the prompt says and shows: the same prompt and
     seed give the same reply whichever prompts stand beside it, up to the rounding of a padded batch, and two

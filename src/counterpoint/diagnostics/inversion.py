@@ -208,7 +208,7 @@ def _hooked(module: nn.Module, hook: Callable[..., Any]) -> Iterator[None]:
 def _prompt(tower: TextTower, template: str, tokens: int) -> tuple[Int[Tensor, "1 L"], slice]:
     """Return the template's ids with room for the pseudo-words before its end, and where they are.
 
-    What stands there in the meantime is the template's last word, whose embedding is then replaced.
+    The template's last word stands there in the meantime, and its embedding is then replaced.
     """
     if tokens < 1:
         raise ValueError(f"tokens={tokens}: there must be one at least")

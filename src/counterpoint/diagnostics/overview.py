@@ -21,14 +21,14 @@ ATTRIBUTES = ("tone", "gender")
 def describe(model: Embedder, data: Data, rows: Rows) -> dict[str, float]:
     """Measure a model's representation of some rows; the numbers have names.
 
-    Of pictures and captions: ``alignment``, ``uniformity_image``/``_text``, ``gap_centroid``, ``gap_separability``,
-    ``effective_rank_image``/``_text``, ``components_99_image``/``_text`` (principal components for 99 % of
-    the variance), ``std_image``/``_text`` (mean deviation per dimension times √d; 1 is well spread, 0
-    collapsed), and ``arithmetic_tone``/``arithmetic_gender`` where the data has these labels. A row's text is
-    its first evaluation caption. A model of one modality has only the numbers of that one, and one
-    whose pictures and texts are not points of one space (filip's sets of tokens) none of both. NaN where a number is
-    undefined for so few rows. So it is with the columns of any data: ``uniformity_COLUMN`` … of each that the model
-    embeds, and of pairs after the first ``alignment_i2a`` …, named as those of retrieval.
+    For pictures and captions: ``alignment``, ``uniformity_image``/``_text``, ``gap_centroid``, ``gap_separability``,
+    ``effective_rank_image``/``_text``, ``components_99_image``/``_text`` (principal components for 99 % of the
+    variance), ``std_image``/``_text`` (mean deviation per dimension times √d; 1 is well spread, 0 collapsed), and
+    ``arithmetic_tone``/``arithmetic_gender`` where the data has these labels. A row's text is its first evaluation
+    caption. A model of one modality has only the numbers of that one, and one whose pictures and texts are not
+    points of one space (filip's sets of tokens) none of both. NaN where a number is undefined for so few rows. So it
+    is with the columns of any data: ``uniformity_COLUMN`` … of each that the model embeds, and of pairs after the
+    first ``alignment_i2a`` …, named as those of retrieval.
 
     Args:
         model: an embedder, or its `EmbeddingCache`; the default head is described.

@@ -28,8 +28,8 @@ def suspects(model: Embedder, data: Data, rows: Rows, label: str) -> pl.DataFram
     by a classifier that has seen its class, as one that was trained on wrong labels has learned them too: suspects are
     rows that it takes for another class, and the probability is that of all classes but the given one.
 
-    Of tags, ``comic`` judges its own, and regressions of the others read embeddings: a row probably lacks the likeliest
-    of those that seem not to apply to it, with its probability. Tags that a row has are taken to be right.
+    For tags, ``comic`` judges its own, and regressions of the others read embeddings: a row probably lacks the
+    likeliest of those that seem not to apply to it, with its probability. Tags that a row has are taken to be right.
 
     Args:
         model: whose embeddings or judgement count.

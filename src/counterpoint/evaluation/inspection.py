@@ -70,8 +70,8 @@ def failures(
 ) -> Path:
     """Draw what a model got most wrong in a task, as a PNG.
 
-    Of each subset in turn the worst example by the task's main metric, then the next; of equally bad ones that
-    with the most negative ``margin`` first, where the task has one: what the model was surest about.
+    Each subset in turn gives its worst example by the task's main metric, then the next; among equally bad ones
+    that with the most negative ``margin`` first, where the task has one: what the model was surest about.
 
     Args:
         scores: what a task returned for the model on these rows.

@@ -50,9 +50,9 @@ def export(
 ) -> Exported:
     """Export a model to another library's layout.
 
-    What is written is read back by that library, and embeddings of pictures of every kind and of texts are compared;
-    the folder appears when they are the same to 10⁻⁵, and whole, with a card (``README.md``) that says what the model
-    is, what it was trained on, and how to load it.
+    The folder is read back by that library, and embeddings of pictures of every kind and of texts are compared; the
+    folder appears when they are the same to 10⁻⁵, and whole, with a card (``README.md``) that says what the model is,
+    what it was trained on, and how to load it.
 
     Args:
         reference: a model as `counterpoint.load` takes it.

@@ -160,7 +160,7 @@ class TowerMethod(Method):
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         """Return one head's embedding of a column's features (``losses`` uses the same heads), not yet normalised.
 
-        Of a method without heads it is the features themselves.
+        A method without heads returns the features themselves.
         """
         name = self.columns[column]
         return self.projections[name](features) if name in self.projections else features

@@ -19,8 +19,8 @@ _FACTS = ("eps", "num_heads", "pooling", "masked", "global_pool")
 def fingerprint(module: nn.Module, inputs: Mapping[str, Input]) -> str:
     """Return a digest of a module's weights, of what it computes with them, and of what makes its inputs.
 
-    Of the computation these count: the kinds of the innermost parts (an activation is one) and `_FACTS` of all; devices
-    and the numbers' place in memory do not.
+    These parts of the computation count: the kinds of the innermost parts (an activation is one) and `_FACTS` of all;
+    devices and the numbers' place in memory do not.
 
     Args:
         module: a model.

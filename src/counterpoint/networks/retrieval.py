@@ -21,7 +21,7 @@ class Retrieval(nn.Module):
     by its share, and ``blocks`` residual ones over ever more distant times; each is followed by a GELU and an
     instance norm.
 
-    What was never measured (NaN) is masked in both, and no query attends to it.
+    A value that was never measured (NaN) is masked in both, and no query attends to it.
 
     Args:
         channels: of the series.

@@ -221,7 +221,7 @@ class Top(NamedTuple):
 class TopK(Reduction):
     """The values at the k largest keys of each row (or column), as `Top`.
 
-    Which of several equal keys is taken is not defined.
+    The choice among equal keys is not defined.
 
     Args:
         keys: ``(r, c)``; they decide the order and carry gradient only where they are the values themselves.

@@ -71,7 +71,7 @@ class Tile:
     def dot(self, row: str = "z", column: str | None = None) -> Tensor:
         """Return inner products ``(r, c)`` of a row tensor with a column tensor (of the same name unless stated).
 
-        Of bags of vectors, ``(r, N, d)`` and ``(c, M, d)``, all with all: ``(r, c, N, M)``.
+        For bags of vectors, ``(r, N, d)`` and ``(c, M, d)``, all with all: ``(r, c, N, M)``.
         """
         left: Tensor = getattr(self.row, row)
         right: Tensor = getattr(self.column, column or row)

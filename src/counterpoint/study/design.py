@@ -246,8 +246,8 @@ def _budget_of(value: object) -> object:
 class Design(FolderDesign):
     """A study before it is run, and the form of its options: the command line, Python and ``study.yaml`` fill it.
 
-    What the arms, the data, the recipe, the budget, the search and the seeds are makes the runs what they are. The
-    margin is read by the summary alone, and a finished study can be given another.
+    Arms, data, recipe, budget, search and seeds make the runs what they are. The margin is read by the summary
+    alone, and a finished study can be given another.
     """
 
     kind = "training"

@@ -57,7 +57,7 @@ class SideBySide:
     def scores(self) -> list[dict[str, Any]]:
         """Return a row per model and number: `RunResults.scores`, with 95 % intervals over the examples.
 
-        Of several models each row has ``model`` too, and ``difference``: from the first model on the same examples
+        With several models each row has ``model`` too, and ``difference``: from the first model on the same examples
         (``estimate``, ``low``, ``high``, ``p``, and of primary metrics ``p_holm``, corrected over all of these); None
         for the first model, for subsets, and where the two were not asked about the same examples. The models are taken
         as they are: only examples vary, drawn alike for both, and nothing is said about another training run.

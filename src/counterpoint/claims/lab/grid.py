@@ -167,7 +167,7 @@ class Scores:
     def means(self, keys: Iterable[Any] | None = None, digits: int = 3) -> str:
         """Return the mean of every arm in words, for a note; of all points unless ``keys`` are given.
 
-        Of another statistic than the mean it is that statistic, averaged over seeds.
+        For another statistic than the mean it is that statistic, averaged over seeds.
         """
         return ", ".join(
             f"{', '.join(self._words(key))} {self._mean(key):.{digits}f}"

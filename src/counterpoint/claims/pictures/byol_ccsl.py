@@ -42,7 +42,7 @@ COMPARISON = Comparison(
 def alike(study: Trained, arm: str, seed: int) -> tuple[float, float, float]:
     """Return how often pairs that are found in a batch are of one concept, how often any pair is, and the share found.
 
-    Of a model that finds no pair, the first is 0.
+    For a model that finds no pair, the first is 0.
     """
     method, data = load_run(study.folder(arm, seed)), load(COMPARISON.data)
     assert isinstance(method, BYOL)

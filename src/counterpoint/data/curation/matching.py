@@ -77,7 +77,7 @@ class Real:
 def distance(ours: Gradients, theirs: Gradients) -> Float[Tensor, ""]:
     """Compute Σ_layers Σ_rows (1 − cos(our row, their row)), a row being the weights into one output.
 
-    Of vectors, as biases are, nothing counts.
+    Vectors, such as biases, do not count.
     """
     total = ours[0].new_zeros(())
     for a, b in zip(ours, theirs, strict=True):

@@ -1,7 +1,7 @@
 """Files, texts and values of a column of a user's own files, row by row; a row may have nothing.
 
-What a column is held as reads its own rows, in evaluation and in training, and packs the cells of further rows in the
-same way: of files their decoded examples, of texts all of a row, of values these by their names.
+The form that a column is held in reads the column's rows, in evaluation and in training, and packs the cells of
+further rows in the same way: of files their decoded examples, of texts all of a row, of values these by their names.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def sets(hashes: UInt8[np.ndarray, "n bytes"], most_bits: int = MOST_BITS) -> In
 def _near(hashes: UInt8[np.ndarray, "n bytes"], most_bits: int) -> Int[np.ndarray, "m 2"]:
     """Return the pairs that differ in at most so many bits.
 
-    Of two such hashes at least one of more bands than that is the same, so only those that share a band are compared.
+    Two such hashes have at least one of more bands than that in common, so only those that share a band are compared.
     """
     pairs = [np.zeros((0, 2), np.int64)]
     bands = hashes.shape[1] // _BAND

@@ -82,8 +82,8 @@ def cut_off(root: Element) -> bool:
 def parts(root: Element) -> int:
     """Count what is drawn: each element as often as others refer to it, a picture within by its pixels.
 
-    What an element is painted with, be it by an attribute or by a style sheet, counts for each element inside it, too,
-    since these inherit it.
+    The paint of an element, be it by an attribute or by a style sheet, counts for each element inside it, too, since
+    these inherit it.
 
     >>> twice = '<g id="a"><use href="#b"/><use href="#b"/></g><path id="b"/>'
     >>> parts(ElementTree.fromstring(f"<svg>{twice}</svg>"))

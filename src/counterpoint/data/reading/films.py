@@ -22,7 +22,7 @@ _SHOWN_MS = 125
 def read_clip(data: bytes, form: int) -> UInt8[np.ndarray, "T 3 side side"]:
     """Read the bytes of a video, of an animated picture or of a picture, which is a clip of one frame.
 
-    Of more than `MOST_FRAMES` frames as many are kept, evenly spread from the first to the last.
+    A clip of more than `MOST_FRAMES` frames keeps as many, evenly spread from the first to the last.
 
     Args:
         data: of a file that FFmpeg reads, with the package av, or of a GIF, a WebP and the like, which need none.

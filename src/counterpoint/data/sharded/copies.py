@@ -186,7 +186,7 @@ class Copies:
 class Ahead:
     """Threads that fetch the shards which are needed soon, in the order in which they are.
 
-    What cannot be fetched is left to whoever opens the shard, who then says why.
+    A shard that cannot be fetched is left to whoever opens it, who then says why.
 
     Args:
         copies: to be had.

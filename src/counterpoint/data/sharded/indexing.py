@@ -216,7 +216,7 @@ def _hash(name: str) -> bytes:
 def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
     """Return the columns that records have, which those of the first shard that has records say; pictures come first.
 
-    What lies beside pictures and their captions is a column where all of those have it, or where it is asked for by
+    A file beside pictures and their captions is a column where all of those have it, or where it is asked for by
     name: pictures are not left out for what few of them have.
 
     Raises:

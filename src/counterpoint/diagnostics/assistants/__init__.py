@@ -1,6 +1,6 @@
 """Inside assistants: vision-language models that answer in words.
 
-What they are measured on are the states of their language model, read by the public outputs of transformers.
+They are measured on the states of their language model, read by the public outputs of transformers.
 """
 
 import lazy_loader

@@ -25,9 +25,9 @@ def cider(texts: Sequence[str], references: Sequence[Sequence[str]]) -> Float[np
     count as documents; ``Σ_g min(w_g(text), w_g(reference)) w_g(reference) / (|w(text)| |w(reference)|)`` times
     ``exp(−(difference in words)² / 2σ²)``, meant over references. Case and punctuation do not count.
 
-    What all references share has no weight, so that with a single item, or the same reference for all, every text
-    scores 0. A text that lacks n-grams of some length (it has fewer words) gets nothing for these, so a reference of
-    fewer than four words never gives 10.
+    N-grams that all references share have no weight, so that with a single item, or the same reference for all,
+    every text scores 0. A text that lacks n-grams of some length (it has fewer words) gets nothing for these, so a
+    reference of fewer than four words never gives 10.
 
     Args:
         texts: a text for each item.

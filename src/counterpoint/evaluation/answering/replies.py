@@ -78,7 +78,8 @@ def first_word(reply: str) -> str:
 def is_right(reply: str, question: Question) -> bool:
     """Return whether a reply is the answer, apart from case, punctuation and a leading article.
 
-    Of an answer of yes or no the first word counts; a reply that begins with neither is wrong.
+    Where the answer is yes or no, the first word of the reply counts; a reply that begins with neither is
+    wrong.
 
     >>> is_right("Yes, it is.", Question("colour", "Is the cat red?", "yes", YES_OR_NO))
     True

@@ -90,7 +90,7 @@ def by_name(
 def likeliest(first: Float[Tensor, "n C"], k: int) -> Int[Tensor, "n k"]:
     """Return the numbers of the k classes of highest similarity (all, if there are fewer), in rising order.
 
-    Of classes that tie for the last place those of lower number are taken.
+    Where classes tie for the last place, those of lower number are taken.
 
     >>> likeliest(torch.tensor([[0.1, 0.9, 0.5, 0.5]]), 2).tolist()
     [[1, 2]]

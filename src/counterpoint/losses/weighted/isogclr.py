@@ -26,7 +26,7 @@ GRADIENT_BOUND = 5.0
 class ISogCLRLoss(PairwiseLoss):
     """Contrast against all data, with moving averages in place of a large batch, and a temperature per item.
 
-    Of an anchor i with the score s_ii of its positive, ``h_ij = s_ij − s_ii`` and j among the negatives, it
+    For an anchor i with the score s_ii of its positive, ``h_ij = s_ij − s_ii`` and j among the negatives, it
     minimises the robust loss
 
         min_τ  τ log mean_j exp(h_ij/τ) + τ ρ,   τ within its bounds,

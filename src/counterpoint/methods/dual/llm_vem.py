@@ -39,8 +39,8 @@ class LLMVEM(TowerMethod):
     it moves too, at ``slow`` times the learning rate. Give it pretrained towers: ``image=timm:NAME@WEIGHTS``,
     ``text=sentence-transformers:NAME``; a random text tower says nothing, however frozen.
 
-    Which values the paper used could not be checked, as there is no code; they are options. How well voxels can be
-    predicted is bounded by K components and by noise: report both beside the correlations.
+    The values that the paper used could not be checked, as there is no code; they are options. The quality of
+    predictions is bounded by K components and by noise: report both beside the correlations.
 
     Args:
         towers: by column: pictures, texts, and a table with a voxel in each column.

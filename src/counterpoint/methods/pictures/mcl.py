@@ -34,11 +34,11 @@ class MCL(TowerMethod):
         c_s = k-means of nz(f_s(x)) over all training rows,   p_s = K p_{s−1} + c_s,   p_{−1} = 0
         stage s + 1: batches of one group p_s each, under the base's own loss,   z(x) = nz([f_0(x); …; f_S(x)])
 
-    What the earlier encoders tell apart separates no negatives of a batch any more, so that something else must be
-    learned. Groups are cumulative: rows share one if they shared the cluster in every stage. (The released script
-    repeats the last stage's labels in place of the earlier ones.) The group's rows that do not fill a batch wait for
-    another epoch, and a group smaller than a batch never comes: ``rows used``, which is logged with the number of
-    ``groups``, is the share of the rows that an epoch has.
+    A difference that the earlier encoders see separates no negatives of a batch any more, so that something else
+    must be learned. Groups are cumulative: rows share one if they shared the cluster in every stage. (The released
+    script repeats the last stage's labels in place of the earlier ones.) The group's rows that do not fill a batch
+    wait for another epoch, and a group smaller than a batch never comes: ``rows used``, which is logged with the
+    number of ``groups``, is the share of the rows that an epoch has.
 
     With one cluster it is the base, as many times as there are stages, each from weights of its own. Every stage has an
     equal share of the steps, in which the base's clock, the learning rate and the optimiser begin anew, and starts from

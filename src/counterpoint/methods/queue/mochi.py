@@ -19,9 +19,9 @@ from ._base import MomentumContrast, QueueOptions
 class MoCHi(MomentumContrast):
     """`MoCo` whose every query meets s mixtures of its N hardest keys, and s' of itself with one of them.
 
-    What is mixed is drawn anew every step, from torch's generator. Nothing is mixed before the queue is full
-    of keys and ``warmup`` is over. The accuracy of the proxy task (the key ranks first) is lower than MoCo's,
-    as it must be.
+    The mixed negatives are drawn anew every step, from torch's generator. Nothing is mixed before the queue is
+    full of keys and ``warmup`` is over. The accuracy of the proxy task (the key ranks first) is lower than
+    MoCo's, as it must be.
 
     Args:
         towers: the tower, by its column.

@@ -137,7 +137,8 @@ class CCCWav2Vec2(TowerMethod):
     def _masked(self, sounds: int) -> Int[Tensor, "n M"]:
         """Draw the masked frames of some sounds: spans from drawn frames on, which may overlap.
 
-        Of all sounds as many frames are kept as are masked of the one with the fewest, so that they are one tensor.
+        As many frames of every sound are kept as are masked of the one with the fewest, so that they are one
+        tensor.
         """
         times = int(self.heard.model._get_feat_extract_output_lengths(self.samples))
         starts = times - self.mask_length + 1

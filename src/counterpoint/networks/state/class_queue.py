@@ -17,8 +17,8 @@ PAPERS = {"gml": ("ClassQueue",)}
 class ClassQueue(Checked, nn.Module):
     """The last keys of every class, first in, first out: rare classes keep theirs while frequent ones pass through.
 
-    Of K places each class has ``least``, and its share of the rest. They start with random unit vectors, which are
-    nobody's keys. The queue is the same on every rank, and is saved with the model.
+    Each class has ``least`` of the K places, and its share of the rest. They start with random unit vectors, which
+    are nobody's keys. The queue is the same on every rank, and is saved with the model.
 
     Attributes:
         keys: ``(K, d)``, without gradient.

@@ -109,7 +109,7 @@ class Drawn:
 class DrawnText(Tower):
     """A tower of texts that is the tower of pictures: it looks at texts drawn as pictures. No tokenizer, no words.
 
-    Of a method that looks at pictures too, tower and head of pictures are those of texts as well, with no sign of what
+    Where a method looks at pictures too, tower and head of pictures are those of texts as well, with no sign of what
     is which; the method holds them once.
 
     Args:

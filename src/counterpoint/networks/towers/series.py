@@ -35,7 +35,7 @@ class _Kept(BaseModel):
 class Standardised:
     """The input of a tower of series: the first steps of each, its channels in units of the training rows.
 
-    What was not measured stays NaN, as do the steps behind the end of a series.
+    Values that were not measured stay NaN, as do the steps behind the end of a series.
 
     >>> two = Series.of([np.array([[1.0], [3.0]]), np.array([[np.nan], [5.0], [7.0]])])
     >>> given = Standardised.fit([two], steps=2)

@@ -51,7 +51,7 @@ class _Kept(BaseModel):
 class Cells:
     """The input of a tower of tables: numbers in units of the training rows, a number for each category.
 
-    What is not known is NaN, and so is a category that no training row has.
+    A cell that is not known is NaN, and so is a category that no training row has.
 
     >>> table = Table(torch.tensor([[20.0, 0], [40.0, 1]]), ("age", "sex"), ((), ("f", "m")))
     >>> Cells.fit([table])(Table(torch.tensor([[30.0, 0], [50.0, 1]]), ("age", "sex"), ((), ("m", "x"))))

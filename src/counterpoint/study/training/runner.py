@@ -254,7 +254,7 @@ def with_keys(examples: pl.DataFrame, data: Data) -> pl.DataFrame:
 def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     """Return the numbers for learning curves and for tuning, on the validation sets.
 
-    Of a method of one column a probe, whether or not it learns from labels, so that all are tuned alike: that of the
+    For a method of one column a probe, whether or not it learns from labels, so that all are tuned alike: that of the
     label that training learns from, where the data names one, else of classes, of tags or of numbers, whatever there is
     first. Else those of the classes that it learns, else retrieval. Empty for data without a validation set, and for
     data of one column without labels.

@@ -149,7 +149,7 @@ def rows_of(folder: Path) -> pl.DataFrame:
 def trained_on(folder: Path, data: Data) -> Rows:
     """Return the rows whose picture, file for file, a run was trained on; none where nothing is known of its data.
 
-    Of data without pictures it is the first column that is no text.
+    Where the data has no pictures, the first column that is no text counts.
 
     Raises:
         Damaged: if what is known cannot be read.

@@ -1,6 +1,6 @@
 """A copy of a run's folder elsewhere (``--sync URL``), for machines that vanish with their disks.
 
-What a run has finished writing is copied behind it: its checkpoints, its numbers, and what says which run it is. The
+Files that a run has finished are copied behind it: its checkpoints, its numbers, and what says which run it is. The
 URL is one that ``fsspec`` knows. A checkpoint counts there when its last file does, ``trainer.json``.
 """
 

@@ -78,7 +78,7 @@ def joined() -> Iterator[Ranks]:
 def _lost(every: list[Holder], present: Holder) -> str:
     """Say which process of this machine is gone without a word; an empty text where none is.
 
-    What waits for it in vain fails before the system has buried it, so that it takes some looks.
+    A process that waits for it in vain fails before the system has buried it, so that it takes some looks.
     """
     for _ in range(_LOOKS):
         for rank, process in enumerate(every):

@@ -1,11 +1,11 @@
 """Tying words to what they mean, from the annotations of scenes.
 
-What a question asks about is found by a word that looks at the patches which show its thing, and is answered from what
-those patches hold. Left to the answers alone that is learned late: neither the words nor the picture tell anything
-about a balanced answer before both work. So four things are taught directly: a patch, as the language model is shown
-it, looks like the words for what is there; a word for a thing looks at the patches that show it; from there on it
-knows the thing's colour and place; and where a reply begins, what it rests on is known a layer before it is said, so
-that "Is the cat red?" is answered by comparing the cat's colour with the one that is named.
+The thing that a question asks about is found by a word that looks at the patches which show its thing, and is answered
+from what those patches hold. Left to the answers alone that is learned late: neither the words nor the picture tell
+anything about a balanced answer before both work. So four things are taught directly: a patch, as the language model
+is shown it, looks like the words for what is there; a word for a thing looks at the patches that show it; from there
+on it knows the thing's colour and place; and where a reply begins, what it rests on is known a layer before it is
+said, so that "Is the cat red?" is answered by comparing the cat's colour with the one that is named.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Questions about clips: which caption is right, what is wrong with a video, what an answer needs.
 
-Of its kinds a row gives the first one, in an order drawn for it, that its clip has something for, as scenes do.
+A row gives the first kind, in an order drawn for the row, that its clip has something for, as scenes do.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ _FADE = FRAME // 8
 def soundtrack(clip: Clip) -> Int16[np.ndarray, " samples"]:
     """Synthesise what is heard of a clip, `FRAME` samples for each frame; silence while nothing moves.
 
-    What moves to a side is one tone, what moves up or down a tone that glides; the loudness is always the same.
+    A thing that moves to a side is one tone, one that moves up or down a tone that glides; the loudness is
+    always the same.
 
     >>> from counterpoint.data.worlds.clips.clip import Event
     >>> from counterpoint.data.worlds.scenes.scene import Scene, Thing

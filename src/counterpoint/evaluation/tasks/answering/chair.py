@@ -26,7 +26,7 @@ class Chair(AnsweringTask):
     that of descriptions with any such mention. Both fall when a model says less, so beside them stand ``recall``, the
     mean share of what is there that is mentioned, ``mentions`` and ``words``, how many of these a description has.
 
-    Of the descriptions, ``partners`` is the share that mentions something which usually goes with what is there, among
+    ``partners`` is the share of the descriptions that mentions something which usually goes with what is there, among
     those pictures that lack such a thing, and ``others`` the share that mentions anything else that is not there: what
     comes from habit, and what from confusion. The plural counts as one mention, and numbers are not checked.
 

@@ -28,11 +28,11 @@ SPLITS = {
 class Pope(AnsweringTask):
     """Questions after things, half of them there; yes is the positive class.
 
-    What is not there is drawn from all concepts (``random``), from frequent ones (``popular``), or is the usual
-    partner of what is there (``adversarial``); these are the subsets, and a data set has those that it can ask. Beside
-    ``accuracy``, ``precision``, ``recall`` and ``f1`` stand ``yes``, the share of replies that affirm (½ is right),
-    ``false_positives``, the share of what is not there that is affirmed, and ``decided``, the share of replies that
-    begin with yes or no.
+    The thing that is not there is drawn from all concepts (``random``), from frequent ones (``popular``), or is the
+    usual partner of what is there (``adversarial``); these are the subsets, and a data set has those that it can ask.
+    Beside ``accuracy``, ``precision``, ``recall`` and ``f1`` stand ``yes``, the share of replies that affirm (½ is
+    right), ``false_positives``, the share of what is not there that is affirmed, and ``decided``, the share of replies
+    that begin with yes or no.
 
     A reply affirms unless it denies, as in the released script; whoever always says yes has an F1 of 2/3.
 

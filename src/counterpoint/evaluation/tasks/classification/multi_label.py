@@ -38,9 +38,10 @@ KS = (1, 3, 5)
 class MultiLabel(EmbedderTask):
     """Tags by one logistic regression each on the first head's embeddings of pictures, and by the model's own answer.
 
-    Of data without pictures the embeddings of the first column that is no text, of texts alone those of texts. Learned
-    from at most ``limit`` training rows, and as many more as give every tag 20 rows that have it. What is not known of
-    a row is neither learned from nor asked. A model that learned the tags answers too.
+    Where the data has no pictures, the embeddings are those of the first column that is no text; where it has texts
+    alone, those of texts. Learned from at most ``limit`` training rows, and as many more as give every tag 20 rows
+    that have it. What is not known of a row is neither learned from nor asked. A model that learned the tags answers
+    too.
 
     Metrics, for the regressions as ``logistic_LABEL_…`` and for the model's own answer as ``own_LABEL_…``: ``mAP``, the
     mean average precision of the tags that some example has (main, of the regressions); ``mAP_many``, ``_medium``,

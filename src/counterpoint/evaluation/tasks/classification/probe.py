@@ -28,12 +28,12 @@ from ...task import (
 class Probe(EmbedderTask):
     """Logistic regression, naive Bayes and k-NN on embeddings of pictures.
 
-    Of data without pictures those of the first column that is no text, of texts alone those of texts. Trained on at
-    most ``limit`` of the training rows, and as many more as give every class 20 where it has them (a fixed choice by
-    the hash of their ids, the same for every model and seed), by the classes that training saw (``--labels`` may make
-    these few, or wrong), tested on the test rows. Features of the first two are scaled to [0, 1] by the training rows;
-    see `counterpoint.evaluation.classification.classifiers` for each. A test row whose class does not occur in training
-    counts as wrong.
+    Where the data has no pictures, the features are those of the first column that is no text; where it has texts
+    alone, those of texts. Trained on at most ``limit`` of the training rows, and as many more as give every class 20
+    where it has them (a fixed choice by the hash of their ids, the same for every model and seed), by the classes that
+    training saw (``--labels`` may make these few, or wrong), tested on the test rows. Features of the first two are
+    scaled to [0, 1] by the training rows; see `counterpoint.evaluation.classification.classifiers` for each. A test row
+    whose class does not occur in training counts as wrong.
 
     Metrics: ``logistic_LABEL_top1``, ``naive_bayes_LABEL_top1``, ``knn_LABEL_top1``; chance is 1/classes, and the
     best constant answer names the commonest class of the test rows. Of the logistic regression also

@@ -51,9 +51,9 @@ class Shift(EmbedderTask):
     metric, and ``corruption_LABEL_top1`` are the means over all twelve. Only the first head is used. At most ``limit``
     pictures are asked, chosen by the hash of their ids; the others have no outcome.
 
-    Of data without pictures the first column that is no text takes their place, and the corruptions are those of its
-    modality: of sounds noise, a narrower band, clipping and gain, of series noise, drift and dropped channels, of clips
-    those of pictures and frames that stand still, each at three strengths.
+    Where the data has no pictures, the first column that is no text takes their place, and the corruptions are those of
+    its modality: of sounds noise, a narrower band, clipping and gain, of series noise, drift and dropped channels, of
+    clips those of pictures and frames that stand still, each at three strengths.
 
     Args:
         limit: pictures of a test set at most; 100 keeps the fourteen passes of a demo within seconds.

@@ -38,9 +38,10 @@ OTHERS = 1000
 class Regression(EmbedderTask):
     """Ridge regression of a number on the first head's embeddings of pictures, and the order of embeddings.
 
-    Of data without pictures those of the first column that is no text, of texts alone those of texts. Learned from at
-    most ``limit`` training rows (and as many more as give every range 20 where it has them), features standardised by
-    them; the penalty is the best of 10⁻³ … 10³ by leaving out one row at a time.
+    Where the data has no pictures, the features are those of the first column that is no text; where it has texts
+    alone, those of texts. Learned from at most ``limit`` training rows (and as many more as give every range 20 where
+    it has them), features standardised by them; the penalty is the best of 10⁻³ … 10³ by leaving out one row at a
+    time.
 
     Metrics: ``ridge_LABEL_mae``, the mean absolute error in the label's unit, the main one; ``ridge_LABEL_many_mae``,
     ``…_medium_mae``, ``…_few_mae``, of numbers in ranges with so many training rows (20 ranges of equal width, or

@@ -1,6 +1,6 @@
 """Items that ask about scenes, besides plain pairs: squares, choices, associations, regions, questions.
 
-Of the kinds asked for, a row gives the first one, in an order drawn for it, that its scene has something for: so rows
+A row gives the first of the kinds asked for, in an order drawn for the row, that its scene has something for: so rows
 are independent, and no kind crowds out the others. What is asked follows from the row alone, whichever other rows are
 asked about. Pictures are drawn when they are wanted."""
 
