@@ -1,6 +1,6 @@
 """Inside assistants: vision-language models that answer in words.
 
-They are measured on the states of their language model, read by the public outputs of transformers.
+The measures are taken on the states of the language model, read by the public outputs of transformers.
 """
 
 import lazy_loader
