@@ -136,7 +136,7 @@ class StudyResults(Generic[R]):
         if len(self.seeds) >= FEW_SEEDS:
             return []
         return [
-            f"{counted(len(self.seeds), 'seed')}: every verdict is suggestive. Add seeds with --seeds {FEW_SEEDS} "
+            f"{counted(len(self.seeds), 'seed')}: verdicts are suggestive at most. Add seeds with --seeds {FEW_SEEDS} "
             "and the same folder; what is finished is not repeated."
         ]
 

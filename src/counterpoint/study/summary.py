@@ -347,8 +347,8 @@ def _cannot_show(results: StudyResults[FinishedRun], design: Design) -> list[str
         )
     if not design.tune:
         lines.append(
-            "No arm was tuned: all ran with the recipe's learning rate and their own papers' defaults, which may suit "
-            "some better than others. --tune N searches for every arm with the same budget."
+            "No arm was tuned: all ran with the recipe's learning rate and their own defaults, which may suit some "
+            "better than others. --tune N searches for every arm with the same budget."
         )
     things = MODALITIES.get(modality).noun
     if design.budget == "steps" and len(set(passes.values())) > 1:

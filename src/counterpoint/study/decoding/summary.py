@@ -217,7 +217,7 @@ def _cannot_show(
     lines = [
         f"It is about one model ({design.model}) on {design.data!r}, decoded {how}. Another model, other pictures or "
         "another way of sampling can order the methods differently.",
-        "Methods ran with the options that stand in their names and their papers' defaults for the rest. None was "
+        "Methods ran with the options that stand in their names and their own defaults for the rest. None was "
         "tuned to this model or data; arms with other options (vcd,alpha=0.5) can be added to the same folder.",
         "Tasks score replies by rules (a yes or a no, names of things). What a person would find better or worse in a "
         "reply beyond that is not measured.",

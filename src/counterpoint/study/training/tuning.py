@@ -47,7 +47,7 @@ def trials(design: Design, arm: Arm, plan: ArmPlan) -> list[Trial]:
 
 
 def choose(search: Sequence[Trial], folders: Sequence[Path]) -> ArmPlan:
-    """Return the plan of the trial with the best validation retrieval; failed trials cannot win.
+    """Return the plan of the trial with the best validation score; failed trials cannot win.
 
     Raises:
         RuntimeError: if every trial failed.
@@ -61,8 +61,8 @@ def choose(search: Sequence[Trial], folders: Sequence[Path]) -> ArmPlan:
 def validation_score(folder: Path) -> float:
     """Return a run's score on the validation sets at its end; −inf for a failed run.
 
-    The mean R@1 of both directions; of a model of one column, the mean accuracy of the probes; of one that learns
-    classes of several, its accuracy.
+    The mean R@1 of both directions; for a model of one column, the mean of its probes; for one that learns classes
+    from several, its accuracy.
     """
     state = RunState.read(folder)
     if state is None or state.status != "finished":
