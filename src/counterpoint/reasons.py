@@ -61,12 +61,13 @@ def sized(count: int) -> str:
 
 
 def counted(n: int, noun: str) -> str:
-    """Write a number of things; a noun that ends in s, as series does, is its own plural.
+    """Write a number of things; a noun that ends in one s, as series does, is its own plural.
 
-    >>> counted(1, "seed"), counted(3, "seed"), counted(3, "series")
-    ('1 seed', '3 seeds', '3 series')
+    >>> counted(1, "seed"), counted(3, "seed"), counted(3, "series"), counted(3, "class")
+    ('1 seed', '3 seeds', '3 series', '3 classes')
     """
-    return f"{n:,} {noun}{'s' * (n != 1 and not noun.endswith('s'))}"
+    ending = "es" if noun.endswith("ss") else "" if noun.endswith("s") else "s"
+    return f"{n:,} {noun}{ending if n != 1 else ''}"
 
 
 def listing(names: Sequence[str], last: str = "and") -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from counterpoint.cli import main
+from counterpoint.cli.common.files import Files
 from counterpoint.data import Classes, Data, Mixed, Numbers, Points, Tags
 from counterpoint.data.base import Rows
 from counterpoint.data.fingerprint import FURTHER, Fingerprint
@@ -20,6 +22,7 @@ from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.data.pictured import PairedData
 from counterpoint.data.source import load_any
+from counterpoint.evaluation import create
 from counterpoint.evaluation.task import EmbedderTask, NotApplicable, check_data
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.towers.parts.pixels import Square
@@ -112,6 +115,33 @@ def test_whole_numbers_are_classes_until_they_are_too_many(most: int, kind: str)
     assert labels["days"].kind == kind
     assert labels["days"].known.tolist() == [True] * most + [False, True]
     assert labels["days"].values[6] == labels["days"].values[-1]
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet"])
+def test_whole_numbers_are_numbers_where_it_is_said(
+    suffix: str, cached: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = cached / f"it.{suffix}"
+    frame = rows(cached).with_columns(age=pl.Series([20 + k % 9 for k in range(40)]))
+    written(frame, table)
+    data = load_any(Files(numbers=("age",)).of(str(table)))
+    np.testing.assert_array_equal(data.label("age", "numbers").values, [20 + k % 9 for k in range(40)])
+    assert data.labels.keys() == load_any(str(table)).labels.keys()
+    assert main(["data", "describe", str(table), "--numbers", "age"]) == 0
+    assert re.search(r"age +numbers from 20 to 28, ", capsys.readouterr().out)
+
+
+def test_numbers_that_are_none_and_classes_that_could_be_some_are_told_of(cached: Path) -> None:
+    written(rows(cached).with_columns(age=pl.Series([20 + k % 9 for k in range(40)])), cached / "it.csv")
+    data = load_any(str(cached / "it.csv"))
+    with pytest.raises(WrongKind, match=r"; --numbers age reads whole numbers of your files as such$"):
+        data.label("age", "numbers")
+    with pytest.raises(NotApplicable, match=r"leave the task out; --numbers age reads whole numbers"):
+        check_data(create("regression", labels=("age",)), data)
+    with pytest.raises(UnknownName, match="unknown label 'agee': did you mean 'age'"):
+        load_any(f"{cached / 'it.csv'},numbers=agee")
+    words = load_any(f"{cached / 'it.csv'},numbers=kind")
+    assert words.refused["kind"] == "said to be numbers, and some values are none"
 
 
 def test_marks_of_what_is_not_known_make_no_class_among_numbers_but_one_among_words() -> None:

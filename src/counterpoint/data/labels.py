@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -331,6 +332,7 @@ def named(
     if name in labels:
         if name not in fit:
             have = f"there are {', '.join(fit)}" if fit else "there is no such label"
+            have += whole_numbers(labels[name], name) if "numbers" in kinds else ""
             raise WrongKind(
                 f"the label {name!r} of {data} holds {labels[name].kind}, and {' or '.join(kinds)} are needed: {have}"
             )
@@ -338,6 +340,16 @@ def named(
     if name in refused:
         raise ValueError(f"{data}: {name!r} is no label: {refused[name]}")
     raise unknown("label", name, fit)
+
+
+def whole_numbers(label: Label, name: str) -> str:
+    """Return advice on a label whose classes are whole numbers, for what needs numbers; empty for any other label.
+
+    >>> whole_numbers(Classes(("7", "8"), np.array([0, 1])), "age")
+    '; --numbers age reads whole numbers of your files as such'
+    """
+    whole = isinstance(label, Classes) and all(re.fullmatch(r"[+-]?\d+(\.0*)?", it) for it in label.names)
+    return f"; --numbers {name} reads whole numbers of your files as such" if whole else ""
 
 
 def listed(labels: Mapping[str, Label]) -> str:

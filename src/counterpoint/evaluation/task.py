@@ -16,7 +16,7 @@ from ..data.base import Data, Rows, SomeItems
 from ..data.columns import fits, subject
 from ..data.embeddings import EmbeddingCache
 from ..data.items import Items
-from ..data.labels import Classes, Label, listed
+from ..data.labels import Classes, Label, Numbers, listed, whole_numbers
 from ..data.pictured import PairedData
 from ..data.views import key
 from ..ranges import Checked
@@ -179,9 +179,11 @@ def check_labels(
         refused = "".join(
             f"; {name} is none: {data.refused[name]}" for name in wanted if name in data.refused
         )
+        asked = {name: data.labels[name] for name in wanted if name in data.labels and kind is Numbers}
+        advice = "".join(whole_numbers(label, name) for name, label in asked.items())
         raise NotApplicable(
             f"{task} needs {f'one of the {what} ' + ', '.join(wanted) if wanted else what}, and "
-            f"{data.name!r} has {listed(data.labels) or 'none'}{refused}: leave the task out"
+            f"{data.name!r} has {listed(data.labels) or 'none'}{refused}: leave the task out{advice}"
         )
     return labels
 

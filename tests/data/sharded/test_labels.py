@@ -86,6 +86,13 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "rows.jsonl"
 
 
+def test_an_index_reads_whole_numbers_as_numbers_where_it_is_said(tmp_path: Path) -> None:
+    shards = write_shards(tmp_path / "shards", shards=24, labels=lambda number: {"age": number % 9})
+    for said, kind in (("", "classes"), (",numbers=age", "numbers")):
+        index(f"{shards}{said}", tmp_path / kind, jobs=1)
+        assert load(str(tmp_path / kind)).labels["age"].kind == kind
+
+
 def test_labels_of_every_kind_are_those_of_the_same_rows_in_a_table(every: Path, table: Path) -> None:
     data, listed = load(str(every)), load(f"{table},group=none")
     assert {name: label.kind for name, label in data.labels.items()} == {

@@ -36,6 +36,8 @@ class Files:
     """The most rows of validation and of test, each, where splits are made here; 5,000 unless given."""
     max_pixels: Count | None = None
     """Read no picture of more pixels, whatever its file's size; 100,000,000 unless given."""
+    numbers: Names = ()
+    """Labels that are numbers though all of them are whole, an age in years for example, and no classes."""
 
     @overload
     def of(self, data: str) -> str: ...
@@ -61,9 +63,14 @@ class Files:
             "group": self.group,
             "held-out": self.held_out,
             "max-pixels": self.max_pixels,
+            "numbers": "+".join(self.numbers) or None,
         }
         if "," in self.captions:
             raise ValueError(f"--captions {self.captions!r}: the sentence cannot hold a comma")
+        if taken := next((name for name in self.numbers if {*name} & {*",+"}), None):
+            raise ValueError(
+                f"--numbers {taken!r}: a name with a + or a comma cannot be written here: rename it"
+            )
         suffix = "".join(f",{name}={value}" for name, value in treated.items() if value is not None)
         if not (self.columns or suffix or self.missing):
             return data

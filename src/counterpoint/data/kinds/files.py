@@ -180,6 +180,7 @@ def _kept(
         "looks": options.looks,
         "held_out": options.held_out,
         "most_pixels": options.max_pixels,
+        "numbers": options.numbers,
     }
     kinds: tuple[type[Stored], ...] = (Pairs, Photos)
     for kind in kinds:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 import polars as pl
 
+from ...registry import unknown
 from ...types import Kind
 from ..labels import MOST_CLASSES, Label, Values, label_of, tag_values, unknown_values
 from ..sources import FOLDER
@@ -64,7 +65,9 @@ class Reading:
         return values
 
 
-def labels_of(columns: Mapping[str, pl.Series]) -> tuple[dict[str, Label], dict[str, str]]:
+def labels_of(
+    columns: Mapping[str, pl.Series], numbers: Collection[str] = ()
+) -> tuple[dict[str, Label], dict[str, str]]:
     """Return the labels that columns of texts are, and why other columns are none; null is no value.
 
     Their kinds are those of `labels_by`.
@@ -75,11 +78,11 @@ def labels_of(columns: Mapping[str, pl.Series]) -> tuple[dict[str, Label], dict[
     """
     surveys = {name: Survey.of(values) for name, values in columns.items()}
     rows = max(map(len, columns.values()), default=0)
-    return labels_by(surveys, lambda _, reading: reading.values(columns, rows))
+    return labels_by(surveys, lambda _, reading: reading.values(columns, rows), numbers)
 
 
 def labels_by(
-    surveys: Mapping[str, Survey], read: Callable[[str, Reading], Values]
+    surveys: Mapping[str, Survey], read: Callable[[str, Reading], Values], numbers: Collection[str] = ()
 ) -> tuple[dict[str, Label], dict[str, str]]:
     """Return the labels that columns of texts are, whose values are read once their kind is known.
 
@@ -87,7 +90,7 @@ def labels_by(
     classes      2 to `MOST_CLASSES` values; of `FOLDER` any number
     tags         lists of texts, ``["red", "round"]``, or texts with `SEVERAL` between them, ``red|round``; alone it
                  stands for no tag, and before a tag of which it is not known whether it applies stands `UNSURE`
-    numbers      of which some are not whole, or more than `MOST_CLASSES`; NaN is no value
+    numbers      of which some are not whole, or more than `MOST_CLASSES`, or that are said to be some; NaN is no value
     points       lists of two numbers, or two columns ``x`` and ``y`` (the label ``point``), ``NAME_x`` and ``NAME_y``
                  (the label ``NAME``); shares of width and height
     ===========  ===================================================================================================
@@ -95,14 +98,21 @@ def labels_by(
     Args:
         surveys: of the columns.
         read: reads the values of all rows for the label of a name.
+        numbers: the columns that are numbers, though all of them are whole.
 
     Returns:
         The labels, and of each other column why it is none.
+
+    Raises:
+        UnknownName: for numbers of a column that there is not.
     """
+    for name in numbers:
+        if name not in surveys:
+            raise unknown("label", name, surveys)
     labels: dict[str, Label] = {}
     refused: dict[str, str] = {}
     apart: set[str] = set()  # columns that are x and y of a point
-    for name, *pair in _pairs(surveys):
+    for name, *pair in _pairs({name: it for name, it in surveys.items() if name not in numbers}):
         try:
             labels[name] = label_of("points", (), read(name, Reading("points", tuple(pair))))
             apart |= {*pair}
@@ -112,19 +122,28 @@ def labels_by(
         if name in labels or name in apart:
             continue
         try:
-            reading = reading_of(name, survey)
+            reading = reading_of(name, survey, number=name in numbers)
             labels[name] = label_of(reading.kind, reading.names, read(name, reading), TEMPLATES)
         except ValueError as error:
             refused[name] = str(error)
     return dict(sorted(labels.items())), dict(sorted(refused.items()))
 
 
-def reading_of(name: str, survey: Survey) -> Reading:
+def reading_of(name: str, survey: Survey, *, number: bool = False) -> Reading:
     """Return the way in which a column is read as a label.
+
+    Args:
+        name: of the column.
+        survey: of its values.
+        number: they are numbers, though all of them are whole.
 
     Raises:
         ValueError: if it is none; the message says why, in a few words.
     """
+    if number and not survey.empty:
+        if not survey.numbers:
+            raise ValueError("said to be numbers, and some values are none")
+        return Reading("numbers", (name,))
     if (survey.lists or survey.several) and not survey.empty:
         return _several(name, survey)
     counts = survey.counts

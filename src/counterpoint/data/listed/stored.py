@@ -59,6 +59,7 @@ class Stored(Data):
         most_pixels: of a picture; one of more is broken.
         words: of the columns of values, by what they are called the categories of each, where other rows say which
             there are; those of the rows to train on unless given.
+        numbers: labels that are numbers, though all of them are whole.
 
     Raises:
         OtherColumns: if rows of this kind have columns that are not there.
@@ -80,6 +81,7 @@ class Stored(Data):
         held_out: int = MOST_HELD_OUT,
         most_pixels: int = MOST_PIXELS,
         words: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
+        numbers: Sequence[str] = (),
     ) -> None:
         self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
         self.broken = broken
@@ -131,7 +133,7 @@ class Stored(Data):
         }  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, subsets(division)
-        self.labels, self.refused = labels_of(records.labels())
+        self.labels, self.refused = labels_of(records.labels(), numbers)
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
         same = {noun_of(records, column): of_column.drop_nulls() for column, of_column in digests.items()}
         same |= {} if captions is None else {"caption": captions}

@@ -150,6 +150,7 @@ def seen_in_records(
     towers: Towers,
     sample: int | None = None,
     most_pixels: int,
+    numbers: Sequence[str] = (),
     share: float = 1.0,
     looking: Looks,
     links: Callable[[Records, Mapping[str, pl.Series], Sequence[bytes | None]], Sequence[Links]],
@@ -163,6 +164,7 @@ def seen_in_records(
         towers: see `Seen`.
         sample: look at the pictures of so many rows; at all unless given, of a part at a few hundred.
         most_pixels: of a picture; one of more is broken.
+        numbers: labels that are numbers, though all of them are whole.
         share: of the source that the records are; of the whole is told by it.
         looking: looks at pictures.
         links: from records, the digests of their pictures and the hashes of how they look to what binds rows.
@@ -225,7 +227,7 @@ def seen_in_records(
         sampled,
         division,
         stated.null_count() < len(stated),
-        *labels_of(records.labels()),
+        *labels_of(records.labels(), numbers),
         _within(ledger.frame),
         towers,
         picture,

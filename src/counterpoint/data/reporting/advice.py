@@ -17,10 +17,10 @@ _LONG = 20  # times the rarest class from which on the most frequent one makes a
 
 
 def _presets(labels: Mapping[str, Label]) -> Iterator[tuple[str, str, str]]:
-    """Yield the comparison that fits each kind of labels, with the first label of the kind and the question."""
+    """Yield the comparison that fits each kind of labels, with the first label that it fits and the question."""
     for name, label in of_kind(labels, Classes).items():
         counts = np.unique(label.values[label.known], return_counts=True)[1]
-        if len(counts) > 1:
+        if len(counts) > 1 and counts.max() > 1:
             yield (
                 "few-labels",
                 name,

@@ -153,6 +153,7 @@ def _seen(source: str, sample: int | None, towers: Towers, looking: Looks) -> Se
         towers=towers,
         sample=sample,
         most_pixels=parsed.options.max_pixels,
+        numbers=parsed.options.numbers,
         share=share,
         looking=looking,
         links=links_of,

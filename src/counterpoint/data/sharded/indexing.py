@@ -98,8 +98,10 @@ def _written(
     """Write what was counted as an index, unless it is there."""
     counts = counted_in(folder, shards, columns)
     table = _table(shards, counts, columns, held_out)
-    most_pixels = Options.parse(sources.parted(written)[1]).max_pixels
+    options = Options.parse(sources.parted(written)[1])
+    most_pixels = options.max_pixels
     told = [table.rows(), columns, held_out, *([] if most_pixels == Options.max_pixels else [most_pixels])]
+    told += [options.numbers] if options.numbers else []
     digest = blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
     if (folder / FILE).exists():
         made = read_json(folder / FILE, IndexFile, f"delete {folder} and make the index again")
@@ -117,7 +119,8 @@ def _written(
     with writing(folder / TABLE) as part:
         table.hstack(_places(shards)).write_parquet(part)
     found = [each for each in labels_found(folder, shards, columns) if each.shard in starts]
-    labels, refused = write_labels(folder, found, starts, sources.read(str(folder / COPIED), Ledger()))
+    held = sources.read(str(folder / COPIED), Ledger())
+    labels, refused = write_labels(folder, found, starts, held, options.numbers)
     file = IndexFile(
         format=FORMAT,
         source=written,

@@ -80,7 +80,11 @@ def write_found(records: Records, table: Path) -> list[str]:
 
 
 def write_labels(
-    folder: Path, found: Sequence[Found], starts: Mapping[str, tuple[int, int]], held_out: Records
+    folder: Path,
+    found: Sequence[Found],
+    starts: Mapping[str, tuple[int, int]],
+    held_out: Records,
+    numbers: Sequence[str] = (),
 ) -> tuple[dict[str, LabelFile], dict[str, str]]:
     """Write the values of every row for each label; kinds are those that columns of tables have.
 
@@ -89,6 +93,7 @@ def write_labels(
         found: of the shards that are trained on and were read.
         starts: the first row of every shard that is trained on, and the number of its rows.
         held_out: the rows after these.
+        numbers: labels that are numbers, though all of them are whole.
 
     Returns:
         The labels, and of what is none why.
@@ -118,7 +123,7 @@ def write_labels(
             rows.flush()
         return _mapped(folder / files[name])
 
-    made, refused = labels_by({name: it for name, it in surveys.items() if name not in many}, write)
+    made, refused = labels_by({name: it for name, it in surveys.items() if name not in many}, write, numbers)
     written = {
         name: LabelFile(kind=label.kind, names=label.names, file=files[name]) for name, label in made.items()
     }

@@ -80,6 +80,7 @@ class Options:
             whole classes are held out; ``"none"`` spares the hashes for it.
         held_out: the most rows of validation and of test, each, where the splits are made here.
         max_pixels: of a picture; one of more is broken.
+        numbers: labels that are numbers, though all of them are whole.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mapping has no hash
@@ -89,6 +90,7 @@ class Options:
     group: str = "looks"
     held_out: int = MOST_HELD_OUT
     max_pixels: int = MOST_PIXELS
+    numbers: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -241,6 +243,13 @@ def _max_pixels(option: str, value: str) -> int:
     return int(value)
 
 
+def _numbers(option: str, value: str) -> tuple[str, ...]:
+    names = tuple(value.split("+"))
+    if not all(names):
+        raise ValueError(f"{option}: write the names of labels, several with a + between them")
+    return names
+
+
 def _field(name: str) -> str:
     """Return the field of an option; runs of earlier versions call what is broken a tolerance."""
     return "broken" if name == "tolerance" else name.replace("-", "_")
@@ -251,6 +260,7 @@ OF_THE_WHOLE: dict[str, Callable[[str, str], Any]] = {
     "group": _group,
     "held-out": _held_out,
     "max-pixels": _max_pixels,
+    "numbers": _numbers,
     "tolerance": _broken,
 }
 """The options of a data set, whatever it is read from, with what reads each."""
