@@ -11,6 +11,7 @@ from torch import Tensor
 
 from counterpoint.data import Classes, PairedData, Splits
 from counterpoint.data.embeddings import EmbeddingCache
+from counterpoint.data.source import load_any
 from counterpoint.diagnostics import describe
 from counterpoint.evaluation import (
     DEFAULT_TASKS,
@@ -116,6 +117,14 @@ def test_tasks_that_ask_for_labels_are_left_out_unless_named() -> None:
     assert not any("group" in row["metric"] for row in results.scores())
     with pytest.raises(ValueError, match="zero_shot needs labels"):
         evaluate(Pixels(), data, tasks=["zero_shot"])
+
+
+def test_tags_and_numbers_that_are_learned_are_asked_about() -> None:
+    data = load_any("scenes:basic,train=60,validation=6,test=12")
+    assert default_tasks(data) == ("retrieval", "zero_shot", "probe", "shift")
+    for label, task in (("size", "regression"), ("concepts", "multi_label")):
+        assert default_tasks(data.learning(label)) == ("retrieval", "zero_shot", task, "probe", "shift")
+    assert default_tasks(data.learning("colour")) == default_tasks(data)
 
 
 def test_the_main_metrics_are_those_of_the_data_s_own_labels(tiny_data: TinyData) -> None:

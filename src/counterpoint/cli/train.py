@@ -52,7 +52,8 @@ class Train:
     missing=0.4 hides tags."""
     tasks: Names = ()
     """Evaluation tasks, with options behind commas: few_shot,ways=10. Unless given: retrieval, zero_shot, probe, shift,
-    as far as data and model allow, and classification of a method that learned classes."""
+    as far as data and model allow, classification of a method that learned classes, and multi_label or regression where
+    --labels names tags or numbers."""
     out: Folder = None
     """The run's folder; runs/DATA-METHOD-SEED unless given."""
     resume: bool = True

@@ -15,6 +15,8 @@ TASKS = Room("task", "counterpoint.evaluation.tasks", base="Task", hyphens=False
 
 DEFAULT_TASKS = ("retrieval", "zero_shot", "probe", "shift")
 """Tasks for models that embed, unless others are named."""
+DEFAULT_LABELLED: dict[str, tuple[str, ...]] = {"tags": ("multi_label",), "numbers": ("regression",)}
+"""Tasks, before the probe of classes, where training learns a label of another kind."""
 DEFAULT_CLASSIFYING = ("classification",)
 """Tasks, before those for models that embed, for models that learned the classes of a label."""
 DEFAULT_ANSWERING = ("answers", "pope", "chair", "mme")

@@ -14,7 +14,7 @@ from ..data.columns import fits
 from ..data.embeddings import EmbeddingCache
 from ..registry import unknown
 from ..types import Assistant, Embedder, Scores
-from ._registry import DEFAULT_ANSWERING, DEFAULT_CLASSIFYING, DEFAULT_TASKS, create
+from ._registry import DEFAULT_ANSWERING, DEFAULT_CLASSIFYING, DEFAULT_LABELLED, DEFAULT_TASKS, create
 from .statistic import name_of
 from .task import ModelKind, NotApplicable, Task, check_asks, check_columns, check_data, is_classifier
 
@@ -113,8 +113,15 @@ class RunResults:
 def default_tasks(data: Data) -> tuple[str, ...]:
     """Return the default tasks, less those that ask for labels, or for embeddings of columns, that are not there."""
     there = tuple(data.columns.values())
-    learned = (name for name in DEFAULT_TASKS if fits(create(name).modalities, there))
-    return applicable(data, tuple(learned))
+    embedding = (name for name in _usual(data) if fits(create(name).modalities, there))
+    return applicable(data, tuple(embedding))
+
+
+def _usual(data: Data) -> tuple[str, ...]:
+    """Return the default tasks for models that embed; before the probe one more of tags or numbers that are learned."""
+    learned, before = data.labels.get(data.learned), DEFAULT_TASKS.index("probe")
+    more = () if learned is None else DEFAULT_LABELLED.get(learned.kind, ())
+    return (*DEFAULT_TASKS[:before], *more, *DEFAULT_TASKS[before:])
 
 
 def applicable(data: Data, names: Sequence[str]) -> tuple[str, ...]:
@@ -164,7 +171,7 @@ def evaluate(
     kinds: list[ModelKind] = ["assistant" if answers else "embedder"]
     if classifies:
         kinds.append("classifier")
-    usual = DEFAULT_ANSWERING if answers else (*DEFAULT_CLASSIFYING * classifies, *DEFAULT_TASKS)
+    usual = DEFAULT_ANSWERING if answers else (*DEFAULT_CLASSIFYING * classifies, *_usual(data))
     wanted = [create(named) if isinstance(named, str) else named for named in tasks or usual]
     for task in wanted:
         check_asks(task, *kinds)
