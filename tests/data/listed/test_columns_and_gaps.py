@@ -15,6 +15,7 @@ from scipy.io import wavfile
 
 from counterpoint.data.base import Data
 from counterpoint.data.listed.pairs import Pairs
+from counterpoint.data.reporting import report
 from counterpoint.data.source import load_any, with_columns
 from counterpoint.data.sources import columns_of
 from counterpoint.networks.towers.parts.pixels import Square
@@ -240,8 +241,15 @@ def test_what_cannot_be_is_refused(
 def test_a_row_that_lacks_everything_is_counted_and_named(tmp_path: Path) -> None:
     table = rows(**SEVERAL)
     table[8] |= {"clip_path": "", "picture": "", "note": ""}
-    data = opened(csv(tmp_path, table), "audio=clip_path", "image=picture", "text=note")
+    path = csv(tmp_path, table)
+    data = opened(path, "audio=clip_path", "image=picture", "text=note")
     assert len(data) == ROWS - 2  # 0 and 8
+    told = report(f"{path},columns=audio:clip_path+image:picture+text:note").sections["columns"]
+    lacking = {line.name: re.findall(r"lacking in (\d+) rows", line.text) for line in told}
+    absent = {
+        column: str(int((~data.present(column, np.arange(len(data)))).sum())) for column in data.columns
+    }
+    assert lacking == {column: [count] for column, count in absent.items()}
     (said,) = [
         line for title, line in data.findings().items() if title == "passed over: nothing in any column"
     ]

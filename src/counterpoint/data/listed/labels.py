@@ -151,11 +151,10 @@ def reading_of(name: str, survey: Survey, *, number: bool = False) -> Reading:
         if survey.numbers:
             return Reading("numbers", (name,))
         raise ValueError(MANY)
-    number = pl.col("value").cast(pl.Float64, strict=False)
-    some = survey.numbers and not counts.filter(number.is_not_null()).is_empty()
-    counts = (
-        counts.filter(number.is_not_nan()) if some else counts
-    )  # without NaN, and marks like it, which are null
+    value = pl.col("value").cast(pl.Float64, strict=False)
+    some = survey.numbers and counts.filter(value.is_not_null()).height > 0
+    if some:
+        counts = counts.filter(value.is_not_nan())  # nor are marks of what is not known, which are null
     most = len(counts) if name == FOLDER else MOST_CLASSES
     if some and (counts.is_empty() or not survey.whole or len(counts) > most):
         return Reading("numbers", (name,))
@@ -169,7 +168,7 @@ def reading_of(name: str, survey: Survey, *, number: bool = False) -> Reading:
         raise ValueError(
             f"of the class {single['value'][0]} there is one example: add others, or leave it out"
         )
-    return Reading("classes", (name,), tuple(counts.sort(number, "value")["value"]))
+    return Reading("classes", (name,), tuple(counts.sort(value, "value")["value"]))
 
 
 def _several(name: str, survey: Survey) -> Reading:

@@ -188,7 +188,6 @@ def seen_in_records(
         for file, look in zip(files, looks[column], strict=True):
             if look.broken is not None:
                 ledger.add("lost", look.broken[0], file, detail=look.broken[1])
-    seen_columns = {column: _column(records, column, looks.get(column, [])) for column in columns}
     broken = {look.row for each in looks.values() for look in each if look.broken is not None}
     whole = _whole(records, columns, ledger) & ~np.isin(np.arange(len(records)), list(broken))
     kept = np.flatnonzero(whole)
@@ -198,6 +197,7 @@ def seen_in_records(
         column: [replace(it, row=number.get(it.row, -1)) for it in each if it.row in number or it.broken]
         for column, each in looks.items()
     }
+    seen_columns = {column: _column(records, column, looks.get(column, [])) for column in columns}
     digests = {
         column: _by_row(each, len(records), lambda look: look.digest.hex()) for column, each in looks.items()
     }
