@@ -12,42 +12,64 @@ from jaxtyping import Float, Int
 
 
 @final
-class Rows:
-    """Rows of a table for all queries of a search, whose columns are taken when some are first asked for."""
+class Found:
+    """Rows of a table that a search found for its queries; nothing is worked out before some of them are read.
+
+    Attributes:
+        table: what is known of every row.
+        scores: the cosines, the largest first, ``(m, k)``.
+        positions: of the rows in the table, ``(m, k)``; −1 behind the last where fewer were found.
+    """
 
     def __init__(
-        self, table: pl.DataFrame, positions: Int[np.ndarray, " n"], scores: Float[np.ndarray, " n"]
+        self, table: pl.DataFrame, scores: Float[np.ndarray, "m k"], positions: Int[np.ndarray, "m k"]
     ) -> None:
-        self.table, self.positions, self.scores = table, positions, scores
+        self.table, self.scores, self.positions = table, scores, positions
+
+    @cached_property
+    def ends(self) -> list[int]:
+        """The end of each query's rows in `frame`."""
+        ends: list[int] = (self.positions >= 0).sum(1).cumsum().tolist()
+        return ends
 
     @cached_property
     def frame(self) -> pl.DataFrame:
-        places = pl.Series("", self.positions.astype(np.uint32))
+        """The scores and columns of all rows, one query after another."""
+        there = self.positions >= 0
+        places = pl.Series("", self.positions[there].astype(np.uint32))
         # Column by column: for a few rows of a frame polars would wait for its threads.
         columns = [column[places] for column in self.table.get_columns()]
-        return pl.DataFrame([pl.Series("score", self.scores), *columns])
+        return pl.DataFrame([pl.Series("score", self.scores[there].clip(-1, 1)), *columns])
 
 
 @final
 class Hits:
-    """Rows that a search found, the nearest first; iterated, a dictionary each.
+    """Rows that a search found for one query, the nearest first; iterated, a dictionary each."""
 
-    Attributes:
-        positions: of the rows in the index's table, ``(n,)``.
-        scores: the cosine of each with the query, ``(n,)``.
-    """
+    def __init__(self, found: Found, query: int) -> None:
+        self._found, self._query = found, query
 
-    def __init__(self, rows: Rows, start: int, end: int) -> None:
-        self._rows, self._start, self._end = rows, start, end
-        self.positions, self.scores = rows.positions[start:end], rows.scores[start:end]
+    @property
+    def positions(self) -> Int[np.ndarray, " n"]:
+        """The rows' places in the index's table."""
+        return self._found.positions[self._query, : len(self)]
+
+    @property
+    def scores(self) -> Float[np.ndarray, " n"]:
+        """The cosine of each with the query."""
+        return self._found.scores[self._query, : len(self)].clip(-1, 1)
 
     @property
     def rows(self) -> pl.DataFrame:
         """``score`` and the columns of the table."""
-        return self._rows.frame[self._start : self._end]
+        return self._found.frame[self._start : self._found.ends[self._query]]
+
+    @property
+    def _start(self) -> int:
+        return self._found.ends[self._query - 1] if self._query else 0
 
     def __len__(self) -> int:
-        return len(self.positions)
+        return self._found.ends[self._query] - self._start
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self.rows.iter_rows(named=True)

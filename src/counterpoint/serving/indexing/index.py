@@ -18,7 +18,7 @@ from ...registry import unknown
 from ..vectors import About, Vectors
 from . import condition as _condition
 from .extending import INDEX_KINDS, PLACED, Way, extended
-from .hits import Hits, Rows
+from .hits import Found, Hits
 from .kinds._kind import Chosen, Kind
 from .query import Query, embedded
 from .storage import Record, Storage, is_address, storage_of
@@ -213,16 +213,12 @@ class Index:
             )
         if not len(vectors):
             return []
-        squares = np.square(vectors, dtype=np.float64).sum(1, keepdims=True)
-        if not (np.isfinite(squares) & (squares > 0)).all():
+        lengths = np.sqrt(np.einsum("md,md->m", vectors, vectors, dtype=np.float64))
+        if not 0 < lengths.min() <= lengths.max() < np.inf:
             raise ValueError("a query has no direction: its vector is zero, NaN or infinite")
-        scores, rows = self._vectors.nearest((vectors / np.sqrt(squares)).astype(np.float32), k, chosen)
-        there = rows >= 0
-        counts = there.sum(1)
-        every, ends = Rows(self.table, rows[there], scores[there].clip(-1, 1)), counts.cumsum()
-        return [
-            Hits(every, end - count, end) for end, count in zip(ends.tolist(), counts.tolist(), strict=True)
-        ]
+        units = (vectors / lengths[:, None]).astype(np.float32)
+        found = Found(self.table, *self._vectors.nearest(units, k, chosen))
+        return [Hits(found, query) for query in range(len(vectors))]
 
     def _checked(self, k: int | None) -> int:
         """Return how many rows are looked for."""
