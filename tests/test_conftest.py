@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import doctest
+from typing import Any
 
 import pytest
 import torch
+from beartype import beartype
 
 from counterpoint import registry
 from counterpoint.types import Batch
@@ -36,3 +38,21 @@ def test_of_many_calls_in_a_test_the_first_are_checked_and_in_the_next_test_agai
     checks.begin()
     with pytest.raises(TypeError):
         registry.unknown(1, "clip", [])  # type: ignore[arg-type] # that it is refused is the test
+
+
+def test_a_function_within_is_one_however_often_it_is_defined() -> None:
+    decorate = checks._jaxtyped(typechecker=beartype)
+
+    def defined() -> Any:
+        def within(x: int) -> int:
+            return x
+
+        return decorate(within)
+
+    checks.begin()
+    for _ in range(checks.CALLS):
+        assert defined()(1) == 1
+    assert defined()("passes") == "passes"
+    checks.begin()
+    with pytest.raises(TypeError):
+        defined()("is refused")

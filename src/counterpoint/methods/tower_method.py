@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +34,7 @@ class TowerMethod(Method):
         towers: by column; the method works on these columns, in this order.
 
     Attributes:
+        consults: it shows its batches to another model as well, which needs what its own towers may remember.
         columns: each column with the name of its tower and head.
         projections: the heads, by name, of methods that have one for each tower.
         reference: how `counterpoint.load` found it, with paths from the root; empty for one that it did not load.
@@ -43,6 +44,7 @@ class TowerMethod(Method):
         ValueError: for columns that the method does not take.
     """
 
+    consults: ClassVar[bool] = False
     projections: nn.ModuleDict
     reference: str = ""
     dropout: float = 0.0

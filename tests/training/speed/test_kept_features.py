@@ -14,9 +14,11 @@ from counterpoint.data import load as load_data
 from counterpoint.data.loading.features import Kept
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.study.training.runner import run
+from counterpoint.training.loop import fit
 from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
+from fixtures.tiny import TinyData
 
 NAME = "test_resnet.r160_in1k"
 
@@ -68,6 +70,45 @@ def test_a_picture_is_drawn_once(
     assert len(read) == len(set(read))
     assert all(isinstance(batch["image"], Kept) for batch in batches)
     assert [len(batch) for batch in batches] == [size] * 4
+
+
+def test_a_look_draws_nothing_that_was_drawn(
+    weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    read: list[int] = []
+    original = TinyData.read_training
+
+    def reading(self: TinyData, column: str, rows: np.ndarray) -> object:
+        read.extend(rows.tolist() if column == "image" else [])
+        return original(self, column, rows)
+
+    monkeypatch.setattr(TinyData, "read_training", reading)
+    asked = recipe(weights, steps=12, **{"augmentation.contrasted": "plain"})
+    method, loader = prepare(Run("sbcl,every=1,warmup=1,smallest=2", "tiny", asked), TinyData())
+    fit(method, loader, asked)
+    assert len(read) == len(set(read)) > 0
+
+
+@pytest.mark.parametrize(
+    "arm",
+    [
+        "jest,reference={run},filter=0.5",
+        "guided-ntxent,on=images,teacher={run}",
+        "mlcd,clusters=9,encoder={tower}",
+    ],
+)
+def test_another_model_sees_the_inputs_themselves(
+    arm: str, weights: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    asked = recipe(weights, log_every=1)
+    run(Run("siglip", str(pairs), asked), tmp_path / "other", test=False)
+    filled = arm.format(run=tmp_path / "other", tower=f"timm:{NAME}@{weights}")
+    for name, keep in (("kept", True), ("plain", False)):
+        shown = {"towers.keep": keep, "augmentation.contrasted": "plain"}
+        run(Run(filled, str(pairs), override(asked, shown)), tmp_path / name, test=False)
+    assert losses(tmp_path / "kept") == pytest.approx(losses(tmp_path / "plain"), rel=1e-5)
 
 
 @pytest.mark.parametrize(

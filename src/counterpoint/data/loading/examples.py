@@ -35,6 +35,12 @@ class AllExamples:
             name: label.tensor(self.rows) for name, label in loader.labels.items()
         }
         shown = {view.column: View(view.modality, _PLAIN, view.column) for view in loader.views.values()}
+        # A steady view shows a row as it is: what the run's batches have drawn is not drawn again for a look.
+        steady = {
+            view.column: loader.steady[name]
+            for name, view in loader.views.items()
+            if name in loader.steady and view.size == 1 and name not in {*loader.inputs} - {view.column}
+        }
         self.loader = Loader(
             loader.data,
             loader.order,
@@ -42,6 +48,7 @@ class AllExamples:
             augmentation=loader.augmentation,
             inputs=loader.inputs,
             labels=loader.labels,
+            steady=steady,
             rank=loader.rank,
             world=loader.world,
         )

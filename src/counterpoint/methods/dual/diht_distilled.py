@@ -62,6 +62,7 @@ class DistilledDiHT(TowerMethod):
     """
 
     papers = ("diht",)
+    consults: ClassVar[bool] = True
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "weight": (0.1, 4.0)}
 

@@ -70,6 +70,7 @@ class JEST(DualEncoder):
     """
 
     papers = ("jest",)
+    consults: ClassVar[bool] = True
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.3), "bias": (-12.0, 0.0)}
     draws = True

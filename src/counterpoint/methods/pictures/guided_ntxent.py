@@ -48,6 +48,7 @@ class GuidedNTXent(SingleLoss):
     """
 
     papers = ("mmcl-generalization",)
+    consults: ClassVar[bool] = True
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
     tunable: ClassVar[Ranges] = {"temperature": (0.05, 0.5)}
 

@@ -54,6 +54,7 @@ class MLCD(TowerMethod):
     """
 
     papers = ("mlcd",)
+    consults: ClassVar[bool] = True
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
     tunable: ClassVar[Ranges] = MLCDLoss.tunable
     draws = True

@@ -46,10 +46,18 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
             )
     for tower in frozen.values():
         tower.memory = Memory()
+    if method.consults:
+        return {}
     # Of several forms of a row, as captions are, one is drawn each time, so that such a view is not steady; and a frame
     # is drawn with its view.
-    return {
-        name: Steady(frozen[method.columns[view.column]])
+    steady = {
+        name: view
         for name, view in shown.items()
         if MODALITIES.get(view.modality).share is None and not view.framed
     }
+    # Views of a column that take the same input show the same, and are drawn once for all of them.
+    same = {
+        name: (view.column, view.size, name * (name in method.view_inputs)) for name, view in steady.items()
+    }
+    drawn = {how: Steady(frozen[method.columns[how[0]]]) for how in same.values()}
+    return {name: drawn[how] for name, how in same.items()}
