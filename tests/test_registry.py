@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.registry import Room, UnknownName
+from counterpoint.registry import Room, UnknownName, unknown
 
 Write = Callable[[str, str], str]
 _NUMBERS = count()
@@ -32,6 +32,10 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Write]:
     yield file
     for module in [known for known in sys.modules if known.partition(".")[0] == name]:
         del sys.modules[module]
+
+
+def test_where_there_is_no_name_at_all_it_is_said() -> None:
+    assert str(unknown("label", "kind", [])) == "unknown label 'kind'. (known: none)"
 
 
 def test_a_file_is_listed_without_being_imported_and_got_by_its_name(write: Write) -> None:

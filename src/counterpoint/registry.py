@@ -33,7 +33,7 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
     near = difflib.get_close_matches(name, names, n=8, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else "."
     listed = ", ".join(names if len(names) <= 30 else [*(near or names[:8]), f"… {len(names)} in all"])
-    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {listed})")
+    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {listed or 'none'})")
 
 
 class MissingPackage(ImportError):

@@ -16,6 +16,9 @@ from torch import Tensor
 from counterpoint.cli import main
 from counterpoint.data.labels import Tags
 from counterpoint.evaluation.auditing import cross_validated, suspects
+from counterpoint.recipes import load as load_recipe
+from counterpoint.study.auditing import Audit
+from counterpoint.training.run import Run
 from counterpoint.types import Target
 from fixtures.tiny import Oracle, TinyData
 
@@ -129,6 +132,25 @@ def test_a_missing_tag_is_found_and_those_that_are_given_stay() -> None:
     assert found["proposed"].to_list() == [subgroup.names[TRUE[24]]]
     judge.posterior[3] = np.nan
     assert sorted(suspects(judge, data, ROWS, "tags")["row"].to_list()) == FLIPPED.tolist()
+
+
+def test_where_no_label_is_suspected_there_is_nothing_to_correct(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    kinds = {
+        "row": pl.Int64,
+        "key": pl.String,
+        "given": pl.String,
+        "proposed": pl.String,
+        "probability": pl.Float64,
+    }
+    run = Run("clip", "digits", load_recipe("seconds"))
+    found = Audit(run, "digit", "have a wrong digit", 9, "nobody", pl.DataFrame(schema=kinds), None)
+    monkeypatch.setattr("counterpoint.study.auditing.audit", lambda folder, labels: found)
+    assert main(["data", "audit", "run", "--out", str(tmp_path / "suspects.csv")]) == 0
+    said = capsys.readouterr().out
+    assert "0 of 9 rows to train on probably have a wrong digit, by nobody" in said
+    assert "train again" not in said
 
 
 def test_the_command_writes_a_table_and_a_page_and_says_what_to_do(

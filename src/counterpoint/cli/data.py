@@ -141,6 +141,8 @@ def _audit(options: Data, console: Terminal) -> int:
     console.print(
         f"wrote {path}" + ("" if page is None else f"; look at the surest in {page}"), soft_wrap=True
     )
+    if findings.suspects.is_empty():
+        return 0
     again = f"counterpoint train {findings.run.arm} --data {findings.run.data} --labels {findings.label}"
     console.print(f"correct these labels, then train again: {again}", soft_wrap=True)
     return 0

@@ -85,7 +85,7 @@ def splits(name: str, sides: np.ndarray, *, enough: bool) -> Splits:
         empty = "validation" if counts["test"] else "test"
         raise ValueError(
             f"{name}: the split {empty!r} is empty ({counts}); give a 'split' column with train, validation and test, "
-            "or none at all"
+            "or none at all to six rows or more"
         )
     held_out = {"held out": rows["validation"]} if counts["validation"] else {}
     return Splits(rows["train"], held_out, {"held out": rows["test"]})
