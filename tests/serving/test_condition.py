@@ -28,6 +28,9 @@ TABLE = pl.DataFrame(
         ("id BETWEEN 2 AND 3", [False, True, True]),
         ("id IN (1, 3)", [True, False, True]),
         ("id NOT IN (1, 3)", [False, True, False]),
+        ("id IN(-1,+2 , 3.0)", [False, True, True]),
+        ("split IN ('it''s', 'test')", [False, True, False]),
+        ("id < 2e0 OR id >= .3E1", [True, False, True]),
         ("id * 2 - 1 = 5", [False, False, True]),
         ("\"a label\" = 'it''s'", [False, False, True]),
         ("`a label` = 'x'", [True, False, False]),
@@ -54,12 +57,24 @@ def test_what_holds(where: str, holds: list[bool]) -> None:
         "NOT " * 9000 + "true",
         "(" * 9000,
         "a" * 200_000,
+        "id" + " IS NULL" * 5000,
+        "split" + " LIKE 'a'" * 5000,
+        "CASE" + " WHEN id = 1 THEN true" * 5000 + " END",
+        "id" + " BETWEEN 1 AND 2" * 50,
+        "nullif(" * 40 + "id" + ", 1)" * 40 + " = 1",
+        "id IN (" + ", ".join(["id"] * 5000) + ")",
+        "(" * 15 + "id" + " IN (1, id, 3))" * 15,
+        "CASE " * 40 + "id" + " WHEN 1 THEN 2 WHEN 2 THEN 1 END" * 40 + " = 1",
+        "split" + "[1]" * 5000 + " = 'a'",
     ],
-    ids=["or", "plus", "not", "parentheses", "long"],
+    ids=[
+        *("or", "plus", "not", "parentheses", "long", "is", "like", "when", "between", "nullif"),
+        *("columns in a list", "lists of columns", "cases", "brackets"),
+    ],
 )
-def test_what_would_end_the_process_is_refused(where: str) -> None:
+def test_what_would_end_the_process_or_last_for_ever_is_refused(where: str) -> None:
     with pytest.raises(
-        ValueError, match=r"is too long: a condition has at most|is no SQL condition"
+        ValueError, match=r"is too long: a condition has at most|is no SQL condition|has more than 10 of"
     ) as error:
         condition.condition(where, TABLE)
     assert len(str(error.value)) < 600

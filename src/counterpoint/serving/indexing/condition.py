@@ -11,10 +11,14 @@ from jaxtyping import Bool
 
 from ...registry import unknown
 
+_TEXT, _NUMBER = r"'(?:[^']|'')*'", r"(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?"
 _TOKEN = re.compile(
-    r"""(?P<text>'(?:[^']|'')*')|(?P<quoted>"[^"]+"|`[^`]+`)|(?P<word>[^\W\d]\w*)|(?P<other>\s+|[\d.]+|--|/\*|.)""",
+    rf"""(?P<text>{_TEXT})|(?P<quoted>"[^"]+"|`[^`]+`)|(?P<word>[^\W\d]\w*)|(?P<number>{_NUMBER})|"""
+    r"(?P<other>\s+|--|/\*|.)",
     re.DOTALL,
 )
+_VALUE = rf"\s*[+-]?(?:{_TEXT}|{_NUMBER})\s*"
+_LIST = re.compile(rf"\s*\({_VALUE}(?:,{_VALUE})*\)")
 _JOINING = ("and", "or", "not", "in", "is", "null", "like", "ilike", "between", "escape", "distinct", "from")
 _WORDS = frozenset((*_JOINING, "true", "false", "case", "when", "then", "else", "end"))
 """Words of a condition; ``from`` stands in IS DISTINCT FROM."""
@@ -24,9 +28,12 @@ _FUNCTIONS = frozenset(
 """Functions of single rows that polars and LanceDB have under one name."""
 _MARKS = (";", "--", "/*")
 _OPERATORS = frozenset("=<>!+-*/%|&^~")
-_MOST = (
-    200  # AND, OR and operators together: deep expressions end a process, as polars and LanceDB recur on them
-)
+_DEEPER = frozenset(("and", "or", "not", "is", "in", "like", "ilike", "between", "when"))
+"""Words that put what stands before them a level deeper, as operators do."""
+_MOST = 200  # of these and operators: deep expressions end a process, as polars and LanceDB recur on them
+_COPYING = ("between", "nullif")
+"""Words for which polars takes what stands before them twice: nested, the expression doubles with each."""
+_MOST_COPYING = 10
 _MOST_CHARACTERS = 100_000
 _LONGEST = 200  # characters of a condition that a message quotes
 _QUOTES = ("'", '"', "`")
@@ -35,8 +42,9 @@ _QUOTES = ("'", '"', "`")
 def condition(where: str, table: pl.DataFrame) -> str:
     """Return a condition with every column quoted, so that each reader of SQL takes it for the same.
 
-    It may use columns, texts in single quotes, numbers, comparisons, AND, OR, NOT, IN, LIKE, BETWEEN, IS NULL, CASE,
-    and the functions lower, upper, length, trim, abs, round, coalesce, nullif, starts_with and ends_with.
+    It may use columns, texts in single quotes, numbers, comparisons, AND, OR, NOT, IN with a list of texts and
+    numbers, LIKE, BETWEEN, IS NULL, CASE WHEN, and the functions lower, upper, length, trim, abs, round, coalesce,
+    nullif, starts_with and ends_with.
 
     Args:
         where: as the user wrote it.
@@ -55,10 +63,17 @@ def condition(where: str, table: pl.DataFrame) -> str:
         raise ValueError(
             f"{_shown(where)} is too long: a condition has at most {_MOST_CHARACTERS:,} characters"
         )
-    tokens = [(match.lastgroup or "", match[0]) for match in _TOKEN.finditer(where)]
-    if sum(token.lower() in ("and", "or") or token in _OPERATORS for _, token in tokens) > _MOST:
+    matches = [*_TOKEN.finditer(where)]
+    tokens = [(match.lastgroup or "", match[0]) for match in matches]
+    words = [token.lower() for kind, token in tokens if kind == "word"]
+    signs = sum(token in _OPERATORS for _, token in tokens)
+    if signs + sum(word in _DEEPER for word in words) > _MOST:
         raise ValueError(
-            f"{_shown(where)} is too long: a condition has at most {_MOST} operators, AND and OR"
+            f"{_shown(where)} is too long: a condition has at most {_MOST} operators, AND, OR and their like"
+        )
+    if sum(word in _COPYING for word in words) > _MOST_COPYING:
+        raise ValueError(
+            f"{_shown(where)} has more than {_MOST_COPYING} of BETWEEN and nullif: write >= and <= instead"
         )
     parts = []
     for index, (kind, token) in enumerate(tokens):
@@ -69,8 +84,16 @@ def condition(where: str, table: pl.DataFrame) -> str:
         if kind == "quoted":
             parts.append(f'"{_column(token[1:-1], where, table)}"')
         elif kind == "word" and token.lower() in _WORDS:
+            if token.lower() == "in" and not _LIST.match(where, matches[index].end()):
+                raise ValueError(
+                    f"{_shown(where)} is no SQL condition: IN takes a list of texts and numbers, as ('a', 'b')"
+                )
+            if token.lower() == "case" and _after(tokens, index).lower() != "when":
+                raise ValueError(
+                    f"{_shown(where)} is no SQL condition: CASE is followed by WHEN and a condition"
+                )
             parts.append(token)
-        elif kind == "word" and _before_parenthesis(tokens, index):
+        elif kind == "word" and _after(tokens, index) == "(":
             if token.lower() not in _FUNCTIONS:
                 raise ValueError(
                     f"{_shown(where)} calls {token}: a condition may use the functions {', '.join(sorted(_FUNCTIONS))}"
@@ -80,6 +103,8 @@ def condition(where: str, table: pl.DataFrame) -> str:
             raise ValueError(f"{_shown(where)} is more than a condition: {token} has no place in it")
         elif kind == "word":
             parts.append(f'"{_column(token, where, table)}"')
+        elif kind == "other" and not (token.isspace() or token in _OPERATORS or token in "(),"):
+            raise ValueError(f"{_shown(where)} is no SQL condition: {token!r} has no place in it")
         else:
             parts.append(token)
     whole = "".join(parts)
@@ -103,10 +128,10 @@ def rows(whole: str, table: pl.DataFrame) -> Bool[np.ndarray, " n"]:
     return np.broadcast_to(values.fill_null(False).to_numpy(), len(table))
 
 
-def _before_parenthesis(tokens: Sequence[tuple[str, str]], index: int) -> bool:
-    """Return whether the next token that is no space opens a parenthesis."""
+def _after(tokens: Sequence[tuple[str, str]], index: int) -> str:
+    """Return the next token that is no space; nothing behind the last."""
     after = (tokens[later][1] for later in range(index + 1, len(tokens)))
-    return next((text for text in after if not text.isspace()), "") == "("
+    return next((text for text in after if not text.isspace()), "")
 
 
 def _shown(text: str) -> str:
