@@ -81,7 +81,7 @@ class Security:
         host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or not self._named(host):
             raise Refusal(421, "the server is not called by this name; add it with --name", code="host")
-        if origin is not None and other is None and urlsplit(origin).netloc != host:
+        if origin is not None and other is None and origin.partition("://")[2] != host:
             raise Refusal(403, "pages of other origins may not ask; add one with --origin", code="origin")
         if self.token is None or not scope["path"].startswith(_CLOSED):
             return
