@@ -14,8 +14,13 @@ from counterpoint.serving.indexing import condition
 from fixtures.vectors_folder import unit_vectors, write_vectors
 
 TABLE = pl.DataFrame(
-    {"id": [1, 2, 3], "split": ["train", "test", None], "Is a \"label'": ["x", "y", "it's"]}
-).rename({"Is a \"label'": "a label"})
+    {
+        "id": [1, 2, 3],
+        "split": ["train", "test", None],
+        "a label": ["x", "y", "it's"],
+        '5" wide': ["a", "b", "c"],
+    }
+)
 
 
 @pytest.mark.parametrize(
@@ -34,6 +39,7 @@ TABLE = pl.DataFrame(
         ("id * 2 - 1 = 5", [False, False, True]),
         ("\"a label\" = 'it''s'", [False, False, True]),
         ("`a label` = 'x'", [True, False, False]),
+        ("`5\" wide` = 'b'", [False, True, False]),
         ("split LIKE 't%n'", [True, False, False]),
         ("split ILIKE 'TE_T'", [False, True, False]),
         ("upper(split) = 'TEST'", [False, True, False]),

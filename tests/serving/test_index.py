@@ -16,6 +16,7 @@ from PIL import Image
 
 import counterpoint as cp
 from counterpoint.data.pictures.single import raw_pictures
+from counterpoint.execution import InUse, leased
 from counterpoint.files import Damaged, NewerFormat
 from counterpoint.registry import MissingPackage, UnknownName, require
 from counterpoint.serving import INDEX_KINDS, Index, Vectors, index
@@ -115,6 +116,26 @@ def test_what_is_added_must_fit(vectors: Path, tmp_path: Path) -> None:
     ):
         index(vectors, tmp_path / "index", kind="hnsw")
     assert len(made) == len(Index.open(tmp_path / "index")) == 20
+
+
+@pytest.mark.parametrize("kind", ["exact", "lancedb"])
+def test_two_that_add_at_once_lose_nothing(kind: str, vectors: Path, tmp_path: Path) -> None:
+    """An index knows when another process writes it, and when one has changed it since it was opened."""
+    for name, first in {"second": 200, "third": 300}.items():
+        write_vectors(tmp_path / name, ids=np.arange(first, first + 10))
+    where = tmp_path / "made"
+    with leased(where), pytest.raises(InUse, match="in use by process"):
+        index(vectors, where, kind=kind)
+    made = index(vectors, where, kind=kind)
+    other = Index.open(where)
+    with leased(where), pytest.raises(InUse, match="in use by process"):
+        made.add(tmp_path / "second")
+    made.add(tmp_path / "second")
+    with pytest.raises(ValueError, match="another process has changed"):
+        other.add(tmp_path / "third")
+    index(tmp_path / "third", where)
+    ids = Index.open(where).table["id"].unique(maintain_order=True).to_list()
+    assert ids == [*range(100, 110), *range(200, 210), *range(300, 310)]
 
 
 def test_labels_that_some_vectors_lack_are_null(vectors: Path, tmp_path: Path) -> None:
@@ -267,6 +288,8 @@ def test_places_that_hold_something_else(vectors: Path, tmp_path: Path) -> None:
         index(vectors, "s3://bucket/db", kind="exact")
     with pytest.raises(ValueError, match="kind lancedb is in a database: say where"):
         index(vectors, kind="lancedb")
+    with pytest.raises(ValueError, match=r"\ALanceDB cannot open nowhere://db: .*nowhere'\Z"):
+        index(vectors, "nowhere://db")
     with pytest.raises(FileNotFoundError, match="make some with counterpoint embed"):
         index(tmp_path / "gone", tmp_path / "index")
     assert not (tmp_path / "index").exists()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from counterpoint.serving import INDEX_KINDS, Index, index
 from counterpoint.serving.indexing.kinds import _faiss, exact, lancedb
+from counterpoint.serving.indexing.kinds._kind import Additions
 from fixtures.vectors_folder import unit_vectors, write_vectors
 
 KINDS = INDEX_KINDS.names()
@@ -186,3 +187,10 @@ def test_lancedb_makes_an_index_of_many_and_finds_nearly_all(
 def test_no_queries_have_no_results(searched: Index) -> None:
     for where in (None, "id < 150", "id >= 0"):
         assert searched.nearest(np.empty((0, 24), np.float32), 3, where=where) == []
+
+
+def test_lancedb_says_that_a_name_may_have_no_dot(tmp_path: Path) -> None:
+    table = pl.DataFrame({"id": [1], "modality": ["image"], "camera.name": ["a"]})
+    additions = Additions(table, 4, "float32", lambda: iter([unit_vectors(1, 4, 0)]))
+    with pytest.raises(ValueError, match=r"no column whose name has a dot, as camera\.name: rename it"):
+        lancedb.LanceDB.build(additions, str(tmp_path / "made"))

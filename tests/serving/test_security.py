@@ -83,7 +83,15 @@ def test_more_hosts_by_name_and_by_address(index: Index) -> None:
 
 @pytest.mark.parametrize(
     "origin",
-    ["https://evil.example", "null", "http://127.0.0.1.evil.example", "file://", "", "http://[", "http://[::1"],
+    [
+        "https://evil.example",
+        "null",
+        "http://127.0.0.1.evil.example",
+        "file://",
+        "",
+        "http://[",
+        "http://[::1",
+    ],
 )
 def test_pages_of_other_origins_may_not_ask(origin: str, client: TestClient) -> None:
     for method, path in (("POST", "/v1/search"), ("GET", "/v1/models"), ("OPTIONS", "/v1/search")):

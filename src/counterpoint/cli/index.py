@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Annotated, Literal
 
@@ -42,5 +43,5 @@ def main(arguments: Sequence[str]) -> int:
     counts = made.table["modality"].value_counts(sort=True).iter_rows()
     held = ", ".join(f"{count:,} of {modality}" for modality, count in counts)
     console.print(f"{options.out}: {counted(len(made), 'vector')} ({held}), kind {made.kind}", soft_wrap=True)
-    console.print(f'search it: counterpoint search {options.out} "…"', soft_wrap=True)
+    console.print(f'search it: counterpoint search {shlex.quote(options.out)} "…"', soft_wrap=True)
     return 0

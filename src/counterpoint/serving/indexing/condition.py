@@ -82,16 +82,8 @@ def condition(where: str, table: pl.DataFrame) -> str:
         if token in _MARKS:
             raise ValueError(f"{_shown(where)} is more than a condition: {token!r} has no place in it")
         if kind == "quoted":
-            parts.append(f'"{_column(token[1:-1], where, table)}"')
+            parts.append(_column(token[1:-1], where, table))
         elif kind == "word" and token.lower() in _WORDS:
-            if token.lower() == "in" and not _LIST.match(where, matches[index].end()):
-                raise ValueError(
-                    f"{_shown(where)} is no SQL condition: IN takes a list of texts and numbers, as ('a', 'b')"
-                )
-            if token.lower() == "case" and _after(tokens, index).lower() != "when":
-                raise ValueError(
-                    f"{_shown(where)} is no SQL condition: CASE is followed by WHEN and a condition"
-                )
             parts.append(token)
         elif kind == "word" and _after(tokens, index) == "(":
             if token.lower() not in _FUNCTIONS:
@@ -102,11 +94,20 @@ def condition(where: str, table: pl.DataFrame) -> str:
         elif kind == "word" and token.lower() in ("select", "with", "over", "exists", "as"):
             raise ValueError(f"{_shown(where)} is more than a condition: {token} has no place in it")
         elif kind == "word":
-            parts.append(f'"{_column(token, where, table)}"')
+            parts.append(_column(token, where, table))
         elif kind == "other" and not (token.isspace() or token in _OPERATORS or token in "(),"):
             raise ValueError(f"{_shown(where)} is no SQL condition: {token!r} has no place in it")
         else:
             parts.append(token)
+    for index, (kind, token) in enumerate(tokens):
+        if kind != "word":
+            continue
+        if token.lower() == "in" and not _LIST.match(where, matches[index].end()):
+            raise ValueError(
+                f"{_shown(where)} is no SQL condition: IN takes a list of texts and numbers, as ('a', 'b')"
+            )
+        if token.lower() == "case" and _after(tokens, index).lower() != "when":
+            raise ValueError(f"{_shown(where)} is no SQL condition: CASE is followed by WHEN and a condition")
     whole = "".join(parts)
     rows(whole, table.head(1))
     return whole
@@ -140,8 +141,9 @@ def _shown(text: str) -> str:
 
 
 def _column(name: str, where: str, table: pl.DataFrame) -> str:
+    """Return a column's name in quotes."""
     if name in table.columns:
-        return name
+        return '"' + name.replace('"', '""') + '"'
     error = unknown("column", name, table.columns)
     if f'"{name}"' in where:  # which other databases take for a text
         raise type(error)(f"{error}; a text stands in single quotes: '{name}'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import numpy as np
@@ -33,7 +34,12 @@ def extended(
     vectors: Vectors,
     way: Way | None,
 ) -> tuple[Record, pl.DataFrame, Kind]:
-    """Return an index with the parts of some vectors that it does not have."""
+    """Return an index with the parts of some vectors that it does not have.
+
+    Raises:
+        InUse: if another process writes the index.
+        ValueError: if another process has changed it since it was opened, and as for `Index.add`.
+    """
     about = vectors.about
     known = {taken.digest for taken in record.parts}
     digests = {part: digest_of_file(part) for part in vectors.parts}
@@ -42,32 +48,51 @@ def extended(
         return record, table, held
     if about.width != record.about.width:
         raise ValueError(f"{vectors.folder} has vectors of width {about.width}, not {record.about.width}")
-    before = table.drop(PLACED, strict=False)
-    if new:
-        added = pl.concat([vectors.read(part)[1] for part in new], how="diagonal")
-        _check_ids(before, added, record, about)
-        whole = pl.concat([before, added], how="diagonal") if len(before) else added
+    with _alone(record, storage):
+        before = table.drop(PLACED, strict=False)
+        if new:
+            added = pl.concat([vectors.read(part)[1] for part in new], how="diagonal")
+            _check_ids(before, added, record, about)
+            whole = pl.concat([before, added], how="diagonal") if len(before) else added
 
-        def blocks() -> Iterator[np.ndarray]:
-            return (_unit(vectors.read(part)[0]) for part in new)
+            def blocks() -> Iterator[np.ndarray]:
+                return (_unit(vectors.read(part)[0]) for part in new)
 
-        additions = Additions(
-            whole[len(before) :], about.width, record.about.dtype, blocks, first=len(before)
-        )
-        build = INDEX_KINDS.get(record.kind).build if held is None else held.extended
-        held = build(additions, None if storage is None else storage.where)
-    else:
-        whole = before
-    assert held is not None
-    if way is not None:
-        placed = coordinates(held.take, whole["modality"].to_numpy(), way)
-        whole = whole.with_columns(
-            pl.Series(name, placed[:, axis]).fill_nan(None) for axis, name in enumerate(PLACED)
-        )
-    folder = str(vectors.folder.absolute())
-    parts = [Taken(folder=folder, part=part.name, digest=digests[part], data=about.data) for part in new]
-    after = record.model_copy(update={"rows": len(whole), "map": way, "parts": (*record.parts, *parts)})
-    return (after if storage is None else storage.write(after, whole, held.files)), whole, held
+            additions = Additions(
+                whole[len(before) :], about.width, record.about.dtype, blocks, first=len(before)
+            )
+            build = INDEX_KINDS.get(record.kind).build if held is None else held.extended
+            held = build(additions, None if storage is None else storage.where)
+        else:
+            whole = before
+        assert held is not None
+        if way is not None:
+            placed = coordinates(held.take, whole["modality"].to_numpy(), way)
+            whole = whole.with_columns(
+                pl.Series(name, placed[:, axis]).fill_nan(None) for axis, name in enumerate(PLACED)
+            )
+        folder = str(vectors.folder.absolute())
+        parts = [Taken(folder=folder, part=part.name, digest=digests[part], data=about.data) for part in new]
+        after = record.model_copy(update={"rows": len(whole), "map": way, "parts": (*record.parts, *parts)})
+        return (after if storage is None else storage.write(after, whole, held.files)), whole, held
+
+
+@contextmanager
+def _alone(record: Record, storage: Storage | None) -> Iterator[None]:
+    """Keep others from writing an index, of which what is in memory must be what is stored.
+
+    Two commands at once would write files of one name, and the later record would leave out what the earlier one added.
+    """
+    if storage is None:
+        yield
+        return
+    with storage.held():
+        if storage.record() != (record if record.parts else None):
+            raise ValueError(
+                f"another process has changed {storage.where} since it was opened: open it again; the same command "
+                "goes on from what is there"
+            )
+        yield
 
 
 def _check_ids(before: pl.DataFrame, added: pl.DataFrame, record: Record, about: About) -> None:

@@ -6,12 +6,15 @@ import json
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, final
+from typing import Literal, final
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
+from ...execution import leased
+from ...execution.lease import PREFIX as LEASE
 from ...files import (
     FORMAT,
     Damaged,
@@ -22,10 +25,9 @@ from ...files import (
     write_json,
     writing,
 )
-from ...registry import require
 from ..vectors import About
 from .kinds._kind import next_file
-from .kinds.lancedb import opened, put
+from .kinds.lancedb import connected, opened, put
 
 RECORD = "index.json"
 
@@ -92,6 +94,15 @@ class Storage(ABC):
     where: str
 
     @abstractmethod
+    def held(self) -> AbstractContextManager[None]:
+        """Keep others from writing the index in a block.
+
+        Raises:
+            InUse: if another process writes it.
+            OSError: if it cannot be written.
+        """
+
+    @abstractmethod
     def record(self) -> Record | None:
         """Return what the index is; None where there is none.
 
@@ -129,10 +140,13 @@ class Folder(Storage):
         self.path = Path(where)
         self.where = str(self.path.absolute())
 
+    def held(self) -> AbstractContextManager[None]:
+        return leased(self.path)
+
     def record(self) -> Record | None:
         if not (self.path / RECORD).exists():
             others = self.path.iterdir() if self.path.is_dir() else []
-            strange = [path.name for path in others if not _ours(path)]
+            strange = [path for path in others if not (_ours(path) or path.name.startswith(LEASE))]
             if strange or self.path.is_file():
                 raise ValueError(
                     f"{self.path} is no index: it has no {RECORD}; make one with counterpoint index VECTORS --out "
@@ -180,7 +194,10 @@ class Database(Storage):
 
     def __init__(self, where: str) -> None:
         self.where = where
-        self._connection: Any = require("lancedb", "lance").connect(where)
+        self._connection = connected(where)
+
+    def held(self) -> AbstractContextManager[None]:
+        return nullcontext()  # stores of objects know no leases
 
     def record(self) -> Record | None:
         table = opened(self._connection, self._RECORD)

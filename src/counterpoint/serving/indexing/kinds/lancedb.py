@@ -40,14 +40,20 @@ class LanceDB(Kind):
     def build(cls, additions: Additions, location: str | None) -> Self:
         if location is None:
             raise ValueError("an index of kind lancedb is in a database: say where with --out (out=…)")
-        database = require("lancedb", "lance").connect(location)
+        if dotted := [name for name in additions.table.columns if "." in name]:
+            raise ValueError(
+                f"LanceDB takes no column whose name has a dot, as {', '.join(dotted)}: rename it in the data and "
+                "embed again, or take another kind"
+            )
+        database = connected(location)
         there = opened(database, TABLE)
         if there is not None and POSITION not in there.schema.names:
             raise ValueError(f"{location} has a table {TABLE!r} that is no index: give another database")
         return cls(_indexed(put(database, TABLE, _reader(additions))), len(additions))
 
     def extended(self, additions: Additions, location: str | None) -> Self:
-        table = require("lancedb", "lance").connect(location).open_table(TABLE)
+        assert location is not None  # it is in a database
+        table = connected(location).open_table(TABLE)
         table.delete(f"{POSITION} >= {additions.first}")  # left by a command that did not end
         if more := set(additions.table.columns) - set(table.schema.names):
             raise ValueError(
@@ -58,8 +64,7 @@ class LanceDB(Kind):
 
     @classmethod
     def open(cls, location: str, files: Sequence[Path], rows: int, width: int) -> Self:
-        database = require("lancedb", "lance").connect(location)
-        table = opened(database, TABLE)
+        table = opened(connected(location), TABLE)
         if table is None:
             raise ValueError(f"it has no table {TABLE!r}")
         try:
@@ -108,14 +113,32 @@ class LanceDB(Kind):
         return vectors[order][np.searchsorted(stored[POSITION].to_numpy()[order], rows)].astype(np.float32)
 
 
+def connected(location: str) -> Any:
+    """Connect to a database.
+
+    Raises:
+        MissingPackage: without LanceDB.
+        ValueError: for an address that it does not know.
+    """
+    lancedb = require("lancedb", "lance")
+    try:
+        return lancedb.connect(location)
+    except (ValueError, RuntimeError) as error:
+        raise ValueError(f"LanceDB cannot open {location}: {str(error).splitlines()[0]}") from error
+
+
 def opened(database: Any, name: str) -> Any:
-    """Open a table of a database; None where there is none."""
+    """Open a table of a database; None where there is none.
+
+    Raises:
+        ValueError: where LanceDB cannot say.
+    """
     try:
         return database.open_table(name)
-    except ValueError as error:
+    except (ValueError, RuntimeError) as error:
         if "not found" in str(error):
             return None
-        raise
+        raise ValueError(f"LanceDB cannot open {database.uri}: {str(error).splitlines()[0]}") from error
 
 
 def put(database: Any, name: str, rows: pa.Table | pa.RecordBatchReader) -> Any:
