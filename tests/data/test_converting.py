@@ -33,6 +33,7 @@ from counterpoint.data.sharded import indexing, writing
 from counterpoint.data.sharded.beside import records_beside
 from counterpoint.data.source import load_any, records_of
 from counterpoint.data.sources import Ledger
+from counterpoint.execution import InUse, leased
 from counterpoint.raw import Raw, Table
 from fixtures.shards import write_shards
 from fixtures.slow import slow
@@ -355,6 +356,10 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Mon
     there = {file.name for file in (tmp_path / "out").iterdir()}
     assert {name for name in there if name.startswith("train")}
     assert not {name for name in there if name.startswith(("test", "sizes", "."))}
+    with pytest.raises(
+        ValueError, match=r"out: \d+ of \d+ shards are not there \(first: test-000000\.tar\); the command"
+    ):
+        load_any(str(tmp_path / "out"))
     seen: list[int] = []
     monkeypatch.setattr(converting, "reduced", lambda data, **how: seen.append(1) or genuine(data, **how))
     convert(source, tmp_path / "out")
@@ -409,6 +414,8 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
     ):
         convert(source, other)
     assert [file.name for file in other.iterdir()] == ["mine.txt"]
+    with leased(tmp_path / "out"), pytest.raises(InUse, match="is in use by process"):
+        convert(source, tmp_path / "out")
     convert(source, tmp_path / "out")
     for different in ({"size": 9}, {"to": "parquet"}):
         with pytest.raises(ValueError, match="holds other shards, or its source has changed"):

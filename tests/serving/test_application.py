@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,8 @@ from starlette.testclient import TestClient
 
 from counterpoint.data.pictures.single import raw_pictures
 from counterpoint.serving import Index, app
+from counterpoint.serving.application.gallery import Gallery
+from counterpoint.serving.requests.refusals import Refusal
 from fixtures.served import served
 
 URL = "http://127.0.0.1"
@@ -143,6 +146,31 @@ def test_items_and_their_pictures(client: TestClient) -> None:
     assert picture.headers["content-type"] == "image/jpeg"
     assert picture.content.startswith(b"\xff\xd8\xff")
     assert client.get("/v1/items/999").status_code == 404
+
+
+def test_a_row_that_has_the_id_by_now_is_not_shown_for_another(
+    tmp_path: Path, png: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The ids of a folder's files are counted: with one more file they are other files'."""
+    names = [f"{number:02}.png" for number in range(1, 13)]
+    for name in names:
+        (tmp_path / name).write_bytes(png)
+
+    def shown(id: int) -> bytes | str:
+        gallery = Gallery(str(tmp_path))
+        try:
+            return gallery.picture(asyncio.run(gallery.opened()), id, names[id])
+        except Refusal as refusal:
+            return refusal.message
+
+    before = shown(3)
+    assert isinstance(before, bytes)
+    (tmp_path / "13.png").write_bytes(png)
+    assert shown(3) == before
+    assert not caplog.messages
+    (tmp_path / "00.png").write_bytes(png)
+    assert shown(3) == "there is no picture of this item"
+    assert "is not what was embedded: embed it again" in caplog.text
 
 
 def test_it_says_what_it_is(client: TestClient, folder: Path) -> None:

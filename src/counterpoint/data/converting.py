@@ -16,6 +16,7 @@ import polars as pl
 from jaxtyping import Int
 from pydantic import BaseModel, ConfigDict
 
+from ..execution import leased
 from ..files import FORMAT, read_json, write_json, write_text
 from ..modalities import MODALITIES, PAIR
 from .base import Data, view_size
@@ -26,11 +27,10 @@ from .sharded.beside import SIZES
 from .sharded.writing import SUFFIX, Form, Sample, reserve, write_shard
 from .sides import SIDES
 from .source import load_any, records_of, rooted, with_columns
-from .sources import CAPTION_COLUMNS, PICTURE_COLUMNS, Ledger, Records, caption_lines
+from .sources import CAPTION_COLUMNS, CONVERTED, PICTURE_COLUMNS, Ledger, Records, caption_lines
 from .worlds.scenes import shards as scenes
 from .worlds.scenes.world import Scenes
 
-MANIFEST = "converted.json"
 ROWS = 5000
 """The largest number of rows in a shard."""
 
@@ -95,6 +95,7 @@ def convert(
         ValueError: if there is nothing to convert, the folder holds something else, or the source has changed since the
             folder was begun.
         OSError: if a shard cannot be written.
+        InUse: if another process writes into the folder.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:
@@ -103,12 +104,33 @@ def convert(
     """
     written, folder = with_columns(os.fspath(source), columns or {}), Path(out)
     data = load_any(written)
-    if isinstance(data, Scenes) and data.stored is None:
-        if size is not None and data.pixels > size:
-            raise ValueError(f"scenes are drawn at the size that they are asked for: {written},pixels={size}")
-        for done in scenes.write(data, folder, to):
-            on_rows(done, len(data))
-        return _counts((name.partition(":")[0], len(rows)) for name, rows in data.splits.sides.items())
+    with leased(folder):
+        if isinstance(data, Scenes) and data.stored is None:
+            return _draw(data, written, folder, to, size, on_rows)
+        return _copy(data, written, folder, to, size, jobs, on_rows)
+
+
+def _draw(
+    data: Scenes, written: str, folder: Path, to: Form, size: int | None, on_rows: Callable[[int, int], None]
+) -> dict[str, int]:
+    """Write scenes; see `convert`."""
+    if size is not None and data.pixels > size:
+        raise ValueError(f"scenes are drawn at the size that they are asked for: {written},pixels={size}")
+    for done in scenes.write(data, folder, to):
+        on_rows(done, len(data))
+    return _counts((name.partition(":")[0], len(rows)) for name, rows in data.splits.sides.items())
+
+
+def _copy(
+    data: Data,
+    written: str,
+    folder: Path,
+    to: Form,
+    size: int | None,
+    jobs: int | None,
+    on_rows: Callable[[int, int], None],
+) -> dict[str, int]:
+    """Write any other data; see `convert`."""
     if to == "webdataset" and (bad := [name for name in data.columns if re.search(r"[/\\]", name)]):
         raise ValueError(f"{written}: no file in a tar can bear the name of the column {bad[0]!r}: rename it")
     if size is not None:
@@ -128,11 +150,11 @@ def convert(
         size=size,
         shards={shard.file: len(shard.rows) for shard in planned},
     )
-    if not reserve(folder, MANIFEST, "shards that were begun here"):
-        write_json(folder / MANIFEST, manifest.model_dump())
-    elif read_json(folder / MANIFEST, _Manifest, f"delete {folder} and convert again") != manifest:
+    if not reserve(folder, CONVERTED, "shards that were begun here"):
+        write_json(folder / CONVERTED, manifest.model_dump())
+    elif read_json(folder / CONVERTED, _Manifest, f"delete {folder} and convert again") != manifest:
         raise ValueError(
-            f"{folder} holds other shards, or its source has changed ({MANIFEST} says what it was): choose another "
+            f"{folder} holds other shards, or its source has changed ({CONVERTED} says what it was): choose another "
             "folder with --out, or delete it"
         )
     if data.attribution:

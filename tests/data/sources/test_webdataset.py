@@ -86,6 +86,7 @@ PNG = b"not read before the captions are"
         ({"a.png": PNG, "b.png": PNG, "b.txt": b"b"}, r"1 × no caption \(.*one\.tar, a: add a a\.txt or"),
         ({"a.png": PNG, "a.txt": b" \n"}, r"1 × empty caption \(.*one\.tar, a: add"),
         ({"a.png": PNG, "a.json": b"{"}, r"1 × broken JSON \(.*one\.tar, a\.json: Expecting"),
+        ({"a.png": PNG, "a.json": b"[" * 100_000}, r"1 × broken JSON \(.*one\.tar, a\.json: maximum recursion"),
         ({"a.png": PNG, "a.json": b'{"text": "x", "split": "tset"}'}, "split 'tset' is none of train"),
         ({"a.png": PNG, "a.json": b'{"text": "x", "id": 1}', "b.png": PNG, "b.json": b'{"text": "y", "id": 1}'},
          "b has the id 1 of"),

@@ -14,6 +14,7 @@ from typing import Any, Literal, final
 
 import polars as pl
 
+from ...execution.lease import PREFIX as LEASE
 from ...files import sweep, writing
 from ...modalities import MODALITIES
 from ..sources import noted
@@ -44,7 +45,7 @@ class Sample:
 
 
 def reserve(folder: Path, manifest: str, what: str) -> bool:
-    """Return whether a folder was begun, by its manifest; one that holds anything else is refused.
+    """Return whether a folder, which this process holds, was begun, by its manifest; refuse one with anything else.
 
     Raises:
         ValueError: if it is not empty and has no manifest; nothing in it is touched.
@@ -52,9 +53,8 @@ def reserve(folder: Path, manifest: str, what: str) -> bool:
     if (folder / manifest).exists():
         sweep(folder)
         return True
-    if folder.exists() and not folder.is_dir():
-        raise ValueError(f"{folder} is a file: choose another folder with --out")
-    if folder.is_dir() and any(not path.name.endswith(".part") for path in folder.iterdir()):
+    others = folder.iterdir() if folder.is_dir() else ()
+    if any(not path.name.endswith(".part") and not path.name.startswith(LEASE) for path in others):
         raise ValueError(f"{folder} is not empty, and holds no {what}: choose another folder with --out")
     return False
 

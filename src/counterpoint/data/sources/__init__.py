@@ -10,6 +10,7 @@ from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
 from ._options import FACTS, OF_THE_WHOLE, Options, checked, columns_of, parted, said_columns, without_budget
 from ._reading import (
+    CONVERTED,
     SOURCES,
     Reader,
     is_named,
@@ -28,6 +29,7 @@ from ._source import Shard, Source, Span
 __all__ = [
     "BROKEN",
     "CAPTION_COLUMNS",
+    "CONVERTED",
     "FACTS",
     "FOLDER",
     "OF_THE_WHOLE",

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 
+from ...files import read_json
 from ...registry import Room, import_file, named_in_file, unknown
 from ._files.places import seen_from
 from ._ledger import Ledger
@@ -21,6 +23,9 @@ from ._source import Shard, Source
 
 SOURCES = Room("source", __package__ or "")
 """Kinds of places that hold examples, each a `Source`."""
+
+CONVERTED = "converted.json"
+"""File of a folder of shards that `counterpoint.data.convert` writes first: all of them by their names, in ``shards``."""
 
 Reader = Callable[[str, Ledger], Records]
 
@@ -117,10 +122,28 @@ def shards_of(place: str, options: Options, ledger: Ledger) -> list[Shard]:
         raise ValueError(
             f"{place}: {unmeant[0]}= says nothing about what is read as {type(source).__name__}; leave it out"
         )
+    _check_whole(Path(place))
     listed = source.shards(place, options, ledger)
     if not listed:
         raise ValueError(f"{place} holds nothing that can be read")
     return [replace(shard, source=shard.source or place) for shard in listed]
+
+
+def _check_whole(folder: Path) -> None:
+    """Refuse a folder whose conversion was stopped: what is there would pass for all of it.
+
+    Raises:
+        ValueError: naming a shard that is missing.
+    """
+    file = folder / CONVERTED
+    if not file.is_file():
+        return
+    planned = read_json(file, dict[str, Any], f"delete {folder} and convert again").get("shards", {})
+    if missing := [name for name in planned if not (folder / name).exists()]:
+        raise ValueError(
+            f"{folder}: {len(missing)} of {len(planned)} shards are not there (first: {missing[0]}); the command that "
+            f"converts goes on where it stopped, and without {CONVERTED} what is there is read"
+        )
 
 
 def opened(shard: Shard, ledger: Ledger) -> Records:

@@ -194,7 +194,7 @@ def _read(notes: Mapping[str, Path], ledger: Ledger) -> _Said | None:
     if (file := notes.get("json")) is not None:
         try:
             values = json.loads(decoded(file.read_bytes(), ledger, file))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             ledger.add("lost", "broken JSON", file, detail=str(error))
             return None
         if isinstance(values, dict):

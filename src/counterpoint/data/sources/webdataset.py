@@ -248,7 +248,7 @@ def _values(archive: str, key: str, example: _Example, ledger: Ledger) -> Mappin
         return {}
     try:
         read = json.loads(decoded(example.values, ledger, archive, f"{key}.json"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         ledger.add("lost", "broken JSON", archive, f"{key}.json", str(error))
         return None
     return read if isinstance(read, dict) else {}

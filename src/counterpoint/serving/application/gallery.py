@@ -31,7 +31,7 @@ class Gallery:
     """
 
     def __init__(self, source: str) -> None:
-        self._source = source
+        self._source, self._changed = source, False
         self._data: Future[Pictured | None] = Future()
         threading.Thread(target=self._open, name="pictures", daemon=True).start()
 
@@ -51,17 +51,28 @@ class Gallery:
             raise _none()
         return data
 
-    def picture(self, data: Pictured, id: int) -> bytes:
+    def picture(self, data: Pictured, id: int, key: str) -> bytes:
         """Return an item's picture as a JPEG of at most `SIDE` pixels a side.
+
+        Args:
+            data: what `opened` returns.
+            id: of the item.
+            key: of the item; where another row has the id by now, as in a folder that got more files, there is none.
 
         Raises:
             Refusal: if there is none.
         """
-        row = int(np.searchsorted(self._ids, id))
-        if row == len(data) or self._ids[row] != id:
+        place = int(np.searchsorted(self._ids, id))
+        if place == len(data) or self._ids[place] != id:
+            raise _none()
+        row = int(self._rows[place])
+        if data.key(row) != key:
+            if not self._changed:
+                self._changed = True
+                _log.warning("%s is not what was embedded: embed it again to see its pictures", self._source)
             raise _none()
         try:
-            picture = data.shown(int(self._rows[row]), SIDE)
+            picture = data.shown(row, SIDE)
         except (OSError, ValueError):
             raise _none() from None
         file = io.BytesIO()

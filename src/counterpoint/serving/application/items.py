@@ -34,9 +34,9 @@ async def item(request: Request, id: Id) -> Item:
 async def picture(request: Request, id: Id) -> Response:
     """Return an item's picture as a JPEG of at most 512 pixels a side."""
     service = service_of(request)
-    service.first.rows(int(id))  # data may have more rows than were indexed
+    key = service.first.rows(int(id))["key"][0]  # data may have more rows than were indexed
     data = await service.gallery.opened()
-    shown = await service.first.do(service.gallery.picture, data, int(id))
+    shown = await service.first.do(service.gallery.picture, data, int(id), key)
     return Response(shown, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
 
 

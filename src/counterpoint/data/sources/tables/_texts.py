@@ -174,7 +174,7 @@ def _json_rows(path: str, opened: TextIOWrapper, before: int) -> Iterator[tuple[
                 continue
             try:
                 row = json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ValueError(
                     f"{path} cannot be read as {suffix_of(path)}: line {line}: {error}"
                 ) from error
