@@ -64,7 +64,7 @@ class Spec:
         >>> Spec.parse("open_clip:ViT-B-32@/models/vit.pt,tune=lora").label
         'open_clip:ViT-B-32@vit.pt,tune=lora'
         """
-        return re.sub(r"(?:[^@=,/\\]*[/\\])+(?=[^,]+)", "", str(self))
+        return without_folders(str(self))
 
     @property
     def slug(self) -> str:
@@ -94,6 +94,15 @@ def _quoted(text: str) -> str:
 
 def _bare(text: str) -> str:
     return text[1:-1].replace('""', '"') if re.fullmatch(_QUOTED, text) else text
+
+
+def without_folders(text: str) -> str:
+    """Return a text whose files are named without their folders.
+
+    >>> without_folders("cnn@runs/first")
+    'cnn@first'
+    """
+    return re.sub(r"(?:[^@=,/\\]*[/\\])+(?=[^,]+)", "", text)
 
 
 def slug(text: str, readable: str, kept: str = "") -> str:

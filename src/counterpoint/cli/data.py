@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import field
 from functools import partial
@@ -182,7 +183,7 @@ def _index(source: str, options: Data, console: Terminal) -> int:
     if made.labels:
         labels = ", ".join(f"{name} ({label.kind})" for name, label in made.labels.items())
         console.print(f"labels: {labels}", soft_wrap=True)
-    console.print(f"use it: counterpoint train clip --data {options.out}", soft_wrap=True)
+    console.print(f"use it: counterpoint train clip --data {shlex.quote(str(options.out))}", soft_wrap=True)
     return 0
 
 
@@ -204,5 +205,5 @@ def _convert(source: str, options: Data, console: Terminal) -> int:
         )
     rows = ", ".join(f"{count:,} of {split}" for split, count in counts.items())
     console.print(f"{options.out}: {sum(counts.values()):,} rows of {source}: {rows}", soft_wrap=True)
-    console.print(f"use it: counterpoint train clip --data {options.out}", soft_wrap=True)
+    console.print(f"use it: counterpoint train clip --data {shlex.quote(str(options.out))}", soft_wrap=True)
     return 0

@@ -20,7 +20,7 @@ from ..methods.tower_method import TowerMethod
 from ..modalities import noun_of
 from ..models import run_of
 from ..pairwise import Loss
-from ..spec import Spec, slug
+from ..spec import Spec, slug, without_folders
 from ..study import Study
 from ..study.layout import run_folder
 from ..study.numbers import StudyScores
@@ -267,9 +267,11 @@ def _plain(reference: str) -> str:
 
     >>> _plain("transformers:/models/clip"), _plain("open_clip:ViT-B-32@a/b.pt"), _plain("timm:org/name@hub")
     ('transformers:clip', 'open_clip:ViT-B-32@b.pt', 'timm:org/name@hub')
+    >>> _plain("transformers:models/the first, small")
+    'transformers:the first, small'
     """
     library, colon, name = reference.rpartition(":")
-    named = name if name.endswith("@hub") else Spec.parse(name).label
+    named = name if name.endswith("@hub") else without_folders(name)
     return f"{library}{colon}{named}"
 
 

@@ -25,7 +25,7 @@ SOURCES = Room("source", __package__ or "")
 """Kinds of places that hold examples, each a `Source`."""
 
 CONVERTED = "converted.json"
-"""File of a folder of shards that `counterpoint.data.convert` writes first: all of them by their names, in ``shards``."""
+"""File that `counterpoint.data.convert` writes first: all shards of the folder by their names, as ``shards``."""
 
 Reader = Callable[[str, Ledger], Records]
 
