@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -138,7 +137,7 @@ def _check_whole(folder: Path) -> None:
     file = folder / CONVERTED
     if not file.is_file():
         return
-    planned = read_json(file, dict[str, Any], f"delete {folder} and convert again").get("shards", {})
+    planned = read_json(file, dict, f"delete {folder} and convert again").get("shards", {})
     if missing := [name for name in planned if not (folder / name).exists()]:
         raise ValueError(
             f"{folder}: {len(missing)} of {len(planned)} shards are not there (first: {missing[0]}); the command that "
