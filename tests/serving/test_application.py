@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -149,12 +150,13 @@ def test_items_and_their_pictures(client: TestClient) -> None:
 
 
 def test_a_row_that_has_the_id_by_now_is_not_shown_for_another(
-    tmp_path: Path, png: bytes, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, folder: Path, index: Index, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The ids of a folder's files are counted: with one more file they are other files'."""
     names = [f"{number:02}.png" for number in range(1, 13)]
-    for name in names:
-        (tmp_path / name).write_bytes(png)
+
+    def put(number: int) -> None:
+        shutil.copy(folder / "pairs" / f"{number}.png", tmp_path / f"{number:02}.png")
 
     def shown(id: int) -> bytes | str:
         gallery = Gallery(str(tmp_path))
@@ -163,12 +165,14 @@ def test_a_row_that_has_the_id_by_now_is_not_shown_for_another(
         except Refusal as refusal:
             return refusal.message
 
+    for number in range(1, 13):
+        put(number)
     before = shown(3)
     assert isinstance(before, bytes)
-    (tmp_path / "13.png").write_bytes(png)
+    put(13)
     assert shown(3) == before
-    assert not caplog.messages
-    (tmp_path / "00.png").write_bytes(png)
+    assert "is not what was embedded" not in caplog.text
+    put(0)
     assert shown(3) == "there is no picture of this item"
     assert "is not what was embedded: embed it again" in caplog.text
 
