@@ -52,7 +52,10 @@ def mixup(batch: Batch, alpha: Positive, *, trust: Float[Tensor, " B"] | None = 
     """
     for name, view in batch.views.items():
         if not view.is_floating_point():
-            raise ValueError(f"mixup blends numbers, and {name} holds {view.dtype}: leave mixup out on texts")
+            raise ValueError(
+                f"mixup blends numbers, and {name} holds {view.dtype}: leave mixup out on texts, "
+                "and towers.keep where pictures are mixed"
+            )
     ranks = Ranks.present()
     counts = ranks.counts(len(batch), batch.ids.device)
     # Drawn on the processor, where the loop seeds every rank alike.

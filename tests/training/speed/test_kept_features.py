@@ -96,9 +96,10 @@ def test_a_look_draws_nothing_that_was_drawn(
         "jest,reference={run},filter=0.5",
         "guided-ntxent,on=images,teacher={run}",
         "mlcd,clusters=9,encoder={tower}",
+        "moco,on=images",
     ],
 )
-def test_another_model_sees_the_inputs_themselves(
+def test_another_model_and_a_copy_see_the_inputs_themselves(
     arm: str, weights: Path, pairs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
@@ -109,6 +110,19 @@ def test_another_model_sees_the_inputs_themselves(
         shown = {"towers.keep": keep, "augmentation.contrasted": "plain"}
         run(Run(filled, str(pairs), override(asked, shown)), tmp_path / name, test=False)
     assert losses(tmp_path / "kept") == pytest.approx(losses(tmp_path / "plain"), rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("arm", "message"),
+    [("ebm", "ebm changes the pictures"), ("m-dyr", "towers.keep where pictures are mixed")],
+)
+def test_what_is_changed_cannot_be_kept(
+    arm: str, message: str, weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    asked = recipe(weights)
+    with pytest.raises(ValueError, match=message):
+        fit(*prepare(Run(f"{arm},on=images", "tiny", asked), TinyData()), asked)
 
 
 @pytest.mark.parametrize(

@@ -36,13 +36,16 @@ class EBM(TowerMethod):
 
     Args:
         towers: the towers, by column.
-        recipe: of the run; not used.
+        recipe: of the run; its towers cannot answer from memory.
         steps: K, of the sampler.
         step_size, sampling_noise: a and s of the sampler.
         noise: standard deviation of the noise on x⁺.
         buffer: chains of the replay buffer. The usual 10,000 are for long runs: each is saved with the model.
         restart: probability that a chain begins anew.
         weight: c, of the squared energies.
+
+    Raises:
+        ValueError: for ``towers.keep``.
 
     Source: Shevchenko et al., "EBMs vs. CL: Exploring Self-Supervised Visual Pretraining for Visual Question Answering"
     (2022), arXiv 2206.14355; its constants could not be checked, and those of JEM (arXiv 1912.03263) and of Du and
@@ -68,6 +71,8 @@ class EBM(TowerMethod):
         weight: NonNegative = 0.1,
     ) -> None:
         super().__init__(towers)
+        if recipe.towers.keep:
+            raise ValueError("towers.keep: ebm changes the pictures themselves; leave keep out")
         self.views = paired(towers)
         self.projection = Linear(self.image_tower.width, 1, bias=True)
         self.buffer = ReplayBuffer(buffer, self.image_tower.size, restart)

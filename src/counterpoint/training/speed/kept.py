@@ -8,6 +8,7 @@ from ...data.loading.features import Memory, Steady
 from ...data.views.look import looks
 from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES, noun_of
+from ...networks import MomentumCopy
 from ...networks.base import Tower
 from ...recipes import Recipe
 
@@ -46,8 +47,8 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
             )
     for tower in frozen.values():
         tower.memory = Memory()
-    if method.consults:
-        return {}
+    if method.consults or any(isinstance(part, MomentumCopy) for part in method.modules()):
+        return {}  # another model, or a copy, is shown the inputs themselves
     # Of several forms of a row, as captions are, one is drawn each time, so that such a view is not steady; and a frame
     # is drawn with its view.
     steady = {
