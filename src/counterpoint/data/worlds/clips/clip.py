@@ -19,6 +19,7 @@ from torch import Tensor
 from ....files import writing
 from ....reasons import counted
 from ....registry import require
+from ..remembered import Remembered
 from ..scenes.pixels.render import draw
 from ..scenes.scene import SIZES, Colour, Relation, Scene, Thing, relation_holds
 
@@ -158,8 +159,15 @@ def film(clips: Sequence[Clip], pixels: int = 96) -> UInt8[Tensor, "k T 3 pixels
     lengths = {clip.frames for clip in clips}
     if len(lengths) != 1:
         raise ValueError(f"expected clips of one length, got {sorted(lengths) or 'none'}")
+    return _FILMED(clips, pixels)
+
+
+def _frames(clips: Sequence[Clip], pixels: int) -> UInt8[Tensor, "k T 3 pixels pixels"]:
     scenes = [clip.at(frame) for clip in clips for frame in range(clip.frames)]
-    return draw(scenes, pixels).pictures.view(len(clips), lengths.pop(), 3, pixels, pixels)
+    return draw(scenes, pixels).pictures.view(len(clips), -1, 3, pixels, pixels)
+
+
+_FILMED = Remembered(_frames)
 
 
 def save(frames: UInt8[Tensor, "T 3 H W"], path: str | Path, milliseconds: int = 100) -> Path:

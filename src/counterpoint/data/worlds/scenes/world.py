@@ -28,7 +28,7 @@ from .items.item_rows import ask_rows
 from .items.labels import classes_of, further_labels, label_sets, subset_of
 from .layout.compose import compose
 from .pixels.backgrounds import BACKGROUNDS
-from .pixels.render import Drawing, draw
+from .pixels.render import Drawing, draw, pictures
 from .pixels.sprites import credit_line
 from .presets import PRESETS, ScenePreset
 from .rows import StoredPictures
@@ -163,9 +163,9 @@ class Scenes(World[SceneConfig, Scene], PairedData):
             return [self._negatives(int(row))[0] for row in rows]
         if column == "edited" and column in self.columns:
             pairs = [self.edited(int(row)) for row in rows]
-            pictures = draw([pair.after if pair else Scene(0, ()) for pair in pairs], self.pixels).pictures
-            pictures[[pair is None for pair in pairs]] = GREY
-            return pictures
+            changed = pictures([pair.after if pair else Scene(0, ()) for pair in pairs], self.pixels)
+            changed[[pair is None for pair in pairs]] = GREY
+            return changed
         if column != "table" or not self.preset.table:
             return super().read(column, rows)
         there = zip(rows.tolist(), self.present(column, rows), strict=True)
@@ -178,11 +178,11 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         return super().lacks(column, row)
 
     def _drawn(self, rows: Rows, change: Callable[[Scene], Scene]) -> UInt8[Tensor, "n 3 H W"]:
-        pictures = draw([change(self.scene(int(row))) for row in rows], self.pixels).pictures
+        shown = pictures([change(self.scene(int(row))) for row in rows], self.pixels)
         for index, row in enumerate(rows):
             if self.lacks("image", int(row)):
-                pictures[index] = GREY
-        return pictures
+                shown[index] = GREY
+        return shown
 
     def captions(self, row: int) -> Sequence[str]:
         """Return the plainest caption in each language; empty if it is missing."""

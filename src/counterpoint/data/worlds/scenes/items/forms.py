@@ -32,7 +32,7 @@ from ....items import (
 from ...rng import Rng
 from ..concepts import CONCEPTS
 from ..config import SceneConfig
-from ..pixels.render import draw
+from ..pixels.render import draw, pictures
 from ..rows import SceneRows
 from ..scene import Scene, Thing
 from ..words.captions import short
@@ -131,8 +131,8 @@ class SceneMinimalPairs(MinimalPairs):
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
         edits = [self.edits[position] for position in positions]
         both = [scene for each in edits for scene in (each.before, each.after)]
-        pictures = draw(both, self.world.pixels).pictures
-        return pictures.view(len(edits), 2, *pictures.shape[1:])
+        shown = pictures(both, self.world.pixels)
+        return shown.view(len(edits), 2, *shown.shape[1:])
 
 
 class _Choice(NamedTuple):

@@ -11,7 +11,7 @@ from torch import Tensor
 from ....base import Rows
 from ...rng import Rng
 from ..config import SceneConfig
-from ..pixels.render import draw
+from ..pixels.render import pictures
 from ..rows import SceneRows
 from ..scene import Scene
 
@@ -39,4 +39,4 @@ def ask_rows(
 
 def drawn(world: SceneRows, rows: Rows) -> UInt8[Tensor, "k 3 H W"]:
     """Draw the pictures of rows as they are composed, also of those that training does without."""
-    return draw([world.scene(int(row)) for row in rows], world.pixels).pictures
+    return pictures([world.scene(int(row)) for row in rows], world.pixels)

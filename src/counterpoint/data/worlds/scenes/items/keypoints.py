@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ....base import Rows
 from ....items import Correspondences
-from ..pixels.render import draw
+from ..pixels.render import draw, pictures
 from ..rows import SceneRows
 from ..scene import UNIT, Thing
 from .item_rows import PER_ROW
@@ -55,8 +55,8 @@ class SceneCorrespondences(Correspondences):
 
     def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
         scenes = [self.world.scene(each.row) for position in positions for each in self.pairs[position]]
-        pictures = draw(scenes, self.world.pixels).pictures
-        return pictures.view(len(positions), 2, *pictures.shape[1:])
+        shown = pictures(scenes, self.world.pixels)
+        return shown.view(len(positions), 2, *shown.shape[1:])
 
 
 def located(thing: Thing) -> Float[np.ndarray, "points 2"]:

@@ -11,6 +11,7 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from ....corruptions import CORRUPTIONS
+from ...remembered import Remembered
 from ..scene import UNIT, Scene, Thing
 from .backgrounds import background
 from .sprites import Stamp, box_of, stamp
@@ -52,6 +53,14 @@ def draw(scenes: Sequence[Scene], size: int = 96) -> Drawing:
     drawn = torch.from_numpy(pictures)
     _corrupt(drawn, scenes)
     return Drawing(drawn, tuple(masks), tuple(boxes))
+
+
+def pictures(scenes: Sequence[Scene], size: int = 96) -> UInt8[Tensor, "n 3 size size"]:
+    """Draw scenes without their masks and boxes; those that were drawn lately come from memory."""
+    return _DRAWN(scenes, size) if scenes else draw(scenes, size).pictures
+
+
+_DRAWN: Remembered[Scene] = Remembered(lambda scenes, size: draw(scenes, size).pictures)
 
 
 def _compose(things: Sequence[Thing], canvas: np.ndarray, seen: np.ndarray, boxes: np.ndarray) -> None:
