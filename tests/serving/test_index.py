@@ -10,6 +10,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
@@ -22,6 +23,7 @@ from counterpoint.registry import MissingPackage, UnknownName, require
 from counterpoint.serving import INDEX_KINDS, Index, Vectors, index
 from counterpoint.serving.indexing import index as _index
 from counterpoint.serving.indexing.kinds import _faiss, exact, lancedb
+from counterpoint.serving.indexing.storage import Folder, Record
 from fixtures import foreign
 from fixtures.vectors_folder import unit_vectors, write_vectors
 
@@ -136,6 +138,26 @@ def test_two_that_add_at_once_lose_nothing(kind: str, vectors: Path, tmp_path: P
     index(tmp_path / "third", where)
     ids = Index.open(where).table["id"].unique(maintain_order=True).to_list()
     assert ids == [*range(100, 110), *range(200, 210), *range(300, 310)]
+
+
+def test_an_index_is_opened_while_another_process_adds_to_it(
+    vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_vectors(tmp_path / "second", ids=np.arange(200, 210))
+    made, read = index(vectors, tmp_path / "made"), Folder.table
+    added: list[Record] = []
+
+    def reading(self: Folder, record: Record) -> pl.DataFrame:
+        if not added:
+            added.append(record)
+            made.add(tmp_path / "second")
+        return read(self, record)
+
+    monkeypatch.setattr(Folder, "table", reading)
+    assert len(Index.open(tmp_path / "made")) == len(made) > added[0].rows
+    next((tmp_path / "made").glob("table-*")).unlink()
+    with pytest.raises(Damaged):
+        Index.open(tmp_path / "made")
 
 
 def test_labels_that_some_vectors_lack_are_null(vectors: Path, tmp_path: Path) -> None:

@@ -62,11 +62,19 @@ class Index:
             ValueError: for a place that holds something else.
         """
         storage = storage_of(where)
-        record = storage.record()
-        if record is None:
-            raise FileNotFoundError(
-                f"there is no index at {where}: make one with counterpoint index VECTORS --out {where}"
-            )
+        while (record := storage.record()) is not None:
+            try:
+                return cls._read(record, storage)
+            except Damaged:
+                # Files are not there any more either where another process has added to the index meanwhile.
+                if storage.record() == record:
+                    raise
+        raise FileNotFoundError(
+            f"there is no index at {where}: make one with counterpoint index VECTORS --out {where}"
+        )
+
+    @classmethod
+    def _read(cls, record: Record, storage: Storage) -> Self:
         table, files = storage.table(record), storage.files(record)
         try:
             vectors = INDEX_KINDS.get(record.kind).open(storage.where, files, record.rows, record.about.width)
@@ -259,8 +267,9 @@ class Index:
         A map is drawn anew. The index on disk is the old one until the new one is whole.
 
         Raises:
-            ValueError: for vectors of another model, naming both fingerprints, or of another width; and for rows whose
-                ids are in the index already.
+            ValueError: for vectors of another model, naming both fingerprints, or of another width; for rows whose ids
+                are in the index already; and if another process has changed the index since it was opened.
+            InUse: while another process writes the index.
             Damaged: for a part of the vectors that is not whole.
             OSError: the index cannot be written.
         """
