@@ -30,12 +30,14 @@ def second(first: Index, tmp_path_factory: pytest.TempPathFactory) -> Index:
     folder = tmp_path_factory.mktemp("second")
     reference = f"sentence-transformers:{foreign.sentences(folder / 'model')}"
     model = cp.load(reference)
-    texts = first.table.filter(modality="text")["text"].to_list()
+    rows = first.table.filter(modality="text")
+    texts = rows["text"].to_list()
     write_vectors(
         folder / "vectors",
         {"text": model.embed("text", texts).numpy()},
         texts=texts,
-        ids=np.arange(70),
+        ids=rows["id"].to_numpy(),
+        keys=rows["key"].to_list(),
         model=reference,
         fingerprint=model.fingerprint,
         data=first.about.data,

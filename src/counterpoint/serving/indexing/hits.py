@@ -27,10 +27,9 @@ class Found:
         self.table, self.scores, self.positions = table, scores, positions
 
     @cached_property
-    def ends(self) -> list[int]:
-        """The end of each query's rows in `frame`."""
-        ends: list[int] = (self.positions >= 0).sum(1).cumsum().tolist()
-        return ends
+    def counts(self) -> Int[np.ndarray, " m"]:
+        """The rows that each query found."""
+        return np.asarray((self.positions >= 0).sum(1))
 
     @cached_property
     def frame(self) -> pl.DataFrame:
@@ -62,14 +61,10 @@ class Hits:
     @property
     def rows(self) -> pl.DataFrame:
         """``score`` and the columns of the table."""
-        return self._found.frame[self._start : self._found.ends[self._query]]
-
-    @property
-    def _start(self) -> int:
-        return self._found.ends[self._query - 1] if self._query else 0
+        return self._found.frame.slice(int(self._found.counts[: self._query].sum()), len(self))
 
     def __len__(self) -> int:
-        return self._found.ends[self._query] - self._start
+        return int(self._found.counts[self._query])
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self.rows.iter_rows(named=True)
