@@ -10,7 +10,6 @@ import torch
 
 from counterpoint.claims.analysis import concept_association_bias as association
 from counterpoint.claims.benches import clip_towers as moving
-from counterpoint.claims.dual import scav
 from counterpoint.claims.evaluation import modality_importance_score, vibe, videocon
 from counterpoint.claims.evaluation import multi_attribute_bias_amplification as amplification
 from counterpoint.claims.pairs import compa
@@ -20,7 +19,6 @@ from counterpoint.data.worlds.scenes.layout.compositions import pair_part
 from counterpoint.data.worlds.sounds.compose import alike, compose_sounds
 from counterpoint.data.worlds.sounds.soundscape import Sound, Soundscape, caption
 from counterpoint.evaluation.statistic import f1_of, macro_f1
-from counterpoint.losses import SCAVLoss
 
 
 def test_videos_of_the_claim_hold_pairs_out() -> None:
@@ -235,28 +233,3 @@ def test_a_modality_that_is_missing_or_another_ones_is_seen_so() -> None:
     assert np.array_equal(answered("video"), answered("video", texts=order))
     assert not np.array_equal(answered("both"), answered("both", texts=order))
     assert np.array_equal(answered("nothing"), answered("nothing", videos=order, texts=order))
-
-
-def test_what_is_heard_of_twins_is_the_same_at_other_times() -> None:
-    films = scav.films("test", 8)
-    assert films.frames.shape == (8, 12, 3, moving.SIDE, moving.SIDE)
-    totals = films.heard.exp().sum((1, 2)).view(-1, 2)
-    torch.testing.assert_close(totals[:, 0], totals[:, 1], rtol=0.02, atol=0)
-    assert (films.heard[::2] - films.heard[1::2]).abs().amax((1, 2)).min() > 0.1
-
-
-def test_encoders_of_the_claim_know_of_one_time_alone() -> None:
-    films, towers = scav.films("test", 8), scav.Pair(0).eval()
-    with torch.no_grad():
-        for states, turned in (
-            (towers.clips(films.frames), towers.clips(films.frames.flip(1))),
-            (towers.sounds(films.heard), towers.sounds(films.heard.flip(1))),
-        ):
-            torch.testing.assert_close(turned.flip(1), states, rtol=0, atol=1e-5)
-
-
-def test_what_is_equally_near_counts_half() -> None:
-    near, far = torch.eye(3)[:, None], torch.eye(3).roll(1, 0)[:, None]
-    given = torch.stack([near[0], near[1], near[2]])
-    one, other = torch.stack([near[0], far[1], far[2]]), torch.stack([far[0], near[1], far[2]])
-    assert scav.told_apart(SCAVLoss(), given, one, other).tolist() == [1, 0, 0.5]
