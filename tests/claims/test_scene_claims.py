@@ -3,50 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 
-from counterpoint.claims.benches import scene_towers as composed
 from counterpoint.claims.benches.data import counts
-from counterpoint.claims.benches.scene_towers import Edited, SceneTowers
+from counterpoint.claims.benches.scene_towers import SceneTowers
 from counterpoint.claims.evaluation import mmvp
-from counterpoint.claims.pairs import inpaintcoco
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.scene import Scene, Thing
-from counterpoint.losses import InfoNCELoss
-
-
-def unit(seed: int, n: int = 5) -> torch.Tensor:
-    drawn = torch.randn(n, 4, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    return torch.nn.functional.normalize(drawn, dim=-1)
-
-
-def test_negatives_are_columns_of_pictures_and_rows_of_nothing() -> None:
-    x, y, z = unit(0), unit(1), unit(2)
-    there = torch.tensor([True, False, True, True, False])
-    infonce = InfoNCELoss(0.5).double()
-    total = 0.0
-    for i in range(5):
-        columns = [*y, *(z[k] for k in range(5) if there[k])]
-        total -= float(x[i] @ y[i]) / 0.5 - np.log(sum(np.exp(float(x[i] @ c) / 0.5) for c in columns))
-        total -= float(x[i] @ y[i]) / 0.5 - np.log(sum(np.exp(float(a @ y[i]) / 0.5) for a in x))
-    found = composed.with_negatives(infonce, x, y, z, there)
-    assert float(found) == pytest.approx(total / 10, rel=1e-9)
-
-
-def test_without_negatives_it_is_infonce() -> None:
-    x, y, z = unit(0), unit(1), unit(2)
-    infonce = InfoNCELoss(0.5).double()
-    found = composed.with_negatives(infonce, x, y, z, torch.zeros(5, dtype=torch.bool))
-    assert torch.allclose(found, infonce(x, y))
-
-
-def test_edited_scenes_are_small_and_known_by_row() -> None:
-    data = composed.edited("scenes:tiny,objects=2,tinted=1,relations=1", "train", 12, ("swap colour",))
-    assert data.pictures.shape == (len(data), 2, 3, composed.SIDE, composed.SIDE)
-    assert set(data.kinds) == {"swap colour"}
-    assert (np.diff(data.rows) > 0).all()
-    assert all(sorted(a.split()) == sorted(b.split()) for a, b in data.captions)
 
 
 def test_towers_tell_word_order_and_places_apart() -> None:
@@ -58,24 +21,6 @@ def test_towers_tell_word_order_and_places_apart() -> None:
     seen = towers.embed("image", torch.cat([picture, picture.flip(3)]))
     assert not torch.allclose(seen[0], seen[1], atol=1e-3)
     assert torch.allclose(seen.norm(dim=1), torch.ones(2))
-
-
-def test_negative_captions_take_turns_among_concepts() -> None:
-    def squares(rows: list[int], word: str) -> Edited:
-        texts = [("said", f"{word} {row}") for row in rows]
-        return Edited(
-            torch.zeros(len(rows), 2, 3, 1, 1, dtype=torch.uint8), texts, [word] * len(rows), np.array(rows)
-        )
-
-    data = {"object": squares([3, 5, 8, 9], "object"), "colour": squares([3, 8, 9], "colour")}
-    assert inpaintcoco.negatives(data, ()) == ["", "", "", ""]
-    assert inpaintcoco.negatives(data, ("colour",)) == ["colour 3", "", "colour 8", "colour 9"]
-    assert inpaintcoco.negatives(data, ("object", "colour")) == [
-        "object 3",
-        "object 5",
-        "object 8",
-        "colour 9",
-    ]
 
 
 def test_shrinking_changes_sizes_alone() -> None:
