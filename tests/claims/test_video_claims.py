@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import numpy as np
 import pytest
 import torch
 
 from counterpoint.claims.analysis import concept_association_bias as association
 from counterpoint.claims.benches import clip_towers as moving
-from counterpoint.claims.evaluation import modality_importance_score, vibe, videocon
+from counterpoint.claims.evaluation import modality_importance_score, vibe
 from counterpoint.claims.evaluation import multi_attribute_bias_amplification as amplification
 from counterpoint.claims.pairs import compa
-from counterpoint.data.items import ContrastCaptions, GeneratedVideos, Narrations
-from counterpoint.data.worlds.clips.items import ClipContrasts
-from counterpoint.data.worlds.scenes.layout.compositions import pair_part
+from counterpoint.data.items import GeneratedVideos, Narrations
 from counterpoint.data.worlds.sounds.compose import alike, compose_sounds
 from counterpoint.data.worlds.sounds.soundscape import Sound, Soundscape, caption
 from counterpoint.evaluation.statistic import f1_of, macro_f1
-
-
-def test_videos_of_the_claim_hold_pairs_out() -> None:
-    for split in ("train", "pairs"):
-        data = moving.filmed(videocon.WORLD, split, 30, ContrastCaptions)
-        assert data.frames.shape == (len(data), videocon.FRAMES, 3, moving.SIDE, moving.SIDE)
-        assert isinstance(data.items, ClipContrasts)
-        if split == "train":
-            for clip in data.items.clips:
-                concepts = sorted({thing.concept for thing in clip.scene})
-                assert {pair_part(a, b) for a, b in combinations(concepts, 2)} <= {"train"}
 
 
 def test_video_towers_see_the_order_of_frames() -> None:
