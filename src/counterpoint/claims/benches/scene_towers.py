@@ -35,8 +35,6 @@ class SceneTowers(nn.Module):
         width: of the embedding.
     """
 
-    heads: tuple[str, ...] = ("global",)
-
     def __init__(self, captions: Sequence[str], seed: int, width: int = 64) -> None:
         super().__init__()
         self.image = nn.Sequential(
@@ -66,16 +64,13 @@ class SceneTowers(nn.Module):
         return F.normalize(self.text(self.words(tokens)), dim=-1)
 
     @torch.no_grad()
-    def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
+    def embed(self, modality: str, inputs: Any) -> Tensor:
         if modality == "image":
             return torch.cat([self.pictures(part) for part in torch.split(inputs, 512)])
         if modality == "text":
             tokens = self.words.tokenizer(list(inputs))
             return torch.cat([self.captions(part) for part in torch.split(tokens, 512)])
         raise unknown("modality", modality, ("image", "text"))
-
-    def similarity(self, a: Tensor, b: Tensor) -> Tensor:
-        return a @ b.T
 
 
 def _small(x: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, "n 3 S S"]:

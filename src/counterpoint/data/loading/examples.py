@@ -39,7 +39,7 @@ class AllExamples:
         steady = {
             view.column: loader.steady[name]
             for name, view in loader.views.items()
-            if name in loader.steady and view.size == 1 and name not in {*loader.inputs} - {view.column}
+            if name in loader.steady and view.size == 1 and (name == view.column or name not in loader.inputs)
         }
         self.loader = Loader(
             loader.data,

@@ -122,7 +122,7 @@ def _other(data: bytes) -> tuple[np.ndarray, int]:
     soundfile = require("soundfile", "audio")
     try:
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32")
-    except soundfile.SoundFileError as error:
-        message = getattr(error, "error_string", error)  # without the object that the bytes are read from
-        raise ValueError(f"no sound that libsndfile reads: {message}") from error
+    except soundfile.LibsndfileError as error:
+        # Its reason alone, without the object that the bytes are read from.
+        raise ValueError(f"no sound that libsndfile reads: {error.error_string}") from error
     return samples, rate

@@ -147,7 +147,7 @@ def _reserve(written: str, folder: Path, held_out: int) -> None:
             raise OtherIndex(
                 f"{folder} holds another index ({what}): give another folder with --out, or delete it"
             )
-    elif folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+    elif folder.is_file() or (folder.exists() and any(folder.iterdir())):
         raise OtherIndex(f"{folder} is no index and not empty: give another folder with --out")
     sweep(folder)
     write_json(folder / BEGUN, asked.model_dump())

@@ -57,8 +57,7 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
         if MODALITIES.get(view.modality).share is None and not view.framed
     }
     # Views of a column that take the same input show the same, and are drawn once for all of them.
-    same = {
-        name: (view.column, view.size, name * (name in method.view_inputs)) for name, view in steady.items()
-    }
+    own = method.view_inputs
+    same = {name: (view.column, view.size, name if name in own else "") for name, view in steady.items()}
     drawn = {how: Steady(frozen[method.columns[how[0]]]) for how in same.values()}
     return {name: drawn[how] for name, how in same.items()}

@@ -27,9 +27,8 @@ from ._parts import lines_of
 from ._roles import Columns, Roles, chosen, file_columns, text_columns
 
 _BLOCK = 50_000  # rows that are Python objects at once
-_LONGEST = (
-    2**24
-)  # characters of a cell: a quote that is never closed is found before all of a file is one cell
+_LONGEST = 2**24
+"""Characters of a cell at most: a quote that is never closed is found before all of a file is one cell."""
 
 
 def blocks_of(
