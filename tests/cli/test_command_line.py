@@ -14,6 +14,7 @@ import pytest
 from counterpoint import __version__, recipes
 from counterpoint.cli import COMMANDS, main
 from counterpoint.cli.common.arguments import parse
+from counterpoint.cli.compare import Compare
 from counterpoint.cli.train import Train
 from counterpoint.data.collections import COLLECTIONS
 from counterpoint.modalities import MODALITIES, Modality
@@ -221,5 +222,7 @@ def test_steps_and_epochs_together_are_refused(capsys: pytest.CaptureFixture[str
 @pytest.mark.parametrize("recipe", recipes.names())
 def test_a_named_recipe_is_whole(recipe: str) -> None:
     """Options of single methods cannot be typed, and are the named recipe's all the same."""
-    given = parse(Train, ["clip", "--data", "digits", "--recipe", recipe, "--optimizer.lr", "0.5"], "train")
-    assert given.recipe == override(recipes.load(recipe), {"optimizer.lr": 0.5})
+    words = ["clip", "--data", "digits", "--recipe", recipe, "--optimizer.lr", "0.5"]
+    meant = override(recipes.load(recipe), {"optimizer.lr": 0.5})
+    assert parse(Train, words, "train").recipe == meant
+    assert parse(Compare, words, "compare").study.recipe == meant

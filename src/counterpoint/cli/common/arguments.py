@@ -46,7 +46,7 @@ def parse(
     """
     arguments = _mixed(arguments)
     recipe = _named(arguments)
-    named = {"recipe": recipe} if any(field.annotation is Recipe for _, field in _options(form)) else {}
+    named = {"recipe": recipe} if _trains(form) else {}
     shown = _shown(form, {**(defaults or {}), **named})
     refusal = io.StringIO()
     try:
@@ -192,6 +192,14 @@ def _filled(name: str, kind: object) -> str:
 
 def _options(form: type) -> list[tuple[str, FieldInfo]]:
     return [(name, field) for name, field in fields_of(form).items() if _mark(field, Derived) is None]
+
+
+def _trains(form: type) -> bool:
+    """Return whether a recipe is among the options of a form, or of a form within."""
+    kinds = [field.annotation for _, field in _options(form)]
+    return any(
+        kind is Recipe or (_is_form(kind) and _trains(kind)) for kind in kinds if isinstance(kind, type)
+    )
 
 
 def _kind(field: FieldInfo) -> type:
