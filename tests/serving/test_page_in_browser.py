@@ -117,9 +117,11 @@ def likes(page: Page) -> list[int]:
     return [int(re.search(r"like=(\d+)", link)[1]) for link in links]  # type: ignore[index]
 
 
-def widths(page: Page) -> list[int]:
-    """Return the widths of the pictures of the results, once they are there."""
-    return page.locator(".card img").evaluate_all("images => images.map((image) => image.naturalWidth)")
+def expect_pictures(page: Page) -> None:
+    """Wait until the pictures of all results are shown, each of which comes by a request of its own."""
+    page.wait_for_function(
+        "[...document.querySelectorAll('.card img')].every((image) => image.naturalWidth > 0)"
+    )
 
 
 def png(size: tuple[int, int]) -> bytes:
@@ -159,7 +161,7 @@ def test_words_find_pictures_and_stand_in_the_address(page: Page, url: str) -> N
     first = page.locator(".card").first
     expect(first).to_contain_text(expected[0]["text"])
     expect(first).to_contain_text(f"{expected[0]['score']:.3f}")
-    assert all(widths(page))
+    expect_pictures(page)
     expect(page.get_by_role("status").first).to_contain_text("12 results in")
     expect(page.get_by_text("Shapes drawn by a test.")).to_be_in_viewport()
     assert page.url.endswith("#/search?q=red")
@@ -501,7 +503,7 @@ def test_a_token_is_asked_for_and_kept_from_the_address(page: Page, index: Any) 
     entry.fill(TOKEN)
     page.keyboard.press("Enter")
     assert len(likes(page)) == 12
-    assert all(widths(page))
+    expect_pictures(page)
     page.locator("#search-code summary").click()
     assert TOKEN not in page.content()
     assert "$TOKEN" in page.locator("#search-code code").first.text_content()  # type: ignore[operator]

@@ -13,8 +13,9 @@ from counterpoint.cli.common.files import Files
 from counterpoint.data.pictured import Pictured
 from counterpoint.data.reporting import report
 from counterpoint.data.sharded.indexing import index
-from counterpoint.data.source import load
+from counterpoint.data.source import load, load_any
 from counterpoint.data.sources import Options
+from counterpoint.registry import UnknownName
 from fixtures.files import write_pairs
 from fixtures.shards import write_shards
 
@@ -95,3 +96,23 @@ def test_an_index_keeps_the_limit_of_its_source(tmp_path: Path) -> None:
 def test_wrong_values_are_refused(option: str, message: str) -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(message)}"):
         Options.parse(option)
+
+
+LONG = "a_name_longer_than_one_would_think_of_oneself"
+
+
+def test_a_name_may_be_longer_than_a_file_s(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    concepts = "cat+dog+pig+fish+apple+banana+car+bus+hat+tree+ball+chair"
+    actions = "appear+vanish+change colour+move left+move right"
+    world = f"clips:compositions,frames=6,pixels=32,settings=count+relation,tinted=1,backgrounds=white,{actions=!s}"
+    world += f",{concepts=!s},colours=red+yellow+green+blue,contrasts=flip,train=40,validation=16,test=16"
+    assert len(world) > 255
+    columns = {f"{LONG}_{i}": [str(row * i) for row in range(40)] for i in range(8)}
+    path = tmp_path / "wide.csv"
+    pl.DataFrame({"a": [f"words {row}" for row in range(40)], **columns}).write_csv(path)
+    wide = f"{path},columns=text:a+text:{'+text:'.join(columns)}"
+    for name in (world, f"{world},missing=text:0.5", wide):
+        assert len(load_any(name).splits.train)
+    with pytest.raises(UnknownName, match="unknown data set 'aaaa"):
+        load_any("a" * 300)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal, Self, get_args
 
 import numpy as np
@@ -146,7 +146,7 @@ def gaps_of(source: str) -> tuple[str, tuple[Gap, ...]]:
     ('pairs.csv', (Gap(column='text', share=0.4, when='', of='', where='test'),))
     """
     named = re.search(r",missing=([^,]*)", source)
-    if named is None or Path(source).exists():
+    if named is None or os.path.exists(source):
         return source, ()
     gaps = tuple(Gap.parse(re.sub(r"/(when|in):", r",\1=", part)) for part in named[1].split("+"))
     return source[: named.start()] + source[named.end() :], gaps

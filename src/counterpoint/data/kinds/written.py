@@ -51,7 +51,7 @@ def written(source: str) -> Written:
         inner, _, options = Simulation.parse(source)
         of = written(inner)
         return _Simulated(source, f"{name}:{of.head}", of.path, f"{of.rest}{options}")
-    if name in WORLDS and (name == source or not Path(source).exists()):
+    if name in WORLDS and (name == source or not os.path.exists(source)):
         return _World(source)
     if name in COLLECTIONS:
         head, comma, options = source.partition(",")
@@ -69,11 +69,12 @@ def written(source: str) -> Written:
     if (defined := named_in_file(where)) is not None:
         return Defined(source, "", str(defined[0]), f":{defined[1]}{rest}")
     path = _plain(where)
-    if (Path(path) / "scenes.json").exists() and not options:
+    if not is_there(path):
+        # A pattern of nothing says so when it is read.
+        return (Files if is_pattern(path) else _Missing)(source, "", path, rest)
+    if not options and (Path(path) / "scenes.json").exists():
         return _Scenes(source, "", path)
-    if is_index(Path(path)):
-        return _Indexed(source, "", path, rest)
-    return (Files if is_pattern(path) or is_there(path) else _Missing)(source, "", path, rest)
+    return (_Indexed if is_index(Path(path)) else Files)(source, "", path, rest)
 
 
 def is_there(path: str) -> bool:
@@ -111,7 +112,7 @@ class _World(Written):
     """A world that is made, not read."""
 
     def open(self, form: int | Fit) -> Data:
-        if Path(self.source).is_dir():
+        if os.path.isdir(self.source):
             _log.info(
                 "%s is what counterpoint makes, and not the folder of that name: write ./%s for the folder",
                 self.source,

@@ -9,11 +9,14 @@ from pathlib import Path
 from ..cache import cache_folder, writing
 from ..sources import Ledger
 
+LONGEST = 100
+"""Characters of a source's name in its ledger's, as file systems take 255 and options may be longer."""
+
 
 def ledger_file(source: Path) -> Path:
     """Return the place of a source's ledger in the cache folder."""
     whole = blake2b(str(source.absolute()).encode(), digest_size=4).hexdigest()
-    plain = re.sub(r"[^\w.-]+", "-", source.name)
+    plain = re.sub(r"[^\w.-]+", "-", source.name)[:LONGEST]
     return cache_folder() / "left-out" / f"{plain}-{whole}.csv"
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path, PurePath
+from pathlib import PurePath
 from typing import Any, Self, final
 
 from PIL import Image
@@ -124,7 +125,7 @@ def parted(written: str) -> tuple[str, str]:
     (('pairs.csv', 'broken=0.1'), ('a,b=c.csv', ''))
     """
     named = re.search(rf"(?:,(?:{'|'.join(_READERS)})=[^,]*)+$", written)
-    if named is None or Path(written).exists():
+    if named is None or os.path.exists(written):
         return local(written), ""
     return local(written[: named.start()]), written[named.start() + 1 :]
 

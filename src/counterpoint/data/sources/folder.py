@@ -56,7 +56,7 @@ class Folder(Source):
     takes = frozenset({"captions"})
 
     def recognises(self, written: str) -> bool:
-        return Path(written).is_dir()
+        return os.path.isdir(written)
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
         return [Shard("pictures", written, "folder", state_of(_files(Path(written))), options)]

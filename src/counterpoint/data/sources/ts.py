@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path, PurePath
 from typing import final
@@ -62,7 +63,7 @@ class TimeSeries(Source):
 
 
 def _files(written: str) -> list[str]:
-    if Path(written).is_dir():
+    if os.path.isdir(written):
         return [str(file) for file in sorted(Path(written).glob("*.ts"))]
     return [written] if suffix_of(written) in TimeSeries.suffixes else []
 
