@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
-from torchvision.transforms.v2 import functional as F
 
 from ....types import Fit
 
@@ -56,6 +55,9 @@ def fitted(pictures: UInt8[Tensor, "B 3 H W"], fit: Fit) -> Float[Tensor, "B 3 s
 
     Tensors know no filters but the bicubic and the bilinear one, so the former stands for all others.
     """
+    # Here, as it takes a second, and what is not resized needs none of it.
+    from torchvision.transforms.v2 import functional as F
+
     bilinear = fit.interpolation == "bilinear"
     filter_ = F.InterpolationMode.BILINEAR if bilinear else F.InterpolationMode.BICUBIC
     shape = fit.resized(*pictures.shape[-2:])
