@@ -19,9 +19,12 @@ Option = bool | int | float | str
 
 
 class Section(BaseModel):
-    """A part of a recipe: immutable, and a key it does not know is an error that names the nearest one."""
+    """A part of a recipe: immutable, and a key it does not know is an error that names the nearest one.
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    The text below a field is its help on the command line.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -34,35 +37,47 @@ class Section(BaseModel):
 
 
 class Towers(Section):
-    """The encoders, by modality: ``cnn`` or ``vit`` of pictures, ``transformer`` of texts, ``timm:NAME`` …
+    """The encoders, by modality: our own, or those of a library: ``timm:NAME``, ``transformers:NAME`` …
 
-    With ``pixels`` texts are drawn and read by the tower of pictures itself. ``image_size`` is for towers without a
-    size of their own; those of ``open_clip``, and of ``timm`` with weights, take pictures of the size that they were
-    made for. ``text_layers`` makes a ``transformer`` or an ``open_clip`` text tower another number of layers deep.
-    Sounds are read at ``audio_rate`` samples a second; a tower hears ``audio_seconds`` of each, and ``mel`` and
-    ``spectra`` have ``audio_bands`` bands. A tower sees ``video_frames`` frames of a clip, each as large as a picture
-    and through a tower of pictures like ``image``. It sees ``series_steps`` steps of a series. ``tune`` says what moves
-    in pretrained towers, where neither arm nor method does. With ``keep`` features of frozen towers are computed once
-    for each picture and text, and kept in the cache folder for all runs.
+    Sizes are those of towers that have none of their own: ``open_clip`` towers, and those of ``timm`` with weights,
+    take pictures of the size that they were made for.
     """
 
     image: str = "cnn"
+    """Tower of pictures (see: counterpoint list towers): cnn, vit; timm:NAME; open_clip:NAME@FOLDER."""
     text: str = "transformer"
+    """Tower of texts: transformer or bag; transformers:NAME; pixels draws texts, for the tower of pictures to read."""
     audio: str = "mel"
+    """Tower of sounds: mel, wav2vec2, or spectra, which does not know their order; transformers:NAME."""
     video: str = "frames"
+    """Tower of clips: frames, or stills, which does not know their order; each frame through a tower like image."""
     series: str = "dilated"
+    """Tower of series of measurements: dilated (convolutions) or transformer."""
     table: str = "mlp"
+    """Tower of a row of numbers and classes."""
     image_size: Count = 48
+    """Height and width of pictures, and of the frames of clips, in pixels."""
     context: Count = 24
+    """Tokens of a text that are read."""
     vocabulary: Count = 2048
+    """Tokens that a tokenizer learns from the captions of training."""
     text_layers: Count | None = None
+    """Layers of a transformer over texts, or of an open_clip text tower, if not their own number."""
     audio_rate: Count = 16_000
+    """Samples a second of sounds."""
     audio_seconds: Positive = 5.0
+    """Seconds of a sound that are heard."""
     audio_bands: Count = 64
+    """Bands of frequency in mel and spectra."""
     video_frames: Count = 8
+    """Frames of a clip that are seen."""
     series_steps: Count = 1000
+    """Steps of a series that are seen."""
     tune: Literal["full", "lora", "biases", "frozen"] | None = None
+    """Parts of pretrained towers that are trained, where neither arm nor method says: all unless given."""
     keep: bool = False
+    """Compute features of frozen towers once for each picture and text, and keep them in the cache folder for all
+    runs."""
 
     @property
     def names(self) -> dict[str, str]:
@@ -74,55 +89,66 @@ class Widths(Section):
     """Sizes of the heads that several methods have. CPU sizes by default; the papers' are in the GPU recipes."""
 
     embedding: Count = 256
+    """Dimensions of the shared space."""
     local_hidden: Count = 512
+    """Hidden units of the heads over places and words of the rocket family."""
     ssl_hidden: Count = 512
+    """Hidden units of the heads that views of one picture, or of one text, are compared behind."""
     ssl_output: Count = 256
+    """Dimensions behind these heads."""
 
 
 class Optimizer(Section):
     """The optimiser; parameters with fewer than two axes (biases, norms, scales) are not decayed.
 
-    ``name``: ``adamw``, ``sgd`` with Nesterov's ``momentum``, or ``lars``, whose step of a matrix follows its norm.
-    The first alone reads ``beta1``, ``beta2`` and ``eps``, the others ``momentum``. Rates are not comparable: what is
-    0.002 for ``adamw`` is about 0.05 for ``sgd`` and a few units for ``lars``.
+    Rates are not comparable: what is 0.002 for ``adamw`` is about 0.05 for ``sgd`` and a few units for ``lars``.
     """
 
     name: Literal["adamw", "sgd", "lars"] = "adamw"
+    """AdamW, SGD with Nesterov's momentum, or LARS, whose step of a matrix follows its norm."""
     lr: Positive = 2e-3
+    """Highest learning rate."""
     beta1: Decay = 0.9
+    """Decay of the mean of gradients in adamw."""
     beta2: Decay = 0.98
+    """Decay of the mean of their squares in adamw."""
     eps: Positive = 1e-8
+    """Summand in the denominator of adamw."""
     momentum: Decay = 0.9
+    """Momentum of sgd and lars."""
     weight_decay: NonNegative = 0.1
+    """Decay of weights, times the learning rate, at every step."""
     warmup: Fraction = 0.1
+    """Share of the steps in which the rate rises linearly; a cosine follows."""
     final_lr: Fraction = 0.01
+    """Rate of the last step, as a share of lr."""
     clip_norm: NonNegative = 1.0
+    """Most that the norm of all gradients may be; 0 for no limit."""
 
 
 class Augmentation(Section):
-    """Text and picture augmentation that the views read.
-
-    ``captions``: whether each text view of an example draws a caption of its own, or all share one.
-    ``paired``: the view of pictures and of clips that methods of pairs train on, where these say ``weak``.
-    ``contrasted``: the view of pictures that methods contrast with themselves, where these say ``simclr``.
-    """
+    """Text and picture augmentation that the views read."""
 
     captions: Literal["each", "shared"] = "each"
+    """Caption of an example with several: each text view draws its own, or all share one."""
     paired: str = "weak"
+    """View of pictures and of clips that methods of pairs train on, where these say weak."""
     contrasted: str = "simclr"
+    """View of pictures that methods contrast with themselves, where these say simclr."""
     stop_words: Fraction = 0.8
+    """Probability that an edited text loses its stop words."""
     clean_text: bool = False
+    """Mend the encoding of captions, resolve entities in them and lower their case first."""
     synonyms: bool = True
+    """Replace words by synonyms in edited texts."""
 
 
 class Parallel(Section):
-    """The way in which several processes share a model.
-
-    ``mode``: with ``ddp`` each has all of it, and gradients travel while the backward pass goes on; ``auto`` is that.
-    With ``fsdp`` each has a part of the blocks of the towers, of their gradients and of their moments.
-    """
+    """The way in which several processes share a model."""
 
     mode: Literal["auto", "ddp", "fsdp"] = "auto"
+    """With ddp each process has all of the model, and gradients travel while the backward pass goes on; auto is that.
+    With fsdp each has a part of the blocks of the towers, of their gradients and of their moments."""
 
 
 LEAST_STEPS = 100
@@ -131,15 +157,6 @@ LEAST_STEPS = 100
 
 class Recipe(Section):
     """Everything a training run needs besides the method, the data and the seed.
-
-    With ``precision`` ``"bf16-mixed"`` or ``"16-mixed"`` towers, heads and losses run under autocast, on every device;
-    weights and gradients stay float32, and under float16 the loss is scaled.
-    With ``microbatch`` N > 0 encoders see N examples at a time (gradient caching): the same gradient in less
-    memory, for one more forward pass. With ``recompute`` the blocks of trained towers keep their inputs alone, and
-    compute the rest again in the backward pass. With ``compile`` the blocks of towers are compiled (``torch.compile``).
-
-    ``options`` are options of single methods, by the name of the method or its short name (``{"siamlip": {"hidden":
-    2048}}``); what an arm states itself goes before them.
 
     A run has ``steps`` steps. Unless given, they follow the data: ``epochs`` of it, in which no arm of the comparison
     passes more than ``most_passes`` pictures or texts through a tower. The number of steps is written into the run, and
@@ -152,19 +169,36 @@ class Recipe(Section):
     augmentation: Augmentation = Augmentation()
     parallel: Parallel = Parallel()
     options: Annotated[Mapping[str, Mapping[str, Option]], Derived()] = {}
+    """Options of single methods, by the name of the method or its short name (``{"siamlip": {"hidden": 2048}}``); an
+    arm's own go before them."""
     batch_size: Count = 256
+    """Examples of a step, over all processes."""
     microbatch: Natural = 0
+    """Examples that encoders see at a time (gradient caching): the same gradient in less memory, for one more forward
+    pass; 0 for the whole batch."""
     recompute: bool = False
+    """Keep the inputs of the blocks of trained towers alone, and compute the rest again in the backward pass."""
     compile: bool = False
+    """Compile the blocks of towers (torch.compile)."""
     steps: Count | None = None
+    """Steps of a run; unless given they follow from epochs and most-passes."""
     epochs: Positive = 45
+    """Passes over the data of training."""
     most_passes: Count | None = None
+    """Most pictures or texts that an arm passes through a tower."""
     precision: Literal["32", "bf16-mixed", "16-mixed"] = "32"
+    """Numbers that towers, heads and losses compute with; weights and gradients stay float32, and under float16 the
+    loss is scaled."""
     checkpoint_every: Count = 100
+    """Steps between two checkpoints, at which a stopped run goes on."""
     log_every: Count = 10
+    """Steps between two lines of numbers in metrics.parquet."""
     validate_every: Count = 100
+    """Steps between two looks at the rows of validation."""
     workers: Natural = 0
+    """Processes that prepare batches; with 0 the run's own does."""
     threads: Natural = 0
+    """Threads that torch may use; 0 for as many as it takes by itself."""
 
     @model_validator(mode="before")
     @classmethod
