@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV ?= .venv
 PIP_ARGS ?=
 BIN := $(VENV)/bin
+# Compiled files are kept, whatever the environment says: tests start hundreds of processes that read the package.
+export PYTHONDONTWRITEBYTECODE :=
 
 .PHONY: demo test test-slow lint docs bench
 
