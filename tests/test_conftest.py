@@ -50,7 +50,7 @@ def test_a_function_within_is_one_however_often_it_is_defined() -> None:
         return decorate(within)
 
     checks.begin()
-    for _ in range(checks.CALLS):
+    for _ in range(checks.INNER):
         assert defined()(1) == 1
     assert defined()("passes") == "passes"
     checks.begin()
