@@ -136,6 +136,17 @@ def test_captions_are_retold_and_may_name_what_is_not_there() -> None:
             assert all(not any(f" {word} " in f" {each} " for word in shown) for each in sentences[1:])
 
 
+def test_what_is_retold_is_what_a_picture_shows_where_its_caption_is_of_another() -> None:
+    noisy = Scenes.parse("scenes:noisy,label_noise=0.5,retold=1,objects=1,train=60,validation=4,test=4")
+    wrong = [row for row in range(60) if noisy.captioned(row) != noisy.scene(row)]
+    assert wrong
+    for row in wrong:
+        raw, told = noisy.training_captions(row)
+        (shown,), (said,) = noisy.scene(row).things, noisy.captioned(row).things
+        assert noun(said.concept) in raw
+        assert noun(shown.concept) in told.partition(". ")[0]
+
+
 def noun(concept: str) -> str:
     return lexicon("en").nouns[concept].singular
 

@@ -79,7 +79,8 @@ class SceneConfig(WorldConfig):
         click_noise: how far clicks lie from the centre of the first thing: the standard deviation in either direction,
             as a share of the picture's side; a click stays in the picture.
         missing_clicks: fraction of rows without a click.
-        retold: further captions for training, of several sentences, each in words of its own.
+        retold: further captions for training, of several sentences, each in words of its own; these speak of what the
+            picture shows, label noise or not.
         hallucinated: fraction of their sentences after the first that name a thing which is not there.
 
     >>> SceneConfig(objects="2-4", colours="red+blue").objects

@@ -196,15 +196,16 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         plain, config = self.captions(row), self.config(row)
         if not plain[0]:
             return plain
-        scene, draws = self.captioned(row), self.draws(row)
         if config.retold:
-            return [plain[0], *(self._retold(row, scene, style) for style in range(config.retold))]
+            return [plain[0], *(self._retold(row, style) for style in range(config.retold))]
+        scene, draws = self.captioned(row), self.draws(row)
         other = [captions.short(scene, language, draws).text for language in self.preset.languages]
         return list(dict.fromkeys([*plain, *other]))
 
-    def _retold(self, row: int, scene: Scene, style: int) -> str:
-        """Return a caption of several sentences in a style of its own, some of which may say what is not so."""
-        config, shown = self.config(row), scene.counts()
+    def _retold(self, row: int, style: int) -> str:
+        """Return a caption of what the picture shows, in words of its own; later sentences may say what is not so."""
+        config, scene = self.config(row), self.scene(row)
+        shown = scene.counts()
         absent = [concept for concept in config.concepts if concept not in shown]
         draws = Rng(self.preset.seed, int(self.ids[row]), f"{self.stream(row)} retold {style}")
         return retold(scene, draws, absent, config.hallucinated, self.preset.languages[0])

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from ...rng import Rng
 from ..scene import Scene, Thing
+from .captions import short
 from .paragraphs import long
 
 _SIDE, _PLACES = 290, (200, 500, 800)  # of a thing that is not there
@@ -15,7 +16,7 @@ _SIDE, _PLACES = 290, (200, 500, 800)  # of a thing that is not there
 def retold(
     scene: Scene, draws: Rng, absent: Sequence[str] = (), hallucinated: float = 0.0, language: str = "en"
 ) -> str:
-    """Write a caption of several sentences; the first says what there is.
+    """Write a caption of several sentences; the first says all that a short caption does.
 
     Args:
         scene: to be described.
@@ -26,12 +27,13 @@ def retold(
 
     >>> cat = Thing("cat", "red", "small", 200, 300, 500)
     >>> retold(Scene(0, (cat,)), Rng(0, 1), ["dog"], 1.0)
-    'This is a picture of a cat. The dog is at the top right and faces left. The dog is on the left and faces left.'
+    'A little red cat. The dog is at the top right and faces left. The dog is on the left and faces left.'
     """
-    first, *later = (sentence.text for sentence in long(scene, language, draws))
+    whole = short(scene, language, draws).text
+    _, *later = (sentence.text for sentence in long(scene, language, draws))
     for index in range(len(later)):
         if absent and draws.happens(f"hallucinated {index}", hallucinated):
             x, y = (draws.choice(f"{axis} {index}", _PLACES) for axis in ("across", "down"))
             thing = Thing(draws.choice(f"absent {index}", absent), None, "medium", _SIDE, x, y)
             later[index] = long(replace(scene, things=(thing,), relations=()), language)[1].text
-    return " ".join([first, *later])
+    return " ".join([f"{whole[0].upper()}{whole[1:]}.", *later])
