@@ -207,6 +207,19 @@ def test_what_is_known_of_a_shard_is_made_once_and_again_where_it_is_damaged(cop
     assert len(made) == 3
 
 
+def test_what_is_little_is_kept_without_a_look_at_all_copies_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+    copies = Copies(tmp_path, 1_000_000)
+    monkeypatch.setattr(copies, "_make_room", looks.append)
+    for number in range(40):
+        copies.kept(shard(number), "known.arrow", lambda: pl.DataFrame({"number": range(100)}))
+    size = looks[0]
+    assert all(each == size for each in looks)
+    assert len(looks) == 1 + 39 // (10_000 // size + 1)
+
+
 def test_what_is_known_of_shards_keeps_within_the_bounds_too(copies: Copies) -> None:
     for number in range(8):
         copies.kept(shard(number), "known.arrow", lambda: pl.DataFrame({"number": range(100)}))

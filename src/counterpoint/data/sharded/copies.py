@@ -30,7 +30,14 @@ _ATTEMPTS = 6
 _AT_ONCE = 2  # shards that are fetched ahead
 _FIRST_WAIT = 1.0  # seconds, doubled from attempt to attempt
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+_UNSEEN = (
+    0.01  # of what the copies may take: what a process may write beside them without a look at all of them
+)
 _COPIED = (".tar", ".parquet")  # what other tables name lies elsewhere, so that a copy of them alone is none
+
+
+_written: dict[Path, int] = {}
+"""Bytes that this process keeps of shards in a folder since it last looked at all that is there."""
 
 
 class Unreachable(OSError):
@@ -101,8 +108,14 @@ class Copies:
                 writing(path) as part,
             ):  # no room: not kept
                 made.write_ipc(part)
-                until_it_is_there.enter_context(_locked(self.folder / ".lock"))
-                self._make_room(part.stat().st_size)
+                # It is little, and a look at all copies takes longer the more of them there are.
+                size = part.stat().st_size
+                written = _written.get(self.folder, self.most) + size
+                if written > _UNSEEN * self.most:
+                    until_it_is_there.enter_context(_locked(self.folder / ".lock"))
+                    self._make_room(size)
+                    written = 0
+                _written[self.folder] = written
         return made
 
     def path(self, shard: Shard) -> Path:
