@@ -38,6 +38,7 @@ def study(folder: Path) -> Trained:
     return Lab(folder).study(SMALL)
 
 
+@pytest.mark.slow
 def test_its_runs_are_those_of_compare(study: Trained, tmp_path: Path) -> None:
     design = SMALL.design((0, 1))
     place = tmp_path / "study"
@@ -116,6 +117,7 @@ def test_a_learning_rate_is_chosen_by_validation_under_a_seed_of_its_own(tmp_pat
     assert len(list((tmp_path / "study/tuning").rglob("run.json"))) == 2
 
 
+@pytest.mark.slow
 def test_arms_of_one_rate_take_the_best_in_the_mean_over_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -41,6 +41,7 @@ SMALL = [
 SMALL += ["--towers.vocabulary", "300", "--tasks", "retrieval"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("hostile")
 def test_every_command_prints_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
     arm = "./l[red]/b[/b].py:L"

@@ -108,7 +108,8 @@ def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> Non
     assert not missing & always
 
 
-@pytest.mark.parametrize("tower", ["vit", *slow("cnn")])
+@pytest.mark.slow
+@pytest.mark.parametrize("tower", ["vit", "cnn"])
 def test_scenes_have_sections_about_places(tower: str, recipe: Recipe, cheap: None, tmp_path: Path) -> None:
     small = override(recipe, {"towers.image": tower, "steps": 2, "towers.image_size": 32})
     world = "scenes:tiny,train=40,validation=8,test=40,pixels=48"

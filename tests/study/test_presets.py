@@ -167,6 +167,7 @@ def test_unequal_tasks_and_a_missing_baseline_are_refused() -> None:
         mean_ranks({"a": np.zeros(2)}, "c")
 
 
+@pytest.mark.slow
 def test_the_command_line_takes_a_preset(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -105,9 +105,8 @@ def test_a_run_that_is_refused_leaves_no_folder(
     assert run(other, tmp_path / "run", tasks=("retrieval",)).status == "finished"
 
 
-@pytest.mark.parametrize(
-    ("arm", "precision"), [("clip", "32"), pytest.param("byolip", "16-mixed", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("arm", "precision"), [("clip", "32"), ("byolip", "16-mixed")])
 def test_a_run_that_was_killed_at_any_time_ends_as_if_it_had_not_been(
     arm: str, precision: str, what: Run, tmp_path: Path
 ) -> None:
