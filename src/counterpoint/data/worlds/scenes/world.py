@@ -90,6 +90,9 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         table = {"table": "table"} if preset.table else {}
         self.columns = {**PAIR, **table, **(NEGATIVES if preset.negatives else {})}
         self.edited = lru_cache(maxsize=2**16)(self._edited)
+        self._told = lru_cache(maxsize=2**16)(
+            self._tell
+        )  # an epoch need not write again what the last one has
         self.image_size, self.stored = image_size, stored
         self.pixels = self._side(image_size)
         self.attribution = credit_line({artist for config in self.configs for artist in config.artists})
@@ -193,14 +196,17 @@ class Scenes(World[SceneConfig, Scene], PairedData):
 
     def training_captions(self, row: int) -> Sequence[str]:
         """Return the captions, and for each language another way to say it; or the first and those that are retold."""
+        return self._told(row)
+
+    def _tell(self, row: int) -> Sequence[str]:
         plain, config = self.captions(row), self.config(row)
         if not plain[0]:
             return plain
         if config.retold:
-            return [plain[0], *(self._retold(row, style) for style in range(config.retold))]
+            return (plain[0], *(self._retold(row, style) for style in range(config.retold)))
         scene, draws = self.captioned(row), self.draws(row)
         other = [captions.short(scene, language, draws).text for language in self.preset.languages]
-        return list(dict.fromkeys([*plain, *other]))
+        return tuple(dict.fromkeys([*plain, *other]))
 
     def _retold(self, row: int, style: int) -> str:
         """Return a caption of what the picture shows, in words of its own; later sentences may say what is not so."""
