@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -293,6 +294,17 @@ def test_numbers_are_classes_in_their_order(folder: Path) -> None:
     rows = "".join(f"{k}.png,caption {k},{k % 12}\n" for k in range(40))
     data = Pairs(written(folder, "file_name,text,month\n" + rows), 8)
     assert data.labels["month"].names == tuple(map(str, range(12)))
+
+
+def test_dates_are_read_as_they_are_written(folder: Path) -> None:
+    days = [date(2026, 11, 1 + k % 4) for k in range(40)]
+    times = [datetime(2026, 11, 1, k % 3) for k in range(40)]
+    data = table(folder, day=days, at=times)
+    assert data.labels["day"].names == tuple(map(str, days[:4]))
+    assert data.labels["at"].names == tuple(f"{each}.000000" for each in times[:3])
+    rows = "".join(f"{k}.png,caption {k},{day}\n" for k, day in enumerate(days))
+    same = Pairs(written(folder, "file_name,text,day\n" + rows), 8).labels["day"]
+    assert (same.names, list(same.values)) == (data.labels["day"].names, list(data.labels["day"].values))
 
 
 def test_folders_of_splits_within_a_table(folder: Path) -> None:

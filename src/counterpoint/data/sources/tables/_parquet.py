@@ -25,6 +25,15 @@ from ._kinds import SAMPLE, Kind, kind_of
 from ._many import CELL, HELD, NAME
 from ._roles import Columns, Made, Roles, as_noted, chosen
 
+_WORDS = (
+    pl.String,
+    pl.Categorical,
+    pl.Enum,
+    pl.Boolean,
+    pl.Date,
+    pl.Datetime,
+    pl.Time,
+)  # cells with a text each
 _POINT = 2  # numbers
 _BLOCK = 50_000  # rows that are read at once
 _BYTES_BLOCK = 512  # rows of a table that holds pictures
@@ -276,7 +285,7 @@ def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, str]]:
 
 def _is_scalar(schema: Mapping[str, Any], name: str) -> bool:
     kind = schema[name]
-    return kind.is_numeric() or kind in (pl.String, pl.Categorical, pl.Enum, pl.Boolean)
+    return kind.is_numeric() or kind in _WORDS
 
 
 def _is_label(kind: Any) -> bool:
