@@ -15,7 +15,8 @@ from counterpoint.claims._presets import stated
 from counterpoint.decoding._registry import DECODING
 from counterpoint.evaluation._registry import TASKS
 from counterpoint.methods._registry import METHODS
-from counterpoint.methods.base import Method
+from counterpoint.methods.arm import Arm
+from counterpoint.methods.options import required
 from counterpoint.registry import Room, load
 from counterpoint.study.presets import PRESETS
 
@@ -28,6 +29,9 @@ LOOKS = (
     ("counterpoint.evaluation.answering.in_context", "counterpoint diagnose MODEL --what in-context"),
     ("counterpoint.diagnostics", "counterpoint diagnose RUN"),
 )
+
+LEARNERS = {"classes": "cross-entropy", "tags": "bce", "numbers": "l1"}
+"""The plainest method that learns a label of each kind."""
 
 _SECTIONS = r"^(?:Args|Attributes|Raises|Returns|Source|>>> )"
 
@@ -77,20 +81,25 @@ def formula(paper: catalog.Paper) -> list[str]:
 
 def commands(paper: catalog.Paper) -> Iterator[str]:
     """Yield the commands that try what the paper gave."""
-    if paper.slug in PRESETS or (paper.claim and stated(paper.slug)):
+    preset = PRESETS.get(paper.slug) or (stated(paper.slug) if paper.claim else None)
+    if preset is not None:
         yield f"counterpoint compare --preset {paper.slug} --data DATA --seeds 5"
-    arms = [arm for arm in (_name_in(METHODS, symbol) for symbol in paper.symbols) if arm and arm != "clip"]
-    both = [arm for arm in arms if _takes_two(arm)]
-    if both:
-        yield f"counterpoint compare clip {' '.join(dict.fromkeys(both))} --data PAIRS --seeds 5"
-    if alone := [arm for arm in arms if arm not in both]:
-        yield f'counterpoint compare "ntxent,on=images" {" ".join(dict.fromkeys(alone))} --data PAIRS --tasks probe'
+    beside: dict[tuple[str, str], list[str]] = {}
+    for name in dict.fromkeys(_name_in(METHODS, symbol) for symbol in paper.symbols):
+        if name and name != "clip":
+            arm = ",".join([name, *(f"{option}={option.upper()}" for option in required(METHODS.get(name)))])
+            if fair := _beside(name):
+                beside.setdefault(fair, []).append(arm)
+            elif preset is None:
+                yield f"counterpoint train {arm} --data DATA"
+    for (baseline, options), arms in beside.items():
+        yield f"counterpoint compare {' '.join(dict.fromkeys([baseline, *arms]))} {options}"
     for symbol in paper.symbols:
         if task := _name_in(TASKS, symbol):
             if "assistant" in TASKS.get(task).asks:
-                yield f"counterpoint compare-decoding plain vcd --model MODEL --data QUESTIONS --tasks {task}"
-            else:
-                yield f"counterpoint compare clip siglip --data PAIRS --tasks {task}"
+                yield f"counterpoint compare-decoding plain vcd --model MODEL --data DATA --tasks {task}"
+            elif preset is None or task not in preset.tasks:
+                yield f"counterpoint compare clip siglip --data DATA --tasks {task}"
             continue
         if method := _name_in(DECODING, symbol):
             yield f"counterpoint compare-decoding {method} --model MODEL --data questions:QUESTIONS.csv"
@@ -101,10 +110,18 @@ def commands(paper: catalog.Paper) -> Iterator[str]:
             yield look
 
 
-def _takes_two(arm: str) -> bool:
-    """Return whether an arm learns from pictures with texts; a loss by itself does."""
-    method = METHODS.get(arm)
-    return not issubclass(method, Method) or method.needs.most != 1
+def _beside(name: str) -> tuple[str, str] | None:
+    """Return an arm to compare with and the options; None where pictures with captions are not what the arm reads."""
+    arm = Arm.parse(name)
+    try:
+        columns = (*arm.reads(),)
+    except ValueError:
+        return None
+    if arm.learns:
+        return LEARNERS[arm.learns[0]], "--data DATA --labels LABEL --seeds 5"
+    if columns == ("image", "text"):
+        return "clip", "--data PAIRS --seeds 5"
+    return f'"ntxent,on={columns[0]}"', "--data PAIRS --tasks probe --seeds 5"
 
 
 def _name_in(room: Room, symbol: str) -> str | None:

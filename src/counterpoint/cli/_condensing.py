@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import Literal
 
@@ -50,5 +51,6 @@ def condense(
         f"{out}: {sum(made.values()):,} pictures of {len(made):,} classes, {options.per_class} of each",
         soft_wrap=True,
     )
-    console.print(f"use it: counterpoint train cross-entropy --data {out} --labels folder", soft_wrap=True)
+    again = shlex.join(["train", "cross-entropy", "--data", str(out), "--labels", "folder"])
+    console.print(f"use it: counterpoint {again}", soft_wrap=True)
     return 0

@@ -144,7 +144,8 @@ def _audit(options: Data, console: Terminal) -> int:
     )
     if findings.suspects.is_empty():
         return 0
-    again = f"counterpoint train {findings.run.arm} --data {findings.run.data} --labels {findings.label}"
+    words = ["train", findings.run.arm, "--data", findings.run.data, "--labels", findings.label]
+    again = f"counterpoint {shlex.join(words)}"
     console.print(f"correct these labels, then train again: {again}", soft_wrap=True)
     return 0
 

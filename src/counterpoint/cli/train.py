@@ -142,5 +142,6 @@ def main(arguments: Sequence[str]) -> int:
     for table in score_tables(scores):
         console.print(table)
     console.print(f"run: {folder}", soft_wrap=True)
-    console.print(f"use it: python -c \"import counterpoint as cp; model = cp.load('{folder}')\"")
+    code = f"import counterpoint as cp; model = cp.load('{folder}')"
+    console.print(f'use it: python -c "{code}"', soft_wrap=True)
     return 0

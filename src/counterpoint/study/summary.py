@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -281,7 +282,7 @@ def _winner(results: StudyResults[FinishedRun], arms: Sequence[TrainedArm], head
     return Winner(
         name=best,
         folder=str(folder),
-        command=f"counterpoint evaluate {folder}",
+        command=f"counterpoint evaluate {shlex.quote(str(folder))}",
         python=f"import counterpoint as cp; model = cp.load({str(folder)!r}){used}",
     )
 
