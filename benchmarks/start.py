@@ -57,7 +57,7 @@ def main() -> None:
     if sys.argv[1:2] == ["child"]:
         print(json.dumps(first_batch(sys.argv[2], float(sys.argv[3]))))
         return
-    records, pairs = (int(x) for x in [*sys.argv[1:], "1000000", "5"][:2])
+    records, pairs = (int(x) for x in [*sys.argv[1:], *("1000000", "5")[len(sys.argv) - 1 :]])
     with tempfile.TemporaryDirectory() as scratch:
         folder = linked(Path(scratch), records)
         measured(folder, 0.0)
