@@ -493,6 +493,17 @@ def test_a_trial_embeds_rows_of_the_data(
         assert np.allclose(whole(plain, column), whole(tried, column), atol=1e-6)
 
 
+def test_a_trial_takes_a_part_that_has_values(
+    texts_alone: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("counterpoint.serving.embedding.batch_size._MOST", 4)
+    data = Sentences(20)
+    monkeypatch.setattr(data, "present", lambda column, rows: rows > 15)
+    assert cp.embed(texts_alone, data, tmp_path / "some").counts == (0, 4)
+    monkeypatch.setattr(data, "present", lambda column, rows: rows < 0)
+    assert cp.embed(texts_alone, data, tmp_path / "none").counts == (0, 0)
+
+
 def test_half_precision_is_near_and_stated(reference: str, tmp_path: Path) -> None:
     exact = cp.embed(reference, TinyData(), tmp_path / "exact")
     near = cp.embed(reference, TinyData(), tmp_path / "near", precision="bf16-mixed")

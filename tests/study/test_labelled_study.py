@@ -34,18 +34,20 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_all_that_is_asked_is_part_of_a_run_and_of_a_study(folder: Path) -> None:
-    there = Run.read(folder)
-    assert there.labels == LABELS
-    assert there.target is not None
-    assert there.target.label == "colour"
+    ran = Run.read(folder)
+    assert ran.labels == LABELS
+    assert ran.target is not None
+    assert ran.target.label == "colour"
     with pytest.raises(OtherRun):
-        replace(there, labels="colour").check(folder)
+        replace(ran, labels="colour").check(folder)
     one, other = (
         Design(("moco",), data=DATA, labels=text) for text in ("colour, share=0.5", "colour,share=0.4")
     )
     assert one.labels == "colour,share=0.5"
-    with pytest.raises(ValueError, match="it differs in labels"):
-        one.joined(other, Path("there"))
+    none = replace(one, labels="")
+    for new, there in ((one, other), (one, none), (none, one)):
+        with pytest.raises(ValueError, match="it differs in labels"):
+            new.joined(there, Path("there"))
 
 
 def test_the_run_goes_on_with_its_own_labels_alone(folder: Path) -> None:

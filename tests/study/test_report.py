@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 import re
+import shlex
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -12,12 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from counterpoint.cli.common.arguments import parse
+from counterpoint.cli.compare import Compare
 from counterpoint.data.base import Rows
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.files import Damaged
+from counterpoint.recipes import Recipe, load, override
+from counterpoint.study.design import Design
 from counterpoint.study.report import examples as report_examples
 from counterpoint.study.report import write_report
+from counterpoint.study.report.page import commands
 from counterpoint.study.schema import TrainingSummary
 from fixtures.page import Page
 from fixtures.synthetic_study import ARMS, FAILED, write_data, write_study
@@ -213,6 +220,47 @@ def test_an_arm_without_a_finished_run(data: Path, tmp_path: Path) -> None:
     page = Page(write_report(tmp_path, summary).read_text(encoding="utf-8"))
     assert "no finished run" in page.text
     assert "the loss was NaN" in page.text
+
+
+@pytest.mark.parametrize(
+    ("recipe", "shipped"),
+    [
+        (load("cpu"), "--recipe cpu"),
+        (override(load("cpu"), {"steps": 300}), "--recipe cpu --steps 300"),
+        (load("seconds"), "--recipe seconds --steps 300"),
+        (override(load("cpu"), {"epochs": 3.0, "optimizer.lr": 0.01}), "--recipe recipe.yaml"),
+    ],
+)
+def test_the_command_makes_the_same_study_again(
+    recipe: Recipe,
+    shipped: str,
+    study: tuple[Path, TrainingSummary],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked = {
+        "recipe": recipe.model_dump(),
+        "labels": "shape",
+        "tasks": ("probe", "few_shot,ways=2"),
+        "tune": 4,
+    }
+    summary = study[1].model_copy(update=asked)
+    words = commands(study[0], summary)["compare"]
+    assert f"{shipped} --tasks" in words
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(summary.recipe))
+    again = parse(Compare, shlex.split(words)[2:], "compare").study
+    assert again == Design(
+        tuple(arm.name for arm in summary.arms),
+        data=summary.data,
+        seeds=summary.seeds,
+        recipe=recipe,
+        budget=summary.budget,
+        tune=4,
+        margin=summary.margin,
+        tasks=("probe", "few_shot,ways=2"),
+        labels="shape",
+    )
 
 
 def test_tuning_trials_are_listed(study: tuple[Path, TrainingSummary], tmp_path: Path) -> None:

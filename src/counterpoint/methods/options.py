@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import is_dataclass
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, Unpack, get_args, get_origin, get_type_hints
 
@@ -30,7 +31,8 @@ def options_of(constructor: Callable[..., Any]) -> dict[str, Any]:
     {'weight': <class 'float'>, 'views': <class 'int'>}
     """
     function: Callable[..., Any] = constructor.__init__ if inspect.isclass(constructor) else constructor
-    hints = get_type_hints(function, include_extras=True)
+    # The fields of a dataclass may be annotated in the file of a class that it is made of.
+    hints = get_type_hints(constructor if is_dataclass(constructor) else function, include_extras=True)
     options: dict[str, Any] = {}
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is parameter.VAR_KEYWORD and get_origin(hints.get(name)) is Unpack:
@@ -116,17 +118,21 @@ def values(kind: str, types: Mapping[str, Any], texts: Mapping[str, str]) -> dic
 
 def _adapter(type_: Any) -> Any:
     """Return the adapter of what can be written as text: a `Temperature` object cannot, the number beside it can."""
-    if isinstance(type_, UnionType) or get_origin(type_) is Union:
-        plain = [t for t in get_args(type_) if not (inspect.isclass(t) and issubclass(t, nn.Module))]
-        type_ = Union[tuple(plain)]  # noqa: UP007 # made at run time
+    plain = [t for t in _parts(type_) if not (inspect.isclass(t) and issubclass(t, nn.Module))]
+    type_ = Union[tuple(plain)]  # noqa: UP007 # made at run time
     return TypeAdapter(type_)
+
+
+def _parts(type_: Any) -> tuple[Any, ...]:
+    """Return the types of which a type is one."""
+    return get_args(type_) if isinstance(type_, UnionType) or get_origin(type_) is Union else (type_,)
 
 
 def _value(kind: str, name: str, text: str, type_: Any) -> Any:
     if text.lower() == "none" and NoneType in get_args(type_):
         return None
     try:
-        several = get_origin(type_) is tuple
+        several = any(get_origin(part) in (tuple, Sequence) for part in _parts(type_))
         value = _adapter(type_).validate_python(tuple(text.split("/")) if several else text)
     except ValidationError as error:
         raise ValueError(fault(error, lambda _: f"option {name} of {kind}")) from None

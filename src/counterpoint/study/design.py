@@ -182,8 +182,9 @@ class FolderDesign(ABC):
         from ..data.sources import without_budget
 
         old, new = ({**study.plain(), "data": without_budget(study.data)} for study in (there, self))
+        # Of both, as a design leaves out labels where it has none.
         differing = [
-            key for key, value in new.items() if key not in _JOINED | _REPORTED and old.get(key) != value
+            key for key in new | old if key not in _JOINED | _REPORTED and old.get(key) != new.get(key)
         ]
         if differing:
             raise OtherStudy(

@@ -317,9 +317,14 @@ class StudySummary(Part):
 
 
 class TrainingSummary(StudySummary):
-    """A summary of a training study; ``labels`` says what methods learn from, as the study was asked."""
+    """A summary of a training study; ``labels`` says what methods learn from, as the study was asked.
+
+    Attributes:
+        tasks: by name, as the study was asked; none in studies of earlier versions.
+    """
 
     labels: str = ""
+    tasks: tuple[str, ...] = ()
     budget: str
     tune: int
     recipe: dict[str, Any]

@@ -141,6 +141,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
         data=design.data,
         seeds=design.seeds,
         labels=design.labels,
+        tasks=design.tasks,
         budget=design.budget,
         tune=design.tune,
         margin=design.margin,

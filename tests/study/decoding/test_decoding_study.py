@@ -151,6 +151,13 @@ def test_a_dry_run_tells_the_cost_and_writes_nothing(quick: dict[str, Any], tmp_
     assert not (tmp_path / "study").exists()
 
 
+def test_a_task_with_several_kinds_has_one_folder(quick: dict[str, Any], tmp_path: Path) -> None:
+    task = "answers,kinds=existence/colour"
+    cp.compare_decoding("vcd", seeds=1, folder=tmp_path, **quick | {"tasks": (task,)})
+    (folder,) = (tmp_path / "runs" / "vcd" / "seed-0").iterdir()
+    assert {row["task"] for row in json.loads((folder / "scores.json").read_text())} == {task}
+
+
 def test_another_study_in_the_folder(quick: dict[str, Any], finished: Path, tmp_path: Path) -> None:
     with pytest.raises(OtherStudy, match=r"it differs in limit"):
         cp.compare_decoding("vcd", seeds=2, folder=finished, **quick | {"limit": 5})

@@ -86,7 +86,12 @@ def _in_a_line(box: str, command: str) -> str:
     (first, *others), *rest = [part for part in paragraphs if part]
     if first.startswith("Missing from "):
         return f"{others[0]} is missing (see: counterpoint {command} --help)"
-    meant = [line.split()[0].partition("|")[0] for part in rest for line in part if line.startswith("--")]
+    meant = [
+        line.split()[0].partition("|")[0].rstrip(",")
+        for part in rest
+        for line in part
+        if line.startswith("--")
+    ]
     near = f"; did you mean {meant[0]}?" if meant and first.startswith("Unrecognized") else ""
     words = " ".join([first, *others]).removesuffix(".")
     return f"{words[0].lower()}{words[1:]}{near} (see: counterpoint {command} --help)"

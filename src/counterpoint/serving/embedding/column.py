@@ -101,7 +101,9 @@ class Column:
         vectors = np.empty((self.per_part, self.about.width), np.float32)
         before = done = self.count - left
         with torch.inference_mode(), precision.autocast():
-            self.size.try_out(self._trial(todo[0]), left, self.key)
+            # A column may have no value in a whole part, as those of one of several sources that are mixed.
+            if (some := next((part for part in todo if len(self._present(part))), None)) is not None:
+                self.size.try_out(self._trial(some), left, self.key)
             began, result = time.perf_counter(), Embedded(self.count)
             with Ahead(self._batches(todo), _AHEAD) as items:
                 for item in items:

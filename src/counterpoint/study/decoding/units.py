@@ -22,6 +22,7 @@ from ...evaluation.task import NotApplicable, subsample_by_hash
 from ...execution import Needs, OnProgress, Progress
 from ...files import Damaged, write_json, writing
 from ...forms import validated
+from ...spec import Spec
 from ...training.folder import remedy
 from ...training.record.provenance import Provenance, rows_of
 from ...types import Assistant, Prompt, Scores
@@ -55,7 +56,7 @@ def units(design: DecodingDesign, folder: Path) -> list[Unit]:
     """List all units of a study; seed by seed, so that an unfinished study has whole seeds."""
     slugs = {arm: DecodingArm.parse(arm).slug for arm in design.roles}
     return [
-        Unit(arm, seed, task, run_folder(folder, slugs[arm], seed) / task)
+        Unit(arm, seed, task, run_folder(folder, slugs[arm], seed) / Spec.parse(task).slug)
         for seed in design.seeds
         for task in design.tasks
         for arm in design.roles

@@ -12,6 +12,7 @@ import yaml
 
 from ...recipes import load as load_recipe
 from ...recipes import names as recipe_names
+from ...recipes import override, parse
 from ...training.record.metrics import FILE, read_metrics
 from ...training.run import Run, RunState
 from ..layout import run_folder, trial_folder
@@ -253,17 +254,15 @@ def _trials(folder: Path, summary: TrainingSummary) -> list[dict[str, Any]]:
 
 def commands(folder: Path, summary: TrainingSummary) -> dict[str, str]:
     """Return the commands that make the study, and its report page, again."""
+    recipe = parse(summary.recipe)
     shipped = next(
-        (
-            name
-            for name in recipe_names()
-            if load_recipe(name).model_dump() | {"steps": summary.recipe["steps"]} == summary.recipe
-        ),
+        (name for name in recipe_names() if override(load_recipe(name), {"steps": recipe.steps}) == recipe),
         None,
     )
     again = ["counterpoint", "compare", *(arm.name for arm in summary.arms), "--data", summary.data]
     again += ["--seeds", str(max(summary.seeds) + 1), "--recipe", shipped or "recipe.yaml"]
-    again += ["--steps", str(summary.recipe["steps"])] if shipped else []
+    again += ["--steps", str(recipe.steps)] if shipped and recipe.steps else []
+    again += ["--tasks", *summary.tasks] if summary.tasks else []
     again += ["--budget", summary.budget, "--margin", f"{summary.margin:g}"]
     again += ["--labels", summary.labels] if summary.labels else []
     again += ["--tune", str(summary.tune)] if summary.tune else []
