@@ -74,10 +74,12 @@ def test_an_index_keeps_the_limit_of_its_source(tmp_path: Path) -> None:
     data = load(str(tmp_path / "limited"))
     assert isinstance(data, Pictured)
     assert data.most_pixels == 576
-    with pytest.raises(
-        ValueError, match="limited is an index: give max-pixels=9 to the data that it is made of"
-    ):
-        load(f"{tmp_path / 'limited'},max-pixels=9")
+    assert load(f"{tmp_path / 'limited'},broken=0.5").broken == 0.5
+    for option in ("max-pixels=9", "numbers=age", "held-out=9"):
+        with pytest.raises(
+            ValueError, match=f"limited is an index: give {option} to the data that it is made of"
+        ):
+            load(f"{tmp_path / 'limited'},broken=0.5,{option}")
     with pytest.raises(ValueError, match="no record of the split 'validation' can be used"):
         index(f"{shards},max-pixels=575", tmp_path / "none", jobs=1)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import final
 
 from ...registry import named_in_file, unknown
+from ...spec import Spec
 from ...types import Fit
 from ..base import Data
 from ..benchmarks import BENCHMARKS
@@ -176,9 +177,10 @@ class _Indexed(Written):
 
     def open(self, form: int | Fit) -> Data:
         options = Options.parse(self.rest[1:])
-        if options.max_pixels != Options.max_pixels:
+        others = [f"{k}={v}" for k, v in Spec.parse(f"data{self.rest}").options.items() if k != "broken"]
+        if others:
             raise ValueError(
-                f"{self.path} is an index: give max-pixels={options.max_pixels} to the data that it is made of"
+                f"{self.path} is an index: give {','.join(others)} to the data that it is made of"
             )
         return open_index(Path(self.path or ""), form, options.broken)
 
