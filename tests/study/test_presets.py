@@ -12,6 +12,8 @@ import pytest
 from counterpoint.claims import CLAIMS
 from counterpoint.claims._presets import find
 from counterpoint.cli import main
+from counterpoint.cli.common.terminal import Terminal
+from counterpoint.cli.compare import show_standings
 from counterpoint.data import load
 from counterpoint.data.labels import Tags
 from counterpoint.data.source import load_any
@@ -21,7 +23,7 @@ from counterpoint.recipes import load as load_recipe
 from counterpoint.registry import UnknownName
 from counterpoint.study import Study
 from counterpoint.study.presets import PRESETS
-from counterpoint.study.schema import TrainedArm, TrainingCost
+from counterpoint.study.schema import TrainedArm, TrainingCost, TrainingSummary
 from counterpoint.study.words.standings import mean_ranks, of_arms
 from counterpoint.training.run import target_of
 from fixtures.tiny import TinyData
@@ -141,23 +143,43 @@ def test_ranks_by_hand() -> None:
     assert {it.tasks for it in found} == {4}
 
 
-def test_scores_that_are_better_low_are_turned_round_and_only_shared_metrics_count() -> None:
-    def metric(name: str, mean: float, higher: bool = True, subset: str = "all") -> dict[str, object]:
-        place = {"task": "retrieval", "test": "t", "subset": subset, "metric": name, "seeds": {}, "n": 1}
-        return {**place, "mean": mean, "low": mean, "high": mean, "higher_is_better": higher}
+def metric(name: str, mean: float, higher: bool = True, subset: str = "all") -> dict[str, object]:
+    place = {"task": "retrieval", "test": "t", "subset": subset, "metric": name, "seeds": {}, "n": 1}
+    return {**place, "mean": mean, "low": mean, "high": mean, "higher_is_better": higher}
 
+
+def arms_of(metrics: dict[str, list[dict[str, object]]]) -> list[TrainedArm]:
+    cost = dict.fromkeys(TrainingCost.model_fields, 1) | {"passes": {"image": 1, "text": 1}}
+    return [
+        TrainedArm.model_validate({"name": name, "steps": 1, "cost": cost, "metrics": own})
+        for name, own in metrics.items()
+    ]
+
+
+def test_scores_that_are_better_low_are_turned_round_and_only_shared_metrics_count() -> None:
     metrics = {
         "a": [metric("R@1", 0.2), metric("rank", 3, False), metric("R@1", 0.9, subset="x")],
         "b": [metric("R@1", 0.1), metric("rank", 2, False), metric("R@5", 0.3)],
     }
-    cost = dict.fromkeys(TrainingCost.model_fields, 1) | {"passes": {"image": 1, "text": 1}}
-    arms = [
-        TrainedArm.model_validate({"name": name, "steps": 1, "cost": cost, "metrics": own})
-        for name, own in metrics.items()
-    ]
+    arms = arms_of(metrics)
     found = of_arms(arms, {"retrieval": ("R@*", "rank")})
     assert {arm: values.tolist() for arm, values in found.items()} == {"a": [0.2, -3], "b": [0.1, -2]}
     assert of_arms(arms, {"probe": ("*",)})["a"].tolist() == []
+
+
+@pytest.mark.parametrize(
+    ("count", "shown"), [(0, "no mean ranks"), (1, ""), (2, "2 tasks, each arm ranked in each")]
+)
+def test_mean_ranks_are_shown_over_several_tasks(
+    count: int, shown: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    preset = PRESETS["sound-text"]
+    metrics = [metric(f"{way}_R@10", 0.5) for way in ("a2t", "t2a")[:count]]
+    summary = TrainingSummary.model_construct(arms=arms_of(dict.fromkeys(preset.arms, metrics)))
+    show_standings(Terminal(), summary, preset)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.startswith(f"{preset.name}: " * (count > 1) + shown)
+    assert bool(printed) == bool(shown)
 
 
 def test_unequal_tasks_and_a_missing_baseline_are_refused() -> None:

@@ -181,12 +181,15 @@ def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tupl
 
 
 def show_standings(console: Any, summary: TrainingSummary, preset: Preset) -> None:
-    """Print the arms by their mean rank over the preset's tasks, where its baseline is among them."""
+    """Print the arms by their mean rank over the preset's tasks, where there are several and its baseline is there."""
     from ..study.words.standings import mean_ranks, of_arms
     from ..study.words.terminal import standings_table
 
     scores = of_arms(summary.arms, preset.tasks)
-    if preset.baseline in scores and len(scores[preset.baseline]):
+    if preset.baseline not in scores:
+        return
+    count = len(scores[preset.baseline])
+    if count > 1:  # the order by one task is that of the table above
         console.print(standings_table(mean_ranks(scores, preset.baseline), preset))
-    elif preset.baseline in scores:
+    elif not count:
         console.print(f"no mean ranks: some arms lack numbers that {preset.baseline} has on {preset.name}")
