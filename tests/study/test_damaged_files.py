@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from counterpoint.files import Damaged
+from counterpoint.files import Damaged, write_json
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import Design
 from counterpoint.study.results import StudyResults
@@ -78,6 +78,15 @@ def test_a_damaged_run_is_a_row_and_the_others_are_shown(study: Path) -> None:
         "clip failed on 1 of 2 seeds (1): damaged: scores.json" in line for line in summary["warnings"]
     )
     assert "damaged: scores.json" in (study / "report.html").read_text()
+
+
+def test_an_arm_whose_embeddings_are_nearly_one_is_named(study: Path) -> None:
+    assert not any("nearly all the same" in line for line in resummarise(study).summary.plain()["warnings"])
+    file = study / "runs" / "clip" / "seed-1" / "diagnostics.json"
+    inside = json.loads(file.read_text())
+    write_json(file, {name: numbers | {"std_image": 0.01} for name, numbers in inside.items()})
+    line = "clip: the embeddings of image are nearly all the same in 1 of 2 runs: their spread per dimension is 0.01"
+    assert any(each.startswith(line) for each in resummarise(study).summary.plain()["warnings"])
 
 
 def _results(study: Path) -> StudyResults[FinishedRun]:

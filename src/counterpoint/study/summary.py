@@ -17,7 +17,7 @@ from ..data.columns import subject
 from ..files import Damaged, read_json
 from ..methods.arm import Arm, is_fixed, slug_of
 from ..modalities import MODALITIES, PAIR, leading
-from ..reasons import listing, share_in_words
+from ..reasons import counted, listing, share_in_words
 from ..recipes import override
 from ..spec import Spec
 from ..training.folder import remedy
@@ -37,6 +37,9 @@ from .training.plans import read_plans
 from .words.learning import learns_from
 from .words.remarks import cut_in_words, gaps_in_words
 from .words.tables import ranked
+
+_SPREAD, _COLLAPSED = "std_", 0.05
+"""Names of diagnostics that say how far embeddings are spread, and the spread below which they are nearly one."""
 
 
 class _Diagnostics(RootModel[dict[str, dict[str, float]]]):
@@ -296,9 +299,21 @@ def _warnings(results: StudyResults[FinishedRun]) -> list[str]:
             lines.append(
                 f"{arm}: left out of {named}, where it was asked about other examples than the others"
             )
-        collapsed = {line for run in results.finished(arm) for line in run.diagnostics.get("warnings", {})}
-        lines += [f"{arm}: {line}" for line in sorted(collapsed)]
+        lines += [f"{arm}: {line}" for line in _collapsed(results.finished(arm))]
     return lines
+
+
+def _collapsed(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """Say of which columns the embeddings of some runs are nearly all the same."""
+    for name in dict.fromkeys(name for run in runs for of_set in run.diagnostics.values() for name in of_set):
+        if not name.startswith(_SPREAD):
+            continue
+        least = [min(of_set.get(name, np.inf) for of_set in run.diagnostics.values()) for run in runs]
+        if collapsed := [value for value in least if value < _COLLAPSED]:
+            yield (
+                f"the embeddings of {name.removeprefix(_SPREAD)} are nearly all the same in {len(collapsed)} of "
+                f"{counted(len(runs), 'run')}: their spread per dimension is {min(collapsed):.2f}, 1 is well spread"
+            )
 
 
 def _on_other_examples(results: StudyResults[FinishedRun], arm: str) -> list[Key]:
