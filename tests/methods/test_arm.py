@@ -17,6 +17,7 @@ from torch import nn
 from counterpoint import methods, networks
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.user_loss import LossError
+from counterpoint.recipes import override
 from counterpoint.recipes.schema import Towers
 
 PAIR = "open_clip:tiny@/models/tiny.pt"
@@ -459,3 +460,12 @@ def test_convirt_may_freeze_the_first_layers_of_a_text_tower() -> None:
         assert method.text_tower.pooling == "max"
         trained[count] = sum(p.numel() for p in method.text_tower.parameters() if p.requires_grad)
     assert 0 < trained[1] < trained[0]
+
+
+@pytest.mark.parametrize("text", ["jigclu", "filip"])
+def test_a_tower_without_what_a_method_needs_is_said_with_the_arm(text: str) -> None:
+    recipe = override(RECIPE, {"towers.image": "mlp"})
+    with pytest.raises(
+        ValueError, match=rf"arm '{text}': PixelPerceptron has no features of single places .* cnn"
+    ):
+        Arm.parse(text).build(recipe, {"text": ["a cat"]}, 0)

@@ -254,7 +254,7 @@ class Arm:
         Raises:
             UnknownName: for an unknown option or tower; the message gives the nearest one.
             ValueError: for a value an option cannot take, a loss that is none, ``tune`` with nothing
-                pretrained, or a sampler of a method that learns from no label.
+                pretrained, a sampler of a method that learns from no label, or a tower without what the method needs.
         """
         from torch import nn
 
@@ -292,7 +292,15 @@ class Arm:
                 tune(tower, "frozen" if way == "none" else way, seed=seed)
         if target is None and self.classes:
             target = Target(self.labels, tuple(map(str, range(self.classes))))
-        method = assemble(kind, constructor, towers, recipe, target, **options)
+        try:
+            method = assemble(kind, constructor, towers, recipe, target, **options)
+        except LookupError as error:
+            if type(error) is not LookupError:  # no tower that lacks something, but a mistake
+                raise
+            raise ValueError(
+                f"arm {self.spec!r}: {error}: take a tower that has them, as --towers.image cnn or --towers.text "
+                "transformer"
+            ) from error
         initialise(method, seed)
         if pair:
             # Also those of methods within this one.
