@@ -120,7 +120,8 @@ def likes(page: Page) -> list[int]:
 def expect_pictures(page: Page) -> None:
     """Wait until the pictures of all results are shown, each of which comes by a request of its own."""
     page.wait_for_function(
-        "[...document.querySelectorAll('.card img')].every((image) => image.naturalWidth > 0)"
+        "(images => images.length && images.every((image) => image.naturalWidth > 0))"
+        "([...document.querySelectorAll('.card img')])"
     )
 
 

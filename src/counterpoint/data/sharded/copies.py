@@ -30,12 +30,11 @@ _ATTEMPTS = 6
 _AT_ONCE = 2  # shards that are fetched ahead
 _FIRST_WAIT = 1.0  # seconds, doubled from attempt to attempt
 _OF_THE_DISK = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-_UNSEEN = (
-    0.01  # of what the copies may take: what a process may write beside them without a look at all of them
-)
 _COPIED = (".tar", ".parquet")  # what other tables name lies elsewhere, so that a copy of them alone is none
 
 
+_UNSEEN = 0.01
+"""Share of what copies may take that a process may write beside them before it looks at all of them."""
 _written: dict[Path, int] = {}
 """Bytes that this process keeps of shards in a folder since it last looked at all that is there."""
 
@@ -54,7 +53,7 @@ class Copies:
 
     Args:
         folder: of the copies.
-        most: bytes that they may take; what is being fetched comes on top.
+        most: bytes that they may take; what is being fetched comes on top, and so may a hundredth from each process.
     """
 
     def __init__(self, folder: Path, most: int) -> None:
