@@ -9,14 +9,17 @@ import numpy as np
 import pytest
 
 from counterpoint.data.source import load_any
+from counterpoint.methods.arm import Arm
 from counterpoint.methods.single_loss import SingleLoss
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.design import Design
 from counterpoint.study.training.runner import run
-from counterpoint.training.run import OtherRun, Run
+from counterpoint.study.words.learning import learns_from
+from counterpoint.training.run import OtherRun, Run, target_of
 from counterpoint.training.start import load, prepare
 from counterpoint.types import Target
+from fixtures.tiny import TinyData
 
 DATA = "scenes:basic,train=24,validation=4,test=4"
 RECIPE = override(load_recipe("seconds"), {"steps": 2, "batch_size": 8})
@@ -77,3 +80,26 @@ def test_the_label_is_part_of_a_study() -> None:
     plain = {key: value for key, value in one.plain().items() if key != "format"}
     assert Design(**Design.of_today(plain)) == one
     assert "labels" not in Design(("clip",)).plain()
+
+
+@pytest.mark.parametrize("text", ["cross-entropy", "supcon,on=images"])
+def test_where_nobody_names_a_label_the_only_one_is_learned(text: str) -> None:
+    arm, data = Arm.parse(text), TinyData()
+    named, run = target_of(arm, "group", data), Run(text, "tiny", RECIPE)
+    assert target_of(arm, "", data) == (
+        named if text == "cross-entropy" else None
+    )  # the method's, or the loss's own
+    there = data.labels
+    data.labels = {"tone": there["tone"]}
+    only = target_of(arm, "", data)
+    assert only is not None
+    assert only.label == "tone"
+    assert learns_from(replace(run, target=only)) == "pictures; tone"
+    data.labels = {"tone": there["tone"], "gender": there["gender"]}
+    with pytest.raises(
+        ValueError, match=rf"^{text} learns from a label: name one with --labels, tone or gender$"
+    ):
+        target_of(arm, "", data)
+    data.labels = {}
+    with pytest.raises(ValueError, match="and 'tiny' has none that it can learn from"):
+        target_of(arm, "", data)

@@ -79,6 +79,12 @@ def prepare(
     arms = {name: Arm.parse(name) for name in design.arms}
     if not design.tasks:
         design = replace(design, tasks=of_all(data, arms.values()))
+    if not design.tasks and data.labels:
+        kinds = [f"{name} ({label.kind})" for name, label in data.labels.items()]
+        raise ValueError(
+            f"{design.data} has {listing(kinds)}, which no task asks about that is not named: name what is to be "
+            "learned and asked about (--labels NAME), or tasks (--tasks)"
+        )
     if not design.tasks:
         raise ValueError(
             f"{design.data} has neither captions nor labels, so that no task can compare models on it: put the files "

@@ -25,6 +25,7 @@ from ..training.record.environment import Environment
 from ..training.record.metrics import read_metrics
 from ..training.record.provenance import Provenance, rows_of
 from ..training.run import Run, RunState
+from ..types import Target
 from .agreement import check_examples
 from .design import ArmPlan, Design
 from .layout import run_folder, trial_folder
@@ -136,7 +137,10 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
     headline = results.headline(design.tasks)
     endings = {arm: _ending(results.finished(arm), design, plans[arm]) for arm in design.arms}
     columns = Run.read(results.finished()[0].folder).columns
-    planned = {arm: replace(design.run(arm, 0, plans[arm]), columns=columns) for arm in design.arms}
+    planned = {
+        arm: replace(design.run(arm, 0, plans[arm]), columns=columns, target=_target(results, arm))
+        for arm in design.arms
+    }
     arms = [_arm(results, planned[arm], arm, plans[arm], endings[arm]) for arm in design.arms]
     differences, multiplicity = results.numbers.differences(results.main_metrics(design.tasks))
     costs = {arm: plans[arm].cost for arm in design.arms}
@@ -243,6 +247,11 @@ def _arm(
         diagnostics=_diagnostics(good),
         learnt=tuple(scalar for run in ending.scalars[:1] for scalar in run),
     )
+
+
+def _target(results: StudyResults[FinishedRun], arm: str) -> Target | None:
+    """Return the label that an arm learned from, as its runs have it; None where none has ended well."""
+    return next((Run.read(run.folder).target for run in results.finished(arm)), None)
 
 
 def _learns(planned: Run) -> str:

@@ -13,12 +13,14 @@ from pydantic import BaseModel, ConfigDict, model_validator
 
 from ..data.base import Data
 from ..data.derived.labelling import label_of
+from ..data.derived.nouns import NOUNS
 from ..data.source import located
 from ..data.sources import without_budget
 from ..data.worlds import of_today
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
 from ..modalities import PAIR, passes_by_modality
+from ..reasons import listing
 from ..recipes import Recipe, parse
 from ..types import Target
 from .folder import is_run, remedy
@@ -209,18 +211,36 @@ class RunState:
 def target_of(arm: Arm, labels: str, data: Data) -> Target | None:
     """Return the label that an arm learns from: its own, or that of all arms, or its method's; None where none has one.
 
+    Data without the label of its method may have one label alone that the arm can learn from, which is that then.
+
     Raises:
         UnknownName: for a label that the data does not have.
         WrongKind: for a label of a kind that the arm's method does not learn from.
-        ValueError: for one that the data might have had; the message says why it has not.
+        ValueError: for one that the data might have had, where the message says why it has not; and where nobody names
+            one of several.
     """
     for name, kinds in arm.further.items():
         data.label(name, *kinds)
-    label = arm.labels or label_of(labels) or arm.default_label
+    label = arm.labels or label_of(labels) or _usual(arm, data)
     if not label:
         return None
     column = data.label(label, *arm.learns)
     return Target(label, column.names, column.kind)
+
+
+def _usual(arm: Arm, data: Data) -> str:
+    """Return the label that an arm learns from where nobody names one; empty for none, or for what its loss takes."""
+    usual = arm.learned()
+    if not usual or usual in {NOUNS, *data.labels}:
+        return arm.default_label
+    if usual in data.refused:
+        return usual  # the data says why
+    fitting = [name for name, label in data.labels.items() if label.kind in arm.learns]
+    if not fitting:
+        raise ValueError(f"{arm.spec} learns from a label, and {data.name!r} has none that it can learn from")
+    if len(fitting) > 1:
+        raise ValueError(f"{arm.spec} learns from a label: name one with --labels, {listing(fitting, 'or')}")
+    return fitting[0]
 
 
 def _check_versions(folder: Path) -> None:

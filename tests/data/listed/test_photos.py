@@ -197,6 +197,21 @@ def test_methods_of_pictures_are_compared_by_labels(
     assert {row["task"] for row in json.loads(capsys.readouterr().out)} == {"probe"}
 
 
+def test_labels_that_no_usual_task_asks_about_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for k in range(40):
+        put(tmp_path / f"{k}.png", k)
+    rows = {
+        "image": [f"{k}.png" for k in range(40)],
+        "looks": ["red|round" if k % 2 else "red" for k in range(40)],
+    }
+    pl.DataFrame(rows).write_csv(tmp_path / "tagged.csv")
+    asked = ["moco", "--data", str(tmp_path / "tagged.csv"), "--steps", "2", "--batch-size", "8"]
+    assert main(["compare", *asked, "--out", str(tmp_path / "study")]) == 1
+    assert "has looks (tags), which no task asks about that is not named" in capsys.readouterr().err
+
+
 def test_without_labels_there_is_nothing_to_compare_by(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -36,7 +36,8 @@ def learns_from(run: Run) -> str:
     arm = Arm.parse(run.arm)
     reads = arm.reads(run.columns)
     parts = [] if is_fixed(run.arm) else [_nouns(reads)]
-    if not is_fixed(run.arm) and (label := _label(arm, run.labels)):
+    labels = run.labels or (run.target.label if run.target else "")
+    if not is_fixed(run.arm) and (label := _label(arm, labels)):
         parts.append(label)
     return "; ".join(dict.fromkeys([*parts, *_trained_before(run, arm, reads)]))
 
