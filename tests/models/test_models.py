@@ -197,6 +197,20 @@ def test_what_names_no_model_is_one_line(reference: str, message: str) -> None:
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "reference", ["runs/mistyped", "nobody/nothing", "transformers:a/b", "run:runs/mistyped"]
+)
+def test_what_is_not_there_is_asked_of_no_hub(reference: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    asked: list[object] = []
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *of: asked.append(of))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *of: asked.append(of) or "/gone")
+    with pytest.raises(ValueError, match=r"is not a run folder|there is no"):
+        cp.load(reference)
+    assert not asked
+
+
 def test_kinds_are_files_and_the_unknown_is_told_by_name() -> None:
     assert {"run", "open-clip", "timm", "transformers", "sentence-transformers"} <= set(KINDS.names())
     with pytest.raises(UnknownName):

@@ -15,6 +15,7 @@ from counterpoint.evaluation import create
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.design import Design
+from counterpoint.study.gate import prepare
 from counterpoint.study.opened import open_data
 from counterpoint.study.training.runner import run, validation_numbers
 from counterpoint.training.record.provenance import Changed
@@ -115,3 +116,22 @@ def test_similar_classes_may_be_those_of_a_model(folder: Path) -> None:
     assert (values[data.wrong] != data.true[data.wrong]).all()
     of_class = {(int(a), int(b)) for a, b in zip(data.true[data.wrong], values[data.wrong], strict=True)}
     assert len(of_class) == len({true for true, _ in of_class})
+
+
+@pytest.mark.parametrize(
+    ("arms", "labels", "asked"),
+    [
+        (("cross-entropy", "logit-adjusted"), "colour", True),
+        (("cross-entropy,labels=colour", "harmonic,labels=colour"), "", True),
+        (("cross-entropy,labels=colour", "harmonic,labels=count"), "", False),
+        (("cross-entropy", "supcon,on=images"), "colour", False),
+        (("bce", "asymmetric"), "concepts", False),
+    ],
+)
+def test_arms_that_all_learn_the_classes_of_one_label_are_asked_for_them_first(
+    arms: tuple[str, ...], labels: str, asked: bool, tmp_path: Path
+) -> None:
+    design = Design(arms, data=DATA, labels=labels, recipe=RECIPE)
+    tasks = prepare(design, tmp_path / "study").design.tasks
+    assert (tasks[0] == "classification") == asked
+    assert "probe" in tasks

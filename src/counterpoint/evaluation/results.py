@@ -110,18 +110,24 @@ class RunResults:
         return tasks[task].value(metric, subset)
 
 
-def default_tasks(data: Data) -> tuple[str, ...]:
-    """Return the default tasks, less those that ask for labels, or for embeddings of columns, that are not there."""
+def default_tasks(data: Data, *, classifies: bool = False) -> tuple[str, ...]:
+    """Return the default tasks, less those that ask for labels, or for embeddings of columns, that are not there.
+
+    Args:
+        data: what is asked about.
+        classifies: True for models that learned the classes of a label: these are asked for first.
+    """
     there = tuple(data.columns.values())
-    embedding = (name for name in _usual(data) if fits(create(name).modalities, there))
-    return applicable(data, tuple(embedding))
+    return applicable(
+        data, [name for name in _usual(data, classifies) if fits(create(name).modalities, there)]
+    )
 
 
-def _usual(data: Data) -> tuple[str, ...]:
+def _usual(data: Data, classifies: bool) -> tuple[str, ...]:
     """Return the default tasks for models that embed; before the probe one more of tags or numbers that are learned."""
     learned, before = data.labels.get(data.learned), DEFAULT_TASKS.index("probe")
     more = () if learned is None else DEFAULT_LABELLED.get(learned.kind, ())
-    return (*DEFAULT_TASKS[:before], *more, *DEFAULT_TASKS[before:])
+    return (*DEFAULT_CLASSIFYING * classifies, *DEFAULT_TASKS[:before], *more, *DEFAULT_TASKS[before:])
 
 
 def applicable(data: Data, names: Sequence[str]) -> tuple[str, ...]:
@@ -171,7 +177,7 @@ def evaluate(
     kinds: list[ModelKind] = ["assistant" if answers else "embedder"]
     if classifies:
         kinds.append("classifier")
-    usual = DEFAULT_ANSWERING if answers else (*DEFAULT_CLASSIFYING * classifies, *_usual(data))
+    usual = DEFAULT_ANSWERING if answers else _usual(data, classifies)
     wanted = [create(named) if isinstance(named, str) else named for named in tasks or usual]
     for task in wanted:
         check_asks(task, *kinds)

@@ -165,6 +165,15 @@ class Arm:
         return self._loss is not None and self._loss.needs_labels
 
     @property
+    def classifies(self) -> bool:
+        """True for a method that says which class of its label an example is of; see `Classifier`.
+
+        >>> Arm.parse("cross-entropy").classifies, Arm.parse("supcon,on=images").classifies
+        (True, False)
+        """
+        return hasattr(self._kind, "classify")
+
+    @property
     def learns(self) -> tuple[Kind, ...]:
         """Kinds of labels that it can learn from; none for a method that learns from no label."""
         if self._loss is not None:

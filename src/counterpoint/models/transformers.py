@@ -20,6 +20,8 @@ class Transformers(Kind):
     form: ClassVar[str] = "transformers:PATH or transformers:NAME@hub"
 
     def holds(self, folder: Path) -> bool:
+        if not folder.is_dir():  # `ModelFiles` would ask the hub for a repository of that name
+            return False
         files = ModelFiles(str(folder))
         return "model_type" in files.config and not any((folder / file).exists() for file in OTHERS)
 

@@ -78,7 +78,7 @@ def prepare(
     data = open_data(design)
     arms = {name: Arm.parse(name) for name in design.arms}
     if not design.tasks:
-        design = replace(design, tasks=of_all(data, arms.values()))
+        design = replace(design, tasks=of_all(data, arms.values(), design.labels))
     if not design.tasks and data.labels:
         kinds = [f"{name} ({label.kind})" for name, label in data.labels.items()]
         raise ValueError(
@@ -109,13 +109,14 @@ def prepare(
     return Prepared(design, arms, data, tasks)
 
 
-def of_all(data: Data, arms: Iterable[Arm]) -> tuple[str, ...]:
+def of_all(data: Data, arms: Collection[Arm], labels: str = "") -> tuple[str, ...]:
     """Return the default tasks that the models of all arms can be asked; all of them, where none is, for the error.
 
-    An arm of pictures and sounds beside one of pictures and captions leaves those that need no captions.
+    An arm of pictures and sounds beside one of pictures and captions leaves those that need no captions. Arms that all
+    learn the classes of one label are asked for these first.
     """
-    tasks = default_tasks(data)
-    shared = _usual(data, [arm.reads(data.columns) for arm in arms])
+    tasks = default_tasks(data, classifies=_learn_classes(data, arms, labels))
+    shared = _of_those(tasks, [arm.reads(data.columns) for arm in arms])
     if shared and (left := [task for task in tasks if task not in shared]):
         _LOG.info(
             "tasks: %s; left out, since some arms lack a column for them: %s",
@@ -123,6 +124,12 @@ def of_all(data: Data, arms: Iterable[Arm]) -> tuple[str, ...]:
             ", ".join(left),
         )
     return tuple(shared) or tasks
+
+
+def _learn_classes(data: Data, arms: Iterable[Arm], labels: str) -> bool:
+    """Return whether all arms learn the classes of one label."""
+    learned = {target_of(arm, labels, data) if arm.classifies else None for arm in arms}
+    return len(learned) == 1 and all(target is not None and target.kind == "classes" for target in learned)
 
 
 def check_asked(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> None:
@@ -197,7 +204,7 @@ def check_modalities(arm: Arm, tasks: Sequence[Task], data: Data) -> None:
     read = arm.reads(data.columns)
     for task in tasks:
         if not fits(task.modalities, tuple(read.values())):
-            possible = _usual(data, [read])
+            possible = _of_those(default_tasks(data), [read])
             raise ValueError(
                 f"arm {arm.spec!r} learns from {' and '.join(map(noun_of, read))} alone, and {task.name} "
                 f"needs {' and '.join(named(task.modalities, data.columns))} embeddings: "
@@ -219,7 +226,9 @@ def check_comparable(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> 
     verb = "ask" if len(asked) > 1 else "asks"
     listed = "; ".join(f"{spec}: {', '.join(columns)}" for spec, columns in read.items())
     others = [
-        name for name in _usual(data, reads) if name not in asked and _compares(create(name), reads, data)
+        name
+        for name in _of_those(default_tasks(data), reads)
+        if name not in asked and _compares(create(name), reads, data)
     ]
     raise ValueError(
         f"no two of these arms share the columns that {listing(asked)} {verb} about ({listed}): name columns that two "
@@ -227,11 +236,11 @@ def check_comparable(arms: Iterable[Arm], tasks: Sequence[Task], data: Data) -> 
     )
 
 
-def _usual(data: Data, reads: Sequence[Mapping[str, str]]) -> list[str]:
-    """Return the default tasks that the data has something for and models of some columns can all be asked."""
+def _of_those(tasks: Iterable[str], reads: Sequence[Mapping[str, str]]) -> list[str]:
+    """Return the tasks that models of some columns can all be asked."""
     return [
         name
-        for name in default_tasks(data)
+        for name in tasks
         if all(fits(create(name).modalities, tuple(columns.values())) for columns in reads)
     ]
 
