@@ -12,9 +12,15 @@ from counterpoint.claims.evaluation import modality_importance_score, vibe
 from counterpoint.claims.evaluation import multi_attribute_bias_amplification as amplification
 from counterpoint.claims.pairs import compa
 from counterpoint.data.items import GeneratedVideos, Narrations
+from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.data.worlds.sounds.compose import alike, compose_sounds
 from counterpoint.data.worlds.sounds.soundscape import Sound, Soundscape, caption
 from counterpoint.evaluation.statistic import f1_of, macro_f1
+from counterpoint.methods.tower_method import TowerMethod
+from counterpoint.recipes import load as load_recipe
+from counterpoint.recipes import override
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 
 
 def test_video_towers_see_the_order_of_frames() -> None:
@@ -132,37 +138,45 @@ def test_a_mean_over_moments_knows_no_order() -> None:
         assert torch.allclose(x, y, atol=1e-6) == (not ordered)
 
 
-def test_half_of_the_captions_of_two_things_speak_of_one() -> None:
-    data = association.seen(0.9, 200)
-    one = [" and " not in text for text in data.captions]
-    assert 0.6 < np.mean(one) < 0.9  # half of the scenes have one thing, a quarter one that is told
-    items, pictures = association.asked(20)
-    assert len(pictures) == len(items)
-    assert all(len(options) == len(association.COLOURS) for options in items.options)
+@pytest.fixture(scope="module")
+def questions() -> tuple[TowerMethod, association.Asked]:
+    data = "scenes:associated,train=40,validation=6,test=20"
+    recipe = override(
+        load_recipe("seconds"),
+        {"steps": 2, "batch_size": 8, "towers.image": "cnn", "towers.text": "transformer"},
+    )
+    world = Scenes.parse(data)
+    model, _ = prepare(Run("clip", data, recipe), world)
+    return model.eval(), association.asked(model, world, world.splits.test["typical"])
 
 
-def test_a_transformer_across_reads_both_sides() -> None:
-    captions = ["a red cat", "a blue dog and a red cat"]
-    towers = moving.ClipTowers(captions, 1, 0)
-    tokens = towers.words.tokenizer(captions)
-    crossed = association.Crossed(towers, tokens.shape[1], 0).eval()
-    pictures = torch.randint(0, 255, (2, 3, moving.SIDE, moving.SIDE), dtype=torch.uint8)
-    scores = crossed(pictures, tokens)
-    assert scores.shape == (2,)
-    assert not torch.allclose(scores, crossed(pictures.flip(0), tokens))
-    assert not torch.allclose(scores, crossed(pictures, tokens.flip(0)))
-    short = towers.words.tokenizer(captions[:1])
-    assert torch.allclose(crossed(pictures[:1], short), scores[:1], atol=1e-6)  # padding changes nothing
+def test_questions_are_asked_with_the_phrases_that_may_answer(
+    questions: tuple[TowerMethod, association.Asked],
+) -> None:
+    model, asked = questions
+    assert len(asked.pictures) == len(asked.options) == len(asked.items)
+    known = sorted({phrase for own in asked.items.options for phrase in own})
+    assert [[known[k] for k in own] for own in asked.options.tolist()] == [
+        list(o) for o in asked.items.options
+    ]
+    rows = np.arange(4)
+    with torch.no_grad():
+        near = association.Near(model)(asked, rows) * association.TEMPERATURE
+    x = model.embed("image", asked.items.pictures(rows))
+    for found, picture, own in zip(near, x, asked.items.options, strict=False):
+        assert torch.allclose(found, model.embed("text", list(own)) @ picture, atol=1e-5)
 
 
-def test_other_captions_to_match_are_never_the_same_one() -> None:
-    data = association.Seen(torch.zeros(3, 3, moving.SIDE, moving.SIDE, dtype=torch.uint8), ["a", "a", "a"])
-    towers = moving.ClipTowers(["a"], 1, 0)
-    tokens = towers.words.tokenizer(data.captions)
-    crossed = association.Crossed(towers, tokens.shape[1], 0)
-    loss = association.matching(crossed, torch.zeros(3, 3), data, tokens, np.arange(3))
-    expected = torch.nn.functional.softplus(-crossed(data.pictures, tokens)).mean()
-    assert torch.allclose(loss, expected)  # nothing else than the captions' own
+def test_a_transformer_across_reads_both_sides(questions: tuple[TowerMethod, association.Asked]) -> None:
+    model, asked = questions
+    across = association.Across(model, asked, 0).eval()
+    with torch.no_grad():
+        scores = across(asked, np.arange(3))
+        turned = across(asked._replace(pictures=asked.pictures.flip(3)), np.arange(3))
+        other = across(asked._replace(tokens=asked.tokens.roll(1, 0)), np.arange(3))
+    assert scores.shape == (3, 5)
+    assert not torch.allclose(scores, turned)
+    assert not torch.allclose(scores, other)
 
 
 def test_the_best_guess_from_labels_is_hidden_from_single_attributes() -> None:

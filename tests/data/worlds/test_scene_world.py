@@ -118,6 +118,24 @@ def test_half_of_the_scenes_carry_a_mark_that_captions_leave_out() -> None:
         Scenes.parse("scenes:basic,marked=0.5,marks=key")
 
 
+def test_captions_may_speak_of_one_thing_of_several() -> None:
+    all_told, some, one = (
+        Scenes.parse(f"scenes:associated,one_told={share},train=200,validation=4,test=40")
+        for share in (0, 0.5, 1)
+    )
+    rows = [row for row in map(int, one.splits.train) if len(one.scene(row).things) > 1]
+    for row in rows:
+        scene, caption = one.scene(row), one.captions(row)[0]
+        assert scene == all_told.scene(row)
+        assert caption in {captions.phrase(thing) for thing in scene.things}
+        assert caption != all_told.captions(row)[0]
+        assert some.captions(row)[0] in {caption, all_told.captions(row)[0]}
+    assert likely((some.captions(row) == one.captions(row) for row in rows), 0.5)
+    # Test scenes tell all, and show what is typical.
+    for row in map(int, one.splits.test["typical"]):
+        assert one.captions(row)[0] == captions.short(one.scene(row)).text
+
+
 def test_captions_are_retold_and_may_name_what_is_not_there() -> None:
     plain, true, false = (
         Scenes.parse(f"scenes:basic,train=60,validation=4,test=4{options}")

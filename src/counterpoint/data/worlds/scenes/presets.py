@@ -158,6 +158,21 @@ _ALL = (
         tests={"as trained": {}, "independent": {"strength": 0.125}, "opposed": {"strength": 0}},
     ),
     ScenePreset(
+        "associated",
+        "one or two dyed things, most in the colour that is typical of them; half of the captions of two tell one",
+        SceneConfig(
+            objects=(1, 2),
+            concepts=("cat", "dog", "pig", "fish", "apple", "banana", "car", "bus", "key", "hat"),
+            colours=("red", "yellow", "green", "blue", "purple"),
+            sizes=("medium", "large"),
+            spurious="colour",
+            tinted=1.0,
+            relations=0.0,
+            one_told=0.5,
+        ),
+        tests={"typical": {"strength": 1, "one_told": 0}},
+    ),
+    ScenePreset(
         "longtail",
         "few concepts are common and many are rare; all are as common in test: even",
         SceneConfig(objects=(1, 1), tail=1.2, tinted=0.3, backgrounds=_LIGHT),

@@ -128,6 +128,13 @@ class Scenes(World[SceneConfig, Scene], PairedData):
             return self.scene(row)
         return self.make(config, int(self.ids[row]) + _OTHERS, self.stream(row))
 
+    def _mentioned(self, row: int) -> Scene:
+        """Return what the captions of a row say of the scene that they speak of: all of it, or one thing of several."""
+        scene, draws = self.captioned(row), self.draws(row)
+        if len(scene.things) < 2 or not draws.happens("one is told", self.config(row).one_told):
+            return scene
+        return replace(scene, things=(draws.choice("which is told", scene.things),), relations=())
+
     def draw(self, rows: Rows) -> Drawing:
         """Draw the pictures of some rows, with the mask and the box of every thing, whether a row lacks it or not."""
         return draw([self.scene(int(row)) for row in rows], self.pixels)
@@ -191,7 +198,7 @@ class Scenes(World[SceneConfig, Scene], PairedData):
         """Return the plainest caption in each language; empty if it is missing."""
         if self.lacks("text", row):
             return [""]
-        scene = self.captioned(row)
+        scene = self._mentioned(row)
         return [captions.short(scene, language).text for language in self.preset.languages]
 
     def training_captions(self, row: int) -> Sequence[str]:
@@ -204,7 +211,7 @@ class Scenes(World[SceneConfig, Scene], PairedData):
             return plain
         if config.retold:
             return (plain[0], *(self._retold(row, style) for style in range(config.retold)))
-        scene, draws = self.captioned(row), self.draws(row)
+        scene, draws = self._mentioned(row), self.draws(row)
         other = [captions.short(scene, language, draws).text for language in self.preset.languages]
         return tuple(dict.fromkeys([*plain, *other]))
 
