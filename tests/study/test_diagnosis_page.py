@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -135,6 +136,25 @@ def test_it_goes_where_it_is_told_and_answers_in_json(
     assert (tmp_path / PAGE).exists()
 
 
+def test_other_data_does_where_those_of_the_run_are_gone(
+    pairs: Path, recipe: Recipe, cheap: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    moved, folder = tmp_path / "moved", tmp_path / "run"
+    shutil.copytree(pairs.parent if pairs.is_file() else pairs, moved)
+    small = override(recipe, {"towers.image": "vit", "steps": 1, "towers.image_size": 32})
+    run(
+        Run("clip", str(moved / pairs.name if pairs.is_file() else moved), small, 0),
+        folder,
+        tasks=["retrieval"],
+    )
+    shutil.rmtree(moved)
+    sections = diagnose_model(folder, str(pairs))["sections"]
+    assert sections["spread"]["numbers"] and sections["cka"]["numbers"], "its start is known without its data"
+    assert "not known" in sections["landscape"]["sentence"]
+    assert main(["diagnose", str(folder)]) == 1
+    assert "say where it is with --data" in capsys.readouterr().err
+
+
 def test_a_folder_that_is_no_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", str(tmp_path)]) == 1
     assert "is not a run folder" in capsys.readouterr().err
@@ -159,7 +179,7 @@ def test_another_library_s_model_is_looked_into_without_its_training(
     measured = {name for name, section in sections.items() if section["numbers"]}
     assert measured >= {"spread", "rank", "gap", "hardness", "inversion", "attention"}
     for name in ("cka", "neighbours", "hessian", "landscape"):
-        assert "not known" in sections[name]["sentence"] or "not trained here" in sections[name]["sentence"]
+        assert "not known" in sections[name]["sentence"]
     assert (
         "seed"
         not in (tmp_path / "page" / PAGE).read_text(encoding="utf-8").split("</header>")[0].split("<h1>")[1]

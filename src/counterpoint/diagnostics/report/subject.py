@@ -77,7 +77,7 @@ class Subject:
         control: the same model before training; None where that is not known, as of other libraries' models.
         data: what it is examined on.
         rows: of the test set it is examined on.
-        training: batches as in training, for the loss; None where the model was not trained here.
+        training: batches as in training, for the loss; None where the model was not trained here, or its data are not there.
         weight_decay: of the training.
     """
 
@@ -104,10 +104,12 @@ class Subject:
         """The batches as in training.
 
         Raises:
-            LookupError: where the model was not trained here.
+            LookupError: where they are not known.
         """
         if self.training is None:
-            raise LookupError("the model was not trained here, so that it has no loss")
+            raise LookupError(
+                "the batches that the model was trained with are not known, so that it has no loss"
+            )
         return self.training
 
     @cached_property

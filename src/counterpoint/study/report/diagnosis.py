@@ -15,7 +15,7 @@ from ...data.source import load_any
 from ...diagnostics.report import Subject, diagnose
 from ...files import write_json
 from ...training.run import Run, data_of
-from ...training.start import prepare
+from ...training.start import build, prepare
 from ..opened import open_data
 from .frame import drawn, finite, write_page
 
@@ -33,7 +33,8 @@ def diagnose_model(
 ) -> dict[str, Any]:
     """Examine a model and write ``diagnosis.html``, which opens offline, and ``diagnosis.json``.
 
-    Sections about training are not measured of another library's model: its start and its loss are not known.
+    Sections about training are not measured of another library's model: its start and its loss are not known. Nor is
+    the loss of a run whose data are not there any more, which other data may be looked at with.
 
     Args:
         reference: a run folder with a checkpoint, or what else `counterpoint.load` takes.
@@ -59,12 +60,20 @@ def diagnose_model(
     # On a GPU where there is one; the control goes with it.
     model.to("cuda" if torch.cuda.is_available() else "cpu")
     run = None if folder is None else Run.read(folder)
-    control, loader = None, None
+    control, loader, trained_on = None, None, None
     if folder is not None and run is not None:
-        trained_on = open_data(replace(run, data=data_of(folder)))
-        control, loader = prepare(run, trained_on, folder)
+        try:
+            trained_on = open_data(replace(run, data=data_of(folder)))
+        except FileNotFoundError:
+            if data is None:
+                raise
+            control = build(run, {}, folder)
+        else:
+            control, loader = prepare(run, trained_on, folder)
         control.eval()
-    examined = (trained_on if data is None else load_any(data)).suited(model.inputs)
+    examined = load_any(data) if data is not None else trained_on
+    assert examined is not None, "what is no run was refused without data"
+    examined = examined.suited(model.inputs)
     test = next(name for name, rows in examined.splits.test.items() if len(rows))
     decay = 0.0 if run is None else run.recipe.optimizer.weight_decay
     subject = Subject(model, control, examined, examined.splits.test[test], loader, decay)
