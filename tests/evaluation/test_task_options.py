@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from counterpoint.evaluation import TASKS, create
+from counterpoint.evaluation.answering.in_context import NOTHING, ZERO_SHOT, Shots
 from counterpoint.methods.options import options_of
 from counterpoint.registry import UnknownName
 
@@ -29,9 +30,23 @@ def test_the_options_of_every_task_are_known(name: str) -> None:
         ("matching,kinds=random/atom", "kinds", ("random", "atom")),
         ("captioning,variant=multi-task", "variant", "multi-task"),
         ("selection,kinds=atom", "kinds", ("atom",)),
+        ("matching,shots=4", "shots", Shots(4)),
+        ("matching,shots=4 texts", "shots", Shots(4, pictures=False)),
+        ("captioning,shots=0", "shots", ZERO_SHOT),
+        ("explanation,shots=nothing", "shots", NOTHING),
+        ("abstention,judging=8", "judging", Shots(8)),
+        ("abstention,judging=none", "judging", None),
     ],
 )
 def test_options_are_read_from_text(written: str, option: str, value: Any) -> None:
     task = create(written)
     assert getattr(task, option) == value
     assert task.name == written
+
+
+@pytest.mark.parametrize("text", ["-1", "four", "4/8", "2.5", "4 pictures"])
+def test_what_is_no_number_of_examples_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(
+        ValueError, match=f"^option shots of matching must be a number of examples, .*, got '{text}'$"
+    ):
+        create(f"matching,shots={text}")

@@ -9,6 +9,8 @@ from typing import Any, Protocol, final, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float, Int, UInt8
+from pydantic import model_validator
+from pydantic_core import PydanticCustomError
 from torch import Tensor
 
 from ....data.base import Rows, SomeItems
@@ -51,6 +53,23 @@ class Shots(Checked):
         return {NOTHING: "nothing", ZERO_SHOT: "0"}.get(
             self, str(self.count) + " texts" * (not self.pictures)
         )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_text(cls, value: Any) -> Any:
+        """Read the name of shots where they are written as a task's option."""
+        if not isinstance(value, str):
+            return value
+        count = value.partition(" ")[0]
+        number = int(count) if count.isdecimal() else 0
+        each = (NOTHING, ZERO_SHOT, cls(number), cls(number, pictures=False))
+        if value not in (named := {shots.name: shots for shots in each}):
+            raise PydanticCustomError(
+                "shots",
+                "must be a number of examples, '4', or '4 texts' for such without their pictures, '0' for two of these, "
+                "or 'nothing'",
+            )
+        return vars(named[value])
 
 
 NOTHING = Shots(0)
