@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from counterpoint.data.source import load_any
 from counterpoint.networks import BytePairTokenizer
 from counterpoint.recipes import Recipe, load, names, override, parse
 from counterpoint.study import compare
@@ -22,6 +23,8 @@ from counterpoint.study.training import cost as costs
 from counterpoint.study.training.cost import in_turns, plan_arms, share_cut, steps_under
 from counterpoint.study.training.plans import read_plans
 from counterpoint.study.words.remarks import cut_in_words, length_in_words, remarks
+from counterpoint.training import start
+from counterpoint.training.run import Run
 
 
 def priced(seconds: float = 0.1, passes: int = 1, **changes: Any) -> ArmCost:
@@ -176,6 +179,17 @@ def test_recipes_of_the_same_steps_are_the_same_whatever_the_epochs() -> None:
 def test_plans_of_earlier_versions_are_read(tmp_path: Path) -> None:
     (tmp_path / "plan.json").write_text('{"clip": {"steps": 3, "changes": {}, "options": {}}}')
     assert read_plans(tmp_path) == {"clip": ArmPlan(3)}
+
+
+def test_cut_captions_are_those_of_whichever_columns_hold_texts(recipe: Recipe, tmp_path: Path) -> None:
+    long = " ".join(f"word {number}" for number in range(40))
+    rows = [f"how do I open door {row}?,press button {row} {long}" for row in range(30)]
+    (tmp_path / "faq.csv").write_text("question,answer\n" + "\n".join(rows), encoding="utf-8")
+    data = load_any(f"{tmp_path / 'faq.csv'},columns=question+answer,group=none")
+    small = override(recipe, {"steps": 1, "towers.context": 24})
+    method, _ = start.prepare(Run("clip", data.name, small), data)
+    assert "text" not in method.embeds
+    assert costs.cut_captions(method, data) == 1.0, "every answer is longer than the context, and no question"
 
 
 @pytest.mark.slow

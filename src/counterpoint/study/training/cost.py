@@ -207,13 +207,19 @@ def _passes(cost: ArmCost) -> float:
 
 
 def cut_captions(method: TowerMethod, data: Data) -> float:
-    """Return the share of the training captions that the input of the text tower cuts."""
-    if "text" not in method.embeds:
-        return 0.0
-    rows = data.examples()["text"]
-    texts = (text for row in rows for text in ([row] if isinstance(row, str) else row))
-    reads = method.tower("text").input
-    return share_cut(reads, texts) if isinstance(reads, CuttingInput) else 0.0
+    """Return the share of the training captions that the input of a text tower cuts; of several columns the largest."""
+    examples = data.examples()
+    cutting = {
+        column: reads
+        for column in method.embeds
+        if isinstance(reads := method.tower(column).input, CuttingInput)
+    }
+    return max((share_cut(reads, _texts(examples[column])) for column, reads in cutting.items()), default=0.0)
+
+
+def _texts(rows: Iterable[str | Sequence[str]]) -> Iterator[str]:
+    """Yield the texts of a column's rows, each of which has one or several."""
+    return (text for row in rows for text in ([row] if isinstance(row, str) else row))
 
 
 def share_cut(reads: CuttingInput, captions: Iterable[str]) -> float:
