@@ -149,7 +149,8 @@ def test_other_data_does_where_those_of_the_run_are_gone(
     )
     shutil.rmtree(moved)
     sections = diagnose_model(folder, str(pairs))["sections"]
-    assert sections["spread"]["numbers"] and sections["cka"]["numbers"], "its start is known without its data"
+    assert sections["spread"]["numbers"]
+    assert sections["cka"]["numbers"], "its start is known without its data"
     assert "not known" in sections["landscape"]["sentence"]
     assert main(["diagnose", str(folder)]) == 1
     assert "say where it is with --data" in capsys.readouterr().err

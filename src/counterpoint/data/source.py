@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Mapping
 from functools import lru_cache
+from hashlib import blake2b
 from pathlib import Path
 
 from ..modalities import MODALITIES
@@ -30,6 +31,7 @@ from .sources import (
     suffixes,
 )
 
+_LONGEST_NAME = 100  # bytes of a file's name, which has others around it
 _ANNOTATIONS = ".json"  # files of public benchmarks; the kinds that sources read are benchmarks' too
 
 
@@ -180,15 +182,22 @@ def is_of_python(source: str) -> bool:
 
 
 def short_name(source: str) -> str:
-    """Return what files and folders are called after the data.
+    """Return what files and folders are called after the data; the end of a long name is a digest.
 
     >>> short_name("scenes:basic")
     'scenes-basic'
     >>> short_name("emoji + scenes:basic,share=0.5")
     'emoji-scenes-basic'
     """
-    if len(each := _each(source)) > 1:
-        return "-".join(map(short_name, each))
+    name = "-".join(map(_named, _each(source)))
+    encoded = name.encode("utf-8", "surrogateescape")
+    if len(encoded) <= _LONGEST_NAME:
+        return name
+    return f"{encoded[: _LONGEST_NAME - 7].decode('utf-8', 'ignore')}-{blake2b(encoded, digest_size=3).hexdigest()}"
+
+
+def _named(source: str) -> str:
+    """Return what files are called after one source."""
     parsed = written(source)
     if parsed.path is None or not is_there(parsed.path):
         return re.sub(r"[:/\\\\]+", "-", source)

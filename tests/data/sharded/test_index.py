@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 import pytest
 
 import counterpoint as cp
@@ -281,3 +282,23 @@ def test_several_processes_count_as_one(shards: Path, tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "many", shards=20, records=3)
     one, two = (index(folder, tmp_path / f"{jobs}", jobs=jobs) for jobs in (1, 2))
     assert one.digest == two.digest
+
+
+def test_a_name_that_was_mistyped_takes_no_folder(shards: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="expected a folder or one of"):
+        index(tmp_path / "shrads", tmp_path / "index")
+    with pytest.raises(ValueError, match="with no record in them that has a column audio$"):
+        index(f"{shards},columns=audio", tmp_path / "index")
+    assert not (tmp_path / "index").exists()
+    assert index(shards, tmp_path / "index").columns == PAIR
+
+
+def test_one_small_table_is_said_to_need_no_index(pairs: Path, tmp_path: Path) -> None:
+    table = (
+        pl.read_csv(pairs).drop("split").with_columns(file_name=str(pairs.parent) + "/" + pl.col("file_name"))
+    )
+    table.write_csv(tmp_path / "pairs.csv")
+    with pytest.raises(
+        ValueError, match="so few records need no index, and are divided by rows if --data names"
+    ):
+        index(f"{tmp_path / 'pairs.csv'},outside=yes", tmp_path / "index")

@@ -56,6 +56,19 @@ def test_several_files_by_one_word(folder: Path) -> None:
         assert len(load(word, 6)) == 30
 
 
+@pytest.mark.parametrize("listed", [2, 40])
+def test_names_in_braces_may_be_longer_than_a_file_s_name(
+    folder: Path, listed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    names = [p.name for p in sorted(folder.iterdir()) if p.suffix != ".bmp"]
+    word = f"{{{','.join([*names, *[names[-1]] * (listed * 2)])}}}"
+    assert [shard.name for shard in shards(word, Ledger())] == names
+    assert len(load(word, 6)) == 30
+    assert len(f"runs/{short_name(word)}-clip-0") < 255
+    assert short_name(word) != short_name(f"{word[:-1]},x}}")
+
+
 def test_what_is_not_there_is_one_line(folder: Path) -> None:
     suffix = next(p.suffix for p in folder.iterdir() if p.suffix != ".bmp")
     (folder / "list.txt").write_text(f"03{suffix}\n")

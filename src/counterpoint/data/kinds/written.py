@@ -73,7 +73,7 @@ def written(source: str) -> Written:
     if not is_there(path):
         # A pattern of nothing says so when it is read.
         return (Files if is_pattern(path) else _Missing)(source, "", path, rest)
-    if not options and (Path(path) / "scenes.json").exists():
+    if not options and os.path.exists(Path(path) / "scenes.json"):
         return _Scenes(source, "", path)
     return (_Indexed if is_index(Path(path)) else Files)(source, "", path, rest)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from itertools import islice
-from pathlib import Path
 
 import numpy as np
 
@@ -58,7 +58,7 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
             f"counterpoint embed MODEL {data}",
             "embed the pictures with a model that you have, to search them",
         )
-        if Path(seen.source).is_dir():
+        if os.path.isdir(seen.source):
             yield (
                 f"counterpoint compare clip siglip --data {data} --captions path --seeds 5",
                 "take captions from the names of folders and files, if they say what is shown",

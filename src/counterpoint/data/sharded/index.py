@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,7 +224,7 @@ class Index:
 
 def is_index(folder: Path) -> bool:
     """Return whether a folder is an index of data, or one that was begun."""
-    return (folder / FILE).exists() or (folder / BEGUN).exists()
+    return any(os.path.exists(folder / name) for name in (FILE, BEGUN))
 
 
 def _known(table: pl.DataFrame, source: str) -> list[Shard]:

@@ -19,7 +19,7 @@ from ...reasons import counted
 from ...registry import unknown
 from .. import sources
 from ..listed.division import HELD_OUT
-from ..listed.stored import columns_there
+from ..listed.stored import MOST, columns_there
 from ..sides import MOST_HELD_OUT, SIDES
 from ..sources import FACTS, Ledger, Options, Shard
 from .copies import opened
@@ -69,9 +69,13 @@ def index(
         executor = executor_of(executor, needs)
     place, options = sources.parted(os.fspath(source))
     written, folder = ",".join(filter(None, [sources.rooted(place), options])), Path(out)
-    _reserve(written, folder, held_out)
+    asked = Begun(format=FORMAT, source=written, held_out=held_out)
+    _check_free(folder, asked)
     shards = sources.shards(written, Ledger())
     columns = _columns(written, shards)
+    # A name that was mistyped has been refused, and takes no folder.
+    sweep(folder)
+    write_json(folder / BEGUN, asked.model_dump())
     count_shards(
         shards,
         columns,
@@ -137,20 +141,21 @@ def _written(
     return Index.open(folder)
 
 
-def _reserve(written: str, folder: Path, held_out: int) -> None:
-    """Make a folder the index of a source, or check that it is; leave nothing of what was not finished."""
-    asked = Begun(format=FORMAT, source=written, held_out=held_out)
+def _check_free(folder: Path, asked: Begun) -> None:
+    """Refuse a folder that holds anything else than what was begun of an index.
+
+    Raises:
+        OtherIndex: if it does.
+    """
     if (folder / BEGUN).exists():
         there = read_json(folder / BEGUN, Begun, f"delete {folder} and make the index again")
         if there != asked:
-            what = there.source if there.source != written else f"{there.held_out:,} rows held out"
+            what = there.source if there.source != asked.source else f"{there.held_out:,} rows held out"
             raise OtherIndex(
                 f"{folder} holds another index ({what}): give another folder with --out, or delete it"
             )
     elif folder.is_file() or (folder.exists() and any(folder.iterdir())):
         raise OtherIndex(f"{folder} is no index and not empty: give another folder with --out")
-    sweep(folder)
-    write_json(folder / BEGUN, asked.model_dump())
 
 
 def _starts(table: pl.DataFrame) -> dict[str, tuple[int, int]]:
@@ -205,9 +210,13 @@ def _chosen(table: pl.DataFrame, side: str, enough: float, taken: Mapping[str, s
         chosen[name] = side
         held += records
     if not chosen:
+        few = table.select("free", *SIDES).sum().sum_horizontal().item() < MOST
+        by_rows = (
+            "so few records need no index, and are divided by rows if --data names them themselves; else "
+        )
         raise ValueError(
             f"whole shards are held out, and {counted(len(wholly), 'shard')} of records without a split cannot "
-            f"give one for {side}: divide them into more shards, or give the records a split"
+            f"give one for {side}: {by_rows if few else ''}divide them into more shards, or give the records a split"
         )
     return chosen
 
@@ -245,7 +254,8 @@ def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
                 for name, kind in there.items()
                 if name in named or len(usable(whole, {name: kind})) == len(whole)
             }
-    raise ValueError(f"{written}: {counted(len(shards), 'shard')} with no record in them")
+    having = f" that has a column {', '.join(named)}" if named else ""
+    raise ValueError(f"{written}: {counted(len(shards), 'shard')} with no record in them{having}")
 
 
 def _held_out(

@@ -135,7 +135,7 @@ def _check_whole(folder: Path) -> None:
         ValueError: naming a shard that is missing.
     """
     file = folder / CONVERTED
-    if not file.is_file():
+    if not os.path.isfile(file):
         return
     planned = read_json(file, dict, f"delete {folder} and convert again").get("shards", {})
     if missing := [name for name in planned if not (folder / name).exists()]:

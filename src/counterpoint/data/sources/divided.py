@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import final
@@ -50,7 +51,7 @@ class Divided(Source):
 
 
 def _sides(folder: Path) -> dict[Path, str]:
-    inside = sorted(folder.iterdir()) if folder.is_dir() else []
+    inside = sorted(folder.iterdir()) if os.path.isdir(folder) else []
     return {p: side for p in inside if p.name.isalpha() and (side := split_of(p.name)) and p.is_dir()}
 
 

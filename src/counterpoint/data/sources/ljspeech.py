@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import final
@@ -30,7 +31,7 @@ class LJSpeech(Source):
 
     def recognises(self, written: str) -> bool:
         table = _table(Path(written))
-        if not (table.is_file() and table.with_name(_SOUNDS).is_dir()):
+        if not (os.path.isfile(table) and table.with_name(_SOUNDS).is_dir()):
             return False
         with opened_text(str(table), Ledger()) as file:
             name = file.readline().split(_MARK)[0].strip()
@@ -46,7 +47,7 @@ class LJSpeech(Source):
 
 
 def _table(path: Path) -> Path:
-    return path / _TABLE if path.is_dir() else path
+    return path / _TABLE if os.path.isdir(path) else path
 
 
 def _sound(table: Path, name: str) -> Path:

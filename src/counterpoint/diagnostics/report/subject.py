@@ -77,7 +77,8 @@ class Subject:
         control: the same model before training; None where that is not known, as of other libraries' models.
         data: what it is examined on.
         rows: of the test set it is examined on.
-        training: batches as in training, for the loss; None where the model was not trained here, or its data are not there.
+        training: batches as in training, for the loss; None where they are not known, as of models that were
+            trained elsewhere, or whose data are gone.
         weight_decay: of the training.
     """
 

@@ -6,7 +6,7 @@ import glob
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -72,10 +72,15 @@ def suffix_of(written: str) -> str:
 
     >>> suffix_of("s3://bucket/{000..099}.TAR"), suffix_of("https://host/pairs.csv?raw=true"), suffix_of("photos")
     ('.tar', '.csv', '')
+    >>> suffix_of("{first.tar,second.tar}")
+    '.tar'
     """
     if written.startswith("@") and is_pattern(written):
         first = next(iter(_lines(Path(written[1:]))), "")
         return suffix_of(first)
+    if written.endswith("}") and is_pattern(written):  # the suffix is inside of the braces
+        with suppress(ValueError):  # braces that are not closed are told of when they are expanded
+            written = next(iter(braceexpand(written)), written)
     name = written.partition("?")[0] if written.startswith("http") else written
     return PurePosixPath(name.lower()).suffix
 

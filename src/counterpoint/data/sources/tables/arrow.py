@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
@@ -31,7 +32,7 @@ class Arrow(Source):
 
     def recognises(self, written: str) -> bool:
         folder = Path(written)
-        return any((folder / name).is_file() for name in (_OF_SPLITS, _OF_ONE))
+        return any(os.path.isfile(folder / name) for name in (_OF_SPLITS, _OF_ONE))
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
         return shards_of(_saved(Path(written)), options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
@@ -42,13 +43,13 @@ class Table(Source):
     takes = frozenset({"columns", "outside"})
 
     def recognises(self, written: str) -> bool:
-        if Path(written).is_dir():
+        if os.path.isdir(written):
             return bool(_chosen_tables(Path(written))[0])
         return bool(_in_store(written)) or suffix_of(written) in self.suffixes
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
         sides: dict[str, str | None] = {}
-        if Path(written).is_dir():
+        if os.path.isdir(written):
             taken, others = _chosen_tables(Path(written))
             sides = {str(path): side for path, side in taken.items()}
             for other in others:

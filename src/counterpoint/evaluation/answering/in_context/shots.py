@@ -66,8 +66,8 @@ class Shots(Checked):
         if value not in (named := {shots.name: shots for shots in each}):
             raise PydanticCustomError(
                 "shots",
-                "must be a number of examples, '4', or '4 texts' for such without their pictures, '0' for two of these, "
-                "or 'nothing'",
+                "must be a number of examples, '4', or '4 texts' for such without their pictures, '0' for two of "
+                "these, or 'nothing'",
             )
         return vars(named[value])
 
