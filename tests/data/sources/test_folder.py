@@ -498,3 +498,37 @@ def test_whole_folders_are_held_out_where_a_user_asks_for_it(tmp_path: Path) -> 
     assert set(kinds[plain.splits.test["held out"]]) & set(kinds[plain.splits.train])
     with pytest.raises(ValueError, match="'folders'"):
         load_any(f"{tmp_path / 'photos'},group=folders")
+
+
+def test_a_name_that_is_not_utf_8_loses_its_picture_alone(tmp_path: Path) -> None:
+    for number in range(4):
+        pair(tmp_path / "it", number)
+    (tmp_path / "it" / "caf\udce9.png").write_bytes(picture(9))
+    (tmp_path / "it" / "caf\udce9.txt").write_text("a café")
+    (tmp_path / "it" / "notes\udce9.md").write_text("of whoever made it")
+    found, left_out = records(tmp_path / "it")
+    assert len(found) == 4
+    assert left_out.filter(kind="lost").select("reason", "file").rows() == [
+        ("name that is not UTF-8", f"{tmp_path / 'it'}/caf\\udce9.png")
+    ]
+    assert any(file.endswith("notes\\udce9.md") for file in left_out["file"])
+
+
+def test_folders_that_link_to_each_other_are_read_once_below_each(tmp_path: Path) -> None:
+    for number, name in enumerate("ab"):
+        pair(tmp_path / "it" / name, number)
+    (tmp_path / "it" / "a" / "other").symlink_to(tmp_path / "it" / "b")
+    (tmp_path / "it" / "b" / "other").symlink_to(tmp_path / "it" / "a")
+    found, _ = records(tmp_path / "it")
+    assert found.frame["key"].to_list() == ["a/0.png", "a/other/1.png", "b/1.png", "b/other/0.png"]
+
+
+def test_half_a_character_in_json_is_marked_and_costs_nothing_else(tmp_path: Path) -> None:
+    put(tmp_path / "it" / "0.png", picture(0))
+    put(tmp_path / "it" / "0.json", r'{"text": "a cat \ud83d", "mood": "\ude00", "tags": ["\ud83d", "red"]}')
+    (record,) = records(tmp_path / "it")[0]
+    assert record.cells["text"] == ("a cat \N{REPLACEMENT CHARACTER}",)
+    assert dict(record.labels) == {
+        "mood": "\N{REPLACEMENT CHARACTER}",
+        "tags": '["\N{REPLACEMENT CHARACTER}", "red"]',
+    }

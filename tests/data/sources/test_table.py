@@ -428,3 +428,22 @@ def test_a_table_in_a_folder_of_its_own_describes_the_one_above(
     found, _ = records(folder)
     (asset,) = found.assets("image")
     assert asset.read_bytes() == picture(0 if above else 9)
+
+
+def test_pictures_in_a_table_need_no_names(folder: Path) -> None:
+    held = [{"bytes": (folder / f"{k}.png").read_bytes()} for k in range(3)]
+    pl.DataFrame({"image": held, "text": ["a", "b", "c"]}).write_parquet(folder / "t.parquet")
+    found, _ = records(folder / "t.parquet")
+    assert texts(found) == [("a",), ("b",), ("c",)]
+    assert [asset.read_bytes() for asset in found.assets("image")] == [each["bytes"] for each in held]
+
+
+def test_half_a_character_in_a_table_is_marked(folder: Path) -> None:
+    path = written(
+        folder,
+        r'{"file_name": "0.png", "text": "a \ud83d"}' "\n" r'{"file_name": "\ud83d.png", "text": "b"}',
+        "t.jsonl",
+    )
+    found, left_out = records(path)
+    assert texts(found) == [("a \N{REPLACEMENT CHARACTER}",)]
+    assert left_out["reason"].to_list() == ["no such file"]

@@ -172,3 +172,14 @@ def test_a_sample_without_a_caption_is_counted_and_not_fatal(tmp_path: Path) -> 
     found, ledger = read_of(tar(tmp_path / "it.tar", files))
     assert found.frame["text"].to_list() == [["a"], ["b"]]
     assert ledger.rows() == [("passed over", "no picture in an example", "4"), ("lost", "no caption", "2")]
+
+
+def test_names_in_a_shard_need_not_be_utf_8(tmp_path: Path) -> None:
+    picture = write_pairs(tmp_path / "pairs").parent / "0.png"
+    files = {}
+    for number, stem in enumerate(("caf\udce9", "caf\udce8")):
+        files |= {f"{stem}.png": picture.read_bytes(), f"{stem}.txt": f"caption {number}".encode()}
+    found = read(str(tar(tmp_path / "it" / "0.tar", files)), Ledger())
+    assert found.frame["text"].to_list() == [["caption 0"], ["caption 1"]]
+    assert found.frame["key"].to_list() == ["caf\\udce9", "caf\\udce8"]
+    assert [asset.read_bytes() for asset in found.assets("image")] == [picture.read_bytes()] * 2

@@ -8,6 +8,8 @@ from typing import Literal, final
 
 import polars as pl
 
+from ._files.places import readable
+
 Kind = Literal["lost", "passed over", "guessed"]
 """Kinds of entries: an example that is lost, a file that is no example, a text whose encoding was guessed."""
 
@@ -35,7 +37,7 @@ class Ledger:
             row: the number of a table's row from 1, a name in an archive; empty where the file is meant.
             detail: further words.
         """
-        self._rows.append((kind, reason, str(file), str(row), detail))
+        self._rows.append((kind, reason, *(readable(str(said)) for said in (file, row, detail))))
 
     def add_all(self, kind: Kind, reason: str, file: object, rows: pl.Series, details: pl.Series) -> None:
         """Enter many rows of one file."""

@@ -13,7 +13,7 @@ from typing import Any, final
 from ...modalities import MODALITIES
 from ...reasons import counted
 from ._files.asset import Asset
-from ._files.places import state_of
+from ._files.places import readable, state_of
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import split_of
@@ -159,6 +159,9 @@ def _records(
     names = Counter(map(_stem, pictures))
     last: tuple[Path, _Said | None] | None = None
     for picture, kind in zip(pictures, kinds, strict=True):
+        if readable(str(picture)) != str(picture):
+            ledger.add("lost", "name that is not UTF-8", picture)
+            continue
         notes = beside.get(_stem(picture), {})
         cells: dict[str, Cell] = {main: Asset.of(picture)}
         cells |= {name: Asset.of(file) for name, file in notes.items() if name in _BESIDE.values()}
@@ -204,18 +207,18 @@ def _read(notes: Mapping[str, Path], ledger: Ledger) -> _Said | None:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder in order, but hidden ones; a link to a folder around it leads nowhere new."""
+    """Yield every file below a folder in order, but hidden ones; a link back to a folder around it is not followed."""
+    leading = {os.fspath(folder): (folder.resolve(),)}
     for root, folders, names in os.walk(folder, followlinks=True):
-        around = Path(root).resolve()
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith(".")
-            and not (
-                os.path.islink(path := os.path.join(root, name))
-                and around.is_relative_to(os.path.realpath(path))
-            )
-        )
+        around, new = leading.pop(root), []
+        for name in sorted(name for name in folders if not name.startswith(".")):
+            path = os.path.join(root, name)
+            link = os.path.islink(path)
+            real = Path(os.path.realpath(path)) if link else around[-1] / name
+            if not (link and any(each.is_relative_to(real) for each in around)):
+                leading[path] = (*around, real)
+                new.append(name)
+        folders[:] = new
         yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
 
 

@@ -16,7 +16,7 @@ from ...modalities import MODALITIES, PAIR
 from ...registry import unknown
 from ._files.asset import Asset
 from ._files.noted import columns_noted
-from ._files.places import files_of, inside, is_url, opened, short_names, suffix_of
+from ._files.places import files_of, inside, is_url, opened, readable, short_names, suffix_of
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import CAPTION_COLUMNS, split_of
@@ -159,7 +159,8 @@ def _members(archive: str, file: Any, end: int, ledger: Ledger) -> tuple[dict[st
         with tarfile.open(fileobj=file, mode="r:") as members:  # members of a compressed one have no place
             columns = columns_noted(members.pax_headers)
             for member in members:
-                folder, _, name = member.name.rpartition("/")
+                member_name = readable(member.name)
+                folder, _, name = member_name.rpartition("/")
                 stem, _, suffix = name.partition(".")
                 key = f"{folder}/{stem}" if folder else stem
                 column = suffix.rpartition(".")[0]
@@ -179,7 +180,7 @@ def _members(archive: str, file: Any, end: int, ledger: Ledger) -> tuple[dict[st
                 example = examples.setdefault(key, _Example())
                 named = column if column in columns else kinds.get(f".{suffix}")
                 if named is not None and named not in example.files:
-                    example.files[named] = Asset(archive, member.name, member.offset_data, member.size)
+                    example.files[named] = Asset(archive, member_name, member.offset_data, member.size)
                 elif suffix in {"txt", "caption", "json"}:
                     stored = members.extractfile(member)
                     content = stored.read() if stored else b""

@@ -222,6 +222,15 @@ def reaching(location: str) -> Iterator[None]:
         raise OSError(f"{location} cannot be read: {kind}: {message}") from error
 
 
+def readable(name: str) -> str:
+    """Return the name of a file in which bytes that are not UTF-8 are written as numbers: no table holds it otherwise.
+
+    >>> readable(os.fsdecode(b"caf\\xe9.png"))
+    'caf\\\\udce9.png'
+    """
+    return name.encode("utf-8", "backslashreplace").decode()
+
+
 def local(written: str) -> str:
     """Return a path in place of a file URL; any other place as it is."""
     return written.removeprefix("file://") if written.startswith("file://") else written

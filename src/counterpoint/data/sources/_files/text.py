@@ -16,6 +16,7 @@ _BOMS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM
 UNKNOWN = ("nan", "na", "n/a", "null", "none", "?")
 """Words, in small letters, that programs write among numbers where nothing is known."""
 _POINT = 2  # numbers
+_HALF = re.compile("[\ud800-\udfff]")  # of a character, as JSON has it whose texts were cut
 _TRANSLATION = re.compile(r"[a-z]{2,3}([_@-]\w+)*\.utf8=", re.IGNORECASE)
 
 
@@ -83,7 +84,7 @@ def caption_lines(text: str, ledger: Ledger, file: object, row: object = "") -> 
 def as_text(value: object) -> str | None:
     """Return a value as a text; None for a blank one, and for lists and objects, which name no class."""
     if isinstance(value, str):
-        return value.strip() or None
+        return _HALF.sub("\N{REPLACEMENT CHARACTER}", value).strip() or None
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, float) and value.is_integer():
@@ -101,7 +102,7 @@ def label_text(value: object) -> str | None:
         return as_text(value)
     words = all(isinstance(one, str) for one in value)
     point = len(value) == _POINT and all(isinstance(one, int | float) for one in value)
-    return json.dumps(value, ensure_ascii=False) if words or point else None
+    return as_text(json.dumps(value, ensure_ascii=False)) if words or point else None
 
 
 def _marked(start: bytes) -> str | None:

@@ -111,15 +111,18 @@ class _Kinds:
             return (
                 Kind("arrays") if numeric else kind_of(list(filter(None, self._table.head(name).to_list())))
             )
-        if kind == pl.Binary or (isinstance(kind, pl.Struct) and "bytes" in {f.name for f in kind.fields}):
-            named = self._table.head(name)
-            paths = named.struct.field("path").to_list() if isinstance(kind, pl.Struct) else []
+        if kind == pl.Binary or _has(kind, "bytes"):
+            paths = self._table.head(name).struct.field("path").to_list() if _has(kind, "path") else []
             return Kind("files", feature if feature in MODALITIES else kind_of(paths).modality)
         return (
             kind_of(self._table.head(name).to_list())
             if _is_scalar(self._table.schema, name)
             else Kind("other")
         )
+
+
+def _has(kind: Any, field: str) -> bool:
+    return isinstance(kind, pl.Struct) and field in {each.name for each in kind.fields}
 
 
 def _innermost(kind: Any) -> Any:
@@ -315,9 +318,9 @@ def _text(schema: Mapping[str, Any], name: str) -> pl.Expr:
 def _picture_columns(path: str, schema: Mapping[str, Any], name: str) -> list[pl.Expr]:
     """Return the picture's name, and the column of its bytes for rows that hold them."""
     kind, column, nothing = schema[name], pl.col(name), pl.lit(None, dtype=pl.String)
-    if isinstance(kind, pl.Struct) and {"bytes", "path"} <= {field.name for field in kind.fields}:
+    if _has(kind, "bytes"):
         held = column.struct.field("bytes").is_not_null()
-        named = column.struct.field("path").cast(pl.String)
+        named = column.struct.field("path").cast(pl.String) if _has(kind, "path") else nothing
     elif kind == pl.Binary:
         held, named = column.is_not_null(), nothing
     elif _is_scalar(schema, name) and not kind.is_numeric():

@@ -130,7 +130,7 @@ def _named(path: str, line: int, column: str, value: object) -> str | None:
         value = value.get("path")
     if value is not None and not isinstance(value, str):
         raise ValueError(f"{path}, line {line}: {column} is {_kind(value)}; expected the path of a picture")
-    return re.sub(r"^(\./)+", "", value.strip()) or None if value else None
+    return re.sub(r"^(\./)+", "", as_text(value) or "") or None
 
 
 def _fact(path: str, line: int, column: str, value: object) -> str | None:
