@@ -211,6 +211,22 @@ def test_what_is_not_there_is_asked_of_no_hub(reference: str, monkeypatch: pytes
     assert not asked
 
 
+@pytest.mark.parametrize("tower", ["image", "text"])
+def test_a_tower_in_a_folder_that_is_missing_is_asked_of_no_hub(
+    tower: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import huggingface_hub
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "runs").mkdir()
+    asked: list[object] = []
+    monkeypatch.setattr(huggingface_hub, "try_to_load_from_cache", lambda *of: asked.append(of))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *of: asked.append(of) or "/gone")
+    with pytest.raises(ValueError, match="there is no folder runs/mistyped"):
+        build_towers(Towers(**{tower: "transformers:runs/mistyped"}), {tower: []}, 0, columns={tower: tower})
+    assert not asked
+
+
 def test_kinds_are_files_and_the_unknown_is_told_by_name() -> None:
     assert {"run", "open-clip", "timm", "transformers", "sentence-transformers"} <= set(KINDS.names())
     with pytest.raises(UnknownName):

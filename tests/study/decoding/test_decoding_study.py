@@ -212,6 +212,14 @@ def test_a_run_in_place_of_its_model_says_where_that_is(tmp_path: Path) -> None:
         located(str(tmp_path))
 
 
+def test_a_folder_that_is_missing_is_asked_of_no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert located("runs/mistyped") == "runs/mistyped", "as a name of the hub has this form"
+    (tmp_path / "runs").mkdir()
+    with pytest.raises(FileNotFoundError, match="there is no folder runs/mistyped with a model in it"):
+        located("runs/mistyped")
+
+
 def test_the_scores_of_a_unit_say_which_metric_a_verdict_is_about(finished: Path) -> None:
     design = DecodingDesign.read(finished)
     assert design is not None

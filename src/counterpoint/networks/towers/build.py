@@ -17,7 +17,7 @@ from ..init import initialise
 from ..weights import Source
 from .built_in import IMAGE_TOWERS
 from .drawn import DrawnText
-from .libraries.hugging_face import LIBRARIES, is_pair
+from .libraries.hugging_face import LIBRARIES, ModelFiles, is_pair
 from .parts.attentive import SeriesTransformer
 from .perceptron import BagOfWords
 from .series import DilatedTower, SeriesTower, Standardised
@@ -186,6 +186,7 @@ def image_tower(source: Source, start: Start) -> ImageTower:
             return OpenClipImage(model)
     if source.library in LIBRARIES:
         if not is_pair(source):
+            ModelFiles.of(source)  # a folder that is missing is told of by its name
             raise unknown("image tower", str(source), MODALITIES.get("image").towers)
         return _pair(source, start)[0]
     tower = IMAGE_TOWERS[source.name](size)

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...decoding import Decoding
 from ...networks import tiny_vlm
+from ...networks.towers.libraries.hugging_face import is_missing
 from ...training.record.provenance import digest_of_weights
 from ...types import Assistant
 
@@ -48,8 +49,8 @@ def located(model: str) -> str:
     """Return a model's path or hub name; ``tiny-vlm`` is the one that comes with the package.
 
     Raises:
-        FileNotFoundError: for what can only be a path, and is none (transformers would look for it on the hub), or a
-            folder without a model.
+        FileNotFoundError: for what can only be a path, and is none (transformers would look for it on the hub), or is
+            named in a folder that there is; for a folder without a model.
 
     >>> located("tiny-vlm") == str(tiny_vlm.default_model_path())
     True
@@ -65,7 +66,7 @@ def located(model: str) -> str:
             raise FileNotFoundError(
                 f"{model} holds no model: it has no config.json; give what save_pretrained wrote"
             )
-    elif path.is_absolute() or model.startswith((".", "~")) or model.count("/") > 1 or path.exists():
+    elif path.exists() or is_missing(model):
         raise FileNotFoundError(f"there is no folder {model} with a model in it")
     return model
 

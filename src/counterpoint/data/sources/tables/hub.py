@@ -68,6 +68,8 @@ def _builder(written: str) -> Any:
     import datasets
 
     name, _, configuration = written.removeprefix(Hub.head).partition(":")
+    if not name:
+        raise ValueError(f"write the name of a data set behind it: {Hub.head}OWNER/NAME")
     return datasets.load_dataset_builder(name, configuration or None)
 
 

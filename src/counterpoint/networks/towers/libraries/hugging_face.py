@@ -45,13 +45,15 @@ class ModelFiles:
         Raises:
             UnknownName: for ``@package`` with a model that no known package holds.
             MissingPackage: for one whose package is not installed.
-            ValueError: for other weights that are no path which exists, nor ``hub``.
+            ValueError: for other weights that are no path which exists, nor ``hub``; for a folder that is missing.
         """
         path = packaged(source.name) if source.weights == PACKAGE else source.path
         if path is None and source.weights not in (None, HUB):
             raise ValueError(f"tower {source}: the weights are neither a folder that exists nor {HUB!r}")
         if path is None and source.weights is None and not ("/" in source.name or Path(source.name).is_dir()):
             return None
+        if path is None and source.weights is None and is_missing(source.name):
+            raise ValueError(f"tower {source}: there is no folder {source.name}")
         if path is not None and path.suffix == ".gguf":
             require("gguf", "language")
             return cls(str(path.parent), gguf_file=path.name)
@@ -108,6 +110,18 @@ class ModelFiles:
         """True where it holds a dual encoder, a tower of pictures and one of texts: CLIP, SigLIP and their kin."""
         made = next(iter(self.config.get("architectures") or ()), "")
         return {"vision_config", "text_config"} <= self.config.keys() and made.endswith("Model")
+
+
+def is_missing(name: str) -> bool:
+    """Return whether a name is the path of a folder that is not there, which no hub is asked for.
+
+    >>> is_missing("owner/name"), is_missing("../name"), is_missing("/models/name"), is_missing("bert")
+    (False, True, True, False)
+    """
+    path = Path(name).expanduser()
+    # The hub has names of two words; where the first is that of a folder here, the other was to be in it.
+    written_like_one = name.startswith((".", "~")) or path.is_absolute() or name.count("/") > 1
+    return not path.is_dir() and (written_like_one or ("/" in name and path.parent.is_dir()))
 
 
 def modalities_of(tower: str) -> tuple[str, ...]:
