@@ -15,10 +15,15 @@ import torch
 from starlette.testclient import TestClient
 
 from counterpoint.data.pictures.single import raw_pictures
+from counterpoint.models._pretrained import Pretrained
+from counterpoint.networks.towers.build import build_towers
+from counterpoint.recipes.schema import Towers
 from counterpoint.serving import Index, app
+from counterpoint.serving import index as make_index
 from counterpoint.serving.application.gallery import Gallery
 from counterpoint.serving.requests.refusals import Refusal
 from fixtures.served import served
+from fixtures.vectors_folder import write_vectors
 
 URL = "http://127.0.0.1"
 
@@ -105,6 +110,47 @@ def test_search_by_text_picture_and_item(client: TestClient, index: Index, png: 
     like = client.post("/v1/search", json={"id": 12, "k": 69, "modality": "image"}).json()["results"]
     assert 12 not in [each["id"] for each in like]
     assert len(like) == 69
+
+
+def test_columns_of_one_modality_are_searched_by_texts(tmp_path: Path) -> None:
+    columns = {"question": "text", "answer": "text"}
+    written = {column: [f"{column} {row}" for row in range(6)] for column in columns}
+    model = Pretrained(build_towers(Towers(vocabulary=300, context=8), written, 0, columns=columns)).eval()
+    vectors = {column: model.embed(column, texts).numpy() for column, texts in written.items()}
+    write_vectors(tmp_path / "faq", vectors, model="", fingerprint=model.fingerprint, shares_space=False)
+    made = make_index(tmp_path / "faq")
+    made.model = model
+    with TestClient(app(made), base_url=URL) as asking:
+        assert asking.get("/v1/about").json()["indexes"][0]["takes"] == ["text"]
+        for modality in columns:
+            asked = {"query": "question 3", "modality": modality, "k": 6}
+            found = asking.post("/v1/search", json=asked).json()["results"]
+            expected = made.search("question 3", 6, modality=modality).rows
+            assert [each["id"] for each in found] == expected["id"].to_list()
+        answer = asking.post("/v1/embeddings", json={"input": "question 3"}).json()["data"][0]["embedding"]
+        assert answer == pytest.approx(vectors["question"][3].tolist(), abs=1e-5)
+
+
+def test_spaces_that_are_apart_are_not_compared(index: Index, png: bytes, tmp_path: Path) -> None:
+    vectors = {modality: np.eye(8, dtype=np.float32)[:4] for modality in ("image", "text")}
+    told = {"model": index.about.model, "fingerprint": index.about.fingerprint, "shares_space": False}
+    write_vectors(tmp_path / "apart", vectors, **told)
+    with TestClient(app(make_index(tmp_path / "apart")), base_url=URL) as asking:
+        for asked in ({"id": 100, "modality": "all"}, {"query": "a", "modality": "image"}):
+            answer = asking.post("/v1/search", json=asked)
+            assert answer.status_code == 400
+            assert "the model's spaces are apart" in answer.json()["error"]["message"]
+        assert asking.post("/v1/search", json={"id": 100, "modality": "text"}).status_code == 200
+        answer = asking.post("/v1/zero-shot", json={"image": data_of(png), "labels": ["a", "b"]})
+        assert answer.json()["error"]["param"] == "labels"
+
+
+def test_a_label_may_be_called_like_anything(index: Index, tmp_path: Path) -> None:
+    told = {"model": index.about.model, "fingerprint": index.about.fingerprint}
+    vectors = {"image": np.eye(8, dtype=np.float32)[:4]}
+    write_vectors(tmp_path / "vectors", vectors, label="position", **told)
+    with TestClient(app(make_index(tmp_path / "vectors")), base_url=URL) as asking:
+        assert asking.get("/v1/items/101").json()["labels"] == {"position": "blue"}
 
 
 def test_a_condition_holds_before_the_search(client: TestClient) -> None:

@@ -9,7 +9,6 @@ from concurrent.futures import Executor
 from typing import Any, final
 
 import numpy as np
-import polars as pl
 from torch import Tensor
 
 from ...modalities import noun_of
@@ -34,6 +33,9 @@ class Engine:
         limits: of the requests.
         hands: threads that decode and search.
         listener: is told the modality and the number of inputs of every batch.
+
+    Attributes:
+        takes: the modalities of what the model embeds, each with the column that embeds queries of it.
     """
 
     def __init__(
@@ -43,7 +45,10 @@ class Engine:
         self.table = index.table
         self.model = index.model.to(device_of("auto"))
         self.batcher = Batcher(self.model, limits.batch, listener)
-        self.shown = self.model.inputs.get("image")
+        self._modalities = {column: self.model.tower(column).modality for column in self.model.embeds}
+        self.takes: dict[str, str] = {}
+        for column, modality in self._modalities.items():
+            self.takes.setdefault(modality, column)
         ids = self.table["id"].to_numpy()
         self._order = np.argsort(ids, kind="stable")
         self._sorted = ids[self._order]
@@ -54,20 +59,26 @@ class Engine:
         """Do work that takes a while in another thread."""
         return await asyncio.get_running_loop().run_in_executor(self._hands, work, *arguments)
 
-    def check(self, column: str, param: str) -> None:
-        """Refuse what the model does not embed."""
-        if column not in self.model.embeds:
-            raise bad(f"the model embeds no {noun_of(column)}, only {', '.join(self.model.embeds)}", param)
+    def column(self, modality: str, param: str) -> str:
+        """Return the model's column that embeds a modality.
+
+        Raises:
+            Refusal: if there is none.
+        """
+        if modality not in self.takes:
+            raise bad(f"the model embeds no {noun_of(modality)}, only {', '.join(self.model.embeds)}", param)
+        return self.takes[modality]
 
     def check_space(self, column: str, modality: str | None) -> None:
-        """Refuse to compare vectors that share no space."""
+        """Refuse to search by the vectors of a column among those that share no space with it."""
         try:
             searched = self.index.searched(modality)
         except ValueError as error:
             raise bad(str(error), "modality") from None
-        if not self.index.about.shares_space and any(other != column for other in searched):
+        apart = [other for other in searched if self._modalities[other] != self._modalities[column]]
+        if apart and not self.index.about.shares_space:
             raise bad(
-                f"{noun_of(column)} cannot be compared with {noun_of(searched[0])}: the model's spaces are apart",
+                f"{noun_of(column)} cannot be compared with {noun_of(apart[0])}: the model's spaces are apart",
                 "modality",
             )
 
@@ -77,8 +88,7 @@ class Engine:
         Raises:
             Refusal: for a model that embeds none.
         """
-        self.check("text", param)
-        return await self.batcher.embed("text", texts)
+        return await self.batcher.embed(self.column("text", param), texts)
 
     async def pictures(self, uploads: Sequence[bytes], param: str) -> Embedded:
         """Return embeddings of the bytes of pictures.
@@ -86,24 +96,26 @@ class Engine:
         Raises:
             Refusal: for a model that embeds none, and for what is no picture.
         """
-        self.check("image", param)
-        return await self.batcher.embed("image", [await self.decoded(upload, param) for upload in uploads])
+        column = self.column("image", param)
+        return await self.batcher.embed(
+            column, [await self._decoded(each, column, param) for each in uploads]
+        )
 
-    async def decoded(self, upload: bytes, param: str) -> Tensor:
+    async def _decoded(self, upload: bytes, column: str, param: str) -> Tensor:
         """Decode the bytes of a picture as the model wants it."""
-        return await self.do(picture, upload, self.shown, self.limits, param)
+        return await self.do(picture, upload, self.model.inputs[column], self.limits, param)
 
-    def rows(self, id: int) -> pl.DataFrame:
-        """Return the rows of an id, one per modality, with their positions.
+    def positions(self, id: int) -> list[int]:
+        """Return the positions of an id's rows in the table, one per modality.
 
         Raises:
             Refusal: if there is none.
         """
         ends = (np.searchsorted(self._sorted, id, side) for side in ("left", "right"))
-        positions = self._order[slice(*ends)].tolist() if -(2**63) <= id < 2**63 else []
+        positions: list[int] = self._order[slice(*ends)].tolist() if -(2**63) <= id < 2**63 else []
         if not positions:
             raise Refusal(404, "there is no item of this id", param="id", code="not_found")
-        return self.table[positions].with_columns(pl.Series("position", positions, dtype=pl.Int64))
+        return positions
 
     def item(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """Return a row of the table as an answer shows it."""

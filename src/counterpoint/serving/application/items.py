@@ -26,7 +26,7 @@ async def about(request: Request) -> AboutAnswer:
 async def item(request: Request, id: Id) -> Item:
     """Return an item's columns."""
     service = service_of(request)
-    rows = service.first.rows(int(id))
+    rows = service.first.table[service.first.positions(int(id))]
     shown = service.first.item(rows.row(0, named=True))
     return Item(**shown, modalities=rows["modality"].to_list(), picture=service.picture_of(int(id)))
 
@@ -34,7 +34,9 @@ async def item(request: Request, id: Id) -> Item:
 async def picture(request: Request, id: Id) -> Response:
     """Return an item's picture as a JPEG of at most 512 pixels a side."""
     service = service_of(request)
-    key = service.first.rows(int(id))["key"][0]  # data may have more rows than were indexed
+    key = service.first.table["key"][
+        service.first.positions(int(id))[0]
+    ]  # data may have more rows than were indexed
     data = await service.gallery.opened()
     shown = await service.first.do(service.gallery.picture, data, int(id), key)
     return Response(shown, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})

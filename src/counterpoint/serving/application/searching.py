@@ -53,10 +53,11 @@ async def search(request: Request) -> SearchAnswer:
     k = min(_RESULTS, most, len(engine.index)) if options.k is None else options.k
     if k > most:
         raise bad(f"k is {k:,}; at most {most:,} results are given", "k")
-    if like is None:
-        column, param = ("text", "query") if picture is None else ("image", "image")
-        engine.check(column, param)
-        engine.check_space(column, options.modality)
+    if like is not None:
+        column = engine.table["modality"][like]
+    else:
+        column = engine.column(*(("text", "query") if picture is None else ("image", "image")))
+    engine.check_space(column, options.modality)
     if picture is not None:
         vectors = (await engine.pictures([picture], "image")).vectors
     elif like is not None:
@@ -91,15 +92,17 @@ async def zero_shot(request: Request) -> ZeroShotAnswer:
             picture = of_address(wanted.image, "image")
     if options.template.count("{}") != 1:
         raise bad("template must hold {} once, for the label", "template")
-    engine.check("text", "labels")
-    engine.check("image", "image")
+    engine.column("text", "labels")
+    column = engine.column("image", "image")
+    if not engine.index.about.shares_space:
+        raise bad("pictures cannot be compared with texts: the model's spaces are apart", "labels")
     sentences = [options.template.replace("{}", label) for label in options.labels]
     checked_texts(options.labels, service.limits, "labels")
     checked_texts(sentences, service.limits, "labels")
     if picture is not None:
         image = (await engine.pictures([picture], "image")).vectors
     else:
-        image = engine.index.vectors(np.array([_stored(engine, wanted.id or 0, "image", only=True)]))
+        image = engine.index.vectors(np.array([_stored(engine, wanted.id or 0, column, only=True)]))
     texts = (await engine.texts(sentences, "labels")).vectors
     scores = engine.model.similarity(torch.from_numpy(image), torch.from_numpy(texts))[0].tolist()
     ranked = sorted(zip(options.labels, scores, strict=True), key=lambda each: -each[1])
@@ -113,11 +116,12 @@ def _stored(engine: Engine, id: int, modality: str | None, *, only: bool = False
     Raises:
         Refusal: if there is no such row.
     """
-    rows = engine.rows(id)
-    chosen = rows.filter(pl.col("modality") == modality) if modality is not None else rows
-    if only and not len(chosen):
+    positions = engine.positions(id)
+    modalities = engine.table["modality"]
+    chosen = [each for each in positions if modality in (None, modalities[each])]
+    if only and not chosen:
         raise bad("the item has no picture in the index", "id")
-    return int((chosen if len(chosen) else rows)["position"][0])
+    return (chosen or positions)[0]
 
 
 def _nearest(engine: Engine, vectors: np.ndarray, k: int, options: Query, like: int | None) -> pl.DataFrame:

@@ -126,6 +126,7 @@ class Service:
             kind=engine.index.kind,
             rows=len(engine.index),
             embeds=list(model.embeds),
+            takes=list(engine.takes),
             width=about.width,
             picture_size=model.picture_size,
             context=model.context,

@@ -190,6 +190,8 @@ class Served(BaseModel):
     kind: str
     rows: int
     embeds: list[str]
+    takes: list[str]
+    """Modalities of what it embeds: a query is a text or a picture."""
     width: int
     picture_size: int | None
     context: int | None

@@ -25,9 +25,9 @@ export function prepare(said) {
     make("option", { value: "all" }, "everything"),
   );
   by("of-label").hidden = names.length < 2;
-  const { embeds } = about.indexes[0];
-  by("search-pick").hidden = !embeds.includes("image");
-  by("query").disabled = !embeds.includes("text");
+  const { takes } = about.indexes[0];
+  by("search-pick").hidden = !takes.includes("image");
+  by("query").disabled = !takes.includes("text");
   by("query").placeholder = by("query").disabled
     ? "This model reads no words: paste or drop a picture"
     : `Type what the ${"image" in about.modalities ? "picture shows" : "text says"}`;

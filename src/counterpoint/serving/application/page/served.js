@@ -8,4 +8,4 @@ export function modelNames({ indexes }) {
 
 /** Say whether the models put pictures and texts into one space, as labels need it. */
 export const labelling = ({ indexes }) =>
-  indexes.every(({ embeds, shares_space }) => shares_space && embeds.includes("image") && embeds.includes("text"));
+  indexes.every(({ takes, shares_space }) => shares_space && takes.includes("image") && takes.includes("text"));
