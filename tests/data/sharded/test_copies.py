@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,12 @@ def test_a_shard_is_fetched_once_and_keeps_its_name(copies: Copies, monkeypatch:
     assert Path(first.place).read_bytes() == bytes([2]) * 1000
     assert (first.state, first.source) == (shard(2).state, "webdataset")
     assert len(asked) == 1
+
+
+def test_an_address_with_a_long_signature_has_a_copy_of_the_shard_s_own_name(copies: Copies) -> None:
+    signed = Shard("2.tar", f"https://host/2.tar?X-Amz-Signature={'a/b' * 100}", "webdataset", "")
+    assert copies.path(signed).name == "2.tar"
+    assert copies.path(signed).parent != copies.path(replace(signed, place="https://host/2.tar")).parent
 
 
 def test_a_shard_that_changed_is_fetched_again(copies: Copies) -> None:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from hashlib import blake2b
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Thread
 from typing import Any, final
 
@@ -24,7 +24,7 @@ from ...files import writing
 from ...registry import MissingPackage
 from .. import sources
 from ..cache import CacheError, cache_folder, most_bytes
-from ..sources import Ledger, Records, Shard, is_url, suffix_of
+from ..sources import Ledger, Records, Shard, is_url, name_of, suffix_of
 
 _ATTEMPTS = 6
 _AT_ONCE = 2  # shards that are fetched ahead
@@ -121,7 +121,7 @@ class Copies:
         """Return where the copy of a shard is: another place for another state of it."""
         stretch = "" if shard.span is None else f"\0{shard.span.start}:{shard.span.stop}"
         told = blake2b(f"{shard.place}\0{shard.state}{stretch}".encode(), digest_size=12).hexdigest()
-        return self.folder / told / PurePosixPath(shard.place).name
+        return self.folder / told / name_of(shard.place)
 
     def _fetch(self, place: str, path: Path) -> None:
         for attempt in range(_ATTEMPTS):

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from ._files.asset import Asset, digest_of
 from ._files.noted import columns_noted, ending_of, noted
-from ._files.places import Missing, files_of, is_pattern, is_url, seen_from, size_of, state_of, suffix_of
+from ._files.places import (
+    Missing,
+    files_of,
+    is_pattern,
+    is_url,
+    name_of,
+    seen_from,
+    size_of,
+    state_of,
+    suffix_of,
+)
 from ._files.text import UNKNOWN, caption_lines
 from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
@@ -59,6 +69,7 @@ __all__ = [
     "is_pattern",
     "is_source",
     "is_url",
+    "name_of",
     "noted",
     "opened",
     "parted",

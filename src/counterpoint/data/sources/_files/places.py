@@ -81,8 +81,16 @@ def suffix_of(written: str) -> str:
     if written.endswith("}") and is_pattern(written):  # the suffix is inside of the braces
         with suppress(ValueError):  # braces that are not closed are told of when they are expanded
             written = next(iter(braceexpand(written)), written)
-    name = written.partition("?")[0] if written.startswith("http") else written
-    return PurePosixPath(name.lower()).suffix
+    return PurePosixPath(name_of(written).lower()).suffix
+
+
+def name_of(location: str) -> str:
+    """Return the name of a file; what an address of the web asks besides, a signature say, is none of it.
+
+    >>> name_of("s3://bucket/0.tar"), name_of("https://host/0.tar?signature=a/b")
+    ('0.tar', '0.tar')
+    """
+    return PurePosixPath(location.partition("?")[0] if location.startswith("http") else location).name
 
 
 def files_of(*written: str) -> dict[str, str]:
