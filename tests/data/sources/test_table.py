@@ -447,3 +447,13 @@ def test_half_a_character_in_a_table_is_marked(folder: Path) -> None:
     found, left_out = records(path)
     assert texts(found) == [("a \N{REPLACEMENT CHARACTER}",)]
     assert left_out["reason"].to_list() == ["no such file"]
+
+
+@pytest.mark.parametrize("name", ["图" * 80, "caf\udce9"])
+def test_what_a_source_of_any_name_loses_is_listed(folder: Path, name: str) -> None:
+    path = written(
+        folder, "file_name,text\n" + "".join(f"{k}.png,cap {k}\n" for k in range(41)), f"{name}.csv"
+    )
+    left_out = Pairs(path, 8).report.ledger
+    assert left_out is not None
+    assert pl.read_csv(left_out)["reason"].to_list() == ["no such file"]

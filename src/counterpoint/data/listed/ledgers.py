@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from hashlib import blake2b
 from pathlib import Path
@@ -10,13 +11,13 @@ from ..cache import cache_folder, writing
 from ..sources import Ledger
 
 LONGEST = 100
-"""Characters of a source's name in its ledger's, as file systems take 255 and options may be longer."""
+"""Bytes of a source's name in its ledger's, as file systems take 255 and options may be longer."""
 
 
 def ledger_file(source: Path) -> Path:
     """Return the place of a source's ledger in the cache folder."""
-    whole = blake2b(str(source.absolute()).encode(), digest_size=4).hexdigest()
-    plain = re.sub(r"[^\w.-]+", "-", source.name)[:LONGEST]
+    whole = blake2b(os.fsencode(source.absolute()), digest_size=4).hexdigest()
+    plain = re.sub(r"[^\w.-]+", "-", source.name).encode()[:LONGEST].decode(errors="ignore")
     return cache_folder() / "left-out" / f"{plain}-{whole}.csv"
 
 
