@@ -532,3 +532,20 @@ def test_half_a_character_in_json_is_marked_and_costs_nothing_else(tmp_path: Pat
         "mood": "\N{REPLACEMENT CHARACTER}",
         "tags": '["\N{REPLACEMENT CHARACTER}", "red"]',
     }
+
+
+def test_a_folder_may_be_called_like_a_shard(tmp_path: Path) -> None:
+    for number in range(3):
+        pair(tmp_path / "it.tar", number)
+    assert len(records(tmp_path / "it.tar")[0]) == 3
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_no_name_is_not_the_current_folder(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        pair(tmp_path, number)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="no data is named"):
+        load_any(name)

@@ -38,8 +38,10 @@ def written(source: str) -> Written:
     (True, ',language=de', 'hf:NAME')
 
     Raises:
-        ValueError: for sources that cannot be mixed as they are written.
+        ValueError: for sources that cannot be mixed as they are written, and for no name at all.
     """
+    if not source.strip():  # which would be the current folder
+        raise ValueError("no data is named: write a name, a folder or a file")
     if parts := parts_of(source):
         return _Mixture(source, parts=tuple(parts))
     whole, gaps = gaps_of(source)

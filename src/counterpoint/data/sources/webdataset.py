@@ -44,9 +44,9 @@ class WebDataset(Source):
     takes = frozenset({"columns"})
 
     def recognises(self, written: str) -> bool:
-        return (
-            bool(_in_folder(written)) or bool(_SHARD.search(written)) or suffix_of(written) in self.suffixes
-        )
+        if os.path.isdir(written):  # whatever it is called
+            return bool(_in_folder(written))
+        return bool(_in_folder(written) or _SHARD.search(written)) or suffix_of(written) in self.suffixes
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
         files = files_of(*(_in_folder(written) or [written]))
