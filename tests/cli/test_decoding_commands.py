@@ -110,6 +110,11 @@ def test_what_generate_cannot_do(
         ),
         (asked(model, picture, "--decoding", "lqcd"), "give one: --lead"),
         (asked(model, picture, "--decoding", "mvcd"), "a single prompt holds none"),
+        (
+            asked(model, picture, "--sample", "--temperature", "0"),
+            "--temperature must be greater than 0, got 0",
+        ),
+        (asked(model, picture, "--temperature", "0.5"), "add --sample"),
         (asked(model, tmp_path / "gone.png"), "there is no picture"),
         (asked(model, tmp_path / "broken.png"), "broken.png cannot be decoded as a picture"),
         (asked(tmp_path / "text", picture), "is a gpt2 model, which writes nothing about pictures"),

@@ -10,7 +10,7 @@ from pathlib import Path
 from pydantic.dataclasses import dataclass as form
 from rich.text import Text
 
-from ..forms import FORM, Count, NonNegative, Seed
+from ..forms import FORM, Count, Positive, Seed
 from .common.arguments import parse
 from .common.terminal import Terminal
 
@@ -31,7 +31,7 @@ class Generate:
     """Put before the prompt ("I think it is red."): what the method lqcd takes off again."""
     sample: bool = False
     """Sample; else the likeliest token is taken."""
-    temperature: NonNegative = 1.0
+    temperature: Positive = 1.0
     """Temperature of the sampling."""
     max_new_tokens: Count = 64
     """Tokens after which the reply is cut off."""
@@ -47,6 +47,8 @@ def main(arguments: Sequence[str]) -> int:
     from ..study.decoding.arm import DecodingArm
 
     arm = DecodingArm.parse(options.decoding)
+    if options.temperature != Generate.temperature and not options.sample:
+        raise ValueError("--temperature is of the sampling, and the likeliest token is taken: add --sample")
     if not options.image.is_file():
         raise FileNotFoundError(f"there is no picture {options.image}")
 
