@@ -237,3 +237,9 @@ def test_it_says_what_it_is(client: TestClient, folder: Path) -> None:
     metrics = client.get("/metrics").text
     assert 'counterpoint_requests_total{method="GET",route="/v1/about",status="200"}' in metrics
     assert "/v1/items/{id}/picture" in client.get("/openapi.json").json()["paths"]
+
+
+@pytest.mark.parametrize("origin", ["example.org", "https://example.org/", "https://", "*"])
+def test_an_origin_that_no_browser_names_so_is_refused(origin: str, index: Index) -> None:
+    with pytest.raises(ValueError, match="write scheme and host"):
+        app(index, origins=(origin,))

@@ -320,6 +320,14 @@ def test_a_damaged_part_is_named_and_a_foreign_file_too(pairs: Path, reference: 
         cp.embed(reference, pairs, out)
 
 
+def test_vectors_are_not_put_among_other_files(pairs: Path, reference: str, tmp_path: Path) -> None:
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "cat.png").write_bytes(b"a picture")
+    with pytest.raises(ValueError, match="mine holds other files than vectors: give another folder"):
+        cp.embed(reference, pairs, tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["cat.png"]
+
+
 def test_broken_pictures_are_left_out_within_the_tolerance_and_listed(
     pairs: Path, reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

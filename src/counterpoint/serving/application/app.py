@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
@@ -40,9 +41,12 @@ def app(
 
     Raises:
         MissingPackage: where the packages of the extra ``serve`` are missing.
-        ValueError: for a folder that is no index, a model that is not the one of the vectors, and indexes of
-            different rows.
+        ValueError: for a folder that is no index, a model that is not the one of the vectors, indexes of different
+            rows, and an origin that no browser names so.
     """
+    for origin in origins:
+        if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin):
+            raise ValueError(f"the origin {origin!r} is none: write scheme and host, as https://example.org")
     for package in ("fastapi", "prometheus_client"):
         require(package, "serve")
     from .routes import assembled

@@ -25,6 +25,8 @@ from .batch_size import BatchSize
 from .column import Column, Embedded
 
 PARTS = ".parts"
+TOLD = (LIST, STATE)
+"""Files in a folder of vectors while others are told of the work."""
 _MARK = "embedded.json"
 
 
@@ -112,7 +114,7 @@ def parts_of(columns: Sequence[Column], data: str, batch_size: int | None, needs
 def gather(folder: Path) -> None:
     """End the work on vectors whose parts are all there: what it was told in goes."""
     shutil.rmtree(folder / PARTS, ignore_errors=True)
-    for name in (LIST, STATE):
+    for name in TOLD:
         with suppress(OSError):  # it is not there, or the folder never could be
             (folder / name).unlink()
 

@@ -18,7 +18,7 @@ from ...training.sharing.distributed import device_of
 from ..vectors import About, Vectors, agree
 from .batch_size import BatchSize
 from .column import Column
-from .parts import GATHERED, gather, parts_of
+from .parts import GATHERED, TOLD, gather, parts_of
 
 ROWS = 4096
 """Rows of a part: what a kill can cost at most."""
@@ -150,8 +150,12 @@ def _chosen(model: TowerMethod, data: Data, wanted: Sequence[str]) -> tuple[str,
 
 
 def _check(folder: Path, about: About, paths: Sequence[Path]) -> None:
-    """Check that what is in the folder is of this model and data."""
-    for path in sorted(folder.glob("*.parquet")):
+    """Check that what is in the folder is of this model and data: among other files, parts would pass for data."""
+    parts = sorted(folder.glob("*.parquet"))
+    beside = [] if parts or not folder.is_dir() else [path.name for path in folder.iterdir()]
+    if any(not name.startswith(".") and name not in TOLD for name in beside):
+        raise ValueError(f"{folder} holds other files than vectors: give another folder with --out")
+    for path in parts:
         agree(folder, about, path)
         if path not in paths:
             raise ValueError(f"{path} is no part of these vectors: delete it, or give another folder")
