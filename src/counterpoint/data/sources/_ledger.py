@@ -37,7 +37,7 @@ class Ledger:
             row: the number of a table's row from 1, a name in an archive; empty where the file is meant.
             detail: further words.
         """
-        self._rows.append((kind, reason, *(readable(str(said)) for said in (file, row, detail))))
+        self._rows.append((kind, reason, readable(str(file)), readable(str(row)), readable(detail)))
 
     def add_all(self, kind: Kind, reason: str, file: object, rows: pl.Series, details: pl.Series) -> None:
         """Enter many rows of one file."""

@@ -208,7 +208,7 @@ def _read(notes: Mapping[str, Path], ledger: Ledger) -> _Said | None:
 
 def _files(folder: Path) -> Iterator[Path]:
     """Yield every file below a folder in order, but hidden ones; a link back to a folder around it is not followed."""
-    leading = {os.fspath(folder): (folder.resolve(),)}
+    leading: dict[str, tuple[Path, ...]] = {os.fspath(folder): (folder.resolve(),)}
     for root, folders, names in os.walk(folder, followlinks=True):
         around, new = leading.pop(root), []
         for name in sorted(name for name in folders if not name.startswith(".")):
