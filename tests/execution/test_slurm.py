@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -68,6 +69,10 @@ def test_scripts_are_written_and_the_command_that_submits_them_is_said(tmp_path:
     assert (asked["array"], asked["time"], asked["nodes"]) == ("1-3", "12:00:00", "2")
     assert (asked["gpus-per-node"], asked["cpus-per-task"], asked["mem"]) == ("8", "3", "1536M")
     assert asked["chdir"] == os.getcwd()
+    assert shlex.split(asked["job-name"]) == ["my study"], (
+        "sbatch takes what follows a space for something else"
+    )
+    assert shlex.split(asked["output"]) == [f"{folder}/slurm/%A_%a.log"]
     assert "array" not in settings(end)
 
 

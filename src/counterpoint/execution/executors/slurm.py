@@ -114,7 +114,7 @@ class Slurm:
         return "\n".join(
             [
                 "#!/bin/bash",
-                *(f"#SBATCH --{name}={value}" for name, value in options.items()),
+                *(f"#SBATCH --{name}={shlex.quote(str(value))}" for name, value in options.items()),
                 "#SBATCH --requeue",
                 f"{shlex.join(words)} &",
                 "work=$!",
