@@ -293,6 +293,12 @@ def test_a_name_that_was_mistyped_takes_no_folder(shards: Path, tmp_path: Path) 
     assert index(shards, tmp_path / "index").columns == PAIR
 
 
+def test_an_index_of_an_index_is_refused(shards: Path, tmp_path: Path) -> None:
+    index(shards, tmp_path / "index")
+    with pytest.raises(ValueError, match="index is an index already: give it to --data"):
+        index(tmp_path / "index", tmp_path / "other")
+
+
 def test_one_small_table_is_said_to_need_no_index(pairs: Path, tmp_path: Path) -> None:
     table = (
         pl.read_csv(pairs).drop("split").with_columns(file_name=str(pairs.parent) + "/" + pl.col("file_name"))

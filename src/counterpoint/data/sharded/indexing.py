@@ -25,7 +25,7 @@ from ..sources import FACTS, Ledger, Options, Shard
 from .copies import opened
 from .counting import count_shards, counted_in, gather, labels_found, of_side, usable, words_found
 from .held_out import copy_out
-from .index import BEGUN, COLUMNS, COPIED, FILE, PLACES, TABLE, Begun, Index, IndexFile, OtherIndex
+from .index import BEGUN, COLUMNS, COPIED, FILE, PLACES, TABLE, Begun, Index, IndexFile, OtherIndex, is_index
 from .labels import write_labels
 
 
@@ -69,6 +69,8 @@ def index(
         executor = executor_of(executor, needs)
     place, options = sources.parted(os.fspath(source))
     written, folder = ",".join(filter(None, [sources.rooted(place), options])), Path(out)
+    if is_index(Path(place)):
+        raise ValueError(f"{place} is an index already: give it to --data")
     asked = Begun(format=FORMAT, source=written, held_out=held_out)
     _check_free(folder, asked)
     shards = sources.shards(written, Ledger())
