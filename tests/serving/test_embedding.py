@@ -22,7 +22,7 @@ from torch import Tensor
 import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.data.base import Data, Rows, Splits
-from counterpoint.data.labels import Classes
+from counterpoint.data.labels import Classes, Numbers
 from counterpoint.data.source import load_any
 from counterpoint.execution import Stopped
 from counterpoint.methods.tower_method import TowerMethod
@@ -32,6 +32,7 @@ from counterpoint.serving import Vectors
 from counterpoint.serving.embedding import rows as embedding
 from counterpoint.serving.embedding.ahead import Ahead
 from counterpoint.serving.embedding.batch_size import BatchSize
+from counterpoint.serving.indexing.extending import INDEX_KINDS
 from fixtures import foreign
 from fixtures.tiny import TinyData
 from fixtures.units import Heard
@@ -201,6 +202,22 @@ def test_a_label_that_is_called_like_a_column_gets_another_name(texts_alone: str
     data.labels = {"score": Classes(("low", "high"), np.array([1, -1, 0, 1]))}  # type: ignore[misc]
     table = cp.embed(texts_alone, data, tmp_path).table()
     assert table["label_score"].to_list() == ["high", None, "low", "high"]
+
+
+@pytest.mark.parametrize("kind", INDEX_KINDS.names())
+def test_numbers_are_compared_as_numbers(kind: str, texts_alone: str, tmp_path: Path) -> None:
+    data, prices = Sentences(5), Numbers(np.array([2.5, 10.0, np.nan, 9.0, 3.0]))
+    data.labels = {"price": prices}  # type: ignore[misc]
+    vectors = cp.embed(texts_alone, data, tmp_path / "vectors", modalities=["text"])
+    assert vectors.table()["price"].to_list() == [2.5, 10.0, None, 9.0, 3.0]
+    made = cp.index(vectors, tmp_path / "index", kind=kind)
+    (found,) = made.nearest(vectors.read(vectors.parts[0])[0][:1], 5, where="price > 2.75")
+    assert sorted(found.rows["price"].to_list()) == [3.0, 9.0, 10.0]  # as texts, 10.0 would come before 2.75
+    data.ids = data.ids + 1000
+    data.labels = {"price": Classes(("low", "high"), np.array([1, 1, 0, 1, 0]))}  # type: ignore[misc]
+    others = cp.embed(texts_alone, data, tmp_path / "others", modalities=["text"])
+    with pytest.raises(ValueError, match="price is numbers in the index and texts in the vectors"):
+        made.add(others)
 
 
 @pytest.mark.parametrize("written", [0, 1, 3, 5, 6, 9])

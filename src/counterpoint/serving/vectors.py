@@ -23,6 +23,8 @@ RESERVED = ("id", "key", "modality", "vector", "split", "text", "score", "x", "y
 """Columns of vectors, of a search's results and of a map; a label of such a name is called ``label_NAME``."""
 
 _ABOUT = b"counterpoint"
+_KINDS: dict[Any, pa.DataType] = {pl.Int64: pa.int64(), pl.Float64: pa.float64()}
+"""Types of columns that are no texts."""
 _PART = re.compile(r"(?P<modality>.+)-(?P<number>\d{5,})-of-(?P<count>\d{5,})\.parquet")
 
 
@@ -77,8 +79,9 @@ class Vectors:
 
     The files are called ``MODALITY-00003-of-00010.parquet``, and their columns are ``id`` (int64), ``key``,
     ``modality``, ``vector`` (a list of fixed size, of float32 or float16), ``split`` (train, validation, test; null
-    for a row of none), ``text`` (the row's, or its first caption) and a text for every label. Rows are in the order of
-    the data, modality by modality. The metadata ``counterpoint`` of each is its `About` as JSON.
+    for a row of none), ``text`` (the row's, or its first caption) and one for every label: of numbers float64, of other
+    kinds texts. Rows are in the order of the data, modality by modality. The metadata ``counterpoint`` of each is its
+    `About` as JSON.
 
     Attributes:
         folder: where they are.
@@ -137,7 +140,7 @@ class Vectors:
         Raises:
             Damaged: for a part that cannot be read.
         """
-        return pl.concat([self._plain(path, columns) for path in self.parts], how="diagonal")
+        return pl.concat([self._plain(path, columns) for path in self.parts], how="diagonal_relaxed")
 
     def read(self, part: Path) -> tuple[Float[np.ndarray, "n d"], pl.DataFrame]:
         """Return the vectors of a part, and what is known of each.
@@ -188,7 +191,7 @@ def write_part(path: Path, about: About, vectors: Float[np.ndarray, "n d"], tabl
     Raises:
         OSError: the folder cannot be written, or the disk is full.
     """
-    kinds = pa.schema([(name, pa.int64() if name == "id" else pa.string()) for name in table.columns])
+    kinds = pa.schema([(name, _KINDS.get(kind, pa.string())) for name, kind in table.schema.items()])
     columns = table.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(kinds)
     numbers = pa.array(np.ascontiguousarray(vectors, dtype=about.dtype).reshape(-1))
     column = pa.FixedSizeListArray.from_arrays(numbers, type=_vector(about))

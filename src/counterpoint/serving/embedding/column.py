@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ... import execution
 from ...data.base import Data, Rows
+from ...data.labels import Label, Numbers
 from ...data.sides import SIDES
 from ...methods.tower_method import TowerMethod
 from ...networks.base import TextTower
@@ -213,8 +214,7 @@ class Column:
             "text": pl.Series(self._captions(rows) if texts is None else texts, dtype=pl.String),
         }
         for name, label in self.data.labels.items():
-            values = pl.Series(label.texts(rows), dtype=pl.String)
-            columns[f"label_{name}" if name in RESERVED else name] = values
+            columns[f"label_{name}" if name in RESERVED else name] = _cells(label, rows)
         return pl.DataFrame(columns)
 
     def _captions(self, rows: Rows) -> list[str | None]:
@@ -231,3 +231,10 @@ class Column:
         for title, rows in self.data.splits.sides.items():
             sides[rows] = SIDES.index(title.partition(":")[0])
         return sides
+
+
+def _cells(label: Label, rows: Rows) -> pl.Series:
+    """Return a label of some rows: as numbers, which conditions compare as such, or as texts; null where not known."""
+    if isinstance(label, Numbers):
+        return pl.Series(label.values[rows], dtype=pl.Float64).fill_nan(None)
+    return pl.Series(label.texts(rows), dtype=pl.String)

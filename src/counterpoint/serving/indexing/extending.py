@@ -51,8 +51,9 @@ def extended(
     with _alone(record, storage):
         before = table.drop(PLACED, strict=False)
         if new:
-            added = pl.concat([vectors.read(part)[1] for part in new], how="diagonal")
+            added = pl.concat([vectors.read(part)[1] for part in new], how="diagonal_relaxed")
             _check_ids(before, added, record, about)
+            _check_kinds(before, added)
             whole = pl.concat([before, added], how="diagonal") if len(before) else added
 
             def blocks() -> Iterator[np.ndarray]:
@@ -93,6 +94,16 @@ def _alone(record: Record, storage: Storage | None) -> Iterator[None]:
                 "goes on from what is there"
             )
         yield
+
+
+def _check_kinds(before: pl.DataFrame, added: pl.DataFrame) -> None:
+    """Refuse a label that is numbers in the index and texts in the vectors, or the reverse."""
+    for name, kind in added.schema.items():
+        if before.schema.get(name, kind) != kind:
+            kinds = ["texts" if each == pl.String else "numbers" for each in (before.schema[name], kind)]
+            raise ValueError(
+                f"{name} is {kinds[0]} in the index and {kinds[1]} in the vectors: make a new index of them"
+            )
 
 
 def _check_ids(before: pl.DataFrame, added: pl.DataFrame, record: Record, about: About) -> None:

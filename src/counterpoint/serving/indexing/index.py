@@ -39,8 +39,8 @@ class Index:
     Attributes:
         about: the origin of the vectors.
         kind: of the index: ``exact``, ``hnsw``, ``ivf`` or ``lancedb``.
-        table: what is known of every vector, in order: ``id``, ``key``, ``modality``, ``split``, ``text``, a text per
-            label, and with a map ``x`` and ``y`` (null for a row that it leaves out).
+        table: what is known of every vector, in order: ``id``, ``key``, ``modality``, ``split``, ``text``, every
+            label (numbers as numbers), and with a map ``x`` and ``y`` (null for a row that it leaves out).
         storage: of the index; None in memory.
     """
 

@@ -132,7 +132,7 @@ class Row(BaseModel):
     modality: str
     split: str | None
     text: str | None
-    labels: dict[str, str | None]
+    labels: dict[str, str | float | None]
 
 
 class Result(Row):
