@@ -7,6 +7,7 @@ from inspect import unwrap
 from operator import itemgetter
 from typing import Any
 
+import method_stubs
 import numpy as np
 import pytest
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from counterpoint import methods
 from counterpoint.methods import Arm
 from counterpoint.methods.tower_method import TowerMethod
+from counterpoint.modalities import MODALITIES
 from counterpoint.raw import Series, Waves
 from counterpoint.types import Batch
 
@@ -111,6 +113,21 @@ def test_losses_are_finite_and_do_not_depend_on_the_order_of_the_batch(name: str
         assert loss.shape == ()
         assert loss.isfinite()
         torch.testing.assert_close(shuffled[term], loss)
+
+
+@every
+def test_columns_may_have_any_names(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = method_stubs.towers_of
+
+    def renamed(*args: Any) -> dict[str, Any]:
+        return {f"my_{column}" if column in MODALITIES else column: it for column, it in usual(*args).items()}
+
+    monkeypatch.setattr(method_stubs, "towers_of", renamed)
+    method = build(name, **({"frozen": "my_text"} if name == "cwcl" else {}))
+    assert total(method, batch(method)).isfinite()
+    (column, tower), *_ = ((column, method.tower(column)) for column in method.embeds)
+    z = method.embed(column, INPUTS[tower.modality])
+    torch.testing.assert_close(z.norm(dim=-1), torch.ones(6))
 
 
 @every

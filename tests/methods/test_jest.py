@@ -9,7 +9,7 @@ from unittest.mock import patch
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import RECIPE, build, loaded, prepared
+from method_stubs import RECIPE, StubSound, build, loaded, prepared
 from select_jobs import judges
 
 from counterpoint import methods
@@ -154,6 +154,14 @@ def test_a_reference_that_does_not_fit_is_refused(name: str, size: int, match: s
     model.image_tower.size = size
     towers = {c: build("siglip").tower(c) for c in ("image", "text")}
     with patch("counterpoint.models.load", lambda path: model), pytest.raises(ValueError, match=match):
+        methods.create("jest", towers, RECIPE, reference="runs/mine")
+
+
+def test_a_reference_that_compares_no_pictures_with_texts_is_refused() -> None:
+    towers = {c: build("siglip").tower(c) for c in ("image", "text")}
+    model = methods.create("siglip", {"image": towers["image"], "audio": StubSound()}, RECIPE)
+    refused = pytest.raises(ValueError, match="does not compare pictures with texts")
+    with patch("counterpoint.models.load", lambda path: model), refused:
         methods.create("jest", towers, RECIPE, reference="runs/mine")
 
 

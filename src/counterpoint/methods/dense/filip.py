@@ -53,14 +53,15 @@ class FILIP(TowerMethod):
 
     def __init__(self, towers: Towers, recipe: Recipe, *, temperature: Positive = 0.07) -> None:
         super().__init__(towers)
+        self.picture, self.text = towers
         self.token_width = recipe.widths.embedding
         self.views = paired(towers)
         self.projections = nn.ModuleDict(linear_heads(towers, self.token_width))
         self.objective = FILIPLoss(temperature=Temperature(temperature, bounds=(0.01, 1.0)))
         with torch.no_grad():  # so that a tower without tokens is refused at once
             size = self.image_tower.size
-            self.features("image", torch.zeros(1, 3, size, size))
-            self.features("text", self.text_tower.tokenizer(["a"]))
+            self.features(self.picture, torch.zeros(1, 3, size, size))
+            self.features(self.text, self.text_tower.tokenizer(["a"]))
 
     @property
     def width(self) -> int:
@@ -72,12 +73,12 @@ class FILIP(TowerMethod):
 
     def features(self, column: str, inputs: Tensor) -> Tensor:
         """Return places ``(n, N, w)``, or states of words with zeros for padding ``(n, L, w)``."""
-        if column == "image":
+        if column == self.picture:
             return self.image_tower.patches(inputs).flatten(2).mT
         return self.text_tower.states(inputs)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        x, y = self._tokens("image", z["image"]), self._tokens("text", z["text"])
+        x, y = (self._tokens(column, z[column]) for column in self.columns)
         # A part of a batch is as long as its longest caption, and the parts of all ranks meet.
         longest = max(Ranks.present().counts(y.shape[1], y.device))
         y = F.pad(y, (0, 0, 0, longest - y.shape[1]))
@@ -93,7 +94,7 @@ class FILIP(TowerMethod):
     ) -> Float[Tensor, "n D"]:
         """Return all tokens side by side; captions as long as the tokenizer's context."""
         tokens = self._tokens(column, features)
-        if column == "text":
+        if column == self.text:
             # A batch is only as long as its longest caption, and embeddings of several batches are compared.
             tokens = F.pad(tokens, (0, 0, 0, self.text_tower.tokenizer.context - tokens.shape[1]))
         return tokens.flatten(1)

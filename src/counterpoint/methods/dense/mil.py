@@ -71,8 +71,12 @@ class MIL(TowerMethod):
     ) -> None:
         super().__init__(towers)
         width = recipe.widths.embedding
-        self.captions = ["text", *(f"text.{m}" for m in range(1, sentences))]
-        self.views = {"image": View("image", "weak"), **{name: View("text") for name in self.captions}}
+        self.picture, self.text = towers
+        self.captions = [self.text, *(f"{self.text}.{m}" for m in range(1, sentences))]
+        self.views = {
+            self.picture: View("image", "weak", self.picture),
+            **{name: View("text", column=self.text) for name in self.captions},
+        }
         rows, columns = grid(self.image_tower)
         self.places = rows * columns
         self.projections = nn.ModuleDict(linear_heads(towers, width))
@@ -82,13 +86,13 @@ class MIL(TowerMethod):
         )
 
     def features(self, column: str, inputs: Tensor) -> Tensor:
-        if column == "text":
+        if column == self.text:
             return super().features(column, inputs)
         return self.image_tower.patches(inputs).flatten(2).mT
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        x = self._instances("image", z["image"])
-        y = torch.stack([self._instances("text", z[name]) for name in self.captions], 1)
+        x = self._instances(self.picture, z[self.picture])
+        y = torch.stack([self._instances(self.text, z[name]) for name in self.captions], 1)
         losses = {"mil": self.objective(x, y)}
         if self.non_local is not None:
             losses["mil_global"] = self.objective(self._together(x), y)

@@ -52,17 +52,18 @@ class ConVIRT(DualEncoder):
         image_weight: Fraction = 0.75,
         frozen_text_layers: Natural = 0,
     ) -> None:
-        text = towers["text"]
-        assert isinstance(text, TextTower)
-        if text.pooling is not None:
-            text.pooling = "max"
+        picture, text = towers
+        reader = towers[text]
+        assert isinstance(reader, TextTower)
+        if reader.pooling is not None:
+            reader.pooling = "max"
         if frozen_text_layers:
-            freeze_layers(text, frozen_text_layers)
+            freeze_layers(reader, frozen_text_layers)
         width = recipe.widths.embedding
         super().__init__(
             towers,
             {name: mlp(tower.width, width, width, layers=2, norm=False) for name, tower in towers.items()},
             InfoNCELoss(temperature, weights=(image_weight, 1 - image_weight)),
             "convirt",
-            views={"image": View("image", "convirt")},
+            views={picture: View("image", "convirt", picture)},
         )

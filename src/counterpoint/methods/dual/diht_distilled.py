@@ -81,6 +81,7 @@ class DistilledDiHT(TowerMethod):
         check_weights("teacher", teacher)
         super().__init__(towers)
         self.views = paired(towers)
+        self.picture, self.text = towers
         self.projections = nn.ModuleDict(linear_heads(towers, recipe.widths.embedding))
         self.objective = DiHTLoss(Temperature(temperature, bounds=(0.01, 1.0)), alpha=alpha, beta=beta)
         image = self.image_tower
@@ -93,18 +94,18 @@ class DistilledDiHT(TowerMethod):
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Embeddings:
-        return {TEACHER + "image": self.teacher(batch["image"])}
+        return {TEACHER + self.picture: self.teacher(batch[self.picture])}
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        seen = self.teacher_concepts(z[TEACHER + "image"])
+        seen = self.teacher_concepts(z[TEACHER + self.picture])
         likely = upcast(seen.detach()).softmax(-1).topk(self.top)
         target = torch.zeros_like(seen, dtype=likely.values.dtype)
         target.scatter_(1, likely.indices, likely.values / likely.values.sum(1, keepdim=True))
-        there = self.concepts(batch["text"]).to(target.dtype)
+        there = self.concepts(batch[self.text]).to(target.dtype)
         x, y = (F.normalize(self.project(column, z[column], "global"), dim=-1) for column in self.columns)
         return {
             "diht": self.objective(x, y),
-            "concepts": self.weight * _cross_entropy(self.student_concepts(z["image"]), target),
+            "concepts": self.weight * _cross_entropy(self.student_concepts(z[self.picture]), target),
             # A caption without any concept has a target of zeros, and so no loss, rather than NaN.
             "teacher": _cross_entropy(seen, there / there.sum(1, keepdim=True).clamp_min(1)),
         }

@@ -21,6 +21,7 @@ from ..base import Ranges
 from ..dual_encoder import DualEncoder, linear_heads
 from ..frozen import embed_in_parts, frozen
 from ..needs import Needs
+from ..tower_method import TowerMethod
 
 Score = Literal["learnability", "easy-reference", "hard-learner"]
 """Scores of a pair: the learner's loss less the reference's, the reference's negated, the learner's."""
@@ -109,24 +110,32 @@ class JEST(DualEncoder):
                 f"reference={reference!r} was not trained by the sigmoid loss, and has no bias to score pairs with; "
                 "name a run of siglip or jest"
             )
+        for model in self._reference:
+            if not {"image", "text"} <= _by_modality(model).keys():
+                raise ValueError(
+                    f"reference={reference!r} does not compare pictures with texts; name another run"
+                )
+        self.picture, self.text = towers
         if filter:
-            self.views = {**self.views, REFERENCE_TEXT: View("text", "plain", like="text")}
+            self.views = {**self.views, REFERENCE_TEXT: View("text", "plain", self.text, like=self.text)}
 
     @property
     def view_inputs(self) -> Mapping[str, Input]:
-        return {REFERENCE_TEXT: self._reference[0].inputs["text"]} if self._reference else {}
+        if not self._reference:
+            return {}
+        (reference,) = self._reference
+        return {REFERENCE_TEXT: reference.inputs[_by_modality(reference)["text"]]}
 
     def prepare(self, batch: Batch, clock: Clock) -> Batch:
         if not self.filter:
             return batch
         (reference,) = self._reference
         assert isinstance(reference, DualEncoder)
-        views = {column: batch[column] for column in self.columns}
+        views, columns = {column: batch[column] for column in self.columns}, _by_modality(reference)
+        theirs = {columns["image"]: batch[self.picture], columns["text"]: batch[REFERENCE_TEXT]}
         judged = [
             _judge(self, views, self.part),
-            _judge(
-                reference.to(next(self.parameters())), {**views, "text": batch[REFERENCE_TEXT]}, self.part
-            ),
+            _judge(reference.to(next(self.parameters())), theirs, self.part),
         ]
         ranks = Ranks.present()
         counts = ranks.counts(len(batch), batch.ids.device)
@@ -156,12 +165,17 @@ class JEST(DualEncoder):
 
     def passes(self) -> dict[str, float]:
         # Scoring takes one of the learner and one of the reference.
-        return dict.fromkeys(self.columns, 3 - self.filter if self.filter else 1)
+        return dict.fromkeys(("image", "text"), 3 - self.filter if self.filter else 1)
 
 
 def _kept(size: int, filter: float) -> int:
     """Return how many of a batch's pairs are trained on, one at least."""
     return max(round((1 - filter) * size), 1)
+
+
+def _by_modality(model: TowerMethod) -> dict[str, str]:
+    """Return the first column of a model of each modality, as a reference may call its columns otherwise."""
+    return {model.tower(column).modality: column for column in reversed(model.columns)}
 
 
 def _judge(model: DualEncoder, inputs: Mapping[str, Tensor], part: int) -> Judge:

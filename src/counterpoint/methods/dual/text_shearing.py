@@ -24,9 +24,6 @@ from ..dual_encoder import linear_heads
 from ..needs import Needs
 from ..tower_method import TowerMethod, paired
 
-RAW = "text"
-"""The view of the first caption."""
-
 
 class TextShearing(TowerMethod):
     """CLIP with all captions of a picture, each against the captions of its own slot alone.
@@ -76,9 +73,10 @@ class TextShearing(TowerMethod):
             )
         super().__init__(towers)
         kind = "sentence" if shear else "caption"
-        written = {f"{RAW}.{m}": View("text", f"{kind}:{m}") for m in range(1, slots)}
-        self.slots = (RAW, *written)
-        self.views = {**paired(towers), RAW: View("text", "caption:0"), **written}
+        self.picture, self.text = towers
+        written = {f"{self.text}.{m}": View("text", f"{kind}:{m}", self.text) for m in range(1, slots)}
+        self.slots = (self.text, *written)
+        self.views = {**paired(towers), self.text: View("text", "caption:0", self.text), **written}
         self.projections = nn.ModuleDict(linear_heads(towers, recipe.widths.embedding))
         self.objective = InfoNCELoss(Temperature(temperature, bounds=(0.01, 1.0)))
         self.shear = shear
@@ -101,14 +99,14 @@ class TextShearing(TowerMethod):
         return cut
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        x = F.normalize(self.project("image", z["image"], "global"), dim=-1)
+        x = F.normalize(self.project(self.picture, z[self.picture], "global"), dim=-1)
         raw = torch.ones_like(batch.ids, dtype=torch.bool)
         there = torch.stack([raw, *(self.says(batch[name]) for name in self.slots[1:])])
         counts = Ranks.present().total(there.sum(1)).tolist()
         terms = []
         for name, rows, count in zip(self.slots, there, counts, strict=True):
             if count:
-                y = F.normalize(self.project("text", z[name], "global"), dim=-1)
+                y = F.normalize(self.project(self.text, z[name], "global"), dim=-1)
                 terms.append(self.objective(x[rows], y[rows]))
         return {"infonce": torch.stack(terms).mean()}
 
@@ -123,7 +121,7 @@ class TextShearing(TowerMethod):
 
     def _counted(self, batch: Batch) -> Int[Tensor, " 2"]:
         """Count the tokens of a batch's raw captions, and the captions, on all ranks."""
-        lengths = self._inside(batch[RAW]).sum(1)
+        lengths = self._inside(batch[self.text]).sum(1)
         return Ranks.present().total(torch.stack([lengths.sum(), torch.ones_like(lengths).sum()]))
 
     def _inside(self, tokens: Int[Tensor, "B L"]) -> Bool[Tensor, "B L"]:

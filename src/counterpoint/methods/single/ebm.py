@@ -74,6 +74,7 @@ class EBM(TowerMethod):
         if recipe.towers.keep:
             raise ValueError("towers.keep: ebm changes the pictures themselves; leave keep out")
         self.views = paired(towers)
+        (self.column,) = towers
         self.projection = Linear(self.image_tower.width, 1, bias=True)
         self.buffer = ReplayBuffer(buffer, self.image_tower.size, restart)
         self.objective = ContrastiveDivergenceLoss(weight)
@@ -85,7 +86,7 @@ class EBM(TowerMethod):
         places, start = self.buffer.draw(len(batch))
         sampled = langevin(
             self._energy,
-            start.to(batch["image"].dtype),
+            start.to(batch[self.column].dtype),
             steps=self.steps,
             step_size=self.step_size,
             noise=self.sampling_noise,
@@ -94,11 +95,11 @@ class EBM(TowerMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         # To [−1, 1], where the sampler walks; `_features` takes it back.
-        x = 2 * batch["image"] - 1
-        return {"image": self._features(x + self.noise * torch.randn_like(x) if self.noise else x)}
+        x = 2 * batch[self.column] - 1
+        return {self.column: self._features(x + self.noise * torch.randn_like(x) if self.noise else x)}
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
-        positive = self.projection(z["image"])[:, 0]
+        positive = self.projection(z[self.column])[:, 0]
         return {"ebm": self.objective(positive, self._energy(z[SAMPLED]))}
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
