@@ -110,3 +110,9 @@ def test_names_cost_no_torch() -> None:
     code = "import sys; from counterpoint import networks; dir(networks); print('torch' in sys.modules)"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("column", ["pic.a", "values", "training"])
+def test_a_column_that_no_network_can_be_kept_by_is_refused(column: str) -> None:
+    with pytest.raises(ValueError, match=f"cannot be called '{column}': give it another name"):
+        build_towers(Towers(), {}, 0, columns={column: "image"})

@@ -128,3 +128,11 @@ def test_a_trained_model_outlives_the_weights_it_started_from(arm: str, what: Ru
     before = load(folder).embed("image", images)
     weights.unlink()
     assert torch.equal(load(folder).embed("image", images), before)
+
+
+def test_the_column_of_the_pictures_may_have_any_name(tmp_path: Path) -> None:
+    trained, text = tower("cnn", seed=7), build_towers(Towers(), {"text": CAPTIONS}, 0)["text"]
+    weights = {f"towers.note.{k}": v for k, v in text.state_dict().items()}
+    weights |= {f"towers.photo.{k}": v for k, v in trained.state_dict().items()}
+    borrowed = tower(f"cnn@{saved(weights, tmp_path / 'model.safetensors')}").state_dict()
+    assert all(torch.equal(value, borrowed[key]) for key, value in trained.state_dict().items())

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
+from torch import nn
 
 from ...modalities import MODALITIES, PAIR, resolve
 from ...recipes.schema import Towers
@@ -117,9 +118,13 @@ def build_towers(
 
     Raises:
         UnknownName: for a name that is not known; the message gives the nearest one.
-        ValueError: for weights that are missing, broken or do not fit, and for ``text_layers`` with a text
-            tower whose depth is its own.
+        ValueError: for weights that are missing, broken or do not fit, for ``text_layers`` with a text
+            tower whose depth is its own, and for a column by whose name no network can be kept.
     """
+    for column in columns:
+        # A method keeps its towers in a module by these names.
+        if "." in column or hasattr(nn.ModuleDict(), column):
+            raise ValueError(f"a column that a model reads cannot be called {column!r}: give it another name")
     names = {**towers.names, **(names or {})}
     towers = towers.model_copy(update={modality: names[modality] for modality in towers.names})
     known: dict[object, Any] = {}

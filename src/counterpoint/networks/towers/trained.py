@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -12,8 +13,8 @@ from ...files import check_manifest, latest_checkpoint, read_json
 from ..base import ImageTower
 from ..weights import Source
 
-_PREFIX = "towers.image."
-"""The prefix of the names of an image tower's weights in the checkpoint of a method with towers."""
+_PREFIX = "towers."
+"""The prefix of the names of towers' weights in the checkpoint of a method with towers; that of a column follows."""
 
 
 def load_trained(tower: ImageTower, source: Source) -> None:
@@ -38,8 +39,18 @@ def load_trained(tower: ImageTower, source: Source) -> None:
     file = _of_run(source, path) if path.is_dir() else path
     with source.reading():
         tensors = load_file(file)
-    inside = {k.removeprefix(_PREFIX): v for k, v in tensors.items() if k.startswith(_PREFIX)}
-    _fit(tower, inside or tensors, source)
+    _fit(tower, _inside(tensors, tower.state_dict().keys()) or tensors, source)
+
+
+def _inside(tensors: dict[str, Tensor], expected: Set[str]) -> dict[str, Tensor]:
+    """Return the weights of a method's image tower, whose column may have any name; nothing where there is none."""
+    towers: dict[str, dict[str, Tensor]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith(_PREFIX):
+            column, _, rest = name.removeprefix(_PREFIX).partition(".")
+            towers.setdefault(column, {})[rest] = tensor
+    fitting = (weights for weights in towers.values() if weights.keys() == expected)
+    return towers.get("image") or next(fitting, {})
 
 
 class _State(BaseModel):
