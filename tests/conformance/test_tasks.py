@@ -268,3 +268,19 @@ def test_it_refuses_models_of_the_other_kind(name: str, asked: ModelKind) -> Non
 def test_hyphens_are_understood() -> None:
     assert "zero-shot" in TASKS
     assert create("zero-shot").name == "zero_shot"
+
+
+@pytest.mark.parametrize("name", [name for name, asked in CASES if asked == "embedder"])
+def test_what_stands_for_a_picture_that_is_missing_is_not_scored(name: str) -> None:
+    task = create(name)
+    data = world("scenes:spurious,pixels=24,train=96,test=48,missing=image:0.3")
+    if task.form is not None:
+        return  # items are about pictures of their own
+    try:
+        scores = task(Places(), data, (rows := next(iter(data.splits.test.values()))))
+    except NotApplicable:
+        return
+    gone = pl.Series(data.ids[rows[~data.present("image", rows)]])
+    assert len(gone)
+    for metric in scores.metrics:
+        assert not scores.examples["example"].gather(scores.rows(metric)).is_in(gone.implode()).any()

@@ -99,6 +99,18 @@ def test_what_needs_the_picture_is_answered_by_who_sees_it(blind: bool) -> None:
     assert set(breakdown(scores)["subset"]) == {"all", "colour", "plain", "chance"}
 
 
+def test_questions_about_rows_without_a_picture_count_for_nothing() -> None:
+    class Gaps(Coloured):
+        def present(self, column: str, rows: np.ndarray) -> np.ndarray:
+            return (rows % 2 == 0) | (column != "image")
+
+    data, kept = Gaps(60), Coloured(60)
+    rows = data.splits.test["test"]
+    kept.splits = Splits(data.splits.train[::2], {}, {"test": rows[::2]})
+    alone = QuestionAnswering()(Sees(), kept, rows[::2]).examples
+    assert QuestionAnswering()(Sees(), data, rows).examples.equals(alone)
+
+
 def test_the_same_call_gives_the_same_head_and_inference_mode_does_not_matter() -> None:
     data = Coloured(60)
     task = QuestionAnswering()

@@ -9,9 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from ....data.base import Rows
+from ....data.base import Data, Rows
 from ....data.embeddings import EmbeddingCache
-from ....data.pictured import PairedData
 from ....data.worlds.scenes.words.descriptions import TEMPLATE
 from ....forms import Count
 from ....types import Embedder, Metric, Scores
@@ -40,7 +39,7 @@ class FuDD(EmbedderTask):
     besides: ``sentences``, the mean size of D_c, which grows with k and should be the same where two sources of
     descriptions are compared; ``described``, the share of the pairs in A of which something is known; ``margin``, the
     lead of the true class over the best other one in the pass that decided about it. Classes that tie share the hit.
-    Chance is 1/classes, of ``recall`` k/classes, of gains 0.
+    Chance is 1/classes, of ``recall`` k/classes, of gains 0. Rows without the label, or a picture, have no outcome.
 
     Args:
         label: what to classify by.
@@ -72,11 +71,11 @@ class FuDD(EmbedderTask):
         self.labels: tuple[str, ...] = (label,)
         self.k, self.describe, self.template = k, describe, template
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
         (label,) = check_labels(data, self.labels, self.name)
         names, values = data.classes[label].names, data.classes[label].values[rows]
-        labelled = np.flatnonzero(values >= 0)
+        labelled = np.flatnonzero((values >= 0) & data.present("image", rows))
         if len(names) < 2 or not len(labelled):
             raise ValueError(
                 f"{self.name} chooses among at least two classes for labelled pictures; {label!r} of {data.name!r} has "

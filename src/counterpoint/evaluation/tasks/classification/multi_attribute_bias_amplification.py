@@ -8,10 +8,9 @@ from typing import final
 import numpy as np
 from jaxtyping import Float, Int
 
-from ....data.base import Rows
+from ....data.base import Data, Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.labels import Classes
-from ....data.pictured import PairedData
 from ....types import Embedder, Metric, Scores
 from ...classification.classifiers import class_probabilities
 from ...shortcuts.bias_amplification import (
@@ -47,7 +46,7 @@ class BiasAmplification(EmbedderTask):
     ``multi_GROUP`` is the mean for one group. ``single``… are the same of attributes one by one; ``…_attributes``
     have the attributes predicted. Ideal is 0; chance is what resampled test labels score as predictions
     (`sampling_noise`), for signed means 0. With the signs that the differences have on this test set each metric is a
-    mean of one component per example, which is its outcome.
+    mean of one component per example, which is its outcome. Rows without a group, or a picture, count for nothing.
 
     Args:
         groups: labels of which the first that the data has gives the groups.
@@ -76,19 +75,21 @@ class BiasAmplification(EmbedderTask):
         self.labels: tuple[str, ...] = groups
         self.limit, self.more_than = limit, more_than
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         group = check_labels(data, self.labels, self.name)[0]
         others = [name for name, label in data.classes.items() if name != group and label.templates]
         if not others:
             raise NotApplicable(f"{self.name} needs labels besides {group!r}, and {data.name!r} has none")
-        labelled = data.classes[group].values >= 0
-        test, train = rows[labelled[rows]], data.splits.train[labelled[data.splits.train]]
+        values = data.classes[group].values
+        test, train = (
+            part[(values[part] >= 0) & data.present("image", part)] for part in (rows, data.splits.train)
+        )
         check_rows(data, test, self.name, 2)
         test = test[
             np.argsort(data.ids[test])
         ]  # so that the resampling of chance does not depend on their order
         for part, where in (("training", train), ("test", test)):
-            if len(np.unique(data.classes[group].values[where])) < 2:
+            if len(np.unique(values[where])) < 2:
                 raise ValueError(f"{self.name}: the {part} rows of {data.name!r} show one {group} only")
 
         every = [group, *others]
@@ -136,7 +137,7 @@ class BiasAmplification(EmbedderTask):
     def _predictions(
         self,
         features: EmbeddingCache,
-        data: PairedData,
+        data: Data,
         labels: Sequence[str],
         train: Int[np.ndarray, " m"],
         test: Rows,
@@ -144,6 +145,7 @@ class BiasAmplification(EmbedderTask):
         """Return the classes of each label that the test rows are predicted to have."""
         learned = train[subsample_by_hash(data, train, self.limit, self.name)]
         validation = np.concatenate([np.zeros(0, np.int64), *data.splits.validation.values()])
+        validation = validation[data.present("image", validation)]
         held = (
             validation[subsample_by_hash(data, validation, self.limit, self.name)]
             if len(validation)

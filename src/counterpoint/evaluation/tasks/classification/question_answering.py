@@ -11,10 +11,9 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ....data.base import Rows
+from ....data.base import Data, Rows
 from ....data.embeddings import EmbeddingCache
 from ....data.items import Question, Questions
-from ....data.pictured import PairedData
 from ....networks.heads import Linear
 from ....networks.init import initialise, seeded
 from ....types import Embedder, Metric, Scores
@@ -59,7 +58,7 @@ class QuestionAnswering(EmbedderTask):
     ``accuracy``; ``question_only``, that of the same head without pictures, which is what the words give away;
     ``gain``, the difference, paired; ``calibration_error`` of the confidence in the answer, over 15 bins. Subsets are
     kinds of questions. An answer that no training question has cannot be given and counts as wrong. Chance is the mean
-    of 1/options.
+    of 1/options. Questions about rows without a picture count for nothing.
 
     Args:
         limit: training rows at most.
@@ -83,10 +82,10 @@ class QuestionAnswering(EmbedderTask):
     def __init__(self, limit: int = 2000, seed: int = 0) -> None:
         self.limit, self.seed = limit, seed
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         features = EmbeddingCache.of(model, data)
-        train_rows = data.splits.train
         check_training(self, data)
+        train_rows, rows = (part[data.present("image", part)] for part in (data.splits.train, rows))
         train_rows = train_rows[subsample_by_hash(data, train_rows, self.limit, self.name)]
         train = items_of(features, Questions, train_rows, self.name)
         test = items_of(features, Questions, rows, self.name)

@@ -6,9 +6,8 @@ from typing import final
 
 import numpy as np
 
-from ....data.base import Rows
+from ....data.base import Data, Rows
 from ....data.embeddings import EmbeddingCache
-from ....data.pictured import PairedData
 from ....forms import Count, NonNegative
 from ....types import Embedder, Metric, Scores
 from ...shortcuts.simplicity import CLASSES, SUBCLASSES, class_share, noise_of, probed, probed_within
@@ -31,7 +30,7 @@ class CLSimplicityBias(EmbedderTask):
     the classes of a label, without noise, which is (classes − 1) / (rows − 1) by chance. Class collapse is a low
     ``concept_within_group`` beside a high ``group_top1``, suppression a low ``group_top1`` or ``concept_top1`` beside a
     high ``background_top1``; `collapse_index` compares with a reference encoder. Labels are independent only where
-    the data's options make them so.
+    the data's options make them so. Rows without a class or a picture have no outcome.
 
     Args:
         irrelevant: labels of features that are not asked about: the easy ones. Those that the data lacks are left out.
@@ -61,17 +60,19 @@ class CLSimplicityBias(EmbedderTask):
     ) -> None:
         self.irrelevant, self.noise, self.limit = irrelevant, noise, limit
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
         for needed in (CLASSES, SUBCLASSES):
             if needed not in data.classes:
                 raise NotApplicable(
                     f"{self.name} needs the label {needed!r}, which {data.name!r} does not have"
                 )
-        train_rows = data.splits.train[subsample_by_hash(data, data.splits.train, self.limit, "simplicity")]
+        train_rows = data.splits.train[data.present("image", data.splits.train)]
+        train_rows = train_rows[subsample_by_hash(data, train_rows, self.limit, "simplicity")]
         groups, concepts = (data.classes[name].values for name in (CLASSES, SUBCLASSES))
         train_rows = train_rows[(groups[train_rows] >= 0) & (concepts[train_rows] >= 0)]
-        test = np.flatnonzero((groups[rows] >= 0) & (concepts[rows] >= 0))
+        there = data.present("image", rows)
+        test = np.flatnonzero((groups[rows] >= 0) & (concepts[rows] >= 0) & there)
         if not len(train_rows) or not len(test):
             raise ValueError(
                 f"{self.name} learns from rows with a {CLASSES} and a {SUBCLASSES} and is asked about others; "

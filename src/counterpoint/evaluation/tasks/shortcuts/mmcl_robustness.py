@@ -8,9 +8,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Int
 
-from ....data.base import Rows
+from ....data.base import Data, Rows
 from ....data.embeddings import EmbeddingCache
-from ....data.pictured import PairedData
 from ....types import Embedder, Metric, Scores
 from ...statistic import mean, mean_per_class
 from ...task import EmbedderTask, NotApplicable, check_rows, similarity, table, top1
@@ -27,7 +26,8 @@ class MMCLRobustness(EmbedderTask):
     Metrics: ``top1``; ``aligned`` and ``conflicting``, the same on either part, and ``balanced``, the mean of both,
     which is the accuracy under a shift that makes them as frequent; ``misled``, how often a conflicting picture is
     taken for a class whose usual value it shows. Chance is 1/classes, for ``misled`` the share of such classes. Classes
-    that tie share the answer. Subsets are the two parts. Rows of a class without a usual value are left out.
+    that tie share the answer. Subsets are the two parts. Rows of a class without a usual value are left out, and so are
+    rows without a picture.
 
     Compare models at the same accuracy where the shortcut holds: see `Trend`.
 
@@ -53,7 +53,7 @@ class MMCLRobustness(EmbedderTask):
         self.label, self.shortcut = label, shortcut
         self.labels = (shortcut,)  # the rarer one, which runs check for before they train
 
-    def __call__(self, model: Embedder, data: PairedData, rows: Rows) -> Scores:
+    def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
         for needed in (self.label, self.shortcut):
             if needed not in data.classes:
@@ -65,6 +65,7 @@ class MMCLRobustness(EmbedderTask):
             classes[data.splits.train], values[data.splits.train], len(data.classes[self.label].names)
         )
         kept = rows[(classes[rows] >= 0) & (values[rows] >= 0) & (usual[classes[rows]] >= 0)]
+        kept = kept[data.present("image", kept)]
         if not len(kept):
             raise ValueError(
                 f"{self.name}: none of {len(rows)} rows of {data.name!r} has a {self.label} and a {self.shortcut} that "
