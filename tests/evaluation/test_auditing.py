@@ -173,3 +173,21 @@ def test_the_command_writes_a_table_and_a_page_and_says_what_to_do(
     assert "http" not in page.replace("http-equiv", "")
     assert main(["data", "audit", "run", "--labels", "digits"]) != 0
     assert "did you mean digit" in capsys.readouterr().err.lower().replace("'", "")
+
+
+@pytest.mark.parametrize("label", ["subgroup", "tags"])
+def test_rows_without_what_is_embedded_are_left_out(label: str) -> None:
+    class Gaps(TinyData):
+        def present(self, column: str, rows: np.ndarray) -> np.ndarray:
+            return ~np.isin(rows, FLIPPED)
+
+    data = Gaps()
+    data.labels = wrong().labels
+    tags = np.zeros((70, 7), dtype=np.int8)
+    tags[ROWS, TRUE] = 1
+    tags[FLIPPED] = 0
+    data.labels = {**data.labels, "tags": Tags(data.classes["subgroup"].names, tags)}
+    assert not suspects(oracle(), data, ROWS, label).height
+    if label == "tags":
+        with pytest.raises(ValueError, match="needs two rows with tags to compare, and here are 1"):
+            suspects(oracle(), data, np.array([0, *FLIPPED]), label)

@@ -34,7 +34,8 @@ def suspects(model: Embedder, data: Data, rows: Rows, label: str) -> pl.DataFram
     Args:
         model: whose embeddings or judgement count.
         data: of which the labels are to be looked at, as training saw them.
-        rows: to look at; those without a class are left out, and so are classes of one row, of which nothing is known.
+        rows: to look at; those without a class, or without what is embedded, are left out, and so are classes of one
+            row, of which nothing is known.
         label: by name.
 
     Returns:
@@ -42,9 +43,10 @@ def suspects(model: Embedder, data: Data, rows: Rows, label: str) -> pl.DataFram
         those given, one to add, and the probability that it applies.
 
     Raises:
-        ValueError: for rows of fewer than two classes.
+        ValueError: for rows of fewer than two classes, or fewer than two rows with tags.
     """
     labels = data.label(label, "classes", "tags")
+    rows = rows[data.present(asked_column("audit", EmbeddingCache.of(model, data)), rows)]
     if isinstance(labels, Tags):
         return _lacking(model, data, rows[labels.known[rows]], label, labels)
     names, classes = labels.names, labels.values[rows]
@@ -102,6 +104,10 @@ def _judgement(
 
 def _lacking(model: Embedder, data: Data, rows: Rows, label: str, tags: Tags) -> pl.DataFrame:
     """Return the rows that probably lack a tag."""
+    if len(rows) < 2:
+        raise ValueError(
+            f"an audit of {label} needs two rows with tags to compare, and here are {len(rows)}: name another label"
+        )
     values = tags.values[rows]
     wrong, p = _tag_judgement(model, data, rows, values, label)
     others = np.where(values == 0, p, -1.0)
