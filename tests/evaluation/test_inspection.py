@@ -5,12 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 from PIL import Image
 
 from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create, failures, inspection
+from counterpoint.evaluation.statistic import mean, spearman
+from counterpoint.evaluation.task import NotApplicable
+from counterpoint.types import Metric, Scores
 from fixtures.hand_made import Blind, HandChoices, HandRegions, HandSquares, ItemData, SimilarityTable
 from fixtures.tiny import Pixels, TinyData
 
@@ -125,3 +129,14 @@ def test_the_group_that_was_taken_for_the_true_one_is_named(
     lines = [[line[2:] for line in exhibit.lines[1:]] for exhibit in drawn if len(exhibit.lines) > 1]
     assert any(len(line) == 2 for line in lines)
     assert all((line[0], line[-1]) in pairs and (len(line) == 1) == (line[0] == line[-1]) for line in lines)
+
+
+@pytest.mark.parametrize("task", ["graded_similarity", "few_shot"])
+def test_failures_of_what_no_example_gets_wrong_by_itself_are_refused(task: str, tmp_path: Path) -> None:
+    frame = pl.DataFrame({"example": [0], "subset": ["all"], "grade": [1.0], "similarity": [0.5]})
+    metric = (
+        Metric(("grade", "similarity"), spearman) if task == "graded_similarity" else Metric("grade", mean)
+    )
+    scores = Scores(task, frame, {"shown": metric})
+    with pytest.raises(NotApplicable, match=f"failures of {task} are not drawn"):
+        failures(scores, Blind(), TinyData(), np.arange(1), tmp_path / "none.png")

@@ -82,13 +82,17 @@ def failures(
 
     Raises:
         UnknownName: for scores of a task that is not registered.
+        NotApplicable: for a task that has no outcome of single examples by which one of them would be the worst.
     """
     task = create(scores.task)
     main = next(iter(task.main_metrics(data)), "")
     metrics = [
         metric for metric in (scores.metrics.get(main), *scores.metrics.values()) if metric is not None
     ]
-    column, higher = next((m.columns, m.higher_is_better) for m in metrics if isinstance(m.columns, str))
+    single = ((m.columns, m.higher_is_better) for m in metrics if isinstance(m.columns, str))
+    column, higher = next(single, ("", True))
+    if task.draws or not column:
+        raise NotApplicable(f"failures of {task.name} are not drawn: no example is right or wrong by itself")
     chosen = _worst(scores, column, higher, most)
     columns = {m.columns for m in metrics if m.higher_is_better and isinstance(m.columns, str)}
     # What a task that answers with a class calls its label; of several, it is about the first that there is.

@@ -53,6 +53,7 @@ class Task(Checked, ABC):
         form: the form of the items that it asks about; None: it asks about plain pairs.
         least: the examples that a test set has at least.
         learns: it learns from the training rows of the data, so that it may only be asked about others.
+        draws: its examples are draws of several rows each, of which none can be shown by itself.
         papers: slugs of the papers that it comes from.
     """
 
@@ -67,6 +68,7 @@ class Task(Checked, ABC):
     form: type[Items] | None = None
     least: int = 1
     learns: bool = False
+    draws: ClassVar[bool] = False
     papers: ClassVar[tuple[str, ...]] = ()
 
     @abstractmethod

@@ -251,7 +251,11 @@ class _Scoring:
                 folder = self.failures if alone else self.failures / Spec(name).slug
                 for one in scores:
                     path = folder / f"{test} {one.task}.png".replace(" ", "-")
-                    evaluation.failures(one, cache, data, tests[test], path)
+                    try:
+                        evaluation.failures(one, cache, data, tests[test], path)
+                    except NotApplicable as error:
+                        self.notes[str(error)] = None
+                        continue
                     self.notify(f"wrote {path}")
         return RunResults(by_test)
 

@@ -59,6 +59,7 @@ class FewShot(EmbedderTask):
     name = "few_shot"
     modalities = (ANY,)
     reads = (ANY,)
+    draws = True
 
     def __init__(
         self,
