@@ -13,7 +13,7 @@ from jaxtyping import Bool
 from torch import Tensor
 
 from counterpoint.data.base import Data, Rows, Splits
-from counterpoint.data.labels import Classes
+from counterpoint.data.labels import Classes, Numbers
 from counterpoint.evaluation import create, default_tasks
 from counterpoint.evaluation.task import NotApplicable
 
@@ -76,3 +76,16 @@ def test_it_is_asked_of_rows_with_the_label_and_two_columns_alone() -> None:
     with pytest.raises(NotApplicable, match="similarity"):
         task(Angles([0.0] * 6), data, data.ids)
     assert "graded_similarity" not in default_tasks(Graded())
+
+
+def test_grades_may_be_any_numbers() -> None:
+    data, task = Graded(), create("graded_similarity")
+    data.labels = {"similarity": Numbers(np.array([0, 3.25, 0.5, 2.75, np.nan, np.nan]))}
+    scores = task(Angles([0.1, 0.9, 0.7, 0.4, 0, 0]), data, data.ids)
+    assert scores.value("spearman") == pytest.approx(np.corrcoef([0, 3, 1, 2], [3, 0, 1, 2])[0, 1])
+    assert scores.examples["grade"].to_list() == [0, 3.25, 0.5, 2.75, None, None]
+    create("graded_similarity").check_columns(data)
+    data.labels = {"similarity": Numbers(np.arange(6.0))}
+    data.splits = Splits(data.ids, {}, {})
+    with pytest.raises(NotApplicable, match="needs test examples with the label similarity"):
+        create("graded_similarity").check_columns(data)

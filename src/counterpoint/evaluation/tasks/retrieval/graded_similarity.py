@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import numpy as np
+from jaxtyping import Float
 
 from ....data.base import Data, Rows
 from ....data.columns import ANY
 from ....data.embeddings import EmbeddingCache
+from ....data.labels import Classes, Numbers, listed
 from ....types import Embedder, Metric, Scores
 from ...statistic import spearman
-from ...task import EmbedderTask, NotApplicable, check_labels, check_rows, scatter, scores
+from ...task import EmbedderTask, NotApplicable, check_rows, scatter, scores
 
 
 class GradedSimilarity(EmbedderTask):
     """The order of pairs by a model's similarity, held against a label that says how alike the pairs are.
 
-    A pair is a row of the first two columns that data and model share and that all rows with the label have. The
-    classes of the label are in rising order, as those of whole numbers in a table are.
+    A pair is a row of the first two columns that data and model share and that all rows with the label have. The label
+    is one of numbers, or of classes in rising order, as those of whole numbers in a table are.
 
     Metrics: ``spearman``, the rank correlation of similarity and label over the pairs, 0 by chance; outcomes are
     ``similarity`` and ``grade``.
@@ -39,19 +41,27 @@ class GradedSimilarity(EmbedderTask):
     least = 3
 
     def __init__(self, label: str = "similarity") -> None:
-        self.labels: tuple[str, ...] = (label,)
+        self.grade = label
+
+    def check_columns(self, data: Data) -> None:
+        grades = self._grades(data)
+        if not any(np.isfinite(grades[rows]).any() for rows in data.splits.test.values()):
+            raise NotApplicable(
+                f"{self.name} needs test examples with the label {self.grade}, and {data.name!r} has none: leave the "
+                "task out"
+            )
 
     def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name, self.least)
         features = EmbeddingCache.of(model, data)
-        (label,) = check_labels(data, self.labels, self.name)
-        labelled = np.flatnonzero(data.classes[label].values[rows] >= 0)
+        grades = self._grades(data)[rows]
+        labelled = np.flatnonzero(np.isfinite(grades))
         mine = rows[labelled]
         pair = [column for column in features.shared if data.present(column, mine).all()][:2]
         if len(mine) < self.least or len(pair) < 2:
             raise NotApplicable(
-                f"{self.name} asks about rows with two columns and the label {label}, and these of {data.name!r} have "
-                f"{', '.join(pair) or 'none'} in {len(mine)} labelled rows: leave the task out"
+                f"{self.name} asks about rows with two columns and the label {self.grade}, and these of {data.name!r} "
+                f"have {', '.join(pair) or 'none'} in {len(mine)} labelled rows: leave the task out"
             )
         one, two = (features.column(column, mine) for column in pair)
         # Pair by pair, as a model may compare otherwise than by the cosine.
@@ -60,7 +70,19 @@ class GradedSimilarity(EmbedderTask):
         )
         outcomes = {
             "similarity": scatter(similarity, labelled, len(rows)),
-            "grade": scatter(data.classes[label].values[mine].astype(float), labelled, len(rows)),
+            "grade": grades,
         }
         metrics = {"spearman": Metric(("grade", "similarity"), spearman, chance=0.0)}
         return scores(self.name, data, rows, outcomes, metrics)
+
+    def _grades(self, data: Data) -> Float[np.ndarray, " N"]:
+        """Return how alike every pair is said to be, NaN where nothing is said."""
+        label = data.labels.get(self.grade)
+        if isinstance(label, Classes):
+            return np.where(label.known, label.values, np.nan)
+        if isinstance(label, Numbers):
+            return label.values.astype(np.float64)
+        raise NotApplicable(
+            f"{self.name} needs the label {self.grade}, of numbers or of classes in rising order, and {data.name!r} "
+            f"has {listed(data.labels) or 'none'}: leave the task out"
+        )
