@@ -189,6 +189,18 @@ def test_answers_are_compared_without_their_dress() -> None:
     assert wrong.value("accuracy") == 0
 
 
+@pytest.mark.parametrize("kind", ["right", "kind_number", "accuracy", "mean_over_kinds"])
+def test_a_kind_called_like_an_outcome_takes_no_place(kind: str) -> None:
+    options = ("one", "two")
+    questions = [Question(k, "How many?", "two", options) for k in (kind, kind, "left")]
+    data = ItemData(HandQuestions(questions, [0, 1, 2]))
+    said = {0: "two", 1: "one", 2: "one"}
+    scores = ask("answers", Says(lambda p, seed: said[number(p)]), data, kinds=(kind, "left"))
+    assert scores.value("accuracy") == pytest.approx(1 / 3)
+    assert scores.value("mean_over_kinds") == 1 / 4
+    assert (scores.value(f"kind {kind}"), scores.value("left")) == (1 / 2, 0)
+
+
 def test_free_answers_are_not_offered_options_unless_asked_for() -> None:
     for options, text in ((False, "How many?"), (True, "How many? Answer one or two.")):
         say = always("two")

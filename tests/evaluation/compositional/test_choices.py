@@ -92,3 +92,13 @@ def test_a_choice_needs_two_options_and_an_answer_among_them() -> None:
     for options, answer in (([["a"]], 0), ([["a", "b"]], 2)):
         with pytest.raises(ValueError, match="a choice is between two at least, one of which is right"):
             score("sugarcrepe", ItemData(HandChoices(options, [answer])), Blind())
+
+
+@pytest.mark.parametrize("name", ["right", "margin", "chosen", "guess", "kind", "accuracy"])
+def test_a_kind_called_like_an_outcome_takes_no_place(name: str) -> None:
+    kinds = [f"{name} of", "left of", "left of"]
+    data, model = given([[0.9, 0.1], [0.1, 0.9], [0.2, 0.3]], [0, 0, 0], kinds)
+    found = score("sugarcrepe", data, model)
+    assert found.value("accuracy") == pytest.approx(1 / 3)
+    assert found.value("mean_over_kinds") == 1 / 2
+    assert (found.value(f"kind {name}"), found.value("left")) == (1, 0)

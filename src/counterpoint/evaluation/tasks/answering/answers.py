@@ -21,6 +21,8 @@ from ...statistic import mean, mean_per_class
 from ...task import AnsweringTask, items_of
 
 KINDS = ("existence", "choose count", "choose colour", "relation")
+_TAKEN = ("right", "kind_number", "accuracy", "mean_over_kinds")
+"""Names of outcomes and metrics that are no kind's."""
 
 
 @final
@@ -72,6 +74,7 @@ class Answers(AnsweringTask):
             its = np.array([each == kind for each in items.kinds])
             name = kind.removeprefix("choose ")
             name = kind if name in items.kinds else name
+            name = f"kind {name}" if name in _TAKEN else name
             outcomes[name] = np.where(its, right, np.nan)
             metrics[name] = Metric(name, mean, chance=mean(guess[its]))
         return item_scores(self.name, items, outcomes, metrics)

@@ -27,6 +27,8 @@ from ...statistic import mean, mean_per_class
 from ...task import EmbedderTask
 
 Outcomes = dict[str, np.ndarray]
+_TAKEN = ("right", "margin", "chosen", "guess", "kind", "accuracy")
+"""Names of outcomes and metrics that are no family's."""
 
 
 class ChoiceTask(EmbedderTask):
@@ -91,9 +93,10 @@ def chosen_rightly(features: EmbeddingCache, items: Choices) -> Outcomes:
 
 
 def families(kinds: Sequence[str]) -> np.ndarray:
-    """Return the first word of each kind.
+    """Return the first word of each kind, behind another one where an outcome or a metric is called so.
 
-    >>> families(["swap object", "relation: behind"]).tolist()
-    ['swap', 'relation']
+    >>> families(["swap object", "relation: behind", "right"]).tolist()
+    ['swap', 'relation', 'kind right']
     """
-    return np.array([kind.split()[0].rstrip(":") if kind.strip() else kind for kind in kinds])
+    first = [kind.split()[0].rstrip(":") if kind.strip() else kind for kind in kinds]
+    return np.array([f"kind {one}" if one in _TAKEN else one for one in first])
