@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from method_stubs import LATE, batch, build, total
 
+from counterpoint.pairwise.ranks import Ranks
 from counterpoint.types import Batch
 
 
@@ -65,6 +66,18 @@ def test_noise_takes_the_places_of_a_share_of_the_keys(mode: str, arrived: int) 
     torch.testing.assert_close(keys.norm(dim=1), torch.ones(len(keys)))
     assert not torch.isclose(keys, clean.queue.keys[replaced]).all(1).any()
     assert int(noisy.queue.filled) == arrived
+
+
+def test_noise_takes_the_same_places_however_many_ranks_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    method = build("moco-dual-view", queue=32, noise=0.1)
+    alone = method._replaced(12)
+    assert int(alone.sum()) == 2
+    parts = []
+    for rank in range(3):
+        monkeypatch.setattr(Ranks, "present", lambda rank=rank: Ranks(rank, 3))
+        monkeypatch.setattr(Ranks, "counts", lambda self, n, device: [n] * self.size)
+        parts.append(method._replaced(4).view(2, 4))
+    assert torch.equal(torch.cat(parts, 1).flatten(), alone)
 
 
 def test_noise_is_of_the_copys_making_and_drawn_anew_every_step() -> None:

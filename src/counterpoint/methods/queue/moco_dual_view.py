@@ -6,12 +6,13 @@ from typing import Literal, Unpack
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...forms import BelowOne, Natural, NonNegative, Positive
 from ...losses import DualViewLoss
 from ...networks.base import Towers
+from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
 from ._base import MomentumContrast, QueueOptions
@@ -89,9 +90,16 @@ class MoCoDualView(MomentumContrast):
     def arriving(self, z: Embeddings, batch: Batch) -> tuple[Float[Tensor, "n d"], Int[Tensor, " n"]]:
         keys, ids = super().arriving(z, batch)
         if self.noise:
-            # Evenly spread: where both views give keys, as many of the one as of the other go.
-            replaced = (torch.arange(len(keys) + 1, device=keys.device) * self.noise).round().diff() > 0
+            replaced = self._replaced(len(batch)).to(keys.device)
             pictures = torch.cat([batch[view] for _, view in self.query_and_key])[replaced]
             keys[replaced] = F.normalize(self.momentum(torch.rand_like(pictures)), dim=-1).to(keys.dtype)
             ids[replaced] = -1
         return keys, ids
+
+    def _replaced(self, rows: int) -> Bool[Tensor, " n"]:
+        """Return which of this rank's keys, of so many rows, go: evenly spread among those of all ranks and views."""
+        ranks = Ranks.present()
+        counts = ranks.counts(rows, self.long_queue().ids.device)
+        views, whole = len(self.query_and_key), sum(counts)
+        gone = (torch.arange(views * whole + 1) * self.noise).round().diff() > 0
+        return gone.view(views, whole)[:, ranks.rows(counts)].flatten()
