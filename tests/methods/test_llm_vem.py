@@ -113,6 +113,15 @@ def test_examples_of_one_picture_are_no_negatives_of_each_other() -> None:
         run(method_of(repeats="picure"), given)
 
 
+def test_examples_of_which_no_picture_is_said_are_negatives_of_each_other() -> None:
+    given = batch(4)
+    unsaid = Batch(given.ids, given.views, {"picture": torch.full((4,), -1)})
+    torch.testing.assert_close(
+        run(method_of(weight=1.0, repeats="picture"), unsaid)["said"],
+        run(method_of(weight=1.0), unsaid)["said"],
+    )
+
+
 def test_no_gradient_reaches_the_texts_and_the_table() -> None:
     method = method_of()
     torch.stack(list(run(method, batch()).values())).sum().backward()

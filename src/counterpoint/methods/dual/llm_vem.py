@@ -156,7 +156,9 @@ class LLMVEM(TowerMethod):
             return batch.ids
         if self.repeats not in batch.labels:
             raise unknown("label", self.repeats, batch.labels)
-        return batch.labels[self.repeats]
+        # Of pictures of which nothing is said each is another one.
+        shown = batch.labels[self.repeats]
+        return torch.where(shown < 0, -1 - batch.ids, shown)
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         projected = column == self.picture and self.projection is not None
