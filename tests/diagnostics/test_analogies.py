@@ -62,3 +62,15 @@ def test_other_labels_must_stay(tiny_data: TinyData) -> None:
     moved[[4, 14]] = images[[14, 4]]
     assert arithmetic(model, tiny_data, rows, "tone") == 1.0
     assert arithmetic(Oracle(tiny_data, moved, texts), tiny_data, rows, "tone") == 0.0
+
+
+def test_rows_without_a_picture_are_not_exchanged(tiny_data: TinyData) -> None:
+    class Gaps(TinyData):
+        def present(self, column: str, rows: np.ndarray) -> np.ndarray:
+            return (rows != 4) | (column != "image")
+
+    model = additive(tiny_data)
+    assert arithmetic(model, Gaps(), np.array([2, 4, 6]), "tone") == arithmetic(
+        model, tiny_data, np.array([2, 6]), "tone"
+    )
+    assert math.isnan(arithmetic(model, Gaps(), np.array([2, 4]), "tone"))

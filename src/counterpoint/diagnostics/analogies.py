@@ -29,7 +29,7 @@ def arithmetic(model: Embedder, data: Data, rows: Rows, attribute: str) -> float
     Args:
         model: an embedder, or its `EmbeddingCache`.
         data: has ``attribute`` among its labels.
-        rows: the pictures.
+        rows: the pictures; those without one count for nothing.
         attribute: a name in ``data.classes`` (``"tone"``, ``"gender"``).
 
     Returns:
@@ -38,6 +38,7 @@ def arithmetic(model: Embedder, data: Data, rows: Rows, attribute: str) -> float
     Source: multimodal arithmetic of contrastive-gap, after SIMAT (Couairon et al. 2022).
     """
     features = EmbeddingCache.of(model, data)
+    rows = rows[data.present("image", rows)]
     values = data.classes[attribute].values[rows]
     others = [
         label.values[rows] for name, label in data.classes.items() if name != attribute and label.templates

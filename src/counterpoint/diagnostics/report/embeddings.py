@@ -245,7 +245,7 @@ def views(subject: Subject) -> Section:
         seen = view.apply(pictures, view_room.key(0, k, ids, "diagnostics"), size)
         pixels.append(F.interpolate(seen, size=SIDE, mode="area").flatten(1))
         if k < 4:
-            features.append(subject.features.pictures((255 * seen).round().byte()))
+            features.append(subject.features.raw(subject.picture, (255 * seen).round().byte()))
     bounds = concentration(torch.stack(pixels, 1), labels)
     gathered = centres(torch.stack(features, 1), labels)
     sentence = (

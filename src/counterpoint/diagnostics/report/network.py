@@ -274,11 +274,11 @@ def ablation_study(subject: Subject) -> Section:
     """Report how far the embedding turns without each step, and what retrieval loses."""
     model, tower = subject.model, subject.model.image_tower
     pictures = subject.pictures(subject.inside)
-    whole = model.embed("image", pictures)
+    whole = model.embed(subject.picture, pictures)
     turns = {
         step: -drop
         for step, drop in ablations(
-            tower, lambda: -float((1 - (model.embed("image", pictures) * whole).sum(1)).mean())
+            tower, lambda: -float((1 - (model.embed(subject.picture, pictures) * whole).sum(1)).mean())
         ).items()
     }
     numbers = {f"turn without {step}": -value for step, value in turns.items()}
@@ -289,7 +289,7 @@ def ablation_study(subject: Subject) -> Section:
         texts = model.embed("text", subject.data.read("text", subject.inside))
 
         def found_first() -> float:
-            scores = model.similarity(model.embed("image", pictures), texts)
+            scores = model.similarity(model.embed(subject.picture, pictures), texts)
             return float((scores.argmax(1).cpu() == torch.arange(len(scores))).double().mean())
 
         whole_score = found_first()

@@ -16,7 +16,6 @@ from ...data.base import Data, Rows, SomeItems
 from ...data.columns import subject
 from ...data.embeddings import EmbeddingCache
 from ...data.loading.loader import Loader
-from ...data.pictured import Pictured
 from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES
 from ..capture import Captured, captured
@@ -76,7 +75,7 @@ class Subject:
         model: the model.
         control: the same model before training; None where that is not known, as of other libraries' models.
         data: what it is examined on.
-        rows: of the test set it is examined on.
+        test: the test set it is examined on.
         training: batches as in training, for the loss; None where they are not known, as of models that were
             trained elsewhere, or whose data are gone.
         weight_decay: of the training.
@@ -85,7 +84,7 @@ class Subject:
     model: TowerMethod
     control: TowerMethod | None
     data: Data
-    rows: Rows
+    test: Rows
     training: Loader | None
     weight_decay: float
 
@@ -118,12 +117,7 @@ class Subject:
         return EmbeddingCache(self.model, self.data)
 
     @cached_property
-    def seen(self) -> Rows:
-        """The rows whose embeddings are looked at, evenly spaced."""
-        return spaced(self.rows, EMBEDDED)
-
-    @cached_property
-    def sides(self) -> tuple[Side, ...]:
+    def columns(self) -> tuple[str, ...]:
         """The column that is looked at, pictures where there are some, and the one beside it where there is one.
 
         Raises:
@@ -132,11 +126,26 @@ class Subject:
         columns = self.features.shared
         if (first := subject(columns)) is None:
             raise ValueError(f"the model embeds no column of {self.data.name!r}")
-        pair = [first, *(column for column in columns if column != first)][:2]
-        alike = len({columns[column] for column in pair}) < len(pair)
+        return (first, *(column for column in columns if column != first))[:2]
+
+    @cached_property
+    def rows(self) -> Rows:
+        """The rows of the test set that have what is looked at."""
+        return self.test[np.all([self.data.present(column, self.test) for column in self.columns], axis=0)]
+
+    @cached_property
+    def seen(self) -> Rows:
+        """The rows whose embeddings are looked at, evenly spaced."""
+        return spaced(self.rows, EMBEDDED)
+
+    @cached_property
+    def sides(self) -> tuple[Side, ...]:
+        """The columns that are looked at, with the embeddings of the rows that are seen."""
+        modalities = self.features.shared
+        alike = len({modalities[column] for column in self.columns}) < len(self.columns)
         return tuple(
-            Side.of(column, None if alike else columns[column], self.features.column(column, self.seen))
-            for column in pair
+            Side.of(column, None if alike else modalities[column], self.features.column(column, self.seen))
+            for column in self.columns
         )
 
     @property
@@ -155,9 +164,20 @@ class Subject:
         Raises:
             ValueError: for data without.
         """
-        if not isinstance(self.data, Pictured):
-            raise ValueError("the data has no pictures")
-        return self.data.images(rows)
+        pictures: UInt8[Tensor, "n 3 H W"] = self.data.read(self.picture, rows)
+        return pictures
+
+    @property
+    def picture(self) -> str:
+        """The column of pictures among those that are looked at.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        for column in self.columns:
+            if self.features.shared[column] == "image":
+                return column
+        raise ValueError("the data has no pictures")
 
     @cached_property
     def label(self) -> str | None:

@@ -1,0 +1,53 @@
+"""The subject of an examination: which rows are looked at, and where its pictures are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from counterpoint.diagnostics.report.subject import Subject
+from counterpoint.methods.arm import Arm
+from counterpoint.recipes import Recipe
+from counterpoint.recipes.schema import Towers
+from fixtures.tiny import TinyData
+
+ROWS = np.arange(20, 40)
+
+
+class Album(TinyData):
+    """Pictures in a column ``photo``, some of which have none, or no text."""
+
+    columns: Mapping[str, str] = MappingProxyType({"photo": "image", "text": "text"})
+
+    def read(self, column: str, rows: np.ndarray) -> Any:
+        return self.images(rows) if column == "photo" else super().read(column, rows)
+
+    def present(self, column: str, rows: np.ndarray) -> np.ndarray:
+        return rows % 4 != (0 if column == "photo" else 1)
+
+
+def subject(arm: str) -> Subject:
+    recipe = Recipe(towers=Towers(image_size=32, vocabulary=280))
+    model = Arm.parse(arm).build(recipe, {"text": ["a red car", "a blue car"]}, 0, columns=Album.columns)
+    return Subject(model.eval(), None, Album(), ROWS, None, 0.0)
+
+
+def test_rows_are_looked_at_that_have_the_columns_that_are() -> None:
+    of_both, of_pictures = subject("clip"), subject("infonce,on=images")
+    assert of_both.rows.tolist() == of_both.seen.tolist() == ROWS[ROWS % 4 > 1].tolist()
+    assert of_pictures.seen.tolist() == of_pictures.inside.tolist() == ROWS[ROWS % 4 != 0].tolist()
+    assert [len(side.embeddings) for side in of_both.sides] == [len(of_both.seen)] * 2
+    assert len(of_both.labels(of_both.seen)) == 10
+
+
+def test_the_column_of_pictures_may_have_any_name() -> None:
+    of_pictures = subject("infonce,on=images")
+    assert of_pictures.picture == "photo"
+    assert torch.equal(of_pictures.pictures(ROWS), Album().images(ROWS))
+    with pytest.raises(ValueError, match="no pictures"):
+        subject("infonce,on=texts").picture  # noqa: B018
