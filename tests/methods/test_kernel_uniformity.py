@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from counterpoint.data.labels import Numbers
 from counterpoint.losses import DecoupledUniformityLoss
 from counterpoint.methods import Arm
 from counterpoint.methods.single.kernel_uniformity import attributes
+from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.registry import UnknownName
@@ -57,6 +59,21 @@ def test_chance_hands_the_same_attributes_to_others() -> None:
     assert not shuffled.equal(known)
     assert shuffled.sum(0).equal(known.sum(0))
     assert method.beside({}, given)["prior"].equal(shuffled)
+
+
+def test_chance_hands_the_same_attributes_on_however_many_ranks_there_are(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    method = build("kernel-uniformity", on="images", prior="tags", chance=True)
+    given = batch(method, 12)
+    alone, known = method.beside({}, given)["prior"], attributes(given.labels["tags"])
+    monkeypatch.setattr(Ranks, "counts", lambda self, n, device: [4, 8])
+    monkeypatch.setattr(Ranks, "gather", lambda self, rows, counts: given.ids if rows.ndim == 1 else known)
+    parts = []
+    for rank, part in enumerate((slice(4), slice(4, None))):
+        monkeypatch.setattr(Ranks, "present", lambda rank=rank: Ranks(rank, 2))
+        parts.append(method.beside({}, given.map(itemgetter(part)))["prior"])
+    assert torch.cat(parts).equal(alone)
 
 
 def test_an_example_without_a_class_has_no_attribute() -> None:

@@ -76,7 +76,11 @@ class KernelUniformity(SingleLoss):
     def beside(self, z: Embeddings, batch: Batch) -> dict[str, Tensor]:
         prior = torch.cat([attributes(batch.labels[name]) for name in self.prior], dim=1)
         if self.chance:
-            prior = prior[draws.uniform(batch.ids, 1, _CHANCE)[:, 0].argsort()]
+            # Among all ranks' examples, so that the control does not depend on who holds which.
+            ranks = Ranks.present()
+            counts = ranks.counts(len(prior), prior.device)
+            ids, of_all = ranks.gather(batch.ids, counts), ranks.gather(prior, counts)
+            prior = of_all[draws.uniform(ids, 1, _CHANCE)[:, 0].argsort()][ranks.rows(counts)]
         return {"prior": prior}
 
 
