@@ -1,8 +1,10 @@
-"""The subject of an examination: which rows are looked at, and where its pictures are."""
+"""The subject of an examination: which rows are looked at, where its pictures are, and of what the loss is."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -10,10 +12,14 @@ import numpy as np
 import pytest
 import torch
 
+from counterpoint.diagnostics.report import network
 from counterpoint.diagnostics.report.subject import Subject
 from counterpoint.methods.arm import Arm
-from counterpoint.recipes import Recipe
+from counterpoint.recipes import Recipe, override
 from counterpoint.recipes.schema import Towers
+from counterpoint.study.opened import open_data
+from counterpoint.training.run import Run
+from counterpoint.training.start import prepare
 from fixtures.tiny import TinyData
 
 ROWS = np.arange(20, 40)
@@ -51,3 +57,17 @@ def test_the_column_of_pictures_may_have_any_name() -> None:
     assert torch.equal(of_pictures.pictures(ROWS), Album().images(ROWS))
     with pytest.raises(ValueError, match="no pictures"):
         subject("infonce,on=texts").picture  # noqa: B018
+
+
+def test_the_loss_is_that_of_a_batch_as_its_method_prepares_it(
+    pairs: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(network, "GRID_POINTS", 3)
+    run = Run("jigclu", str(pairs), override(recipe, {"towers.image": "cnn", "towers.image_size": 32}), 0)
+    data = open_data(run)
+    method, loader = prepare(run, data)
+    rows = next(iter(data.splits.test.values()))
+    examined = Subject(method.eval(), None, data.suited(method.inputs), rows, loader, 0.0)
+    loss, again = (network.terrain(examined).numbers["loss at the weights"] for _ in range(2))
+    assert math.isfinite(loss)
+    assert loss == again

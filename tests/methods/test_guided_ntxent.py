@@ -43,6 +43,13 @@ def test_the_loss_hears_what_the_teacher_sees_in_each_view(rule: str) -> None:
     assert abs(loss.item() - plain.item()) > 1e-3  # the teacher changes something
 
 
+def test_without_its_teacher_a_trained_method_has_no_loss() -> None:
+    method = build("guided-ntxent")
+    given, method._teacher = batch(method), ()
+    with pytest.raises(LookupError, match="read without its teacher"):
+        method.targets(given)
+
+
 @pytest.mark.parametrize(
     ("name", "on", "size", "match"),
     [

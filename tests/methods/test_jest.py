@@ -136,6 +136,12 @@ def test_a_batch_is_cut_to_the_chosen_pairs_and_nothing_else_moves() -> None:
     assert method.passes() == {"image": 2.25, "text": 2.25}
 
 
+def test_without_its_reference_a_trained_method_has_the_loss_of_all_pairs() -> None:
+    method = build("jest")
+    given, method._reference = loaded(method), ()
+    assert prepared(method, given) is given
+
+
 def test_scores_may_come_from_one_model_alone() -> None:
     for score, weights in {"easy-reference": [-1], "hard-learner": [1]}.items():
         method = build("jest", score=score)

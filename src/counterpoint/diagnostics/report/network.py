@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -35,6 +36,8 @@ RADII = (0.2, 0.4, 0.6, 1.0)
 """Distances from the weights at which the rise of the loss is given."""
 BATCHES, LARGEST, EXAMPLES, PRODUCTS = 3, 5, 8, 12
 """Batches whose Hessian is looked at, eigenvalues of each, examples in one, and products with vectors for each."""
+_CLOCK = Clock(0, 1)
+"""The time at which the loss is looked at."""
 
 
 def dense_features(subject: Subject) -> Section:
@@ -311,7 +314,7 @@ def curvature(subject: Subject) -> Section:
     weights = [p for p in model.parameters() if p.requires_grad and p.ndim > 1]
     eigenvalues = []
     for step in range(BATCHES):
-        batch = next(iter(subject.loader.batch(step).split(EXAMPLES))).to(subject.device)
+        batch = _batch(subject, step, EXAMPLES)
         eigenvalues.append(
             top_eigenvalues(
                 lambda batch=batch: penalised(_loss(model, batch), weights, subject.weight_decay),  # type: ignore[misc] # bound at once
@@ -340,7 +343,7 @@ def terrain(subject: Subject) -> Section:
     model = subject.model
     weights = {name: p for name, p in model.named_parameters() if p.requires_grad}
     decayed = [p for p in weights.values() if p.ndim > 1]
-    batch = next(iter(subject.loader.batch(0).split(BATCH))).to(subject.device)
+    batch = _batch(subject, 0, BATCH)
     # Both along the same directions; apart, as the square of all weights can be far larger than the loss.
     bare = landscape(lambda: _loss(model, batch), weights, points=GRID_POINTS)
     decay = landscape(
@@ -363,6 +366,22 @@ def terrain(subject: Subject) -> Section:
     return Section("landscape", "The loss around the weights", sentence, numbers, figure)
 
 
+def _batch(subject: Subject, step: int, size: int) -> Batch:
+    """Return the first examples of a step of training, as the method prepares them."""
+    batch = next(iter(subject.loader.batch(step).split(size))).to(subject.device)
+    with torch.no_grad(), _drawing(step):
+        return subject.model.prepare(batch, _CLOCK)
+
+
 def _loss(model: TowerMethod, batch: Batch) -> Tensor:
-    z = {**model.targets(batch), **model.encode(batch)}
-    return torch.stack(list(model.losses(z, batch, Clock(0, 1)).values())).sum()
+    with _drawing(0):
+        z = {**model.targets(batch), **model.encode(batch)}
+        return torch.stack(list(model.losses(z, batch, _CLOCK).values())).sum()
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Draw alike at every call, as a loss that is drawn anew is another function; other draws are not touched."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

@@ -127,7 +127,8 @@ class JEST(DualEncoder):
         return {REFERENCE_TEXT: reference.inputs[_by_modality(reference)["text"]]}
 
     def prepare(self, batch: Batch, clock: Clock) -> Batch:
-        if not self.filter:
+        # A trained method that is read again has no reference: its loss is that of all pairs.
+        if not self.filter or not self._reference:
             return batch
         (reference,) = self._reference
         assert isinstance(reference, DualEncoder)

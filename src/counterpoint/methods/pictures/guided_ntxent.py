@@ -69,6 +69,8 @@ class GuidedNTXent(SingleLoss):
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Embeddings:
+        if not self._teacher:
+            raise LookupError("a trained guided-ntxent is read without its teacher, which its loss asks")
         (teacher,) = self._teacher
         teacher.to(next(self.parameters()))
         column = next(name for name in teacher.columns if isinstance(teacher.tower(name), ImageTower))
