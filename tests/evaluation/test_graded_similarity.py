@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
@@ -12,10 +13,15 @@ import torch.nn.functional as F
 from jaxtyping import Bool
 from torch import Tensor
 
+from counterpoint.cli import main
 from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.labels import Classes, Numbers
 from counterpoint.evaluation import create, default_tasks
 from counterpoint.evaluation.task import NotApplicable
+from counterpoint.recipes import load as load_recipe
+from counterpoint.recipes import override
+from counterpoint.study.training.runner import run as carry_out
+from counterpoint.training.run import Run
 
 GRADES = np.array([0, 3, 1, 2, -1, -1])
 
@@ -89,3 +95,13 @@ def test_grades_may_be_any_numbers() -> None:
     data.splits = Splits(data.ids, {}, {})
     with pytest.raises(NotApplicable, match="needs test examples with the label similarity"):
         create("graded_similarity").check_columns(data)
+
+
+def test_that_its_failures_are_not_drawn_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    small = {"steps": 1, "batch_size": 8, "towers.vocabulary": 300}
+    source = "glosses:graded,train=60,validation=2,test=16"
+    run = Run("clip,columns=first+second", source, override(load_recipe("seconds"), small), 0)
+    carry_out(run, tmp_path / "run", test=False)
+    words = ["evaluate", str(tmp_path / "run"), "--tasks", "graded_similarity", "--failures", str(tmp_path)]
+    assert main(words) == 0
+    assert "failures of graded_similarity are not drawn" in capsys.readouterr().out

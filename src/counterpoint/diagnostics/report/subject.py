@@ -164,8 +164,7 @@ class Subject:
         Raises:
             ValueError: for data without.
         """
-        pictures: UInt8[Tensor, "n 3 H W"] = self.data.read(self.picture, rows)
-        return pictures
+        return torch.as_tensor(self.data.read(self.picture, rows))
 
     @property
     def picture(self) -> str:
