@@ -227,7 +227,7 @@ SMALL = [
         ("compare-decoding vcd --model m --data d --margin nan", "--margin must be a finite number"),
         ("compare-decoding vcd --model m --data d --limit 1", "--limit must be at least 2, got 1"),
         ("compare-decoding vcd --data d", "which model? For example"),
-        ("generate --model m --image i --prompt p --temperature -1", "--temperature must be at least 0"),
+        ("generate --model m --image i --prompt p --temperature 0", "--temperature must be greater than 0"),
         ("diagnose m --what language --rows -1", "--rows must be at least 1, got -1"),
         ("diagnose m --what in-context --seeds 0", "--seeds must be at least 1, got 0"),
         ("diagnose m --what lens --image i --least 0", "--least must be at least 1, got 0"),
