@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
-from dataclasses import field
+from collections.abc import Mapping, Sequence
+from dataclasses import field, fields
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Literal
@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass as form
 from ..execution import HandedOver
 from ..execution.executors import LOCAL
 from ..forms import FORM, Count, Flat, Folder, Name, Positional
+from ..reasons import listing
 from ._condensing import Condensing, condense
 from .common.arguments import parse
 from .common.execution import Execution
@@ -61,13 +62,22 @@ class Data:
     execution: Annotated[Execution, Flat()] = field(default_factory=Execution)
 
 
+_OF_SOME: Mapping[str, tuple[str, ...]] = {
+    **{option.name: ("show", "describe", "convert", "index", "condense") for option in fields(Files)},
+    **{option.name: ("index", "describe") for option in fields(Execution)},
+    **{option.name: ("condense",) for option in fields(Condensing)},
+    **dict.fromkeys(("json", "sample", "recipe", "card"), ("describe",)),
+    "jobs": ("index", "describe", "convert"),
+    "labels": ("audit", "condense"),
+    "size": ("convert", "condense"),
+    "to": ("convert",),
+}
+"""Options that are of some actions alone, with these."""
+
+
 def main(arguments: Sequence[str]) -> int:
     options = parse(Data, arguments, "data")
-
-    if options.action in ("show", "audit", "convert", "condense") and options.execution.executor != LOCAL:
-        raise ValueError(
-            f"data {options.action} is done on this machine: --executor is for data index and data describe"
-        )
+    _check_that_the_action_has(options)
     console = Terminal(stderr=options.json)
     if options.action == "describe":
         return _describe(options, console)
@@ -87,6 +97,22 @@ def main(arguments: Sequence[str]) -> int:
     path = source.show(options.out or Path(f"{short_name(named)}.png"))
     console.print(f"wrote {path}", soft_wrap=True)
     return 0
+
+
+def _check_that_the_action_has(options: Data) -> None:
+    """Refuse options of other actions.
+
+    Raises:
+        ValueError: for one; the message names the actions that have it.
+    """
+    for part in (options, options.files, options.condensing, options.execution):
+        for option in fields(part):
+            actions = _OF_SOME.get(option.name, (options.action,))
+            if options.action not in actions and getattr(part, option.name) != option.default:
+                said = listing([f"data {action}" for action in actions])
+                raise ValueError(
+                    f"--{option.name.replace('_', '-')} is for {said}, and not for data {options.action}"
+                )
 
 
 def _describe(options: Data, console: Terminal) -> int:
