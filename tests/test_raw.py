@@ -77,6 +77,14 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         cp.Waves.read([tmp_path / "it.wav"])
 
 
+@pytest.mark.parametrize("other", [np.ones((3, 1)), np.ones(3), np.ones((3, 3)), np.ones((3, 2, 1))])
+def test_series_of_other_channels_are_refused(other: np.ndarray) -> None:
+    with pytest.raises(ValueError, match=r"^series 1 is of shape .*: as many in all of them$"):
+        cp.Series.of([np.ones((5, 2)), other])
+    with pytest.raises(ValueError, match=r"^series 0 is of shape \(5, 2\), .*: those of x, y, z$"):
+        cp.Series.of([np.ones((5, 2))], channels=("x", "y", "z"))
+
+
 def test_no_series_are_series() -> None:
     assert cp.Series.of([]).measured.shape == (0, 1, 1)
     assert len(cp.Series.of([]).lengths) == 0

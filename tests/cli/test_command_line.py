@@ -101,13 +101,28 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
         (["evaluate", "nowhere"], "not a run folder"),
         (["report", "nowhere"], "not a study folder"),
         (["data", "describe", "nowhere.csv"], "no data at"),
-        (["data", "describe", "digits", "--labels", "x"], "--labels is for data audit and data condense, and not for"),
-        (["data", "describe", "digits", "--size", "8"], "--size is for data convert and data condense, and not for"),
+        (
+            ["data", "describe", "digits", "--labels", "x"],
+            "--labels is for data audit and data condense, and not for",
+        ),
+        (
+            ["data", "describe", "digits", "--size", "8"],
+            "--size is for data convert and data condense, and not for",
+        ),
         (["data", "show", "digits", "--json"], "--json is for data describe, and not for data show"),
         (["data", "convert", "digits", "--per-class", "3"], "--per-class is for data condense, and not for"),
-        (["data", "index", "digits", "--card", "card.md"], "--card is for data describe, and not for data index"),
-        (["data", "condense", "digits", "--jobs", "2"], "--jobs is for data index, data describe and data convert"),
-        (["data", "audit", "run", "--columns", "text=alt"], "data index and data condense, and not for data audit"),
+        (
+            ["data", "index", "digits", "--card", "card.md"],
+            "--card is for data describe, and not for data index",
+        ),
+        (
+            ["data", "condense", "digits", "--jobs", "2"],
+            "--jobs is for data index, data describe and data convert",
+        ),
+        (
+            ["data", "audit", "run", "--columns", "text=alt"],
+            "data index and data condense, and not for data audit",
+        ),
         (["papers", "show", "clip-rockt"], "clip-rocket"),
     ],
 )

@@ -138,8 +138,19 @@ def test_files_are_read(tmp_path: Path) -> None:
         with pytest.raises(ValueError, match=message):
             read_series(stored(array), 0)
     np.savez(tmp_path / "b.npz", a=np.zeros(2))
-    for spoiled in (b"RIFF", b"", (tmp_path / "b.npz").read_bytes(), stored(np.zeros(9))[:-4]):
-        with pytest.raises(ValueError, match=r"no .npy file of numbers|several arrays"):
+    for spoiled in ((tmp_path / "b.npz").read_bytes(), stored(np.zeros(9))[:-4]):
+        with pytest.raises(ValueError, match=r"^no .npy file of numbers|several arrays"):
             read_series(spoiled, 0)
+    for line, no_number in (
+        (b"RIFF", "RIFF"),
+        (b"", ""),
+        (b"1,2:3,abc", "abc"),
+        (b"1,,2", ""),
+        (b"(0,1)", r"\(0"),
+    ):
+        with pytest.raises(
+            ValueError, match=rf"^neither an .npy file nor numbers .*: '{no_number}' is no number$"
+        ):
+            read_series(line, 0)
     with pytest.raises(ValueError, match="1 and 2 channels stand in one column"):
         pack_series([flat, np.zeros((4, 2), np.float32)], 0)

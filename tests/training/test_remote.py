@@ -90,6 +90,16 @@ def test_the_copy_of_another_run_is_refused(what: Run, url: str, tmp_path: Path)
         pytest.fail("it is refused before anything else")
 
 
+@pytest.mark.parametrize("inside", ["", "/copies/one"])
+def test_a_copy_within_the_folder_itself_is_refused(inside: str, tmp_path: Path) -> None:
+    with (
+        pytest.raises(CopyError, match="is within the run's own folder"),
+        copied(tmp_path / "run", f"{tmp_path}/run{inside}"),
+    ):
+        pytest.fail("it is refused before anything else")
+    Copy(tmp_path / "run", f"{tmp_path}/run-copy")
+
+
 def test_a_copy_that_cannot_be_reached_is_refused_at_the_start(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -33,8 +33,19 @@ class Series(Raw):
 
     @classmethod
     def of(cls, series: Sequence[np.ndarray], channels: Sequence[str] = ()) -> Series:
-        """Return series ``(T, C)``, or ``(T,)`` of one channel, of different lengths."""
+        """Return series ``(T, C)``, or ``(T,)`` of one channel, of different lengths.
+
+        Raises:
+            ValueError: for other axes, and for series of different channels.
+        """
         columns = [one[:, None] if one.ndim == 1 else one for one in series]
+        for number, one in enumerate(columns):
+            if one.ndim != 2 or one.shape[1] != (len(channels) or columns[0].shape[1]):
+                expected = f"those of {', '.join(channels)}" if channels else "as many in all of them"
+                raise ValueError(
+                    f"series {number} is of shape {series[number].shape}, and series are (T, C), time first, of the "
+                    f"same channels C: {expected}"
+                )
         return cls(padded(columns) if columns else torch.zeros(0, 1, 1), tuple(channels))
 
     @property

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import io
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import GifImagePlugin, Image
 from torch import Tensor
 
 import counterpoint as cp
@@ -92,6 +93,32 @@ def test_of_a_long_clip_frames_are_kept_that_are_spread_evenly(tmp_path: Path, c
     assert steps.max() - steps.min() <= max(1, count // MOST_FRAMES)
     assert found[0] <= count / MOST_FRAMES
     assert found[-1] >= count - 1 - 2 * count / MOST_FRAMES
+
+
+@pytest.mark.parametrize("raised", [IndexError("index out of range"), TypeError("Missing dimensions")])
+def test_whatever_a_decoder_raises_of_a_damaged_picture_is_a_line(
+    raised: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moves = save(shades(3), tmp_path / "moves.gif").read_bytes()
+
+    def seek(*_: object) -> None:
+        raise raised
+
+    monkeypatch.setattr(GifImagePlugin.GifImageFile, "seek", seek)
+    with pytest.raises(ValueError, match=f"^no whole picture: {raised}$"):
+        read_clip(moves, 16)
+    with pytest.raises(ValueError, match=f"^no whole picture: {raised}$"):
+        frames_in(moves)
+
+
+@pytest.mark.filterwarnings("ignore")  # of Pillow, of what is missing
+def test_pages_that_are_cut_off_are_a_line(tmp_path: Path) -> None:
+    first, *rest = (Image.effect_noise((32, 32), 99) for _ in range(6))
+    first.save(tmp_path / "pages.tiff", save_all=True, append_images=rest)
+    whole = (tmp_path / "pages.tiff").read_bytes()
+    for end in range(len(whole) // 4, len(whole), 97):
+        with suppress(ValueError):
+            read_clip(whole[:end], 16)
 
 
 def test_what_is_no_clip_is_refused_with_a_reason(tmp_path: Path) -> None:

@@ -7,7 +7,9 @@ import io
 import json
 import os
 import re
+import struct
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +19,7 @@ from scipy.io import wavfile
 from counterpoint.cli import main
 from counterpoint.data.listed import decoded
 from counterpoint.data.listed.recorded import Recorded
-from counterpoint.data.reading.sounds import read_sound
+from counterpoint.data.reading.sounds import _ratio, read_sound
 from counterpoint.data.source import load_any
 from counterpoint.networks.towers.sound import Waveform
 from counterpoint.raw import Waves
@@ -125,6 +127,54 @@ def test_what_is_no_sound_is_named_and_left_out(content: bytes | str, said: str,
         (tmp_path / "tones" / f"{other}.wav").write_bytes(b"RIFF")
     with pytest.raises(ValueError, match="3 of 120 examples cannot be used"):
         Recorded(str(tmp_path / "tones"))
+
+
+def a_wav(rate: int, count: int = 400) -> bytes:
+    """Return a file of 16 bits."""
+    file = io.BytesIO()
+    wavfile.write(file, rate, np.arange(count, dtype=np.int16))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("rate", [0, 1, 99, 10_000_001, 2**31 - 1])
+def test_a_rate_that_no_sound_has_takes_neither_memory_nor_time(rate: int) -> None:
+    with pytest.raises(ValueError, match=rf"^the file says {rate:,} samples a second; sounds of 100 to"):
+        read_sound(a_wav(rate), 16_000)
+
+
+@pytest.mark.parametrize("rate", [192_001, 999_983, 4_000_001])
+def test_a_rate_that_shares_no_factor_is_resampled_by_a_ratio_close_to_its_own(rate: int) -> None:
+    ratio = _ratio(16_000, rate)
+    assert max(ratio.numerator, ratio.denominator) <= 100_000
+    assert ratio == pytest.approx(16_000 / rate, rel=1e-5)
+    assert _ratio(rate, 16_000) == 1 / ratio
+    assert len(read_sound(a_wav(rate, 4000), 16_000)) == -(-4000 * 16_000 // rate)
+
+
+@pytest.mark.parametrize("rates", [(16_000, 44_101), (48_001, 16_000), (10_000_000, 1)])
+def test_other_ratios_of_rates_are_exact(rates: tuple[int, int]) -> None:
+    assert _ratio(*rates) == Fraction(*rates)
+
+
+def test_a_wav_file_that_is_cut_short_is_refused_and_one_of_unknown_length_is_not() -> None:
+    whole = a_wav(RATE)
+    with pytest.raises(ValueError, match=r"^no whole WAV file: it holds 400 of 800 bytes of samples$"):
+        read_sound(whole[:-400], RATE)
+    assert len(read_sound(whole[:-2], RATE)) == 399  # as of programs that count some bytes too many
+    for unknown in (0xFFFF_FFFF, 0x7FFF_F000):  # as ffmpeg and sox write into a pipe
+        piped = whole[:40] + struct.pack("<I", unknown) + whole[44:]
+        np.testing.assert_array_equal(read_sound(piped, RATE), read_sound(whole, RATE))
+
+
+def test_a_length_that_a_header_makes_up_is_refused_in_a_line() -> None:
+    soundfile = pytest.importorskip("soundfile")
+    file = io.BytesIO()
+    soundfile.write(file, np.zeros(100), RATE, format="FLAC")
+    made_up = bytearray(file.getvalue())
+    made_up[21] |= 0x0F  # the number of samples has 36 bits, with those of a sample's width before them
+    made_up[22:26] = b"\xff\xff\xff\xff"
+    with pytest.raises(ValueError, match=r"^no sound that libsndfile reads: "):
+        read_sound(bytes(made_up), RATE)
 
 
 def test_a_block_is_read_once_and_mended_when_a_file_changes(

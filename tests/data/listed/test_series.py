@@ -98,6 +98,7 @@ def test_a_folder_of_arrays_by_class(tmp_path: Path) -> None:
     [
         ("@problemName x\n1,2,3:a\n", "has no line @data"),
         ("@timeStamps true\n@data\n(0,1),(1,2):a\n", "say the time of each value"),
+        ("@timeStamps\ttrue\n@data\n(0,1),(1,2):a\n", "say the time of each value"),
     ],
 )
 def test_what_is_no_series_file_is_refused(text: str, said: str, tmp_path: Path) -> None:

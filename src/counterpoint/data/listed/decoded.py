@@ -23,7 +23,7 @@ from ..progress import with_bar
 from ..reading.treated import Treatment
 from ..sources import Asset, digest_of
 
-READER = 2
+READER = 3
 """Version of what is kept; raised whenever the same bytes would be read as something else."""
 UNREADABLE, BROKEN = "unreadable file", "broken file"
 """The reasons for a file whose bytes cannot be read, and for one that is no example."""

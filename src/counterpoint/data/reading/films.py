@@ -39,8 +39,8 @@ def read_clip(data: bytes, form: int) -> UInt8[np.ndarray, "T 3 side side"]:
     try:
         with opened:
             return _spread(ImageSequence.Iterator(opened), form)
-    except OSError as error:
-        raise ValueError(f"no whole picture: {error}") from error
+    except Exception as error:  # whatever a decoder raises of a damaged file
+        raise _not_whole(error) from error
 
 
 def frames_in(data: bytes) -> int:
@@ -50,10 +50,22 @@ def frames_in(data: bytes) -> int:
         MissingPackage, ValueError: as `read_clip`.
     """
     try:
-        with open_picture(data, 1) as opened:
-            return int(getattr(opened, "n_frames", 1))  # Pillow states it of kinds with frames alone
+        opened = open_picture(data, 1)
     except OSError:  # no picture: perhaps a video
-        av = require("av", "video")
+        return _frames_of_a_video(data)
+    try:
+        with opened:
+            return int(getattr(opened, "n_frames", 1))  # Pillow states it of kinds with frames alone
+    except Exception as error:  # as above
+        raise _not_whole(error) from error
+
+
+def _not_whole(error: Exception) -> ValueError:
+    return ValueError(f"no whole picture: {error or type(error).__name__}")
+
+
+def _frames_of_a_video(data: bytes) -> int:
+    av = require("av", "video")
     try:
         with av.open(io.BytesIO(data)) as file:
             stream = file.streams.video[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,8 +11,9 @@ from jaxtyping import Float32
 from ...raw import Series
 from .recordings import is_edf, read_edf
 
-_LINE = re.compile(rb"[\s\d.,:?eE+na-]+", re.IGNORECASE)
-"""Values of a ``.ts`` line: numbers, ``?`` and NaN, with commas and colons."""
+_NUMPY = (b"\x93NUMPY", b"PK\x03\x04")
+"""Beginnings of the files of NumPy: of one array, and of several."""
+_SHOWN = 20  # characters of what is no number
 
 
 def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
@@ -37,10 +37,13 @@ def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
         return read_edf(data)[0]
     if data.startswith(b"["):
         raise ValueError("no list of numbers, or of lists of as many numbers each, time first")
-    try:
-        array = _of_line(data) if _LINE.fullmatch(data) else np.load(io.BytesIO(data), allow_pickle=False)
-    except Exception as error:  # whatever a damaged header raises
-        raise ValueError(f"no .npy file of numbers: {error}") from error
+    if not data.startswith(_NUMPY):
+        array = _of_line(data)
+    else:
+        try:
+            array = np.load(io.BytesIO(data), allow_pickle=False)
+        except Exception as error:  # whatever a damaged header raises
+            raise ValueError(f"no .npy file of numbers: {error}") from error
     if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub" or array.ndim not in (1, 2):
         description = f"{array.dtype} {array.shape}" if isinstance(array, np.ndarray) else "several arrays"
         raise ValueError(f"a series is an array of numbers (T, C), time first, got {description}")
@@ -67,11 +70,22 @@ def store_series(series: Series) -> tuple[str, bytes]:
 
 def _of_line(line: bytes) -> Float32[np.ndarray, "T C"]:
     """Return the channels of a line, NaN behind the end of one that is shorter."""
-    texts = [channel.decode().replace("?", "nan").split(",") for channel in line.split(b":")]
-    series = np.full((max(map(len, texts)), len(texts)), np.nan, np.float32)
-    for channel, values in zip(series.T, texts, strict=True):
-        channel[: len(values)] = [float(value) for value in values]
+    # Numbers before memory is taken for them: of whatever else a file holds these may be many.
+    numbers = [list(map(_number, channel.replace(b"?", b"nan").split(b","))) for channel in line.split(b":")]
+    series = np.full((max(map(len, numbers)), len(numbers)), np.nan, np.float32)
+    for channel, values in zip(series.T, numbers, strict=True):
+        channel[: len(values)] = values
     return series
+
+
+def _number(text: bytes) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        shown = text.strip()[:_SHOWN].decode(errors="replace")
+        raise ValueError(
+            f"neither an .npy file nor numbers with commas, as lines of .ts files are: {shown!r} is no number"
+        ) from None
 
 
 def pack_series(series: Sequence[Float32[np.ndarray, "_ _"]], form: int) -> Series:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from collections.abc import Sequence
-from math import gcd
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -17,6 +18,16 @@ from ...registry import require
 HEARD = 5
 """Seconds of a sound that a report plays, at most: what it holds travels with the page."""
 _WAV = b"RIFF"
+_RATES = range(100, 10_000_001)
+"""Samples a second that a file may state: of others a damaged header speaks, and resampling them takes gigabytes."""
+_TERMS = 100_000
+"""Most that either term of the ratio of two rates is, where another one of such terms is close to it: the filter of
+resampling is twenty times as long."""
+_CLOSE = 1e-4
+_UNKNOWN = 0x7FFF_F000
+"""Bytes of samples from which on a WAV file states no number: what writes into a pipe does not know it yet."""
+_PRESENT = 0.99
+"""Share of the samples it states that a WAV file holds at least; some programs count a few bytes too many."""
 
 
 def read_sound(data: bytes, rate: int) -> Float32[np.ndarray, " T"]:
@@ -28,9 +39,14 @@ def read_sound(data: bytes, rate: int) -> Float32[np.ndarray, " T"]:
 
     Raises:
         MissingPackage: for a file that is no WAV, without the package soundfile.
-        ValueError: for bytes that are no sound, or one without samples, or of samples that are not finite.
+        ValueError: for bytes that are no sound or not a whole one, one without samples, one of samples that are not
+            finite, and one of a rate that no sound has.
     """
     samples, file_rate = _wav(data) if data[:4] == _WAV else _other(data)
+    if file_rate not in _RATES:
+        raise ValueError(
+            f"the file says {file_rate:,} samples a second; sounds of {_RATES[0]} to {_RATES[-1]:,} are read"
+        )
     mono = samples.mean(1, dtype=np.float32) if samples.ndim > 1 else samples
     if not len(mono):
         raise ValueError("the sound has no samples")
@@ -66,9 +82,21 @@ def resampled(
     if old_rate != rate:
         from scipy.signal import resample_poly
 
-        common = gcd(rate, old_rate)
-        samples = resample_poly(samples, rate // common, old_rate // common, axis=-1, padtype=beyond)
+        ratio = _ratio(rate, old_rate)
+        samples = resample_poly(samples, ratio.numerator, ratio.denominator, axis=-1, padtype=beyond)
     return np.ascontiguousarray(samples, dtype=np.float32)
+
+
+def _ratio(rate: int, old_rate: int) -> Fraction:
+    """Return the ratio of two rates, or one of smaller terms that no clock of a recorder would tell from it."""
+    exact = Fraction(rate, old_rate)
+    if max(exact.numerator, exact.denominator) <= _TERMS:
+        return exact
+    below_one = min(exact, 1 / exact)
+    near = below_one.limit_denominator(_TERMS)
+    if abs(near / below_one - 1) > _CLOSE:
+        return exact
+    return near if exact < 1 else 1 / near
 
 
 def pack_sounds(sounds: Sequence[Float32[np.ndarray, " _"]], rate: int) -> Waves:
@@ -103,6 +131,9 @@ def store_sound(sound: Waves) -> tuple[str, bytes]:
 def _wav(data: bytes) -> tuple[np.ndarray, int]:
     from scipy.io import wavfile
 
+    stated, there = _bytes_of_samples(data)
+    if stated < _UNKNOWN and there < _PRESENT * stated:
+        raise ValueError(f"no whole WAV file: it holds {there:,} of {stated:,} bytes of samples")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings(
@@ -118,11 +149,24 @@ def _wav(data: bytes) -> tuple[np.ndarray, int]:
     return samples.astype(np.float32), rate
 
 
+def _bytes_of_samples(data: bytes) -> tuple[int, int]:
+    """Return how many bytes of samples a WAV file states, and how many it holds; none without its chunk of samples."""
+    place = len(_WAV) + 8  # behind the size of the whole, and WAVE
+    while place + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, place)
+        place += 8
+        if name == b"data":
+            return size, min(size, len(data) - place)
+        place += size + size % 2
+    return 0, 0
+
+
 def _other(data: bytes) -> tuple[np.ndarray, int]:
     soundfile = require("soundfile", "audio")
     try:
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32")
-    except soundfile.LibsndfileError as error:
+    except Exception as error:  # whatever a damaged header raises; MemoryError of a length that it makes up
         # Its reason alone, without the object that the bytes are read from.
-        raise ValueError(f"no sound that libsndfile reads: {error.error_string}") from error
+        reason = getattr(error, "error_string", error)
+        raise ValueError(f"no sound that libsndfile reads: {reason}") from error
     return samples, rate

@@ -80,7 +80,7 @@ def _records(shard: Shard, ledger: Ledger) -> Iterator[Record]:
                 word, *said = text.split()
                 if word in _LABELS and said[:1] == [b"true"]:
                     label = _LABELS[word]
-                if text.startswith(b"@timestamps true"):
+                if word == b"@timestamps" and said[:1] == [b"true"]:
                     raise ValueError(
                         f"{shard.place}: its series say the time of each value, which is not read: write values at "
                         "equal steps, with @timeStamps false"

@@ -105,6 +105,10 @@ class Copy:
         except ValueError as error:
             raise CopyError(f"--sync {url}: {error}") from error
         self.root = PurePosixPath(root)
+        here = self.folder.resolve()
+        if "file" in self.system.protocol and here in (there := Path(root).resolve(), *there.parents):
+            # Of which each copy would hold another one.
+            raise CopyError(f"--sync {url} is within the run's own folder {folder}: give another place")
         self._copied: dict[str, tuple[int, int]] = {}
 
     def fetch(self) -> None:
