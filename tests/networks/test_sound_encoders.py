@@ -126,6 +126,29 @@ def test_a_sound_has_the_library_s_features_whatever_stands_beside_it(tmp_path: 
     assert torch.pdist(together).min() > 1e-4
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sound_of_a_few_samples_and_one_that_is_not_there_have_features(tmp_path: Path, kind: str) -> None:
+    _, extractor = save(tmp_path, kind)
+    net = tower(f"transformers:{kind}@{tmp_path}", seconds=0.3).eval()
+    rate = extractor.sampling_rate
+    given = net.input(noises(rate, 0.3, 1 / rate, 9 / rate, 50 / rate))
+    with torch.no_grad():
+        found = net(torch.cat([given, torch.full_like(given[:1], torch.nan)]))
+        assert found.isfinite().all()
+        for row in range(4):
+            alone = net(given[row : row + 1, : int((~given[row].isnan()).sum())])
+            torch.testing.assert_close(alone[0], found[row], rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_sound_is_prepared_in_full_precision_whatever_models_compute_in(tmp_path: Path, kind: str) -> None:
+    _, extractor = save(tmp_path, kind)
+    net = tower(f"transformers:{kind}@{tmp_path}", seconds=0.3).eval()
+    given = net.input(noises(extractor.sampling_rate, 0.3, 0.2))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        assert net(given).isfinite().all()
+
+
 @pytest.mark.parametrize("kind", ["wav2vec2", "ast", "whisper", "clap"])
 def test_weights_learn_and_nothing_is_drawn_outside_of_torch(tmp_path: Path, kind: str) -> None:
     save(tmp_path, kind)

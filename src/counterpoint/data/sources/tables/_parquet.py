@@ -308,9 +308,9 @@ def _text(schema: Mapping[str, Any], name: str) -> pl.Expr:
     """Return a column as text, blank ones as null; whole numbers have no decimal point."""
     column = pl.col(name)
     if schema[name].is_float():
-        whole = column.is_finite() & (column == column.round())
-        number = column.cast(pl.Int64, strict=False).cast(pl.String)
-        return pl.when(whole).then(number).otherwise(column.cast(pl.String))
+        number = column.cast(pl.Int64, strict=False)  # null beyond 64 bits
+        whole = column.is_finite() & (column == column.round()) & number.is_not_null()
+        return pl.when(whole).then(number.cast(pl.String)).otherwise(column.cast(pl.String))
     text = column.cast(pl.String).str.strip_chars()
     return pl.when(text != "").then(text)
 

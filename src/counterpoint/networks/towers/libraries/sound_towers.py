@@ -118,6 +118,8 @@ class SpectrogramEncoder(SoundTower):
         config.apply_spec_augment = False
         self.model, self.extractor, self.rate = model, extractor, int(extractor.sampling_rate)
         self.seconds = min(seconds, _most(extractor))
+        # AST's extractor makes windows of 25 ms, and fails at less than one.
+        self._least = self.rate // 40 if hasattr(extractor, "num_mel_bins") else 1
         self.width = int(getattr(config, "projection_dim", None) or config.hidden_size)
         self.weights_set = True
 
@@ -132,7 +134,7 @@ class SpectrogramEncoder(SoundTower):
 
     def _output(self, sounds: Float[Tensor, "B T"]) -> Any:
         heard = [
-            row[: max(end, 1)].nan_to_num(0.0).cpu().numpy()
+            F.pad(row[:end].nan_to_num(0.0), (0, max(self._least - end, 0))).cpu().numpy()
             for row, end in zip(sounds, ends(sounds).tolist(), strict=True)
         ]
         options: dict[str, Any] = {}
@@ -140,7 +142,8 @@ class SpectrogramEncoder(SoundTower):
             self.extractor, "truncation"
         ):  # what is longer was cut before, so that nothing is drawn at random
             options = {"truncation": "fusion" if self.model.config.enable_fusion else "rand_trunc"}
-        made = self.extractor(heard, sampling_rate=self.rate, return_tensors="pt", **options)
+        with torch.autocast("cpu", enabled=False):  # a power's range is more than 16 bits hold
+            made = self.extractor(heard, sampling_rate=self.rate, return_tensors="pt", **options)
         features = made[self.extractor.model_input_names[0]].to(sounds.device, torch.float32)
         longer = {}
         if options.get("truncation") == "fusion":
