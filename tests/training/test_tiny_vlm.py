@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from counterpoint.cli import main
@@ -45,6 +46,10 @@ SMALL = {
     "conversation": {"steps": 3, "batch": 4, "tokens": 200},
     "precision": "float32",
 }
+
+
+def _none_is_read(stage: str, done: int, whole: int, loss: float) -> None:
+    pytest.fail("the world is read before the recipe is refused")
 
 
 @pytest.fixture(scope="module")
@@ -303,6 +308,38 @@ class TestTraining:
     def test_a_vocabulary_without_room(self, world: Scenes, tmp_path: Path) -> None:
         with pytest.raises(ValueError, match="256 bytes"):
             train_tiny_vlm(world, tmp_path, TinyVLM.model_validate(SMALL | {"vocabulary": 100}))
+
+    @pytest.mark.parametrize(
+        ("sizes", "said"),
+        [
+            ({"vocabulary": 100}, "256 bytes"),
+            ({"image_size": 64}, "add pixels=64 to the data"),
+            (
+                {"vision": {"width": 15, "layers": 1, "heads": 2}},
+                r"^vision\.width=15 must be a multiple of 2 for",
+            ),
+            (
+                {"language": {"width": 18, "layers": 3, "heads": 2}},
+                r"^language\.width=18 must be a multiple of 4",
+            ),
+        ],
+    )
+    def test_what_is_refused_leaves_the_folder_to_the_next_run(
+        self, sizes: dict[str, object], said: str, world: Scenes, tmp_path: Path
+    ) -> None:
+        with pytest.raises(ValueError, match=said):
+            train_tiny_vlm(world, tmp_path, TinyVLM.model_validate(SMALL | sizes), listen=_none_is_read)
+        assert not list(tmp_path.iterdir())
+
+    def test_without_a_limit_of_the_norm_it_learns(self, world: Scenes, tmp_path: Path) -> None:
+        unclipped = {
+            "steps": 1,
+            "batch": 4,
+            "optimizer": {"clip_norm": 0.0, "weight_decay": 0.0, "warmup": 0.0},
+        }
+        train_tiny_vlm(world, tmp_path, TinyVLM.model_validate(SMALL | {"perception": unclipped}))
+        moments = load_file(tmp_path / "perception" / "step-0000001" / "optimizer.safetensors")
+        assert any(moment.any() for name, moment in moments.items() if name.endswith("/exp_avg"))
 
     def test_a_language_model_without_a_third_layer(self, world: Scenes, tmp_path: Path) -> None:
         shallow = SMALL | {"language": {"width": 16, "layers": 2, "heads": 2}}

@@ -75,11 +75,7 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
-    least = 256 + len(SPECIAL)
-    if vocabulary < least:
-        raise ValueError(
-            f"vocabulary={vocabulary} is too small: 256 bytes and {len(SPECIAL)} special tokens need {least}"
-        )
+    _check_vocabulary(vocabulary)
     backend = Tokenizer(models.BPE())
     backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     backend.decoder = decoders.ByteLevel()
@@ -101,19 +97,44 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
     )
 
 
-def build(recipe: TinyVLM, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
-    """Build the model with random weights, drawn from torch's generator.
+def _check_vocabulary(vocabulary: int) -> None:
+    least = 256 + len(SPECIAL)
+    if vocabulary < least:
+        raise ValueError(
+            f"vocabulary={vocabulary} is too small: 256 bytes and {len(SPECIAL)} special tokens need {least}"
+        )
+
+
+def check(recipe: TinyVLM) -> None:
+    """Refuse a recipe that no model can be built by.
 
     Raises:
-        ValueError: for a picture that patches do not fill.
+        ValueError: for a picture that patches do not fill, a vocabulary that is too small, and a width that heads do
+            not divide.
     """
-    from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
-
     if recipe.image_size % recipe.patch:
         raise ValueError(
             f"patches of {recipe.patch} pixels do not fill a picture of {recipe.image_size}: "
             "image_size must be a multiple of patch"
         )
+    _check_vocabulary(recipe.vocabulary)
+    # A head of the language model turns its numbers two by two, by the place of the token.
+    for name, size, least in (("vision", recipe.vision, 1), ("language", recipe.language, 2)):
+        if size.width % (least * size.heads):
+            raise ValueError(
+                f"{name}.width={size.width} must be a multiple of {least * size.heads} for {name}.heads={size.heads}"
+            )
+
+
+def build(recipe: TinyVLM, tokenizer: PreTrainedTokenizerFast) -> LlavaForConditionalGeneration:
+    """Build the model with random weights, drawn from torch's generator.
+
+    Raises:
+        ValueError: as `check`.
+    """
+    from transformers import LlamaConfig, LlavaConfig, LlavaForConditionalGeneration, SiglipVisionConfig
+
+    check(recipe)
     vision, language = recipe.vision, recipe.language
     ids: dict[str, Any] = {
         "pad_token_id": tokenizer.pad_token_id,

@@ -134,6 +134,16 @@ def test_two_columns_of_one_modality(tmp_path: Path) -> None:
     assert dict(opened(csv(tmp_path, table)).columns) == {"question": "text", "answer": "text"}
 
 
+@pytest.mark.parametrize("ending", ["csv", "parquet", "jsonl"])
+def test_whole_numbers_beyond_64_bits_are_numbers(ending: str, tmp_path: Path) -> None:
+    table = rows(mass=lambda k: (k + 1) * 1e20, age=lambda k: k + 0.5)
+    frame, path = pl.DataFrame(table), tmp_path / f"it.{ending}"
+    {"csv": frame.write_csv, "parquet": frame.write_parquet, "jsonl": frame.write_ndjson}[ending](path)
+    read = opened(path, "table=mass+age").read("table", np.arange(ROWS))
+    assert isinstance(read, Table)
+    np.testing.assert_allclose(read.cells[:, 0].numpy(), np.arange(1, ROWS + 1) * 1e20, rtol=1e-6)
+
+
 def test_lists_of_numbers_are_series(tmp_path: Path) -> None:
     def walk(k: int, scale: float) -> list[list[float]] | None:
         return (

@@ -20,7 +20,7 @@ from ...data.worlds.scenes.scene import Scene
 from ...data.worlds.scenes.world import Scenes
 from ...execution import postponed
 from ...files import write_json
-from ...networks.tiny_vlm import MODEL, build, processor, train_tokenizer
+from ...networks.tiny_vlm import MODEL, build, check, processor, train_tokenizer
 from ...recipes.schema import Optimizer
 from ...recipes.tiny_vlm import TinyVLM
 from ...types import NonFiniteLoss
@@ -92,8 +92,8 @@ def train_tiny_vlm(
 
     Raises:
         OtherRun: if the folder holds a run of other data, seed or recipe.
-        ValueError: for a picture that patches do not fill, a vocabulary that is too small, or fewer than three layers
-            of language.
+        ValueError: for a recipe that no model can be built by, fewer than three layers of language, or pictures of
+            another size.
         NonFiniteLoss: if a loss is NaN or infinite.
         CheckpointError: if a checkpoint cannot be written or read.
     """
@@ -103,6 +103,9 @@ def train_tiny_vlm(
             f"language.layers={recipe.language.layers}: replies are tied to what they rest on behind layer "
             f"{LAYER + 2}, so there must be as many"
         )
+    # Before the folder is this run's: another recipe is what the message asks for.
+    check(recipe)
+    _check_pictures(world, recipe)
     plan = {
         "data": world.name,
         "version": world.preset.version,
@@ -136,21 +139,29 @@ def _reserve(file: Path, plan: Mapping[str, Any]) -> None:
         raise OtherRun(f"{file.parent} holds a run of other data, seed or recipe: give another folder")
 
 
+def _check_pictures(world: Scenes, recipe: TinyVLM) -> None:
+    drawn = world.images(world.splits.train[:1])
+    if drawn.shape[-1] != recipe.image_size:
+        raise ValueError(
+            f"{world.name} draws pictures of {drawn.shape[-1]} pixels, and the recipe has image_size="
+            f"{recipe.image_size}: add pixels={recipe.image_size} to the data"
+        )
+
+
 def read_world(world: Scenes, recipe: TinyVLM, listen: Listen) -> Read:
-    """Read the training rows of a world."""
+    """Read the training rows of a world.
+
+    Raises:
+        ValueError: if its pictures are not of the recipe's size.
+    """
+    _check_pictures(world, recipe)
     rows = world.splits.train
     pictures = torch.empty(len(rows), 3, recipe.image_size, recipe.image_size, dtype=torch.uint8)
     scenes: list[Scene] = []
     conversations: list[list[Exchange]] = []
     for start in range(0, len(rows), CHUNK):
         part = rows[start : start + CHUNK]
-        drawn = world.images(part)
-        if drawn.shape[-1] != recipe.image_size:
-            raise ValueError(
-                f"{world.name} draws pictures of {drawn.shape[-1]} pixels, and the recipe has image_size="
-                f"{recipe.image_size}: add pixels={recipe.image_size} to the data"
-            )
-        pictures[start : start + len(part)] = drawn
+        pictures[start : start + len(part)] = world.images(part)
         scenes += [world.scene(int(row)) for row in part]
         conversations += [list(exchanges(world, int(row))) for row in part]
         listen("reading", start + len(part), len(rows), float("nan"))
@@ -296,7 +307,8 @@ def _fit(
             if not bool(value.isfinite()):
                 raise NonFiniteLoss(f"the loss of {STAGES[stage]} is not finite at step {step}: lower its lr")
             value.backward()  # type: ignore[no-untyped-call] # torch's own
-            nn.utils.clip_grad_norm_(module.parameters(), options.clip_norm)
+            if options.clip_norm:
+                nn.utils.clip_grad_norm_(module.parameters(), options.clip_norm)
             optimizer.step()
             done = step + 1
             if done % LOG_EVERY == 0 or done == steps:
