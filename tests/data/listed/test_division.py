@@ -52,6 +52,13 @@ def test_a_tenth_each_is_held_out() -> None:
     assert abs(counts["validation"] - 400) < 95  # five standard deviations
 
 
+def test_a_tenth_each_is_held_out_of_rows_with_several_captions() -> None:
+    captions = [[f"caption {k} {number}" for number in range(5)] for k in range(4000)]
+    counts = Counter(divide([None] * 4000, links(captions, single(4000)[1])).sides.tolist())
+    assert abs(counts["test"] - 400) < 95  # five standard deviations
+    assert abs(counts["validation"] - 400) < 95
+
+
 def test_case_and_space_make_no_other_caption() -> None:
     captions, pictures = single(200)
     captions += [["  CAPTION   7 "]]

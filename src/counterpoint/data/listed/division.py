@@ -110,8 +110,8 @@ class Division:
 def divide(stated: Sequence[str | None], links: Sequence[Links], held_out: int = MOST_HELD_OUT) -> Division:
     """Complete the sides that were given and find what leaks from training to held-out rows.
 
-    Without any given side, rows that are linked, directly or through others, are one component; a hash of the
-    component's first link puts 80 % of the components into training and 10 % each into validation and test, so a row
+    Without any given side, rows that are linked, directly or through others, are one component; the hash of one of
+    the component's values puts 80 % of the components into training and 10 % each into validation and test, so a row
     stays on its side when rows without a link to it are added; of a tenth that is more than ``held_out`` rows, those
     with the least hashes are trained on. Components larger than `LARGE` are trained on, since a
     single one would make up much of a test set. Where such components would hold more than half of the rows (captions
@@ -121,7 +121,7 @@ def divide(stated: Sequence[str | None], links: Sequence[Links], held_out: int =
 
     Args:
         stated: the side of every row, None where there is none.
-        links: what binds rows, most telling first: the hash is taken of the first kind that a component has.
+        links: what binds rows, most telling first: the hash is of a value of the first kind that a component has.
         held_out: the most rows of validation and of test, each, where they are made here.
     """
     sides = np.array([side or "" for side in stated], dtype="U10")
@@ -211,7 +211,11 @@ def _components(links: Sequence[Links], rows: int) -> Int[np.ndarray, " N"]:
 
 
 def _hashed(links: Sequence[Links], component: Int[np.ndarray, " N"], held_out: int) -> np.ndarray:
-    """Return the side that the least hash of a component's values gives to each row, at most so many held out each."""
+    """Return the side that the hash of one of a component's values gives to each row, at most so many held out each.
+
+    Of several values it is the one whose hash is least by its lower half, which says nothing of the upper half that
+    decides on the side: the least of several hashes is small, and nearly every component would be trained on.
+    """
     least = np.full(component.max(initial=-1) + 1, np.iinfo(np.uint64).max, dtype=np.uint64)
     unset = np.ones(len(least), dtype=bool)
     for link in links:
@@ -219,11 +223,11 @@ def _hashed(links: Sequence[Links], component: Int[np.ndarray, " N"], held_out: 
             break
         here = component[link.rows]
         fresh = unset[here]
-        np.minimum.at(least, here[fresh], _hashes(link.values)[fresh])
+        np.minimum.at(least, here[fresh], _turned(_hashes(link.values)[fresh]))
         unset[here] = False
     counts = np.bincount(component)
     small = counts <= _largest(links, len(component))
-    unit = np.where(small, least / 2.0**64, 0.0)
+    unit = np.where(small, _turned(least) / 2.0**64, 0.0)
     sides = np.where(unit < 1 - 2 * HELD_OUT, "train", np.where(unit < 1 - HELD_OUT, "validation", "test"))
     for side in ("test", "validation"):
         here = np.flatnonzero(sides == side)
@@ -246,6 +250,12 @@ def _hashes(values: pl.Series) -> UInt64[np.ndarray, " E"]:
     table = pl.DataFrame({"value": unique, "hash": pl.Series(hashed, dtype=pl.UInt64)})
     joined = values.to_frame("value").join(table, on="value", how="left", maintain_order="left")
     return joined["hash"].to_numpy()
+
+
+def _turned(hashes: UInt64[np.ndarray, " E"]) -> UInt64[np.ndarray, " E"]:
+    """Return hashes with their halves exchanged."""
+    half = np.uint64(32)
+    return (hashes << half) | (hashes >> half)
 
 
 def _leaks(link: Links, sides: np.ndarray) -> Bool[np.ndarray, " N"]:
