@@ -138,6 +138,17 @@ def test_what_is_open_says_what_would_decide_it(needed: dict[str, Any] | None, l
     assert len(found) == 3
 
 
+def test_arms_of_the_same_mean_are_level_and_few_examples_promise_nothing() -> None:
+    verdicts = {"b": "no difference shown", "c": "no difference shown"}
+    needed = {"effect": 0.01, "n": 5, "examples_factor": 1.0}
+    found = study({"a": 0.5, "b": 0.5, "c": 0.5}, verdicts, needed=needed, low=0.4, n=2)
+    assert conclusion(found) == [
+        "No arm is shown to be ahead on zero_shot animal_top1 (held out); a, b and c have the same mean.",
+        "a differs by 0.0 points from b (95 % interval −2.0 to 3.0) and 0.0 points from c (−2.0 to 3.0).",
+        "2 test examples cannot show a difference: at least 10 are needed.",
+    ]
+
+
 def test_equivalent_arms_and_some_ahead() -> None:
     assert conclusion(study({"a": 0.499, "b": 0.5}, {"a": "equivalent"}, low=0.4))[0] == (
         "b and a are equivalent on zero_shot animal_top1 (held out)."

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ...reasons import counted, listing
-from ...statistics.bootstrap import FEW_SEEDS
+from ...statistics.bootstrap import FEW_EXAMPLES, FEW_SEEDS
 from ...statistics.sentences import times
 from ..schema import Difference, Needed, Score, StudySummary
 from .tables import is_fraction, number, ranked, written
@@ -38,7 +38,11 @@ def conclusion(summary: StudySummary) -> list[str]:
     pairs = [_Pair.read(d, best) for d in summary.differences if d.key == key and best in (d.a, d.b)]
     if pairs:
         others = "other arms that have it" if without else "other arms"
-        lines = [_who(best, where, pairs, others), _by_how_much(best, pairs), _what_decides(summary, pairs)]
+        decides = _what_decides(summary, pairs)
+        if score.n < FEW_EXAMPLES:
+            few = counted(score.n, "test example")
+            decides = f"{few} cannot show a difference: at least {FEW_EXAMPLES} are needed."
+        lines = [_who(best, where, pairs, others), _by_how_much(best, pairs), decides]
     else:
         lines = [f"No two arms can be compared on {where}; {best} scores {value}.", ""]
     floor = _floor(best, score)
@@ -91,7 +95,9 @@ def _who(best: str, where: str, pairs: Sequence[_Pair], others: str) -> str:
     if not ahead:
         if len(equal) == len(pairs):
             return f"{_named([best, *equal])} are equivalent on {where}."
-        return f"No arm is shown to be ahead on {where}; {best} has the best mean."
+        tied = [pair.other for pair in pairs if pair.ends is not None and pair.ends[0] == 0]
+        means = f"{_named([best, *tied])} have the same mean" if tied else f"{best} has the best mean"
+        return f"No arm is shown to be ahead on {where}; {means}."
     if not level:
         behind = ahead[0].other if len(pairs) == 1 else f"all {len(pairs)} {others}"
         return f"{best} {verb} ahead of {behind} on {where}."
@@ -105,16 +111,18 @@ def _by_how_much(best: str, pairs: Sequence[_Pair]) -> str:
     known = sorted((pair for pair in pairs if pair.ends is not None), key=lambda pair: (pair.ends or (0,))[0])
     if not known:
         return "The arms share no seed on which both finished."
-    nearest, last = _lead(known[0], "95 % interval "), _lead(known[-1])
+    level = all(pair.ends is not None and pair.ends[0] == 0 for pair in known)
+    verb, than = ("differs", "from") if level else ("leads", "over")
+    nearest, last = _lead(known[0], than, "95 % interval "), _lead(known[-1], than)
     parts = [nearest, last] if len(known) > 1 else [nearest]
-    return f"{best} leads by {' and '.join(parts)}."
+    return f"{best} {verb} by {' and '.join(parts)}."
 
 
-def _lead(pair: _Pair, what: str = "") -> str:
+def _lead(pair: _Pair, than: str, what: str = "") -> str:
     assert pair.ends is not None
     estimate, low, high = (number(value, pair.metric).replace("-", "−") for value in pair.ends)
     points = " points" if is_fraction(pair.metric) else ""
-    return f"{estimate}{points} over {pair.other} ({what}{low} to {high})"
+    return f"{estimate}{points} {than} {pair.other} ({what}{low} to {high})"
 
 
 def _elsewhere(summary: StudySummary, arm: str) -> str:
