@@ -306,3 +306,11 @@ def test_a_report_tells_of_labels_of_each_kind(cached: Path, capsys: pytest.Capt
     assert "numbers from 1.5 to 39.5, median 20.5; 20 % have none" in said
     assert "points," in said
     assert "outside [0, 1]: give shares of width and height: no label" in said
+
+
+def test_a_column_that_names_every_row_is_no_label() -> None:
+    """File names of a second recording, say: nobody can learn a class that one row has."""
+    unique = pl.Series([f"np/gyr_{row:03d}.npy" for row in range(50)])
+    labels, refused = labels_of({"ankle": unique, "patient": pl.Series([*map(str, range(49)), "0"])})
+    assert list(labels) == ["patient"]
+    assert refused == {"ankle": "50 values, each of one example"}

@@ -135,7 +135,7 @@ def test_a_table_without_captions_is_a_data_set_of_pictures(kind: str, folder: P
     assert (dict(data.columns), len(data)) == ({"image": "image"}, 12)
     assert data.labels["kind"].names == ("cat", "dog")
     assert len(data.splits.test["held out"]) == 2
-    assert "--columns text=NAME" in data.findings()["guessed: no column of captions, read as pictures alone"]
+    assert "--columns text=NAME" in data.findings()["guessed: no column of captions, read without"]
     named = load_any(f"{path},columns=text:kind", 24)
     assert isinstance(named, Pairs)
     assert named.captions(0) == ("dog",)

@@ -18,6 +18,8 @@ from .surveys import MOST_TAGS, Survey, tags_in
 
 TEMPLATES = ("{}", "a photo of {}", "a picture of {}")
 """Sentences for the classes of a user's own label."""
+FEW_CLASSES = 10
+"""Classes of which each may have one example; of more, such a column names its rows."""
 _LONGEST = 256  # characters of a class's name, as of a file's
 MANY = f"more than {MOST_TAGS:,} values"
 """The reason why texts are no label where there are too many to be counted."""
@@ -87,7 +89,7 @@ def labels_by(
     """Return the labels that columns of texts are, whose values are read once their kind is known.
 
     ===========  ===================================================================================================
-    classes      2 to `MOST_CLASSES` values; of `FOLDER` any number
+    classes      2 to `MOST_CLASSES` values, of `FOLDER` any number; not more than `FEW_CLASSES` of one example each
     tags         lists of texts, ``["red", "round"]``, or texts with `SEVERAL` between them, ``red|round``; alone it
                  stands for no tag, and before a tag of which it is not known whether it applies stands `UNSURE`
     numbers      of which some are not whole, or more than `MOST_CLASSES`, or that are said to be some; NaN is no value
@@ -168,6 +170,8 @@ def reading_of(name: str, survey: Survey, *, number: bool = False) -> Reading:
         raise ValueError(
             f"of the class {single['value'][0]} there is one example: add others, or leave it out"
         )
+    if len(counts) > FEW_CLASSES and counts["count"].max() == 1:
+        raise ValueError(f"{len(counts):,} values, each of one example")
     return Reading("classes", (name,), tuple(counts.sort(value, "value")["value"]))
 
 

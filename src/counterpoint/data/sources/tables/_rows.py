@@ -24,7 +24,7 @@ ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)"
 FOLDERS = ("data", "metadata", "captions")
 """Names of folders for the tables that describe the folder above."""
 _TOLD = 1000  # names of files whose endings tell the modality
-ALONE = "no column of captions, read as pictures alone"
+ALONE = "no column of captions, read without"
 NUL, NO_FILE = "NUL in a name", "no such file"
 LEADING_OUT = "path that leads out of the table's folder (--allow-outside reads such)"
 
