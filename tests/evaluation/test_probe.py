@@ -133,3 +133,17 @@ def test_an_empty_training_split_is_an_error() -> None:
     with pytest.raises(ValueError, match="training split of 'tiny', which is empty"):
         create("probe")(Pixels(), data, np.arange(5))
     assert applicable(data, ["retrieval", "probe"]) == ("retrieval",)
+
+
+def test_a_label_whose_tested_classes_are_never_trained_on_comes_last() -> None:
+    """Patients, of whom each lies on one side, stand in every row, and the diagnosis does not."""
+    data = TinyData()
+    patient = np.arange(len(data)) % 2
+    patient[data.splits.train] = 2
+    diagnosis = np.arange(len(data)) % 2
+    diagnosis[::9] = -1
+    data.labels = {
+        "patient": Classes(("p", "q", "r"), patient, ("{}",)),
+        "sickness": Classes(("ill", "well"), diagnosis, ("{}",)),
+    }
+    assert create("probe").main_metrics(data)[0] == "logistic_sickness_top1"

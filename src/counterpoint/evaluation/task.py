@@ -203,8 +203,9 @@ def main_labels(data: Data, wanted: Sequence[str], kind: type[Label] = Classes) 
     """Order the wanted labels (all, if none are named) of a kind that the data has: first the one of a verdict.
 
     The label that training learns from comes first where the data names one (`counterpoint.data.Data.learned`), then
-    that which most test rows have, of equals the one that the data names first. A label of fewer than two classes
-    tells nothing apart and is left out.
+    that which most test rows have, of equals the one that the data names first. Test rows of a class that no training
+    row has do not count: nobody can learn which patient it is where rows of one patient stay together. A label of fewer
+    than two classes tells nothing apart and is left out.
     """
     tests = np.concatenate([*data.splits.test.values(), np.array([], dtype=np.int64)])
     there = data.labels_of(kind)
@@ -213,7 +214,15 @@ def main_labels(data: Data, wanted: Sequence[str], kind: type[Label] = Classes) 
         for name in wanted or _default_labels(data, kind)
         if name in there and (kind is not Classes or len(there[name].names) > 1)
     ]
-    return tuple(sorted(names, key=lambda name: (name != data.learned, -int(there[name].known[tests].sum()))))
+
+    def asked(name: str) -> int:
+        label = there[name]
+        known = label.known[tests]
+        if isinstance(label, Classes) and len(data.splits.train):
+            known = known & np.isin(label.values[tests], label.values[data.splits.train])
+        return int(known.sum())
+
+    return tuple(sorted(names, key=lambda name: (name != data.learned, -asked(name))))
 
 
 def always_commonest(classes: Int[np.ndarray, " n"]) -> Constant:
