@@ -16,6 +16,7 @@ from scipy.io import wavfile
 from counterpoint.data.base import Data
 from counterpoint.data.source import load_any, with_columns
 from counterpoint.data.sources import columns_of
+from counterpoint.data.sources.tables._roles import text_columns
 from fixtures.files import bitmap
 
 ROWS = 30
@@ -223,3 +224,7 @@ def test_features_of_datasets_are_read_without_decoding(tmp_path: Path) -> None:
     asked = load_any(with_columns(str(path), columns_of(["heard", "signal", "image=picture"])))
     assert dict(asked.columns) == {"heard": "audio", "signal": "series", "image": "image"}
     assert asked.read("signal", np.array([5])).measured.tolist() == [[[5.0, 1.0], [2.0, 3.0]]]
+
+
+def test_transcripts_are_the_captions_of_sounds() -> None:
+    assert text_columns(["audio", "transcript", "show"], {}) == ("transcript",)

@@ -11,7 +11,7 @@ from ...modalities import MODALITIES
 
 PICTURE_COLUMNS = ("file_name", "image", "image_path", "filepath", "path", "file")
 SOUND_COLUMNS = ("audio", "audio_path", "sound", "audiocap_path", "wav")
-CAPTION_COLUMNS = ("text", "caption", "captions", "title")
+CAPTION_COLUMNS = ("text", "caption", "captions", "title", "transcript", "transcription")
 CORPORA: tuple[dict[str, str], ...] = (
     {"audio": "path", "text": "sentence", "group": "client_id"},  # Common Voice
     {"audio": "path", "text": "transcription", "group": "speakerId"},  # Fluent Speech Commands
