@@ -10,6 +10,7 @@ from counterpoint.claims.benches.scene_towers import SceneTowers
 from counterpoint.claims.evaluation import mmvp
 from counterpoint.data.worlds.rng import Rng
 from counterpoint.data.worlds.scenes.scene import Scene, Thing
+from counterpoint.data.worlds.scenes.world import Scenes
 
 
 def test_towers_tell_word_order_and_places_apart() -> None:
@@ -57,14 +58,17 @@ def test_a_pair_is_right_if_both_statements_pick_their_picture() -> None:
 
 def test_pairs_are_of_one_name_with_different_statements() -> None:
     pictures = torch.zeros(4, 3, 1, 1, dtype=torch.uint8)
-    test = mmvp.Pool(pictures, ["cat", "cat", "dog", "cat"], ["s", "t", "u", "s"], np.zeros((4, 3), np.int64))
+    test = mmvp.Pool(
+        pictures, np.array(["cat", "cat", "dog", "cat"]), ["s", "t", "u", "s"], np.zeros((4, 2), np.int64)
+    )
     a, b = mmvp.of_one_name(np.array([0, 0, 0]), np.array([1, 2, 3]), test)
     assert (a.tolist(), b.tolist()) == ([0], [1])
 
 
-def test_crops_keep_the_form_and_change_the_pictures() -> None:
-    data = mmvp.pool("train", 6)
-    seen = mmvp.cropped(data.pictures, np.random.default_rng(0))
-    assert (seen.shape, seen.dtype) == (data.pictures.shape, torch.uint8)
-    assert not torch.equal(seen, data.pictures)
-    assert data.attributes.shape == (6, 3)
+def test_statements_are_the_captions_that_say_looks() -> None:
+    world = Scenes.parse(
+        "scenes:tiny,objects=1,tinted=1,sizes=small+medium+large,train=6,validation=4,test=4"
+    )
+    data = mmvp.pool(world, world.splits.train)
+    assert data.statements == [world.captions(int(row))[0] for row in world.splits.train]
+    assert data.attributes.shape == (6, 2)

@@ -136,6 +136,20 @@ def test_captions_may_speak_of_one_thing_of_several() -> None:
         assert one.captions(row)[0] == captions.short(one.scene(row)).text
 
 
+@pytest.mark.parametrize("unsaid", ["colour", "size", "colour+size"])
+def test_captions_may_leave_out_what_pictures_show(unsaid: str) -> None:
+    sizes = "tiny,objects=1,tinted=1,sizes=small+large,train=30,validation=4,test=10"
+    silent, said = (Scenes.parse(f"scenes:{sizes}{option}") for option in (f",unsaid={unsaid}", ""))
+    for row in range(len(said)):
+        (thing,) = said.scene(row).things
+        assert silent.scene(row) == said.scene(row)
+        words = {"colour": str(thing.colour), "size": str(thing.size)}
+        for captions_of in (Scenes.captions, Scenes.training_captions):
+            for name, word in words.items():
+                assert (word in captions_of(silent, row)[0].split()) == (name not in unsaid)
+                assert word in captions_of(said, row)[0].split()
+
+
 def test_captions_are_retold_and_may_name_what_is_not_there() -> None:
     plain, true, false = (
         Scenes.parse(f"scenes:basic,train=60,validation=4,test=4{options}")

@@ -81,6 +81,8 @@ class SceneConfig(WorldConfig):
         missing_clicks: fraction of rows without a click.
         one_told: fraction of the rows of several things whose captions speak of one of them alone, as many do on the
             web.
+        unsaid: looks of things that captions leave out, though pictures show them: ``colour``, ``size`` or
+            ``colour+size``.
         retold: further captions for training, of several sentences, each in words of its own; these speak of what the
             picture shows, label noise or not.
         hallucinated: fraction of their sentences after the first that name a thing which is not there.
@@ -136,6 +138,7 @@ class SceneConfig(WorldConfig):
     click_noise: Fraction = 0.0
     missing_clicks: Fraction = 0.0
     one_told: Fraction = 0.0
+    unsaid: Literal["colour", "size", "colour+size"] | None = None
     retold: Annotated[int, Field(ge=0, le=8)] = 0
     hallucinated: Fraction = 0.0
     lacking: Annotated[str, Field(pattern=r"^$|^(concept|group|count|colour|background):.+$")] = ""

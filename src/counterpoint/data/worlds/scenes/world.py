@@ -39,6 +39,8 @@ from .words.retelling import retold
 PIXELS = 96
 _OTHERS = 5 * 10**8  # from here on are the scenes whose captions are given to others by mistake
 _DESCRIBED = 1000
+_PLAIN: Mapping[str, Any] = {"colour": None, "size": "medium"}
+"""The looks that captions do not say."""
 NEGATIVES = {"negative": "text", "edited": "image"}
 """Columns of worlds with negatives: a caption that is false of the row's picture, and one that it is true of."""
 
@@ -130,10 +132,13 @@ class Scenes(World[SceneConfig, Scene], PairedData):
 
     def _mentioned(self, row: int) -> Scene:
         """Return what the captions of a row say of the scene that they speak of: all of it, or one thing of several."""
-        scene, draws = self.captioned(row), self.draws(row)
-        if len(scene.things) < 2 or not draws.happens("one is told", self.config(row).one_told):
-            return scene
-        return replace(scene, things=(draws.choice("which is told", scene.things),), relations=())
+        scene, draws, config = self.captioned(row), self.draws(row), self.config(row)
+        if len(scene.things) > 1 and draws.happens("one is told", config.one_told):
+            scene = replace(scene, things=(draws.choice("which is told", scene.things),), relations=())
+        if config.unsaid:
+            plain = {name: _PLAIN[name] for name in config.unsaid.split("+")}
+            scene = replace(scene, things=tuple(replace(thing, **plain) for thing in scene.things))
+        return scene
 
     def draw(self, rows: Rows) -> Drawing:
         """Draw the pictures of some rows, with the mask and the box of every thing, whether a row lacks it or not."""
