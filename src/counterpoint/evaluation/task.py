@@ -203,9 +203,9 @@ def main_labels(data: Data, wanted: Sequence[str], kind: type[Label] = Classes) 
     """Order the wanted labels (all, if none are named) of a kind that the data has: first the one of a verdict.
 
     The label that training learns from comes first where the data names one (`counterpoint.data.Data.learned`), then
-    that which most test rows have, of equals the one that the data names first. Test rows of a class that no training
-    row has do not count: nobody can learn which patient it is where rows of one patient stay together. A label of fewer
-    than two classes tells nothing apart and is left out.
+    that which most test rows have, of equals the one that the data names first. Behind all stands a label of which
+    training has no class that is tested, as patients whose rows stay together are: nobody can learn it. A label of
+    fewer than two classes tells nothing apart and is left out.
     """
     tests = np.concatenate([*data.splits.test.values(), np.array([], dtype=np.int64)])
     there = data.labels_of(kind)
@@ -215,14 +215,18 @@ def main_labels(data: Data, wanted: Sequence[str], kind: type[Label] = Classes) 
         if name in there and (kind is not Classes or len(there[name].names) > 1)
     ]
 
-    def asked(name: str) -> int:
+    def rank(name: str) -> tuple[bool, bool, int]:
         label = there[name]
         known = label.known[tests]
-        if isinstance(label, Classes) and len(data.splits.train):
-            known = known & np.isin(label.values[tests], label.values[data.splits.train])
-        return int(known.sum())
+        train = data.splits.train
+        strange = (
+            isinstance(label, Classes)
+            and len(train) > 0
+            and not np.isin(label.values[tests][known], label.values[train]).any()
+        )
+        return name != data.learned, strange, -int(known.sum())
 
-    return tuple(sorted(names, key=lambda name: (name != data.learned, -asked(name))))
+    return tuple(sorted(names, key=rank))
 
 
 def always_commonest(classes: Int[np.ndarray, " n"]) -> Constant:
