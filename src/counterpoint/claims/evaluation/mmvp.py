@@ -183,7 +183,7 @@ Pairs = tuple[Int[np.ndarray, " pairs"], Int[np.ndarray, " pairs"]]
 
 
 def mined(
-    seen: Float[Tensor, "n d"], other: Float[Tensor, "n d"], test: Pool, similar: float, different: float
+    seen: Float[Tensor, "n d"], other: Float[Tensor, "n e"], test: Pool, similar: float, different: float
 ) -> Pairs:
     """Find the pairs alike to the one model and not to the other, of one name with different statements."""
     above = similarity_quantile(seen, similar, pairs=PAIRS)
