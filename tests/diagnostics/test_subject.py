@@ -56,7 +56,7 @@ def test_the_column_of_pictures_may_have_any_name() -> None:
     assert of_pictures.picture == "photo"
     assert torch.equal(of_pictures.pictures(ROWS), Album().images(ROWS))
     with pytest.raises(ValueError, match="no pictures"):
-        subject("infonce,on=texts").picture  # noqa: B018
+        subject("infonce,on=texts").picture  # noqa: B018 # asked for is what raises
 
 
 def test_the_loss_is_that_of_a_batch_as_its_method_prepares_it(

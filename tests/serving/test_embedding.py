@@ -207,7 +207,7 @@ def test_a_label_that_is_called_like_a_column_gets_another_name(texts_alone: str
 @pytest.mark.parametrize("kind", INDEX_KINDS.names())
 def test_numbers_are_compared_as_numbers(kind: str, texts_alone: str, tmp_path: Path) -> None:
     data, prices = Sentences(5), Numbers(np.array([2.5, 10.0, np.nan, 9.0, 3.0]))
-    data.labels = {"price": prices}  # type: ignore[misc]
+    data.labels = {"price": prices}  # type: ignore[misc] # a property, here of this one data set
     vectors = cp.embed(texts_alone, data, tmp_path / "vectors", modalities=["text"])
     assert vectors.table()["price"].to_list() == [2.5, 10.0, None, 9.0, 3.0]
     made = cp.index(vectors, tmp_path / "index", kind=kind)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import numpy as np
-from jaxtyping import Float, Real
+from jaxtyping import Float, Int, Real
 
 from ..statistics import Statistic
+from ..types import Constant
 from ..types import mean as mean
 from .auc import share_below
 from .several import (
@@ -252,3 +253,21 @@ STATISTICS: Mapping[str, Statistic] = {
 def name_of(statistic: Callable[[np.ndarray], float]) -> str:
     """Return the name of a statistic; a callable object goes by its class."""
     return str(getattr(statistic, "__name__", type(statistic).__name__))
+
+
+def always_commonest(classes: Int[np.ndarray, " n"]) -> Constant:
+    """Return what always naming the commonest class scores: its share.
+
+    >>> always_commonest(np.array([2, 0, 2, 2]))(np.array([0, 1]))
+    0.5
+    """
+    return lambda rows: float(np.bincount(classes[rows]).max() / len(rows))
+
+
+def always_one_class(classes: Int[np.ndarray, " n"]) -> Constant:
+    """Return what always naming one class scores where every class counts alike: 1 / classes, whichever it names.
+
+    >>> always_one_class(np.array([2, 0, 2, 2]))(np.arange(4))
+    0.5
+    """
+    return lambda rows: 1 / len(np.unique(classes[rows]))

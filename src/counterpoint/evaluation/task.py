@@ -21,7 +21,7 @@ from ..data.pictured import PairedData
 from ..data.views import key
 from ..ranges import Checked
 from ..reasons import counted
-from ..types import Assistant, Classifier, Constant, Embedder, Metric, Scores
+from ..types import Assistant, Classifier, Embedder, Metric, Scores
 
 PANEL = 1 << 22
 """Similarities held at once."""
@@ -227,24 +227,6 @@ def main_labels(data: Data, wanted: Sequence[str], kind: type[Label] = Classes) 
         return name != data.learned, strange, -int(known.sum())
 
     return tuple(sorted(names, key=rank))
-
-
-def always_commonest(classes: Int[np.ndarray, " n"]) -> Constant:
-    """Return what always naming the commonest class scores: its share.
-
-    >>> always_commonest(np.array([2, 0, 2, 2]))(np.array([0, 1]))
-    0.5
-    """
-    return lambda rows: float(np.bincount(classes[rows]).max() / len(rows))
-
-
-def always_one_class(classes: Int[np.ndarray, " n"]) -> Constant:
-    """Return what always naming one class scores where every class counts alike: 1 / classes, whichever it names.
-
-    >>> always_one_class(np.array([2, 0, 2, 2]))(np.arange(4))
-    0.5
-    """
-    return lambda rows: 1 / len(np.unique(classes[rows]))
 
 
 def items_of(

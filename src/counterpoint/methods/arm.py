@@ -171,7 +171,9 @@ class Arm:
         >>> Arm.parse("cross-entropy").classifies, Arm.parse("supcon,on=images").classifies
         (True, False)
         """
-        return hasattr(self._kind, "classify")
+        from .classifying import Classifying
+
+        return issubclass(self._kind, Classifying)
 
     @property
     def learns(self) -> tuple[Kind, ...]:

@@ -56,7 +56,7 @@ def frames_in(data: bytes) -> int:
     try:
         with opened:
             return int(getattr(opened, "n_frames", 1))  # Pillow states it of kinds with frames alone
-    except Exception as error:  # as above
+    except Exception as error:  # whatever a decoder raises of a damaged file
         raise _not_whole(error) from error
 
 

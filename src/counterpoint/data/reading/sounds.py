@@ -150,7 +150,10 @@ def _wav(data: bytes) -> tuple[np.ndarray, int]:
 
 
 def _bytes_of_samples(data: bytes) -> tuple[int, int]:
-    """Return how many bytes of samples a WAV file states, and how many it holds; none without its chunk of samples."""
+    """Return how many bytes of samples a WAV file states, and how many it holds; none without its chunk of samples.
+
+    SciPy only warns of a file that ends early, of one of unknown size too; `wave` knows no samples that are floats.
+    """
     place = len(_WAV) + 8  # behind the size of the whole, and WAVE
     while place + 8 <= len(data):
         name, size = struct.unpack_from("<4sI", data, place)
@@ -165,8 +168,9 @@ def _other(data: bytes) -> tuple[np.ndarray, int]:
     soundfile = require("soundfile", "audio")
     try:
         samples, rate = soundfile.read(io.BytesIO(data), dtype="float32")
-    except Exception as error:  # whatever a damaged header raises; MemoryError of a length that it makes up
+    except soundfile.LibsndfileError as error:
         # Its reason alone, without the object that the bytes are read from.
-        reason = getattr(error, "error_string", error)
-        raise ValueError(f"no sound that libsndfile reads: {reason}") from error
+        raise ValueError(f"no sound that libsndfile reads: {error.error_string}") from error
+    except Exception as error:  # whatever a damaged header raises; MemoryError of a length that it makes up
+        raise ValueError(f"no sound that libsndfile reads: {error or type(error).__name__}") from error
     return samples, rate

@@ -9,8 +9,16 @@ from ....data.columns import ANY
 from ....types import Classifier, Constant, Metric, Scores
 from ...classification.predictions import probabilities, truth
 from ...classification.shots import by_class
-from ...statistic import auroc, calibration_error, macro_f1, mean, mean_per_class
-from ...task import ClassifierTask, always_commonest, always_one_class, check_rows, scores
+from ...statistic import (
+    always_commonest,
+    always_one_class,
+    auroc,
+    calibration_error,
+    macro_f1,
+    mean,
+    mean_per_class,
+)
+from ...task import ClassifierTask, check_rows, scores
 
 CURVES = 12
 """Classes of a label, at most, of which each has its own curve."""

@@ -13,8 +13,8 @@ from ....data.base import Data, Rows
 from ....data.columns import ANY
 from ....types import Classifier, Metric, Scores
 from ...classification.predictions import probabilities, truth
-from ...statistic import mean
-from ...task import ClassifierTask, NotApplicable, always_commonest, check_rows, scores
+from ...statistic import always_commonest, mean
+from ...task import ClassifierTask, NotApplicable, check_rows, scores
 
 MOST = 6
 """Columns of which every subset is withheld."""

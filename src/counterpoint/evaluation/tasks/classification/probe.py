@@ -10,11 +10,9 @@ from ....data.embeddings import EmbeddingCache
 from ....types import Embedder, Metric, Scores
 from ...classification.classifiers import CLASSIFIERS
 from ...classification.shots import by_class, rows_of_classes, training_rows
-from ...statistic import mean, mean_per_class
+from ...statistic import always_commonest, always_one_class, mean, mean_per_class
 from ...task import (
     EmbedderTask,
-    always_commonest,
-    always_one_class,
     asked_column,
     check_labels,
     check_rows,

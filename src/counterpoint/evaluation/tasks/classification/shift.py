@@ -17,11 +17,10 @@ from ....data.embeddings import EmbeddingCache
 from ....data.views import key
 from ....modalities import MODALITIES, resolve
 from ....types import Constant, Embedder, Metric, Scores
-from ...statistic import mean
+from ...statistic import always_commonest, mean
 from ...task import (
     EmbedderTask,
     NotApplicable,
-    always_commonest,
     captions_of,
     check_rows,
     main_labels,

@@ -14,11 +14,9 @@ from ....data.columns import ANY, TEXT
 from ....data.embeddings import EmbeddingCache
 from ....data.labels import Classes
 from ....types import Embedder, Metric, Scores
-from ...statistic import mean, mean_per_class
+from ...statistic import always_commonest, always_one_class, mean, mean_per_class
 from ...task import (
     EmbedderTask,
-    always_commonest,
-    always_one_class,
     asked_column,
     check_labels,
     check_rows,

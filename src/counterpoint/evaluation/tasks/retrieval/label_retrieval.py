@@ -11,10 +11,9 @@ from ....data.base import Data, Rows
 from ....data.columns import ANY, subject, way, words
 from ....data.embeddings import EmbeddingCache
 from ....types import Embedder, Metric, Scores
-from ...statistic import mean
+from ...statistic import always_commonest, mean
 from ...task import (
     EmbedderTask,
-    always_commonest,
     asked_column,
     check_labels,
     check_rows,
