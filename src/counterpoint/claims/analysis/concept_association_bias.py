@@ -19,6 +19,7 @@ from ...data.base import Rows
 from ...data.items import Associations
 from ...data.source import load_any
 from ...data.worlds.scenes.items.forms import items_of
+from ...data.worlds.scenes.presets import PRESETS
 from ...data.worlds.scenes.world import Scenes
 from ...evaluation import STATISTICS
 from ...evaluation.tasks.compositional.concept_association_bias import tally
@@ -46,6 +47,7 @@ REFUTED = (
 STRENGTHS = (0.3, 0.6, 0.9)
 """Shares of the things of training that have their typical colour; each colour is typical of two things."""
 STRONGEST = STRENGTHS[-1]
+COLOURS = len(PRESETS["associated"].config.colours)
 TOWERS, SIGMOID = "two towers", "two towers, sigmoid"
 ALONE, ACROSS = "two towers, tuned", "a transformer across, tuned"
 STEPS, BATCH = 500, 64
@@ -166,7 +168,7 @@ def tuned(way: str, folder: str, seed: int, steps: int) -> Arrays:
     start = Path(of_seed(folder, seed))
     model, data = load(start), load_any(Run.read(start).data)
     assert isinstance(data, Scenes)
-    even = Scenes.parse(world(1 / len(data.preset.config.colours), len(data.splits.train)))
+    even = Scenes.parse(world(1 / COLOURS, len(data.splits.train)))
     learned, test = asked(model, even, even.splits.train), asked(model, data, data.splits.test["typical"])
     judge = Across(model, learned, seed) if way == ACROSS else Near(model)
     answers = torch.from_numpy(learned.items.answers)
@@ -199,7 +201,7 @@ def run(lab: Lab) -> Iterator[Result]:
     own, other, third, cab, alone = (
         strongest.scores(f"{TASK} {name}") for name in ("own", "other", "third", "cab", "alone")
     )
-    chance = 1 / 5
+    thirds, chance = COLOURS - 2, 1 / COLOURS
 
     def grows(high: float, low: float) -> Result:
         found = [studies[strength].scores(f"{TASK} other")[TOWERS] for strength in (high, low)]
@@ -210,9 +212,9 @@ def run(lab: Lab) -> Iterator[Result]:
 
     yield from decides(
         above(
-            other[TOWERS] - third[TOWERS] / 3,
+            other[TOWERS] - third[TOWERS] / thirds,
             name="two towers: the other thing's colour − a third colour",
-            metric="share of the other's − share of thirds / 3",
+            metric=f"share of the other's − share of thirds / {thirds}",
         ),
         grows(STRENGTHS[-1], STRENGTHS[0]),
         above(cab[TOWERS] - after[ACROSS, "cab"], 0.1, name=f"cab: {TOWERS} − {ACROSS}", metric=CAB),
@@ -221,7 +223,8 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from beside(
         *(grows(high, low) for low, high in pairwise(STRENGTHS)),
         above(
-            other[SIGMOID] - third[SIGMOID] / 3, name=f"{SIGMOID}: the other thing's colour − a third colour"
+            other[SIGMOID] - third[SIGMOID] / thirds,
+            name=f"{SIGMOID}: the other thing's colour − a third colour",
         ),
         above(cab[TOWERS] - after[ALONE, "cab"], name=f"cab: {TOWERS} − {ALONE}", metric=CAB),
         *(
