@@ -446,5 +446,5 @@ def test_the_command_says_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFi
         main([*words, "--to", "parquet", "--out", str(tmp_path / "out"), "--size", "24", "--jobs", "1"]) == 0
     )
     assert f"{ROWS} rows of" in (said := capsys.readouterr().out)
-    assert f"use it: counterpoint train clip --data {tmp_path / 'out'}" in said
+    assert f"see what fits: counterpoint data describe {tmp_path / 'out'}" in said
     assert len(load_any(str(tmp_path / "out"))) == ROWS

@@ -181,6 +181,7 @@ def _index(source: str, options: Data, console: Terminal) -> int:
         raise ValueError("where to? For example: --out my-index")
     where, executor = options.execution, options.execution.chosen
     with console.status("loading"):
+        from ..data.reporting.advice import training
         from ..data.sharded.indexing import index
         from ..data.sides import MOST_HELD_OUT
     from .common.progress import WorkProgress
@@ -210,7 +211,7 @@ def _index(source: str, options: Data, console: Terminal) -> int:
     if made.labels:
         labels = ", ".join(f"{name} ({label.kind})" for name, label in made.labels.items())
         console.print(f"labels: {labels}", soft_wrap=True)
-    console.print(f"use it: counterpoint train clip --data {shlex.quote(str(options.out))}", soft_wrap=True)
+    console.print(f"use it: {training(made.columns, str(options.out))}", soft_wrap=True)
     return 0
 
 
@@ -232,5 +233,7 @@ def _convert(source: str, options: Data, console: Terminal) -> int:
         )
     rows = ", ".join(f"{count:,} of {split}" for split, count in counts.items())
     console.print(f"{options.out}: {sum(counts.values()):,} rows of {source}: {rows}", soft_wrap=True)
-    console.print(f"use it: counterpoint train clip --data {shlex.quote(str(options.out))}", soft_wrap=True)
+    console.print(
+        f"see what fits: counterpoint data describe {shlex.quote(str(options.out))}", soft_wrap=True
+    )
     return 0

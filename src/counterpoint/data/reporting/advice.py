@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 
 import numpy as np
@@ -37,6 +37,21 @@ def _presets(labels: Mapping[str, Label]) -> Iterator[tuple[str, str, str]]:
             yield preset, name, question
 
 
+def training(columns: Iterable[str], data: str) -> str:
+    """Return the command that trains one model on data of some columns.
+
+    >>> training(["image"], "photos/"), training(["image", "text"], "pairs.csv")
+    ('counterpoint train moco --data photos/', 'counterpoint train clip --data pairs.csv')
+    """
+    first, *others = columns
+    arm = "clip"
+    if len(others) > 1:
+        arm = f'"clip,columns={first}+{others[0]}"'
+    elif not others:
+        arm = "moco" if first == "image" else f'"dcl,on={first}"'
+    return f"counterpoint train {arm} --data {shlex.quote(data)}"
+
+
 def commands(seen: Seen) -> Iterator[tuple[str, str]]:
     """Yield the two or three commands that fit, the first to run first.
 
@@ -53,7 +68,7 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
                 question,
             )
         if not presets:
-            yield f"counterpoint train moco --data {data}", "train on pictures alone"
+            yield training(seen.columns, seen.source), "train on pictures alone"
         yield (
             f"counterpoint embed MODEL {data}",
             "embed the pictures with a model that you have, to search them",
@@ -73,11 +88,10 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
                 "compare methods on this column alone, by classes",
             )
         else:
-            yield f'counterpoint train "dcl,on={column}" --data {data}', "train on this column alone"
+            yield training(seen.columns, seen.source), "train on this column alone"
         return
     if len(held) > 2:
-        pair = "+".join(list(seen.columns)[:2])
-        yield f'counterpoint train "clip,columns={pair}" --data {data}', "train on two of these columns"
+        yield training(seen.columns, seen.source), "train on two of these columns"
         return
     if not seen.sides.get("train"):
         yield f"counterpoint evaluate RUN --data {data}", "evaluate a model: there is nothing to train on"
@@ -91,4 +105,4 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
             f"counterpoint compare clip siglip --data {data} --seeds 5 --recipe frozen",
             (f"the same on frozen pretrained towers, as {seen.examples:,} examples are few"),
         )
-    yield f"counterpoint train clip --data {data}", "train one model"
+    yield training(seen.columns, seen.source), "train one model"
