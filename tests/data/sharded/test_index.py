@@ -74,6 +74,22 @@ def test_records_are_counted_and_whole_shards_held_out(shards: Path, tmp_path: P
     assert sorted(p.name for p in made.held_out.glob("*.tar")) == ["test.tar", "validation.tar"]
 
 
+@pytest.mark.parametrize("split", [False, True])
+def test_groups_that_may_be_parted_are_told_of(
+    split: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for shard in range(12):
+        side = {0: "test", 1: "validation"}.get(shard, "train") if split else None
+        texts = [f"row {shard} {k}" for k in range(3)]
+        rows = {"text": texts, "question": texts, "group": ["a patient"] * 3, "split": [side] * 3}
+        pl.DataFrame(rows, schema_overrides={"split": pl.String}).write_parquet(
+            tmp_path / f"{shard:02}.parquet"
+        )
+    with caplog.at_level("WARNING"):
+        index(f"{tmp_path}/*.parquet,columns=text+question+group", tmp_path / "index", jobs=1)
+    assert ("records of one group may lie on several sides" in caplog.text) == (not split)
+
+
 def test_what_is_held_out_follows_from_the_names_of_shards(shards: Path, tmp_path: Path) -> None:
     first = index(shards, tmp_path / "one", jobs=1).table
     moved = shutil.copytree(shards, tmp_path / "moved")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
@@ -27,6 +28,8 @@ from .counting import count_shards, counted_in, gather, labels_found, of_side, u
 from .held_out import copy_out
 from .index import BEGUN, COLUMNS, COPIED, FILE, PLACES, TABLE, Begun, Index, IndexFile, OtherIndex, is_index
 from .labels import write_labels
+
+_LOG = logging.getLogger(__name__)
 
 
 def index(
@@ -126,6 +129,12 @@ def _written(
         table.hstack(_places(shards)).write_parquet(part)
     found = [each for each in labels_found(folder, shards, columns) if each.shard in starts]
     held = sources.read(str(folder / COPIED), Ledger())
+    if any(table["held_out"]) and held.frame["group"].is_not_null().any():
+        _LOG.warning(
+            "%s: whole shards are held out, so that records of one group may lie on several sides: give the records a "
+            "split to keep groups together",
+            folder,
+        )
     labels, refused = write_labels(folder, found, starts, held, options.numbers)
     file = IndexFile(
         format=FORMAT,
