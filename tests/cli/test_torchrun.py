@@ -117,6 +117,48 @@ def test_processes_end_at_a_checkpoint_with_their_launcher(number: signal.Signal
     assert newest.name == f"step-{state.steps:07d}", "of the step at which it was stopped"
 
 
+_ASKED_MEANWHILE = """
+import os, signal, sys
+import torch
+from counterpoint.execution.signals import raised
+from counterpoint.training.sharing import distributed
+def asked():
+    os.kill(os.getpid(), signal.SIGTERM)
+def lost(every, present, real=distributed._lost):
+    asked()
+    return real(every, present)
+with raised(), distributed.joined() as ranks:
+    if ranks.rank == 1:
+        os.kill(os.getpid(), signal.SIGKILL)
+    try:
+        while True:
+            torch.distributed.all_reduce(torch.ones(1))
+    finally:
+        if sys.argv[1] == "before":
+            asked()
+        distributed._lost = lost
+"""
+
+
+@pytest.mark.parametrize("moment", ["before", "while"])
+def test_a_launcher_that_asks_the_others_to_end_does_not_hide_the_cause(moment: str, tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    command = [sys.executable, "-c", _ASKED_MEANWHILE, moment]
+    first, second = (
+        subprocess.Popen(
+            command, env=os.environ | meet | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True
+        )
+        for rank in range(2)
+    )
+    second.communicate()
+    said = first.communicate()[1].splitlines()[-1]
+    assert "RankFailed: rank 1 on " in said
+    assert f"process {second.pid} is gone without a word" in said
+
+
 _BREAKS_ONCE = """
 import os
 import random

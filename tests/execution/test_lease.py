@@ -49,6 +49,28 @@ def test_the_second_comer_is_told_who_holds_the_folder(tmp_path: Path) -> None:
         pass
 
 
+_KILLED_WHILE_IT_WRITES = """
+import os, signal, sys
+from pathlib import Path
+from counterpoint.execution.lease import leased
+Path.replace = lambda part, path: os.kill(os.getpid(), signal.SIGKILL)
+with leased(Path(sys.argv[1])):
+    pass
+"""
+
+
+def test_nothing_is_left_of_a_process_that_was_killed_while_it_took_a_folder(tmp_path: Path) -> None:
+    done = subprocess.run([sys.executable, "-c", _KILLED_WHILE_IT_WRITES, str(tmp_path)], check=False)
+    assert done.returncode == -signal.SIGKILL
+    (part,) = tmp_path.iterdir()
+    others = [tmp_path / ".lease-one.part", part.with_name(f".lease-two.elsewhere-{os.getpid() + 1}.part")]
+    for path in others:
+        path.touch()
+    with leased(tmp_path):
+        assert not part.exists()
+        assert all(path.exists() for path in others), "of other machines, which may be at it"
+
+
 def test_a_folder_in_which_nothing_was_written_goes_again(tmp_path: Path) -> None:
     with leased(tmp_path / "a" / "b"):
         assert (tmp_path / "a" / "b").is_dir()

@@ -12,6 +12,7 @@ once when it finds its folder in other hands: it would write over what the other
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import random
@@ -199,7 +200,7 @@ def _take(folder: Path, wait: bool) -> Path:
 
 
 def _write(path: Path, holder: Holder) -> None:
-    part = path.with_suffix(".part")
+    part = path.with_suffix(f".{_machine_digest()}-{holder.process}.part")
     try:
         part.write_text(json.dumps(asdict(holder)), encoding="utf-8")
         part.replace(path)
@@ -212,8 +213,10 @@ def _live(folder: Path, but: Path | None = None) -> list[tuple[Holder, float]]:
     """Return the live processes with a lease in a folder, with their last beats; remove the files of dead ones."""
     live = []
     for part in folder.glob(f"{PREFIX}*.part"):  # of a process that was killed while it wrote
+        machine, _, process = part.stem.rpartition(".")[2].rpartition("-")
+        gone = machine == _machine_digest() and _started(int(process)) is None
         with suppress(OSError):
-            if time.time() - part.stat().st_mtime > STALE:
+            if gone or time.time() - part.stat().st_mtime > STALE:
                 part.unlink()
     for path in sorted(folder.glob(f"{PREFIX}*.json")):
         if path == but:
@@ -246,6 +249,11 @@ def _machine() -> str:
         return f"{boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return socket.gethostname()
+
+
+def _machine_digest() -> str:
+    """Return a few letters that stand for the machine in a file's name."""
+    return hashlib.sha256(_machine().encode()).hexdigest()[:12]
 
 
 def _started(process: int) -> int | None:

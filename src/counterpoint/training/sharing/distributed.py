@@ -21,6 +21,7 @@ from torch.distributed.rendezvous import rendezvous
 
 from ...execution.lease import Holder
 from ...execution.ranks import first_to_fail
+from ...execution.signals import postponed
 from ...pairwise.ranks import Ranks
 from ...reasons import reason
 
@@ -60,19 +61,27 @@ def joined() -> Iterator[Ranks]:
     dist.all_gather_object(every, present)
     try:
         yield Ranks.present()
-    except Exception as error:
-        here = f"rank {rank} on {present.host}: {reason(error)}"
-        # What gloo says comes as a plain error.
-        of_others = isinstance(error, dist.DistError) or "gloo" in str(error)
-        lost = _lost(every, present) if of_others else ""
-        # Before the group is left, since the others then fail of that, and would be taken for the cause.
-        first_to_fail(lost or here)
-        raise RankFailed(lost or here) from error
     except BaseException as error:
-        first_to_fail(str(error))
-        raise
+        # A launcher asks all to end as soon as it misses one, be it while that is looked for here, and said.
+        with postponed():
+            lost = _lost(every, present) if _of_others(error) else ""
+            asked = not isinstance(error, Exception) and not lost
+            said = str(error) if asked else lost or f"rank {rank} on {present.host}: {reason(error)}"
+            # Before the group is left, since the others then fail of that, and would be taken for the cause.
+            first_to_fail(said)
+        if asked:
+            raise
+        raise RankFailed(said) from error
     finally:
         dist.destroy_process_group()
+
+
+def _of_others(error: BaseException | None) -> bool:
+    """Tell whether an error, or one that it came in the wake of, is of a rank that waits for another in vain."""
+    # What gloo says comes as a plain error.
+    return error is not None and (
+        isinstance(error, dist.DistError) or "gloo" in str(error) or _of_others(error.__context__)
+    )
 
 
 def _lost(every: list[Holder], present: Holder) -> str:
