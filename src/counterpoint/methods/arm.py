@@ -39,7 +39,9 @@ class Arm:
     ``lit,image=timm:resnet18@FILE``          ``image=`` and ``text=`` name other towers than the recipe's
     ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``,
                                               ``sentence-transformers:…``, of which some are pairs
-    ``cnn@RUN``                               CLIP from the image tower of a run of your own
+    ``clip,from=RUN``                         a method that goes on from a run of your own: from its towers
+                                              and their sizes, its vocabulary, its heads
+    ``cnn@RUN``                               CLIP from the image tower of a run of your own; so ``text=bag@RUN`` …
     ``dcl,temperature=0.1``                   a loss, on CLIP's towers and heads (see `SingleLoss`)
     ``dcl,on=images``                         the same loss on two views of each picture; so ``on=texts``, ``on=COLUMN``
     ``clip,columns=image+audio``              a method on other columns than the first ones that suit it
@@ -60,6 +62,7 @@ class Arm:
         columns: those that the arm asks for; those that suit the method unless given.
         labels: the label that it learns from; the run's unless given.
         sampler: the way in which rows come to it; the method's own unless given.
+        origin: the folder of a run, or of a checkpoint, that it goes on from; empty for none.
         classes: of that label, as arms of earlier versions counted them; 0 where the data says it.
     """
 
@@ -73,6 +76,7 @@ class Arm:
     labels: str = ""
     classes: int = 0
     sampler: str = ""
+    origin: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Arm:
@@ -91,7 +95,7 @@ class Arm:
         usual = TOWERS.get(head, {})
         towers: dict[str, str] = {**usual, **{m: options.pop(m) for m in MODALITIES.names() if m in options}}
         columns, labels = _columns(text, options), options.pop("labels", "")
-        tune, sampler = options.pop("tune", None), options.pop("sampler", "")
+        tune, sampler, origin = options.pop("tune", None), options.pop("sampler", ""), options.pop("from", "")
         if tune is not None and tune not in TUNE:
             raise unknown("way to tune", tune, TUNE)
         method, loss = "clip", None
@@ -110,7 +114,7 @@ class Arm:
         if method == "lit" and tune is not None:
             raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
         streams(sampler or NATURAL)  # an error here and not in a run
-        return cls(str(spec), method, options, towers, tune, loss, columns, labels, classes, sampler)
+        return cls(str(spec), method, options, towers, tune, loss, columns, labels, classes, sampler, origin)
 
     @property
     def label(self) -> str:
@@ -271,17 +275,27 @@ class Arm:
 
         from ..networks import build_towers
         from ..networks.init import initialise
+        from ..networks.towers.build import holds_inputs
+        from ..networks.towers.trained import Weights, run_of
+        from ..networks.weights import is_restored
         from ..types import Target
         from . import assemble
         from .options import read
+        from .origin import lend_heads, lend_towers
         from .tower_method import TowerMethod, distinct
 
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
         options = read(kind, constructor, {**self._of_recipe(recipe), **self.options})
+        origin = None
+        if self.origin and not is_restored():
+            origin = Weights.of_run(Path(self.origin), f"arm {self.spec!r}")
+            if not holds_inputs(folder):  # tokenizers and the like are that run's, too
+                folder = run_of(Path(self.origin))
         towers = build_towers(
             recipe.towers, examples, seed, columns=self.reads(columns), names=self.towers, folder=folder
         )
+        lent = lend_towers(origin, towers, self.towers, f"arm {self.spec!r}") if origin else {}
         pretrained = [tower for tower in distinct(towers).values() if tower.pretrained]
         if self.tune is not None and not pretrained:
             names = " nor ".join(repr(tower.name) for tower in distinct(towers).values())
@@ -320,13 +334,15 @@ class Arm:
                 # After all weights are drawn; heads of another form (perceptrons) have no identity to begin as.
                 if isinstance(head, nn.Linear) and head.in_features == head.out_features:
                     nn.init.eye_(head.weight)
+        if origin:
+            lend_heads(origin, method, lent, self.options)
         if self.sampler:
             method.sampler = self._sampler(constructor)
         if self.tune == "none":
-            if not pair:
+            if not pair and not self.origin:
                 raise ValueError(
                     f"arm {self.spec!r}: tune=none trains nothing, so it needs a pretrained pair of towers "
-                    "with a common space, for example open_clip:ViT-B-32@FILE"
+                    "with a common space, for example open_clip:ViT-B-32@FILE, or from=RUN"
                 )
             method.requires_grad_(False)
         return method

@@ -26,7 +26,8 @@ from ..modalities import noun_of
 from ..pairwise import Loss
 from ..reasons import counted, listing
 from ..recipes import Recipe
-from ..training.run import target_of
+from ..training.run import Run, target_of
+from ..training.start import build
 from ..training.trained import trained_rows
 from .design import Design, check_names
 from .opened import open_data
@@ -97,10 +98,10 @@ def prepare(
     check_comparable(arms.values(), tasks, data)
     examples = Examples(data, data.splits.train[:_CAPTIONS])
     new: list[Method] = []
-    for name, arm in arms.items():
+    for name in arms:
         if name not in known:
-            target = target_of(arm, design.labels, data)
-            new.append(arm.build(design.recipe, examples, 0, columns=data.columns, target=target))
+            run = Run(name, design.data, design.recipe, labels=design.labels).on(data)
+            new.append(build(run, examples))
             check_batch(new[-1], name, design.recipe, data)
     if not known and not any(map(is_classifier, new)):
         for task in tasks:

@@ -23,7 +23,7 @@ from ..modalities import PAIR, passes_by_modality
 from ..reasons import listing
 from ..recipes import Recipe, parse
 from ..types import Target
-from .folder import is_run, remedy
+from .folder import is_checkpoint, is_run, remedy
 from .record.environment import Environment, environment
 
 
@@ -68,11 +68,32 @@ class Run:
     def on(self, data: Data) -> Run:
         """Return the run as it is on its data, loaded: with what the data says of columns and classes.
 
+        Where it goes on from another run, its recipe has the towers of that one, and their sizes.
+
         Raises:
             UnknownName: for a label that the data does not have.
+            ValueError: for a run to go on from that there is not.
         """
-        target = target_of(Arm.parse(self.arm), self.labels, data)
-        return replace(self, columns=dict(data.columns), target=target)
+        arm = Arm.parse(self.arm)
+        recipe = self.recipe
+        if arm.origin:
+            folder = Path(arm.origin)
+            before = Run.read(folder.parent.parent if is_checkpoint(folder) else folder)
+            recipe = before.lends(recipe, arm.origin)
+        return replace(
+            self, recipe=recipe, columns=dict(data.columns), target=target_of(arm, self.labels, data)
+        )
+
+    def lends(self, recipe: Recipe, origin: str) -> Recipe:
+        """Return another run's recipe with the towers of this one; see `lend_recipe`."""
+        from ..methods.origin import lend_recipe
+
+        arm = Arm.parse(self.arm)
+        names = {
+            modality: arm.towers.get(modality, name) for modality, name in self.recipe.towers.names.items()
+        }
+        before = self.recipe.model_copy(update={"towers": self.recipe.towers.model_copy(update=names)})
+        return lend_recipe(recipe, before, set(arm.reads(self.columns).values()), origin)
 
     @classmethod
     def read(cls, folder: Path) -> Run:
@@ -102,6 +123,8 @@ class Run:
         """
         there = Run.read(folder)
         began, now = (replace(run, data=without_budget(run.data)) for run in (there, self))
+        if Arm.parse(now.arm).origin:  # its towers are those of the run that it began from, which may be gone
+            now = replace(now, recipe=_with_towers(now.recipe, there.recipe))
         if began != now:
             raise OtherRun(
                 f"{folder} holds another run ({there.arm}, data {there.data}, seed {there.seed}, "
@@ -131,6 +154,14 @@ class Run:
             raise OSError(
                 f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
             ) from error
+
+
+def _with_towers(recipe: Recipe, of: Recipe) -> Recipe:
+    """Return a recipe with the towers of another one, and the width of its space."""
+    here = recipe.towers
+    towers = of.towers.model_copy(update={"tune": here.tune, "keep": here.keep})
+    widths = recipe.widths.model_copy(update={"embedding": of.widths.embedding})
+    return recipe.model_copy(update={"towers": towers, "widths": widths})
 
 
 class _RunFile(BaseModel):

@@ -13,7 +13,7 @@ from torch import nn
 from ...modalities import MODALITIES, PAIR, resolve
 from ...recipes.schema import Towers
 from ...registry import unknown
-from ..base import INPUTS, ImageTower, TextTower, Tokenizer, Tower
+from ..base import INPUTS, FittedInput, ImageTower, TextTower, Tokenizer, Tower
 from ..init import initialise
 from ..weights import Source
 from .built_in import IMAGE_TOWERS
@@ -25,7 +25,7 @@ from .series import DilatedTower, SeriesTower, Standardised
 from .sound import MelTower, SoundTower
 from .table import Cells, TablePerceptron, TableTower
 from .tokenizer import BytePairTokenizer
-from .trained import load_trained
+from .trained import load_trained, run_of
 from .transformer import TextTransformer
 from .video import FramesTower, VideoTower
 
@@ -88,8 +88,7 @@ def build_towers(
     A random tower's weights depend on the seed and the tower's modality, not on what else is built; the global
     generator is not touched. ``@WEIGHTS`` after a name reads pretrained ones, all of them or none.
 
-    - images: ``cnn[@PATH]``, ``vit[@PATH]``, ``vit-map[@PATH]``, ``mlp[@PATH]``, ``patches[@PATH]``,
-      ``timm:NAME[@hub|@package|@PATH]``
+    - images: ``cnn``, ``vit``, ``vit-map``, ``mlp``, ``patches``, ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
     - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``,
@@ -98,8 +97,8 @@ def build_towers(
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection
 
-    The PATH of a built-in image tower is the folder of a finished run or a ``safetensors`` file (see
-    `load_trained`).
+    Any built-in tower takes ``@PATH``, the folder of a finished run, whose vocabulary comes along, or a
+    ``safetensors`` file (see `load_trained`).
 
     >>> from counterpoint.recipes.schema import Towers
     >>> towers = build_towers(Towers(), {"text": ["a red car", "a blue car"]}, seed=0)
@@ -151,12 +150,37 @@ def build_tower(modality: str, start: Start) -> Tower:
     if source.form not in kind.towers:
         raise unknown(f"{modality} tower", str(source), kind.towers)
     with torch.random.fork_rng(devices=[]):  # constructors draw weights, which are then drawn anew by name
-        tower: Tower = resolve(kind.build)(source, start)
+        if source.library or source.weights is None:
+            tower: Tower = resolve(kind.build)(source, start)
+        else:
+            tower = _borrowed(modality, source, start)
         if not tower.weights_set:
             initialise(tower, start.seed, modality)
             tower.weights_set = True
     tower.name = start.name
     return tower
+
+
+def _borrowed(modality: str, source: Source, start: Start) -> Tower:
+    """Build a built-in tower with the weights of an earlier run, and with the inputs that were fitted for that one."""
+    folder = source.path
+    of_run = folder is not None and folder.is_dir()
+    if folder is not None and of_run and not holds_inputs(start.folder):
+        start = replace(start, folder=run_of(folder))
+    tower: Tower = resolve(MODALITIES.get(modality).build)(replace(source, weights=None), start)
+    if isinstance(tower.input, FittedInput) and not of_run:
+        raise ValueError(
+            f"tower {source}: its weights go with the {tower.input.file} that they were trained with; name the folder "
+            "of the run, where both are"
+        )
+    load_trained(tower, source)
+    tower.weights_set = True
+    return tower
+
+
+def holds_inputs(folder: Path | None) -> bool:
+    """Return whether an earlier start of a run has left the inputs that it fitted, as a tokenizer is."""
+    return folder is not None and (folder / INPUTS).is_dir()
 
 
 def build_image_tower(name: str, size: int, seed: int = 0) -> ImageTower:
@@ -194,17 +218,12 @@ def image_tower(source: Source, start: Start) -> ImageTower:
             ModelFiles.of(source)  # a folder that is missing is told of by its name
             raise unknown("image tower", str(source), MODALITIES.get("image").towers)
         return _pair(source, start)[0]
-    tower = IMAGE_TOWERS[source.name](size)
-    if source.weights is not None:
-        load_trained(tower, source)
-        tower.weights_set = True
-    return tower
+    return IMAGE_TOWERS[source.name](size)
 
 
 def text_tower(source: Source, start: Start) -> Tower:
     """Build the tower of texts of a source; see `build_towers`."""
     sizes, layers = start.sizes, start.sizes.text_layers
-    _check_random(source)
 
     def vocabulary() -> Tokenizer:
         return _vocabulary(start)
@@ -236,7 +255,6 @@ def text_tower(source: Source, start: Start) -> Tower:
 
 def audio_tower(source: Source, start: Start) -> SoundTower:
     """Build the tower of sounds of a source; see `build_towers`."""
-    _check_random(source)
     sizes = start.sizes
     if source.library:
         from .libraries.sound_towers import sound_encoder
@@ -252,7 +270,6 @@ def audio_tower(source: Source, start: Start) -> SoundTower:
 
 def video_tower(source: Source, start: Start) -> VideoTower:
     """Build the tower of clips of a source; see `build_towers`."""
-    _check_random(source)
     sizes = start.sizes
     if source.library:
         from .libraries.video_towers import clip_encoder
@@ -265,7 +282,6 @@ def video_tower(source: Source, start: Start) -> VideoTower:
 
 def series_tower(source: Source, start: Start) -> SeriesTower:
     """Build the tower of series of a source; see `build_towers`."""
-    _check_random(source)
 
     def fit(steps: int) -> Standardised:
         return _fitted(start, Standardised, lambda: Standardised.fit(start.examples(), steps))
@@ -279,14 +295,7 @@ def series_tower(source: Source, start: Start) -> SeriesTower:
 
 def table_tower(source: Source, start: Start) -> TableTower:
     """Build the tower of tables of a source; see `build_towers`."""
-    _check_random(source)
     return TablePerceptron(_fitted(start, Cells, lambda: Cells.fit(start.examples())))
-
-
-def _check_random(source: Source) -> None:
-    """Check that a built-in tower that is none of pictures is named without weights."""
-    if not source.library and source.weights is not None:
-        raise ValueError(f"tower {source}: only an image tower can start from a run's weights; leave @… out")
 
 
 def _fitted(start: Start, form: type[Fitted], fit: Callable[[], Fitted]) -> Fitted:

@@ -1,8 +1,9 @@
-"""Weights of a built-in image tower that an earlier run has trained."""
+"""Weights of towers and heads that an earlier run has trained."""
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import BaseModel
@@ -10,25 +11,86 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ...files import check_manifest, latest_checkpoint, read_json
-from ..base import ImageTower
+from ..base import Tower
 from ..weights import Source
 
 _PREFIX = "towers."
 """The prefix of the names of towers' weights in the checkpoint of a method with towers; that of a column follows."""
 
 
-def load_trained(tower: ImageTower, source: Source) -> None:
+@dataclass(frozen=True)
+class Weights:
+    """The weights of a run as a checkpoint left them.
+
+    Attributes:
+        tensors: by their names in the method.
+    """
+
+    tensors: Mapping[str, Tensor]
+
+    @classmethod
+    def of_run(cls, folder: Path, named: str) -> Weights:
+        """Read the newest checkpoint of a finished run, or one checkpoint of any run by its own folder.
+
+        Args:
+            folder: of the run, or of the checkpoint.
+            named: what it is read for, for errors.
+
+        Raises:
+            ValueError: for a folder that is neither, and a run that has not finished.
+            Damaged: if the checkpoint cannot be read.
+        """
+        run = run_of(folder)
+        chosen = run != folder
+        checkpoint = folder if chosen else latest_checkpoint(folder / "checkpoint")
+        state = run / "run.json"
+        if not state.is_file():
+            raise ValueError(f"{named}: {folder} is not a run's folder: it has no run.json")
+        advice = "name the folder of another run"
+        if not chosen and (status := read_json(state, _State, advice).status) != "finished":
+            raise ValueError(
+                f"{named}: the run has not finished (its status is {status!r}); finish it, or name one of its "
+                f"checkpoints in {folder / 'checkpoint'}"
+            )
+        if checkpoint is None or not checkpoint.is_dir():
+            raise ValueError(f"{named}: there is no checkpoint {checkpoint or folder / 'checkpoint'}")
+        check_manifest(checkpoint, advice, ("model.safetensors",))
+        return cls(load_file(checkpoint / "model.safetensors"))
+
+    def of_tower(self, tower: Tower) -> tuple[str, Mapping[str, Tensor]] | None:
+        """Return the column and the weights of the tower that is built as this one is; None where there is none.
+
+        Of several the one that is called after the tower's modality is taken, else the first.
+        """
+        expected = {name: tensor.shape for name, tensor in tower.state_dict().items()}
+        columns = self.towers()
+        for column in sorted(columns, key=lambda name: name != tower.modality):
+            if {name: tensor.shape for name, tensor in columns[column].items()} == expected:
+                return column, columns[column]
+        return None
+
+    def towers(self) -> dict[str, dict[str, Tensor]]:
+        """Return the weights of every tower by its column."""
+        towers: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in self.tensors.items():
+            if name.startswith(_PREFIX):
+                column, _, rest = name.removeprefix(_PREFIX).partition(".")
+                towers.setdefault(column, {})[rest] = tensor
+        return towers
+
+
+def load_trained(tower: Tower, source: Source) -> None:
     """Read a trained tower's weights into a tower of the same kind, all of them or none.
 
     Args:
         tower: whose weights are replaced.
-        source: ``cnn@PATH`` or ``vit@PATH``. The path is the folder of a finished run, whose image tower is
-            taken as its last step left it, or a ``safetensors`` file: a checkpoint's, or one of a tower's
-            ``state_dict()``.
+        source: ``cnn@PATH``, ``bag@PATH``. The path is the folder of a finished run, whose tower is taken as its last
+            step left it, that of one of a run's checkpoints, or a ``safetensors`` file: a checkpoint's, or one of a
+            tower's ``state_dict()``.
 
     Raises:
         ValueError: for a path that is not there or holds no weights, a run that has not finished, and weights
-            of another tower or of one for another size of picture.
+            of another tower or of one of other sizes.
     """
     path = source.path
     if path is None:
@@ -36,21 +98,21 @@ def load_trained(tower: ImageTower, source: Source) -> None:
             f"tower {source}: there is no file or folder {source.weights}; give a run's folder or a "
             ".safetensors file"
         )
-    file = _of_run(source, path) if path.is_dir() else path
-    with source.reading():
-        tensors = load_file(file)
-    _fit(tower, _inside(tensors, tower.state_dict().keys()) or tensors, source)
+    if path.is_dir():
+        weights = Weights.of_run(path, f"tower {source}")
+    else:
+        with source.reading():
+            weights = Weights(load_file(path))
+    if (found := weights.of_tower(tower)) is not None:
+        tower.load_state_dict(dict(found[1]))
+        return
+    towers = weights.towers()
+    _fit(tower, towers.get(tower.modality) or next(iter(towers.values()), dict(weights.tensors)), source)
 
 
-def _inside(tensors: dict[str, Tensor], expected: Set[str]) -> dict[str, Tensor]:
-    """Return the weights of a method's image tower, whose column may have any name; nothing where there is none."""
-    towers: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        if name.startswith(_PREFIX):
-            column, _, rest = name.removeprefix(_PREFIX).partition(".")
-            towers.setdefault(column, {})[rest] = tensor
-    fitting = (weights for weights in towers.values() if weights.keys() == expected)
-    return towers.get("image") or next(fitting, {})
+def run_of(folder: Path) -> Path:
+    """Return the folder of a run, given that or the folder of one of its checkpoints."""
+    return folder.parent.parent if folder.parent.name == "checkpoint" else folder
 
 
 class _State(BaseModel):
@@ -59,22 +121,7 @@ class _State(BaseModel):
     status: str
 
 
-def _of_run(source: Source, folder: Path) -> Path:
-    """Return the weights of a finished run's last checkpoint."""
-    state, checkpoint = folder / "run.json", latest_checkpoint(folder / "checkpoint")
-    if not state.is_file():
-        raise ValueError(f"tower {source}: {folder} is not a run's folder: it has no run.json")
-    status = read_json(state, _State, "name the folder of another run").status
-    if status != "finished" or checkpoint is None:
-        raise ValueError(
-            f"tower {source}: the run has not finished (its status is {status!r}); finish it, or name one "
-            f"file of weights in {folder / 'checkpoint'}"
-        )
-    check_manifest(checkpoint, "name the folder of another run", ("model.safetensors",))
-    return checkpoint / "model.safetensors"
-
-
-def _fit(tower: ImageTower, tensors: dict[str, Tensor], source: Source) -> None:
+def _fit(tower: Tower, tensors: dict[str, Tensor], source: Source) -> None:
     expected = tower.state_dict()
     faults = {
         "missing": sorted(expected.keys() - tensors.keys()),
@@ -92,8 +139,7 @@ def _fit(tower: ImageTower, tensors: dict[str, Tensor], source: Source) -> None:
             if names
         )
         raise ValueError(
-            f"tower {source}: these are not the weights of a {source.name!r} tower for pictures of "
-            f"{tower.size}×{tower.size} pixels ({message}); name the tower and towers.image_size that they were "
-            "trained with"
+            f"tower {source}: these are not the weights of a {source.name!r} tower of the sizes that the recipe asks "
+            f"for ({message}); name the tower and its sizes (towers.…, as towers.image_size) as they were in training"
         )
     tower.load_state_dict(tensors)

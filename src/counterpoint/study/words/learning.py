@@ -53,7 +53,8 @@ def _label(arm: Arm, labels: str) -> str:
 def _trained_before(run: Run, arm: Arm, reads: Mapping[str, str]) -> Iterator[str]:
     """Yield the towers and models with weights that an arm starts from or is taught by, and what they learned from."""
     towers = {**run.recipe.towers.names, **arm.towers}
-    for named in (*(towers.get(modality, "") for modality in reads.values()), *arm.options.values()):
+    of_reads = (towers.get(modality, "") for modality in reads.values())
+    for named in (arm.origin, *of_reads, *arm.options.values()):
         weights = Source.parse(named).weights if "@" in named else named
         if weights and (is_run(Path(weights)) or is_checkpoint(Path(weights))):
             folder = Path(weights) if is_run(Path(weights)) else Path(weights).parent.parent

@@ -26,8 +26,9 @@ from ...files import (
     writing,
 )
 from ...methods.arm import Arm
+from ...networks.towers.trained import run_of
 from ...networks.weights import Source
-from ..folder import remedy
+from ..folder import is_run, remedy
 from ..run import OtherRun, Run
 
 FILE = "provenance.json"
@@ -60,12 +61,10 @@ class Provenance(BaseModel):
     def of(cls, run: Run, data: Data) -> Provenance:
         """Return the provenance of a run that would begin now; weights that are not there any more have no digest."""
         arm = Arm.parse(run.arm)
-        towers = {**run.recipe.towers.names, **arm.towers}
-        paths = [path for tower in towers.values() if (path := _path_of(tower)) is not None]
         return cls(
             data=dict(data.fingerprint.parts),
             loss={} if arm.loss is None else {str(arm.loss[0]): digest_of_file(arm.loss[0])},
-            weights={str(path): digest_of_weights(path) for path in paths},
+            weights={str(path): digest_of_weights(path) for path in _weights_of(run)},
         )
 
     @classmethod
@@ -147,9 +146,10 @@ def rows_of(folder: Path) -> pl.DataFrame:
 
 
 def trained_on(folder: Path, data: Data) -> Rows:
-    """Return the rows whose picture, file for file, a run was trained on; none where nothing is known of its data.
+    """Return the rows whose picture, file for file, a run was trained on, or one that it began from.
 
-    Where the data has no pictures, the first column that is no text counts.
+    Nothing is known of runs that are gone, and of data without checksums. Where the data has no pictures, the first
+    column that is no text counts.
 
     Raises:
         Damaged: if what is known cannot be read.
@@ -157,9 +157,27 @@ def trained_on(folder: Path, data: Data) -> Rows:
     known = rows_of(folder).filter(pl.col("split").str.contains("train"))
     here = data.fingerprint.rows
     part = next((it for it in ("pictures", subject(data.columns) or "") if it in here), None)
-    if not (len(known) and len(here)) or part is None or part not in known:
-        return np.arange(0)
-    return np.flatnonzero(here[part].is_in(known[part].implode()).to_numpy())
+    found = [trained_on(before, data) for before in _begun_from(folder)]
+    if len(known) and len(here) and part is not None and part in known:
+        found.append(np.flatnonzero(here[part].is_in(known[part].implode()).to_numpy()))
+    return np.unique(np.concatenate([np.arange(0), *found]))
+
+
+def _begun_from(folder: Path) -> set[Path]:
+    """Return the folders of the runs that are still there of those whose weights a run began with."""
+    if not is_run(folder):
+        return set()
+    runs = {run_of(path) for path in _weights_of(Run.read(folder))}
+    return {run for run in runs if is_run(run)}
+
+
+def _weights_of(run: Run) -> list[Path]:
+    """Return where the weights are that a run begins with; weights that are gone, or have only a name, have no place."""
+    arm = Arm.parse(run.arm)
+    towers = {**run.recipe.towers.names, **arm.towers}
+    paths = [path for tower in towers.values() if (path := _path_of(tower)) is not None]
+    origin = Path(arm.origin)
+    return [*paths, origin] if arm.origin and origin.exists() else paths
 
 
 def counts(before: Mapping[str, str], after: Mapping[str, str], old: pl.DataFrame, new: pl.DataFrame) -> str:

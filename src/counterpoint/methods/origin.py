@@ -1,0 +1,123 @@
+"""The run that an arm goes on from (``clip,from=RUN``), and what it lends: sizes and towers, heads, learned numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..networks.base import Towers
+from ..networks.state.momentum import MomentumCopy
+from ..networks.towers.trained import Weights
+from ..networks.weights import Source
+from ..reasons import listing
+from .tower_method import TowerMethod, distinct
+
+if TYPE_CHECKING:
+    from ..recipes.schema import Recipe
+
+_SIZES: Mapping[str, tuple[str, ...]] = {
+    "image": ("image_size",),
+    "text": ("context", "vocabulary", "text_layers"),
+    "audio": ("audio_rate", "audio_seconds", "audio_bands"),
+    "video": ("image_size", "video_frames"),
+    "series": ("series_steps",),
+    "table": (),
+}
+"""Keys of the recipe's section on towers that the towers of a modality go by."""
+_HEAD = re.compile(r"(?P<heads>(?:.*[._])?projections)\.(?P<tower>[^.]+)\.(?P<rest>.+)")
+"""The name of a tensor of a head: of which heads, of which tower, and in it."""
+
+
+def lend_recipe(recipe: Recipe, before: Recipe, modalities: Collection[str], origin: str) -> Recipe:
+    """Return a recipe with the towers of an earlier run, their sizes, and the width of its space.
+
+    A built-in tower bears the place of its weights in its name; those of libraries keep the names that they had.
+
+    Args:
+        recipe: of the arm that goes on.
+        before: the earlier run's, with the names of towers that its arm had.
+        modalities: of the columns that the earlier run read.
+        origin: its folder, as the arm names it.
+    """
+    changes: dict[str, str | int | float | None] = {}
+    for modality in [name for name in _SIZES if name in modalities]:
+        source = Source.parse(before.towers.names[modality])
+        borrowed = not source.library and source.name != "pixels"  # which has no weights of its own
+        changes[modality] = f"{source.name}@{origin}" if borrowed else str(source)
+        changes |= {size: getattr(before.towers, size) for size in _SIZES[modality]}
+    if "video" in modalities and "image" not in modalities:  # a tower of clips has one of pictures inside
+        changes["image"] = before.towers.image
+    widths = recipe.widths.model_copy(update={"embedding": before.widths.embedding})
+    towers = recipe.towers.model_copy(update=changes)
+    return recipe.model_copy(update={"towers": towers, "widths": widths})
+
+
+def lend_towers(weights: Weights, towers: Towers, own: Collection[str], named: str) -> dict[str, str]:
+    """Read the weights of a run's towers into those of an arm, and return whose each is: a column to the run's column.
+
+    Args:
+        weights: of the run.
+        towers: by column.
+        own: modalities of which the arm names another tower.
+        named: the arm, for errors.
+
+    Raises:
+        ValueError: where the run has no tower for any of them, or one that is built otherwise.
+    """
+    theirs, lent = weights.towers(), dict[str, str]()
+    for column, tower in distinct(towers).items():
+        if tower.modality in own:
+            continue
+        if (found := weights.of_tower(tower)) is not None:
+            lent[column], tensors = found
+            tower.load_state_dict(dict(tensors))
+            tower.weights_set = True
+        elif column in theirs:
+            raise ValueError(
+                f"{named}: the tower of {column!r} is built otherwise in the run that it goes on from; name the run of "
+                "whole weights (not of low-rank updates), under the recipe's towers as they were"
+            )
+    if not lent:
+        raise ValueError(
+            f"{named}: the run that it goes on from has towers of {listing(list(theirs)) or 'no column'}, and none of "
+            "these is one that the arm needs"
+        )
+    return lent
+
+
+def lend_heads(
+    weights: Weights, method: TowerMethod, lent: Mapping[str, str], stated: Collection[str]
+) -> None:
+    """Read the run's heads behind lent towers, and its learned numbers of the same names, into a method at its start.
+
+    A head of another form or size stays as it starts, and so does all else: classes, queues, predictors.
+
+    Args:
+        weights: of the run.
+        method: at its start.
+        lent: whose each lent tower is, see `lend_towers`.
+        stated: options that the arm states, which outweigh what the run has learned.
+    """
+    state = method.state_dict()
+    heads: dict[str, dict[str, Tensor]] = {}
+    for name in state:
+        if (match := _HEAD.fullmatch(name)) and match["tower"] in lent:
+            theirs = f"{match['heads']}.{lent[match['tower']]}.{match['rest']}"
+            heads.setdefault(f"{match['heads']}.{match['tower']}", {})[name] = weights.tensors.get(
+                theirs, torch.empty(0)
+            )
+    scalars = {
+        name: {name: weights.tensors[name]}
+        for name, parameter in method.named_parameters()
+        if parameter.ndim == 0 and name in weights.tensors and not set(name.split(".")) & set(stated)
+    }
+    for tensors in (*heads.values(), *scalars.values()):
+        if all(tensor.shape == state[name].shape for name, tensor in tensors.items()):
+            method.load_state_dict(tensors, strict=False)
+    for part in method.modules():
+        if isinstance(part, MomentumCopy):
+            part.restart()
