@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 from transformers import ClapFeatureExtractor
 
@@ -138,8 +141,18 @@ def test_it_is_built_from_the_recipe_and_says_how() -> None:
     again = build_towers(section, {}, 3, columns={"audio": "audio"})["audio"]
     assert fingerprint(again, {"audio": again.input}) == fingerprint(net, {"audio": net.input})
     assert fingerprint(net, {"audio": Waveform(RATE, 0.6)}) != fingerprint(net, {"audio": net.input})
-    with pytest.raises(ValueError, match="only an image tower can start from a run's weights"):
+    with pytest.raises(ValueError, match="tower mel@/some/run: there is no file or folder /some/run"):
         build_towers(Towers(audio="mel@/some/run"), {}, 0, columns={"audio": "audio"})
+
+
+def test_it_starts_from_weights(tmp_path: Path) -> None:
+    section = Towers(audio_rate=RATE, audio_seconds=0.5, audio_bands=24)
+    net = build_towers(section, {}, 3, columns={"audio": "audio"})["audio"]
+    save_file(net.state_dict(), tmp_path / "mel.safetensors")
+    section = section.model_copy(update={"audio": f"mel@{tmp_path / 'mel.safetensors'}"})
+    lent = build_towers(section, {}, 4, columns={"audio": "audio"})["audio"]
+    assert lent.pretrained
+    assert fingerprint(lent, {"audio": lent.input}) == fingerprint(net, {"audio": net.input})
 
 
 def test_old_recipes_have_the_towers_of_today() -> None:

@@ -90,13 +90,11 @@ def test_a_clip_that_is_not_there_has_features_and_no_gradient_is_lost() -> None
         assert net(given).isfinite().all()
 
 
-def test_it_is_random_by_its_seed_and_refuses_weights() -> None:
+def test_it_is_random_by_its_seed() -> None:
     one, same, other = (tower(seed=seed) for seed in (1, 1, 2))
     given = one.input(noise(3))
     assert torch.equal(one(given), same(given))
     assert not torch.allclose(one(given), other(given))
-    with pytest.raises(ValueError, match="only an image tower can start from a run's weights"):
-        build_towers(Towers(video="frames@/some/run"), {}, 0, columns={"video": "video"})
 
 
 def test_a_model_that_takes_clips_takes_pictures_as_clips_of_one_frame() -> None:

@@ -172,7 +172,7 @@ def _begun_from(folder: Path) -> set[Path]:
 
 
 def _weights_of(run: Run) -> list[Path]:
-    """Return where the weights are that a run begins with; weights that are gone, or have only a name, have no place."""
+    """Return where the weights are that a run begins with; those that are gone, or have only a name, have no place."""
     arm = Arm.parse(run.arm)
     towers = {**run.recipe.towers.names, **arm.towers}
     paths = [path for tower in towers.values() if (path := _path_of(tower)) is not None]
