@@ -95,7 +95,10 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_traits_are_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MANY", 3)
-    known = {bytes([n]) * 16: Traits("PNG", n, 2 * n, n == 1, False, bytes(HASH_BYTES)) for n in range(1, 6)}
+    known = {
+        bytes([n]) * 16: Traits("PNG", n, 2 * n, n == 1, False, 0, 255, bytes(HASH_BYTES))
+        for n in range(1, 6)
+    }
     with KeptTraits() as kept:
         for digest, traits in known.items():
             kept.add(digest, traits)
@@ -110,7 +113,7 @@ def test_traits_are_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_traits_survive_a_stop(cache: Path) -> None:
-    one = Traits("PNG", 1, 1, False, False, bytes(HASH_BYTES))
+    one = Traits("PNG", 1, 1, False, False, 0, 255, bytes(HASH_BYTES))
 
     def stopped() -> None:
         with KeptTraits() as kept:

@@ -106,6 +106,27 @@ def test_everything_is_counted_and_named(table: Path) -> None:
     assert len(found.left_out.read_text().splitlines()) == 3
 
 
+def test_pictures_with_hardly_anything_to_be_seen_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+    scan = np.random.default_rng(0).integers(0, 2**12, (64, 64)).astype(np.uint16)
+    pictures = {
+        "scan": Image.fromarray(scan),
+        "scaled": Image.fromarray(scan * 16),
+        "empty": Image.new("L", (64, 64), 9),
+    }
+    for name, one in pictures.items():
+        one.save(tmp_path / f"{name}.png")
+    (tmp_path / "metadata.csv").write_text(
+        "file_name,text\n" + "".join(f"{name}.png,a picture that is {name}\n" for name in pictures)
+    )
+    found = report(str(tmp_path / "metadata.csv"))
+    dark, flat = (line(found, "pictures", name) for name in ("dark throughout", "of one colour"))
+    assert (dark.examples, flat.examples) == (("scan.png",), ("empty.png",))
+    assert dark.warning
+
+
 def test_data_over_an_index_is_looked_at_in_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
     index(write_shards(tmp_path / "shards"), tmp_path / "index", jobs=1)

@@ -17,7 +17,7 @@ from ..cache import cache_folder, writing
 from .decode import MOST_PIXELS, open_picture, small
 from .vector import is_drawing
 
-VERSION = 1
+VERSION = 2
 """Version of the traits; raised whenever the code here would say something else of the same bytes."""
 HASH_BYTES = 18
 """Bytes of a hash: the signs of the 12 × 12 lowest frequencies."""
@@ -28,6 +28,8 @@ SCHEMA: dict[str, Any] = {
     "height": pl.Int32,
     "transparent": pl.Boolean,
     "turned": pl.Boolean,
+    "darkest": pl.Int16,
+    "brightest": pl.Int16,
     "hash": pl.Binary,
 }
 """Columns of tables of traits: the digest of a file, and what `Traits` has."""
@@ -49,6 +51,7 @@ class Traits:
         width, height: in pixels, as they are stored; None for a drawing, which has no size of its own.
         transparent: it can be transparent.
         turned: the camera was held otherwise, as EXIF says, so that it is turned or mirrored to be seen.
+        darkest, brightest: the ends of its grey values when it is shown small, from 0 to 255.
         hash: of how it looks; see `looks_of`.
     """
 
@@ -57,6 +60,8 @@ class Traits:
     height: int | None
     transparent: bool
     turned: bool
+    darkest: int
+    brightest: int
     hash: bytes
 
     @property
@@ -82,13 +87,15 @@ def traits_of(data: bytes, most: int = MOST_PIXELS) -> Traits:
         turned = opened.getexif().get(ExifTags.Base.Orientation, 1) in range(2, 9)
         opened.draft(None, (_SIDE * _OVER * 2, _SIDE * _OVER * 2))
         form = "SVG" if drawing else "JPEG" if opened.format in _JPEG else str(opened.format)
+        shown = small(opened, _SIDE * _OVER * 2, most)
         return Traits(
             form,
             None if drawing else width,
             None if drawing else height,
             drawing or opened.has_transparency_data,
             turned,
-            looks_of(small(opened, _SIDE * _OVER * 2, most)),
+            *shown.convert("L").getextrema(),
+            looks_of(shown),
         )
 
 

@@ -14,6 +14,8 @@ from .._section import Finding, Findings, Section, Share
 from .._seen import Seen
 
 _LONG = 2.0  # of a picture that is longer, the square in the middle is less than half
+_DARK, _FLAT = 32, 4  # of 256 grey values
+_FEW = 0.01  # of the pictures may be such ones without a warning
 
 
 @final
@@ -75,6 +77,13 @@ class Pictures(Section):
             )
         count("can be transparent: shown on white", lambda t: t.transparent, looks)
         count("held otherwise by the camera (EXIF): turned upright", lambda t: t.turned, looks)
+        count(
+            f"dark throughout, of the lowest {_DARK} of 256 values, as 12 bits in a file of 16 are: brighten them",
+            lambda t: t.darkest + _FLAT <= t.brightest < _DARK,
+            looks,
+            _FEW,
+        )
+        count("of one colour throughout", lambda t: t.brightest < t.darkest + _FLAT, looks, _FEW)
         return findings.listed
 
 
