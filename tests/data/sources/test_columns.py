@@ -68,6 +68,14 @@ def test_the_name_of_the_data_says_the_columns_and_is_found_from_elsewhere(tmp_p
             {"image": "path", "text": "pairs"},
             r"the column pairs holds Struct.*; expected texts or lists of texts",
         ),
+        (
+            {"image": "path", "text": "scans"},
+            r"scans holds List\(Binary\); .* a row has one picture: write a row for",
+        ),
+        (
+            {"image": "scans"},
+            r"scans holds List\(Binary\); expected paths .*; a row has one picture: write a row for",
+        ),
         ({"image": "uid"}, r"the column uid holds Int64; expected paths of pictures"),
         (
             {"picture": "path"},
@@ -77,7 +85,7 @@ def test_the_name_of_the_data_says_the_columns_and_is_found_from_elsewhere(tmp_p
     ],
 )
 def test_columns_that_cannot_be_are_refused(columns: dict[str, str], message: str, tmp_path: Path) -> None:
-    held = {"held": [[1]], "pairs": [{"a": "b"}]}
+    held = {"held": [[1]], "pairs": [{"a": "b"}], "scans": [[b"1", b"2"]]}
     pl.DataFrame(ROWS[:1]).hstack(pl.DataFrame(held)).write_parquet(tmp_path / "it.parquet")
     with pytest.raises(ValueError, match=message) as told:
         load(str(tmp_path / "it.parquet"), columns=columns)

@@ -163,6 +163,11 @@ def test_jsonl_in_latin_1_and_with_values_of_every_kind(folder: Path) -> None:
             '{"file_name": 3, "text": "a"}\n',
             "line 1: file_name is the int 3; expected the path of a picture$",
         ),
+        (
+            "t.jsonl",
+            '{"file_name": ["0.png", "1.png"], "text": "a"}\n',
+            "line 1: file_name is a list; expected the path of a picture; a row has one picture: write a row for each",
+        ),
     ],
 )
 def test_what_is_wrong_is_one_line_with_its_place(folder: Path, name: str, text: str, message: str) -> None:

@@ -88,13 +88,15 @@ def traits_of(data: bytes, most: int = MOST_PIXELS) -> Traits:
         opened.draft(None, (_SIDE * _OVER * 2, _SIDE * _OVER * 2))
         form = "SVG" if drawing else "JPEG" if opened.format in _JPEG else str(opened.format)
         shown = small(opened, _SIDE * _OVER * 2, most)
+        grey = np.asarray(shown.convert("L"))
         return Traits(
             form,
             None if drawing else width,
             None if drawing else height,
             drawing or opened.has_transparency_data,
             turned,
-            *shown.convert("L").getextrema(),
+            int(grey.min()),
+            int(grey.max()),
             looks_of(shown),
         )
 

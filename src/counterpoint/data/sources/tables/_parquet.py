@@ -23,7 +23,7 @@ from .._record import LABEL, value_name
 from .._source import Span
 from ._kinds import SAMPLE, Kind, kind_of
 from ._many import CELL, HELD, NAME
-from ._roles import Columns, Made, Roles, as_noted, chosen
+from ._roles import ONE_A_ROW, Columns, Made, Roles, as_noted, chosen
 
 _WORDS = (
     pl.String,
@@ -328,6 +328,7 @@ def _picture_columns(path: str, schema: Mapping[str, Any], name: str) -> list[pl
     else:
         raise ValueError(
             f"{path}: the column {name} holds {kind}; expected paths of pictures, or their bytes as `datasets` has them"
+            f"{ONE_A_ROW if isinstance(kind, pl.List) else ''}"
         )
     named = named.str.strip_chars().str.replace(r"^(\./)+", "")
     return [
@@ -350,6 +351,9 @@ def _captions(path: str, schema: Mapping[str, Any], name: str) -> pl.Expr:
     elif _is_scalar(schema, name):
         texts = pl.concat_list(_text(schema, name))
     else:
-        raise ValueError(f"{path}: the column {name} holds {kind}; expected texts or lists of texts")
+        of_files = isinstance(kind, pl.List) and (kind.inner == pl.Binary or _has(kind.inner, "bytes"))
+        raise ValueError(
+            f"{path}: the column {name} holds {kind}; expected texts or lists of texts{ONE_A_ROW * of_files}"
+        )
     stripped = texts.list.eval(pl.element().str.strip_chars())
     return stripped.list.eval(pl.element().filter(pl.element() != "")).fill_null([])

@@ -13,6 +13,10 @@ from .._names import CAPTION_COLUMNS, CORPORA, PICTURE_COLUMNS, SOUND_COLUMNS
 from .._options import FACTS, said_columns
 from ._kinds import Kind
 
+ONE_A_ROW = (
+    "; a row has one picture: write a row for each, with a column group that says which belong together"
+)
+"""Advice for a column that holds several pictures a row."""
 _NUMBERED = re.compile(r"(caption|text|sentence)_?\d+")
 
 

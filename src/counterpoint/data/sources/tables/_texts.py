@@ -24,7 +24,7 @@ from .._source import Span
 from ._kinds import SAMPLE, kind_of
 from ._many import CELL, HELD, LINE, NAME
 from ._parts import lines_of
-from ._roles import Columns, Roles, chosen, file_columns, text_columns
+from ._roles import ONE_A_ROW, Columns, Roles, chosen, file_columns, text_columns
 
 _BLOCK = 50_000  # rows that are Python objects at once
 _LONGEST = 2**24
@@ -129,7 +129,10 @@ def _named(path: str, line: int, column: str, value: object) -> str | None:
     if isinstance(value, Mapping):  # as `datasets` writes a picture; its bytes cannot be in a text
         value = value.get("path")
     if value is not None and not isinstance(value, str):
-        raise ValueError(f"{path}, line {line}: {column} is {_kind(value)}; expected the path of a picture")
+        advice = ONE_A_ROW if isinstance(value, list) else ""
+        raise ValueError(
+            f"{path}, line {line}: {column} is {_kind(value)}; expected the path of a picture{advice}"
+        )
     return re.sub(r"^(\./)+", "", as_text(value) or "") or None
 
 
