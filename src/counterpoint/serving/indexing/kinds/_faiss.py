@@ -99,7 +99,7 @@ class FaissKind(Kind):
     ) -> tuple[Scores, Positions]:
         """Search anew, and exactly, for the queries that found fewer than they asked for."""
         scores, rows = results
-        short = (rows < 0).any(1)
+        short = rows[:, -1] < 0  # what was not found stands behind what was
         if short.any():
             mask = np.ones(self.index.ntotal, bool) if mask is None else mask
             scores[short], rows[short] = self.exactly(queries[short], scores.shape[1], mask)
