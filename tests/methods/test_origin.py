@@ -148,7 +148,7 @@ def test_a_tower_alone_may_be_that_of_a_run(first: Path, pairs: Path, recipe: Re
 @pytest.mark.parametrize(
     ("arm", "message"),
     [
-        ("clip,from={nowhere}", "is not a run folder"),
+        ("clip,from={nowhere}", "arm .* is neither a run's folder nor one of its checkpoints"),
         ("clip,from={running}", "the run has not finished .*'running'"),
         (
             "clip,from={first},image=patches,text=bag",

@@ -20,10 +20,11 @@ from ..data.worlds import of_today
 from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
 from ..methods.arm import Arm
 from ..modalities import PAIR, passes_by_modality
+from ..networks.towers.trained import run_of
 from ..reasons import listing
 from ..recipes import Recipe, parse
 from ..types import Target
-from .folder import is_checkpoint, is_run, remedy
+from .folder import is_run, remedy
 from .record.environment import Environment, environment
 
 
@@ -77,9 +78,12 @@ class Run:
         arm = Arm.parse(self.arm)
         recipe = self.recipe
         if arm.origin:
-            folder = Path(arm.origin)
-            before = Run.read(folder.parent.parent if is_checkpoint(folder) else folder)
-            recipe = before.lends(recipe, arm.origin)
+            folder = run_of(Path(arm.origin))
+            if not is_run(folder):
+                raise ValueError(
+                    f"arm {self.arm!r}: {arm.origin} is neither a run's folder nor one of its checkpoints"
+                )
+            recipe = Run.read(folder).lends(recipe, arm.origin)
         return replace(
             self, recipe=recipe, columns=dict(data.columns), target=target_of(arm, self.labels, data)
         )
