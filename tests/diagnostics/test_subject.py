@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.diagnostics.report import network
+from counterpoint.diagnostics.report import embeddings, network
 from counterpoint.diagnostics.report.subject import Subject
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Recipe, override
@@ -57,6 +57,14 @@ def test_the_column_of_pictures_may_have_any_name() -> None:
     assert torch.equal(of_pictures.pictures(ROWS), Album().images(ROWS))
     with pytest.raises(ValueError, match="no pictures"):
         subject("infonce,on=texts").picture  # noqa: B018 # asked for is what raises
+
+
+def test_pictures_and_captions_are_told_by_what_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(embeddings, "STEPS", {"image": 1, "text": 1})
+    both = subject("clip")
+    assert both.of_captions
+    assert "pictures, query inverted" in embeddings.inversion(both).numbers
+    assert "pictures whose text is first, whole" in network.ablation_study(both).numbers
 
 
 def test_the_loss_is_that_of_a_batch_as_its_method_prepares_it(

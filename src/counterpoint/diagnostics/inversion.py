@@ -88,7 +88,7 @@ def to_text(
         with _hooked(table, replace):
             return _project(model, "text", tower(ids.expand(len(u), -1)))
 
-    targets = model.embed("image", images)
+    targets = model.embed(_column(model, "image"), images)
     return _invert(model, run, targets, (tokens, table.embedding_dim), steps, seed)
 
 
@@ -126,7 +126,8 @@ def to_image(
         with _hooked(patches, replace):
             return _project(model, "image", tower(blank.expand(len(u), -1, -1, -1)))
 
-    return _invert(model, run, model.embed("text", list(captions)), (tokens, width), steps, seed)
+    targets = model.embed(_column(model, "text"), list(captions))
+    return _invert(model, run, targets, (tokens, width), steps, seed)
 
 
 def average_precision(
@@ -193,7 +194,12 @@ def _invert(
 
 
 def _project(model: TowerMethod, modality: str, features: Tensor) -> Float[Tensor, "n d"]:
-    return F.normalize(model.project(modality, features, model.heads[0]), dim=-1)
+    return F.normalize(model.project(_column(model, modality), features, model.heads[0]), dim=-1)
+
+
+def _column(model: TowerMethod, modality: str) -> str:
+    """Return the first column of a modality that a model embeds."""
+    return next(column for column in model.embeds if model.tower(column).modality == modality)
 
 
 @contextmanager

@@ -190,7 +190,7 @@ def inversion(subject: Subject) -> Section:
             inverted = (
                 to_text(subject.model, subject.pictures(rows), steps=STEPS[kind])
                 if kind == "image"
-                else to_image(subject.model, subject.data.read("text", rows), steps=STEPS[kind])
+                else to_image(subject.model, subject.data.read(subject.columns[1], rows), steps=STEPS[kind])
             )
         except ValueError:
             if kind == "image":

@@ -289,7 +289,8 @@ def ablation_study(subject: Subject) -> Section:
     worst = max(shown, key=lambda name: shown[name])
     sentence = f"The embedding turns most {worst}: by {shown[worst]:.2f} (1 − cosine)."
     if subject.of_captions:
-        texts = model.embed("text", subject.data.read("text", subject.inside))
+        captions = subject.columns[1]
+        texts = model.embed(captions, subject.data.read(captions, subject.inside))
 
         def found_first() -> float:
             scores = model.similarity(model.embed(subject.picture, pictures), texts)

@@ -156,7 +156,7 @@ class Subject:
     @property
     def of_captions(self) -> bool:
         """Return whether the two columns are pictures and their captions."""
-        return [side.column for side in self.sides] == ["image", "text"]
+        return [self.features.shared[column] for column in self.columns] == ["image", "text"]
 
     def pictures(self, rows: Rows) -> UInt8[Tensor, "n 3 H W"]:
         """Return the pictures of some rows.
