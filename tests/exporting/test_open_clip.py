@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import open_clip
@@ -134,3 +136,21 @@ def test_parts_without_a_place_are_said(made: Made, exported: Round) -> None:
     assert "dropout" not in said
     done, _ = exported(made("clip-rocket,dropout=0.1"), "safetensors")
     assert "dropout in the text tower, which only training uses" in done.left_out
+
+
+_ELSEWHERE = """
+import sys
+import counterpoint as cp
+for folder in sys.argv[1:]:
+    print(cp.load(folder).embeds)
+"""
+
+
+def test_another_process_reads_what_timm_holds_of_ours(made: Made, exported: Round) -> None:
+    model = made("clip")
+    folders = [str(exported(model, layout)[0].folder) for layout in ("open_clip", "timm")]
+    # Here timm knows our towers since they were exported.
+    done = subprocess.run(
+        [sys.executable, "-c", _ELSEWHERE, *folders], capture_output=True, text=True, check=False
+    )
+    assert done.stdout.splitlines() == ["('image', 'text')", "('image',)"], done.stderr

@@ -138,6 +138,8 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
     """
     import timm
 
+    from .. import in_timm  # noqa: F401 # an export may be of a built-in tower, which timm knows by this
+
     name = source.name
     if not (name.startswith(("hf-hub:", "hf_hub:")) or timm.is_model(name)):
         raise unknown("timm model", name, timm.list_models())
