@@ -45,6 +45,14 @@ def test_index_says_what_it_made(work: Path, capsys: pytest.CaptureFixture[str])
     assert second == f'search it: counterpoint search {work / "graph"} "…"'
 
 
+def test_an_index_of_pictures_alone_is_searched_by_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_vectors(tmp_path / "vectors", {"image": unit_vectors(3, 8, 0)}, shares_space=False)
+    assert main(["index", str(tmp_path / "vectors"), "--out", str(tmp_path / "index")]) == 0
+    assert capsys.readouterr().out.rstrip().endswith(f"counterpoint search {tmp_path / 'index'} --image FILE")
+
+
 def test_search_by_a_text_a_picture_and_a_file_of_texts(
     work: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

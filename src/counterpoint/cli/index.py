@@ -40,8 +40,11 @@ def main(arguments: Sequence[str]) -> int:
     vectors = Vectors.open(options.vectors)
     with console.status(f"indexing {counted(len(vectors), 'vector')}"):
         made = index(vectors, options.out, kind=options.kind, map=options.map)
-    counts = made.table["modality"].value_counts(sort=True).iter_rows()
-    held = ", ".join(f"{count:,} of {modality}" for modality, count in counts)
+    counts = dict(made.table["modality"].value_counts(sort=True).iter_rows())
+    held = ", ".join(f"{count:,} of {modality}" for modality, count in counts.items())
     console.print(f"{options.out}: {counted(len(made), 'vector')} ({held}), kind {made.kind}", soft_wrap=True)
-    console.print(f'search it: counterpoint search {shlex.quote(options.out)} "…"', soft_wrap=True)
+    query = "--image FILE" if "image" in counts else "--file FILE"
+    if "text" in counts or made.about.shares_space:
+        query = '"…"'
+    console.print(f"search it: counterpoint search {shlex.quote(options.out)} {query}", soft_wrap=True)
     return 0
