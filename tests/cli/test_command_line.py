@@ -170,6 +170,18 @@ def test_a_warning_is_one_line_without_a_place_in_the_source(
     assert warnings.formatwarning is before
 
 
+def test_tasks_that_cannot_be_asked_are_refused_before_anything_is_measured(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = str(write_pairs(tmp_path / "pairs"))
+    assert main(["train", "moco", "--data", data, "--tasks", "retrieval", "--towers.image-size", "24"]) == 1
+    said = capsys.readouterr()
+    assert "'moco' learns from pictures alone" in said.err
+    assert "memory of a step" not in said.out + said.err
+    assert not (tmp_path / "runs").exists()
+
+
 def test_compare_train_evaluate_and_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

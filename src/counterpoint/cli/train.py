@@ -86,7 +86,9 @@ def main(arguments: Sequence[str]) -> int:
     console = Terminal(stderr=options.json)
     with console.status("loading torch"):
         from ..data.source import short_name
+        from ..evaluation import create
         from ..execution import Local
+        from ..study.gate import check_asked
         from ..study.opened import open_data
         from ..study.training.run import TrainingRun
         from ..training.run import OtherRun, Run
@@ -107,7 +109,9 @@ def main(arguments: Sequence[str]) -> int:
         console.quiet = ranks.rank > 0
         show_data_report(console, planned)
         with first_alone():
-            planned = with_steps(planned, open_data(planned))
+            data = open_data(planned)
+            check_asked([Arm.parse(options.method)], [create(name) for name in options.tasks], data)
+            planned = with_steps(planned, data)
         report, free = show_memory(console, planned, options.recipe)
         if options.dry_run:
             show_forecast(console, planned, report, free)
