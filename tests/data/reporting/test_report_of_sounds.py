@@ -45,6 +45,17 @@ def test_sounds_with_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "audio, text" in capsys.readouterr().out
 
 
+def test_sounds_in_which_nothing_is_heard_are_named(tmp_path: Path) -> None:
+    root = folder(tmp_path / "tones")
+    save(np.zeros(800, np.int16), root / "low" / "3.wav")
+    found = {finding.name: finding for finding in report(str(root)).sections["lengths"]}
+    silent = found["silent, or the same all along"]
+    assert silent.value == {"count": 1, "of": 40}
+    assert [Path(name).name for name in silent.examples] == ["3.wav"]
+    assert silent.warning
+    assert set(found) == {"sounds", "silent, or the same all along"}
+
+
 def test_sounds_alone(tmp_path: Path) -> None:
     root = folder(tmp_path / "tones")
     assert report(str(root)).commands == (
@@ -68,6 +79,6 @@ def test_lengths(tmp_path: Path) -> None:
     for row in range(20):
         path = tmp_path / "motions" / f"{row}.npy"
         path.parent.mkdir(exist_ok=True)
-        np.save(path, np.ones((10 + row, 2)))
+        np.save(path, np.arange(20.0 + 2 * row).reshape(-1, 2))
     (steps,) = report(str(tmp_path / "motions")).sections["lengths"]
     assert steps.value == {"unit": "steps", "least": 10.0, "median": 19.5, "most": 29.0}

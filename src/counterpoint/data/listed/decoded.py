@@ -103,6 +103,17 @@ class Decoded:
         """The length of each example along its first axis; 0 for a file that is none."""
         return np.concatenate([np.zeros(0, np.int64), *(np.diff(block.starts) for block in self._blocks)])
 
+    def is_flat(self, position: int) -> bool:
+        """Return whether a file's example is one and the same place all along, as silence is.
+
+        Raises:
+            OSError, ValueError: as for `read`.
+        """
+        example = self._one(position)
+        return len(example) > 1 and np.array_equal(
+            example[1:], example[:-1], equal_nan=example.dtype.kind == "f"
+        )
+
     def read(self, positions: Int[np.ndarray, " n"]) -> Any:
         """Return the raw form of some files' examples, by their positions; at −1 a single place of zeros.
 

@@ -45,6 +45,7 @@ class Look:
         hash: of how it looks; None where it is no picture.
         broken: the reason and the details, where nothing can be read from it.
         length: of what is a sequence, in the unit of its modality; 0 for a picture.
+        flat: of what is a sequence, that it is the same all along.
     """
 
     row: int
@@ -53,6 +54,7 @@ class Look:
     hash: bytes | None = None
     broken: tuple[str, str] | None = None
     length: float = 0.0
+    flat: bool = False
 
 
 def looks(files: Sequence[Asset], most: int) -> Iterator[Look]:

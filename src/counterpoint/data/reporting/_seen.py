@@ -364,7 +364,8 @@ def _reads(files: Sequence[Asset], modality: Modality) -> Iterator[Look]:
     for position, digest in enumerate(decoded.digests):
         reason, _, detail = decoded.unreadable.get(position, "").partition(": ")
         broken = (reason, detail) if reason else None
-        yield Look(-1, bytes.fromhex(digest), broken=broken, length=float(lengths[position]))
+        flat = broken is None and decoded.is_flat(position)
+        yield Look(-1, bytes.fromhex(digest), broken=broken, length=float(lengths[position]), flat=flat)
 
 
 def _together(values: Sequence[object], rows: Sequence[int]) -> list[list[int]]:

@@ -10,6 +10,8 @@ from ....modalities import MODALITIES
 from .._section import Finding, Findings, Section, percent
 from .._seen import Seen
 
+_FEW = 0.01  # of the examples may be such ones without a warning
+
 
 @final
 class Lengths(Section):
@@ -37,4 +39,6 @@ class Lengths(Section):
                 f"{percent(longer)} %; --towers.audio-seconds says how many it hears",
                 longer,
             )
+        flat = [look.row for look in seen.looks if look.flat]
+        findings.count("silent, or the same all along", len(flat), len(lengths), seen.named(flat), above=_FEW)
         return findings.listed
