@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -19,15 +19,6 @@ from .tower_method import TowerMethod, distinct
 if TYPE_CHECKING:
     from ..recipes.schema import Recipe
 
-_SIZES: Mapping[str, tuple[str, ...]] = {
-    "image": ("image_size",),
-    "text": ("context", "vocabulary", "text_layers"),
-    "audio": ("audio_rate", "audio_seconds", "audio_bands"),
-    "video": ("image_size", "video_frames"),
-    "series": ("series_steps",),
-    "table": (),
-}
-"""Keys of the recipe's section on towers that the towers of a modality go by."""
 _HEAD = re.compile(r"(?P<heads>(?:.*[._])?projections)\.(?P<tower>[^.]+)\.(?P<rest>.+)")
 """The name of a tensor of a head: of which heads, of which tower, and in it."""
 
@@ -43,14 +34,13 @@ def lend_recipe(recipe: Recipe, before: Recipe, modalities: Collection[str], ori
         modalities: of the columns that the earlier run read.
         origin: its folder, as the arm names it.
     """
-    changes: dict[str, str | int | float | None] = {}
-    for modality in [name for name in _SIZES if name in modalities]:
-        source = Source.parse(before.towers.names[modality])
+    names = {name: it for name, it in before.towers.names.items() if name in modalities}
+    changes: dict[str, Any] = {}
+    for modality in names:
+        changes |= before.towers.sizes(modality)
+    for modality, source in {name: Source.parse(it) for name, it in names.items()}.items():
         borrowed = not source.library and source.name != "pixels"  # which has no weights of its own
         changes[modality] = f"{source.name}@{origin}" if borrowed else str(source)
-        changes |= {size: getattr(before.towers, size) for size in _SIZES[modality]}
-    if "video" in modalities and "image" not in modalities:  # a tower of clips has one of pictures inside
-        changes["image"] = before.towers.image
     widths = recipe.widths.model_copy(update={"embedding": before.widths.embedding})
     towers = recipe.towers.model_copy(update=changes)
     return recipe.model_copy(update={"towers": towers, "widths": widths})

@@ -84,6 +84,16 @@ class Towers(Section):
         """The names of towers, by modality."""
         return {name: getattr(self, name) for name in ("image", "text", "audio", "video", "series", "table")}
 
+    def sizes(self, modality: str) -> dict[str, Any]:
+        """Return what a tower of a modality goes by beside its name; of clips also the tower inside for their frames.
+
+        >>> Towers().sizes("text")
+        {'text_layers': None, 'context': 24, 'vocabulary': 2048}
+        """
+        further = {"text": ("context", "vocabulary"), "video": ("image", "image_size")}.get(modality, ())
+        own = [name for name in type(self).model_fields if name.startswith(f"{modality}_")]
+        return {name: getattr(self, name) for name in (*own, *further)}
+
 
 class Widths(Section):
     """Sizes of the heads that several methods have. CPU sizes by default; the papers' are in the GPU recipes."""
