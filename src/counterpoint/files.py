@@ -296,6 +296,15 @@ def checkpoints_in(folder: Path) -> list[Path]:
     return sorted(checkpoints, key=lambda p: int(p.name.removeprefix("step-")), reverse=True)
 
 
+def run_of(folder: Path) -> Path:
+    """Return the folder of a run, given that or the folder of one of its checkpoints.
+
+    >>> run_of(Path("runs/first/checkpoint/step-0000100")) == run_of(Path("runs/first")) == Path("runs/first")
+    True
+    """
+    return folder.parent.parent if folder.parent.name == "checkpoint" else folder
+
+
 def check_manifest(folder: Path, remedy: str, names: Collection[str] = ()) -> None:
     """Check files of a folder against its manifest; where an older version wrote none, that they are there.
 

@@ -145,6 +145,24 @@ def test_a_tower_alone_may_be_that_of_a_run(first: Path, pairs: Path, recipe: Re
         begun(f"clip,text={name}@{weights}", pairs, recipe)
 
 
+def test_a_tower_that_the_arm_names_has_its_own_vocabulary(
+    first: Path, pairs: Path, recipe: Recipe, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    planned = Run("clip", "emoji", override(recipe, {"steps": 2}))
+    assert run(planned, other, tasks=("retrieval",)).status == "finished"
+    name = load(other).text_tower.name
+    borrowed = begun(f"clip,from={first},text={name}@{other}", pairs, recipe).text_tower
+    fresh = begun(f"clip,from={first},text={name}", pairs, recipe).text_tower
+    of_other, of_first, of_pairs = (
+        model.text_tower.tokenizer(TEXTS)
+        for model in (load(other), load(first), begun("clip", pairs, recipe))
+    )
+    assert torch.equal(borrowed.tokenizer(TEXTS), of_other)
+    assert not torch.equal(of_other, of_first)
+    assert torch.equal(fresh.tokenizer(TEXTS), of_pairs)
+
+
 @pytest.mark.parametrize(
     ("arm", "message"),
     [

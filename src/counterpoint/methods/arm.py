@@ -271,31 +271,33 @@ class Arm:
             ValueError: for a value an option cannot take, a loss that is none, ``tune`` with nothing
                 pretrained, a sampler of a method that learns from no label, or a tower without what the method needs.
         """
-        from torch import nn
-
+        from ..files import run_of
         from ..networks import build_towers
         from ..networks.init import initialise
-        from ..networks.towers.build import holds_inputs
-        from ..networks.towers.trained import Weights, run_of
+        from ..networks.towers.trained import Weights
         from ..networks.weights import is_restored
         from ..types import Target
         from . import assemble
+        from .dual_encoder import begin_as_identity
         from .options import read
         from .origin import lend_heads, lend_towers
-        from .tower_method import TowerMethod, distinct
+        from .tower_method import distinct
 
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
         options = read(kind, constructor, {**self._of_recipe(recipe), **self.options})
-        origin = None
-        if self.origin and not is_restored():
-            origin = Weights.of_run(Path(self.origin), f"arm {self.spec!r}")
-            if not holds_inputs(folder):  # tokenizers and the like are that run's, too
-                folder = run_of(Path(self.origin))
+        before = Path(self.origin) if self.origin and not is_restored() else None
         towers = build_towers(
-            recipe.towers, examples, seed, columns=self.reads(columns), names=self.towers, folder=folder
+            recipe.towers,
+            examples,
+            seed,
+            columns=self.reads(columns),
+            names=self.towers,
+            folder=folder,
+            origin=before and run_of(before),
         )
-        lent = lend_towers(origin, towers, self.towers, f"arm {self.spec!r}") if origin else {}
+        weights = before and Weights.of_run(before, f"arm {self.spec!r}")
+        lent = lend_towers(weights, towers, self.towers, f"arm {self.spec!r}") if weights else {}
         pretrained = [tower for tower in distinct(towers).values() if tower.pretrained]
         if self.tune is not None and not pretrained:
             names = " nor ".join(repr(tower.name) for tower in distinct(towers).values())
@@ -328,14 +330,9 @@ class Arm:
             ) from error
         initialise(method, seed)
         if pair:
-            # Also those of methods within this one.
-            parts = [part.projections for part in method.modules() if isinstance(part, TowerMethod)]
-            for head in (head for heads in parts for head in heads.values()):
-                # After all weights are drawn; heads of another form (perceptrons) have no identity to begin as.
-                if isinstance(head, nn.Linear) and head.in_features == head.out_features:
-                    nn.init.eye_(head.weight)
-        if origin:
-            lend_heads(origin, method, lent, self.options)
+            begin_as_identity(method)  # after all weights are drawn
+        if weights:
+            lend_heads(weights, method, lent, self.options)
         if self.sampler:
             method.sampler = self._sampler(constructor)
         if self.tune == "none":

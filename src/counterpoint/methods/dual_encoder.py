@@ -53,6 +53,14 @@ def linear_heads(towers: Towers, width: int) -> dict[str, nn.Module]:
     return {name: Linear(tower.width, width) for name, tower in distinct(towers).items()}
 
 
+def begin_as_identity(method: TowerMethod) -> None:
+    """Let the linear heads of a method, and of methods within it, begin as the identity where they can."""
+    parts = [part.projections for part in method.modules() if isinstance(part, TowerMethod)]
+    for head in (head for heads in parts for head in heads.values()):
+        if isinstance(head, nn.Linear) and head.in_features == head.out_features:
+            nn.init.eye_(head.weight)
+
+
 def heads_into_first(towers: Towers) -> dict[str, nn.Module]:
     """Return heads into the space of the first tower's features: none for that tower, linear ones for the others."""
     (first, tower), *others = distinct(towers).items()

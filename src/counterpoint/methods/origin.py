@@ -6,9 +6,6 @@ import re
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from ..networks.base import Towers
 from ..networks.state.momentum import MomentumCopy
 from ..networks.towers.trained import Weights
@@ -92,21 +89,19 @@ def lend_heads(
         lent: whose each lent tower is, see `lend_towers`.
         stated: options that the arm states, which outweigh what the run has learned.
     """
-    state = method.state_dict()
-    heads: dict[str, dict[str, Tensor]] = {}
-    for name in state:
+    # What is read whole or not at all: a part of the method, with what each of its tensors is called in the run.
+    parts: dict[str, dict[str, str]] = {}
+    for name in method.state_dict():
         if (match := _HEAD.fullmatch(name)) and match["tower"] in lent:
             theirs = f"{match['heads']}.{lent[match['tower']]}.{match['rest']}"
-            heads.setdefault(f"{match['heads']}.{match['tower']}", {})[name] = weights.tensors.get(
-                theirs, torch.empty(0)
-            )
-    scalars = {
-        name: {name: weights.tensors[name]}
-        for name, parameter in method.named_parameters()
-        if parameter.ndim == 0 and name in weights.tensors and not set(name.split(".")) & set(stated)
-    }
-    for tensors in (*heads.values(), *scalars.values()):
-        if all(tensor.shape == state[name].shape for name, tensor in tensors.items()):
+            parts.setdefault(f"{match['heads']}.{match['tower']}", {})[name] = theirs
+    for name, parameter in method.named_parameters():
+        if parameter.ndim == 0 and not set(name.split(".")) & set(stated):
+            parts[name] = {name: name}
+    state = method.state_dict()
+    for names in parts.values():
+        tensors = {name: weights.tensors[it] for name, it in names.items() if it in weights.tensors}
+        if len(tensors) == len(names) and all(t.shape == state[name].shape for name, t in tensors.items()):
             method.load_state_dict(tensors, strict=False)
     for part in method.modules():
         if isinstance(part, MomentumCopy):

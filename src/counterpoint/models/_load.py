@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .. import files
 from ..methods.tower_method import TowerMethod
 from ..registry import Room, UnknownName
 from ..training.folder import is_checkpoint, is_run
@@ -86,5 +87,5 @@ def run_of(reference: str) -> Path | None:
     """Return the folder of the run that a reference names; None for another model."""
     path = Path(reference.removeprefix("run:"))
     if is_checkpoint(path):
-        return path.parent.parent
+        return files.run_of(path)
     return path if is_run(path) else None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from ..files import run_of
+
 
 def is_run(folder: Path) -> bool:
     """Return whether a folder is a run's."""
@@ -12,7 +14,7 @@ def is_run(folder: Path) -> bool:
 
 def is_checkpoint(folder: Path) -> bool:
     """Return whether a folder is a checkpoint of a run."""
-    return folder.parent.name == "checkpoint" and is_run(folder.parent.parent) and folder.is_dir()
+    return run_of(folder) != folder and is_run(run_of(folder)) and folder.is_dir()
 
 
 def remedy(folder: Path) -> str:

@@ -17,10 +17,10 @@ from ..data.derived.nouns import NOUNS
 from ..data.source import located
 from ..data.sources import without_budget
 from ..data.worlds import of_today
-from ..files import FORMAT, Damaged, read_json, read_yaml, write_json, write_yaml
+from ..files import FORMAT, Damaged, read_json, read_yaml, run_of, write_json, write_yaml
 from ..methods.arm import Arm
+from ..methods.origin import lend_recipe
 from ..modalities import PAIR, passes_by_modality
-from ..networks.towers.trained import run_of
 from ..reasons import listing
 from ..recipes import Recipe, parse
 from ..types import Target
@@ -90,8 +90,6 @@ class Run:
 
     def lends(self, recipe: Recipe, origin: str) -> Recipe:
         """Return another run's recipe with the towers of this one; see `lend_recipe`."""
-        from ..methods.origin import lend_recipe
-
         arm = Arm.parse(self.arm)
         names = {
             modality: arm.towers.get(modality, name) for modality, name in self.recipe.towers.names.items()

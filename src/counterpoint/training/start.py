@@ -18,7 +18,7 @@ from ..data.loading.order import InTurn, Order, Shuffled, Windowed
 from ..data.loading.sampled import Sampled, Streams
 from ..data.loading.samplers import NATURAL, streams
 from ..data.source import is_of_python, load_any
-from ..files import FORMAT, read_json, write_json
+from ..files import FORMAT, read_json, run_of, write_json
 from ..methods.arm import Arm
 from ..methods.base import Method
 from ..methods.tower_method import TowerMethod
@@ -212,7 +212,7 @@ def load(folder: str | os.PathLike[str]) -> TowerMethod:
     """
     path, chosen = Path(folder), None
     if is_checkpoint(path):
-        path, chosen = path.parent.parent, path
+        path, chosen = run_of(path), path
     run = Run.read(path)
     saved = checkpoints.load(path / "checkpoint", optimizer=False, chosen=chosen)
     if saved is None:

@@ -171,7 +171,7 @@ def run(lab: Lab) -> Iterator[Result]:
     vectors = lab.grid(rested, {"head": HEADS}, steps=STEPS)
     growth = vectors.scores("growth", "norm of the class vectors, at the end by that at half the steps")
     cosine = vectors.scores("cosine", "cosine of class vectors and class means, digits", by_seed=np.mean)
-    few, half, most = SHARES
+    few, more, most = SHARES
     others = HEADS[1:]
     yield from decides(
         *(
@@ -179,7 +179,7 @@ def run(lab: Lab) -> Iterator[Result]:
             for o in others
         ),
         *(
-            above(accuracy["harmonic", half] - accuracy[o, half], name=f"2: {half:.0%} of the pairs, − {o}")
+            above(accuracy["harmonic", more] - accuracy[o, more], name=f"2: {more:.0%} of the pairs, − {o}")
             for o in others
         ),
         below(growth["harmonic"] - growth["cross-entropy"], name="3: growth, − cross-entropy"),

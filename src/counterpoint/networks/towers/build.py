@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
+from ...files import run_of
 from ...modalities import MODALITIES, PAIR, resolve
 from ...recipes.schema import Towers
 from ...registry import unknown
@@ -25,7 +26,7 @@ from .series import DilatedTower, SeriesTower, Standardised
 from .sound import MelTower, SoundTower
 from .table import Cells, TablePerceptron, TableTower
 from .tokenizer import BytePairTokenizer
-from .trained import load_trained, run_of
+from .trained import load_trained
 from .transformer import TextTransformer
 from .video import FramesTower, VideoTower
 
@@ -49,7 +50,8 @@ class Start:
     """The circumstances in which a tower is built: what the function of a modality's ``build`` gets beside its source.
 
     Attributes:
-        name: of the tower as it was written; within `restored` the source has lost its weights.
+        name: of the tower as it was written; the source of a built-in tower has lost its weights, which are read
+            afterwards, and within `restored` so have others.
         sizes: the recipe's section on towers.
         seed: of the initial weights.
         examples: gives the training rows' raw forms, one for each column that the tower reads, for an input that is
@@ -82,6 +84,7 @@ def build_towers(
     columns: Mapping[str, str] = PAIR,
     names: Mapping[str, str] | None = None,
     folder: Path | None = None,
+    origin: Path | None = None,
 ) -> dict[str, Tower]:
     """Build the towers of some columns, at the start of a run; columns of one modality share one.
 
@@ -114,6 +117,7 @@ def build_towers(
         columns: the columns that are read, each with its modality.
         names: of towers by modality, before those of ``towers``; a modality without a name has its first tower.
         folder: of the run; an input that an earlier start left there is taken instead of another one.
+        origin: the folder of a run that this one goes on from, whose inputs all towers take that ``names`` leaves out.
 
     Raises:
         UnknownName: for a name that is not known; the message gives the nearest one.
@@ -124,7 +128,7 @@ def build_towers(
         # A method keeps its towers in a module by these names.
         if "." in column or hasattr(nn.ModuleDict(), column):
             raise ValueError(f"a column that a model reads cannot be called {column!r}: give it another name")
-    names = {**towers.names, **(names or {})}
+    own, names = names or {}, {**towers.names, **(names or {})}
     towers = towers.model_copy(update={modality: names[modality] for modality in towers.names})
     known: dict[object, Any] = {}
     built: dict[str, Tower] = {}
@@ -133,7 +137,8 @@ def build_towers(
         if modality not in built:
             read = [column for column, of in columns.items() if of == modality]
             name = names.get(modality) or MODALITIES.get(modality).towers[0]
-            start = Start(name, towers, seed, lambda: [examples[c] for c in read], folder, known, tower_of)
+            fitted = folder if _holds_inputs(folder) or modality in own else origin or folder
+            start = Start(name, towers, seed, lambda: [examples[c] for c in read], fitted, known, tower_of)
             built[modality] = build_tower(modality, start)
         return built[modality]
 
@@ -165,7 +170,7 @@ def _borrowed(modality: str, source: Source, start: Start) -> Tower:
     """Build a built-in tower with the weights of an earlier run, and with the inputs that were fitted for that one."""
     folder = source.path
     of_run = folder is not None and folder.is_dir()
-    if folder is not None and of_run and not holds_inputs(start.folder):
+    if folder is not None and of_run and not _holds_inputs(start.folder):
         start = replace(start, folder=run_of(folder))
     tower: Tower = resolve(MODALITIES.get(modality).build)(replace(source, weights=None), start)
     if isinstance(tower.input, FittedInput) and not of_run:
@@ -178,7 +183,7 @@ def _borrowed(modality: str, source: Source, start: Start) -> Tower:
     return tower
 
 
-def holds_inputs(folder: Path | None) -> bool:
+def _holds_inputs(folder: Path | None) -> bool:
     """Return whether an earlier start of a run has left the inputs that it fitted, as a tokenizer is."""
     return folder is not None and (folder / INPUTS).is_dir()
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ...files import check_manifest, latest_checkpoint, read_json
+from ...files import check_manifest, latest_checkpoint, read_json, run_of
 from ..base import Tower
 from ..weights import Source
 
@@ -108,11 +108,6 @@ def load_trained(tower: Tower, source: Source) -> None:
         return
     towers = weights.towers()
     _fit(tower, towers.get(tower.modality) or next(iter(towers.values()), dict(weights.tensors)), source)
-
-
-def run_of(folder: Path) -> Path:
-    """Return the folder of a run, given that or the folder of one of its checkpoints."""
-    return folder.parent.parent if folder.parent.name == "checkpoint" else folder
 
 
 class _State(BaseModel):

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from ...data.derived.labelling import Labelling
+from ...files import run_of
 from ...methods.arm import Arm, is_fixed
 from ...modalities import MODALITIES, PAIR
 from ...networks.towers.libraries.hugging_face import modalities_of
@@ -57,7 +58,7 @@ def _trained_before(run: Run, arm: Arm, reads: Mapping[str, str]) -> Iterator[st
     for named in (arm.origin, *of_reads, *arm.options.values()):
         weights = Source.parse(named).weights if "@" in named else named
         if weights and (is_run(Path(weights)) or is_checkpoint(Path(weights))):
-            folder = Path(weights) if is_run(Path(weights)) else Path(weights).parent.parent
+            folder = run_of(Path(weights))
             yield f"{folder.name} (trained on {learns_from(Run.read(folder))})"
         elif "@" in named:
             yield f"{Spec.parse(named).label} (trained on {_elsewhere(named)})"

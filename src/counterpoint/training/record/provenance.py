@@ -22,11 +22,11 @@ from ...files import (
     latest_checkpoint,
     read_json,
     read_table,
+    run_of,
     write_json,
     writing,
 )
 from ...methods.arm import Arm
-from ...networks.towers.trained import run_of
 from ...networks.weights import Source
 from ..folder import is_run, remedy
 from ..run import OtherRun, Run
