@@ -80,6 +80,7 @@ def towers(monkeypatch: pytest.MonkeyPatch) -> None:
         columns: Mapping[str, str],
         names: Mapping[str, str],
         folder: Path | None,
+        origin: Path | None,
     ) -> dict[str, StubImage | StubText]:
         towers = towers.model_copy(update=dict(names))
         with torch.random.fork_rng():
