@@ -119,10 +119,11 @@ def likes(page: Page) -> list[int]:
 
 def expect_pictures(page: Page) -> None:
     """Wait until the pictures of all results are shown, each of which comes by a request of its own."""
-    page.wait_for_function(
-        "(images => images.length && images.every((image) => image.naturalWidth > 0))"
-        "([...document.querySelectorAll('.card img')])"
-    )
+    pictures = page.locator(".card img")
+    expect(pictures).not_to_have_count(0)
+    for picture in pictures.all():
+        # Not page.wait_for_function, which evaluates a text as code each time it asks again: the page forbids that.
+        expect(picture).not_to_have_js_property("naturalWidth", 0)
 
 
 def png(size: tuple[int, int]) -> bytes:
