@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, final
+from typing import Any, Literal, final
 
 import numpy as np
 import polars as pl
@@ -27,6 +27,8 @@ from .score import Arm, Score, of_arm
 
 BATCH = 32
 """Most examples of a batch in a smoke run."""
+Of = Literal["start", "end", "mean"]
+"""Parts of what a run logged under a name: the first number, the last, or the mean of all."""
 
 
 @final
@@ -164,10 +166,12 @@ class Trained:
         """Return a diagnostic of the first test set, a number a run, as scores; as ``"uniformity_image"``."""
         return self._numbers(f"diagnostics {name}", lambda run: next(iter(run.diagnostics.values()))[name])
 
-    def logged(self, name: str, first: bool = False) -> TrainedScores:
-        """Return the last logged number of a name, or the first, as scores; as ``"learnt/objective.temperature"``."""
-        at = "start" if first else "end"
-        return self._numbers(f"{name} at the {at}", lambda run: _logged(run.folder, name, first))
+    def logged(self, name: str, of: Of = "end") -> TrainedScores:
+        """Return what runs logged under a name as scores, the one at the start or at the end, or the mean of all.
+
+        As ``"learnt/objective.temperature"``, or ``"loss"``.
+        """
+        return self._numbers(f"{name}, {of}", lambda run: _logged(run.folder, name, of))
 
     def _numbers(self, metric: str, read: Callable[[FinishedRun], float]) -> TrainedScores:
         numbers = {
@@ -239,6 +243,6 @@ def _joined(parts: Sequence[np.ndarray | None]) -> np.ndarray | None:
     return np.concatenate(there) if len(there) == len(parts) else None
 
 
-def _logged(folder: Path, name: str, first: bool) -> float:
-    values = read_metrics(folder).filter(pl.col("name") == name).sort("step")["value"]
-    return float(values[0 if first else -1])
+def _logged(folder: Path, name: str, of: Of) -> float:
+    values = read_metrics(folder).filter(pl.col("name") == name).sort("step")["value"].to_numpy()
+    return float({"start": values[0], "end": values[-1], "mean": values.mean()}[of])
