@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -13,6 +14,7 @@ from counterpoint.claims.lab import Comparison, Lab, Trained
 from counterpoint.claims.lab import lab as lab_module
 from counterpoint.study import compare
 from counterpoint.study.summary import read_results
+from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
@@ -64,6 +66,20 @@ def test_numbers_of_runs_are_scores_too(study: Trained) -> None:
     assert spread.estimate is not None
     assert np.isfinite(spread.estimate)
     assert study.logged("loss")["m = 0"].measure().n_seeds == 2
+
+
+def test_what_runs_logged_is_read_at_its_ends_or_in_the_mean(study: Trained) -> None:
+    runs = [read_metrics(study.folder("m = 0", seed)) for seed in (0, 1)]
+    losses = [run.filter(pl.col("name") == "loss").sort("step")["value"].to_list() for run in runs]
+    expected = {
+        "start": np.mean([loss[0] for loss in losses]),
+        "end": np.mean([loss[-1] for loss in losses]),
+        "mean": np.mean([np.mean(loss) for loss in losses]),
+    }
+    for of, value in expected.items():
+        found = study.logged("loss", of)["m = 0"].measure()  # type: ignore[arg-type] # names of the three
+        assert found.estimate == pytest.approx(value)
+    assert len(set(expected.values())) == 3
 
 
 def test_an_unknown_metric_or_arm_names_those_that_there_are(study: Trained) -> None:

@@ -69,12 +69,6 @@ def test_repulsion_tends_to_the_mean_and_to_the_nearest() -> None:
     assert max(cacr.limits()) < 1e-6
 
 
-def test_multi_crop_is_the_mean_of_ntxent_over_pairs_of_views() -> None:
-    z = list(unit(4, 10, 6))
-    expected = torch.stack([NTXentLoss(poly_view.TAU)(x, y) for x, y in combinations(z, 2)]).mean()
-    assert poly_view.multi_crop(z).item() == pytest.approx(expected.item())
-
-
 @pytest.mark.parametrize("views", [2, 3, 8])
 def test_the_information_between_a_view_and_the_rest(views: int) -> None:
     covariance = np.ones((views, views)) + poly_view.NOISE**2 * np.eye(views)
