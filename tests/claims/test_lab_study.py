@@ -25,7 +25,7 @@ SMALL = Comparison(
         "K = 64": "moco,momentum=0.9,queue=64",
     },
     {"probe": ("knn_*_top1",)},
-    changes={"steps": 3, "batch_size": 16},
+    changes={"steps": 3, "batch_size": 16, "log_every": 1},
     seeds=2,
 )
 
