@@ -188,3 +188,32 @@ def test_a_stop_leaves_no_torn_cache_and_damage_is_mended(
         assert all((a == b.samples).all() for a, b in zip(whole, speak(block), strict=True))
     told.unlink()  # as a stop between the two files leaves them
     assert all((a == b.samples).all() for a, b in zip(whole, speak(block), strict=True))
+
+
+def test_people_have_a_voice_a_pitch_and_a_speed_and_those_of_a_test_are_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("counterpoint.data.worlds.speech.world.engine", lambda: "none")
+    data = Speech.parse("speech:people,train=200,validation=2,test=40,people=1-9")
+    speaker, rows = data.classes["speaker"], np.arange(200)
+    assert speaker.names[0] == "person 1"
+    said = [data.utterance(row)[1:] for row in rows]  # speed, pauses, pitch, and the voice
+    by_person = {value: {said[row] for row in rows if speaker.values[row] == value} for value in range(9)}
+    assert all(len(ways) == 1 for ways in by_person.values())
+    assert len(set().union(*by_person.values())) == 9
+    tests = data.splits.test
+    assert set(speaker.values[tests["as trained"]]) <= set(speaker.values[rows])
+    assert not set(speaker.values[tests["other people"]]) & set(speaker.values[rows])
+    same = Speech.parse("speech:people,train=200,validation=2,test=40,people=2-2")
+    assert {same.utterance(row)[1:] for row in range(9)} == by_person[1]
+    with pytest.raises(ValueError, match="numbered from 1"):
+        Speech.parse("speech:basic,people=0-4")
+    assert Speech.parse("speech:basic").utterance(0).pitch == 0
+
+
+@speaking
+def test_a_person_of_a_higher_pitch_sounds_otherwise() -> None:
+    low, high = (speak([Utterance("two cats", "plain", pitch=pitch)])[0] for pitch in (-25, 25))
+    assert low.samples.tobytes() != high.samples.tobytes()
+    far = speak([Utterance("two cats", "plain", pitch=90)])[0]
+    assert far.samples.tobytes() == speak([Utterance("two cats", "plain", pitch=49)])[0].samples.tobytes()

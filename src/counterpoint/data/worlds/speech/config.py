@@ -14,6 +14,7 @@ Speaker = Literal["plain", "deep", "rough", "bright", "quick", "scottish"]
 SPEAKERS: tuple[Speaker, ...] = get_args(Speaker)
 Percent = Annotated[int, Field(ge=1, le=400)]
 Decibels = Annotated[int, Field(ge=0, le=60)]
+Person = Annotated[int, Field(ge=0, le=1_000_000)]
 Milliseconds = Annotated[int, Field(ge=1, le=5_000)]
 
 
@@ -24,6 +25,9 @@ class SpeechConfig(SceneConfig):
 
     Attributes:
         speakers: the voices, each as likely.
+        people: the numbers of the first and the last of those who speak, each as likely; a person has one of the voices
+            with a pitch and a speed of their own, the same wherever their number is. The voices themselves speak
+            unless given.
         speed: the least and the most, in percent of a voice's own.
         noise: probability that there is white noise.
         levels: how many dB the speech is above it, at least and at most.
@@ -34,13 +38,14 @@ class SpeechConfig(SceneConfig):
         missing_captions: fraction of rows that have speech and no caption. No row lacks both.
 
     Raises:
-        ValueError: for an unknown option or name, a value out of range, more missing rows than there are, or label
-            noise.
+        ValueError: for an unknown option or name, a value out of range, a person of number 0 beside others, more
+            missing rows than there are, or label noise.
     """
 
-    ranges: ClassVar[tuple[str, ...]] = (*SceneConfig.ranges, "speed", "levels", "pause")
+    ranges: ClassVar[tuple[str, ...]] = (*SceneConfig.ranges, "people", "speed", "levels", "pause")
     known: ClassVar[Mapping[str, tuple[str, ...]]] = {**SceneConfig.known, "speakers": SPEAKERS}
     speakers: tuple[Speaker, ...] = SPEAKERS
+    people: tuple[Person, Person] = (0, 0)
     speed: tuple[Percent, Percent] = (100, 100)
     noise: Fraction = 0.0
     levels: tuple[Decibels, Decibels] = (0, 20)
@@ -56,6 +61,8 @@ class SpeechConfig(SceneConfig):
                 f"missing_speech={self.missing_speech:g} and missing_captions={self.missing_captions:g} are of "
                 "different rows, so together at most 1"
             )
+        if self.people[0] == 0 < self.people[1]:
+            raise ValueError(f"people={self.people[0]}-{self.people[1]}: people are numbered from 1 on")
         if self.label_noise:
             raise ValueError("label_noise gives scenes the captions of others, and speech says what is there")
         return self

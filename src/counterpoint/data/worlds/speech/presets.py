@@ -43,6 +43,12 @@ PRESETS: dict[str, SpeechPreset] = {
             tests={"as trained": {}, "other speakers": {"speakers": ("rough", "quick")}},
         ),
         SpeechPreset(
+            "people",
+            "three hundred people in training, a hundred others in a test",
+            SpeechConfig(repeats=0.2, people=(1, 300)),
+            tests={"as trained": {}, "other people": {"people": (301, 400)}},
+        ),
+        SpeechPreset(
             "gaps",
             "in training speech without a caption, and captions that nobody says",
             SpeechConfig(repeats=0.2, speed=(90, 110), missing_speech=0.4, missing_captions=0.4),

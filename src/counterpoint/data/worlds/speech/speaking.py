@@ -53,12 +53,14 @@ class Utterance(NamedTuple):
         speed: in percent of the voice's own.
         pauses: milliseconds of silence before each word of the text, which espeak-ng keeps to about one in fifty; none
             where there are none at all.
+        pitch: so much higher than the voice's own, which espeak-ng counts from 0 to 99.
     """
 
     text: str
     voice: str
     speed: int = 100
     pauses: tuple[int, ...] = ()
+    pitch: int = 0
 
 
 class Span(NamedTuple):
@@ -138,6 +140,7 @@ class _Kept:
         self.block: list[tuple[str, str, int, int, bool]] = []
         for utterance, text in zip(block, self.texts, strict=True):
             voice, pitch, speed = VOICES[utterance.voice]
+            pitch = min(max(pitch + utterance.pitch, 0), 99)
             self.block.append(
                 (text, voice, pitch, round(speed * utterance.speed / 100), bool(utterance.pauses))
             )

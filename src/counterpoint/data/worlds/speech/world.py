@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any, Self, final
 
 import numpy as np
-from jaxtyping import Float32, UInt8
+from jaxtyping import Float32, Int64, UInt8
 from torch import Tensor
 
 from ....networks.base import FormedInput, Input
@@ -18,6 +18,7 @@ from ...labels import Classes
 from ...pictured import PairedData
 from ...views.keys import white
 from ...views.waves import level
+from ..rng import Rng
 from ..scenes.concepts import CONCEPTS
 from ..scenes.items.labels import label_sets
 from ..scenes.layout.compose import compose
@@ -26,7 +27,7 @@ from ..scenes.pixels.sprites import credit_line
 from ..scenes.scene import Scene, Thing
 from ..scenes.words import captions
 from ..world import GREY, World
-from .config import SPEAKERS, SpeechConfig
+from .config import SPEAKERS, Speaker, SpeechConfig
 from .presets import PRESETS, SpeechPreset
 from .speaking import Spoken, Utterance, engine, speak_blocks
 
@@ -35,6 +36,8 @@ RATE = 16_000
 BLOCK = 100
 """Rows that are spoken in one process, one after the other."""
 _SILENCE = 0.5  # seconds in place of speech that is missing
+_PITCHES, _SPEEDS = (-25, 25), (85, 115)
+# of people, above and in percent of their voice's
 
 
 @final
@@ -43,7 +46,7 @@ class Speech(World[SpeechConfig, Scene], PairedData):
 
     The text is the plainest caption of a scene, in training and in evaluation; speech says its words. It is synthesised
     when it is first asked for, and kept in the cache. Labels are those of the scenes, and ``words`` (the thing that is
-    named first) and ``speaker``; `spoken` knows when each word and each phoneme is said.
+    named first) and ``speaker`` (the voice, or the person); `spoken` knows when each word and each phoneme is said.
 
     Args:
         preset: what the rows are like, and how many there are.
@@ -101,8 +104,27 @@ class Speech(World[SpeechConfig, Scene], PairedData):
             else 0
             for k in kept
         )
-        text, voice = " ".join(words[k] for k in kept), draws.choice("speaker", config.speakers)
-        return Utterance(text, voice, draws.integer("speed", *config.speed), pauses if any(pauses) else ())
+        voice, pitch, pace = self._voice(row)
+        speed = round(draws.integer("speed", *config.speed) * pace / 100)
+        text = " ".join(words[k] for k in kept)
+        return Utterance(text, voice, speed, pauses if any(pauses) else (), pitch)
+
+    def number(self, row: int) -> int:
+        """Return the number of the person who speaks in a row; 0 where a voice speaks that is nobody's."""
+        people = self.config(row).people
+        return self.draws(row).integer("person", *people) if people[1] else 0
+
+    def _voice(self, row: int) -> tuple[Speaker, int, int]:
+        """Return the voice of a row, its pitch above that voice's own, and its speed in percent of that."""
+        speakers, number = self.config(row).speakers, self.number(row)
+        if not number:
+            return self.draws(row).choice("speaker", speakers), 0, 100
+        person = Rng(self.preset.seed, number, "person")  # the same in every row and split
+        return (
+            person.choice("speaker", speakers),
+            person.integer("pitch", *_PITCHES),
+            person.integer("speed", *_SPEEDS),
+        )
 
     def spoken(self, rows: Rows) -> list[Spoken]:
         """Return the speech of some rows without noise, whether they lack it or not.
@@ -176,9 +198,6 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         utterances = [self.utterance(row) for row in range(len(self))]
         first = [self._first(row) for row in range(len(self))]
         concepts = [name for name in CONCEPTS if any(name in config.concepts for config in self.configs)]
-        speakers: list[str] = [
-            name for name in SPEAKERS if any(name in config.speakers for config in self.configs)
-        ]
         words = [
             captions.phrase(Thing(name, None, "medium", 240, 500, 500), determiner="") for name in concepts
         ]
@@ -188,12 +207,21 @@ class Speech(World[SpeechConfig, Scene], PairedData):
             "words": Classes(
                 tuple(words), np.array([places.get(name, -1) for name in first]), ("{}", "a {}")
             ),
-            "speaker": Classes(
-                tuple(speakers),
-                np.array([speakers.index(one.voice) for one in utterances]),
-                ("the {} voice",),
-            ),
+            "speaker": self._speakers([one.voice for one in utterances]),
         }
+
+    def _speakers(self, voices: Sequence[str]) -> Classes:
+        """Return who speaks in every row: of people their numbers, else the voices."""
+        numbers = [self.number(row) for row in range(len(self))]
+        if any(numbers):
+            who = [
+                f"person {number}" if number else voice for number, voice in zip(numbers, voices, strict=True)
+            ]
+            known = {f"person {number}": number for number in sorted(set(numbers) - {0})}
+            names = [*(name for name in SPEAKERS if name in who), *known]
+            return Classes(tuple(names), _indices(who, names), ("{}",))
+        names = [name for name in SPEAKERS if any(name in config.speakers for config in self.configs)]
+        return Classes(tuple(names), _indices(voices, names), ("the {} voice",))
 
     def _first(self, row: int) -> str:
         """Return the concept of what a row's caption names first; none of an empty scene."""
@@ -206,3 +234,8 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         if not isinstance(heard, FormedInput) or heard.form == self.rate:
             return self
         return type(self)(self.preset, self.name, heard.form).learning(self.learned)
+
+
+def _indices(values: Sequence[str], names: Sequence[str]) -> Int64[np.ndarray, " n"]:
+    index = {name: number for number, name in enumerate(names)}
+    return np.array([index[value] for value in values])
