@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.optimize import brentq
 from scipy.special import ndtr
 from sklearn.metrics import roc_curve
 
-from counterpoint.evaluation import equal_error_rate, min_dcf
+from counterpoint.evaluation import create, equal_error_components, equal_error_rate, min_dcf
+from fixtures.tiny import Oracle, Pixels, TinyData
 
 scores = st.lists(st.integers(-4, 4), min_size=1, max_size=12).map(lambda v: np.array(v, dtype=float))
 
@@ -108,3 +110,53 @@ def test_missing_and_infinite_scores_are_errors(measure, positives, negatives, m
 def test_bad_costs_are_errors(options: dict[str, float], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         min_dcf(np.ones(2), np.zeros(2), **options)
+
+
+@given(st.integers(0, 10**6), st.booleans())
+def test_the_mean_of_the_components_is_the_equal_error_rate_of_all_pairs(seed: int, ties: bool) -> None:
+    rng = np.random.default_rng(seed)
+    classes = np.array([0, 0, *rng.integers(0, 4, 9), 5])
+    panel = rng.integers(-3, 4, (12, 12)).astype(float) if ties else rng.standard_normal((12, 12))
+    same, others = classes[:, None] == classes, ~np.eye(12, dtype=bool)
+    rate = equal_error_rate(panel[same & others], panel[~same & others])
+    assert equal_error_components(panel, same).mean() == pytest.approx(rate, abs=1e-12)
+
+
+def test_components_spread_as_the_rate_does_over_samples() -> None:
+    rng = np.random.default_rng(0)
+
+    def drawn() -> np.ndarray:
+        classes = rng.integers(0, 5, 150)
+        z = np.eye(5)[classes] + 0.8 * rng.standard_normal((150, 5))
+        return equal_error_components(z @ z.T, classes[:, None] == classes)
+
+    samples = [drawn() for _ in range(200)]
+    spread = np.std([sample.mean() for sample in samples])
+    assert np.mean([sample.std() / 150**0.5 for sample in samples]) == pytest.approx(spread, rel=0.2)
+
+
+def test_the_task_tries_all_pairs_of_a_label(tiny_data: TinyData) -> None:
+    classes, rows = tiny_data.classes["subgroup"].values, np.arange(70)
+    texts = {tiny_data.captions(row)[0]: torch.eye(8)[7] for row in range(70)}
+    task = create("verification", labels=("subgroup", "tone"))
+    known = Oracle(tiny_data, torch.eye(8)[torch.from_numpy(classes)], texts)
+    assert task(known, tiny_data, rows).value("subgroup_eer") == 0
+    scores = task(Pixels(), tiny_data, rows)
+    metric = scores.metrics["subgroup_eer"]
+    assert (metric.chance, metric.higher_is_better) == (0.5, False)
+    assert 0 < scores.value("subgroup_eer") < 1
+    assert (
+        scores.examples["tone_eer"].null_count()
+        == int((tiny_data.classes["tone"].values[rows] < 0).sum())
+        > 0
+    )
+    assert set(scores.examples["subset"]) == {"all"}
+    assert task.main_metrics(tiny_data)[0] in scores.metrics
+    few = create("verification,limit=20", labels=("subgroup",))(Pixels(), tiny_data, rows)
+    assert few.examples["subgroup_eer"].null_count() == 50
+
+
+def test_where_no_two_are_of_one_class_there_is_no_rate(tiny_data: TinyData) -> None:
+    _, rows = np.unique(tiny_data.classes["subgroup"].values, return_index=True)
+    scores = create("verification", labels=("subgroup",))(Pixels(), tiny_data, rows)
+    assert scores.examples["subgroup_eer"].null_count() == len(rows)

@@ -25,5 +25,6 @@ from .statistic import STATISTICS as STATISTICS
 from .task import AnsweringTask as AnsweringTask
 from .task import EmbedderTask as EmbedderTask
 from .task import Task as Task
+from .verification import equal_error_components as equal_error_components
 from .verification import equal_error_rate as equal_error_rate
 from .verification import min_dcf as min_dcf

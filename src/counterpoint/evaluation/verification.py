@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
-PAPERS = {"contrastive-margins-sv": ("equal_error_rate", "min_dcf")}
+PAPERS = {"contrastive-margins-sv": ("equal_error_rate", "equal_error_components", "min_dcf")}
 
 
 def equal_error_rate(positives: Float[np.ndarray, " p"], negatives: Float[np.ndarray, " n"]) -> float:
@@ -27,11 +27,47 @@ def equal_error_rate(positives: Float[np.ndarray, " p"], negatives: Float[np.nda
     >>> equal_error_rate(np.array([0.9, 0.8, 0.3]), np.array([0.7, 0.2, 0.1]))
     0.3333333333333333
     """
-    missed, accepted = _error_rates(positives, negatives)
-    gap = missed - accepted  # from −1 at the lowest threshold to 1 above the highest
-    k = int((gap >= 0).argmax())
-    share = gap[k - 1] / (gap[k - 1] - gap[k])
+    _, missed, accepted = _error_rates(positives, negatives)
+    k, share = _crossing(missed, accepted)
     return float(missed[k - 1] + share * (missed[k] - missed[k - 1]))
+
+
+def equal_error_components(
+    scores: Float[np.ndarray, "n n"], same: Bool[np.ndarray, "n n"]
+) -> Float[np.ndarray, " n"]:
+    """Compute the part of the equal error rate of all pairs that each example adds; the mean of these is the rate.
+
+        e_ij = [i, j belong together] [s_ij < t] n(n−1)/2P + [they do not] [s_ij ≥ t] n(n−1)/2N
+        component_i = mean_j e_ij + mean_j e_ji − EER
+
+    P and N are the numbers of pairs i ≠ j that belong together and that do not, t is the threshold of
+    `equal_error_rate`; between two thresholds errors are interpolated as rates are. An example is a side of many pairs,
+    so it is examples that are resampled; the threshold stays.
+
+    Args:
+        scores: of each example with each, higher is closer; the diagonal is left out.
+        same: which examples belong together.
+
+    Raises:
+        ValueError: if no two belong together or none do not, or a score is not finite.
+
+    >>> s = np.array([[0, 0.9, 0.1], [0.9, 0, 0.2], [0.1, 0.2, 0]])
+    >>> equal_error_components(s, np.array([[1, 1, 0], [1, 1, 0], [0, 0, 1]], bool)).tolist()
+    [0.0, 0.0, 0.0]
+    """
+    n = len(scores)
+    apart = ~np.eye(n, dtype=bool)
+    positive, negative = same & apart, ~same & apart
+    thresholds, missed, accepted = _error_rates(scores[positive], scores[negative])
+    k, share = _crossing(missed, accepted)
+
+    def of_sides(threshold: float) -> Float[np.ndarray, " n"]:
+        wrong = (positive & (scores < threshold)) / positive.sum()
+        wrong += (negative & (scores >= threshold)) / negative.sum()
+        return n * (wrong.sum(0) + wrong.sum(1)) / 2
+
+    sides = (1 - share) * of_sides(thresholds[k - 1]) + share * of_sides(thresholds[k])
+    return np.asarray(sides - sides.mean() / 2)
 
 
 def min_dcf(
@@ -69,17 +105,24 @@ def min_dcf(
         raise ValueError(f"p_target must lie between 0 and 1, got {p_target}")
     if not (c_miss > 0 and c_fa > 0):
         raise ValueError(f"costs must be positive, got c_miss={c_miss} and c_fa={c_fa}")
-    missed, accepted = _error_rates(positives, negatives)
+    _, missed, accepted = _error_rates(positives, negatives)
     of_miss, of_accept = c_miss * p_target, c_fa * (1 - p_target)
     return float((of_miss * missed + of_accept * accepted).min() / min(of_miss, of_accept))
 
 
-def _error_rates(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the shares of positives missed and negatives accepted, at every threshold from the lowest score up."""
+def _crossing(missed: np.ndarray, accepted: np.ndarray) -> tuple[int, float]:
+    """Return the first threshold that misses as many as it accepts, and how far behind the last both are equal."""
+    gap = missed - accepted  # from −1 at the lowest threshold to 1 above the highest
+    k = int((gap >= 0).argmax())
+    return k, float(gap[k - 1] / (gap[k - 1] - gap[k]))
+
+
+def _error_rates(positives: np.ndarray, negatives: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return thresholds from the lowest score up, and the shares of positives missed and negatives accepted at each."""
     for name, scores in (("positives", positives), ("negatives", negatives)):
         if not len(scores) or not np.isfinite(scores).all():
             raise ValueError(f"{name} must be at least one score, all finite; got {len(scores)} scores")
     thresholds = np.append(np.unique(np.concatenate([positives, negatives])), np.inf)
     missed = np.searchsorted(np.sort(positives), thresholds) / len(positives)
     accepted = 1 - np.searchsorted(np.sort(negatives), thresholds) / len(negatives)
-    return missed, accepted
+    return thresholds, missed, accepted

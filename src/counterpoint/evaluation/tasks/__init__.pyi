@@ -42,6 +42,7 @@ from .retrieval.label_retrieval import LabelRetrieval as LabelRetrieval
 from .retrieval.retrieval import Retrieval as Retrieval
 from .retrieval.time_reversal import TimeReversal as TimeReversal
 from .retrieval.twins import Twins as Twins
+from .retrieval.verification import Verification as Verification
 from .shortcuts.cl_simplicity_bias import CLSimplicityBias as CLSimplicityBias
 from .shortcuts.mmcl_robustness import MMCLRobustness as MMCLRobustness
 from .speech.transcription import Transcription as Transcription
