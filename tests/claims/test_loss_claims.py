@@ -11,7 +11,7 @@ from counterpoint.claims.analysis import contrastive_loss_behaviour
 from counterpoint.claims.benches import exact as gradients
 from counterpoint.claims.benches.data import skin_tones as tones
 from counterpoint.claims.pairs import diht, llave
-from counterpoint.claims.pictures import contrastive_margins_sv, dcl, macl
+from counterpoint.claims.pictures import dcl, macl
 from counterpoint.data.source import load
 from counterpoint.losses import InfoNCELoss, NTXentLoss
 
@@ -103,19 +103,3 @@ def test_what_is_exact_about_temperature() -> None:
     triplet, simple = contrastive_loss_behaviour.limits(16)
     assert 0 <= triplet < 1e-4 * np.log(16)
     assert simple < 1e-3
-
-
-def test_segments_of_a_speaker_are_alike_and_all_differ() -> None:
-    world, again, other = (contrastive_margins_sv.World(seed) for seed in (0, 0, 1))
-    assert torch.equal(world.test_segments, again.test_segments)
-    assert not torch.equal(world.test_segments, other.test_segments)
-    rng = np.random.default_rng(0)
-    first, second = world.pairs(rng)
-    assert first.shape == second.shape == (contrastive_margins_sv.BATCH, 64)
-    assert not torch.equal(first, second)
-    distances = torch.cdist(first, second)
-    assert float(distances.diagonal().mean()) < float(distances.mean())
-    assert (
-        np.bincount(world.speaker).tolist()
-        == [contrastive_margins_sv.TEST[1]] * contrastive_margins_sv.TEST[0]
-    )
