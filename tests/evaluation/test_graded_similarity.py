@@ -72,6 +72,25 @@ def test_pairs_in_the_order_of_their_grades_correlate_wholly() -> None:
     assert scores.examples["similarity"][0] == pytest.approx(np.cos(0.1))
 
 
+def test_a_model_of_one_column_embeds_others_of_its_modality_as_that_one() -> None:
+    data, task = Graded(), create("graded_similarity")
+    one = Angles([0.0] * 6, ("first",))
+    asked: list[str] = []
+    embed = one.embed
+
+    def told(column: str, inputs: list[str], head: str = "default") -> Tensor:
+        asked.append(column)
+        return embed(inputs[0].split()[0], inputs, head)
+
+    one.embed, one.angles = told, torch.tensor([0.9, 0.1, 0.7, 0.4, 0, 0])  # type: ignore[method-assign]
+    task.check_model(one, data)
+    assert task(one, data, data.ids).value("spearman") == pytest.approx(1)
+    assert set(asked) == {"first"}
+    data.columns = {"first": "text", "second": "image"}
+    with pytest.raises(NotApplicable, match="two columns that the model embeds"):
+        task.check_model(one, data)
+
+
 def test_it_is_asked_of_rows_with_the_label_and_two_columns_alone() -> None:
     data, task = Graded(), create("graded_similarity")
     with pytest.raises(NotApplicable, match="two columns and the label similarity"):
