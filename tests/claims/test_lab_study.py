@@ -112,6 +112,19 @@ def test_a_run_begins_where_that_of_its_own_seed_ended(tmp_path: Path) -> None:
         assert all(torch.equal(ended[name], begun[name]) for name in towers)
 
 
+def test_a_run_of_each_seed_that_nothing_trains_on_is_another_model_under_each(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    first = lab.study(replace(SMALL, arms={"clip": "clip"}), "first")
+    kept = {"kept": f'clip,from="{first.each("clip")}",tune=none'}
+    second = lab.study(replace(SMALL, arms=kept), "second")
+    assert second.diagnostics("uniformity_image")["kept"].measure().n_seeds == 2
+    metric = "probe knn_digit_top1"
+    ended, same = (
+        study.scores(metric)[name].measure().estimate for study, name in ((first, "clip"), (second, "kept"))
+    )
+    assert ended == same
+
+
 def test_test_sets_are_pooled_example_by_example(tmp_path: Path) -> None:
     arms = {"clip": "clip"}
     found = Lab(tmp_path).study(replace(SMALL, arms=arms, data="emoji", tasks={"probe,labels=gender": ()}))

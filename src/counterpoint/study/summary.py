@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -92,8 +92,15 @@ class FinishedRun:
         return self.state.reason
 
 
-def read_results(design: Design, folder: Path) -> StudyResults[FinishedRun]:
+def read_results(
+    design: Design, folder: Path, fixed: Collection[str] | None = None
+) -> StudyResults[FinishedRun]:
     """Return the runs of a study that came to their end.
+
+    Args:
+        design: of the study.
+        folder: of the study.
+        fixed: the arms of which one run stands for all seeds; those that train nothing unless given.
 
     Raises:
         ValueError: if there are none.
@@ -104,7 +111,7 @@ def read_results(design: Design, folder: Path) -> StudyResults[FinishedRun]:
         design.seeds,
         lambda arm, seed: _read(run_folder(folder, slug_of(arm), seed)),
         design.margin,
-        [arm for arm in design.arms if is_fixed(arm)],
+        [arm for arm in design.arms if is_fixed(arm)] if fixed is None else fixed,
     )
 
 

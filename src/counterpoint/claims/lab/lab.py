@@ -21,7 +21,7 @@ import torch
 from ...catalog import paper
 from ...catalog.evidence import Evidence, Machine
 from ...execution import Listener, Local, NullListener, leased
-from ...methods.arm import slug_of
+from ...methods.arm import is_fixed, slug_of
 from ...study.design import ArmPlan, Design
 from ...study.gate import prepare
 from ...study.layout import run_folder, trial_folder
@@ -222,7 +222,9 @@ class Lab:
                 for arm in design.arms
             ],
         )
-        return Trained(arms, read_results(design, study_folder), study_folder, plans)
+        # An arm that trains nothing is another model under every seed where it is of another study's run of that seed.
+        fixed = [arm for arm in design.arms if is_fixed(arm) and of_seed(arm, 0) == arm]
+        return Trained(arms, read_results(design, study_folder, fixed), study_folder, plans)
 
     def _with_rates(
         self, comparison: Comparison, design: Design, plans: Mapping[str, ArmPlan], study_folder: Path
