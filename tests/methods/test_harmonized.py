@@ -108,6 +108,18 @@ def test_the_curriculum_takes_an_example_out_of_all_columns() -> None:
         torch.testing.assert_close(found[column], expected * kept[:, None], rtol=1e-6, atol=1e-9)
 
 
+def test_at_random_as_many_learn_as_under_the_curriculum_and_not_the_same() -> None:
+    method, cosines = made(mode="random", threshold=0.1, last=0.1), torch.linspace(-1, 1, 1000)
+    assert method.draws
+    assert not made(mode="curriculum").draws
+    torch.manual_seed(0)
+    kept, by_gradients = method.kept(cosines, MIDDLE), cosines > 0.1
+    assert kept.sum() == by_gradients.sum()
+    # A draw without regard to cosines shares 0.45² of all; 5 standard deviations.
+    assert abs((kept & by_gradients).double().mean() - by_gradients.double().mean() ** 2) < 0.04
+    assert method.kept(cosines, EARLY).all()
+
+
 def test_both_remedies_leave_out_and_then_project() -> None:
     method, z = made(threshold=-0.2, last=-0.2), embeddings()
     _, a, b = plain(z)

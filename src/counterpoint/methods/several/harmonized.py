@@ -24,8 +24,8 @@ from ..dual_encoder import linear_heads
 from ..needs import Needs
 from ..tower_method import TowerMethod, paired
 
-Mode = Literal["both", "project", "curriculum", "none"]
-"""Remedies: conflicts projected away, conflicting examples left out, both, or neither."""
+Mode = Literal["both", "project", "curriculum", "random", "none"]
+"""Remedies: conflicts projected away, conflicting examples left out, both, as many left out at random, or none."""
 Cosine = Annotated[float, Field(ge=-1, le=1)]
 
 _NOTHING = 1e-12
@@ -61,6 +61,7 @@ class Harmonized(TowerMethod):
         project:     where c < 0:  g_a ← g_a − (g_a·g_t / ‖g_t‖²) g_t,  g_t ← g_t − (g_t·g_a / ‖g_a‖²) g_a
         curriculum:  where c ≤ γ nothing of the example learns: no gradient in its v, a or t
                      γ rises linearly from ``threshold`` to ``last``
+        random:      as many learn as under ``curriculum``, whichever they are: what the choice is to be measured by
 
     N is symmetric InfoNCE with a learnt temperature for each pair. Both projections use the gradients as they were, so
     that their order does not matter; a gradient without direction is left alone. v is the embedding before it is
@@ -118,7 +119,7 @@ class Harmonized(TowerMethod):
         self.objectives = nn.ModuleDict(
             {column: InfoNCELoss(Temperature(temperature, bounds=(0.01, 1.0))) for column in self.partners}
         )
-        self.mode, self.weight, self.plain = mode, weight, plain
+        self.mode, self.weight, self.plain, self.draws = mode, weight, plain, mode == "random"
         self.threshold, self.last = threshold, last
         self._share = 1.0  # of the last batch
 
@@ -159,9 +160,10 @@ class Harmonized(TowerMethod):
 
     def kept(self, cosines: Float[Tensor, " B"], clock: Clock) -> Bool[Tensor, " B"]:
         """Return which examples learn at a step, given how well their gradients agree."""
-        if self.mode not in ("both", "curriculum") or not self._begun(clock):
+        if self.mode in ("project", "none") or not self._begun(clock):
             return torch.ones_like(cosines, dtype=torch.bool)
-        return cosines > self.gamma(clock)
+        kept = cosines > self.gamma(clock)
+        return kept[torch.randperm(len(kept)).to(kept.device)] if self.mode == "random" else kept
 
     def gamma(self, clock: Clock) -> float:
         """Return γ of a step."""
