@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from dataclasses import replace
 
-import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float
-from torch import Tensor
 
 from ...losses import InfoNCELoss, M3CoLoss
-from ...methods.fusion.m3col import M3Col
-from ...networks import initialise
-from ...networks.heads import mlp
 from ...study.presets import Preset
-from ...types import Batch, Clock, Embeddings, Target
-from ..benches.data.emoji import BUCKETS, SIDE, emoji_inputs, view, words
+from ..benches.data import names
 from ..benches.exact import random_views, relative_error
-from ..benches.towers import recipe
-from ..benches.vectors import FirstTower, SecondTower, train
-from ..lab import Arrays, Lab, Result, Score, above, below, beside, best, decides, exact
+from ..lab import Comparison, Lab, Result, Score, TrainedScores, above, below, beside, decides, exact, mean
 
 CLAIM = (
     "With a few hundred labels, mixtures aligned with their parts and then soft targets make a classifier of "
@@ -38,75 +28,26 @@ PRESET = Preset(
 )
 
 
-STEPS, BATCH, WIDTH = 250, 64, 64
-LABELLED = 300
-DROPPED = (0.3, 0.7)
-"""The share of the words that captions lack."""
-ARMS = ("M3CoL", "CLIP", "none")
-WEIGHT, TAU = 0.1, 0.1
-
-
-@lru_cache(maxsize=2)
-def inputs(dropped: float) -> tuple[Float[Tensor, "N p"], Float[Tensor, "N w"]]:
-    """Draw the emoji's pictures under shifts, noise and blanks, and names without some words, always the same."""
-    data, pictures, _ = emoji_inputs()
-    rng = np.random.default_rng(47)
-    names = []
-    for row in range(len(data)):
-        name = data.evaluation_captions(row)[0].split()
-        kept = rng.random(len(name)) >= dropped
-        kept[rng.integers(len(name))] = True
-        names.append(" ".join(word for word, there in zip(name, kept, strict=True) if there))
-    return view(pictures, rng), words(names)
-
-
-def classified(arm: str, dropped: float, seed: int, steps: int) -> Arrays:
-    """Train on a few labelled pairs; the groups and the shared relations of emoji that were held out."""
-    data, _, _ = emoji_inputs()
-    pictures, captions = inputs(dropped)
-    groups = torch.from_numpy(data.labels["group"].values)
-    towers = {
-        "image": FirstTower(mlp(3 * SIDE * SIDE, 128, WIDTH, layers=2, norm=False), WIDTH),
-        "text": SecondTower(mlp(BUCKETS, 128, WIDTH, layers=2, norm=False), WIDTH),
-    }
-    weight = WEIGHT if arm == "M3CoL" else 0.0
-    target = Target("group", data.labels["group"].names)
-    method = M3Col(towers, recipe(False), target=target, weight=weight, temperature=TAU)
-    initialise(method, seed)
-    rows = np.random.default_rng([seed, 53]).permutation(data.splits.train)[:LABELLED]
-    clip = InfoNCELoss(TAU)
-
-    def batch_of(chosen: np.ndarray) -> Batch:
-        ids = torch.from_numpy(chosen)
-        return Batch(ids, {"image": pictures[ids], "text": captions[ids]}, {"group": groups[ids]})
-
-    def losses(z: Embeddings, batch: Batch, clock: Clock) -> Mapping[str, Tensor]:
-        terms = method.losses(z, batch, clock)
-        if arm == "CLIP":
-            terms["clip"] = WEIGHT * clip(F.normalize(z["image"], dim=-1), F.normalize(z["text"], dim=-1))
-        return terms
-
-    def draw(rng: np.random.Generator) -> Batch:
-        return batch_of(rng.choice(rows, BATCH, replace=False))
-
-    train(method, draw, steps=steps, lr=1e-3, seed=seed, losses=losses)
-    test = data.splits.test["concepts"]
-    kinds = torch.from_numpy(data.labels["subgroup"].values[test])
-    with torch.no_grad():
-        tested = batch_of(test)
-        z = method.encode(tested)
-        logits = {
-            "fusion": method.logits(z, tested),
-            **{m: method.classifiers[m](z[m]) for m in ("image", "text")},
-        }
-    outcomes = {name: (s.argmax(1) == groups[test]).double().numpy() for name, s in logits.items()}
-    cosines = F.normalize(z["image"], dim=-1) @ F.normalize(z["text"], dim=-1).T
-    alike = kinds[:, None] == kinds[None]
-    matched = torch.eye(len(test), dtype=torch.bool)
-    outcomes["related"] = cosines[alike & ~matched].mean().numpy()
-    outcomes["unrelated"] = cosines[~alike].mean().numpy()
-    outcomes["R@1"] = (cosines.argmax(1) == torch.arange(len(test))).double().numpy()
-    return outcomes
+DATA = f"{names.__file__}:OWN"
+TAU = 0.1
+MIXED, UNMIXED, NONE = "M3CoL", "contrast without mixing", "classifiers alone"
+COMPARISON = Comparison(
+    {NONE: "m3col,weight=0", UNMIXED: "m3col,mixing=1,mixed=0", MIXED: "m3col"},
+    {"classification": ("accuracy",), "retrieval": ("i2t_R@1",)},
+    data=DATA,
+    labels="group",
+    changes={
+        "batch_size": 64,
+        "steps": 300,
+        "validate_every": 300,
+        "towers.context": 24,
+        "towers.vocabulary": 2048,
+    },
+    rates=(1e-3, 3e-3, 1e-2),
+    one_rate=True,
+)
+SHARES = (0.13, 0.26)
+"""Shares of the pictures to train on that keep their names: 311 and 623 pairs."""
 
 
 def unmixed() -> float:
@@ -128,46 +69,23 @@ def unmixed() -> float:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(classified, {"arm": ARMS, "dropped": DROPPED}, steps=STEPS)
-    accuracy = "accuracy on the groups of held-out concepts"
-    fusion, single = runs.scores("fusion", accuracy), runs.scores("{}", accuracy)
-    cosine = runs.scores("{}", "cosine of a picture with another's name of the same subgroup")
-    retrieved = runs.scores("R@1", "R@1 of the names of held-out concepts, as they were read")
-
-    def over_both(baseline: str) -> Score:
-        few, many = DROPPED
-        total = fusion["M3CoL", few] + fusion["M3CoL", many]
-        return (total - fusion[baseline, few] - fusion[baseline, many]) / 2
-
-    def closer(arm: str, dropped: float) -> Score:
-        return cosine[arm, dropped, "related"] - cosine[arm, dropped, "unrelated"]
-
-    def at(dropped: float) -> Iterator[Result]:
-        without = f"{dropped:.0%} of words dropped"
-        for better, worse in (("M3CoL", "none"), ("M3CoL", "CLIP"), ("CLIP", "none")):
-            gain = fusion[better, dropped] - fusion[worse, dropped]
-            yield above(gain, name=f"1: {better} − {worse}, {without}")
-        yield above(
-            fusion["none", dropped]
-            - best(single["none", dropped, modality] for modality in ("image", "text")),
-            name=f"1: classifier of both modalities − the better of one, classifiers alone, {without}",
+    studies = {
+        share: lab.study(
+            replace(COMPARISON, data=f"{DATA},missing=text:{1 - share:g}/in:train"), f"{share:g}"
         )
-        yield above(
-            cosine["M3CoL", dropped, "related"] - cosine["CLIP", dropped, "related"],
-            name=f"2: M3CoL − CLIP loss, {without}",
-        )
-        yield above(
-            closer("M3CoL", dropped) - closer("CLIP", dropped),
-            name=f"2: M3CoL − CLIP loss, {without}, less that of unrelated pairs",
-        )
-        yield above(
-            retrieved["M3CoL", dropped] - retrieved["CLIP", dropped],
-            name=f"2: M3CoL − CLIP loss, R@1, {without}",
-        )
+        for share in SHARES
+    }
+    accuracy = {
+        share: study.scores("classification accuracy", "concepts") for share, study in studies.items()
+    }
+    retrieved = {share: study.scores("retrieval i2t_R@1", "compositions") for share, study in studies.items()}
 
-    both = "mean over both shares of dropped words"
+    def gain(scores: Mapping[float, TrainedScores], baseline: str, *shares: float, of: str = MIXED) -> Score:
+        return mean(scores[share][of] - scores[share][baseline] for share in shares)
+
+    both = "mean over both numbers of pairs"
     yield from decides(
-        above(over_both("none"), name=f"1: M3CoL − classifiers alone, {both}"),
+        above(gain(accuracy, NONE, *SHARES), name=f"1: M3CoL − classifiers alone, {both}"),
         below(
             exact(unmixed(), "relative error"),
             1e-10,
@@ -175,13 +93,41 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     yield from beside(
-        above(over_both("CLIP"), name=f"1: M3CoL − CLIP loss, {both}"),
-        *(result for dropped in DROPPED for result in at(dropped)),
+        above(gain(accuracy, UNMIXED, *SHARES), name=f"1: M3CoL − {UNMIXED}, {both}"),
+        *(
+            result
+            for share in SHARES
+            for result in (
+                above(gain(accuracy, NONE, share), name=f"1: M3CoL − {NONE}, {share:.0%} of the pairs"),
+                above(gain(accuracy, UNMIXED, share), name=f"1: M3CoL − {UNMIXED}, {share:.0%} of the pairs"),
+                above(
+                    gain(accuracy, NONE, share, of=UNMIXED),
+                    name=f"1: {UNMIXED} − {NONE}, {share:.0%} of the pairs",
+                ),
+                above(
+                    gain(retrieved, UNMIXED, share), name=f"2: M3CoL − {UNMIXED}, {share:.0%} of the pairs"
+                ),
+            )
+        ),
+    )
+
+    def listed(scores: Mapping[float, TrainedScores]) -> str:
+        return "; ".join(f"{share:.0%}, {of.means()}" for share, of in scores.items())
+
+    rates = ", ".join(
+        f"{share:.0%} {next(iter(study.plans.values())).changes['optimizer.lr']:g}"
+        for share, study in studies.items()
     )
     lab.note(
-        f"{LABELLED} labelled emoji: pictures of {SIDE} × {SIDE} pixels under shifts, noise and blanks, names without",
-        f"{' or '.join(f'{d:.0%}' for d in DROPPED)} of their words; two-layer networks, {STEPS} steps of Adam at",
-        f"0.001, batch {BATCH}, λ = {WEIGHT} and all else as the method has it. Accuracy with the two shares:",
-        f"{fusion.means()}. Only the classifiers alone being as good is named as a",
-        "refutation, so the CLIP loss and 2 do not decide. Speech and tables were not tried.",
+        "Studies of the registered m3col on emoji and their names alone, under the recipe seconds, 300 steps of 64.",
+        "Those pictures train that keep their names (311 and 623 of 2,324), as follows from their ids, under all seeds",
+        "alike, all with the label group; none of a concept that is tested. Contrast without mixing is m3col with M3Co",
+        "all the way and no example mixed: both directions of InfoNCE (3), at the same weight. All arms have the",
+        f"learning rate of three that is best in their mean on validation under a seed that is not tested ({rates}).",
+        "Data and steps were chosen by a run of the classifiers alone under seed 1000, right about 0.68 of unseen",
+        f"concepts. Accuracy by the share of the pairs: {listed(accuracy)}; R@1 of compositions' names:",
+        f"{listed(retrieved)}. Only the classifiers alone being as good is named as a refutation, so contrast without",
+        "mixing and 2 do not decide. The first evidence trained two-layer networks in a loop of its own and dropped",
+        "words of the names; cosines of related pairs, and classifiers of one modality, are not compared any more.",
+        "Speech and tables were not tried.",
     )
