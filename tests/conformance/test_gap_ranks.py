@@ -15,6 +15,7 @@ from fixtures.slow import on_ranks
 ARMS: list[tuple[str, dict[str, Any]]] = [
     ("multimodn", {"change": 2.0}),
     ("late", {"fill": "mean"}),
+    ("late", {"fill": "linear"}),
     ("late", {"fill": "predicted"}),
 ]
 

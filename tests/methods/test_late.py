@@ -14,8 +14,8 @@ from torch import Tensor
 
 from counterpoint import methods
 from counterpoint.evaluation import evaluate
-from counterpoint.methods.fusion._prediction import _say_without
-from counterpoint.methods.fusion._running import RunningMean
+from counterpoint.methods.fusion._prediction import _say_without, joined
+from counterpoint.methods.fusion._running import RunningMap, RunningMean
 from counterpoint.methods.fusion.late import Late, filled
 from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer
 from counterpoint.networks.init import initialise
@@ -34,7 +34,9 @@ def gapped(method: Any, size: int = 8) -> Batch:
     return replace(batch(method, size, dtype=F64), present=there)
 
 
-@pytest.mark.parametrize("options", [{}, {"fill": "mean"}, {"operator": "mul"}, {"drop": 0.4}])
+@pytest.mark.parametrize(
+    "options", [{}, {"fill": "mean"}, {"fill": "linear"}, {"operator": "mul"}, {"drop": 0.4}]
+)
 def test_what_a_view_holds_where_its_column_is_missing_does_not_matter(options: dict[str, Any]) -> None:
     method = build("late", **options).double()
     given = gapped(method)
@@ -52,7 +54,7 @@ def test_what_a_view_holds_where_its_column_is_missing_does_not_matter(options: 
         torch.testing.assert_close(one, same, rtol=0, atol=0)
 
 
-@pytest.mark.parametrize("fill", ["zero", "mean"])
+@pytest.mark.parametrize("fill", ["zero", "mean", "linear"])
 def test_filling_changes_nothing_without_gaps(fill: str) -> None:
     method = build("late", fill=fill).double()
     given = batch(method, 8, dtype=F64)
@@ -73,7 +75,7 @@ def test_the_mean_is_that_of_the_examples_that_have_the_column() -> None:
     seen = given.has("text")
     mean = method.projections["text"](z["text"])[seen].mean(0)
     torch.testing.assert_close(method.means["text"].value, mean)
-    whole = filled(method.projected(z), method.constants(), given.present)
+    whole = filled(method.projected(z), method.unlearned(method.projected(z), given.present), given.present)
     torch.testing.assert_close(whole["text"][~seen], mean.expand(2, -1))
 
 
@@ -86,6 +88,34 @@ def test_a_running_mean_weighs_steps_and_a_step_without_any_is_none() -> None:
     weights = torch.tensor([0.99, 1.0], dtype=F64)
     expected = (weights[:, None] * torch.stack([s.mean(0) for s in steps])).sum(0) / weights.sum()
     torch.testing.assert_close(mean.value, expected)
+
+
+def test_a_running_map_is_least_squares_and_knows_nothing_at_first() -> None:
+    found, g = RunningMap(3, 2).double(), torch.Generator().manual_seed(0)
+    x = torch.randn(200, 3, generator=g, dtype=F64)
+    y = x @ torch.randn(3, 2, generator=g, dtype=F64) + 0.5
+    y[150:] = torch.nan
+    assert not found(x).any()
+    found.add(x[:100], y[:100], torch.ones(100, dtype=torch.bool))
+    found.add(x[:4], y[:4], torch.zeros(4, dtype=torch.bool))
+    found.add(x[100:], y[100:], ~y[100:].isnan().any(1))
+    torch.testing.assert_close(found(x)[:150], y[:150], rtol=1e-2, atol=1e-2)
+    assert not torch.allclose(found(x)[0], y[:150].mean(0), atol=0.1)
+
+
+def test_the_linear_map_is_that_of_the_examples_that_have_both_columns() -> None:
+    method = build("late", fill="linear").double()
+    given = gapped(method)
+    z = method.encode(given)
+    h, both = method.projected(z), given.has("image") & given.has("text")
+    for _ in range(3):
+        method.after_step(z, given, LATE)
+    expected = RunningMap(h["image"].shape[1], h["text"].shape[1]).double()
+    expected.add(h["image"][both], h["text"][both], both[both])
+    whole = filled(h, method.unlearned(h, given.present), given.present)
+    lacking = ~given.has("text")
+    torch.testing.assert_close(whole["text"][lacking], expected(h["image"])[lacking], rtol=1e-6, atol=1e-9)
+    assert not torch.allclose(whole["text"][4], whole["text"][5])
 
 
 def test_modality_dropout_leaves_the_last_column_and_as_many_as_it_says() -> None:
@@ -292,7 +322,7 @@ def test_predictions_of_several_columns_are_averaged() -> None:
     of_pairs = method.prediction.of_pairs(z)
     there = {column: torch.ones(3, dtype=torch.bool) for column in towers}
     there["third"], there["second"] = torch.zeros(3, dtype=torch.bool), torch.tensor([True, False, True])
-    means, known = method.prediction.joined(of_pairs, there)
+    means, known = joined(of_pairs, there)
     of_two = (of_pairs["image", "third"] + of_pairs["second", "third"]) / 2
     expected = torch.where(there["second"][:, None], of_two, of_pairs["image", "third"])
     torch.testing.assert_close(means["third"], expected)
@@ -332,6 +362,8 @@ def test_predicting_needs_another_column_and_classifies_without_some() -> None:
         ValueError, match="fill=predicted predicts a column from others, and image is the only one"
     ):
         methods.create("late", lone, RECIPE, target=FIVE, fill="predicted")
+    with pytest.raises(ValueError, match="fill=linear predicts a column from others, and image is the only"):
+        methods.create("late", lone, RECIPE, target=FIVE, fill="linear")
     method = predicting()
     assert method.tower("text").read
     whole, without = method.classify({"image": PICTURES, "text": TEXTS}), method.classify({"image": PICTURES})

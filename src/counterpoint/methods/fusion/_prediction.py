@@ -1,9 +1,9 @@
-"""Predictions of what an example lacks from what it has: read-only prompts, predictors, and their loss."""
+"""Predictions of what an example lacks from what it has: by read-only prompts and predictors, or by linear maps."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from functools import cache
 from itertools import permutations
 
@@ -16,6 +16,7 @@ from ...networks.heads import mlp
 from ...pairwise import moments
 from ...pairwise.ranks import Ranks
 from ...types import Embeddings
+from ._running import RunningMap
 
 _LOG = logging.getLogger(__name__)
 _BESIDE = ".prompts"
@@ -55,10 +56,7 @@ class Prediction(nn.Module):
 
     def __init__(self, towers: Towers, width: int, hidden: int, prompts: int) -> None:
         super().__init__()
-        if len(towers) < 2:
-            raise ValueError(
-                f"fill=predicted predicts a column from others, and {' '.join(towers)} is the only one"
-            )
+        check_others("predicted", towers)
         self.columns = tuple(towers)
         self.prompts = nn.ModuleDict(
             {
@@ -98,19 +96,6 @@ class Prediction(nn.Module):
             for a, b in permutations(self.columns, 2)
         }
 
-    def joined(
-        self, of_pairs: Mapping[tuple[str, str], Tensor], there: There
-    ) -> tuple[dict[str, Float[Tensor, "B d"]], dict[str, Bool[Tensor, " B"]]]:
-        """Return the mean prediction of each column by the others that are there, 0 without any; and where any is."""
-        means, known = {}, {}
-        for b in self.columns:
-            others = [a for a in self.columns if a != b]
-            has = torch.stack([there[a] for a in others])
-            stacked = torch.stack([of_pairs[a, b] for a in others])
-            total = torch.where(has[..., None], stacked, 0.0).sum(0)
-            means[b], known[b] = total / has.sum(0).clamp_min(1)[:, None], has.any(0)
-        return means, known
-
     def loss(
         self,
         of_pairs: Mapping[tuple[str, str], Tensor],
@@ -133,6 +118,61 @@ class Prediction(nn.Module):
             for (a, b), predicted in of_pairs.items()
         ]
         return torch.stack(terms).mean()
+
+
+class LinearMaps(nn.Module):
+    """Running least-squares maps (`RunningMap`) of the features h of each column on those of each other one.
+
+    Args:
+        columns: of the data.
+        width: of the features.
+
+    Raises:
+        ValueError: for a single column.
+    """
+
+    def __init__(self, columns: Collection[str], width: int) -> None:
+        super().__init__()
+        check_others("linear", columns)
+        self.pairs = tuple(permutations(columns, 2))
+        self.maps = nn.ModuleDict({f"{a} to {b}": RunningMap(width, width) for a, b in self.pairs})
+
+    def of_pairs(self, h: Embeddings) -> dict[tuple[str, str], Float[Tensor, "B d"]]:
+        """Return what each column predicts of each other one."""
+        return {(a, b): self.maps[f"{a} to {b}"](h[a]) for a, b in self.pairs}
+
+    def add(self, h: Embeddings, there: There) -> None:
+        """Take in a step's features."""
+        for a, b in self.pairs:
+            of_pair = self.maps[f"{a} to {b}"]
+            assert isinstance(of_pair, RunningMap)
+            of_pair.add(h[a], h[b], there[a] & there[b])
+
+
+def joined(
+    of_pairs: Mapping[tuple[str, str], Tensor], there: There
+) -> tuple[dict[str, Float[Tensor, "B d"]], dict[str, Bool[Tensor, " B"]]]:
+    """Return the mean prediction of each column by the others that are there, 0 without any; and where any is."""
+    means, known = {}, {}
+    for b in there:
+        others = [a for a in there if a != b]
+        has = torch.stack([there[a] for a in others])
+        stacked = torch.stack([of_pairs[a, b] for a in others])
+        total = torch.where(has[..., None], stacked, 0.0).sum(0)
+        means[b], known[b] = total / has.sum(0).clamp_min(1)[:, None], has.any(0)
+    return means, known
+
+
+def check_others(fill: str, columns: Collection[str]) -> None:
+    """Refuse to predict a column from others where there is no other.
+
+    Raises:
+        ValueError: for a single column.
+    """
+    if len(columns) < 2:
+        raise ValueError(
+            f"fill={fill} predicts a column from others, and {' '.join(columns)} is the only one"
+        )
 
 
 @cache

@@ -18,12 +18,12 @@ from ..base import Ranges
 from ..classifying import Classifying
 from ..dual_encoder import linear_heads
 from ..needs import Needs
-from ._prediction import Prediction
+from ._prediction import LinearMaps, Prediction, joined
 from ._running import RunningMean
 
 Operator = Literal["concat", "mean", "mul", "max"]
 """Choices of how features are joined: side by side, or entry by entry their mean, product or maximum."""
-Filling = Literal["zero", "mean", "predicted"]
+Filling = Literal["zero", "mean", "linear", "predicted"]
 """Choices of what stands in for the features of a column that an example lacks."""
 
 
@@ -36,6 +36,8 @@ class Late(Classifying):
     ``zero``       0
     ``mean``       the mean of the column's features over the training examples that have it: a running
                    one, in which the examples of a step weigh 0.99 of those of the next
+    ``linear``     the mean of what least-squares maps of the features of the columns that are there say, over
+                   the same examples (`LinearMaps`): what a prediction that is learned has to beat; 0 without any
     ``predicted``  ĥ, the mean of what the columns that are there predict (`Prediction`); 0 without any
     =============  ====================================================================================
 
@@ -101,6 +103,7 @@ class Late(Classifying):
         self.operator, self.fill, self.drop, self.draws = operator, fill, drop, drop > 0
         averaged = towers if fill == "mean" else ()
         self.means = nn.ModuleDict({column: RunningMean(width) for column in averaged})
+        self.maps = LinearMaps(towers, width) if fill == "linear" else None
         self.prediction = Prediction(towers, width, hidden, prompts) if fill == "predicted" else None
         self.weight, self.detach = weight, detach
         self.within = (invariance, variance, covariance)
@@ -122,19 +125,21 @@ class Late(Classifying):
         return self.prediction.seen(column, self.tower(column), inputs)
 
     def logits(self, z: Embeddings, batch: Batch) -> Float[Tensor, "B classes"]:
-        there = {column: batch.has(column) for column in self.columns}
-        instead = self.constants()
-        if self.prediction is not None:
-            instead, _ = self.prediction.joined(self.prediction.of_pairs(z), there)
-        return self.decide(filled(self.projected(z), instead, there))
+        there, h = {column: batch.has(column) for column in self.columns}, self.projected(z)
+        if self.prediction is None:
+            return self.decide(filled(h, self.unlearned(h, there), there))
+        instead, _ = joined(self.prediction.of_pairs(z), there)
+        return self.decide(filled(h, instead, there))
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         there = self.kept({column: batch.has(column) for column in self.columns})
         h = self.projected(z)
         if self.prediction is None:
-            return {"late": self.cross_entropy(self.decide(filled(h, self.constants(), there)), batch)}
+            return {
+                "late": self.cross_entropy(self.decide(filled(h, self.unlearned(h, there), there)), batch)
+            }
         of_pairs = self.prediction.of_pairs(z)
-        instead, known = self.prediction.joined(of_pairs, there)
+        instead, known = joined(of_pairs, there)
         whole = filled(h, instead, there)
         replaced = [
             self.cross_entropy(
@@ -163,12 +168,13 @@ class Late(Classifying):
         left = (draws >= self.drop) | (draws == draws.amax(1, keepdim=True))
         return dict(zip(there, (left & has).unbind(1), strict=True))
 
-    def constants(self) -> Embeddings:
-        """Return what stands in for the features of a column in every example."""
+    def unlearned(self, h: Embeddings, there: Mapping[str, Bool[Tensor, " B"]]) -> Embeddings:
+        """Return what stands in for the features of a column, where no predictor learns it."""
+        if self.maps is not None:
+            return joined(self.maps.of_pairs(h), there)[0]
         if self.means:
             return {column: mean.value for column, mean in self._means()}
-        device = next(self.parameters()).device
-        return {column: torch.zeros((), device=device) for column in self.columns}
+        return {column: torch.zeros((), device=of.device) for column, of in h.items()}
 
     def decide(self, h: Embeddings) -> Float[Tensor, "B classes"]:
         """Return the logits of the classes from the features of all columns."""
@@ -182,9 +188,11 @@ class Late(Classifying):
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
         super().after_step(z, batch, clock)
-        h = self.projected(z) if self.means else {}
+        h = {} if self.maps is None and not self.means else self.projected(z)
         for column, mean in self._means():
             mean.add(h[column], batch.has(column))
+        if self.maps is not None:
+            self.maps.add(h, {column: batch.has(column) for column in h})
 
     def _means(self) -> Iterator[tuple[str, RunningMean]]:
         for column, mean in self.means.items():
