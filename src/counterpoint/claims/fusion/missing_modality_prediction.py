@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
-from typing import Any, NamedTuple
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from jaxtyping import Float, Int
-from torch import Tensor, nn
 
-from ...data.worlds.scenes.world import Scenes
-from ...methods.fusion.late import Late, filled
-from ...networks import BytePairTokenizer, TextTransformer, Tower, VisionTransformer, initialise, tune
+from ...data.worlds.emoji.world import Emoji
+from ...networks import BytePairTokenizer, TextTransformer, VisionTransformer, initialise
 from ...study.presets import Preset
-from ...types import Batch, Embeddings, Target
-from ..benches.descent import minimise
-from ..benches.towers import recipe
-from ..benches.vectors import train
-from ..lab import UNSEEN, Arrays, Lab, Result, Score, above, below, beside, decides, exact
+from ..benches.data import names
+from ..lab import UNSEEN, Comparison, Lab, Result, Score, Trained, above, below, beside, decides, exact
 
 CLAIM = (
     "Of two encoders that were trained without pairs and of which biases alone move, what one sees predicts what the "
@@ -32,174 +25,78 @@ REFUTED = (
 )
 PRESET = Preset(
     "missing-modality-prediction",
-    "a classifier of columns with gaps: zeros in them, means, and what the other columns predict",
-    {"arms": ("late", "late,fill=mean", "late,fill=predicted")},
+    "a classifier of columns with gaps: zeros in them, means, and what linear maps or predictors make of other columns",
+    {"arms": ("late", "late,fill=mean", "late,fill=linear", "late,fill=predicted")},
     "late",
     {"missing_modality": ("withheld_accuracy",)},
 )
 
-TRAINED, TESTED = 4000, 1000
-LABEL, WIDTH, BATCH = "group", 64, 64
-DROPPED = 0.5
-"""The share of the words that captions lack."""
-PRETRAINING, STEPS = 600, 400
-COLUMNS = ("image", "text")
-ARMS = ("predicted", "zero", "mean", "linear map")
+STEPS, BATCH, SIZE, CONTEXT = 150, 64, 32, 16
+IMAGE, TEXT = "image", "text"
+TRUE, SHUFFLED = f"{names.__file__}:OWN", f"{names.__file__}:SHUFFLED"
+PRETRAINING = Comparison(
+    {IMAGE: "cross-entropy,on=images", TEXT: "cross-entropy,on=text"},
+    {"classification": ("accuracy",)},
+    data=TRUE,
+    labels="group",
+    changes={
+        "towers.image": "vit",
+        "towers.text": "transformer",
+        "towers.text_layers": 1,
+        "towers.image_size": SIZE,
+        "towers.context": CONTEXT,
+        "towers.vocabulary": 2048,
+        "batch_size": BATCH,
+        "steps": STEPS,
+        "validate_every": STEPS,
+        "optimizer.lr": 1e-3,
+    },
+    seeds=UNSEEN,
+)
+PREDICTED, MEAN = "predicted", "mean"
+OTHERS = ("zero", MEAN, "linear")
 
 
-class _Inputs(NamedTuple):
-    """Rows as the towers take them."""
-
-    views: Mapping[str, Tensor]
-    classes: Int[Tensor, " n"]
-    target: Target
-    train: Int[np.ndarray, " n"]
-    test: Int[np.ndarray, " n"]
-    tokenizer: BytePairTokenizer
-
-
-@lru_cache(maxsize=1)
-def _inputs(trained: int, tested: int) -> _Inputs:
-    data = Scenes.parse(f"scenes:tiny,objects=1,pixels=32,train={trained},test={tested}")
-    rows = np.concatenate([data.splits.train, data.splits.test["as trained"]])
-    rng = np.random.default_rng(0)
-    captions = [_without_words(caption, rng) for caption in data.read("text", rows)]
-    tokenizer = BytePairTokenizer.train(captions[: len(data.splits.train)], 512, 24)
-    pictures = torch.cat([data.images(part) for part in np.array_split(rows, max(len(rows) // 256, 1))])
-    views = {"image": pictures.float() / 255, "text": tokenizer(captions)}
-    labels = data.labels[LABEL]
-    cut = len(data.splits.train)
-    classes, places = torch.from_numpy(labels.values[rows]), np.arange(len(rows))
-    return _Inputs(views, classes, Target(LABEL, labels.names), places[:cut], places[cut:], tokenizer)
-
-
-def _without_words(caption: str, rng: np.random.Generator) -> str:
-    """Drop words of a caption, so that it does not tell all by itself."""
-    return " ".join(word for word in caption.split() if rng.random() >= DROPPED)
-
-
-def _states(inputs: _Inputs, seed: int, steps: int) -> dict[str, dict[str, Tensor]]:
-    """Train each tower alone to classify rows of its own half, and return its weights."""
-    states = {}
-    for column, rows in zip(COLUMNS, np.array_split(inputs.train, 2), strict=True):
-        tower, view = _towers(inputs)[column], inputs.views[column]
-        network = nn.ModuleDict({"tower": tower, "head": nn.Linear(WIDTH, len(inputs.target.classes))})
-        initialise(network, seed)
-
-        def loss(rng: np.random.Generator, parts: Any = (network, view, rows)) -> Tensor:
-            network, view, rows = parts
-            drawn = torch.from_numpy(rng.choice(rows, BATCH))
-            return F.cross_entropy(network["head"](network["tower"](view[drawn])), inputs.classes[drawn])
-
-        minimise(loss, network.parameters(), steps=steps, lr=1e-3, seed=seed)
-        states[column] = tower.state_dict()
-    return states
-
-
-def _towers(inputs: _Inputs) -> dict[str, Tower]:
-    return {
-        "image": VisionTransformer(32, 8, WIDTH, 2, 4),
-        "text": TextTransformer(inputs.tokenizer, WIDTH, 2, 4),
-    }
-
-
-def _method(arm: str, inputs: _Inputs, seed: int, pretraining: int) -> Late:
-    """Build late fusion on the pretrained towers, of which biases alone move."""
-    towers, states = _towers(inputs), _states(inputs, seed, pretraining)
-    for column, tower in towers.items():
-        tower.load_state_dict(states[column])
-        tune(tower, "biases")
-    options: dict[str, Any] = {"fill": "zero" if arm == "linear map" else arm, "hidden": 64}
-    method = Late(towers, recipe(False, widths__embedding=WIDTH), target=inputs.target, **options)
-    initialise(method, seed)
-    return method
-
-
-def fused(arm: str, pairs: str, seed: int, steps: int, pretraining: int, trained: int, tested: int) -> Arrays:
-    """Train on complete pairs, or on shuffled ones; hits of the test with all columns and without each."""
-    inputs = _inputs(trained, tested)
-    method = _method(arm, inputs, seed, pretraining)
-    texts = inputs.train if pairs == "true" else np.random.default_rng([seed, 7]).permutation(inputs.train)
-    text_of = np.concatenate([texts, inputs.test])
-
-    def batch_of(rows: Int[np.ndarray, " n"], lacking: str = "") -> Batch:
-        ids = torch.from_numpy(rows)
-        views = {
-            "image": inputs.views["image"][ids],
-            "text": inputs.views["text"][torch.from_numpy(text_of[rows])],
-        }
-        present = {lacking: torch.zeros(len(rows), dtype=torch.bool)} if lacking else {}
-        return Batch(ids, views, {LABEL: inputs.classes[ids]}, present)
-
-    train(method, lambda rng: batch_of(rng.choice(inputs.train, BATCH)), steps=steps, lr=1e-3, seed=seed)
-    outcomes: Arrays = {}
-    with torch.no_grad():
-        maps = _linear_maps(method, batch_of(inputs.train)) if arm == "linear map" else None
-        for lacking in ("", *COLUMNS):
-            batch = batch_of(inputs.test, lacking)
-            z = method.encode(batch)
-            logits = method.logits(z, batch) if maps is None else _mapped(method, z, batch, maps)
-            hits = logits.argmax(1) == inputs.classes[batch.ids]
-            outcomes["complete" if not lacking else f"without {lacking}"] = hits.double().numpy()
-        if method.prediction is not None:
-            whole = batch_of(inputs.test)
-            z = method.encode(whole)
-            h, means = method.projected(z), method.projected(method.encode(batch_of(inputs.train)))
-            for (a, b), predicted in method.prediction.of_pairs(z).items():
-                near = F.cosine_similarity(predicted, h[b]) - F.cosine_similarity(
-                    means[b].mean(0)[None], h[b]
-                )
-                outcomes[f"{b} from {a}"] = near.double().numpy()
-    return outcomes
-
-
-def _linear_maps(method: Late, batch: Batch) -> dict[str, Float[Tensor, "e d"]]:
-    """Fit the least-squares map, with an intercept, from each column's features to the other's."""
-    h = method.projected(method.encode(batch))
-    return {b: torch.linalg.lstsq(_with_one(h[a]), h[b]).solution for a, b in (COLUMNS, COLUMNS[::-1])}
-
-
-def _mapped(method: Late, z: Embeddings, batch: Batch, maps: Mapping[str, Tensor]) -> Tensor:
-    h = method.projected(z)
-    instead = {b: _with_one(h[a]) @ maps[b] for a, b in (COLUMNS, COLUMNS[::-1])}
-    return method.decide(filled(h, instead, {column: batch.has(column) for column in COLUMNS}))
-
-
-def _with_one(h: Float[Tensor, "n d"]) -> Float[Tensor, "n e"]:
-    return torch.cat([h, torch.ones_like(h[:, :1])], 1)
+def fused(image: Path, text: Path) -> Mapping[str, str]:
+    """Return the arms that join the towers of some runs, of which biases alone move."""
+    towers = f'image="vit@{image}",text="transformer@{text}",tune=biases'
+    return {fill: f"late,fill={fill},{towers}" for fill in (*OTHERS, PREDICTED)}
 
 
 def changed_by_prompts() -> float:
     """Return the largest change that read-only prompts make to the features of either tower."""
-    inputs = _inputs(16, 16)
+    emoji, width, generator = Emoji(), 64, torch.Generator().manual_seed(0)
+    captions = emoji.read(TEXT, np.arange(16))
+    inputs = {
+        VisionTransformer(SIZE, 8, width, 2, 4): torch.rand(16, 3, SIZE, SIZE, generator=generator),
+        TextTransformer(tokenizer := BytePairTokenizer.train(captions, 512, CONTEXT), width, 2, 4): tokenizer(
+            captions
+        ),
+    }
     largest = 0.0
-    for column, tower in _towers(inputs).items():
+    for tower, view in inputs.items():
         initialise(tower, 0)
-        prompts = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(0))
-        features, _ = tower.prompted(inputs.views[column], prompts)
-        largest = max(largest, float((features - tower(inputs.views[column])).detach().abs().max()))
+        features, _ = tower.prompted(view, torch.randn(4, width, generator=generator))
+        largest = max(largest, float((features - tower(view)).detach().abs().max()))
     return largest
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    axes = {"arm": ARMS, "pairs": ("true", "shuffled")}
-    sizes = {"pretraining": PRETRAINING, "trained": TRAINED, "tested": TESTED}
-    runs = lab.grid(fused, axes, seeds=UNSEEN, steps=STEPS, **sizes)
-    scores = {
-        test: runs.scores(test, f"accuracy, {test}")
-        for test in ("complete", *(f"without {c}" for c in COLUMNS))
-    }
+    pretrained = lab.study(PRETRAINING, "pretraining")
+    arms = fused(pretrained.each(IMAGE), pretrained.each(TEXT))
+    comparison = replace(PRETRAINING, arms=arms, tasks={"missing_modality": ("withheld_accuracy",)})
+    some = {fill: arms[fill] for fill in (MEAN, PREDICTED)}
+    paired = lab.study(comparison, "pairs")
+    shuffled = lab.study(replace(comparison, arms=some, data=SHUFFLED), "shuffled pairs")
 
-    def accuracy(arm: str, pairs: str = "true") -> Score:
-        return (scores["without image"][arm, pairs] + scores["without text"][arm, pairs]) / 2
-
-    def gain(other: str, pairs: str = "true") -> Score:
-        return accuracy("predicted", pairs) - accuracy(other, pairs)
+    def gain(other: str, study: Trained = paired, of: str = "withheld_accuracy") -> Score:
+        accuracy = study.scores(f"missing_modality {of}", "concepts")
+        return accuracy[PREDICTED] - accuracy[other]
 
     yield from decides(
-        *(above(gain(other), name=f"predicted − {other}, one column missing") for other in ARMS[1:]),
+        *(above(gain(other), name=f"predicted − {other}, one column missing") for other in OTHERS),
         below(
-            gain("mean", "shuffled") - gain("mean"),
+            gain(MEAN, shuffled) - gain(MEAN),
             name="gain over means with shuffled pairs less that with true ones",
         ),
         below(
@@ -208,34 +105,26 @@ def run(lab: Lab) -> Iterator[Result]:
             name="features with prompts against those without",
         ),
     )
+    lacking = {"complete": "accuracy", **{f"without {c}": f"without_{c}" for c in (IMAGE, TEXT)}}
     yield from beside(
         *(
-            above(
-                scores[f"without {c}"]["predicted", "true"] - scores[f"without {c}"][other, "true"],
-                name=f"predicted − {other}, without {c}",
-            )
-            for c in COLUMNS
-            for other in ARMS[1:]
-        ),
-        *(
-            above(
-                scores["complete"]["predicted", "true"] - scores["complete"][other, "true"],
-                name=f"predicted − {other}, complete",
-            )
-            for other in ("zero", "mean")
-        ),
-        *(
-            above(
-                runs.scores(f"{b} from {a}", "cosine to the true features")["predicted", "true"],
-                name=f"{b} predicted from {a}, less the mean feature's cosine",
-            )
-            for a, b in (COLUMNS, COLUMNS[::-1])
-        ),
+            above(gain(other, of=of), name=f"predicted − {other}, {what}")
+            for what, of in lacking.items()
+            for other in OTHERS
+        )
+    )
+    means = (
+        f"{what}: {paired.scores(f'missing_modality {of}', 'concepts').means()}"
+        for what, of in lacking.items()
     )
     lab.note(
-        "Scenes of one thing, whose kind is to be told from a picture of 32 pixels and half of the words of a caption;",
-        f"each tower first trained alone on its half of {TRAINED} rows for {PRETRAINING} steps, then {STEPS} steps of",
-        f"Adam at 0.001, batch {BATCH}, with the biases of the towers. Accuracy without pictures:",
-        f"{scores['without image'].means()}; without captions: {scores['without text'].means()}; complete:",
-        f"{scores['complete'].means()}.",
+        "Studies of the registered late, which learns the group of emoji from a picture and a name, under the recipe",
+        f"seconds with transformers, {STEPS} steps of {BATCH} at a rate of 0.001. For each seed towers come from two",
+        "runs of cross-entropy on pictures alone and on names alone, and their biases alone move. Training has both",
+        "columns of all rows; the task missing_modality takes one away in the test, of concepts that training has",
+        "nothing of, and what decides is the mean over both columns. Linear is late's running least-squares map",
+        "between features. With shuffled pairs names are another picture's in training, and the label is that of the",
+        "picture. Data and steps were chosen by a run with zeros under seed 1000, right about 0.63 with one column.",
+        f"Accuracy: {'; '.join(means)}. The first evidence trained towers on halves of scenes in a loop of its own and",
+        "dropped words of captions; how near predicted features are to the true ones is not asked any more.",
     )

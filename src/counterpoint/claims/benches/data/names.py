@@ -1,7 +1,7 @@
-"""Emoji with their names alone as captions, or half of them with another's, as data for studies that ask for groups.
+"""Emoji with their names alone as captions, or half or all with another's, as data for studies that ask for groups.
 
 Captions of the emoji as they come name the group too. A study names the data as it names any data of a file:
-``names.py:OWN`` and ``names.py:EXCHANGED``.
+``names.py:OWN``, ``names.py:EXCHANGED`` and ``names.py:SHUFFLED``, where chance alone gives a name back.
 """
 
 from __future__ import annotations
@@ -35,4 +35,4 @@ def named(noise: float) -> Recaptioned:
     return data
 
 
-OWN, EXCHANGED = named(0.0), named(NOISE)
+OWN, EXCHANGED, SHUFFLED = named(0.0), named(NOISE), named(1.0)
