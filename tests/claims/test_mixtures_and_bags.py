@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from torch import nn
 
 from counterpoint.claims.benches import vectors
+from counterpoint.claims.benches.data import triplets
 from counterpoint.claims.benches.towers import recipe
 from counterpoint.claims.fusion import m3col
 from counterpoint.claims.pairs import cwcl, mil_multimodal
@@ -30,7 +32,22 @@ def test_the_limits_of_log_sum_exp() -> None:
     assert mil_multimodal.limits() < 1e-5
 
 
-def test_a_method_learns_from_vectors_alone() -> None:
+def test_a_wrong_partner_is_another_s_and_held_out_rows_have_none() -> None:
+    data, emoji = triplets.WRONG, triplets.WRONG.emoji
+    train, wrong = data.splits.train, np.flatnonzero(~data.clean)
+    assert np.isin(wrong, train).all()
+    assert len(wrong) == round(triplets.SHARE * len(train))
+    every = np.arange(len(data))
+    names = [one != own for one, own in zip(data.read("text", every), emoji.read("text", every), strict=True)]
+    drawn = (data.read("drawn", wrong) != emoji.shifts()["artist"](wrong)).flatten(1).any(1).numpy()
+    assert sum(names) == pytest.approx(len(wrong) / 2, abs=1)
+    assert drawn.sum() == pytest.approx(len(wrong) / 2, abs=1)
+    assert not np.array(names)[data.clean].any()
+    assert (drawn != np.array(names)[wrong]).all()
+    assert data.read_training("text", wrong[-1:]) == [emoji.captions(int(data.sources["text"][wrong[-1]]))]
+
+
+def test_a_method_learns_from_vectors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     g = torch.Generator().manual_seed(0)
     classes = torch.arange(60) % 3
     x, y = (torch.eye(3)[classes] + 0.1 * torch.randn(60, 3, generator=g) for _ in range(2))
@@ -41,23 +58,18 @@ def test_a_method_learns_from_vectors_alone() -> None:
         target=Target("kind", ("a", "b", "c")),
     )
     clocks: list[Clock] = []
+    losses = method.losses
 
     def batch_of(rows: np.ndarray) -> Batch:
         ids = torch.from_numpy(rows)
         return Batch(ids, {"image": x[ids], "text": y[ids]}, {"kind": classes[ids]})
 
-    def losses(z: Embeddings, batch: Batch, clock: Clock) -> dict[str, torch.Tensor]:
+    def noted(z: Embeddings, batch: Batch, clock: Clock) -> dict[str, torch.Tensor]:
         clocks.append(clock)
-        return method.losses(z, batch, clock)
+        return losses(z, batch, clock)
 
-    vectors.train(
-        method,
-        lambda rng: batch_of(rng.choice(60, 16, replace=False)),
-        steps=60,
-        lr=1e-2,
-        seed=0,
-        losses=losses,
-    )
+    monkeypatch.setattr(method, "losses", noted)
+    vectors.train(method, lambda rng: batch_of(rng.choice(60, 16, replace=False)), steps=60, lr=1e-2, seed=0)
     assert [clock.step for clock in clocks] == list(range(60))
     assert not method.training
     with torch.no_grad():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import final
 
 import numpy as np
@@ -16,7 +16,6 @@ from ...types import Batch, Clock, Embeddings
 from .descent import minimise
 
 Draw = Callable[[np.random.Generator], Batch]
-Losses = Callable[[Embeddings, Batch, Clock], Mapping[str, Tensor]]
 
 
 @final
@@ -48,25 +47,22 @@ class SecondTower(TextTower):
         return self.network(tokens)
 
 
-def train(
-    method: TowerMethod, draw: Draw, *, steps: int, lr: float, seed: int, losses: Losses | None = None
-) -> None:
+def train(method: TowerMethod, draw: Draw, *, steps: int, lr: float, seed: int) -> None:
     """Train a method with Adam.
 
     Args:
         method: whose parameters move. It is left in evaluation mode.
         draw: a batch, from a random stream.
         steps, lr, seed: of the run; the seed also starts torch's own generator, which dropout and mixing draw from.
-        losses: what is minimised; the method's own losses unless given.
     """
-    losses, clocks = losses or method.losses, (Clock(step, steps) for step in range(steps))
+    clocks = (Clock(step, steps) for step in range(steps))
     seen: list[tuple[Embeddings, Batch, Clock]] = []
 
     def step(rng: np.random.Generator) -> Tensor:
         batch, clock = draw(rng), next(clocks)
         z = method.encode(batch)
         seen[:] = [({name: features.detach() for name, features in z.items()}, batch, clock)]
-        return torch.stack(list(losses(z, batch, clock).values())).sum()
+        return torch.stack(list(method.losses(z, batch, clock).values())).sum()
 
     method.train()
     minimise(

@@ -31,6 +31,7 @@ class Triplets(Data):
         share: of the training rows that have one.
 
     Attributes:
+        sources: of each partner, the row that it is taken from.
         clean: rows whose partners are both their own.
     """
 
@@ -44,23 +45,25 @@ class Triplets(Data):
         rng = np.random.default_rng(43)
         train = self.splits.train
         wrong = rng.permutation(train)[: round(share * len(train))]
-        self._from = {column: np.arange(len(self.ids)) for column in (DRAWN, NAME)}
+        self.sources = {column: np.arange(len(self.ids)) for column in (DRAWN, NAME)}
         for column, rows in zip((DRAWN, NAME), np.array_split(wrong, 2), strict=True):
-            self._from[column][rows] = np.roll(rows, 1)  # nobody is its own neighbour, in an order of chance
+            self.sources[column][rows] = np.roll(
+                rows, 1
+            )  # nobody is its own neighbour, in an order of chance
         self.clean: Bool[np.ndarray, " N"] = ~np.isin(np.arange(len(self.ids)), wrong)
 
     def read(self, column: str, rows: Rows) -> Any:
         if column == HUB:
             return self.emoji.images(rows)
-        if column not in self._from:
+        if column not in self.sources:
             raise unknown(f"column of {self.name}", column, self.columns)
-        others = self._from[column][rows]
+        others = self.sources[column][rows]
         return self.emoji.shifts()["artist"](others) if column == DRAWN else self.emoji.read("text", others)
 
     def read_training(self, column: str, rows: Rows) -> Any:
         if column != NAME:
             return self.read(column, rows)
-        return [self.emoji.captions(int(row)) for row in self._from[NAME][rows]]
+        return [self.emoji.captions(int(row)) for row in self.sources[NAME][rows]]
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         return self.read(column, np.array([row]))
