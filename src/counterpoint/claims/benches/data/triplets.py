@@ -47,9 +47,7 @@ class Triplets(Data):
         wrong = rng.permutation(train)[: round(share * len(train))]
         self.sources = {column: np.arange(len(self.ids)) for column in (DRAWN, NAME)}
         for column, rows in zip((DRAWN, NAME), np.array_split(wrong, 2), strict=True):
-            self.sources[column][rows] = np.roll(
-                rows, 1
-            )  # nobody is its own neighbour, in an order of chance
+            self.sources[column][rows] = np.roll(rows, 1)  # of rows in an order of chance, the one before
         self.clean: Bool[np.ndarray, " N"] = ~np.isin(np.arange(len(self.ids)), wrong)
 
     def read(self, column: str, rows: Rows) -> Any:

@@ -68,7 +68,7 @@ class SceneConfig(WorldConfig):
         facings: which way things face; ``right`` mirrors them.
         corrupted: probability that a picture is made worse by one of ``corruptions``.
         corruptions: how.
-        label_noise: fraction of rows whose captions and labels are those of another row of the split.
+        label_noise: fraction of rows whose captions are those of another scene. Labels are those of the picture.
         hidden_labels: fraction of labels that are not given, for each kind of label.
         missing_pictures: fraction of rows whose picture is not there (it is grey all over).
         missing_captions: fraction of rows whose caption is not there (it is empty).
