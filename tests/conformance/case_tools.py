@@ -103,6 +103,10 @@ def two(g: torch.Generator, n: int, d: int) -> Inputs:
     return unit(g, n, d), unit(g, n, d)
 
 
+def views(count: int) -> Callable[[torch.Generator, int, int], Inputs]:
+    return lambda g, n, d: tuple(unit(g, n, d) for _ in range(count))
+
+
 def two_with_ids(g: torch.Generator, n: int, d: int) -> Inputs:
     return unit(g, n, d), unit(g, n, d), torch.randint(0, 4, (n,), generator=g)
 

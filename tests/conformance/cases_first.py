@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import combinations
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from case_tools import (
     two,
     two_by_two,
     two_with_ids,
+    views,
     warm,
 )
 from torch import Tensor
@@ -116,9 +118,10 @@ def spread(x: Tensor, y: Tensor, t: float) -> Tensor:
     return average([(-t * squared(x[i], y[j])).exp() for i, j in pairs]).log()
 
 
-def align_uniform_loops(objective: Any, x: Tensor, y: Tensor) -> Tensor:
-    align = average([squared(a, b) ** (objective.alpha / 2) for a, b in zip(x, y, strict=True)])
-    uniform = (spread(x, x, objective.t) + spread(y, y, objective.t)) / 2
+def align_uniform_loops(objective: Any, *z: Tensor) -> Tensor:
+    positives = [pair for x, y in combinations(z, 2) for pair in zip(x, y, strict=True)]
+    align = average([squared(a, b) ** (objective.alpha / 2) for a, b in positives])
+    uniform = average([spread(x, x, objective.t) for x in z])
     return objective.alignment * align + objective.uniformity * uniform
 
 
@@ -202,6 +205,15 @@ CASES = (
         stop_gradient=True,
     ),
     Case("align-uniform", align_uniform_loops, two, alone="uniformity of fewer than 2", matrices=(2, 1)),
+    Case(
+        "align-uniform",
+        align_uniform_loops,
+        views(3),
+        {"uniformity": 0.5},
+        "views",
+        alone="uniformity of fewer than 2",
+        matrices=(3, 1),
+    ),
     Case(
         "align-uniform",
         align_uniform_loops,

@@ -6,12 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from case_tools import Case, Inputs, average, cross_entropy, inverse, scores, total, two, unit, warm
+from case_tools import Case, Inputs, average, cross_entropy, inverse, scores, total, two, unit, views, warm
 from torch import Tensor
-
-
-def views(count: int) -> Callable[[torch.Generator, int, int], Inputs]:
-    return lambda g, n, d: tuple(unit(g, n, d) for _ in range(count))
 
 
 def views_with_labels(count: int, lowest: int = 0) -> Callable[[torch.Generator, int, int], Inputs]:

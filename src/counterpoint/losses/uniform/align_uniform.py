@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping
+from itertools import combinations
 from typing import Annotated, ClassVar
 
 import torch
@@ -13,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 
 from ...forms import Positive
-from ...pairwise.inputs import paired, squared_distance
+from ...pairwise.inputs import paired, paired_views, squared_distance
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp
 from ...pairwise.tile import Tile
@@ -30,8 +31,8 @@ class AlignUniformLoss(PairwiseLoss):
         loss = w_a · mean_i ‖x_i − y_i‖^α + w_u · (U(x) + U(y)) / 2,
         U(x) = log mean_{i ≠ j} exp(−t ‖x_i − x_j‖²)
 
-    Uniformity is per view and then averaged: over the pooled views it would drive positives apart. A batch of
-    one has no pairs; its uniformity is 0, with a warning.
+    Of more than two views it is the mean over pairs of views. Uniformity is per view and then averaged: over the pooled
+    views it would drive positives apart. A batch of one has no pairs; its uniformity is 0, with a warning.
 
     Args:
         alignment: w_a.
@@ -48,6 +49,7 @@ class AlignUniformLoss(PairwiseLoss):
     """
 
     symmetric = True
+    many_views = True
     papers = ("align-uniform",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"uniformity": (0.25, 4.0)}
 
@@ -58,12 +60,12 @@ class AlignUniformLoss(PairwiseLoss):
         self.alignment, self.uniformity = alignment, uniformity
         self.alpha, self.t = alpha, t
 
-    def forward(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
-        """Return the loss of unit-norm ``x`` and ``y``."""
-        x, y = paired(x=x, y=y)
-        loss = self.alignment * self.aligned(x, y)
+    def forward(self, *views: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
+        """Return the loss of two or more unit-norm views of the same examples."""
+        z = paired_views(views)
+        loss = self.alignment * torch.stack([self.aligned(x, y) for x, y in combinations(z, 2)]).mean()
         if self.uniformity:
-            loss = loss + self.uniformity * (self.spread(x, x) + self.spread(y, y)) / 2
+            loss = loss + self.uniformity * torch.stack([self.spread(x, x) for x in z]).mean()
         return loss
 
     def aligned(self, x: Float[Tensor, "B d"], y: Float[Tensor, "B d"]) -> Float[Tensor, ""]:
