@@ -12,6 +12,7 @@ import torch
 
 from counterpoint.claims.lab import Comparison, Lab, Trained
 from counterpoint.claims.lab import lab as lab_module
+from counterpoint.data import load as data
 from counterpoint.study import compare
 from counterpoint.study.summary import read_results
 from counterpoint.training.record.metrics import read_metrics
@@ -136,6 +137,17 @@ def test_test_sets_are_pooled_example_by_example(tmp_path: Path) -> None:
     pooled = found.pooled(metric)
     assert pooled.metric == metric
     assert np.array_equal(np.asarray(pooled.arms["clip"].outcomes[0]), np.concatenate(parts))
+
+
+def test_models_are_scored_on_other_data_too(study: Trained) -> None:
+    metric = "probe,labels=digit knn_digit_top1"
+    same, other = (study.on(data(name), metric) for name in ("digits", "digits:stream"))
+    assert same["m = 0"].metric == "probe,labels=digit knn_digit_top1, digits"
+    expected = study.scores("probe knn_digit_top1")
+    for name in study.arms:
+        assert same[name].measure() == expected[name].measure()
+        assert (same[name] - expected[name]).measure().high == 0
+    assert len(other["m = 0"].arms[0].outcomes[1]) == 597
 
 
 def test_a_learning_rate_is_chosen_by_validation_under_a_seed_of_its_own(tmp_path: Path) -> None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
 import polars as pl
 
-from ...evaluation import STATISTICS
+from ...data.base import Data
+from ...evaluation import STATISTICS, evaluate
+from ...evaluation.statistic import name_of as statistic_name
 from ...methods.arm import slug_of
 from ...recipes import Recipe, load, override
 from ...statistics.outcomes import AnyStatistic, ArmOutcomes
@@ -22,6 +24,8 @@ from ...study.results import StudyResults
 from ...study.schema import Key
 from ...study.summary import FinishedRun
 from ...training.record.metrics import read_metrics
+from ...training.start import load as load_run
+from ...types import Scores
 from . import quick as smoke
 from .score import Arm, Score, of_arm
 
@@ -172,6 +176,36 @@ class Trained:
         As ``"learnt/objective.temperature"``, or ``"loss"``.
         """
         return self._numbers(f"{name}, {of}", lambda run: _logged(run.folder, name, of))
+
+    def on(self, data: Data, metric: str) -> TrainedScores:
+        """Return a metric of all arms on the first test set of other data, as of ``counterpoint evaluate``, as scores.
+
+        Args:
+            data: what the models are evaluated on.
+            metric: task and metric, as ``"probe knn_digit_top1"``.
+        """
+        task, _, name = metric.partition(" ")
+        test = dict([next(iter(data.splits.test.items()))])
+
+        def scored(folder: Path) -> Scores:
+            model = load_run(folder)
+            ((scores,),) = evaluate(model, data.suited(model.inputs), [task], test).by_test.values()
+            # In the order of those that runs were scored with, which `scores` has.
+            return replace(scores, examples=scores.examples.sort("example"))
+
+        found = {
+            arm: {seed: None if run.scored is None else scored(run.folder) for seed, run in runs.items()}
+            for arm, runs in self.results.runs.items()
+        }
+        outcomes = {
+            arm: {seed: None if scores is None else scores.outcomes(name) for seed, scores in by_seed.items()}
+            for arm, by_seed in found.items()
+        }
+        there = [scores for by_seed in found.values() for scores in by_seed.values() if scores is not None]
+        statistic: AnyStatistic = "mean"
+        if there:
+            statistic = STATISTICS[statistic_name(there[0].metrics[name].statistic)]
+        return self._scores(f"{metric}, {data.name}", outcomes, statistic)
 
     def _numbers(self, metric: str, read: Callable[[FinishedRun], float]) -> TrainedScores:
         numbers = {
