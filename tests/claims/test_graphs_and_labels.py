@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.claims.benches.data import digits
 from counterpoint.claims.benches.data import emoji as small
 from counterpoint.claims.dual import mmcl_generalization
 from counterpoint.claims.labels import dexml
@@ -67,18 +66,6 @@ def test_similarities_and_their_products_fall_with_the_groups(groups: int) -> No
     assert products == 3 * 32 * 32 * 5 // groups
     assert kept % (32 * 32 // groups) == 0
     assert kept > 0
-
-
-def test_the_long_tail_has_the_classes_it_says_and_the_balanced_rows_are_as_many() -> None:
-    classes = digits.digits()[1]
-    tail, equal = (isogclr.drawn(which, 3) for which in (True, False))
-    counts = sorted(np.bincount(classes[tail], minlength=10))
-    assert counts[0] == isogclr.FEWEST
-    assert counts[-1] > 20 * counts[0]
-    assert len(set(np.bincount(classes[equal], minlength=10))) == 1
-    assert len(equal) == pytest.approx(len(tail), abs=20)
-    assert set(tail) | set(equal) <= set(digits.split()[0])
-    assert not np.array_equal(np.bincount(classes[tail]), np.bincount(classes[isogclr.drawn(True, 4)]))
 
 
 def test_at_the_best_temperature_the_softmax_is_as_far_from_uniform_as_the_radius() -> None:
