@@ -10,11 +10,13 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint.claims.benches import descent, exact
-from counterpoint.claims.benches.data import digits
 from counterpoint.claims.benches.data import emoji_views as pictures
+from counterpoint.claims.benches.data import tail
 from counterpoint.claims.benches.data.emoji import SIDE
 from counterpoint.claims.pictures import amcl, cacr, poly_view
-from counterpoint.losses import AlignUniformLoss, NTXentLoss, SupConLoss
+from counterpoint.data import load
+from counterpoint.losses import NTXentLoss, SupConLoss
+from counterpoint.study.opened import relabelled
 
 
 def unit(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -39,30 +41,18 @@ def test_descent_finds_a_minimum_and_draws_dropout_from_its_seed() -> None:
     assert run(1)[0] != losses
 
 
-def test_a_long_tail_and_a_balanced_subset_are_of_the_same_size() -> None:
-    classes = np.repeat(np.arange(10), 120)
-    rows = np.arange(1200) + 7
-    tail, even = (cacr.subset(rows, classes, ratio, seed=0) for ratio in (cacr.RATIO, 1))
-    sizes = np.sort(np.bincount(classes[tail - 7], minlength=10))
-    assert sizes[-1] / sizes[0] == pytest.approx(cacr.RATIO, rel=0.25)  # 120 / 2.4, in whole digits
-    assert np.allclose(np.diff(np.log(sizes[3:])), np.log(50) / 9, atol=0.1)
-    assert len(set(np.bincount(classes[even - 7], minlength=10))) == 1
-    assert 0 <= len(tail) - len(even) < 10
-    other = cacr.subset(rows, classes, cacr.RATIO, seed=1)
-    assert np.bincount(classes[other - 7]).tolist() != np.bincount(classes[tail - 7]).tolist()
-
-
-def test_weighted_outcomes_average_to_balanced_accuracy() -> None:
-    classes = digits.digits()[1][digits.split()[1]]
-    correct = (np.random.default_rng(0).random(len(classes)) < 0.1 * classes).astype(float)
-    expected = np.mean([correct[classes == k].mean() for k in range(10)])
-    assert cacr.balanced(correct).mean() == pytest.approx(expected)
-
-
-def test_many_views_of_alignment_and_uniformity_are_the_mean_over_pairs() -> None:
-    z, pair = list(unit(4, 12, 6)), AlignUniformLoss(2.0)
-    expected = torch.stack([pair(x, y) for x, y in combinations(z, 2)]).mean()
-    assert cacr.many_views(pair, z).item() == pytest.approx(expected.item())
+def test_a_long_tail_and_equal_classes_are_as_many_pictures_with_the_same_tests() -> None:
+    long, even = (relabelled(load(of["data"]), of["labels"]) for of in (tail.TAIL, tail.EVEN))
+    values = [data.label(tail.LABEL, "classes").values for data in (long, even)]
+    assert len(long.splits.train) + 1 == len(even.splits.train) == tail.KEPT
+    sizes = np.sort(np.bincount(values[0][long.splits.train]))
+    assert len(sizes) == len(tail.THINGS)
+    assert sizes[-1] / sizes[0] == pytest.approx(tail.RATIO, rel=0.1)  # 185 / 3.7, in whole pictures
+    assert len(set(np.bincount(values[1][even.splits.train]))) == 1
+    (of_long,), (of_even,) = (data.splits.test.values() for data in (long, even))
+    assert np.array_equal(values[0][of_long], values[1][of_even])
+    pixels = [data.read("image", rows[:8]) for data, rows in ((long, of_long), (even, of_even))]
+    assert torch.equal(*pixels)
 
 
 def test_repulsion_tends_to_the_mean_and_to_the_nearest() -> None:

@@ -69,7 +69,6 @@ def train(
     views: int = 2,
     sgd: bool = False,
     step: Step | None = None,
-    rows: Int[np.ndarray, " n"] | None = None,
     look: Look = view,
 ) -> list[float]:
     """Train a network with a loss on views of the training digits.
@@ -80,14 +79,13 @@ def train(
         steps, batch, lr, seed: of the run; Adam unless ``sgd`` (with momentum 0.9).
         views: how many views of each digit.
         step: how the loss is called; with the views, unless given.
-        rows: what to draw batches from; the training rows unless given.
         look: what makes a view.
 
     Returns:
         The loss of every step.
     """
     x, _ = digits()
-    rows = split()[0] if rows is None else rows
+    rows = split()[0]
 
     def descend(rng: np.random.Generator) -> Tensor:
         chosen = rng.choice(rows, min(batch, len(rows)), replace=False)
