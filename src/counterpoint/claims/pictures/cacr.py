@@ -159,7 +159,7 @@ def run(lab: Lab) -> Iterator[Result]:
         "InfoNCE over all views is poly-view in its geometric form; alignment is that of all pairs of views. Probes",
         "learn from the balanced pictures, whatever the encoder learned from, and are tested on the same balanced",
         f"pictures: balanced, {accuracy[0].means()}; long tail, {accuracy[1].means()}. t⁻ of CACR, τ of InfoNCE and",
-        "the weight of alignment were chosen on balanced data, by the probe on validation under a seed that is not",
+        "the weight of alignment were chosen on balanced data, by probes on validation under a seed that is not",
         f"tested ({', '.join(arms.values())}); the ablation keeps that t⁻. Data, views and steps were chosen by ntxent",
         "under another such seed: the network learns neither nothing nor everything. Earlier evidence had digits,",
         "perceptrons, and an order of rare classes by seed. The variant with momentum targets was not tried.",
