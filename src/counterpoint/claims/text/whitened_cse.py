@@ -93,6 +93,6 @@ def run(lab: Lab) -> Iterator[Result]:
         glosses.NOTE,
         "The method is the registered whitened-cse, with 8 groups of 8 channels; the whitening matrix carries no",
         "gradient, as in the released code. Without groups it is SimCSE under the same head. 'At least as good' is",
-        f"less than 0.01 worse. Rank correlation: {ranked.means()}; uniformity: {spread.means()}. The first evidence had",
-        "a pretraining (to name a missing word) and judges of its own.",
+        f"less than 0.01 worse. Rank correlation: {ranked.means()}; uniformity: {spread.means()}. The first evidence",
+        "had a pretraining (to name a missing word) and judges of its own.",
     )
