@@ -59,6 +59,13 @@ def test_ljspeech(tmp_path: Path) -> None:
     assert said(data)["LJ001-0000"] == 'Mr. 0 said "no'
     assert any(title == "lost: no such file" for title in data.findings())
     assert load_any(f"{tmp_path / 'lj' / 'metadata.csv'},broken=0.1").columns == data.columns
+    beside = tmp_path / "lj" / "other.parquet"  # a table of another form beside the recordings
+    rows = {
+        "file_name": [f"wavs/LJ001-{k:04}.wav" for k in range(ROWS)],
+        "text": [f"no {k}" for k in range(ROWS)],
+    }
+    pl.DataFrame(rows).write_parquet(beside)
+    assert set(said(load_any(str(beside))).values()) == set(rows["text"])
 
 
 def test_common_voice(tmp_path: Path) -> None:

@@ -31,7 +31,8 @@ class LJSpeech(Source):
 
     def recognises(self, written: str) -> bool:
         table = _table(Path(written))
-        if not (os.path.isfile(table) and table.with_name(_SOUNDS).is_dir()):
+        # A table of another name may be of any form, whatever folders lie beside it.
+        if not (table.name == _TABLE and os.path.isfile(table) and table.with_name(_SOUNDS).is_dir()):
             return False
         with opened_text(str(table), Ledger()) as file:
             name = file.readline().split(_MARK)[0].strip()
