@@ -8,10 +8,11 @@ import torch
 from torch import nn
 
 from counterpoint.claims.benches import vectors
-from counterpoint.claims.benches.data import triplets
+from counterpoint.claims.benches.data import triplets, tumours
 from counterpoint.claims.benches.towers import recipe
-from counterpoint.claims.fusion import m3col
+from counterpoint.claims.fusion import m3col, multimodn
 from counterpoint.claims.pairs import cwcl, mil_multimodal
+from counterpoint.data.source import load_any
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.fusion.m3col import M3Col
 from counterpoint.types import Batch, Clock, Embeddings, Target
@@ -45,6 +46,36 @@ def test_a_wrong_partner_is_another_s_and_held_out_rows_have_none() -> None:
     assert not np.array(names)[data.clean].any()
     assert (drawn != np.array(names)[wrong]).all()
     assert data.read_training("text", wrong[-1:]) == [emoji.captions(int(data.sources["text"][wrong[-1]]))]
+
+
+def test_blocks_of_tumours_share_no_measurement_and_have_all_of_them() -> None:
+    every = np.arange(len(tumours.TUMOURS))
+    blocks = [tumours.TUMOURS.read(block, every) for block in tumours.BLOCKS]
+    for block, table in zip(tumours.BLOCKS, blocks, strict=True):
+        known = (~table.cells.isnan()).all(0)
+        names = [name for name, there in zip(table.names, known.tolist(), strict=True) if there]
+        assert len(names) == 10
+        assert all(block in name.split() for name in names)
+        assert table.cells[:, ~known].isnan().all()
+    assert sum(table.cells.nan_to_num(0) for table in blocks).equal(tumours.TUMOURS.values)
+
+
+def test_the_benign_lack_the_block_where_gaps_are_reversed() -> None:
+    plain, same, flipped = (
+        load_any(name)
+        for name in (multimodn.DATA, multimodn.lacking(0.8), multimodn.lacking(0.8, ",in=reversed"))
+    )
+    (test,), train = plain.splits.test.values(), plain.splits.train
+    malignant = plain.classes[tumours.LABEL].values == 1
+    for data, rows, of_class in (
+        (same, test, malignant),
+        (flipped, train, malignant),
+        (flipped, test, ~malignant),
+    ):
+        gone = ~data.present(multimodn.BLOCK, rows)
+        assert not gone[~of_class[rows]].any()
+        assert gone[of_class[rows]].mean() == pytest.approx(0.8, abs=0.1)
+    assert plain.present(multimodn.BLOCK, test).all()
 
 
 def test_a_method_learns_from_vectors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
