@@ -333,6 +333,8 @@ def named(
         if name not in fit:
             have = f"there are {', '.join(fit)}" if fit else "there is no such label"
             have += whole_numbers(labels[name], name) if "numbers" in kinds else ""
+            if "tags" in kinds and labels[name].kind == "classes":
+                have += "; your files give several of a row as a list, or in a CSV between bars: red|green"
             raise WrongKind(
                 f"the label {name!r} of {data} holds {labels[name].kind}, and {' or '.join(kinds)} are needed: {have}"
             )
