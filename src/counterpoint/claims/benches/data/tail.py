@@ -13,10 +13,11 @@ KEPT = 612
 """Pictures of either set; of the long tail one less."""
 
 
-def _pictures(train: int) -> str:
+def pictures(train: int, test: int = 1200) -> str:
+    """Return the name of data of so many pictures, and of 600 to validate by."""
     return (
         "scenes:basic,objects=1,repeats=0,relations=0,sizes=large,tinted=0,"
-        f"concepts={'+'.join(THINGS)},train={train},validation=600,test=1200"
+        f"concepts={'+'.join(THINGS)},train={train},validation=600,test={test}"
     )
 
 
@@ -35,8 +36,8 @@ def changes(steps: int) -> dict[str, Any]:
     }
 
 
-TAIL: Mapping[str, Any] = {"data": _pictures(2000), "labels": f"{LABEL},imbalance={RATIO}"}
-EVEN: Mapping[str, Any] = {"data": _pictures(713), "labels": f"{LABEL},imbalance=1"}
+TAIL: Mapping[str, Any] = {"data": pictures(2000), "labels": f"{LABEL},imbalance={RATIO}"}
+EVEN: Mapping[str, Any] = {"data": pictures(713), "labels": f"{LABEL},imbalance=1"}
 """Fields of a comparison, by which it trains on either set; of so many pictures as many are left."""
 PROBE = f"probe,labels={LABEL}"
 ACCURACY, NEAREST = (f"{PROBE} {classifier}_{LABEL}_top1" for classifier in ("logistic", "knn"))
