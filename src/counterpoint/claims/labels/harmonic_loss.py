@@ -14,7 +14,6 @@ from torch import Tensor, nn
 from ...losses import CrossEntropyLoss, HarmonicLoss
 from ...networks import initialise
 from ...study.presets import Preset
-from ..benches.data.digits import digits, split
 from ..benches.descent import minimise
 from ..lab import Arrays, Lab, Result, above, below, beside, decides
 
@@ -135,8 +134,12 @@ def rested(head: str, seed: int, steps: int) -> Arrays:
         ``growth`` (of the norm of the vectors in the second half of the steps, as a ratio), ``cosine`` (of each class
         vector and its class's mean, both from the mean of all), ``correct`` (0 or 1 per test digit).
     """
-    pixels, classes = digits()
-    labels, (train, test) = torch.from_numpy(classes).long(), map(torch.from_numpy, split())
+    from sklearn.datasets import load_digits
+
+    found = load_digits()
+    pixels, labels = torch.from_numpy(found.data).float() / 16, torch.from_numpy(found.target).long()
+    order = torch.from_numpy(np.random.default_rng(0).permutation(len(pixels)))
+    train, test = order[:1200], order[1200:]
     bank = nn.Linear(64, 10, bias=False)
     initialise(bank, seed, "bank")
     loss, norms = Head(head, 16.0), list[float]()
