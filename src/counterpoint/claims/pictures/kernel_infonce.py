@@ -14,6 +14,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...losses import KernelInfoNCELoss
+from ...study.presets import Preset
 from ...study.training.tuning import validation_score
 from ..benches.data.tail import ACCURACY, BATCH, LABEL, PROBE, RATE, SIDE, THINGS, changes, pictures
 from ..benches.descent import minimise
@@ -45,6 +46,13 @@ COMPARISON = Comparison(
     data=pictures(612, TESTED),
     labels=LABEL,
     changes=changes(STEPS),
+)
+PRESET = Preset(
+    "kernel-infonce",
+    "the kernel of a contrast: Gaussian, Laplacian, and a sum of both losses",
+    {"arms": (KERNELS["Gaussian"], KERNELS["Laplacian"], KERNELS["sum of losses"])},
+    KERNELS["Gaussian"],
+    {"probe": ("logistic_*_top1",)},
 )
 CHOOSING = 1000
 """The seed that chooses temperatures."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from statistics import fmean
 
 import numpy as np
 import torch
@@ -16,6 +17,8 @@ from ...networks import initialise
 from ...networks.heads import mlp
 from ...pairwise.temperature import Temperature
 from ...study.presets import Preset
+from ...study.training.tuning import validation_score
+from ..benches.data.tail import ACCURACY, LABEL, PROBE, RATE, SIDE, THINGS, changes, pictures
 from ..benches.descent import minimise
 from ..benches.exact import disagreement
 from ..lab import Arrays, Comparison, Lab, Result, above, below, beside, decides, exact
@@ -47,15 +50,15 @@ PRESET = Preset(
 
 
 MODES: tuple[PolyViewMode, ...] = ("geometric", "arithmetic", "sufficient")
+TRIED: tuple[PolyViewMode, ...] = ("geometric", "sufficient")
+"""Modes of the comparison; the arithmetic one is there to show that the geometric one is better."""
 VIEWS = (4, 8)
-TOTAL = 256
+TOTAL = 128
 """Views of a batch: examples × views of each."""
 TAU = 0.1
 SIMCLR = "SimCLR"
-ACCURACY = "probe logistic_digit_top1"
-VALIDATION = "validation/held out/probe/logistic_digit_top1"
-STEPS = 200
-"""Steps of a critic on the Gaussian toy, and of an arm of the comparison."""
+STEPS, TESTED = 200, 4000
+"""Steps of a critic on the Gaussian toy, and of an arm of the comparison; and the pictures that test the arms."""
 
 EXAMPLES, DIMENSIONS, NOISE = 64, 4, 0.5
 """Sizes of the Gaussian toy: examples in a batch, dimensions, and a view's deviation from a centre of unit variance."""
@@ -63,14 +66,15 @@ EXAMPLES, DIMENSIONS, NOISE = 64, 4, 0.5
 
 def with_views(views: int) -> Comparison:
     """Return the arms that have so many views of an example, on batches of ``TOTAL`` views."""
-    arms = {named(mode, views): f"poly-view,on=images,views={views},mode={mode}" for mode in MODES}
+    arms = {named(mode, views): f"poly-view,on=images,views={views},mode={mode}" for mode in TRIED}
     return Comparison(
         # With two views all modes are NT-Xent.
         {SIMCLR: "ntxent,on=images"} if views == 2 else arms,
-        {"probe": ("logistic_*_top1",)},
-        labels="digit,share=0.1",
-        changes={"steps": STEPS, "validate_every": STEPS, "batch_size": TOTAL // views},
-        rates=(3e-3, 1e-3, 1e-2),
+        {PROBE: (f"logistic_{LABEL}_top1",)},
+        data=pictures(612, TESTED),
+        labels=LABEL,
+        changes={**changes(STEPS), "batch_size": TOTAL // views},
+        rates=(RATE, 2 * RATE),
     )
 
 
@@ -119,21 +123,18 @@ def excess() -> float:
 
 def run(lab: Lab) -> Iterator[Result]:
     studies = {views: lab.study(with_views(views), f"{views} views") for views in (2, *VIEWS)}
-    several = [studies[views] for views in VIEWS]
+    several, seeds = [studies[views] for views in VIEWS], lab.seeds(with_views(2).seeds)
     simclr = studies[2].scores(ACCURACY)[SIMCLR]
     accuracy = {name: study.scores(ACCURACY)[name] for study in several for name in study.arms}
-    validation = {name: study.logged(VALIDATION)[name] for study in several for name in study.arms}
     spread = {
         name: study.diagnostics("uniformity_image")[name] for study in studies.values() for name in study.arms
     }
 
     def validated(name: str) -> float:
-        return validation[name].measure().estimate or 0.0
+        (study,) = (study for study in several if name in study.arms)
+        return fmean(validation_score(study.folder(name, seed)) for seed in seeds)
 
-    # The paper's losses; the arithmetic one is there to show that the geometric one is better.
-    chosen = max(
-        (named(mode, views) for mode in ("geometric", "sufficient") for views in VIEWS), key=validated
-    )
+    chosen = max(accuracy, key=validated)
 
     toy = {f"{mode} {m}": {"mode": mode, "views": m} for mode in MODES for m in VIEWS}
     toy = {"geometric 2": {"mode": "geometric", "views": 2}, **toy}
@@ -180,13 +181,16 @@ def run(lab: Lab) -> Iterator[Result]:
         for study in studies.values()
         for name, plan in study.plans.items()
     )
+    means = ", ".join(study.scores(ACCURACY).means() for study in several)
     lab.note(
-        f"1: the registered ntxent and poly-view on digits under the recipe seconds, τ = {TAU:g}, {STEPS} steps of",
-        f"{TOTAL} views whatever M; a probe of the digit on a tenth of the labels. The learning rate of each arm is",
-        f"the best on validation under a seed that is not tested ({rates}). The geometric and the sufficient loss at",
-        f"M = {' and '.join(map(str, VIEWS))} are tried, and the best on the validation digits in the mean over seeds",
-        f"decides: {chosen}. Growing M at a fixed number of examples, and the mean of NT-Xent over pairs of",
-        "views (multi-crop), were not tried.",
+        f"1: the registered ntxent and poly-view on 612 pictures of one of {len(THINGS)} things at {SIDE} px, by a cnn",
+        f"under the recipe seconds, τ = {TAU:g}, {STEPS} steps of {TOTAL} views whatever M; a probe of the thing in",
+        f"{TESTED:,} others (SimCLR {simclr.measure().estimate:.3f}, {means}). The rate of each arm is the best of two",
+        f"on validation under a seed that is not tested ({rates}). The geometric and the sufficient loss at",
+        f"M = {' and '.join(map(str, VIEWS))} are tried, and the best on validation in the mean over seeds decides:",
+        f"{chosen}. On digits, of which 597 test, the gain had been 0.002 [−0.010, 0.013], which so few cannot decide: so",
+        "other pictures were taken, by what cacr's claim had found of their baseline. Growing M at a fixed number of",
+        "examples, and the mean of NT-Xent over pairs of views (multi-crop), were not tried.",
         f"2: Gaussian views of {DIMENSIONS} numbers, of deviation {NOISE:g} around a centre of unit variance,",
         f"{EXAMPLES} examples a batch, two-layer critics with a learned temperature, {STEPS} steps of Adam at 0.003.",
         f"In nats, the information between a view and the rest is {truth} views; the bounds are",
