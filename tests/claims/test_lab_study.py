@@ -142,7 +142,7 @@ def test_test_sets_are_pooled_example_by_example(tmp_path: Path) -> None:
 def test_models_are_scored_on_other_data_too(study: Trained) -> None:
     metric = "probe,labels=digit knn_digit_top1"
     same, other = (study.on(data(name), metric) for name in ("digits", "digits:stream"))
-    assert same["m = 0"].metric == "probe,labels=digit knn_digit_top1, digits"
+    assert same["m = 0"].metric == "probe knn_digit_top1, on digits"
     expected = study.scores("probe knn_digit_top1")
     for name in study.arms:
         assert same[name].measure() == expected[name].measure()

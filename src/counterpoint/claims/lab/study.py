@@ -221,16 +221,18 @@ class Trained:
         statistic: AnyStatistic = "mean",
         *,
         by_seed: bool = False,
+        of: str = "",
     ) -> TrainedScores:
         """Return the scores of a metric; the same ones whenever it is asked for, so that an expression has an arm once.
 
-        An arm that has two names is one.
+        An arm that has two names is one. ``of`` says what is measured where ``metric``, which readers see, is shorter.
         """
-        if metric not in self._made:
+        of = of or metric
+        if of not in self._made:
             by_spec = {arm: Arm(name, outcomes[arm], by_seed) for name, arm in self.arms.items()}
             arms = {name: by_spec[arm] for name, arm in self.arms.items()}
-            self._made[metric] = TrainedScores(metric, arms, statistic)
-        return self._made[metric]
+            self._made[of] = TrainedScores(metric, arms, statistic)
+        return self._made[of]
 
     def folder(self, name: str, seed: int) -> Path:
         """Return the folder of a run, whose model `counterpoint.training.start.load` reads."""
