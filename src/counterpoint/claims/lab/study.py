@@ -205,7 +205,9 @@ class Trained:
         statistic: AnyStatistic = "mean"
         if there:
             statistic = STATISTICS[statistic_name(there[0].metrics[name].statistic)]
-        return self._scores(f"{metric}, {data.name}", outcomes, statistic)
+        # The options of both would fill lines of the page.
+        label = f"{task.partition(',')[0]} {name}, on {data.name.partition(',')[0]}"
+        return self._scores(label, outcomes, statistic, of=f"{metric}, {data.name}")
 
     def _numbers(self, metric: str, read: Callable[[FinishedRun], float]) -> TrainedScores:
         numbers = {
