@@ -205,8 +205,8 @@ class Trained:
         statistic: AnyStatistic = "mean"
         if there:
             statistic = STATISTICS[statistic_name(there[0].metrics[name].statistic)]
-        # The options of both would fill lines of the page.
-        label = f"{task.partition(',')[0]} {name}, on {data.name.partition(',')[0]}"
+        # The options of both, and folders, would fill lines of the page.
+        label = f"{task.partition(',')[0]} {name}, on {Path(data.name.partition(',')[0]).name}"
         return self._scores(label, outcomes, statistic, of=f"{metric}, {data.name}")
 
     def _numbers(self, metric: str, read: Callable[[FinishedRun], float]) -> TrainedScores:
