@@ -11,8 +11,10 @@ import torch
 from ...diagnostics import tolerance
 from ...losses import InfoNCELoss
 from ...study.opened import open_data
+from ...study.presets import Preset
 from ...training.run import Run
 from ...training.start import load
+from ..benches.data.tail import ACCURACY, BATCH, LABEL, PROBE, RATE, SIDE, THINGS, changes, pictures
 from ..benches.exact import of_similarities, random_views
 from ..lab import Comparison, Lab, Result, above, below, best, decides, exact, per_seed
 
@@ -33,7 +35,6 @@ CONTRAST = "infonce,on=images,head=identity"
 """Without SimCLR's perceptron, so that what is even or tolerant is what a user gets."""
 FRACTION = 0.3
 WARM = "warm"
-ACCURACY = "probe logistic_digit_top1"
 
 
 def named(tau: float) -> str:
@@ -41,20 +42,35 @@ def named(tau: float) -> str:
     return f"InfoNCE {tau:g}"
 
 
-def compared(arms: Mapping[str, str], steps: int, batch: int) -> Comparison:
-    """Return a comparison of arms on digits of which a tenth have labels for the probe."""
+def compared(arms: Mapping[str, str], steps: int) -> Comparison:
+    """Return a comparison of arms on pictures of one thing."""
     return Comparison(
         arms,
-        {"probe": ("logistic_*_top1",)},
-        labels="digit,share=0.1",
-        changes={"steps": steps, "validate_every": steps, "batch_size": batch},
+        {PROBE: (f"logistic_{LABEL}_top1",)},
+        data=pictures(612, TESTED),
+        labels=LABEL,
+        changes=changes(steps),
     )
 
 
+STEPS, WARMED, TESTED = 200, 100, 4000
+"""Steps, those of a warm-up, and the pictures that test."""
 COMPARISON = compared(
-    {named(tau): f"{CONTRAST},temperature={tau:g}" for tau in (0.2, *ENDS, *INTERIOR)}, steps=1000, batch=64
+    {named(tau): f"{CONTRAST},temperature={tau:g}" for tau in (0.2, *ENDS, *INTERIOR)}, steps=STEPS
 )
-WARM_UP = compared({WARM: f"{CONTRAST},temperature=1"}, steps=150, batch=128)
+PRESET = Preset(
+    "contrastive-loss-behaviour",
+    "contrast by a low temperature, a middle one and a high one, and with the hardest negatives alone",
+    {
+        "arms": (
+            *(f"infonce,on=images,temperature={tau:g}" for tau in (0.2, 0.05, 1.0)),
+            "hard-contrastive,on=images",
+        )
+    },
+    "infonce,on=images,temperature=0.2",
+    {"probe": ("logistic_*_top1",)},
+)
+WARM_UP = compared({WARM: f"{CONTRAST},temperature=1"}, steps=WARMED)
 
 
 def going_on(start: Path) -> Comparison:
@@ -66,16 +82,16 @@ def going_on(start: Path) -> Comparison:
         "simple": f"{arm},fraction=1,simple=true",
         "hard simple": f"{arm},fraction={FRACTION},simple=true",
     }
-    return compared(arms, steps=450, batch=128)
+    return compared(arms, steps=STEPS)
 
 
 def tolerated(folder: Path) -> float:
-    """Return the mean cosine of held-out digits of one class under a run's model."""
+    """Return the mean cosine of held-out pictures of one class under a run's model."""
     model, run = load(folder), Run.read(folder)
     data = open_data(run).suited(model.inputs)
     rows = next(iter(data.splits.test.values()))
     z = model.embed("image", data.read("image", rows))
-    return tolerance(z, torch.from_numpy(data.label("digit", "classes").values[rows]))
+    return tolerance(z, torch.from_numpy(data.label(LABEL, "classes").values[rows]))
 
 
 def identities(size: int = 64) -> float:
@@ -138,7 +154,7 @@ def run(lab: Lab) -> Iterator[Result]:
     tolerant = {
         tau: per_seed(
             named(tau),
-            "mean cosine of held-out digits of one class",
+            "mean cosine of held-out pictures of one class",
             [tolerated(study.folder(named(tau), seed)) for seed in lab.seeds(COMPARISON.seeds)],
         )
         for tau in (0.2, 1.0)
@@ -177,10 +193,13 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     lab.note(
-        "The registered infonce and hard-contrastive on digits without a perceptron, under the recipe seconds (Adam",
-        "at 0.003, which divides the scale of gradients, 1/τ, out); a probe of the digit on a tenth of the labels. 1:",
-        f"1,000 steps at batch 64 ({study.scores(ACCURACY).means()}); the best inner and outer temperatures are chosen",
-        "again in every resample. Below 0.2 nothing is said of uniformity. 2: 600 steps at batch 128, of which the",
-        "first 150 are one run of the ordinary loss at τ = 1 for all arms, from which each goes on;",
-        f"then {FRACTION:.0%} of the negatives against all.",
+        f"The registered infonce and hard-contrastive without a perceptron, on 612 pictures of one of {len(THINGS)}",
+        f"things at {SIDE} px, by a cnn under the recipe seconds, steps of {BATCH} at {RATE} (Adam, which divides the",
+        f"scale of gradients, 1/τ, out); a probe of the thing in {TESTED:,} others. 1: {STEPS} steps",
+        f"({study.scores(ACCURACY).means()}); the best inner and outer temperatures are chosen again in every",
+        f"resample. Below 0.2 nothing is said of uniformity. 2: {STEPS} steps after {WARMED} of the ordinary loss at τ",
+        f"= 1, which are one run for all arms; {FRACTION:.0%} of the negatives against all. On digits, of which 597",
+        "test, the gain of the best inner temperature had been 0.002 [−0.011, 0.016] and that of hard negatives 0.019",
+        "[−0.001, 0.039], which so few cannot decide: so other pictures were taken, by what cacr's claim had found of",
+        "their baseline.",
     )
