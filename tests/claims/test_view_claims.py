@@ -7,9 +7,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.claims.benches import descent, exact
+from counterpoint.claims.benches import descent, exact, things
 from counterpoint.claims.benches.data import emoji_views as pictures
-from counterpoint.claims.benches.data import tail
 from counterpoint.claims.benches.data.emoji import SIDE
 from counterpoint.claims.pictures import amcl, cacr, poly_view
 from counterpoint.data import load
@@ -40,12 +39,12 @@ def test_descent_finds_a_minimum_and_draws_dropout_from_its_seed() -> None:
 
 
 def test_a_long_tail_and_equal_classes_are_as_many_pictures_with_the_same_tests() -> None:
-    long, even = (relabelled(load(of["data"]), of["labels"]) for of in (tail.TAIL, tail.EVEN))
-    values = [data.label(tail.LABEL, "classes").values for data in (long, even)]
-    assert len(long.splits.train) + 1 == len(even.splits.train) == tail.KEPT
+    long, even = (relabelled(load(of["data"]), of["labels"]) for of in (things.TAIL, things.EVEN))
+    values = [data.label(things.LABEL, "classes").values for data in (long, even)]
+    assert len(long.splits.train) + 1 == len(even.splits.train) == things.KEPT
     sizes = np.sort(np.bincount(values[0][long.splits.train]))
-    assert len(sizes) == len(tail.THINGS)
-    assert sizes[-1] / sizes[0] == pytest.approx(tail.RATIO, rel=0.1)  # 185 / 3.7, in whole pictures
+    assert len(sizes) == len(things.THINGS)
+    assert sizes[-1] / sizes[0] == pytest.approx(things.RATIO, rel=0.1)  # 185 / 3.7, in whole pictures
     assert len(set(np.bincount(values[1][even.splits.train]))) == 1
     (of_long,), (of_even,) = (data.splits.test.values() for data in (long, even))
     assert np.array_equal(values[0][of_long], values[1][of_even])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from ...study.opened import open_data
 from ...study.presets import Preset
 from ...training.run import Run
 from ...training.start import load
-from ..benches.data.tail import ACCURACY, BATCH, LABEL, PROBE, RATE, SIDE, THINGS, changes, pictures
+from ..benches import things
 from ..benches.exact import of_similarities, random_views
 from ..lab import Comparison, Lab, Result, above, below, best, decides, exact, per_seed
 
@@ -42,20 +42,9 @@ def named(tau: float) -> str:
     return f"InfoNCE {tau:g}"
 
 
-def compared(arms: Mapping[str, str], steps: int) -> Comparison:
-    """Return a comparison of arms on pictures of one thing."""
-    return Comparison(
-        arms,
-        {PROBE: (f"logistic_{LABEL}_top1",)},
-        data=pictures(612, TESTED),
-        labels=LABEL,
-        changes=changes(steps),
-    )
-
-
-STEPS, WARMED, TESTED = 200, 100, 4000
-"""Steps, those of a warm-up, and the pictures that test."""
-COMPARISON = compared(
+STEPS, WARMED = 200, 100
+"""Steps, and those of a warm-up."""
+COMPARISON = things.compared(
     {named(tau): f"{CONTRAST},temperature={tau:g}" for tau in (0.2, *ENDS, *INTERIOR)}, steps=STEPS
 )
 PRESET = Preset(
@@ -70,7 +59,7 @@ PRESET = Preset(
     "infonce,on=images,temperature=0.2",
     {"probe": ("logistic_*_top1",)},
 )
-WARM_UP = compared({WARM: f"{CONTRAST},temperature=1"}, steps=WARMED)
+WARM_UP = things.compared({WARM: f"{CONTRAST},temperature=1"}, steps=WARMED)
 
 
 def going_on(start: Path) -> Comparison:
@@ -82,7 +71,7 @@ def going_on(start: Path) -> Comparison:
         "simple": f"{arm},fraction=1,simple=true",
         "hard simple": f"{arm},fraction={FRACTION},simple=true",
     }
-    return compared(arms, steps=STEPS)
+    return things.compared(arms, STEPS)
 
 
 def tolerated(folder: Path) -> float:
@@ -91,7 +80,7 @@ def tolerated(folder: Path) -> float:
     data = open_data(run).suited(model.inputs)
     rows = next(iter(data.splits.test.values()))
     z = model.embed("image", data.read("image", rows))
-    return tolerance(z, torch.from_numpy(data.label(LABEL, "classes").values[rows]))
+    return tolerance(z, torch.from_numpy(data.label(things.LABEL, "classes").values[rows]))
 
 
 def identities(size: int = 64) -> float:
@@ -149,7 +138,7 @@ def _similarities(size: int) -> torch.Tensor:
 
 def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
-    accuracy = {tau: study.scores(ACCURACY)[named(tau)] for tau in (*ENDS, *INTERIOR)}
+    accuracy = {tau: study.scores(things.ACCURACY)[named(tau)] for tau in (*ENDS, *INTERIOR)}
     uneven = {tau: study.diagnostics("uniformity_image")[named(tau)] for tau in (*ENDS, *INTERIOR)}
     tolerant = {
         tau: per_seed(
@@ -160,7 +149,7 @@ def run(lab: Lab) -> Iterator[Result]:
         for tau in (0.2, 1.0)
     }
     start = lab.study(WARM_UP, "warm-up").each(WARM)
-    after = lab.study(going_on(start), "negatives").scores(ACCURACY)
+    after = lab.study(going_on(start), "negatives").scores(things.ACCURACY)
     rises = np.diff(entropies())
     triplet, simple = limits()
     yield from decides(
@@ -193,13 +182,13 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     lab.note(
-        f"The registered infonce and hard-contrastive without a perceptron, on 612 pictures of one of {len(THINGS)}",
-        f"things at {SIDE} px, by a cnn under the recipe seconds, steps of {BATCH} at {RATE} (Adam, which divides the",
-        f"scale of gradients, 1/τ, out); a probe of the thing in {TESTED:,} others. 1: {STEPS} steps",
-        f"({study.scores(ACCURACY).means()}); the best inner and outer temperatures are chosen again in every",
-        f"resample. Below 0.2 nothing is said of uniformity. 2: {STEPS} steps after {WARMED} of the ordinary loss at τ",
-        f"= 1, which are one run for all arms; {FRACTION:.0%} of the negatives against all. On digits, of which 597",
-        "test, the gain of the best inner temperature had been 0.002 [−0.011, 0.016] and that of hard negatives 0.019",
-        "[−0.001, 0.039], which so few cannot decide: so other pictures were taken, by what cacr's claim had found of",
-        "their baseline.",
+        "The registered infonce and hard-contrastive without a perceptron, on 612 pictures of one of",
+        f"{len(things.THINGS)} things at {things.SIDE} px, by a cnn under the recipe seconds, steps of {things.BATCH}",
+        f"at {things.RATE} (Adam, which divides the scale of gradients, 1/τ, out); a probe of the thing in",
+        f"{things.TESTED:,} others. 1: {STEPS} steps ({study.scores(things.ACCURACY).means()}); the best inner and",
+        f"outer temperatures are chosen again in every resample. Below 0.2 nothing is said of uniformity. 2: {STEPS}",
+        f"steps after {WARMED} of the ordinary loss at τ = 1, which are one run for all arms; {FRACTION:.0%} of the",
+        "negatives against all. On digits, of which 597 test, the gain of the best inner temperature had been 0.002",
+        "[−0.011, 0.016] and that of hard negatives 0.019 [−0.001, 0.039], which so few cannot decide: so other",
+        "pictures were taken, by what cacr's claim had found of their baseline.",
     )

@@ -13,22 +13,8 @@ from ...study.opened import open_data
 from ...study.presets import Preset
 from ...study.training.tuning import validation_score
 from ...training.run import Run
-from ..benches.data.tail import (
-    ACCURACY,
-    BATCH,
-    EVEN,
-    KEPT,
-    LABEL,
-    NEAREST,
-    PROBE,
-    RATE,
-    RATIO,
-    SIDE,
-    TAIL,
-    THINGS,
-    changes,
-)
-from ..lab import Comparison, Lab, Result, Score, above, below, beside, decides, exact, within
+from ..benches import things
+from ..lab import Lab, Result, Score, above, below, beside, decides, exact, within
 from ..lab.study import TrainedScores
 
 CLAIM = (
@@ -55,12 +41,8 @@ OPTIONS: Mapping[str, tuple[str, ...]] = {
     CACR: tuple(f"cacr,on=images,views={VIEWS},t_negative={t:g}" for t in (0.9, 2.0, 4.0)),
 }
 """Arms to choose from: by τ, by the weight of alignment, and by t⁻."""
-TUNING = Comparison(
-    {arm: arm for arms in OPTIONS.values() for arm in arms},
-    {PROBE: (f"logistic_{LABEL}_top1",)},
-    changes=changes(STEPS),
-    seeds=(TUNING_SEED,),
-    **EVEN,
+TUNING = things.compared(
+    {arm: arm for arms in OPTIONS.values() for arm in arms}, STEPS, seeds=(TUNING_SEED,), **things.EVEN
 )
 
 
@@ -103,9 +85,11 @@ def run(lab: Lab) -> Iterator[Result]:
     arms = chosen(lab)
     compared = replace(TUNING, arms=arms, seeds=5)
     even = lab.study(replace(compared, arms={**ablated(arms[CACR]), **arms}), "equal classes")
-    tail = lab.study(replace(compared, **TAIL), "long tail")
+    tail = lab.study(replace(compared, **things.TAIL), "long tail")
     balanced = open_data(Run.read(even.folder(CACR, lab.seeds(compared.seeds)[0])))
-    accuracy, nearest = ((even.scores(metric), tail.on(balanced, metric)) for metric in (ACCURACY, NEAREST))
+    accuracy, nearest = (
+        (even.scores(metric), tail.on(balanced, metric)) for metric in (things.ACCURACY, things.NEAREST)
+    )
     near, far = limits()
 
     def drop(loss: str, scores: tuple[TrainedScores, TrainedScores] = accuracy) -> Score:
@@ -153,14 +137,15 @@ def run(lab: Lab) -> Iterator[Result]:
         part("repulsion weighted", "uniform"),
     )
     lab.note(
-        f"1 and 2: the registered losses on {VIEWS} views of pictures of one of {len(THINGS)} things at {SIDE} px, by",
-        f"a cnn under the recipe seconds, batch {BATCH}, {STEPS} steps at {RATE}: {KEPT} pictures, as many of each, or",
-        f"{RATIO} times as many of the most frequent thing as of the rarest one, which are the same under every seed.",
-        "InfoNCE over all views is poly-view in its geometric form; alignment is that of all pairs of views. Probes",
-        "learn from the balanced pictures, whatever the encoder learned from, and are tested on the same balanced",
-        f"pictures: balanced, {accuracy[0].means()}; long tail, {accuracy[1].means()}. t⁻ of CACR, τ of InfoNCE and",
-        "the weight of alignment were chosen on balanced data, by probes on validation under a seed that is not",
-        f"tested ({', '.join(arms.values())}); the ablation keeps that t⁻. Data, views and steps were chosen by ntxent",
-        "under another such seed: the network learns neither nothing nor everything. Earlier evidence had digits,",
-        "perceptrons, and an order of rare classes by seed. The variant with momentum targets was not tried.",
+        f"1 and 2: the registered losses on {VIEWS} views of pictures of one of {len(things.THINGS)} things at",
+        f"{things.SIDE} px, by a cnn under the recipe seconds, batch {things.BATCH}, {STEPS} steps at {things.RATE}:",
+        f"{things.KEPT} pictures, as many of each, or {things.RATIO} times as many of the most frequent thing as of",
+        "the rarest one, which are the same under every seed. InfoNCE over all views is poly-view in its geometric",
+        "form; alignment is that of all pairs of views. Probes learn from the balanced pictures, whatever the encoder",
+        f"learned from, and are tested on the same balanced pictures: balanced, {accuracy[0].means()}; long tail,",
+        f"{accuracy[1].means()}. t⁻ of CACR, τ of InfoNCE and the weight of alignment were chosen on balanced data, by",
+        f"probes on validation under a seed that is not tested ({', '.join(arms.values())}); the ablation keeps that",
+        "t⁻. Data, views and steps were chosen by ntxent under another such seed: the network learns neither nothing",
+        "nor everything. Earlier evidence had digits, perceptrons, and an order of rare classes by seed. The variant",
+        "with momentum targets was not tried.",
     )

@@ -18,24 +18,9 @@ from ...study.opened import open_data
 from ...study.presets import Preset
 from ...training.run import Run
 from ...training.start import load
-from ..benches.data.tail import (
-    ACCURACY,
-    BATCH,
-    EVEN,
-    KEPT,
-    LABEL,
-    NEAREST,
-    PROBE,
-    RATE,
-    RATIO,
-    SIDE,
-    TAIL,
-    THINGS,
-    changes,
-)
+from ..benches import things
 from ..benches.exact import random_views
 from ..lab import (
-    Comparison,
     Lab,
     Result,
     Score,
@@ -86,14 +71,10 @@ FAMILIES: Mapping[str, Mapping[str, str]] = {
         for rho in RADII
     },
 }
-COMPARISON = Comparison(
-    {name: arm for family in FAMILIES.values() for name, arm in family.items()},
-    {PROBE: (f"logistic_{LABEL}_top1",)},
-    changes=changes(STEPS),
-    seeds=5,
-    **TAIL,
+COMPARISON = things.compared(
+    {name: arm for family in FAMILIES.values() for name, arm in family.items()}, STEPS, **things.TAIL
 )
-BALANCED = replace(COMPARISON, arms=FAMILIES["iSogCLR"], **EVEN)
+BALANCED = replace(COMPARISON, arms=FAMILIES["iSogCLR"], **things.EVEN)
 
 
 def temperatures(folder: Path) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray, " n"]]:
@@ -105,7 +86,7 @@ def temperatures(folder: Path) -> tuple[Float[np.ndarray, " n"], Int[np.ndarray,
     rows = data.splits.train
     ids = torch.from_numpy(data.ids_of(rows))
     tau = torch.stack([items.recall(ids)[1] for items in (loss.x_items, loss.y_items)]).mean(0)
-    return tau.numpy(), data.label(LABEL, "classes").values[rows]
+    return tau.numpy(), data.label(things.LABEL, "classes").values[rows]
 
 
 def correlation(folder: Path, counts: Int[np.ndarray, " C"]) -> float:
@@ -157,8 +138,8 @@ def run(lab: Lab) -> Iterator[Result]:
     tail, even = lab.study(COMPARISON, "long tail"), lab.study(BALANCED, "equal classes")
     seeds, learnt = lab.seeds(COMPARISON.seeds), tuple(BALANCED.arms)
     balanced = open_data(Run.read(even.folder(learnt[0], seeds[0])))
-    accuracy, nearest = (tail.on(balanced, metric) for metric in (ACCURACY, NEAREST))
-    counts = np.bincount(temperatures(tail.folder(learnt[0], seeds[0]))[1], minlength=len(THINGS))
+    accuracy, nearest = (tail.on(balanced, metric) for metric in (things.ACCURACY, things.NEAREST))
+    counts = np.bincount(temperatures(tail.folder(learnt[0], seeds[0]))[1], minlength=len(things.THINGS))
 
     def ranked(study: Trained, name: str) -> Score:
         return per_seed(
@@ -210,18 +191,19 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         "1 and 2: the registered infonce and isogclr, with adapt=false as SogCLR, on views of pictures of one of",
-        f"{len(THINGS)} things at {SIDE} px, by a cnn under the recipe seconds, {STEPS} steps of {BATCH} at {RATE}:",
-        f"{RATIO} times as many of the most frequent thing as of the rarest one, or as many of each, {KEPT} in all.",
-        "Which things are rare is the same under every seed; so the second correlation is that of classes that are as",
-        f"frequent, with the counts that they have in the long tail. Temperatures start at 0.2, stay within {LOWEST}",
-        f"and {HIGHEST:g} and move by η = {ETA}; their mean by ρ: {', '.join(means)}. The best of three settings of",
-        f"each family (τ of the others: {', '.join(map(str, TEMPERATURES))}) is chosen again in every resample. Probes",
-        "learn from the balanced pictures, whatever the encoder learned from, and are tested on the same balanced",
-        f"test pictures: {accuracy.means()}. Data, views and steps were chosen by ntxent under a seed that is not",
-        "tested: a perceptron learned nothing that pixels do not show, this network neither nothing nor everything.",
-        "Earlier evidence had digits, and an order of rare classes by seed. 3: 64 unit vectors in 8 dimensions and",
-        f"noisy copies, or unrelated vectors, η = {ETA}. The larger ρ, the smaller is the best temperature; a step is",
-        "too large beside the cube of a very small one: s lags behind τ, the weights no longer sum to 1, and τ goes",
-        "back and forth about its root. The cases were not chosen blind: a first design, 16 unrelated pairs at ρ = 1,",
+        f"{len(things.THINGS)} things at {things.SIDE} px, by a cnn under the recipe seconds, {STEPS} steps of",
+        f"{things.BATCH} at {things.RATE}: {things.RATIO} times as many of the most frequent thing as of the rarest",
+        f"one, or as many of each, {things.KEPT} in all. Which things are rare is the same under every seed; so the",
+        "second correlation is that of classes that are as frequent, with the counts that they have in the long tail.",
+        f"Temperatures start at 0.2, stay within {LOWEST} and {HIGHEST:g} and move by η = {ETA}; their mean by ρ:",
+        f"{', '.join(means)}. The best of three settings of each family (τ of the others:",
+        f"{', '.join(map(str, TEMPERATURES))}) is chosen again in every resample. Probes learn from the balanced",
+        "pictures, whatever the encoder learned from, and are tested on the same balanced test pictures:",
+        f"{accuracy.means()}. Data, views and steps were chosen by ntxent under a seed that is not tested: a",
+        "perceptron learned nothing that pixels do not show, this network neither nothing nor everything. Earlier",
+        "evidence had digits, and an order of rare classes by seed. 3: 64 unit vectors in 8 dimensions and noisy",
+        f"copies, or unrelated vectors, η = {ETA}. The larger ρ, the smaller is the best temperature; a step is too",
+        "large beside the cube of a very small one: s lags behind τ, the weights no longer sum to 1, and τ goes back",
+        "and forth about its root. The cases were not chosen blind: a first design, 16 unrelated pairs at ρ = 1,",
         "missed the root, and 64 pairs were seen to reach it at ρ = 1 and to miss it at ρ = 2. So all three decide.",
     )

@@ -16,9 +16,9 @@ from torch import Tensor
 from ...losses import KernelInfoNCELoss
 from ...study.presets import Preset
 from ...study.training.tuning import validation_score
-from ..benches.data.tail import ACCURACY, BATCH, LABEL, PROBE, RATE, SIDE, THINGS, changes, pictures
+from ..benches import things
 from ..benches.descent import minimise
-from ..lab import Arrays, Comparison, Lab, Result, above, below, beside, decides, exact
+from ..lab import Arrays, Lab, Result, above, below, beside, decides, exact
 
 CLAIM = (
     "InfoNCE is the cross-entropy between random subgraphs of the positive-pair graph and of the kernel "
@@ -29,7 +29,7 @@ REFUTED = (
     "the formula, its decomposition and the mean over subgraphs differ, blocks are not found where the "
     "Laplacian's eigenvectors find them, or the Gaussian kernel is better beyond the spread of seeds"
 )
-STEPS, TESTED = 200, 4000
+STEPS = 200
 KERNEL = "kernel-infonce,on=images"
 KERNELS = {
     "Gaussian": f"{KERNEL},gamma=2",
@@ -40,13 +40,7 @@ KERNELS = {
     "concatenation": f"{KERNEL},mix=concatenation",
 }
 TEMPERATURES = (0.1, 0.2, 0.5, 1.0)
-COMPARISON = Comparison(
-    KERNELS,
-    {PROBE: (f"logistic_{LABEL}_top1",)},
-    data=pictures(612, TESTED),
-    labels=LABEL,
-    changes=changes(STEPS),
-)
+COMPARISON = things.compared(KERNELS, STEPS)
 PRESET = Preset(
     "kernel-infonce",
     "the kernel of a contrast: Gaussian, Laplacian, and a sum of both losses",
@@ -178,7 +172,7 @@ def run(lab: Lab) -> Iterator[Result]:
 
     chosen = {name: max(TEMPERATURES, key=partial(validated, name)) for name in KERNELS}
     tuned = {name: arms[at(name, tau)] for name, tau in chosen.items()}
-    accuracy = lab.study(replace(COMPARISON, arms=tuned)).scores(ACCURACY)
+    accuracy = lab.study(replace(COMPARISON, arms=tuned)).scores(things.ACCURACY)
 
     def over_gaussian(name: str) -> Result:
         return above(accuracy[name] - accuracy["Gaussian"], name=f"3: {name} − Gaussian")
@@ -221,16 +215,16 @@ def run(lab: Lab) -> Iterator[Result]:
         *map(over_gaussian, ("sum of kernels", "concatenation", "Laplacian", "root distance")),
     )
     lab.note(
-        f"1: {DRAWS:,} drawn graphs of 30 nodes for each of {GRAPHS} random π; all else in closed form, in float64.",
-        f"2: {NODES} nodes in {BLOCKS} blocks, edges with probability {INSIDE} within and {BETWEEN} between them;",
-        f"free unit vectors in {BLOCKS} dimensions, {BATCHES} batches of 128 edges, τ = {TAU}, k-means.",
-        f"Adjusted Rand index {rand.values('trained').mean():.3f}, of the {BLOCKS} first eigenvectors of the",
-        f"normalised Laplacian {rand.values('eigenvectors').mean():.3f}.",
-        f"3: the registered kernel-infonce on 612 pictures of one of {len(THINGS)} things at {SIDE} px, by a cnn under",
-        f"the recipe seconds, {STEPS} steps of {BATCH} at {RATE}; a probe of the thing in {TESTED:,} others",
-        f"({accuracy.means()}). For every kernel the best of {len(TEMPERATURES)} temperatures on validation, under a",
-        f"seed that is not tested ({', '.join(f'{name} {tau:g}' for name, tau in chosen.items())}). The sum of losses,",
-        "which is what the authors' code trains, decides. On digits, of which 597 test, its difference from the",
-        "Gaussian kernel had been −0.007 [−0.016, 0.003], and 2.3 times as many would have had to decide: so other",
-        "pictures were taken, by what cacr's claim had found of their baseline.",
+        f"1: {DRAWS:,} drawn graphs of 30 nodes for each of {GRAPHS} random π; all else in closed form, in float64. 2:",
+        f"{NODES} nodes in {BLOCKS} blocks, edges with probability {INSIDE} within and {BETWEEN} between them; free",
+        f"unit vectors in {BLOCKS} dimensions, {BATCHES} batches of 128 edges, τ = {TAU}, k-means. Adjusted Rand index",
+        f"{rand.values('trained').mean():.3f}, of the {BLOCKS} first eigenvectors of the normalised Laplacian",
+        f"{rand.values('eigenvectors').mean():.3f}. 3: the registered kernel-infonce on 612 pictures of one of",
+        f"{len(things.THINGS)} things at {things.SIDE} px, by a cnn under the recipe seconds, {STEPS} steps of",
+        f"{things.BATCH} at {things.RATE}; a probe of the thing in {things.TESTED:,} others ({accuracy.means()}). For",
+        f"every kernel the best of {len(TEMPERATURES)} temperatures on validation, under a seed that is not tested",
+        f"({', '.join(f'{name} {tau:g}' for name, tau in chosen.items())}). The sum of losses, which is what the",
+        "authors' code trains, decides. On digits, of which 597 test, its difference from the Gaussian kernel had",
+        "been −0.007 [−0.016, 0.003], and 2.3 times as many would have had to decide: so other pictures were taken,",
+        "by what cacr's claim had found of their baseline.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from statistics import fmean
 
 import numpy as np
@@ -18,7 +19,7 @@ from ...networks.heads import mlp
 from ...pairwise.temperature import Temperature
 from ...study.presets import Preset
 from ...study.training.tuning import validation_score
-from ..benches.data.tail import ACCURACY, LABEL, PROBE, RATE, SIDE, THINGS, changes, pictures
+from ..benches import things
 from ..benches.descent import minimise
 from ..benches.exact import disagreement
 from ..lab import Arrays, Comparison, Lab, Result, above, below, beside, decides, exact
@@ -57,8 +58,8 @@ TOTAL = 128
 """Views of a batch: examples × views of each."""
 TAU = 0.1
 SIMCLR = "SimCLR"
-STEPS, TESTED = 200, 4000
-"""Steps of a critic on the Gaussian toy, and of an arm of the comparison; and the pictures that test the arms."""
+STEPS = 200
+"""Steps of a critic on the Gaussian toy, and of an arm of the comparison."""
 
 EXAMPLES, DIMENSIONS, NOISE = 64, 4, 0.5
 """Sizes of the Gaussian toy: examples in a batch, dimensions, and a view's deviation from a centre of unit variance."""
@@ -67,15 +68,10 @@ EXAMPLES, DIMENSIONS, NOISE = 64, 4, 0.5
 def with_views(views: int) -> Comparison:
     """Return the arms that have so many views of an example, on batches of ``TOTAL`` views."""
     arms = {named(mode, views): f"poly-view,on=images,views={views},mode={mode}" for mode in TRIED}
-    return Comparison(
-        # With two views all modes are NT-Xent.
-        {SIMCLR: "ntxent,on=images"} if views == 2 else arms,
-        {PROBE: (f"logistic_{LABEL}_top1",)},
-        data=pictures(612, TESTED),
-        labels=LABEL,
-        changes={**changes(STEPS), "batch_size": TOTAL // views},
-        rates=(RATE, 2 * RATE),
-    )
+    if views == 2:
+        arms = {SIMCLR: "ntxent,on=images"}  # with two views all modes are NT-Xent
+    comparison = things.compared(arms, STEPS, rates=(things.RATE, 2 * things.RATE))
+    return replace(comparison, changes={**comparison.changes, "batch_size": TOTAL // views})
 
 
 def named(mode: PolyViewMode, views: int) -> str:
@@ -124,8 +120,8 @@ def excess() -> float:
 def run(lab: Lab) -> Iterator[Result]:
     studies = {views: lab.study(with_views(views), f"{views} views") for views in (2, *VIEWS)}
     several, seeds = [studies[views] for views in VIEWS], lab.seeds(with_views(2).seeds)
-    simclr = studies[2].scores(ACCURACY)[SIMCLR]
-    accuracy = {name: study.scores(ACCURACY)[name] for study in several for name in study.arms}
+    simclr = studies[2].scores(things.ACCURACY)[SIMCLR]
+    accuracy = {name: study.scores(things.ACCURACY)[name] for study in several for name in study.arms}
     spread = {
         name: study.diagnostics("uniformity_image")[name] for study in studies.values() for name in study.arms
     }
@@ -181,18 +177,19 @@ def run(lab: Lab) -> Iterator[Result]:
         for study in studies.values()
         for name, plan in study.plans.items()
     )
-    means = ", ".join(study.scores(ACCURACY).means() for study in several)
+    means = ", ".join(study.scores(things.ACCURACY).means() for study in several)
     lab.note(
-        f"1: the registered ntxent and poly-view on 612 pictures of one of {len(THINGS)} things at {SIDE} px, by a cnn",
-        f"under the recipe seconds, τ = {TAU:g}, {STEPS} steps of {TOTAL} views whatever M; a probe of the thing in",
-        f"{TESTED:,} others (SimCLR {simclr.measure().estimate:.3f}, {means}). The rate of each arm is the best of two",
-        f"on validation under a seed that is not tested ({rates}). The geometric and the sufficient loss at M =",
-        f"{' and '.join(map(str, VIEWS))} are tried, and the best on validation in the mean over seeds decides:",
-        f"{chosen}. On digits, of which 597 test, the gain had been 0.002 [−0.010, 0.013], which so few cannot decide:",
-        "so other pictures were taken, by what cacr's claim had found of their baseline. Growing M at a fixed number",
-        "of examples, and the mean of NT-Xent over pairs of views (multi-crop), were not tried. 2: Gaussian views of",
-        f"{DIMENSIONS} numbers, of deviation {NOISE:g} around a centre of unit variance, {EXAMPLES} examples a batch,",
-        f"two-layer critics with a learned temperature, {STEPS} steps of Adam at 0.003. In nats, the information",
-        f"between a view and the rest is {truth} views; the bounds are {bounds.means(digits=2)}. The constant counts",
-        "the negatives, which would have to be independent for it to give a bound with certainty.",
+        f"1: the registered ntxent and poly-view on 612 pictures of one of {len(things.THINGS)} things at",
+        f"{things.SIDE} px, by a cnn under the recipe seconds, τ = {TAU:g}, {STEPS} steps of {TOTAL} views whatever M;",
+        f"a probe of the thing in {things.TESTED:,} others (SimCLR {simclr.measure().estimate:.3f}, {means}). The rate",
+        f"of each arm is the best of two on validation under a seed that is not tested ({rates}). The geometric and",
+        f"the sufficient loss at M = {' and '.join(map(str, VIEWS))} are tried, and the best on validation in the mean",
+        f"over seeds decides: {chosen}. On digits, of which 597 test, the gain had been 0.002 [−0.010, 0.013], which",
+        "so few cannot decide: so other pictures were taken, by what cacr's claim had found of their baseline.",
+        "Growing M at a fixed number of examples, and the mean of NT-Xent over pairs of views (multi-crop), were not",
+        f"tried. 2: Gaussian views of {DIMENSIONS} numbers, of deviation {NOISE:g} around a centre of unit variance,",
+        f"{EXAMPLES} examples a batch, two-layer critics with a learned temperature, {STEPS} steps of Adam at 0.003.",
+        f"In nats, the information between a view and the rest is {truth} views; the bounds are",
+        f"{bounds.means(digits=2)}. The constant counts the negatives, which would have to be independent for it to",
+        "give a bound with certainty.",
     )
