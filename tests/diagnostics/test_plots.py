@@ -80,3 +80,11 @@ def test_a_gallery_has_pictures_in_rows_under_headings() -> None:
     axes = plots.gallery(rows, ["a", "b"]).axes
     assert [each.get_title() for each in axes] == ["a", "b", "", "", "", ""]
     np.testing.assert_array_equal(axes[1].images[0].get_array(), np.eye(2))
+
+
+@pytest.mark.parametrize("name", ["lines", "histograms", "scatter"])
+def test_a_legend_covers_nothing_that_is_drawn(name: str) -> None:
+    figure = figures()[name]
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert not axes.get_legend().get_window_extent().overlaps(axes.patch.get_window_extent())

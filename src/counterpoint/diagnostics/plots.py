@@ -77,14 +77,7 @@ def lines(
             axes.set_xticks(
                 range(len(ticks)), ticks, rotation=45 if many else 0, ha="right" if many else "center"
             )
-        if len(curves) > 1:
-            fitting = max(1, _LEGEND // (6 + max(map(len, curves))))
-            axes.legend(
-                loc="lower left",
-                bbox_to_anchor=(0.0, 1.0),
-                ncols=min(len(curves), 4, fitting),
-                handlelength=3,
-            )
+        _name_above(axes, list(curves))
     return figure
 
 
@@ -114,8 +107,7 @@ def histograms(groups: Mapping[str, Float[np.ndarray, " _"]], *, x: str) -> Figu
             axes.hist(
                 np.ravel(values), edges.tolist(), weights=weights, color=COLOURS[k], alpha=0.55, label=name
             )
-        if len(groups) > 1:
-            axes.legend()
+        _name_above(axes, list(groups))
     return figure
 
 
@@ -232,6 +224,16 @@ def svg(figure: Figure, name: str) -> str:
     for colour, variable in _VARIABLES.items():
         text = re.sub(re.escape(colour), f"var({variable})", text, flags=re.IGNORECASE)
     return text
+
+
+def _name_above(axes: Axes, names: Sequence[str]) -> None:
+    # A legend inside the axes looks for the emptiest place, which takes seconds beside many bars and can cover some.
+    if len(names) < 2:
+        return
+    fitting = max(1, _LEGEND // (6 + max(map(len, names))))
+    axes.legend(
+        loc="lower left", bbox_to_anchor=(0.0, 1.0), ncols=min(len(names), 4, fitting), handlelength=3
+    )
 
 
 def _shades() -> mpl.colors.Colormap:
