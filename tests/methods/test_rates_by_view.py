@@ -1,4 +1,4 @@
-"""A rate of dropout for each view: SupCL-Seq's views of a text."""
+"""A rate of dropout for each view: SupCL-Seq's views of a text, and cross-entropy on the same."""
 
 from __future__ import annotations
 
@@ -7,15 +7,30 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import RECIPE, StubImage, StubText, batch, build, run
+from method_stubs import FIVE, RECIPE, StubImage, StubText, batch, build, run
 from torch import Tensor, nn
 
 from counterpoint import methods
 from counterpoint.losses import SupConLoss
 from counterpoint.methods import Arm
+from counterpoint.methods.labels.cross_entropy import CrossEntropy
 from counterpoint.methods.options import read
+from counterpoint.networks.mixup import PARTNER, SHARE
+from counterpoint.types import Clock
 
-RATES = (0.1, 0.0, 0.05, 0.2)
+RATES, WRITTEN = (0.1, 0.0, 0.05, 0.2), "0.1+0+0.05+0.2"
+START = Clock(0, 10)
+
+
+class Dropping(StubImage):
+    """A tower of pictures with a dropout layer of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Dropout(0.1)
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.last(super().forward(pictures))
 
 
 class Layered(StubText):
@@ -112,3 +127,57 @@ def test_rates_that_cannot_be_are_refused(
 def test_a_rate_in_words_is_refused() -> None:
     with pytest.raises(ValueError, match=r"option dropout of supcon must be a number, got '0.1.a'"):
         read("supcon", SupConLoss, {"dropout": "0.1+a"})
+
+
+# Class scores
+
+
+def test_cross_entropy_is_the_mean_over_views_under_their_rates() -> None:
+    method = build("cross-entropy", on="text", **read("cross-entropy", CrossEntropy, {"dropout": WRITTEN}))
+    given = batch(method)
+    assert list(given.views) == ["text.1", "text.2", "text.3", "text.4"]
+    assert method.passes() == {"text": 4}
+    z = method.train().encode(given)
+    assert tuple(method.text_tower.dropouts) == RATES
+    of_views = [F.cross_entropy(method.head.scores(z[name]), given.labels["group"]) for name in given.views]
+    loss = method.losses(z, given, START)["cross_entropy"]
+    torch.testing.assert_close(loss, torch.stack(of_views).mean())
+
+
+def test_a_single_rate_is_that_of_one_view_and_none_leaves_cross_entropy_as_it_is() -> None:
+    method, plain = (build("cross-entropy", on="text", dropout=rate) for rate in (0.2, 0.0))
+    assert list(plain.views) == ["text"]
+    given = batch(method)
+    method.train().encode(given)
+    assert method.text_tower.dropouts == [0.2]
+    assert torch.equal(method.classify(["a cat"]), plain.classify(["a cat"]))
+
+
+@pytest.mark.parametrize(
+    ("on", "rates", "message"),
+    [
+        ("text", (0.0, 0.0), "two views without dropout are equal"),
+        ("text", (1.5,), r"dropout=1\.5: rates lie between 0 and 1"),
+        ("images", (0.1,), "the image tower .* has no dropout"),
+    ],
+)
+def test_cross_entropy_refuses_rates_that_cannot_be(on: str, rates: tuple[float, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build("cross-entropy", on=on, dropout=rates)
+
+
+def test_blends_are_of_the_same_two_examples_in_every_view() -> None:
+    method = methods.create(
+        "cross-entropy", {"image": Dropping()}, RECIPE, target=FIVE, mixup=0.5, dropout=(0.0, 0.3)
+    ).eval()
+    given = batch(method, 12)
+    share = given.labels[SHARE]
+    costs = [
+        F.cross_entropy(method.head.scores(z), labels, reduction="none") * weight
+        for z in method.encode(given).values()
+        for labels, weight in (
+            (given.labels["group"], share),
+            (given.labels[PARTNER + "group"], 1 - share),
+        )
+    ]
+    torch.testing.assert_close(run(method, given)["cross_entropy"], torch.stack(costs).sum(0).mean() / 2)

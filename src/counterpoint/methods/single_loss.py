@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from pydantic import BeforeValidator
 from torch import Tensor, nn
 
 from ..forms import Fraction
-from ..networks.base import Tower, Towers
+from ..networks.base import Towers
 from ..networks.heads import mlp
-from ..networks.towers.parts.blocks import dropout_layers, dropping
 from ..pairwise import Loss
 from ..recipes.schema import Recipe
 from ..registry import unknown
 from ..types import Batch, Clock, Embeddings, Target
+from .dropout import Rates, check_rates, dropped, listed, stated
 from .dual_encoder import linear_heads
 from .needs import Needs
 from .tower_method import TowerMethod, contrasted, paired
 
-Rates = Annotated[
-    tuple[float, ...], BeforeValidator(lambda text: text.split("+") if isinstance(text, str) else text)
-]
-"""Rates of dropout, by view; as text they stand between plus signs."""
 Head = Literal["mlp", "identity", "relu"]
 """Ways from features to what a loss of one column sees; all but the perceptron are the user's way, too."""
 
@@ -88,7 +83,7 @@ class SingleLoss(TowerMethod):
         dropout: Fraction | Rates = 0.1,
     ) -> None:
         super().__init__(towers)
-        rates = dropout if isinstance(dropout, tuple) else (dropout,)
+        rates = listed(dropout)
         if views is None:
             views = 2 if len(towers) == 2 else max(2, len(rates))
         # A user's loss may be any module; then it has the facts of a loss that states none.
@@ -107,7 +102,7 @@ class SingleLoss(TowerMethod):
                     f"head={head}: two columns have linear heads; give on=COLUMN or leave it out"
                 )
             if len(rates) > 1:
-                raise ValueError(f"dropout={_stated(rates)}: rates by view are for one column, on=COLUMN")
+                raise ValueError(f"dropout={stated(rates)}: rates by view are for one column, on=COLUMN")
             self.views = paired(towers)
             self.projections = nn.ModuleDict(linear_heads(towers, widths.embedding))
         else:
@@ -117,7 +112,13 @@ class SingleLoss(TowerMethod):
             if head == "mlp":
                 projection = mlp(tower.width, widths.ssl_hidden, widths.ssl_output)
             self.projections = nn.ModuleDict({column: projection})
-            self.by_view = self._rates(rates, views, tower) if len(rates) > 1 else ()
+            if len(rates) > 1:
+                if len(rates) != views:
+                    raise ValueError(
+                        f"dropout={stated(rates)} has {len(rates)} rates for {views} views; give one for each view"
+                    )
+                check_rates(rates, tower)
+                self.by_view = rates
             self.dropout = max(rates) if tower.takes_dropout or self.by_view else 0.0
         self.objective, self.name, self.head, self.dead = objective, name, head, torch.tensor(0.0)
         self.labels = "group" if target is None else target.label
@@ -126,12 +127,10 @@ class SingleLoss(TowerMethod):
 
     def encode(self, batch: Batch) -> Embeddings:
         if self.by_view:
-            rates = zip(self.views.items(), self.by_view, strict=True)
-            return {
-                name: _dropped(self.tower(view.column), batch[name], rate) for (name, view), rate in rates
-            }
-        dropped = {"dropout": self.dropout} if self.dropout else {}
-        return {name: self.tower(view.column)(batch[name], **dropped) for name, view in self.views.items()}
+            (column,) = self.columns
+            return dropped(self.tower(column), {name: batch[name] for name in self.views}, self.by_view)
+        options = {"dropout": self.dropout} if self.dropout else {}
+        return {name: self.tower(view.column)(batch[name], **options) for name, view in self.views.items()}
 
     def project(self, column: str, features: Float[Tensor, "n w"], head: str) -> Float[Tensor, "n d"]:
         left_off = self.head == "mlp" and not self.pairs
@@ -166,30 +165,3 @@ class SingleLoss(TowerMethod):
                 raise unknown("label", self.labels, batch.labels)
             extras["labels"] = batch.labels[self.labels]
         return extras
-
-    def _rates(self, rates: tuple[float, ...], views: int, tower: Tower) -> tuple[float, ...]:
-        stated = _stated(rates)
-        if len(rates) != views:
-            raise ValueError(
-                f"dropout={stated} has {len(rates)} rates for {views} views; give one for each view"
-            )
-        if not all(0 <= rate <= 1 for rate in rates):
-            raise ValueError(f"dropout={stated}: rates lie between 0 and 1")
-        if rates.count(0.0) > 1:
-            raise ValueError(f"dropout={stated}: two views without dropout are equal; let one at most have 0")
-        if not (tower.takes_dropout or dropout_layers(tower)):
-            raise ValueError(f"dropout={stated}: the {tower.modality} tower {tower.name!r} has no dropout")
-        return rates
-
-
-def _stated(rates: tuple[float, ...]) -> str:
-    return "+".join(f"{rate:g}" for rate in rates)
-
-
-def _dropped(tower: Tower, inputs: Tensor, rate: float) -> Tensor:
-    """Return features under a rate of dropout: of the tower's own layers, or where it has none of its blocks."""
-    layers = dropout_layers(tower)
-    # Set for every view, also where it is the layers' own: what was set for the view before it is over.
-    with dropping(layers, [rate] * len(layers)):
-        features: Tensor = tower(inputs) if layers else tower(inputs, dropout=rate)
-    return features

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data.derived.nouns import nouns
-from ...forms import NonNegative, Positive
+from ...forms import Fraction, NonNegative, Positive
 from ...networks.base import Towers
 from ...networks.heads import ClassHead, HeadKind
 from ...networks.mixup import PARTNER, SHARE, mixup
@@ -19,15 +19,17 @@ from ...recipes.schema import Recipe
 from ...registry import load
 from ...types import Batch, Clock, Embeddings, Target
 from ..classifying import Classifying
+from ..dropout import Rates, check_rates, dropped, listed
 from ..needs import Needs
 
 
 class ScoreOptions(TypedDict, total=False):
-    """Options of methods that score classes, see `CrossEntropy`: head (linear), temperature (0.05), mixup and start."""
+    """Options of methods that score classes, see `CrossEntropy`; heads are linear, and a temperature is 0.05."""
 
     head: HeadKind
     temperature: Positive
     mixup: NonNegative
+    dropout: Fraction | Rates
     start: str
 
 
@@ -41,10 +43,11 @@ class ClassScores(Classifying):
         head: how classes score.
         temperature: τ, of cosines.
         mixup: α; 0 for no blends.
+        dropout: a rate, or several, under each of which an example is seen.
         start: a run that classified by nouns, whose vectors of classes called so the head starts from.
 
     Raises:
-        ValueError: without a label, and for a start that cannot be one.
+        ValueError: without a label, for a start that cannot be one, and for dropout that the tower cannot have.
     """
 
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
@@ -60,10 +63,18 @@ class ClassScores(Classifying):
         head: HeadKind = "linear",
         temperature: Positive | None = None,
         mixup: NonNegative = 0.0,
+        dropout: Fraction | Rates = 0.0,
         start: str = "",
     ) -> None:
         super().__init__(towers, target)
-        (tower,) = towers.values()
+        ((column, tower),) = towers.items()
+        self.by_view: tuple[float, ...] = ()
+        if (rates := listed(dropout)) != (0.0,):
+            check_rates(rates, tower)
+            self.by_view, self.dropout = rates, max(rates)
+            self.views = {f"{column}.{number}": self.views[column] for number in range(1, 1 + len(rates))}
+        # Those of its own alone: a method that adds to it may have other views beside.
+        self.scored = tuple(self.views)
         self.head = ClassHead(tower.width, len(self.required_target().classes), head, temperature)
         self.alpha, self.draws = mixup, mixup > 0
         if start and not is_restored():
@@ -72,14 +83,22 @@ class ClassScores(Classifying):
     def prepare(self, batch: Batch, clock: Clock) -> Batch:
         return mixup(batch, self.alpha) if self.alpha else batch
 
-    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+    def encode(self, batch: Batch) -> Embeddings:
+        if not self.by_view:
+            return super().encode(batch)
         (column,) = self.columns
-        features, labels, weights = z[column], self.classes(batch), None
+        return dropped(self.tower(column), {name: batch[name] for name in self.scored}, self.by_view)
+
+    def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
+        # The mean over views, as one loss of so many times as many rows.
+        views = len(self.scored)
+        features, weights = torch.cat([z[name] for name in self.scored]), None
+        labels = torch.cat(views * [self.classes(batch)])
         if self.alpha:
             # λ loss(y) + (1 − λ) loss(y of the partner), as one loss of twice as many rows.
-            share = batch.labels[SHARE].to(features)
+            share = batch.labels[SHARE].to(features).repeat(views)
             features, weights = torch.cat([features, features]), torch.cat([share, 1 - share])
-            labels = torch.cat([labels, self.classes(batch, PARTNER)])
+            labels = torch.cat([labels, *views * [self.classes(batch, PARTNER)]])
         return {self.name: self.loss(features, labels, weights)}
 
     @abstractmethod

@@ -27,6 +27,8 @@ class CrossEntropy(ClassScores):
     It learns the label that is named (``--labels``, or ``cross-entropy,labels=NAME``), ``group`` unless one is;
     examples without a class count for nothing. A user gets the tower's own features (`embed`) and the classes
     (`classify`). With ``mixup`` each step is of examples blended two by two, see `counterpoint.networks.mixup.mixup`.
+    With several rates of dropout an example has a view under each, as in `counterpoint.methods.single_loss.SingleLoss`,
+    and L is the mean over views: ``cross-entropy,on=text,dropout=0.1+0+0.05+0.2``.
 
     Args:
         towers: the tower, by its column.
@@ -37,11 +39,13 @@ class CrossEntropy(ClassScores):
         head: how classes score.
         temperature: τ, of cosines; 0.05 unless given.
         mixup: α; 0 for no blends.
+        dropout: of the tower, a rate or one for each view; none unless given.
         start: the folder of a run that classified by nouns, as `CatLIP` does: the head starts from its vectors of the
             classes that are called so.
 
     Raises:
-        ValueError: without a label, and for a temperature of another head than cosines.
+        ValueError: without a label, for a temperature of another head than cosines, and for rates of a tower that
+            cannot drop anything, or of which two are 0.
 
     Source: the baseline of Baek et al., "Harmonic Loss Trains Interpretable AI Models" (2025), arXiv 2502.01628, and of
     most papers on labels.

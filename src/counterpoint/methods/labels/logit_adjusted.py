@@ -29,7 +29,7 @@ class LogitAdjusted(ClassScores):
         target: the label that is learned.
         tau: τ.
         smoothing: the part of the target that all classes share.
-        options: head, temperature and mixup of `CrossEntropy`.
+        options: head, temperature, mixup and dropout of `CrossEntropy`.
 
     Raises:
         ValueError: without a label, and for a temperature of another head than cosines.

@@ -22,7 +22,7 @@ class BCE(TagScores):
         towers: the tower, by its column.
         recipe: unused: the head is as wide as the tower.
         target: the label that is learned.
-        options: head, temperature and mixup of `CrossEntropy`.
+        options: head, temperature, mixup and dropout of `CrossEntropy`.
 
     Raises:
         ValueError: without a label, for one that is not of tags, and for a temperature of another head than cosines.
