@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -13,9 +12,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from .emoji import SIDE, emoji_inputs, pixels
-
-Reader = Callable[[Float[Tensor, "m d"]], Int[np.ndarray, " m"]]
-"""From features to classes."""
 
 CHANGES = ("crop", "blur", "grayscale", "colour jitter", "flip")
 
@@ -99,15 +95,3 @@ def changed(
 def blurred(x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n 3 h w"]:
     """Replace every pixel by the mean of its neighbourhood of 3 × 3, as far as it is inside."""
     return F.avg_pool2d(x, 3, stride=1, padding=1, count_include_pad=False)
-
-
-def linear_probe(train: Float[Tensor, "n d"], classes: Int[np.ndarray, " n"]) -> Reader:
-    """Fit a linear classifier of frozen features, which are brought to unit norm."""
-    from sklearn.linear_model import LogisticRegression
-
-    classifier = LogisticRegression(C=10.0, max_iter=1000).fit(F.normalize(train, dim=-1).numpy(), classes)
-
-    def read(features: Float[Tensor, "m d"]) -> Int[np.ndarray, " m"]:
-        return classifier.predict(F.normalize(features, dim=-1).numpy())
-
-    return read
