@@ -142,7 +142,8 @@ class Augmentation(Section):
     captions: Literal["each", "shared"] = "each"
     """Caption of an example with several: each text view draws its own, or all share one."""
     paired: str = "weak"
-    """View of pictures and of clips that methods of pairs train on, where these say weak."""
+    """View of pictures and of clips that methods of pairs train on, where these say weak; with plain, rows of tables
+    keep all their cells as well."""
     contrasted: str = "simclr"
     """View of pictures that methods contrast with themselves, where these say simclr."""
     stop_words: Fraction = 0.8

@@ -10,6 +10,7 @@ import counterpoint as cp
 from counterpoint.data import views
 from counterpoint.data.views.cells import TABLE_VIEWS, TableView, table
 from counterpoint.networks.towers.table import Cells
+from counterpoint.recipes.schema import Augmentation
 from counterpoint.registry import UnknownName
 
 NAN = float("nan")
@@ -42,6 +43,12 @@ def test_cells_of_other_rows_stand_in_as_often_as_it_says_and_as_often_as_they_o
     assert found[:, 2].mean().item() == pytest.approx(0.5 * 0.75, abs=0.04)
     moved = (ages - 10).abs().gt(1e-3).float()
     assert abs(np.corrcoef(moved.numpy(), found[:, 2].numpy())[0, 1]) < 0.05
+
+
+def test_a_recipe_can_leave_every_cell_as_it_is() -> None:
+    assert table("weak", Augmentation(paired="plain")) == table("plain")
+    assert table("simclr", Augmentation(paired="plain")) == table("simclr")
+    assert table("weak", Augmentation(paired="convirt")) == table("weak")
 
 
 def test_refusals() -> None:

@@ -15,6 +15,7 @@ from ...networks.towers.table import Cells
 from ...raw import Table
 from ...registry import unknown
 from .keys import uniform
+from .pictures import Options
 
 
 @final
@@ -56,8 +57,8 @@ TABLE_VIEWS: Mapping[str, TableView] = {
 }
 
 
-def table(name: str, augmentation: object = None) -> TableView:
-    """Return a view of rows of tables by its name.
+def table(name: str, augmentation: Options | None = None) -> TableView:
+    """Return a view of rows of tables by its name; for ``weak`` the plain one where ``augmentation`` names that.
 
     - ``plain``: the row.
     - ``weak``: with one of ten cells as in another row.
@@ -69,6 +70,9 @@ def table(name: str, augmentation: object = None) -> TableView:
     Raises:
         UnknownName: for any other name.
     """
+    # Names of other views are those of pictures beside them.
+    if augmentation is not None and name == "weak" and augmentation.paired == "plain":
+        name = "plain"
     if name not in TABLE_VIEWS:
         raise unknown("view of tables", name, TABLE_VIEWS)
     return TABLE_VIEWS[name]
