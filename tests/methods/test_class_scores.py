@@ -96,6 +96,14 @@ def test_priors_are_counted_from_training_labels_and_stand_in_training_alone() -
     torch.testing.assert_close(before, F.cross_entropy(logits, given.labels["group"]))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_run_logs_the_mean_norm_of_the_class_vectors(name: str) -> None:
+    method = build(name)
+    with torch.no_grad():
+        method.head.weight.zero_()[:, 0] = torch.arange(len(method.head.weight), dtype=torch.float32)
+    assert method.numbers() == {"class_norm": (len(method.head.weight) - 1) / 2}
+
+
 def test_harmonic_tells_the_nearest_centre() -> None:
     method = build("harmonic").eval()
     pictures = torch.randint(

@@ -83,6 +83,10 @@ class ClassScores(Classifying):
     def prepare(self, batch: Batch, clock: Clock) -> Batch:
         return mixup(batch, self.alpha) if self.alpha else batch
 
+    def numbers(self) -> dict[str, float]:
+        """Return the mean norm of the class vectors, which grows on where a loss is least at infinity."""
+        return {"class_norm": float(self.head.weight.detach().norm(dim=1).mean())}
+
     def encode(self, batch: Batch) -> Embeddings:
         if not self.by_view:
             return super().encode(batch)

@@ -26,9 +26,10 @@ class CrossEntropy(ClassScores):
 
     It learns the label that is named (``--labels``, or ``cross-entropy,labels=NAME``), ``group`` unless one is;
     examples without a class count for nothing. A user gets the tower's own features (`embed`) and the classes
-    (`classify`). With ``mixup`` each step is of examples blended two by two, see `counterpoint.networks.mixup.mixup`.
-    With several rates of dropout an example has a view under each, as in `counterpoint.methods.single_loss.SingleLoss`,
-    and L is the mean over views: ``cross-entropy,on=text,dropout=0.1+0+0.05+0.2``.
+    (`classify`); a run logs the mean norm of the class vectors, ``class_norm``. With ``mixup`` each step is of examples
+    blended two by two, see `counterpoint.networks.mixup.mixup`. With several rates of dropout an example has a view
+    under each, as in `counterpoint.methods.single_loss.SingleLoss`, and L is the mean over views:
+    ``cross-entropy,on=text,dropout=0.1+0+0.05+0.2``.
 
     Args:
         towers: the tower, by its column.
