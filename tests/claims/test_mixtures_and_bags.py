@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from counterpoint.claims.benches import vectors
-from counterpoint.claims.benches.data import triplets, tumours
+from counterpoint.claims.benches.data import sums, triplets, tumours
 from counterpoint.claims.benches.towers import recipe
 from counterpoint.claims.fusion import m3col, multimodn
 from counterpoint.claims.pairs import cwcl, mil_multimodal
@@ -58,6 +58,18 @@ def test_blocks_of_tumours_share_no_measurement_and_have_all_of_them() -> None:
         assert all(block in name.split() for name in names)
         assert table.cells[:, ~known].isnan().all()
     assert sum(table.cells.nan_to_num(0) for table in blocks).equal(tumours.TUMOURS.values)
+
+
+@pytest.mark.parametrize(("data", "trained"), [(sums.HALF, 480), (sums.MOST, 721)])
+def test_every_pair_of_numbers_trains_validates_or_tests_once(data: sums.Sums, trained: int) -> None:
+    (validation,), (test,) = data.splits.validation.values(), data.splits.test.values()
+    assert (len(data.splits.train), len(validation)) == (trained, 96)
+    every = np.concatenate([data.splits.train, validation, test])
+    assert np.array_equal(np.sort(every), np.arange(961))
+    pairs = [tuple(map(int, row.values())) for row in data.read("pair", every).rows()]
+    assert len(set(pairs)) == 961
+    label = data.labels[sums.LABEL]
+    assert [int(label.names[label.values[row]]) for row in every] == [(a + b) % 31 for a, b in pairs]
 
 
 def test_the_benign_lack_the_block_where_gaps_are_reversed() -> None:
