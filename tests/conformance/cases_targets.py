@@ -400,6 +400,15 @@ CASES = (
         fixed=(1,),
         swap=turned,
     ),
+    Case(
+        "multi-label-softmax",
+        multi_label_loops,
+        partial(labelled, masked=True),
+        {"temperature": 0.3},
+        "ignored",
+        fixed=(1,),
+        swap=turned,
+    ),
     Case("one-vs-all", one_vs_all_loops, labelled, {"temperature": warm}, fixed=(1,), swap=turned),
     Case("soft-top-k", soft_top_k_loops, labelled, {"temperature": warm, "k": 2}, fixed=(1,), swap=turned),
     Case(

@@ -56,7 +56,7 @@ TARGETS = {
     **dict.fromkeys(("late", "m-dyr", "md-dyr", "multimodn"), FIVE),
     **dict.fromkeys(("cross-entropy", "logit-adjusted", "harmonic", "gml", "hydra", "luab"), FIVE),
     **dict.fromkeys(("proxy-anchor", "protonet", "sepclr", "susana"), FIVE),
-    **dict.fromkeys(("bce", "asymmetric", "catlip", "comic"), TAGS),
+    **dict.fromkeys(("bce", "asymmetric", "catlip", "comic", "decoupled-softmax"), TAGS),
     "l1": NUMBER,
 }
 """The label of methods that learn nothing else; see `batch`."""

@@ -141,7 +141,12 @@ def test_ignored_labels_might_as_well_not_be_there() -> None:
     q, z, y = example()
     gone = torch.zeros_like(y)
     gone[:, 7:] = True
-    for objective in (DecoupledSoftmaxLoss(0.2), SoftTopKLoss(0.2, k=3), SoftTopKLoss(0.2, k=None)):
+    for objective in (
+        DecoupledSoftmaxLoss(0.2),
+        MultiLabelSoftmaxLoss(0.2),
+        SoftTopKLoss(0.2, k=3),
+        SoftTopKLoss(0.2, k=None),
+    ):
         kept = objective(q, z, targets=y, ignored=gone)
         torch.testing.assert_close(kept, objective(q, z[:7], targets=y[:, :7]), rtol=1e-10, atol=0)
 
@@ -165,6 +170,26 @@ def test_a_query_all_of_whose_labels_are_true_costs_nothing(objective: Any, igno
     assert loss.item() == 0
     for grad in torch.autograd.grad(loss, [q, z]):
         assert grad.eq(0).all()
+
+
+@pytest.mark.parametrize("objective", [DecoupledSoftmaxLoss(), MultiLabelSoftmaxLoss()])
+def test_the_mean_over_queries_is_weighted(objective: Any) -> None:
+    q, z, y = example(n=3)
+    alone = torch.stack([objective(q[i : i + 1], z, targets=y[i : i + 1]) for i in range(3)])
+    weights = torch.tensor([0.5, 0.0, 2.0], dtype=F64)
+    torch.testing.assert_close(objective(q, z, targets=y, weights=weights), (weights @ alone) / 2.5)
+    nobody = objective(q, z, targets=y, weights=torch.zeros(3, dtype=F64))
+    assert nobody.item() == 0
+    assert all(grad.eq(0).all() for grad in torch.autograd.grad(nobody, [q, z]))
+
+
+def test_a_query_all_of_whose_labels_are_ignored_costs_the_softmax_nothing() -> None:
+    q, z, y = example(n=2)
+    gone = torch.zeros_like(y)
+    gone[1] = True
+    loss = MultiLabelSoftmaxLoss()(q, z, targets=y, ignored=gone)
+    torch.testing.assert_close(loss, MultiLabelSoftmaxLoss()(q[:1], z, targets=y[:1]) / 2)
+    assert torch.autograd.grad(loss, q)[0][1].eq(0).all()
 
 
 # The soft top k

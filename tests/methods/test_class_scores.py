@@ -13,7 +13,7 @@ from method_stubs import FIVE, LATE, RECIPE, batch, build, run
 from torch import Tensor
 
 from counterpoint.networks.mixup import PARTNER, SHARE
-from counterpoint.types import Batch, Clock
+from counterpoint.types import Batch, Clock, Target
 
 NAMES = ("cross-entropy", "logit-adjusted", "harmonic")
 F64 = torch.float64
@@ -150,6 +150,82 @@ def test_blends_of_tags_are_of_both_examples() -> None:
     weights = torch.cat([share, 1 - share]) * (tags >= 0).any(1)
     expected = ((each * (tags >= 0)).sum(1) * weights).sum() / weights.sum()
     torch.testing.assert_close(loss, expected)
+
+
+def softmax_of_tags(scores: Tensor, tags: Tensor, coupled: str) -> Tensor:
+    """Compute what the tags of one example cost, by plain loops."""
+    true, false = ([s for s, tag in zip(scores, tags.tolist(), strict=True) if tag == k] for k in (1, 0))
+    if not true:
+        return scores.sum() * 0
+    others = false if coupled == "none" else [*true, *false]
+    costs = [
+        -(s.exp() / (torch.stack([*others, *([s] if coupled == "none" else [])]).exp().sum())).log()
+        for s in true
+    ]
+    return torch.stack(costs).sum() / (1 if coupled == "sum" else len(costs))
+
+
+@pytest.mark.parametrize("coupled", ["none", "sum", "mean"])
+@pytest.mark.parametrize("head", ["cosine", "linear", "distance"])
+def test_tags_compete_with_those_that_do_not_apply(coupled: str, head: str) -> None:
+    method, given, loss = loss_of("decoupled-softmax", coupled=coupled, head=head)
+    if method.head.bias is not None:
+        with torch.no_grad():
+            method.head.bias.uniform_(-1, 1)
+        (loss,) = run(method, given).values()
+    tags, logits = given.labels["tags"], method.logits(method.encode(given), given)
+    costs = [
+        softmax_of_tags(s, row, coupled) for s, row in zip(logits, tags, strict=True) if (row >= 0).any()
+    ]
+    torch.testing.assert_close(loss, torch.stack(costs).mean())
+    nothing = replace(given, labels={"tags": torch.full_like(tags, -1)})
+    assert next(iter(run(method, nothing).values())).item() == 0
+
+
+@pytest.mark.parametrize("coupled", ["none", "sum", "mean"])
+def test_with_one_tag_each_the_decoupled_softmax_is_cross_entropy(coupled: str) -> None:
+    tags = build("decoupled-softmax", coupled=coupled, target=Target("tags", FIVE.classes, "tags")).double()
+    classes = build("cross-entropy", head="cosine").double()
+    classes.head.load_state_dict(tags.head.state_dict())
+    given = batch(classes, 12, dtype=F64)
+    group = torch.where(torch.arange(12) % 4 == 1, -1, given.labels["group"])  # some of nothing is known
+    hot = torch.where(group[:, None] < 0, -1, F.one_hot(group.clamp_min(0), 5))
+    found = []
+    for method, labels in ((tags, {"tags": hot}), (classes, {"group": group})):
+        (loss,) = run(method, replace(given, labels=labels)).values()
+        found.append((loss, *torch.autograd.grad(loss, [method.head.weight, *method.towers.parameters()])))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-14)
+
+
+def test_blends_of_tags_share_their_softmax() -> None:
+    method, given, loss = loss_of("decoupled-softmax", mixup=0.5)
+    share = given.labels[SHARE].to(F64)
+    tags = torch.cat([given.labels["tags"], given.labels[PARTNER + "tags"]])
+    logits = method.logits(method.encode(given), given).repeat(2, 1)
+    costs = torch.stack([softmax_of_tags(s, row, "none") for s, row in zip(logits, tags, strict=True)])
+    weights = torch.cat([share, 1 - share]) * (tags >= 0).any(1)
+    torch.testing.assert_close(loss, (costs * weights).sum() / weights.sum())
+
+
+def test_as_many_tags_are_likely_as_examples_have_on_average() -> None:
+    method = build("decoupled-softmax", target=Target("tags", tuple("abcdef"), "tags")).eval()
+    tags = torch.zeros(1000, 6, dtype=torch.int64)
+    tags[:, :2], tags[::2, 2] = 1, 1
+    tags[::3] = -1
+    seen: Any = SimpleNamespace(ids=torch.arange(1000), labels={"tags": tags}, map=lambda function: function)
+    method.look(seen, START)
+    assert float(method.usual) == pytest.approx(2.5, abs=0.01)
+    scores = torch.tensor([[14.0, 2.0, 8.0, -9.0, -15.0, -12.0]])
+    for shift in (0.0, 40.0):  # the loss does not know it
+        p = method.probabilities(scores + shift)[0]
+        assert torch.equal(p.argsort(descending=True), scores[0].argsort(descending=True))
+        assert float(p.sum()) == pytest.approx(float(method.usual), rel=1e-4)
+        assert p[[0, 2]].min() > 0.99
+        assert p[1] == pytest.approx(0.5, abs=0.01)
+        assert p[3:].max() < 0.01
+    alike = method.probabilities(torch.zeros(2, 6))
+    torch.testing.assert_close(alike, (method.usual / 6).expand(2, 6))
 
 
 # GML

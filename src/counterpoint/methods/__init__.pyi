@@ -44,6 +44,7 @@ from .labels.tags.asymmetric import Asymmetric as Asymmetric
 from .labels.tags.bce import BCE as BCE
 from .labels.tags.catlip import CatLIP as CatLIP
 from .labels.tags.comic import COMIC as COMIC
+from .labels.tags.decoupled_softmax import DecoupledSoftmax as DecoupledSoftmax
 from .needs import Needs as Needs
 from .pictures.byol import BYOL as BYOL
 from .pictures.guided_ntxent import GuidedNTXent as GuidedNTXent

@@ -231,6 +231,7 @@ _ALL = (
         {
             "each tag by itself": ("bce",),
             "with less weight on what is no tag": ("asymmetric",),
+            "against those that do not apply": ("decoupled-softmax",),
             "with weights by frequency, and missing ones put back": ("comic",),
             "nouns of captions in place of the tags": ("catlip,labels=nouns",),
         },

@@ -48,10 +48,12 @@ class DecoupledSoftmaxLoss(LabelLoss):
         *,
         targets: Bool[Tensor, "B L"],
         ignored: Bool[Tensor, "B L"] | None = None,
+        weights: Float[Tensor, " B"] | None = None,
     ) -> Float[Tensor, ""]:
         """Return the loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query.
 
-        ``ignored`` labels are neither positives nor negatives of a query, whatever ``targets`` say.
+        ``ignored`` labels are neither positives nor negatives of a query, whatever ``targets`` say. With ``weights``,
+        ≥ 0, the mean over queries is weighted.
         """
         queries, labels_z = checked(queries, labels_z, targets, ignored)
 
@@ -69,4 +71,4 @@ class DecoupledSoftmaxLoss(LabelLoss):
             return {"row": {"log_p": Sum(torch.where(positives(tile), log_p, 0.0))}}
 
         r = self.over_labels(against_them, queries, labels_z, **masks, negatives=r.row.negatives)
-        return -self.mean(r.row.log_p / how_many(targets, ignored).clamp_min(1))
+        return -self.mean(r.row.log_p / how_many(targets, ignored).clamp_min(1), weights)

@@ -9,10 +9,10 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ...forms import Positive
-from ...pairwise.reductions import Reduction, WholeRow
+from ...pairwise.reductions import Reduction, WholeRow, log_sum_exp
 from ...pairwise.temperature import Temperature
-from ...pairwise.tile import Tile
-from ._labels import LabelLoss, checked, how_many, positives
+from ...pairwise.tile import NEG, Tile
+from ._labels import LabelLoss, checked, how_many, of_tile, positives
 
 PAPERS = {"dexml": ("MultiLabelSoftmaxLoss",)}
 
@@ -54,20 +54,38 @@ class MultiLabelSoftmaxLoss(LabelLoss):
         labels_z: Float[Tensor, "L d"],
         *,
         targets: Bool[Tensor, "B L"],
+        ignored: Bool[Tensor, "B L"] | None = None,
+        weights: Float[Tensor, " B"] | None = None,
     ) -> Float[Tensor, ""]:
-        """Return the loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query."""
-        queries, labels_z = checked(queries, labels_z, targets)
+        """Return the loss of unit-norm queries and label vectors; ``targets`` say which labels are true of a query.
+
+        ``ignored`` labels are neither positives nor negatives of a query, whatever ``targets`` say. With ``weights``,
+        ≥ 0, the mean over queries is weighted.
+        """
+        queries, labels_z = checked(queries, labels_z, targets, ignored)
+        weights = queries.new_ones(len(queries)) if weights is None else weights.to(queries)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
-            return {"total": {"loss": WholeRow(self.row_loss, tile.dot(), positives(tile), tile.row.count)}}
+            logits, gone = tile.dot(), of_tile("ignored", tile)
+            logits = logits if gone is None else logits.masked_fill(gone, NEG)
+            of_rows = positives(tile), tile.row.count, tile.row.weight
+            return {"total": {"loss": WholeRow(self.row_loss, logits, *of_rows)}}
 
-        r = self.over_labels(terms, queries, labels_z, targets=targets, count=how_many(targets))
+        of_rows = {"count": how_many(targets, ignored), "weight": weights}
+        r = self.over_labels(terms, queries, labels_z, targets=targets, ignored=ignored, **of_rows)
         total: Tensor = self.ranks.sum(r.total.loss)
-        return total / self.count(queries)
+        whole: Tensor = self.ranks.sum(weights.sum())
+        return total / torch.where(whole == 0, 1.0, whole)
 
     def row_loss(
-        self, logits: Float[Tensor, "r L"], positive: Bool[Tensor, "r L"], count: Int[Tensor, " r"]
+        self,
+        logits: Float[Tensor, "r L"],
+        positive: Bool[Tensor, "r L"],
+        count: Int[Tensor, " r"],
+        weight: Float[Tensor, " r"],
     ) -> Float[Tensor, " r"]:
-        """Return the loss of complete rows."""
-        loss = count * logits.logsumexp(1) - torch.where(positive, logits, 0.0).sum(1)
-        return loss if self.reduction == "sum" else loss / count.clamp_min(1)
+        """Return the weighted loss of complete rows."""
+        # Of a row all of whose labels are ignored the log-sum-exp is −∞.
+        every = torch.where(count > 0, count * log_sum_exp(logits), 0.0)
+        loss = every - torch.where(positive, logits, 0.0).sum(1)
+        return weight * (loss if self.reduction == "sum" else loss / count.clamp_min(1))
