@@ -64,7 +64,7 @@ def test_the_probe_and_the_models_own_answer() -> None:
     rows = np.arange(70)
     (scores,) = evaluate(Knows(), data, ["multi_label"], {"all": rows}).by_test["all"]
     assert scores.main == ("logistic_traits_mAP",)
-    for metric in ("mAP", "CF1", "OF1", "LRAP"):
+    for metric in ("mAP", "CF1", "OF1", "R-precision", "LRAP"):
         assert scores.value(f"own_traits_{metric}") == 1
     assert scores.value("own_traits_P@1") == 1
     # Shape, colour and size are true; of every seventh row only two are known to be.
@@ -78,6 +78,10 @@ def test_the_probe_and_the_models_own_answer() -> None:
         for k in range(true.shape[1])
     ]
     assert scores.value("logistic_traits_mAP") == pytest.approx(np.mean(expected))
+    likeliest = np.where(true >= 0, -given, np.inf).argsort(1).argsort(1)
+    counts = (true == 1).sum(1)
+    found = ((true == 1) & (likeliest < counts[:, None])).sum(1) / counts
+    assert scores.value("logistic_traits_R-precision") == pytest.approx(found.mean())
     assert 0 < scores.constant("logistic_traits_mAP") < scores.value("logistic_traits_mAP")  # type: ignore[operator]
     shots = {name for name in scores.metrics if name.startswith("logistic_traits_mAP_")}
     # Nothing has 20 training rows but the sizes and common shapes.

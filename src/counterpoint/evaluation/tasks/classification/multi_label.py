@@ -14,7 +14,7 @@ from ....data.embeddings import EmbeddingCache
 from ....data.labels import Tags
 from ....types import Constant, Embedder, Metric, Scores
 from ...classification.classifiers import tag_probabilities
-from ...classification.multilabel import precision, ranking_precision
+from ...classification.multilabel import precision, ranking_precision, recall
 from ...classification.predictions import probabilities
 from ...classification.shots import by_shot, training_rows
 from ...several import mean_average_precision, overall_f1, per_class_f1
@@ -47,9 +47,10 @@ class MultiLabel(EmbedderTask):
     mean average precision of the tags that some example has (main, of the regressions); ``mAP_many``, ``_medium``,
     ``_few``, of tags with so many training rows (`counterpoint.evaluation.classification.shots`); ``CF1`` and
     ``OF1``, by tag and overall at a probability of 0.5; ``P@1``, ``P@3``, ``P@5``, how many of an example's likeliest
-    tags are true; and ``LRAP``, the precision at each of an example's true tags on average. The mAP of all equal
-    answers is how common tags are, which is chance; the best constant answer for P@k are the k commonest tags. Rows of
-    which no tag is known have no outcome; those without any tag have no ``LRAP``.
+    tags are true; ``R-precision``, the same of as many as it has (R@|P|); and ``LRAP``, the precision at each of an
+    example's true tags on average. The mAP of all equal answers is how common tags are, which is chance; the best
+    constant answer for P@k are the k commonest tags. Rows of which no tag is known have no outcome; those without any
+    tag have no ``R-precision`` and no ``LRAP``.
 
     Args:
         labels: which labels; all tags that the data has unless given.
@@ -158,16 +159,17 @@ def _reader_outcomes(
     metrics[f"{name}_OF1"] = Metric(columns(every), overall_f1)
     positions = np.flatnonzero(~np.isnan(p).any(1))
     true, known = truth[positions] == 1, truth[positions] >= 0
-    ranked = torch.from_numpy(np.where(known, p[positions], -np.inf))
+    ranked, targets = torch.from_numpy(np.where(known, p[positions], -np.inf)), torch.from_numpy(true)
     by_example: dict[str, tuple[np.ndarray, Constant | None]] = {
         f"P@{k}": (
-            np.where(known.sum(1) >= k, precision(ranked, torch.from_numpy(true), k), np.nan),
+            np.where(known.sum(1) >= k, precision(ranked, targets, k), np.nan),
             _commonest(truth == 1, k),
         )
         for k in KS
         if k <= len(tags.names)
     }
-    by_example["LRAP"] = ranking_precision(ranked, torch.from_numpy(true)), None
+    by_example["R-precision"] = recall(ranked, targets, targets.sum(1)), None
+    by_example["LRAP"] = ranking_precision(ranked, targets), None
     for metric, (values, constant) in by_example.items():
         outcomes[f"{name}_{metric}"] = scatter(values, positions, n)
         metrics[f"{name}_{metric}"] = Metric(f"{name}_{metric}", mean, constant=constant)
