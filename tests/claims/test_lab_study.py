@@ -12,6 +12,7 @@ import torch
 
 from counterpoint.claims.lab import Comparison, Lab, Trained
 from counterpoint.claims.lab import lab as lab_module
+from counterpoint.claims.lab import study as study_module
 from counterpoint.data import load as data
 from counterpoint.study import compare
 from counterpoint.study.summary import read_results
@@ -148,6 +149,15 @@ def test_models_are_scored_on_other_data_too(study: Trained) -> None:
         assert same[name].measure() == expected[name].measure()
         assert (same[name] - expected[name]).measure().high == 0
     assert len(other["m = 0"].arms[0].outcomes[1]) == 597
+
+
+def test_a_task_is_asked_about_other_data_once_for_all_its_metrics(
+    study: Trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, task = data("digits:stream"), "probe,labels=digit"
+    nearest = study.on(other, f"{task} knn_digit_top1")
+    monkeypatch.delattr(study_module, "load_run")
+    assert study.on(other, f"{task} logistic_digit_top1")["m = 0"].measure() != nearest["m = 0"].measure()
 
 
 def test_a_learning_rate_is_chosen_by_validation_under_a_seed_of_its_own(tmp_path: Path) -> None:

@@ -121,6 +121,7 @@ class Trained:
         self.results, self.arms, self._folder = results, arms, folder
         self.plans = {name: plans[arm] for name, arm in arms.items()}
         self._made: dict[str, TrainedScores] = {}
+        self._asked: dict[tuple[str, str], dict[str, dict[int, Scores | None]]] = {}
 
     def key(self, metric: str, test: str | None = None, subset: str = "all") -> Key:
         """Return the key of a metric.
@@ -185,18 +186,7 @@ class Trained:
             metric: task and metric, as ``"probe knn_digit_top1"``.
         """
         task, _, name = metric.partition(" ")
-        test = dict([next(iter(data.splits.test.items()))])
-
-        def scored(folder: Path) -> Scores:
-            model = load_run(folder)
-            ((scores,),) = evaluate(model, data.suited(model.inputs), [task], test).by_test.values()
-            # In the order of those that runs were scored with, which `scores` has.
-            return replace(scores, examples=scores.examples.sort("example"))
-
-        found = {
-            arm: {seed: None if run.scored is None else scored(run.folder) for seed, run in runs.items()}
-            for arm, runs in self.results.runs.items()
-        }
+        found = self._scored_on(data, task)
         outcomes = {
             arm: {seed: None if scores is None else scores.outcomes(name) for seed, scores in by_seed.items()}
             for arm, by_seed in found.items()
@@ -208,6 +198,27 @@ class Trained:
         # The options of both, and folders, would fill lines of the page.
         label = f"{task.partition(',')[0]} {name}, on {Path(data.name.partition(',')[0]).name}"
         return self._scores(label, outcomes, statistic, of=f"{metric}, {data.name}")
+
+    def _scored_on(self, data: Data, task: str) -> dict[str, dict[int, Scores | None]]:
+        """Return what a task says of every run on the first test set of other data, None for a run that failed.
+
+        It is asked once, whichever of its metrics are wanted.
+        """
+        if (data.name, task) in self._asked:
+            return self._asked[data.name, task]
+        test = dict([next(iter(data.splits.test.items()))])
+
+        def scored(folder: Path) -> Scores:
+            model = load_run(folder)
+            ((scores,),) = evaluate(model, data.suited(model.inputs), [task], test).by_test.values()
+            # In the order of those that runs were scored with, which `scores` has.
+            return replace(scores, examples=scores.examples.sort("example"))
+
+        self._asked[data.name, task] = {
+            arm: {seed: None if run.scored is None else scored(run.folder) for seed, run in runs.items()}
+            for arm, runs in self.results.runs.items()
+        }
+        return self._asked[data.name, task]
 
     def _numbers(self, metric: str, read: Callable[[FinishedRun], float]) -> TrainedScores:
         numbers = {
