@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from counterpoint.claims.benches.data import emoji as small
+from counterpoint.claims.benches.data import zipf
 from counterpoint.claims.dual import mmcl_generalization
 from counterpoint.claims.labels import dexml
 from counterpoint.claims.pictures import isogclr, kernel_infonce
@@ -77,8 +78,9 @@ def test_at_the_best_temperature_the_softmax_is_as_far_from_uniform_as_the_radiu
 
 
 def test_queries_have_one_to_twenty_labels_of_which_the_first_is_the_most_frequent() -> None:
-    features, labels, targets = dexml.world(20_000, 50, 0)
-    assert features.shape[1] == labels.shape[1]
+    numbers, true = zipf.drawn(20_000, 50, 0)
+    assert numbers.shape == (20_000, zipf.WIDTH)
+    targets = torch.from_numpy(true)
     counts = targets.sum(1)
     assert int(counts.min()) == 1
     assert int(counts.max()) == 20

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from pathlib import Path
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from ...evaluation.classification.multilabel import precision, recall
-from ...losses import DecoupledSoftmaxLoss, InfoNCELoss, MultiLabelSoftmaxLoss, OneVsAllLoss
-from ...networks import initialise
-from ...networks.heads import mlp
+from ...losses import DecoupledSoftmaxLoss, InfoNCELoss, MultiLabelSoftmaxLoss
+from ...methods.labels._scores import ClassScores
 from ...pairwise.loss import Loss
-from ..benches.descent import minimise
-from ..lab import Arrays, Lab, Result, above, below, beside, best, decides, exact
+from ...training.start import load
+from ..benches.data import zipf
+from ..lab import Comparison, Lab, Result, TrainedScores, above, below, beside, best, decides, exact, per_seed
 
 CLAIM = (
     "Where queries have several true labels, the decoupled softmax fits them better than a softmax in which "
@@ -27,68 +26,32 @@ REFUTED = (
     "gradients are not as stated"
 )
 
-
-STEPS = 300
-QUERIES, LABELS, WIDTH = 1500, 300, 64
-MANY = 10
-"""Queries with at least so many true labels are looked at on their own."""
-LOSSES: dict[str, Callable[[], Loss]] = {
-    "decoupled": DecoupledSoftmaxLoss,
-    "softmax, sum": MultiLabelSoftmaxLoss,
-    "softmax, mean": lambda: MultiLabelSoftmaxLoss(reduction="mean"),
-    "one-vs-all": OneVsAllLoss,
-}
-SOFTMAX = ("softmax, sum", "softmax, mean")
-
-
-def world(
-    queries: int, labels: int, seed: int
-) -> tuple[Float[Tensor, "Q d"], Float[Tensor, "L d"], Bool[Tensor, "Q L"]]:
-    """Draw queries with 1 to 20 true labels each by Zipf's law, whose features are the sum of the labels'."""
-    rng = np.random.default_rng([seed, 13])
-    features = rng.standard_normal((labels, WIDTH))
-    # The k largest of log p + Gumbel noise are a draw of k without replacement.
-    scores = -np.log(1 + np.arange(labels)) + rng.gumbel(size=(queries, labels))
-    places = (-scores).argsort(1).argsort(1)
-    targets = places < rng.integers(1, 21, queries)[:, None]
-    counts = targets.sum(1, keepdims=True)
-    sums = targets @ features / np.sqrt(counts) + 0.3 * rng.standard_normal((queries, WIDTH))
-    return torch.from_numpy(sums).float(), torch.from_numpy(features).float(), torch.from_numpy(targets)
+SUM, MEAN, BINARY, DECOUPLED = "softmax, sum", "softmax, mean", "one-vs-all", "decoupled"
+SOFTMAX = (SUM, MEAN)
+STEPS, BATCH = 300, 500
+RANKED, BEST = (f"multi_label own_{zipf.LABEL}_{metric}" for metric in ("R-precision", "P@5"))
+COMPARISON = Comparison(
+    {
+        SUM: "decoupled-softmax,coupled=sum",
+        MEAN: "decoupled-softmax,coupled=mean",
+        BINARY: "bce",
+        DECOUPLED: "decoupled-softmax",
+    },
+    {"multi_label": ("own_*_R-precision", "own_*_P@5")},
+    data=f"{zipf.__file__}:QUERIES",
+    labels=zipf.LABEL,
+    changes={"batch_size": BATCH, "steps": STEPS, "validate_every": STEPS},
+)
 
 
-def fitted(loss: str, seed: int, steps: int, queries: int, labels: int) -> Arrays:
-    """Train two networks on all queries at once; what they rank right, and whom the softmax pushes down."""
-    features, label_features, targets = world(queries + queries // 3, labels, seed)
-    towers = [mlp(WIDTH, 256, WIDTH, layers=2, norm=False) for _ in range(2)]
-    for number, tower in enumerate(towers):
-        initialise(tower, seed, f"tower {number}")
-    objective = LOSSES[loss]()
-    seen = slice(0, queries)
-
-    def embed(part: slice) -> tuple[Tensor, Tensor]:
-        return F.normalize(towers[0](features[part]), dim=-1), F.normalize(towers[1](label_features), dim=-1)
-
-    def step(rng: np.random.Generator) -> Tensor:
-        return objective(*embed(seen), targets=targets[seen])
-
-    minimise(step, [p for tower in towers for p in tower.parameters()], steps=steps, lr=3e-3, seed=seed)
-    outcomes: Arrays = {}
-    for name, part in (("training", seen), ("held out", slice(queries, None))):
-        with torch.no_grad():
-            q, z = embed(part)
-        true, counts = targets[part], targets[part].sum(1)
-        right = recall(q @ z.T, true, counts)
-        outcomes[f"{name} R@|P|"] = np.array(right.mean())
-        outcomes[f"{name} R@|P|, many"] = np.array(right[(counts >= MANY).numpy()].mean())
-        outcomes[f"{name} P@5"] = np.array(precision(q @ z.T, true, 5).mean())
+def fitted(folder: Path) -> tuple[Float[Tensor, "Q L"], Bool[Tensor, "Q L"]]:
+    """Return the scores that the model of a run gives its training queries' tags, and which are true."""
+    model, data = load(folder), zipf.QUERIES
+    assert isinstance(model, ClassScores)
+    rows = data.splits.train
     with torch.no_grad():
-        q, z = embed(seen)
-    logits = q @ z.T / 0.05
-    for name in ("decoupled", *SOFTMAX):
-        strongest, largest = pushed(LOSSES[name](), logits, targets[seen])
-        outcomes[f"{name} pushes the strongest"] = np.array(strongest)
-        outcomes[f"{name} largest gradient"] = np.array(largest)
-    return outcomes
+        z = model.features("table", model.inputs["table"](data.read("table", rows)))
+        return model.head.scores(z), torch.from_numpy(data.labels[zipf.LABEL].values[rows] == 1)
 
 
 def pushed(
@@ -126,56 +89,51 @@ def single(n: int, labels: int) -> float:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(fitted, {"loss": tuple(LOSSES)}, steps=STEPS, queries=QUERIES, labels=LABELS)
-    seeds = runs["decoupled"]
-    largest = max(float(runs[loss][seed]["decoupled largest gradient"]) for loss in LOSSES for seed in seeds)
-    pushed_down = runs.scores(
-        "softmax, sum pushes the strongest", "share of the queries with several true labels"
-    )
-    fit = runs.scores("training R@|P|", "training R@|P|, synthetic queries")
+    study = lab.study(COMPARISON)
+    shares, largest = [], []
+    for seed in lab.seeds(COMPARISON.seeds):
+        of_arms = {name: fitted(study.folder(name, seed)) for name in COMPARISON.arms}
+        shares.append(pushed(MultiLabelSoftmaxLoss(), *of_arms[SUM])[0])
+        largest += [pushed(DecoupledSoftmaxLoss(), *of_arm)[1] for of_arm in of_arms.values()]
+    lowered = per_seed(SUM, "share of the queries with several true labels", shares)
+    fit, first = (study.on(zipf.TRAINED, metric) for metric in (RANKED, BEST))
+    held, held_first = (study.scores(metric) for metric in (RANKED, BEST))
+    many = study.scores(RANKED, subset=f"{zipf.MANY} tags or more")
 
-    def over_softmax(key: str) -> Result:
-        many = f" with {MANY} true labels or more" if key.endswith("many") else ""
-        scores = runs.scores(key, f"{key.removesuffix(', many')}, synthetic queries{many}")
-        return above(
-            scores["decoupled"] - best(scores[loss] for loss in SOFTMAX),
-            name=f"1: decoupled − the better softmax, {key}",
-        )
+    def over_softmax(scores: TrainedScores, name: str) -> Result:
+        better = best(scores[softmax] for softmax in SOFTMAX)
+        return above(scores[DECOUPLED] - better, name=f"1: decoupled − the better softmax, {name}")
 
     yield from decides(
-        over_softmax("training R@|P|"),
+        over_softmax(fit, "training R@|P|"),
         below(
             exact(single(12, 20), "relative difference"),
             1e-6,
             name="1: decoupled against InfoNCE with one true label per query",
         ),
-        above(
-            pushed_down["softmax, sum"],
-            name="2: the softmax's sum lowers the strongest true label, at logits it has fitted",
-        ),
+        above(lowered, name="2: the softmax's sum lowers the strongest true label, at logits it has fitted"),
         below(
-            exact(largest, "largest derivative in a true label's logit"),
+            exact(max(largest), "largest derivative in a true label's logit"),
             1e-12,
             name="2: the decoupled softmax lowers none, at the logits of every network",
         ),
     )
     yield from beside(
-        *(
-            over_softmax(key)
-            for key in (
-                "training R@|P|, many",
-                "training P@5",
-                "held out R@|P|",
-                "held out R@|P|, many",
-                "held out P@5",
-            )
-        ),
-        above(fit["decoupled"] - fit["one-vs-all"], name="1: decoupled − one-vs-all, training R@|P|"),
+        over_softmax(first, "training P@5"),
+        over_softmax(held, "held out R@|P|"),
+        over_softmax(many, f"held out R@|P| of queries of {zipf.MANY} tags or more"),
+        over_softmax(held_first, "held out P@5"),
+        above(fit[DECOUPLED] - fit[BINARY], name="1: decoupled − one-vs-all, training R@|P|"),
     )
     lab.note(
-        f"{QUERIES:,} training and {QUERIES // 3} held-out queries with 1 to 20 of {LABELS} labels, drawn by Zipf's",
-        "law anew for every seed; a query's features are the sum of its labels' plus noise. Two two-layer networks,",
-        f"temperature 0.05, {STEPS} steps of Adam at 0.003 on all queries at once, the same for all losses. The",
-        f"better of the two softmax losses is taken in every seed. R@|P| on training queries: {fit.means()}. The soft",
-        "top-k loss, several times as slow, was not trained.",
+        f"1: a study of the registered decoupled-softmax, its coupled forms and bce on queries of 1 to {zipf.MOST} of",
+        f"{zipf.TAGS} tags, drawn once by Zipf's law: {zipf.COUNT:,} to train on, {zipf.TESTED} held out. A query is",
+        f"{zipf.WIDTH} numbers of a table, the sum of its tags' vectors plus noise; the tower is the perceptron of",
+        "tables, and each tag has a vector of its own. Scores are cosines at a temperature of 0.05, those of bce",
+        f"inner products. The recipe seconds, {STEPS} steps of {BATCH} at its rate of 0.003 for all, as in the first",
+        "evidence; by these the softmax's sum had 0.92 on training queries and bce 0.84 under seed 1000, which is",
+        "not tested. The better of the two softmax losses is taken in every seed. R@|P| is the task's R-precision of",
+        f"a model's own answer: on training queries {fit.means()}; on held-out ones {held.means()}. The first",
+        "evidence trained networks of queries and of labels, on all queries at once in a loop of its own, and drew",
+        "queries anew for every seed. The soft top-k loss, several times as slow, was not trained.",
     )
