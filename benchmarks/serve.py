@@ -86,7 +86,7 @@ class Server:
     def __init__(self, port: int, *words: str) -> None:
         self.port = port
         self.process = subprocess.Popen(
-            words, stdout=subprocess.DEVNULL, env={**os.environ, "HF_HUB_OFFLINE": "1"}
+            words, stdout=subprocess.DEVNULL, env={**os.environ, "HF_HUB_OFFLINE": "1", "DO_NOT_TRACK": "1"}
         )
         asyncio.run(self._up())
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from counterpoint.cli import main
 from counterpoint.registry import MissingPackage
@@ -74,7 +76,26 @@ def test_an_answer_does_not_wait_for_its_second_part() -> None:
             assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-@pytest.mark.parametrize("package", ["fastapi", "prometheus_client"])
+def test_the_models_in_memory_are_not_looked_through_while_it_answers(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import uvicorn
+
+    from counterpoint.serving import Limits
+    from counterpoint.serving.application.server import listening, run
+
+    frozen: list[int] = []
+    monkeypatch.setattr(uvicorn.Server, "run", lambda server, sockets: frozen.append(gc.get_freeze_count()))
+    model = [object() for _ in range(1000)]
+    held = [[each] for each in model]
+    try:
+        run(FastAPI(), listening("127.0.0.1", 0), Limits())
+    finally:
+        gc.unfreeze()
+    assert frozen[0] >= len(held)
+
+
+@pytest.mark.parametrize("package", ["fastapi", "orjson", "prometheus_client"])
 def test_a_missing_package_is_named_with_its_command(
     package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

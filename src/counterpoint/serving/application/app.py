@@ -47,7 +47,7 @@ def app(
     for origin in origins:
         if not re.fullmatch(r"[a-z][a-z0-9+.-]*://[^/\s]+", origin):
             raise ValueError(f"the origin {origin!r} is none: write scheme and host, as https://example.org")
-    for package in ("fastapi", "prometheus_client"):
+    for package in ("fastapi", "orjson", "prometheus_client"):
         require(package, "serve")
     from .routes import assembled
     from .service import Service
