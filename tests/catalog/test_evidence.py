@@ -271,6 +271,14 @@ def test_evidence_that_leaves_nothing_open_has_no_second_run(decided: Evidence, 
         decided.left_open()
 
 
+def test_an_open_verdict_says_why_no_further_run_was_made() -> None:
+    (*_, examples) = questions(evidence(leaning_result("reproduced", None)))
+    assert examples.startswith("No second run was made: seeds alone would not decide this")
+    first = evidence(leaning_result("reproduced", 12))
+    (*_, second) = questions(evidence(leaning_result("reproduced", 300), earlier=first.left_open()))
+    assert second == "The second run was to decide this and did not; no third was made."
+
+
 def test_an_open_verdict_says_the_price_of_a_second_run() -> None:
     cheap, dear = (
         evidence(leaning_result("reproduced", 12), seconds=seconds) for seconds in (60.0, 36_000.0)

@@ -15,7 +15,7 @@ from .entries import STATUSES, Paper
 from .evidence import RESERVE, Evidence, Result
 
 MOST_SECONDS = 7200
-"""Longest second run that is made here: an hour of two cores."""
+"""Longest second run that is made here, in seconds of one core: an hour of two."""
 
 _STYLES = {
     "planned": "dim",
@@ -159,25 +159,30 @@ def questions(evidence: Evidence) -> list[str]:
             f"{evidence.earlier.date}, left this open: {first}."
         )
     lines += [f"Undecided: {result.name}. {undecided(result)}" for result in evidence.undecided]
-    if evidence.undecided and evidence.earlier is None:
-        lines += _second_run(evidence)
+    if evidence.undecided and not evidence.quick:
+        lines.append(_second_run(evidence))
     return lines
 
 
-def _second_run(evidence: Evidence) -> list[str]:
-    """Say what a run that decides takes; nothing where it is not known that seeds would."""
+def _second_run(evidence: Evidence) -> str:
+    """Say what a run that decides takes, or why there is none."""
+    if evidence.earlier is not None:
+        return "The second run was to decide this and did not; no third was made."
     try:
         first = evidence.left_open()
     except ValueError:
-        return []
+        return (
+            "No second run was made: seeds alone would not decide this at its size; other data, more test examples "
+            "or a larger experiment would have to."
+        )
     assert first.second_seconds is not None
     minutes = first.second_seconds / 60
     time = f"{minutes:,.0f} minutes" if minutes < 120 else f"{minutes / 60:,.0f} hours"
-    return [
+    return (
         f"A second run (`counterpoint reproduce {evidence.slug} --decide`, {first.second_seeds:,} seeds of its own, "
-        f"{RESERVE} times as many as would do) takes about {time} of this machine"
+        f"{RESERVE} times as many as would do) takes about {time} of one core of this machine"
         f"{', and is left to whoever has them.' if first.second_seconds > MOST_SECONDS else '.'}"
-    ]
+    )
 
 
 def _evidence(evidence: Evidence) -> Group:
