@@ -62,6 +62,11 @@ def test_a_folder_becomes_a_search_page(tmp_path: Path, monkeypatch: pytest.Monk
         with counterpoint(tmp_path / "log", *words) as command:
             assert command.ends(600) == 0, command.output
     assert command.output.count(".png") == 5, command.output
+    # On stamps that it was not trained on: what is searched for is found.
+    scores = json.loads((tmp_path / "runs" / "first" / "scores.json").read_text())
+    within_ten = [score for score in scores if score["metric"] in ("i2t_R@10", "t2i_R@10")]
+    assert within_ten
+    assert all(score["value"] > 4 * score["chance"] for score in within_ten)
     with counterpoint(tmp_path / "served", *served, "--port", "0") as server:
         server.wait_until(lambda: "http://127.0.0.1:" in server.output, "the page")
         address = re.search(r"http://127.0.0.1:\d+", server.output)
