@@ -101,8 +101,10 @@ def without_folders(text: str) -> str:
 
     >>> without_folders("cnn@runs/first")
     'cnn@first'
+    >>> without_folders("transformers:/models/clip")
+    'transformers:clip'
     """
-    return re.sub(r"(?:[^@=,/\\]*[/\\])+(?=[^,]+)", "", text)
+    return re.sub(r"(?:[^@=,:/\\]*[/\\])+(?=[^,]+)", "", text)
 
 
 def slug(text: str, readable: str, kept: str = "") -> str:

@@ -15,12 +15,15 @@ from torch import Tensor
 
 import counterpoint as cp
 from counterpoint.cli import main
+from counterpoint.data import load
 from counterpoint.methods.arm import Arm
 from counterpoint.models import KINDS
 from counterpoint.networks import build_towers
 from counterpoint.recipes import Recipe
 from counterpoint.recipes.schema import Towers
 from counterpoint.registry import UnknownName
+from counterpoint.training.run import Run
+from counterpoint.training.start import build
 from fixtures import foreign
 from fixtures.files import write_pairs
 
@@ -155,6 +158,84 @@ def test_a_pair_is_an_arm_that_starts_as_it_is(kind: str, tmp_path: Path) -> Non
         "image",
         "text",
     }
+
+
+@pytest.mark.parametrize("form", ["", "{}"])
+@pytest.mark.parametrize("kind", PAIRS)
+def test_an_arm_takes_the_names_that_models_have(kind: str, form: str, tmp_path: Path) -> None:
+    make, of_kind = PAIRS[kind]
+    reference = (form or of_kind).format(make(tmp_path / "mo@del"))
+    model, arm = cp.load(reference), Arm.parse(f"{reference},tune=none").build(Recipe(), {}, 0)
+    assert arm.width == model.width
+    for column, inputs in (("image", PICTURES), ("text", foreign.CAPTIONS)):
+        torch.testing.assert_close(arm.embed(column, inputs), model.embed(column, inputs), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("form", ["{}", "timm:{}"])
+def test_a_folder_of_timm_is_the_image_tower_of_an_arm(form: str, tmp_path: Path) -> None:
+    network = timm.create_model("test_vit.r160_in1k", num_classes=0)
+    timm.models.save_for_hf(network, tmp_path / "vit", safe_serialization=True)
+    towers = Arm.parse(form.format(tmp_path / "vit")).towers
+    assert towers == {"image": f"timm:test_vit@{tmp_path / 'vit'}"}
+    built = build_towers(Towers(**towers), {}, 0, columns={"image": "image"})["image"]
+    model = cp.load(form.format(tmp_path / "vit"))
+    assert isinstance(built.input, type(model.inputs["image"]))
+    torch.testing.assert_close(
+        built.eval()(built.input(PICTURES)), model.image_tower(model.inputs["image"](PICTURES))
+    )
+
+
+def test_a_folder_of_a_sentence_encoder_is_the_text_tower_of_an_arm(tmp_path: Path) -> None:
+    folder = foreign.sentences(tmp_path / "model")
+    for reference in (str(folder), f"sentence-transformers:{folder}"):
+        arm = Arm.parse(reference)
+        assert arm.towers == {"text": f"sentence-transformers:{folder}@{folder}"}
+
+
+def test_a_folder_of_a_configuration_alone_is_a_random_start(tmp_path: Path) -> None:
+    folder = foreign.clip(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    arm = Arm.parse(f"transformers:{folder}")
+    assert arm.towers == dict.fromkeys(("image", "text"), f"transformers:{folder}")
+    assert arm.build(Recipe(), {}, 0).width == Recipe().widths.embedding
+
+
+def test_a_folder_that_bears_the_name_of_a_model_or_a_method_changes_no_arm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("clip", "resnet18"):
+        (tmp_path / name).mkdir()
+        save_file({"x": torch.ones(1)}, tmp_path / name / "model.safetensors")
+    assert (Arm.parse("clip").method, Arm.parse("clip").towers) == ("clip", {})
+    assert Arm.parse("timm:resnet18").towers == {"image": "timm:resnet18"}
+
+
+def test_what_no_arm_begins_with_is_one_line(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    cp.export(run, "safetensors", tmp_path / "exported")
+    last = max((run / "checkpoint").glob("step-*"))
+    for reference, message in (
+        (run, f"is a run, which an arm goes on from: write clip,from={run}"),
+        (f"run:{run}", f"write clip,from={run}"),
+        (last, f"write clip,from={last}"),
+        (tmp_path / "exported", "name the run that it was exported from, as clip,from=RUN"),
+        (tmp_path / "empty", "is not a run folder: it has no recipe.yaml"),
+    ):
+        with pytest.raises(ValueError, match=f"^arm '{reference},tune=none': .*{message}") as error:
+            Arm.parse(f"{reference},tune=none")
+        assert "\n" not in str(error.value)
+
+
+def test_a_run_is_an_arm_by_the_words_that_its_error_gives(run: Path) -> None:
+    method = build(
+        Run(f"clip,from={run},tune=none", Run.read(run).data, Recipe(), 0).on(load(Run.read(run).data)), {}
+    )
+    model = cp.load(run)
+    for column, inputs in (("image", PICTURES), ("text", foreign.CAPTIONS)):
+        torch.testing.assert_close(
+            method.embed(column, inputs), model.embed(column, inputs), rtol=0, atol=1e-5
+        )
 
 
 def test_the_text_half_of_a_pair_is_a_tower_of_texts_as_before(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..data.loading.samplers import NATURAL, streams
 from ..modalities import MODALITIES, PAIR
 from ..networks.towers.libraries.hugging_face import modalities_of
-from ..registry import check_python_file, named_in_file, unknown
+from ..registry import check_python_file, load, named_in_file, unknown
 from ..spec import Spec
 from . import METHODS
 from ._registry import TOWERS
@@ -39,6 +39,7 @@ class Arm:
     ``lit,image=timm:resnet18@FILE``          ``image=`` and ``text=`` name other towers than the recipe's
     ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``,
                                               ``sentence-transformers:…``, of which some are pairs
+    ``transformers:FOLDER``, ``FOLDER``       the same of a folder with its weights, as `counterpoint.load` takes it
     ``clip,from=RUN``                         a method that goes on from a run of your own: from its towers
                                               and their sizes, its vocabulary, its heads
     ``cnn@RUN``                               CLIP from the image tower of a run of your own; so ``text=bag@RUN`` …
@@ -80,7 +81,7 @@ class Arm:
 
     @classmethod
     def parse(cls, text: str) -> Arm:
-        """Read an arm, without loading torch.
+        """Read an arm, without loading torch unless it begins with a folder.
 
         >>> Arm.parse("slip,ssl_weight=0.5").options
         {'ssl_weight': '0.5'}
@@ -103,7 +104,7 @@ class Arm:
             method, implied = METHODS.resolve(head)
             # What is written outweighs what a short name implies: siamlip-rocket,improved=false.
             options = {**implied, **options}
-        elif embedded := modalities_of(head):
+        elif embedded := modalities_of(head := _of_folder(text, head)):
             towers = {**dict.fromkeys(embedded, head), **towers}
         elif ".py" in head:
             loss = _loss(head)
@@ -370,6 +371,22 @@ class Arm:
 
     def _constructor(self) -> Any:
         return METHODS.get(self.method) if self.loss is None else _load_loss(*self.loss)
+
+
+def _of_folder(arm: str, head: str) -> str:
+    """Return the name of the towers that an arm begins with, where it names a folder as `counterpoint.load` takes it.
+
+    Raises:
+        ValueError: for a folder that is no model, or one that no towers are built of.
+    """
+    if not any(name and Path(name).expanduser().is_dir() for name in (head, head.partition(":")[2])):
+        return head
+    try:
+        # By name, as rooms import downwards only; other arms are read without it, which loads torch.
+        name: str = load("counterpoint.models:towers_of")(head)
+    except ValueError as error:
+        raise ValueError(f"arm {arm!r}: {error}") from None
+    return name
 
 
 def _columns(arm: str, options: dict[str, str]) -> tuple[str, ...]:

@@ -23,6 +23,17 @@ class Kind(ABC):
         return False
 
     @abstractmethod
+    def towers(self, name: str) -> str:
+        """Return the name by which an arm builds the towers of a model in a folder, with its weights after an @.
+
+        Args:
+            name: what stands after the colon, or the folder.
+
+        Raises:
+            ValueError: for a kind, or a model, that no towers are built of; the message says what to write.
+        """
+
+    @abstractmethod
     def load(self, name: str) -> TowerMethod:
         """Load a model, ready to ``embed``.
 

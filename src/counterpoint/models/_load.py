@@ -7,6 +7,7 @@ from pathlib import Path
 
 from .. import files
 from ..methods.tower_method import TowerMethod
+from ..networks.weights import has_weights
 from ..registry import Room, UnknownName
 from ..training.folder import is_checkpoint, is_run
 from ._kind import Kind
@@ -72,6 +73,20 @@ def kind_of(text: str) -> Kind:
     if not rest.partition("@")[0]:
         raise ValueError(f"{text} names no model; write {named_kind.form}")
     return named_kind
+
+
+def towers_of(text: str) -> str:
+    """Return the name by which an arm builds the towers of a folder, ``LIBRARY:NAME@PATH``; other names as they are.
+
+    So is the name of a folder of a configuration alone, after its library: its towers are built of random weights.
+
+    Raises:
+        UnknownName, ValueError: for a folder that is no model, or one that no towers are built of.
+    """
+    if Path(text).is_dir():
+        return kind_of(text).towers(text)
+    named = text.partition(":")[2]
+    return kind_of(text).towers(named) if named and has_weights(Path(named).expanduser()) else text
 
 
 def _rooted(text: str) -> str:

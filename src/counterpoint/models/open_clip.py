@@ -19,9 +19,11 @@ class OpenClip(Kind):
     def holds(self, folder: Path) -> bool:
         return (folder / "open_clip_config.json").is_file()
 
+    def towers(self, name: str) -> str:
+        return str(self._source(name)) if self.holds(Path(name)) else f"open_clip:{name}"
+
     def load(self, name: str) -> Pretrained:
-        folder = self.holds(Path(name))
-        source = Source("open_clip", "folder", name) if folder else Source.parse(f"open_clip:{name}")
+        source = self._source(name)
         if source.weights is None and not source.name.startswith("hf-hub:"):
             import open_clip
 
@@ -32,6 +34,10 @@ class OpenClip(Kind):
                 f"{source} names no weights; write @PATH, or @TAG, one of {', '.join(tags) or 'none'}"
             )
         return pretrained(source, _command(source))
+
+    def _source(self, name: str) -> Source:
+        folder = self.holds(Path(name))
+        return Source("open_clip", "folder", name) if folder else Source.parse(f"open_clip:{name}")
 
 
 def _command(source: Source) -> str:

@@ -18,5 +18,11 @@ class Safetensors(Kind):
     def holds(self, folder: Path) -> bool:
         return (folder / FILE).is_file()
 
+    def towers(self, name: str) -> str:
+        raise ValueError(
+            f"{name} was exported to safetensors, to be used as it is: name the run that it was exported from, as "
+            "clip,from=RUN, or export the run --to open_clip or transformers, whose folders are arms"
+        )
+
     def load(self, name: str) -> Pretrained:
         return read(Path(name))

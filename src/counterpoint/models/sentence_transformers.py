@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from ..networks.towers.libraries.hugging_face import ModelFiles
 from ..networks.towers.libraries.transformers_tokenizer import TransformersTokenizer
+from ..networks.weights import Source
 from ._folder import opened
 from ._kind import Kind
 from ._pretrained import Pretrained, pretrained
@@ -24,23 +25,33 @@ class SentenceTransformers(Kind):
     def holds(self, folder: Path) -> bool:
         return (folder / "modules.json").is_file()
 
+    def towers(self, name: str) -> str:
+        if (ours := _ours(Path(name))) is not None:
+            return Safetensors().towers(str(ours))
+        return str(self._opened(name)[0])
+
     def load(self, name: str) -> Pretrained:
-        first = (
-            (ModelFiles(name).json("modules.json") or [{"type": ""}])[0]
-            if Path(name).is_dir()
-            else {"type": ""}
-        )
-        if first["type"] == OURS:
-            return Safetensors().load(str(Path(name) / first["path"]))
-        source, files, command = opened(self, f"sentence-transformers:{name}")
-        if files.json("modules.json") is None and source.path is not None:
-            raise ValueError(f"{source.path} is no folder of sentence-transformers: it has no modules.json")
-        _check(files)
+        if (ours := _ours(Path(name))) is not None:
+            return Safetensors().load(str(ours))
+        source, files, command = self._opened(name)
         model = pretrained(source, command, files.context)
         tokenizer = model.text_tower.tokenizer
         if isinstance(tokenizer, TransformersTokenizer):
             tokenizer.check()
         return model
+
+    def _opened(self, name: str) -> tuple[Source, ModelFiles, str]:
+        source, files, command = opened(self, f"sentence-transformers:{name}")
+        if files.json("modules.json") is None and source.path is not None:
+            raise ValueError(f"{source.path} is no folder of sentence-transformers: it has no modules.json")
+        _check(files)
+        return source, files, command
+
+
+def _ours(folder: Path) -> Path | None:
+    """Return the folder of safetensors in an export of which no module of sentence-transformers' own could hold all."""
+    parts = ModelFiles(str(folder)).json("modules.json") if folder.is_dir() else None
+    return folder / parts[0]["path"] if parts and parts[0]["type"] == OURS else None
 
 
 def _check(files: ModelFiles) -> None:

@@ -19,12 +19,18 @@ class Timm(Kind):
     def holds(self, folder: Path) -> bool:
         return bool(config_of(folder))
 
+    def towers(self, name: str) -> str:
+        return str(self._source(name)) if self.holds(Path(name)) else f"timm:{name}"
+
     def load(self, name: str) -> Pretrained:
-        stated = config_of(Path(name))
-        source = Source("timm", stated["architecture"], name) if stated else Source.parse(f"timm:{name}")
+        source = self._source(name)
         if source.weights is None:
             raise ValueError(f"{source} names no weights; write {self.form}")
         return pretrained(source, _command(source))
+
+    def _source(self, name: str) -> Source:
+        stated = config_of(Path(name))
+        return Source("timm", stated["architecture"], name) if stated else Source.parse(f"timm:{name}")
 
 
 def _command(source: Source) -> str:

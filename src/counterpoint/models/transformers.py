@@ -25,6 +25,9 @@ class Transformers(Kind):
         files = ModelFiles(str(folder))
         return "model_type" in files.config and not any((folder / file).exists() for file in OTHERS)
 
+    def towers(self, name: str) -> str:
+        return str(opened(self, f"transformers:{name}")[0])
+
     def load(self, name: str) -> Pretrained:
         source, files, command = opened(self, f"transformers:{name}")
         return pretrained(source, command, files.context)

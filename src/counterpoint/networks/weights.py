@@ -108,6 +108,11 @@ class Source:
             raise ValueError(f"tower {self} {what}: {_first_lines(error)}") from error
 
 
+def has_weights(folder: Path) -> bool:
+    """Return whether a folder is there and holds weights, at whatever depth."""
+    return any(file.suffix in _FILES for file in folder.rglob("*"))
+
+
 def _first_lines(error: Exception, lines: int = 4) -> str:
     text = str(error).strip() or type(error).__name__
     shown = text.splitlines()
