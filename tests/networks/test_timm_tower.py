@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torch import nn
 
 from counterpoint.networks import build_towers
 from counterpoint.networks.base import ImageTower
@@ -119,3 +121,46 @@ def test_broken_file(tmp_path: Path) -> None:
     (tmp_path / "w.pth").write_bytes(b"not weights")
     with pytest.raises(ValueError, match="could not be read"):
         tower(f"timm:{NAME}@{tmp_path / 'w.pth'}")
+
+
+@pytest.mark.parametrize("form", ["numbered", "named", "checkpoint", "of many processes"])
+def test_weights_as_users_of_lightly_save_them(form: str, tmp_path: Path) -> None:
+    lightly, torchvision = (
+        pytest.importorskip("lightly.models.modules"),
+        pytest.importorskip("torchvision.models"),
+    )
+    torch.manual_seed(0)
+    whole = torchvision.resnet18(weights=None)
+    backbone = nn.Sequential(*list(whole.children())[:-1])
+    head = lightly.SimCLRProjectionHead(512, 64, 32)
+    learner = nn.ModuleDict({"backbone": backbone, "projection_head": head, "prediction_head": head})
+    learner["backbone_momentum"] = copy.deepcopy(backbone).requires_grad_(False)
+    for weight in learner["backbone_momentum"].parameters():
+        weight.zero_()
+    if form == "named":
+        whole.fc = nn.Identity()
+        learner["backbone"] = whole
+    state = learner.state_dict()
+    saved = {
+        "numbered": backbone.state_dict(),
+        "of many processes": {f"module.{name}": weight for name, weight in state.items()},
+    }.get(form, {"state_dict": state, "epoch": 3, "optimizer_states": [], "loops": {}})
+    torch.save(saved, tmp_path / "w.ckpt")
+    image = tower(f"timm:resnet18@{tmp_path / 'w.ckpt'}").eval()
+    x = torch.rand(2, 3, 64, 64)
+    with torch.no_grad():
+        own = backbone.eval()(image.normalise(x)).flatten(1)
+        torch.testing.assert_close(image(x), own, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("harm", ["another stem", "fewer layers"])
+def test_numbered_weights_of_another_model_are_refused(harm: str, tmp_path: Path) -> None:
+    torchvision = pytest.importorskip("torchvision.models")
+    state = nn.Sequential(*list(torchvision.resnet18(weights=None).children())[:-1]).state_dict()
+    if harm == "another stem":
+        state["0.weight"] = state["0.weight"][..., 2:5, 2:5]
+    else:
+        state.popitem()
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="nothing was kept: its layers have numbers for names, and are not"):
+        tower(f"timm:resnet18@{tmp_path / 'w.pth'}")

@@ -190,17 +190,43 @@ def _load(model: nn.Module, path: Path, *, in_order: bool = False) -> None:
     if path.is_dir():
         names = ("model.safetensors", "pytorch_model.bin")
         path = next((path / name for name in names if (path / name).is_file()), path / names[0])
-    state = load_state_dict(str(path))
+    state, wanted = _backbone(load_state_dict(str(path)), model), model.state_dict()
     if in_order:
-        state = dict(zip(model.state_dict(), state.values(), strict=False))
+        state = dict(zip(wanted, state.values(), strict=False))
+    elif any(name[:1].isdigit() for name in state.keys() - wanted.keys()):
+        state = _numbered(state, wanted)
     convert = getattr(sys.modules[type(model).__module__], "checkpoint_filter_fn", None)
     if convert is not None:  # older layouts, and position embeddings of another size
         state = convert(state, model)
     configuration: dict[str, Any] = model.pretrained_cfg  # type: ignore[assignment]
     classifiers = configuration.get("classifier") or ()
     classifiers = (classifiers,) if isinstance(classifiers, str) else tuple(classifiers)
-    wanted = model.state_dict()
     kept = {
         k: v for k, v in state.items() if k in wanted or not any(k.startswith(f"{c}.") for c in classifiers)
     }
     model.load_state_dict(kept)
+
+
+def _backbone(state: dict[str, Tensor], model: nn.Module) -> dict[str, Tensor]:
+    """Return the encoder of a checkpoint of lightly, without heads and momentum copies; other weights as they are."""
+    prefix = "backbone."
+    if hasattr(model, "backbone") or not any(name.startswith(prefix) for name in state):
+        return state
+    return {name.removeprefix(prefix): weight for name, weight in state.items() if name.startswith(prefix)}
+
+
+def _numbered(state: dict[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return weights under a model's names, of an encoder whose parts were put into an ``nn.Sequential``, in order.
+
+    Raises:
+        ValueError: if they are not the model's in number, kind and shape.
+    """
+
+    def kinds(of: Mapping[str, Tensor]) -> list[tuple[str, torch.Size]]:
+        return [(name.rpartition(".")[2], weight.shape) for name, weight in of.items()]
+
+    if kinds(state) != kinds(wanted):
+        raise ValueError(
+            "its layers have numbers for names, and are not those of this model one after another"
+        )
+    return dict(zip(wanted, state.values(), strict=True))
