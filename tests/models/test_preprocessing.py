@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -96,6 +97,27 @@ def test_transformers(make: Callable[[Path], Path], pictures: Path, tmp_path: Pa
         same(model.embed("text", TEXTS), vectors(own.get_text_features(**words)))
 
 
+def test_a_folders_own_eps_of_transformers(tmp_path: Path) -> None:
+    folder = foreign.clip(tmp_path / "model")
+    pictures, found = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8), list[list[Tensor]]()
+    for eps in (1e-5, 0.1):
+        config = json.loads((folder / "config.json").read_text())
+        for half in ("text_config", "vision_config"):
+            config[half]["layer_norm_eps"] = eps
+        (folder / "config.json").write_text(json.dumps(config))
+        model, own = cp.load(f"transformers:{folder}"), transformers.AutoModel.from_pretrained(folder).eval()
+        pixels = transformers.AutoImageProcessor.from_pretrained(folder)(list(pictures), return_tensors="pt")
+        words = transformers.AutoTokenizer.from_pretrained(folder)(
+            TEXTS, return_tensors="pt", truncation=True, max_length=model.context, padding=True
+        )
+        words = {key: value for key, value in words.items() if key != "token_type_ids"}
+        found.append([model.embed("image", pictures), model.embed("text", TEXTS)])
+        with torch.no_grad():
+            same(found[-1][0], vectors(own.get_image_features(**pixels)))
+            same(found[-1][1], vectors(own.get_text_features(**words)))
+    assert all((one - other).abs().max() > 1e-3 for one, other in zip(*found, strict=True))
+
+
 @pytest.mark.parametrize("side", [36, 39, 40, 47])
 def test_every_cut_of_a_processor(side: int, pictures: Path, tmp_path: Path) -> None:
     folder = foreign.clip(tmp_path / "model")
@@ -145,6 +167,24 @@ def test_open_clip(mode: str, pictures: Path, tmp_path: Path) -> None:
             own.eval().encode_image(torch.stack([*map(transform, opened(pictures))])),
         )
         same(model.embed("text", TEXTS), own.encode_text(tokenizer(TEXTS)))
+
+
+def test_a_folders_own_eps_of_open_clip(tmp_path: Path) -> None:
+    folder = foreign.open_clip_folder(tmp_path / "model")
+    pictures, found = torch.randint(0, 256, (2, 3, 32, 32), dtype=torch.uint8), list[list[Tensor]]()
+    for eps in (1e-5, 0.1):
+        config = json.loads((folder / "open_clip_config.json").read_text())
+        for half in ("text_cfg", "vision_cfg"):
+            config["model_cfg"][half]["norm_kwargs"] = {"eps": eps}
+        (folder / "open_clip_config.json").write_text(json.dumps(config))
+        model = cp.load(f"open_clip:tiny@{folder}")
+        own, transform = open_clip.create_model_from_pretrained(f"local-dir:{folder}")
+        seen = [transform(Image.fromarray(picture.permute(1, 2, 0).numpy())) for picture in pictures]
+        found.append([model.embed("image", pictures), model.embed("text", TEXTS)])
+        with torch.no_grad():
+            same(found[-1][0], own.eval().encode_image(torch.stack(seen)))
+            same(found[-1][1], own.encode_text(open_clip.get_tokenizer(f"local-dir:{folder}")(TEXTS)))
+    assert all((one - other).abs().max() > 1e-3 for one, other in zip(*found, strict=True))
 
 
 def test_timm(pictures: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from PIL import Image
+from torch import nn
 
 from counterpoint.networks import build_towers, tune
 from counterpoint.recipes.schema import Towers
@@ -171,6 +172,64 @@ def test_a_file_of_weights_must_fit(tmp_path: Path, saved: tuple[Path, torch.nn.
     file.write_bytes(b"junk")
     with pytest.raises(ValueError, match="could not be read"):
         build_towers(Towers(image=name, text=name), {"text": []}, 0)
+
+
+def scripted(state: dict[str, torch.Tensor]) -> torch.jit.ScriptModule:
+    """Weights as OpenAI publishes its own: an archive of code, with three numbers among them."""
+
+    class Whole(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x
+
+    whole = Whole()
+    for name, weight in state.items():
+        *parts, last = name.split(".")
+        part: nn.Module = whole
+        for each in parts:
+            if each not in part._modules:
+                part.add_module(each, nn.Module())
+            part = part.get_submodule(each)
+        part.register_buffer(last, weight)
+    for name in ("input_resolution", "context_length", "vocab_size"):
+        whole.register_buffer(name, torch.tensor(32))
+    return torch.jit.script(whole)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_openais_own_archive_is_told_from_other_weights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # OpenAI's models have heads of 64 numbers.
+    vision, text = ({**CONFIG[part], "width": 64} for part in ("vision_cfg", "text_cfg"))  # type: ignore[dict-item]
+    config = {
+        **CONFIG,
+        "vision_cfg": {**vision, "head_width": 64},
+        "text_cfg": {**text, "heads": 1},
+        "quick_gelu": True,
+    }
+    (tmp_path / "tiny-gelu.json").write_text(json.dumps({**config, "quick_gelu": False}))
+    (tmp_path / "tiny-gelu-quickgelu.json").write_text(json.dumps(config))
+    open_clip.add_model_config(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    own = open_clip.create_model("tiny-gelu-quickgelu").eval()
+    for weight in own.parameters():
+        weight.data = weight.data.half().float()  # as OpenAI's are
+    torch.jit.save(scripted(dict(own.state_dict())), "openai.pt")
+    for name in ("tiny-gelu", "tiny-gelu-quickgelu"):
+        name = f"open_clip:{name}@openai.pt"
+        with pytest.raises(ValueError, match="write open_clip:tiny-gelu-quickgelu@openai, or save") as error:
+            build_towers(Towers(image=name, text=name), {"text": []}, 0)
+        assert "\n" not in str(error.value)
+    line = re.search(r'python -c "(.*?)"', str(error.value))
+    assert line is not None
+    exec(line[1])
+    name = "open_clip:tiny-gelu-quickgelu@weights.pt"
+    image, text_tower = build_towers(Towers(image=name, text=name), {"text": []}, 0).values()
+    x = torch.rand(2, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(image.eval()(x), own.encode_image(image.normalise(x)), rtol=0, atol=1e-5)
+        tokens = text_tower.tokenizer(CAPTIONS)
+        torch.testing.assert_close(text_tower.eval()(tokens), own.encode_text(tokens), rtol=0, atol=1e-5)
 
 
 def test_a_folder_without_weights_or_configuration(tmp_path: Path) -> None:

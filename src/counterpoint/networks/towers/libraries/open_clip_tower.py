@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from zipfile import ZipFile, is_zipfile
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -237,6 +238,8 @@ def open_clip_model(
         if tag not in tags:
             raise unknown(f"weights of open_clip:{source.name}", tag, tags)
         _check_activation(source, tag)
+    if path is not None and not folder and not is_restored():
+        _check_form(source, path)
     name = f"local-dir:{path}" if folder else source.name
     changes: dict[str, Any] = {}
     if text_layers is not None:
@@ -318,6 +321,28 @@ def _check_activation(source: Source, tag: str) -> None:
             f"tower {source}: these weights were trained with {'QuickGELU' if trained else 'GELU'}, and the model has "
             f"the other; write open_clip:{plain}{'-quickgelu' if trained else ''}@{tag}"
         )
+
+
+def _check_form(source: Source, file: Path) -> None:
+    """Refuse an archive of TorchScript, the form in which OpenAI publishes its weights: code, and weights of QuickGELU.
+
+    Other files of weights show nothing of the activation that they were trained with.
+
+    Raises:
+        ValueError: naming the model that has it.
+    """
+    if not is_zipfile(file):
+        return
+    with ZipFile(file) as archive:
+        if not any(name.endswith("/constants.pkl") for name in archive.namelist()):
+            return
+    model = f"open_clip:{source.name.removesuffix('-quickgelu')}-quickgelu"
+    saved = f"torch.save(open_clip.load_openai_model({str(file)!r}, 'fp32').state_dict(), 'weights.pt')"
+    raise ValueError(
+        f"tower {source}: this is an archive of TorchScript, which holds code and is not read here; OpenAI publishes "
+        f"its models so, which were trained with QuickGELU: write {model}@openai, or save the weights of one, "
+        f'python -c "import open_clip, torch; {saved}", and write {model}@weights.pt'
+    )
 
 
 def _check_positions(model: nn.Module, path: Path) -> None:
