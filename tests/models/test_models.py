@@ -19,6 +19,7 @@ from counterpoint.data import load
 from counterpoint.methods.arm import Arm
 from counterpoint.models import KINDS
 from counterpoint.networks import build_towers
+from counterpoint.networks.weights import restored
 from counterpoint.recipes import Recipe
 from counterpoint.recipes.schema import Towers
 from counterpoint.registry import UnknownName
@@ -169,6 +170,20 @@ def test_an_arm_takes_the_names_that_models_have(kind: str, form: str, tmp_path:
     assert arm.width == model.width
     for column, inputs in (("image", PICTURES), ("text", foreign.CAPTIONS)):
         torch.testing.assert_close(arm.embed(column, inputs), model.embed(column, inputs), rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", PAIRS)
+def test_a_trained_arm_is_built_again_from_the_folder_that_it_names(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    PAIRS[kind][0](tmp_path / "mine")
+    arm = Arm.parse("mine,tune=none")
+    trained = arm.build(Recipe(), {}, 0)
+    with restored():
+        again = arm.build(Recipe(), {}, 1)
+    again.load_state_dict(trained.state_dict())
+    assert torch.equal(again.embed("text", ["a"]), trained.embed("text", ["a"]))
 
 
 @pytest.mark.parametrize("form", ["{}", "timm:{}"])
