@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import io
+import json
 import logging
 import shutil
+import tarfile
 import tracemalloc
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -23,6 +26,7 @@ import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.labels import Classes, Numbers
+from counterpoint.data.sharded.indexing import index as data_index
 from counterpoint.data.source import load_any
 from counterpoint.execution import Stopped
 from counterpoint.methods.tower_method import TowerMethod
@@ -202,6 +206,141 @@ def test_a_label_that_is_called_like_a_column_gets_another_name(texts_alone: str
     data.labels = {"score": Classes(("low", "high"), np.array([1, -1, 0, 1]))}  # type: ignore[misc]
     table = cp.embed(texts_alone, data, tmp_path).table()
     assert table["label_score"].to_list() == ["high", None, "low", "high"]
+
+
+def _rows_of_a_shop(folder: Path) -> list[dict[str, str]]:
+    """Write 24 pictures; return a row for each, with free text in columns of many names."""
+    folder.mkdir()
+    rows = []
+    for n in range(24):
+        Image.new("RGB", (8, 8), (9 * n, 0, 200 - 3 * n)).save(folder / f"{n}.png")
+        rows.append(
+            {
+                "file_name": f"{n}.png",
+                "text": f"a picture {n}",
+                "split": (*["train"] * 4, "validation", "test")[n % 6],
+                "photographer": ("Ann", "Bob")[n % 2],
+                "note": f"bought in street {n}" if n else "",
+                "score": f"grade {n}",
+                "label_score": f"mark {n}",
+                "shop": "the same",
+            }
+        )
+    return rows
+
+
+def _as_csv(folder: Path, rows: list[dict[str, str]]) -> str:
+    pl.DataFrame(rows).write_csv(folder / "goods.csv")
+    return str(folder / "goods.csv")
+
+
+def _as_jsonl(folder: Path, rows: list[dict[str, str]]) -> str:
+    (folder / "goods.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return str(folder / "goods.jsonl")
+
+
+def _as_parquet(folder: Path, rows: list[dict[str, str]]) -> str:
+    pl.DataFrame(rows).write_parquet(folder / "goods.parquet")
+    return str(folder / "goods.parquet")
+
+
+def _as_folder(folder: Path, rows: list[dict[str, str]]) -> str:
+    pl.DataFrame(rows).write_csv(folder / "metadata.csv")
+    return str(folder)
+
+
+def _as_texts_beside(folder: Path, rows: list[dict[str, str]]) -> str:
+    for row in rows:
+        told = {name: value for name, value in row.items() if name != "file_name"}
+        (folder / row["file_name"]).with_suffix(".json").write_text(json.dumps(told))
+    return str(folder)
+
+
+def _as_shards(folder: Path, rows: list[dict[str, str]]) -> str:
+    (folder / "shards").mkdir()
+    for start in range(0, 24, 8):
+        with tarfile.open(folder / "shards" / f"{start:05}.tar", "w") as tar:
+            for row in rows[start : start + 8]:
+                name = row["file_name"].removesuffix(".png")
+                told = {key: value for key, value in row.items() if key != "file_name"}
+                for ending, content in (
+                    ("png", (folder / f"{name}.png").read_bytes()),
+                    ("json", json.dumps(told).encode()),
+                ):
+                    member = tarfile.TarInfo(f"{name}.{ending}")
+                    member.size = len(content)
+                    tar.addfile(member, io.BytesIO(content))
+    return str(folder / "shards")
+
+
+def _as_index(folder: Path, rows: list[dict[str, str]]) -> str:
+    data_index(_as_shards(folder, rows), folder / "index", jobs=1)
+    return str(folder / "index")
+
+
+def _as_index_of_a_table(folder: Path, rows: list[dict[str, str]]) -> str:
+    data_index(_as_csv(folder, rows), folder / "index", jobs=1)
+    return str(folder / "index")
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        _as_csv,
+        _as_jsonl,
+        _as_parquet,
+        _as_folder,
+        _as_texts_beside,
+        _as_shards,
+        _as_index,
+        _as_index_of_a_table,
+    ],
+)
+def test_columns_that_are_no_labels_come_along(
+    written: Callable[[Path, list[dict[str, str]]], str],
+    reference: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rows = _rows_of_a_shop(tmp_path / "goods")
+    vectors = cp.embed(reference, written(tmp_path / "goods", rows), tmp_path / "vectors")
+    assert len({tuple(parquet.read_schema(part).names) for part in vectors.parts}) == 1
+    table = vectors.table()
+    assert len(table) == 48
+    named = {row["text"]: row for row in rows}
+    others = {"photographer": "photographer", "shop": "shop"}
+    others |= {"note": "note", "label_score": "label_score", "label_label_score": "score"}
+    for row in table.iter_rows(named=True):
+        told = named[row["text"]]
+        assert {name: row[name] or "" for name in others} == {name: told[own] for name, own in others.items()}
+    cp.index(vectors, tmp_path / "made")
+    asked = ["search", str(tmp_path / "made"), "a picture", "--where", "note LIKE '%street 1_'", "--k", "30"]
+    assert main([*asked, "--json"]) == 0
+    found = capsys.readouterr().out
+    assert [found.count(f'"bought in street {n}"') for n in range(24)] == [0] * 10 + [1] * 10 + [0] * 4
+
+
+def test_columns_of_several_sources_stand_beside_each_other(reference: str, tmp_path: Path) -> None:
+    rows = _rows_of_a_shop(tmp_path / "goods")
+    others = [{**row, "photographer": f"somebody {n}", "note": row["shop"]} for n, row in enumerate(rows)]
+    both = f"{_as_csv(tmp_path / 'goods', rows)} + {_as_jsonl(tmp_path / 'goods', others)}"
+    table = cp.embed(reference, both, tmp_path / "vectors", modalities=["text"]).table()
+    assert table["note"].to_list() == [row["note"] or None for row in rows] + ["the same"] * 24
+    assert table["photographer"].to_list() == ["Ann", "Bob"] * 12 + [None] * 24
+    assert table["goods.jsonl photographer"].to_list() == [None] * 24 + [f"somebody {n}" for n in range(24)]
+
+
+def test_vectors_of_a_table_whose_other_columns_changed_are_not_gone_on_with(
+    reference: str, tmp_path: Path
+) -> None:
+    rows = _rows_of_a_shop(tmp_path / "goods")
+    table = _as_csv(tmp_path / "goods", rows)
+    cp.embed(reference, table, tmp_path / "vectors", modalities=["text"])
+    cp.embed(reference, table, tmp_path / "vectors", modalities=["text"])
+    rows[3]["note"] = "sold"
+    _as_csv(tmp_path / "goods", rows)
+    with pytest.raises(ValueError, match="was made of other data"):
+        cp.embed(reference, table, tmp_path / "vectors", modalities=["text"])
 
 
 @pytest.mark.parametrize("kind", INDEX_KINDS.names())

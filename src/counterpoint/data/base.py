@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
+import polars as pl
 from jaxtyping import Bool, Int
 from torch import Tensor
 
@@ -188,6 +189,13 @@ class Data(ABC):
             [text if has else None for text, has in zip(texts, there, strict=True)], self.splits.train
         )
 
+    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
+        """Return the texts of some rows in what the data says of them that is neither a column nor a label, by name.
+
+        Null where a row has none. Training looks at none of it; it goes where the examples go. Nothing unless said.
+        """
+        return {}
+
     def key(self, row: int) -> str:
         """Return what the user calls a row: its id, unless the data says otherwise."""
         return str(self.ids[row])
@@ -240,7 +248,7 @@ class Data(ABC):
         return Fingerprint.of_rows(self)
 
     def identity(self, columns: Iterable[str]) -> str:
-        """Return a digest of ids, splits, labels and some columns, made block by block: no list of all rows is kept."""
+        """Return a digest of ids, splits, labels, what is `beside` them and some columns, made block by block."""
         return digest(self._digest_parts(columns))
 
     def _digest_parts(self, columns: Iterable[str]) -> Iterator[bytes]:
@@ -251,6 +259,10 @@ class Data(ABC):
         for name, label in self.labels.items():
             yield name.encode()
             yield from label.digest_parts()
+        for start in range(0, len(self), BLOCK):
+            for name, texts in self.beside(np.arange(start, min(start + BLOCK, len(self)))).items():
+                yield f"beside: {name}".encode()
+                yield from (b"\0" if text is None else bytes_of(text) for text in texts)
         for column in columns:
             yield column.encode()
             yield from self._digest_parts_of(column)

@@ -20,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 from ..files import FORMAT, Damaged, formed, writing
 
 RESERVED = ("id", "key", "modality", "vector", "split", "text", "score", "x", "y")
-"""Columns of vectors, of a search's results and of a map; a label of such a name is called ``label_NAME``."""
+"""Columns of vectors, of a search's results and of a map; what the data calls so is here ``label_NAME``."""
 
 _ABOUT = b"counterpoint"
 _KINDS: dict[Any, pa.DataType] = {pl.Int64: pa.int64(), pl.Float64: pa.float64()}
@@ -79,9 +79,9 @@ class Vectors:
 
     The files are called ``MODALITY-00003-of-00010.parquet``, and their columns are ``id`` (int64), ``key``,
     ``modality``, ``vector`` (a list of fixed size, of float32 or float16), ``split`` (train, validation, test; null
-    for a row of none), ``text`` (the row's, or its first caption) and one for every label: of numbers float64, of other
-    kinds texts. Rows are in the order of the data, modality by modality. The metadata ``counterpoint`` of each is its
-    `About` as JSON.
+    for a row of none), ``text`` (the row's, or its first caption), one for every label (of numbers float64, of other
+    kinds texts) and one, of texts, for everything else that the data says of its rows (`Data.beside`). Rows are in the
+    order of the data, modality by modality. The metadata ``counterpoint`` of each is its `About` as JSON.
 
     Attributes:
         folder: where they are.
@@ -186,7 +186,7 @@ def write_part(path: Path, about: About, vectors: Float[np.ndarray, "n d"], tabl
         path: one of `part_paths`.
         about: the origin of the vectors.
         vectors: of ``about.width`` numbers each.
-        table: ``id``, ``key``, ``modality``, ``split``, ``text`` and a column per label, a row per vector.
+        table: ``id``, ``key``, ``modality``, ``split``, ``text`` and further columns, a row per vector.
 
     Raises:
         OSError: the folder cannot be written, or the disk is full.

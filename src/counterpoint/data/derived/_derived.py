@@ -54,6 +54,9 @@ class Derived(Data):
     def expect(self, shards: Sequence[int]) -> None:
         self.data.expect(shards)
 
+    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
+        return self.data.beside(rows)
+
     def key(self, row: int) -> str:
         return self.data.key(row)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 import torch
 import torch.nn.functional as F
 from jaxtyping import Int
@@ -50,6 +51,22 @@ def _renumbered(label: Label, names: Sequence[str]) -> np.ndarray:
         values[:, places] = label.values
         return values
     return label.values
+
+
+def joined_texts(
+    parts: Iterable[tuple[Int[np.ndarray, " _"], Mapping[str, pl.Series]]], count: int
+) -> dict[str, pl.Series]:
+    """Return the texts of several sources by name, each with its places among all; null where none has one.
+
+    >>> parts = [(np.array([2, 0]), {"a": pl.Series(["x", "y"])}), (np.array([1]), {"b": pl.Series(["z"])})]
+    >>> {name: texts.to_list() for name, texts in joined_texts(parts, 3).items()}
+    {'a': ['y', None, 'x'], 'b': [None, 'z', None]}
+    """
+    found: dict[str, np.ndarray] = {}
+    for places, of_part in parts:
+        for name, texts in of_part.items():
+            found.setdefault(name, np.full(count, None, dtype=object))[places] = texts.to_numpy()
+    return {name: pl.Series(texts.tolist(), dtype=pl.String) for name, texts in found.items()}
 
 
 def joined_raw(

@@ -21,7 +21,7 @@ from ..base import Data, Examples, Rows, Splits
 from ..fingerprint import ROW_SCHEMA, Fingerprint, digest
 from ..labels import Classes, Label
 from ..replaced import Replaced
-from .joined import joined_label, joined_raw
+from .joined import joined_label, joined_raw, joined_texts
 from .mixture import Part
 
 SOURCE = "source"
@@ -159,6 +159,18 @@ class Mixed(Data):
     def examples(self) -> Mapping[str, Any]:
         return Examples(self, self.splits.train)
 
+    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
+        def of_each() -> Iterator[tuple[Int[np.ndarray, " _"], dict[str, pl.Series]]]:
+            numbers = self._numbers(rows)
+            for number, (start, source) in enumerate(self._numbered()):
+                places = np.flatnonzero(numbers == number)
+                texts = source.beside(np.asarray(rows)[places] - start)
+                # A label of another source may have the name, and is then something else.
+                called = {name: f"{self.called[number]} {name}" for name in texts if name in self.labels}
+                yield places, {called.get(name, name): it for name, it in texts.items()}
+
+        return joined_texts(of_each(), len(rows))
+
     def key(self, row: int) -> str:
         number, source_row = self._source_and_row(row)
         return f"{self.called[number]}/{self.sources[number].key(source_row)}"
@@ -209,10 +221,14 @@ class Mixed(Data):
         other.sources = tuple(sources)
         return other
 
+    def _numbers(self, rows: Rows) -> Int[np.ndarray, " n"]:
+        """Return the number of the source of every row."""
+        return np.searchsorted(self._starts, rows, side="right") - 1
+
     def _parts(self, rows: Rows) -> Iterator[tuple[Data, Int[np.ndarray, " _"], Rows]]:
         """Yield the sources that some rows are from, with the rows' places among them and their numbers there."""
         rows = np.asarray(rows)
-        numbers = np.searchsorted(self._starts, rows, side="right") - 1
+        numbers = self._numbers(rows)
         for number, (start, source) in enumerate(self._numbered()):
             places = np.flatnonzero(numbers == number)
             if len(places):

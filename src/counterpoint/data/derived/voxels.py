@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, Self, final
 
 import numpy as np
+import polars as pl
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float
@@ -196,6 +197,9 @@ class Voxels(Data):
 
     def examples(self) -> Mapping[str, Any]:
         return Examples(self, self.splits.train)
+
+    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
+        return self.source.beside(rows)
 
     def key(self, row: int) -> str:
         return self.source.key(row)

@@ -133,7 +133,10 @@ class Stored(Data):
         }  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, subsets(division)
-        self.labels, self.refused = labels_of(records.labels(), numbers)
+        told = records.labels()
+        self.labels, self.refused = labels_of(told, numbers)
+        some = {name: told[name] for name in self.refused if name in told}  # a refused point is two columns
+        self._beside = {name: texts for name, texts in some.items() if texts.null_count() < len(texts)}
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
         same = {noun_of(records, column): of_column.drop_nulls() for column, of_column in digests.items()}
         same |= {} if captions is None else {"caption": captions}
@@ -306,6 +309,9 @@ class Stored(Data):
     @staticmethod
     def _form_of(held: Mapping[str, Held]) -> frozenset[tuple[str, Any]]:
         return frozenset((column, it.files.form) for column, it in held.items() if isinstance(it, Filed))
+
+    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
+        return {name: texts[np.asarray(rows)] for name, texts in self._beside.items()}
 
     def key(self, row: int) -> str:
         return str(self._keys[row])

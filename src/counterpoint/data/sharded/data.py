@@ -15,7 +15,7 @@ from ...networks.base import Input
 from ...reasons import counted
 from ...types import Fit
 from ..base import Data, Rows, Splits
-from ..derived.joined import joined_raw
+from ..derived.joined import joined_raw, joined_texts
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..labels import Label
 from ..listed.held import Texts
@@ -96,6 +96,27 @@ class Sharded(Data):
 
     def ids_of(self, rows: Rows) -> Rows:
         return np.asarray(rows, dtype=np.int64)
+
+    def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
+        return joined_texts(self._beside(np.asarray(rows)), len(rows))
+
+    def _beside(self, rows: Rows) -> Iterator[tuple[Rows, Mapping[str, pl.Series]]]:
+        """Yield what is beside some rows, shard by shard; every name is there, whatever the rows."""
+        yield np.arange(0), dict.fromkeys(self.refused, pl.Series(dtype=pl.String))
+        trained, held = np.flatnonzero(rows < self._trained), np.flatnonzero(rows >= self._trained)
+        shards, positions = (
+            np.array([self._open.place(row) for row in rows[trained].tolist()]).reshape(-1, 2).T
+        )
+        for shard in np.unique(shards).tolist():
+            own = shards == shard
+            told = self.records(shard).labels()
+            yield trained[own], {name: told[name][positions[own]] for name in self.refused if name in told}
+        held_rows = rows[held] - self._trained
+        of_held = self.held.beside(held_rows)
+        yield held, {name: of_held[name] for name in self.refused if name in of_held}
+        # What is no label of all rows may be one of the few that are held out.
+        labels = {name: self.held.labels[name] for name in self.refused if name in self.held.labels}
+        yield held, {name: pl.Series(it.texts(held_rows), dtype=pl.String) for name, it in labels.items()}
 
     def key(self, row: int) -> str:
         if row >= self._trained:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any, ClassVar, final
 
@@ -213,8 +214,11 @@ class Column:
             "split": pl.Series([*SIDES, None], dtype=pl.String)[self._sides[rows]],
             "text": pl.Series(self._captions(rows) if texts is None else texts, dtype=pl.String),
         }
-        for name, label in self.data.labels.items():
-            columns[f"label_{name}" if name in RESERVED else name] = _cells(label, rows)
+        labels = ((name, _cells(label, rows)) for name, label in self.data.labels.items())
+        for name, cells in chain(labels, self.data.beside(rows).items()):
+            while name in RESERVED or name in columns:
+                name = f"label_{name}"
+            columns[name] = cells
         return pl.DataFrame(columns)
 
     def _captions(self, rows: Rows) -> list[str | None]:
