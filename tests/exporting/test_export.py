@@ -74,6 +74,18 @@ def test_bad_input_is_told_before_a_model_is_loaded(model: str, tmp_path: Path) 
         cp.export(str(tmp_path / "there"), "kept", tmp_path / "out")
 
 
+def test_a_folder_that_cannot_be_written_is_told_before_a_model_is_loaded(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_export, "load", lambda reference: pytest.fail("the model was loaded"))
+    for out in (tmp_path / "model" / "open_clip_config.json" / "out", Path("/proc/out")):
+        with pytest.raises(OSError, match=rf"^cannot write to {out}: .*; choose another folder with --out$"):
+            cp.export(model, "kept", out)
+    with pytest.raises(pytest.fail.Exception):
+        cp.export(model, "kept", tmp_path / "deep" / "out")
+    assert [path.name for path in tmp_path.iterdir()] == ["model"], "nothing of the trial is left"
+
+
 @pytest.mark.slow
 def test_a_killed_export_leaves_no_folder_and_the_next_one_none_of_its_parts(
     model: str, tmp_path: Path

@@ -317,6 +317,13 @@ def test_places_that_hold_something_else(vectors: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "index").exists()
 
 
+def test_a_folder_that_cannot_be_written(vectors: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file" / "index", Path("/proc/index")):
+        with pytest.raises(OSError, match=rf"^cannot write to {out}: .*; choose another folder with --out$"):
+            index(vectors, out)
+
+
 FILES = {"exact": "vectors-0001.npy", "hnsw": "hnsw-0001.faiss", "ivf": "ivf-0001.faiss"}
 
 

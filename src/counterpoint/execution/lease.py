@@ -118,6 +118,16 @@ def leased(folder: Path, wait: bool = False) -> Iterator[None]:
         _unmake(made)
 
 
+def check_writable(folder: Path) -> None:
+    """Check that a folder could be made and written, before there is anything to write; nothing of the trial is left.
+
+    Raises:
+        OSError: if it could not.
+    """
+    made = _make(folder)
+    _unmake(made)
+
+
 def check_held(folder: Path) -> None:
     """End this process if it holds a folder that others have taken since; to be called before something is written.
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..execution.lease import check_writable
 from ..files import writing_folder
 from ..methods.tower_method import TowerMethod
 from ..models import load
@@ -65,6 +66,7 @@ def export(
         UnknownName: for a layout or a licence that is not known.
         MissingPackage: for one whose packages are not installed.
         FileExistsError: for a folder that exists.
+        OSError: for one that cannot be written.
         ValueError: for a model that cannot be loaded, that the layout cannot hold, or whose embeddings changed; for a
             licence that the attribution of the data contradicts.
     """
@@ -72,6 +74,7 @@ def export(
     folder = Path(out)
     if folder.exists():
         raise FileExistsError(f"{folder} exists: give another folder with --out, or remove it")
+    check_writable(folder)
     for package, extra in target.packages.items():
         require(package, extra)
     model = opened(reference)
