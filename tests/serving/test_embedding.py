@@ -320,6 +320,27 @@ def test_columns_that_are_no_labels_come_along(
     assert [found.count(f'"bought in street {n}"') for n in range(24)] == [0] * 10 + [1] * 10 + [0] * 4
 
 
+@pytest.mark.parametrize("written", [_as_shards, _as_index])
+def test_shards_and_an_index_of_them_have_the_vectors_of_the_same_files(
+    written: Callable[[Path, list[dict[str, str]]], str], reference: str, tmp_path: Path
+) -> None:
+    rows = _rows_of_a_shop(tmp_path / "goods")
+    listed = cp.embed(reference, _as_csv(tmp_path / "goods", rows), tmp_path / "listed")
+    vectors = cp.embed(reference, written(tmp_path / "goods", rows), tmp_path / "vectors")
+    for modality in ("image", "text"):
+        found, expected = (_by_text(each, modality) for each in (vectors, listed))
+        assert found.keys() == expected.keys()
+        assert all(np.abs(found[text] - expected[text]).max() < 1e-6 for text in expected)
+    sides = vectors.table().select("text", "split").unique().rows()
+    assert sorted(sides) == sorted((row["text"], row["split"]) for row in rows)
+
+
+def _by_text(vectors: Vectors, modality: str) -> dict[str, np.ndarray]:
+    """Return the vectors of a modality by the texts of their rows."""
+    texts = vectors.table().filter(pl.col("modality") == modality)["text"]
+    return dict(zip(texts, whole(vectors, modality), strict=True))
+
+
 def test_columns_of_several_sources_stand_beside_each_other(reference: str, tmp_path: Path) -> None:
     rows = _rows_of_a_shop(tmp_path / "goods")
     others = [{**row, "photographer": f"somebody {n}", "note": row["shop"]} for n, row in enumerate(rows)]

@@ -146,6 +146,19 @@ def test_what_looks_like_an_address_is_a_text(
     assert not canary.calls
 
 
+@pytest.mark.parametrize("text", ["\0", "a\0b", "\x01\x1b[31m\x7f", "\u2028\ufeff"])
+def test_a_control_character_is_a_text_like_others(text: str, client: TestClient, index: Index) -> None:
+    expected = index.model.embed("text", [text])[0].tolist()
+    escaped = json.dumps({"input": text})  # as in "\\u0000"
+    answer = client.post("/v1/embeddings", content=escaped, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 200
+    assert answer.json()["data"][0]["embedding"] == pytest.approx(expected, abs=1e-6)
+    assert client.post("/v1/search", json={"query": text}).status_code == 200
+    assert client.post("/v1/zero-shot", json={"id": 3, "labels": [text, "a"]}).status_code == 200
+    for where in (f"text = '{text}'", f"text {text} = 'a'", text):
+        assert client.post("/v1/search", json={"query": "a", "where": where}).status_code in (200, 400)
+
+
 JSONS: dict[str, bytes] = {
     "nothing": b"",
     "half": b'{"query": "a',

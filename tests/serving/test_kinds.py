@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -182,6 +183,27 @@ def test_lancedb_makes_an_index_of_many_and_finds_nearly_all(
     expected, _ = brute(clustered(3000, 24), queries, 10, np.ones(3000, bool))
     found = np.stack([one.rows["score"].to_numpy() for one in made.nearest(queries)])
     assert (found >= expected[:, -1:] - 1e-6).mean() >= 0.9
+
+
+def test_lancedb_is_given_few_large_batches_which_it_keeps_in_one_file_each_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lancedb, "_BATCH", 500)
+    sizes: list[list[int]] = []
+    reader = lancedb._reader
+
+    def counted(additions: Additions) -> pa.RecordBatchReader:
+        batches = [*reader(additions)]
+        sizes.append([len(batch) for batch in batches])
+        return pa.RecordBatchReader.from_batches(batches[0].schema, batches)
+
+    monkeypatch.setattr(lancedb, "_reader", counted)
+    write_vectors(tmp_path / "vectors", {"image": clustered(1800, 8)}, parts=60)  # of 30 rows each
+    write_vectors(tmp_path / "more", {"image": clustered(300, 8, 1)}, parts=30, ids=np.arange(300) + 5000)
+    made = index(tmp_path / "vectors", tmp_path / "index", kind="lancedb")
+    made.add(tmp_path / "more")
+    assert sizes == [[510, 510, 510, 270], [300]]
+    assert made._vectors.table.stats()["fragment_stats"]["num_fragments"] == 2  # type: ignore[attr-defined]
 
 
 def test_no_queries_have_no_results(searched: Index) -> None:
