@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 import numpy as np
 from playwright.sync_api import Mouse, Page, Route, sync_playwright
 
+from counterpoint.serving import application
+
 STEPS = 120
 
 
@@ -30,6 +32,7 @@ def answers(points: int) -> dict[str, object]:
         "model": "none",
         "rows": points,
         "embeds": ["image", "text"],
+        "takes": ["image", "text"],
         "shares_space": True,
     }
     about = {
@@ -58,7 +61,7 @@ def main(points: int) -> None:
 
     def answer(route: Route) -> None:
         path = urlsplit(route.request.url).path
-        file = files("counterpoint.serving") / "page" / (path.strip("/") or "index.html")
+        file = files(application) / "page" / (path.strip("/") or "index.html")
         if path in said:
             route.fulfill(json=said[path])
         elif file.is_file():
