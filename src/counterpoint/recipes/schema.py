@@ -145,7 +145,8 @@ class Augmentation(Section):
     """View of pictures and of clips that methods of pairs train on, where these say weak; with plain, rows of tables
     keep all their cells as well."""
     contrasted: str = "simclr"
-    """View of pictures that methods contrast with themselves, where these say simclr."""
+    """View of pictures that methods contrast with themselves, where these say simclr; or some of its changes alone,
+    as in crop+mirror+colour+gray+blur."""
     stop_words: Fraction = 0.8
     """Probability that an edited text loses its stop words."""
     clean_text: bool = False

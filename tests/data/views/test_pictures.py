@@ -335,3 +335,30 @@ def test_a_recipe_names_the_view_that_is_contrasted() -> None:
     assert views.image("weak", written) is views.image("weak")
     with pytest.raises(UnknownName, match="image view"):
         views.image("simclr", Augmentation(contrasted="writen"))
+
+
+def test_all_changes_of_simclr_by_name_are_simclr_in_any_order() -> None:
+    assert views.image("crop+mirror+colour+gray+blur") == views.image("simclr")
+    assert views.image("blur+gray+colour+mirror+crop") == views.image("simclr")
+
+
+@pytest.mark.parametrize("names", ["crop", "mirror", "colour", "gray", "blur", "crop+mirror", "gray+blur"])
+def test_a_view_of_some_changes_makes_these_and_no_others(names: str) -> None:
+    keys = views.key(0, 0, np.arange(64), "image")
+    some, all_of_it, none = (views.image(name).draw(keys, 72, 72, 48) for name in (names, "simclr", "plain"))
+    drawn = {"crop": "box", "mirror": "flip", "colour": "factors", "gray": "gray", "blur": "sigma"}
+    for change, attribute in drawn.items():
+        of = all_of_it if change in names.split("+") else none
+        np.testing.assert_array_equal(getattr(some, attribute), getattr(of, attribute))
+
+
+def test_a_recipe_names_the_changes_that_make_the_views_contrasted() -> None:
+    assert views.image("simclr", Augmentation(contrasted="crop+blur")) == views.image("crop+blur")
+    with pytest.raises(
+        UnknownName, match=r"change in the image view 'crop\+blurr': 'blurr': did you mean 'blur'"
+    ):
+        views.image("simclr", Augmentation(contrasted="crop+blurr"))
+    with pytest.raises(UnknownName, match="unknown image view 'cropp': did you mean 'crop'"):
+        views.image("simclr", Augmentation(contrasted="cropp"))
+    with pytest.raises(ValueError, match=r"'crop\+blur\+crop' names 'crop' twice"):
+        views.image("simclr", Augmentation(contrasted="crop+blur+crop"))

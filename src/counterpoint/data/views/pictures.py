@@ -321,6 +321,15 @@ IMAGE_VIEWS: Mapping[str, ImageView | EitherView] = {
     ),
 }
 
+PARTS: Mapping[str, tuple[str, ...]] = {
+    "crop": ("crop",),
+    "mirror": ("mirror",),
+    "colour": ("jitter", "jitter_p"),
+    "gray": ("gray_p",),
+    "blur": ("sigma", "blur_p"),
+}
+"""Changes of the view ``simclr`` by name, each with those attributes of `ImageView` that it sets."""
+
 
 @runtime_checkable
 class Options(Protocol):
@@ -352,15 +361,33 @@ def image(name: str, augmentation: Options | None = None) -> ImageView | EitherV
       medical pictures. Source: Zhang et al., 2020.
     - ``written``: a crop of 50–100 %, a slight affine change, brightness, contrast, blur; no mirroring and no hue,
       for handwriting.
+    - some of ``crop``, ``mirror``, ``colour``, ``gray``, ``blur`` with ``+`` between them: these changes of ``simclr``
+      alone, in its order. Without ``crop`` they are made to the central square.
 
     >>> image("weak").crop
     (0.5, 1.0)
+    >>> image("crop+blur").blur_p
+    0.5
 
     Raises:
         UnknownName: for any other name.
+        ValueError: for a change that is named twice.
     """
     if augmentation is not None:
         name = {"weak": augmentation.paired, "simclr": augmentation.contrasted}.get(name, name)
-    if name not in IMAGE_VIEWS:
-        raise unknown("image view", name, IMAGE_VIEWS)
-    return IMAGE_VIEWS[name]
+    if name in IMAGE_VIEWS:
+        return IMAGE_VIEWS[name]
+    if "+" not in name and name not in PARTS:
+        raise unknown("image view", name, (*IMAGE_VIEWS, *PARTS))
+    return _of_parts(name)
+
+
+def _of_parts(name: str) -> ImageView:
+    """Return the view that makes some of the changes of ``simclr``, named with ``+`` between them."""
+    parts = name.split("+")
+    for part in parts:
+        if part not in PARTS:
+            raise unknown(f"change in the image view {name!r}:", part, PARTS)
+        if parts.count(part) > 1:
+            raise ValueError(f"image view {name!r} names {part!r} twice; give each change once")
+    return replace(ImageView(), **{key: getattr(_SIMCLR, key) for part in parts for key in PARTS[part]})
