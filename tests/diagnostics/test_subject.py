@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -16,7 +17,7 @@ from counterpoint.diagnostics.report import embeddings, network
 from counterpoint.diagnostics.report.subject import Subject
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Recipe, override
-from counterpoint.recipes.schema import Towers
+from counterpoint.recipes.schema import Augmentation, Towers
 from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
@@ -65,6 +66,17 @@ def test_pictures_and_captions_are_told_by_what_they_are(monkeypatch: pytest.Mon
     assert both.of_captions
     assert "pictures, query inverted" in embeddings.inversion(both).numbers
     assert "pictures whose text is first, whole" in network.ablation_study(both).numbers
+
+
+def test_views_are_examined_as_the_recipe_has_them() -> None:
+    of_simclr = embeddings.views(subject("ntxent,on=images"))
+    of_crops = embeddings.views(
+        replace(subject("ntxent,on=images"), augmentation=Augmentation(contrasted="crop"))
+    )
+    assert "Under the view “simclr”" in of_simclr.sentence
+    assert "Under the view “crop”" in of_crops.sentence
+    distance = "mean distance within classes"
+    assert of_crops.numbers[distance] != of_simclr.numbers[distance]
 
 
 def test_the_loss_is_that_of_a_batch_as_its_method_prepares_it(

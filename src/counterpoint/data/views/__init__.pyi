@@ -6,3 +6,4 @@ from .keys import uniform as uniform
 from .look import looks as looks
 from .pictures import ImageView as ImageView
 from .pictures import image as image
+from .pictures import meant as meant

@@ -374,12 +374,22 @@ def image(name: str, augmentation: Options | None = None) -> ImageView | EitherV
         ValueError: for a change that is named twice.
     """
     if augmentation is not None:
-        name = {"weak": augmentation.paired, "simclr": augmentation.contrasted}.get(name, name)
+        name = meant(name, augmentation)
     if name in IMAGE_VIEWS:
         return IMAGE_VIEWS[name]
     if "+" not in name and name not in PARTS:
         raise unknown("image view", name, (*IMAGE_VIEWS, *PARTS))
     return _of_parts(name)
+
+
+def meant(name: str, augmentation: Options) -> str:
+    """Return the name of the image view that a recipe has in the place of ``weak`` or ``simclr``; of others their own.
+
+    >>> from counterpoint.recipes.schema import Augmentation
+    >>> meant("simclr", Augmentation(contrasted="crop+blur"))
+    'crop+blur'
+    """
+    return {"weak": augmentation.paired, "simclr": augmentation.contrasted}.get(name, name)
 
 
 def _of_parts(name: str) -> ImageView:

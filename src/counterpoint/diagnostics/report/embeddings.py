@@ -236,6 +236,8 @@ def views(subject: Subject) -> Section:
     name = next((v.augmentation for v in subject.model.views.values() if v.modality == "image"), None)
     if name is None:
         raise ValueError("the method sees no pictures")
+    if subject.augmentation is not None:
+        name = view_room.meant(name, subject.augmentation)
     rows = subject.seen[:: max(len(subject.seen) // AUGMENTED, 1)][:AUGMENTED]
     labels = subject.labels(rows)
     view, ids, pictures = view_room.image(name), subject.data.ids[rows], subject.pictures(rows)

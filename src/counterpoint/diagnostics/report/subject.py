@@ -16,6 +16,7 @@ from ...data.base import Data, Rows, SomeItems
 from ...data.columns import subject
 from ...data.embeddings import EmbeddingCache
 from ...data.loading.loader import Loader
+from ...data.views.pictures import Options
 from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES
 from ..capture import Captured, captured
@@ -79,6 +80,7 @@ class Subject:
         training: batches as in training, for the loss; None where they are not known, as of models that were
             trained elsewhere, or whose data are gone.
         weight_decay: of the training.
+        augmentation: options of the training's views; None where they are not known.
     """
 
     model: TowerMethod
@@ -87,6 +89,7 @@ class Subject:
     test: Rows
     training: Loader | None
     weight_decay: float
+    augmentation: Options | None = None
 
     @property
     def start(self) -> TowerMethod:

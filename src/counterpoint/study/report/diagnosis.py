@@ -76,7 +76,8 @@ def diagnose_model(
     examined = examined.suited(model.inputs)
     test = next(name for name, rows in examined.splits.test.items() if len(rows))
     decay = 0.0 if run is None else run.recipe.optimizer.weight_decay
-    subject = Subject(model, control, examined, examined.splits.test[test], loader, decay)
+    augmentation = None if run is None else run.recipe.augmentation
+    subject = Subject(model, control, examined, examined.splits.test[test], loader, decay, augmentation)
     sections = []
     for section in diagnose(subject):
         notify(section.title)
