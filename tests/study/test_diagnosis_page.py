@@ -44,6 +44,7 @@ def trained(
 ) -> Path:
     folder = tmp_path_factory.mktemp(request.param)
     small = override(recipe, {"towers.image": request.param, "steps": 2, "towers.image_size": 32})
+    small = override(small, {"augmentation.paired": "crop+blur"})
     run(Run("clip", str(pairs), small, 0), folder, tasks=["retrieval"])
     return folder
 
@@ -83,6 +84,8 @@ def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> Non
     assert len(told) == len(SECTIONS)
     assert list(found["sections"]) == list(SECTIONS)
     assert json.loads((trained / FILE).read_text(encoding="utf-8")) == found
+    looked = found["sections"]["augmentation"]
+    assert not looked["numbers"] or "Under the view “crop+blur”" in looked["sentence"]
     page = Page((trained / PAGE).read_text(encoding="utf-8"))
     for name, section in found["sections"].items():
         reason = section["sentence"].replace("  ", " ").removeprefix("Not measured: ")
