@@ -18,6 +18,7 @@ from counterpoint.cli.compare import Compare
 from counterpoint.cli.train import Train
 from counterpoint.data.collections import COLLECTIONS
 from counterpoint.modalities import MODALITIES, Modality
+from counterpoint.networks import TOWERS
 from counterpoint.recipes import override
 from fixtures.files import write_pairs
 
@@ -216,7 +217,7 @@ def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(capsys.readouterr().out)
     assert found["broken"] == {}
     assert "torch" in found["packages"]
-    assert {tower.partition(":")[0] for tower in found["towers of packages"]} <= {"timm", "transformers"}
+    assert {*found["towers of packages"]} <= {*TOWERS}
     assert {*found["collections"], *found["missing"]} >= set(COLLECTIONS.names())
 
 

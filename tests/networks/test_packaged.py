@@ -1,4 +1,4 @@
-"""A sentence encoder from an installed package, as a frozen text tower."""
+"""Towers whose weights come with installed packages."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,14 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.v2.functional import pil_to_tensor
 
+import counterpoint as cp
 from counterpoint import methods
+from counterpoint.data.worlds.speech import Speech
 from counterpoint.networks import TOWERS, build_towers
+from counterpoint.networks.base import Tower
 from counterpoint.networks.towers.libraries import packaged
 from counterpoint.networks.towers.libraries.packaged import PACKAGES
+from counterpoint.networks.weights import restored
 from counterpoint.recipes.schema import Recipe, Towers
 from counterpoint.registry import MissingPackage, UnknownName
 from counterpoint.types import Batch, Clock
@@ -25,6 +30,7 @@ NAME = "all-MiniLM-L6-v2"
 TOWER = f"transformers:{NAME}@package"
 LANGUAGE = "transformers:SmolLM2-135M-Instruct@package"
 PICTURES = "timm:tf_efficientnet_lite0@package"
+VOICES = "resemblyzer:ge2e@package"
 
 
 def installed(name: str) -> pytest.MarkDecorator:
@@ -146,6 +152,111 @@ def test_a_language_model_that_is_not_there_is_installed_by_itself(monkeypatch: 
         packaged.packaged("SmolLM2-135M-Instruct")
 
 
+def voices(name: str = VOICES, seconds: float = 5.0) -> Tower:
+    recipe = Towers(audio=name, audio_seconds=seconds)
+    return build_towers(recipe, {"audio": []}, seed=0, columns={"audio": "audio"})["audio"].eval()
+
+
+def noises(*seconds: float) -> list[np.ndarray]:
+    """Return noise whose colour and loudness change, so that its windows differ."""
+    rng = np.random.default_rng(0)
+    sounds = []
+    for length in seconds:
+        noise = rng.normal(size=round(16_000 * length)).cumsum()
+        noise = np.diff(noise, prepend=0.0) + 0.02 * np.sin(np.arange(len(noise)) / 9) * noise
+        sounds.append((0.01 * noise * np.linspace(0.2, 1, len(noise))).astype(np.float32))
+    return sounds
+
+
+@installed("ge2e")
+def test_a_voice_is_known_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Of sentences of people whom it never heard, those of one are told from those of two."""
+    pytest.importorskip("espeakng_loader")
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path))
+    data = Speech.parse("speech:people,objects=3-4,train=80,validation=2,test=4,people=1-12")
+    rows = np.arange(80)
+    net, people = voices(), data.classes["speaker"].values[rows]
+    with torch.no_grad():
+        z = net(net.input(data.read("audio", rows)))
+    similar = (z @ z.T).numpy()
+    above = np.triu_indices(len(rows), 1)
+    same, trials = (people[:, None] == people)[above], similar[above]
+    # How often one of two trials, of one person and of two people, is the more similar by right.
+    auc = np.mean(trials[same][:, None] > trials[~same][None])
+    assert auc > 0.8
+
+
+@installed("ge2e")
+@pytest.mark.parametrize("seconds", [0.3, 1.6, 2.0, 2.9, 4.9])
+def test_a_sound_has_the_features_of_resemblyzer(seconds: float) -> None:
+    """Its own computation, as its files have it, but for the mel bands: those of transformers are librosa's."""
+    from transformers.audio_utils import mel_filter_bank
+
+    state = torch.load(packaged.packaged("ge2e"), "cpu", weights_only=True)["model_state"]
+    lstm, linear = torch.nn.LSTM(40, 256, 3, batch_first=True), torch.nn.Linear(256, 256)
+    lstm.load_state_dict({k.removeprefix("lstm."): v for k, v in state.items() if k.startswith("lstm.")})
+    linear.load_state_dict({k.removeprefix("linear."): v for k, v in state.items() if "linear." in k})
+    (sound,) = noises(seconds)
+    wave = sound.astype(np.float64)
+    change = -30 - 20 * np.log10(np.sqrt(np.mean(wave**2)))
+    wave = wave if change < 0 else wave * 10 ** (change / 20)
+    frames = int(np.ceil((len(wave) + 1) / 160))
+    starts = list(range(0, max(1, frames - 160 + 77 + 1), 77))
+    if (len(wave) - starts[-1] * 160) / 25_600 < 0.75 and len(starts) > 1:
+        starts = starts[:-1]
+    wave = np.pad(wave, (0, max((starts[-1] + 160) * 160 - len(wave), 0)))
+    wave = np.pad(wave, 200)
+    spectra = [np.fft.rfft(wave[i : i + 400] * np.hanning(401)[:-1]) for i in range(0, len(wave) - 399, 160)]
+    bands = mel_filter_bank(201, 40, 0, 8000, 16_000, norm="slaney", mel_scale="slaney")
+    mel = (np.abs(np.array(spectra)) ** 2 @ bands).astype(np.float32)
+    with torch.no_grad():
+        _, (hidden, _) = lstm(torch.from_numpy(np.array([mel[i : i + 160] for i in starts])))
+        partial = linear(hidden[-1]).relu()
+        mean = (partial / partial.norm(dim=1, keepdim=True)).mean(0)
+        net = voices()
+        ours = net(net.input(cp.Waves.of([sound, *noises(5.0)], rate=16_000)))[0]
+    torch.testing.assert_close(ours, mean / mean.norm(), rtol=0, atol=1e-4)
+
+
+def test_windows_of_a_voice_do_not_depend_on_the_sounds_beside_it() -> None:
+    net = voices("resemblyzer:ge2e")
+    sounds = cp.Waves.of([*noises(0.001, 1.2, 4.9, 3.0), np.zeros(8000, np.float32)], rate=16_000)
+    with torch.no_grad():
+        together, states = net(net.input(sounds)), net.states(net.input(sounds))
+        for row, own in enumerate(together):
+            torch.testing.assert_close(net(net.input(sounds[row]))[0], own, rtol=0, atol=1e-5)
+    assert together.isfinite().all()
+    assert (states.norm(dim=2) > 0).sum(1).tolist() == [1, 1, 5, 3, 1]
+    torch.testing.assert_close(F.normalize(states.sum(1), dim=-1), together)
+
+
+@installed("ge2e")
+def test_a_voice_s_model_is_loaded_by_its_name(tmp_path: Path) -> None:
+    model = cp.load(VOICES)
+    assert (model.embeds, model.width) == (("audio",), 256)
+    file = packaged.packaged("ge2e")
+    copy = tmp_path / "mine.pt"
+    copy.write_bytes(file.read_bytes())
+    assert cp.load(f"resemblyzer:ge2e@{copy}").fingerprint == model.fingerprint
+    copy.write_bytes(b"no weights")
+    with pytest.raises(ValueError, match="could not be read, and nothing was kept"):
+        voices(f"resemblyzer:ge2e@{copy}")
+    with pytest.raises(ValueError, match="names no weights; write resemblyzer:ge2e@package"):
+        cp.load("resemblyzer:ge2e")
+    with pytest.raises(ValueError, match="neither a path that exists nor 'package'"):
+        voices("resemblyzer:ge2e@hub")
+
+
+def test_a_trained_voice_outlives_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged, "find_spec", lambda name: None)
+    with pytest.raises(MissingPackage, match=r"Resemblyzer is not .*run: pip install --no-deps Resemblyzer$"):
+        voices()
+    with restored():
+        assert voices().width == 256
+    with pytest.raises(UnknownName, match="unknown resemblyzer model 'ge2'"):
+        voices("resemblyzer:ge2@package")
+
+
 def test_weights_that_are_not_the_known_ones_are_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -163,4 +274,4 @@ def test_weights_that_are_not_the_known_ones_are_refused(
 def test_other_models_are_not_in_packages() -> None:
     with pytest.raises(UnknownName, match="unknown packaged model 'all-MiniLM-L6': did you mean"):
         packaged.packaged("all-MiniLM-L6")
-    assert {TOWER, PICTURES, LANGUAGE} <= set(TOWERS)
+    assert {TOWER, PICTURES, LANGUAGE, VOICES} <= set(TOWERS)

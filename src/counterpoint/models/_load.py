@@ -29,6 +29,7 @@ def load(reference: str | os.PathLike[str]) -> TowerMethod:
     ``sentence-transformers:PATH``,               a sentence encoder, or a dual encoder that its library saved
     ``…:NAME@hub``
     ``timm:NAME@hub``, ``…@package``, ``…@PATH``  an encoder of pictures
+    ``resemblyzer:ge2e@package``, ``…@PATH``      an encoder of voices
     ``mine``                                      a folder of any of these libraries, as `counterpoint.export` writes it
     ============================================  ==============================================================
 

@@ -46,12 +46,12 @@ class Pretrained(TowerMethod):
         return {}
 
 
-def pretrained(source: Source, fetch: str, context: int | None = None) -> Pretrained:
+def pretrained(source: Source, fetch: str = "", context: int | None = None) -> Pretrained:
     """Build the towers of a source.
 
     Args:
         source: with its weights.
-        fetch: the command that brings them to this machine.
+        fetch: the command that brings them to this machine; none of those that no hub has.
         context: the most tokens of a text, of a tower without a length of its own.
 
     Raises:

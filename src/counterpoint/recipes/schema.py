@@ -48,7 +48,8 @@ class Towers(Section):
     text: str = "transformer"
     """Tower of texts: transformer or bag; transformers:NAME; pixels draws texts, for the tower of pictures to read."""
     audio: str = "mel"
-    """Tower of sounds: mel, wav2vec2, or spectra, which does not know their order; transformers:NAME."""
+    """Tower of sounds: mel, wav2vec2, or spectra, which does not know their order; transformers:NAME;
+    resemblyzer:ge2e, of voices."""
     video: str = "frames"
     """Tower of clips: frames, or stills, which does not know their order; each frame through a tower like image."""
     series: str = "dilated"

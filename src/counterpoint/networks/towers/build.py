@@ -94,9 +94,10 @@ def build_towers(
     - images: ``cnn``, ``vit``, ``vit-map``, ``mlp``, ``patches``, ``timm:NAME[@hub|@package|@PATH]``
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
-    - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``; series: ``dilated``,
-      ``transformer``, ``transformers:patchtst[@hub|@PATH]``; tables: ``mlp``; clips: ``frames``, ``stills`` (both with
-      a tower of pictures of the recipe's name), ``transformers:NAME[@hub|@PATH]``
+    - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``,
+      ``resemblyzer:ge2e[@package|@PATH]``
+    - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``; tables: ``mlp``; clips: ``frames``,
+      ``stills`` (both with a tower of pictures of the recipe's name), ``transformers:NAME[@hub|@PATH]``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection
 
@@ -261,6 +262,10 @@ def text_tower(source: Source, start: Start) -> Tower:
 def audio_tower(source: Source, start: Start) -> SoundTower:
     """Build the tower of sounds of a source; see `build_towers`."""
     sizes = start.sizes
+    if source.library == "resemblyzer":
+        from .libraries.speaker_encoder import speaker_encoder
+
+        return speaker_encoder(source, sizes.audio_seconds, start.seed)
     if source.library:
         from .libraries.sound_towers import sound_encoder
 

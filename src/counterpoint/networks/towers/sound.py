@@ -135,6 +135,10 @@ class LogMel(nn.Module):
 
     def forward(self, sounds: Float[Tensor, "B T"]) -> Float[Tensor, "B F bands"]:
         """Return what a sound holds in each band: ``F = T // hop + 1`` windows."""
+        return self.power(sounds).clamp_min(_QUIETEST).log10()
+
+    def power(self, sounds: Float[Tensor, "B T"]) -> Float[Tensor, "B F bands"]:
+        """Return the power itself, without its logarithm."""
         spectrum = torch.stft(
             sounds,
             self.fft,
@@ -146,7 +150,7 @@ class LogMel(nn.Module):
             return_complex=True,
         )
         power = spectrum.real.square() + spectrum.imag.square()
-        return (power.mT @ self.filters).clamp_min(_QUIETEST).log10()
+        return power.mT @ self.filters
 
 
 class SoundTower(Tower, ABC):

@@ -22,7 +22,7 @@ class Packaged:
         library: whose model it is, as towers name it.
         module: the package's module.
         distribution: the name under which pip installs it.
-        extra: of this package, which installs it, or what is needed to read it.
+        extra: of this package, which installs it, or what is needed to read it; none where nothing more is needed.
         model: the model's place in the module: a folder, or a file of weights.
         weights: the file of weights in the module.
         sha256: digest of that file.
@@ -41,8 +41,10 @@ class Packaged:
     @property
     def command(self) -> str:
         """The command that installs it."""
-        further = f" && pip install --no-deps {self.distribution}" if self.alone else ""
-        return f"pip install 'counterpoint[{self.extra}]'{further}"
+        commands = [f"pip install 'counterpoint[{self.extra}]'"] if self.extra else []
+        if self.alone:
+            commands.append(f"pip install --no-deps {self.distribution}")
+        return " && ".join(commands)
 
 
 PACKAGES = {
@@ -74,6 +76,16 @@ PACKAGES = {
         "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
         alone=True,
     ),
+    "ge2e": Packaged(
+        "resemblyzer",
+        "resemblyzer",
+        "Resemblyzer",
+        "",
+        "pretrained.pt",
+        "pretrained.pt",
+        "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
+        alone=True,
+    ),
 }
 """The models, by the name that their library has for them.
 
@@ -81,7 +93,8 @@ PACKAGES = {
 token states. ``timm:tf_efficientnet_lite0@package`` is an encoder of pictures of 224 pixels, of 3.4 million weights and
 1,280 features, trained on ImageNet-1k. ``transformers:SmolLM2-135M-Instruct@package`` is a language model of 135
 million weights and 576 features, a text's state at its end token; its weights of 4 bits become float32 when they are
-read, which takes some ten seconds.
+read, which takes some ten seconds. ``resemblyzer:ge2e@package`` is an encoder of voices of 1.4 million weights and 256
+features, whose package asks for a compiler and for a stand-in of Python's own ``typing``, and so is installed alone.
 """
 
 

@@ -1,0 +1,109 @@
+"""The speaker encoder of Resemblyzer: who speaks, whatever is said."""
+
+from __future__ import annotations
+
+from typing import final
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ....raw import ends
+from ....registry import unknown
+from ...init import seeded
+from ...weights import Source
+from ..parts.temporal import before
+from ..sound import LogMel, SoundTower
+from .packaged import PACKAGE, packaged
+
+GE2E = "ge2e"
+_LEVEL = 10 ** (-30 / 20)
+"""The root mean square, 30 dB below full scale, that quieter sounds are made as loud as."""
+_HOP = 160
+"""Samples from one frame to the next."""
+_FRAMES = 160
+"""Frames of a window."""
+_STEP = 77
+"""Frames from one window to the next: 1.3 windows a second."""
+_LEAST = 0.75
+"""The share of the last window that has to be sound, where it is not the only one."""
+
+
+@final
+class SpeakerEncoder(SoundTower):
+    """An LSTM on the mel bands of 1.6 seconds at a time, read as the mean of such windows, at unit norm.
+
+    It was trained to tell the voices of thousands of people apart. Windows are Resemblyzer's: those of a sound depend
+    on its length alone, and silence goes on behind its end. Pauses, which Resemblyzer can cut out of recordings before,
+    are heard here.
+
+    Args:
+        seconds: of a sound that it hears.
+
+    Source: GE2E (arXiv 1710.10467), as Resemblyzer has it.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.rate, self.seconds, self.width = 16_000, seconds, 256
+        self.mel = LogMel(self.rate, 40, window=400, hop=_HOP, fft=400)
+        self.lstm = nn.LSTM(40, self.width, 3, batch_first=True)
+        self.linear = nn.Linear(self.width, self.width)
+        self.weights_set = True
+
+    def forward(self, sounds: Float[Tensor, "B T"]) -> Float[Tensor, "B width"]:
+        return F.normalize(self.states(sounds).sum(1), dim=-1)
+
+    def states(self, sounds: Float[Tensor, "B T"]) -> Float[Tensor, "B t width"]:
+        windows, inside = self._windows(sounds)
+        _, (last, _) = self.lstm(windows[inside])
+        heard = F.normalize(self.linear(last[-1]).relu(), dim=-1)
+        states = heard.new_zeros(*inside.shape, self.width)
+        states[inside] = heard
+        return states
+
+    def _windows(
+        self, sounds: Float[Tensor, "B T"]
+    ) -> tuple[Float[Tensor, "B t frames bands"], Bool[Tensor, "B t"]]:
+        """Return windows of the power in each band, and which of them are a sound's."""
+        lengths = ends(sounds)
+        last = (lengths // _HOP + 1 - (_FRAMES - _STEP)).clamp_min(0) // _STEP
+        short = lengths - last * _STEP * _HOP < _LEAST * _FRAMES * _HOP
+        counts = (last - short.to(last.dtype)).clamp_min(0) + 1
+        frames = (int(counts.max()) - 1) * _STEP + _FRAMES
+        with torch.autocast(sounds.device.type, enabled=False):  # a power's range is more than 16 bits hold
+            waves = sounds.nan_to_num(0.0)
+            loudness = (waves.square().sum(1) / lengths.clamp_min(1)).sqrt()
+            waves = waves * (_LEVEL / loudness.clamp_min(1e-10)).clamp_min(1)[:, None]
+            power = self.mel.power(F.pad(waves, (0, max(frames * _HOP - waves.shape[1], 0))))[:, :frames]
+        windows = power.unfold(1, _FRAMES, _STEP).mT
+        return windows, before(counts, windows.shape[1])
+
+
+def speaker_encoder(source: Source, seconds: float, seed: int) -> SpeakerEncoder:
+    """Build ``resemblyzer:ge2e``: random; ``@package``: weights of the package Resemblyzer; ``@PATH``: a file like it.
+
+    Args:
+        source: the tower's name.
+        seconds: of a sound that it hears.
+        seed: of random weights.
+
+    Raises:
+        UnknownName: for another model.
+        MissingPackage: if the package is not installed.
+        ValueError: for weights that are missing, broken or incomplete, and for those of a package that is not the known
+            one.
+    """
+    if source.name != GE2E:
+        raise unknown("resemblyzer model", source.name, [GE2E])
+    path = packaged(GE2E) if source.weights == PACKAGE else source.path
+    if source.weights is not None and path is None:
+        raise ValueError(f"tower {source}: the weights are neither a path that exists nor 'package'")
+    with source.reading(), seeded(seed, f"resemblyzer:{GE2E}"):
+        tower = SpeakerEncoder(seconds)
+        if path is not None:
+            kept = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
+            # Its scale and shift of similarities are the loss's, not the encoder's.
+            tower.load_state_dict({name: kept[name] for name in tower.state_dict()})
+        return tower
