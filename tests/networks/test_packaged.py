@@ -31,6 +31,7 @@ TOWER = f"transformers:{NAME}@package"
 LANGUAGE = "transformers:SmolLM2-135M-Instruct@package"
 PICTURES = "timm:tf_efficientnet_lite0@package"
 VOICES = "resemblyzer:ge2e@package"
+SERIES = "fracast:fracast-0@package"
 
 
 def installed(name: str) -> pytest.MarkDecorator:
@@ -170,7 +171,7 @@ def noises(*seconds: float) -> list[np.ndarray]:
 
 @installed("ge2e")
 def test_a_voice_is_known_again(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Of sentences of people whom it never heard, those of one are told from those of two."""
+    """Sentences of one person, whom it never heard, are told from those of two."""
     pytest.importorskip("espeakng_loader")
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path))
     data = Speech.parse("speech:people,objects=3-4,train=80,validation=2,test=4,people=1-12")
@@ -257,21 +258,100 @@ def test_a_trained_voice_outlives_the_package(monkeypatch: pytest.MonkeyPatch) -
         voices("resemblyzer:ge2@package")
 
 
+def waves(*lengths: int, channels: int = 2) -> cp.Series:
+    """Return noisy waves on a slope, of other periods in each channel, with gaps."""
+    rng = np.random.default_rng(0)
+    samples = []
+    for length in lengths:
+        steps = np.arange(length)[:, None]
+        values = 3 * np.sin(2 * np.pi * steps / (12 + 25 * np.arange(channels))) + 0.01 * steps
+        values += 0.4 * rng.normal(size=values.shape)
+        values[1:][rng.random((length - 1, channels)) < 0.1] = np.nan
+        samples.append(values)
+    return cp.Series.of(samples)
+
+
+def forecaster(name: str = SERIES) -> Tower:
+    rows = {"series": waves(300, 40)}
+    recipe = Towers(series=name, series_steps=3000)
+    return build_towers(recipe, rows, seed=0, columns={"series": "series"})["series"].eval()
+
+
+@installed("fracast-0")
+@pytest.mark.parametrize("length", [12, 150, 700, 2048])
+def test_a_series_has_the_states_of_its_forecaster(length: int) -> None:
+    """Its own encoder, given what its own forecasts are made of: each channel from 0 to 1, at the context's end."""
+    from fracast.inference import load_fracast
+
+    core, _ = load_fracast(packaged.packaged("fracast-0").parent, weights="fp32")
+    series = waves(length)
+    rows = series.measured[0, :length].T
+    there = ~rows.isnan()
+    low, high = (
+        torch.tensor(edge(rows.numpy(), 1, keepdims=True), dtype=torch.float32)
+        for edge in (np.nanmin, np.nanmax)
+    )
+    values = F.pad(torch.where(there, (rows - low) / (high - low), 0.0), (2048 - length, 0))[:, None]
+    known = F.pad(there, (2048 - length, 0))[:, None]
+    net = forecaster()
+    with torch.no_grad():
+        theirs = core(values.float(), known, known.float())[:, 2048 - length :].mean(0)
+        given = net.input(series)
+        torch.testing.assert_close(net.states(given)[0], theirs, rtol=0, atol=1e-4)
+        torch.testing.assert_close(net(given)[0], theirs.mean(0), rtol=0, atol=1e-4)
+
+
+def test_a_series_features_do_not_depend_on_the_series_beside_it() -> None:
+    net = forecaster("fracast:fracast-0")
+    series = waves(1, 30, 400, 9)
+    series.measured[2, :, 1] = torch.nan
+    assert not net(torch.full((2, 9, 2), torch.nan)).any()
+    with torch.no_grad():
+        given = net.input(series)
+        together, states = net(given), net.states(given)
+        for row, own in enumerate(together):
+            torch.testing.assert_close(net(net.input(series[row]))[0], own, rtol=0, atol=1e-5)
+        # A channel in which nothing was measured is left out.
+        torch.testing.assert_close(net(given[2:3, :, :1])[0], together[2], rtol=0, atol=1e-5)
+    assert together.isfinite().all()
+    assert torch.pdist(together).min() > 1e-3
+    assert (states.abs().sum(2) > 0).sum(1).tolist() == [1, 30, 400, 9]
+
+
+@installed("fracast-0")
+def test_a_forecaster_is_loaded_by_its_name_and_takes_any_channels() -> None:
+    model = cp.load(SERIES)
+    assert (model.embeds, model.width) == (("series",), 64)
+    two, one = waves(60, 200), waves(50, channels=1)
+    assert model.embed("series", one).shape == (1, 64)
+    net = forecaster()
+    with torch.no_grad():
+        fitted = F.normalize(net(net.input(two)), dim=-1)  # in units of training rows, which change nothing
+    np.testing.assert_allclose(model.embed("series", two), fitted, atol=1e-5)
+    with pytest.raises(ValueError, match="names no weights; write fracast:fracast-0@package"):
+        cp.load("fracast:fracast-0")
+
+
+@pytest.mark.parametrize("name", PACKAGES)
 def test_weights_that_are_not_the_known_ones_are_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "models").mkdir()
+    known = PACKAGES[name]
+    file = tmp_path / known.weights
+    file.parent.mkdir(exist_ok=True)
     monkeypatch.setattr(
         packaged, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     )
-    with pytest.raises(ValueError, match=r"lacks models/.*\.pth; install it again"):
-        packaged.packaged("tf_efficientnet_lite0")
-    (tmp_path / PACKAGES["tf_efficientnet_lite0"].weights).write_bytes(b"others")
-    with pytest.raises(ValueError, match=r"is not the file that is known here .*in place of 579344248a93"):
-        packaged.packaged("tf_efficientnet_lite0")
+    with pytest.raises(ValueError, match=f"lacks {known.weights}; install it again"):
+        packaged.packaged(name)
+    file.write_bytes(b"others")
+    with pytest.raises(
+        ValueError, match=f"is not the file that is known here .*in place of {known.sha256[:12]}"
+    ):
+        packaged.packaged(name)
 
 
 def test_other_models_are_not_in_packages() -> None:
     with pytest.raises(UnknownName, match="unknown packaged model 'all-MiniLM-L6': did you mean"):
         packaged.packaged("all-MiniLM-L6")
-    assert {TOWER, PICTURES, LANGUAGE, VOICES} <= set(TOWERS)
+    assert {TOWER, PICTURES, LANGUAGE, VOICES, SERIES} <= set(TOWERS)

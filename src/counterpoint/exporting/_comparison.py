@@ -103,9 +103,10 @@ def _series(model: TowerMethod, column: str) -> tuple[Series, Series]:
     assert isinstance(made, Standardised)
     rng = np.random.default_rng(0)
     samples = []
+    means, deviations = made.means or (0.0, 0.0), made.deviations or (1.0, 1.0)
     for length in (1, made.steps // 2 + 1, made.steps + 9):
-        values = rng.normal(made.means, made.deviations, (length, len(made.means)))
-        values[1:][rng.random((length - 1, len(made.means))) < 0.1] = np.nan
+        values = rng.normal(means, deviations, (length, len(means)))
+        values[1:][rng.random((length - 1, len(means))) < 0.1] = np.nan
         samples.append(values)
     series = Series.of(samples, made.channels)
     return series, series

@@ -30,6 +30,7 @@ def load(reference: str | os.PathLike[str]) -> TowerMethod:
     ``…:NAME@hub``
     ``timm:NAME@hub``, ``…@package``, ``…@PATH``  an encoder of pictures
     ``resemblyzer:ge2e@package``, ``…@PATH``      an encoder of voices
+    ``fracast:fracast-0@package``, ``…@PATH``     an encoder of series
     ``mine``                                      a folder of any of these libraries, as `counterpoint.export` writes it
     ============================================  ==============================================================
 

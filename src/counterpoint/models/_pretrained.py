@@ -62,7 +62,9 @@ def pretrained(source: Source, fetch: str = "", context: int | None = None) -> P
     sizes = schema.Towers() if context is None else schema.Towers(context=context)
     with _fetched(source, fetch):
         return Pretrained(
-            build_towers(sizes, {}, 0, columns=columns, names=dict.fromkeys(columns, name))
+            build_towers(
+                sizes, dict.fromkeys(columns), 0, columns=columns, names=dict.fromkeys(columns, name)
+            )
         ).eval()
 
 

@@ -6,6 +6,7 @@ from ..modalities import MODALITIES
 
 TOWERS = (
     *dict.fromkeys(name for modality in MODALITIES for name in modality.towers),
+    "fracast:fracast-0@package",
     "resemblyzer:ge2e@package",
     "timm:tf_efficientnet_lite0@package",
     "transformers:all-MiniLM-L6-v2@package",

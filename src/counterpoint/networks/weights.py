@@ -75,7 +75,7 @@ class Source:
         weights = self.weights or ""
         stated = self.library == "timm" and (Path(weights) / "config.json").is_file()
         folder = Path(weights).is_dir() or "/" in weights
-        by_name = (self.library in ("", "timm", "resemblyzer") and not stated) or (
+        by_name = (self.library in ("", "timm", "resemblyzer", "fracast") and not stated) or (
             self.library == "open_clip" and (Path(weights).suffix in _FILES or not folder)
         )
         return replace(self, weights=None) if _RESTORED.get() and by_name else self

@@ -53,7 +53,7 @@ class Towers(Section):
     video: str = "frames"
     """Tower of clips: frames, or stills, which does not know their order; each frame through a tower like image."""
     series: str = "dilated"
-    """Tower of series of measurements: dilated (convolutions) or transformer."""
+    """Tower of series of measurements: dilated (convolutions) or transformer; fracast:fracast-0, of a forecaster."""
     table: str = "mlp"
     """Tower of a row of numbers and classes."""
     image_size: Count = 48

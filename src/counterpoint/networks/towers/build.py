@@ -96,8 +96,9 @@ def build_towers(
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
     - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``,
       ``resemblyzer:ge2e[@package|@PATH]``
-    - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``; tables: ``mlp``; clips: ``frames``,
-      ``stills`` (both with a tower of pictures of the recipe's name), ``transformers:NAME[@hub|@PATH]``
+    - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``, ``fracast:fracast-0[@package|@PATH]``
+    - tables: ``mlp``; clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
+      ``transformers:NAME[@hub|@PATH]``
     - pictures and text: ``open_clip:NAME[@TAG|@PATH]``, and a dual encoder of ``transformers`` or
       ``sentence-transformers``; as text alone, one of these is its text half before the projection
 
@@ -113,7 +114,7 @@ def build_towers(
         towers: the names and sizes. ``open_clip`` towers keep the size and context they were made for, ``timm``
             towers with weights the size that these were trained at.
         examples: a column to the raw form of its training rows, which a byte-pair vocabulary is trained on where
-            the text tower has none of its own.
+            the text tower has none of its own; None for a column of pretrained towers without any.
         seed: of the initial weights.
         columns: the columns that are read, each with its modality.
         names: of towers by modality, before those of ``towers``; a modality without a name has its first tower.
@@ -294,8 +295,19 @@ def series_tower(source: Source, start: Start) -> SeriesTower:
     """Build the tower of series of a source; see `build_towers`."""
 
     def fit(steps: int) -> Standardised:
-        return _fitted(start, Standardised, lambda: Standardised.fit(start.examples(), steps))
+        return _fitted(start, Standardised, lambda: made(steps))
 
+    def made(steps: int) -> Standardised:
+        columns = [column for column in start.examples() if column is not None]
+        # It scales each series itself, so it can be loaded as it is, without training rows.
+        if source.library == "fracast" and not columns:
+            return Standardised.as_measured(steps)
+        return Standardised.fit(columns, steps)
+
+    if source.library == "fracast":
+        from .libraries.forecaster import forecaster
+
+        return forecaster(source, start.sizes.series_steps, start.seed, fit)
     if source.library:
         from .libraries.patch_tst import series_encoder
 

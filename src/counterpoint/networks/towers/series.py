@@ -46,7 +46,8 @@ class Standardised:
     Args:
         steps: of a series that are read.
         channels: their names; none where they have no names.
-        means, deviations: of the training rows, one for each channel.
+        means, deviations: of the training rows, one for each channel; none where series of any channels stay as they
+            were measured.
     """
 
     file = "series.json"
@@ -80,6 +81,11 @@ class Standardised:
         deviations = np.where(deviations > 0, deviations, 1)
         return cls(steps, columns[0].channels, means.tolist(), deviations.tolist())
 
+    @classmethod
+    def as_measured(cls, steps: int) -> Self:
+        """Return the input of a tower that was fitted on no rows and takes series of any channels, in their units."""
+        return cls(steps, (), (), ())
+
     @property
     def window(self) -> int:
         return self.steps
@@ -91,6 +97,8 @@ class Standardised:
             ValueError: for others.
         """
         count, channels = series.measured.shape[2], series.channels
+        if not self.means:
+            return series
         if count != len(self.means) or (channels and self.channels and channels != self.channels):
             raise ValueError(
                 f"the tower takes series of {_channel_list(len(self.means), self.channels)}, and these have "
@@ -102,6 +110,8 @@ class Standardised:
         measured = self.check(series).measured[:, : self.steps]
         longest = int(ends(measured).max()) if len(measured) else 0
         measured = measured[:, : max(longest, 1)]
+        if not self.means:
+            return measured.float()
         means, deviations = (measured.new_tensor(values) for values in (self.means, self.deviations))
         return ((measured - means) / deviations).float()
 

@@ -86,6 +86,15 @@ PACKAGES = {
         "39373b86598fa3da9fcddee6142382efe09777e8d37dc9c0561f41f0070f134e",
         alone=True,
     ),
+    "fracast-0": Packaged(
+        "fracast",
+        "fracast",
+        "fracast",
+        "series",
+        "weights/model.safetensors",
+        "weights/model.safetensors",
+        "0d678f123f3d1f91c5065cca2b5d40eccc469360afc2381b27290486011ded2c",
+    ),
 }
 """The models, by the name that their library has for them.
 
@@ -95,6 +104,7 @@ token states. ``timm:tf_efficientnet_lite0@package`` is an encoder of pictures o
 million weights and 576 features, a text's state at its end token; its weights of 4 bits become float32 when they are
 read, which takes some ten seconds. ``resemblyzer:ge2e@package`` is an encoder of voices of 1.4 million weights and 256
 features, whose package asks for a compiler and for a stand-in of Python's own ``typing``, and so is installed alone.
+``fracast:fracast-0@package`` is the encoder of a forecaster of series, of 26 thousand weights and 64 features.
 """
 
 
