@@ -26,7 +26,7 @@ STEPS = 2048
 _WIDTH, _HIDDEN, _SCALES, _PERIODS = 64, 96, 10, 4
 _SIGNIFICANT = 0.05
 """The chance at which noise would have a period, among all that are looked at."""
-_ROWS = 64
+_ROWS = 16
 """Channels at a time, for the memory."""
 _NAMES = {
     "core.in_proj.": "stem.",
