@@ -14,6 +14,9 @@ class Fracast(Kind):
 
     form: ClassVar[str] = "fracast:fracast-0@package or fracast:fracast-0@PATH"
 
+    def towers(self, name: str) -> str:
+        return f"fracast:{name}"
+
     def load(self, name: str) -> Pretrained:
         source = Source.parse(f"fracast:{name}")
         if source.weights is None:

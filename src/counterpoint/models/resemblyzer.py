@@ -14,6 +14,9 @@ class Resemblyzer(Kind):
 
     form: ClassVar[str] = "resemblyzer:ge2e@package or resemblyzer:ge2e@PATH"
 
+    def towers(self, name: str) -> str:
+        return f"resemblyzer:{name}"
+
     def load(self, name: str) -> Pretrained:
         source = Source.parse(f"resemblyzer:{name}")
         if source.weights is None:
