@@ -92,13 +92,13 @@ class Watcher:
 
 
 def test_a_study_trains_what_is_missing_for_as_long_as_it_is_told(tmp_path: Path) -> None:
-    from counterpoint.claims.benches.towers import recipe
+    from counterpoint.claims.benches.towers import tiny
 
     pair = Comparison(
         {"softmax": "clip", "sigmoid": "siglip"},
         {"retrieval": ("i2t_R@1",)},
         data="emoji",
-        recipe=recipe(True),
+        recipe=tiny(),
         steps={"sigmoid": 3},
         seeds=1,
     )

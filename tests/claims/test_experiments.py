@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.claims.benches.towers import recipe
+from counterpoint.claims.benches.towers import tiny
 from counterpoint.claims.dual import align, clip_rocket, siglip
 from counterpoint.claims.evaluation import naive_bayes_linear_eval
 from counterpoint.claims.lab import Score, exact
@@ -27,7 +27,7 @@ CAPTIONS = ["a hand", "a person with a dog"]
 def passes() -> dict[str, dict[str, float]]:
     arms = {*clip_rocket.BASIC.values(), *clip_rocket.IMPROVED.values(), *clip_rocket.ABLATION.values()}
     return {
-        arm: Arm.parse(arm).build(recipe(True), {"text": CAPTIONS}, 0).passes()
+        arm: Arm.parse(arm).build(tiny(), {"text": CAPTIONS}, 0).passes()
         for arm in (*arms, clip_rocket.PLAIN)
     }
 
@@ -45,7 +45,7 @@ def test_all_arms_of_clip_rocket_make_equal_passes_but_byolip_twice(
 def test_the_ablation_adds_one_part_at_a_time() -> None:
     views, heads, smoothing = [], [], []
     for arm in clip_rocket.ABLATION.values():
-        method = Arm.parse(arm).build(recipe(True), {"text": CAPTIONS}, 0)
+        method = Arm.parse(arm).build(tiny(), {"text": CAPTIONS}, 0)
         views.append(tuple(view.augmentation for view in method.views.values()))
         heads.append(method.heads)
         smoothing.append(method.objective.local.label_smoothing)  # type: ignore[union-attr, operator]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from counterpoint.claims import CLAIMS
 from counterpoint.claims.lab import (
     Arrays,
     Lab,
@@ -28,6 +31,7 @@ from counterpoint.claims.lab import (
     worst,
 )
 from counterpoint.claims.lab.cell import Cell
+from counterpoint.claims.lab.quick import reduced
 from counterpoint.statistics import Outcomes, linear_contrast, seeds_needed, t_interval
 
 RNG = np.random.default_rng(0)
@@ -213,8 +217,8 @@ def trained(loss: str, batch: int, lr: float, seed: int, steps: int) -> Arrays:
     }
 
 
-def counted(arm: str, quick: bool) -> Arrays:
-    return {"number": np.array(3.0 + quick), "outcomes": np.ones(40)}
+def counted(arm: str) -> Arrays:
+    return {"number": np.array(3.0), "outcomes": np.ones(40)}
 
 
 AXES = {"loss": ("NT-Xent", "DCL"), "batch": (8, 16, 64)}
@@ -318,7 +322,25 @@ def test_a_smoke_run_tunes_between_the_ends_with_one_seed(tmp_path: Path) -> Non
     assert runs.chosen["DCL", 8] == {"lr": 0.05}
 
 
-def test_a_function_that_asks_is_told_of_a_smoke_run(tmp_path: Path) -> None:
-    for quick in (False, True):
-        runs = Lab(tmp_path, quick=quick).grid(counted, {"arm": ("x",)}, seeds=None)
-        assert runs["x"][None]["number"] == 3.0 + quick
+@pytest.mark.parametrize("slug", CLAIMS.names())
+def test_no_claim_asks_for_a_smoke_run(slug: str) -> None:
+    """The sizes that are smaller in one are settings that `counterpoint.claims.lab.quick` knows."""
+    spec = find_spec(CLAIMS.reference(slug).partition(":")[0])
+    assert spec is not None
+    assert spec.origin is not None
+    tree = ast.parse(Path(spec.origin).read_text(encoding="utf-8"))
+    asked = {
+        node.lineno
+        for node in ast.walk(tree)
+        if "quick" in {getattr(node, name, None) for name in ("id", "arg", "attr")}
+    }
+    assert not asked, (
+        f"{spec.origin}: lines {sorted(asked)} ask for a smoke run; give the size as a setting in lab.grid"
+    )
+
+
+def test_a_smoke_run_mines_pairs_by_looser_quantiles() -> None:
+    assert reduced("similar", 0.98) == 0.2
+    assert reduced("different", 0.2) == 0.9
+    assert reduced("asked", 50) == 4
+    assert reduced("family", (20, 40, 320, 500)) == (2, 2, 3, 5)

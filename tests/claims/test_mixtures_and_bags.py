@@ -97,7 +97,7 @@ def test_a_method_learns_from_vectors_alone(monkeypatch: pytest.MonkeyPatch) -> 
     towers = vectors.FirstTower(nn.Linear(3, 8), 8), vectors.SecondTower(nn.Linear(3, 8), 8)
     method = M3Col(
         dict(zip(("image", "text"), towers, strict=True)),
-        recipe(False),
+        recipe(),
         target=Target("kind", ("a", "b", "c")),
     )
     clocks: list[Clock] = []

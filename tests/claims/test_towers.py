@@ -3,15 +3,18 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from counterpoint.claims.benches.towers import Recaptioned, build, recipe, trained
+from counterpoint.claims.benches.towers import Recaptioned, build, recipe, tiny, trained
 from fixtures.tiny import TinyData
 
 
 def test_the_recipe_is_the_cpu_recipe_with_changes() -> None:
-    full = recipe(False, steps=7, optimizer__clip_norm=0.0)
+    full = recipe(steps=7, optimizer__clip_norm=0.0)
     assert (full.steps, full.optimizer.clip_norm, full.towers.image_size) == (7, 0.0, 48)
-    smoke = recipe(True, steps=7, optimizer__clip_norm=0.0)
-    assert (smoke.steps, smoke.optimizer.clip_norm, smoke.towers.image_size) == (2, 0.0, 16)
+    assert (tiny().steps, tiny().optimizer.clip_norm, tiny().towers.image_size) == (
+        2,
+        recipe().optimizer.clip_norm,
+        16,
+    )
 
 
 def test_other_captions_are_for_training_only(tiny_data: TinyData) -> None:
@@ -25,7 +28,7 @@ def test_other_captions_are_for_training_only(tiny_data: TinyData) -> None:
 
 
 def test_an_arm_trains_on_the_given_rows_and_repeats(tiny_data: TinyData) -> None:
-    settings, rows = recipe(True), tiny_data.splits.train[:20]
+    settings, rows = tiny(), tiny_data.splits.train[:20]
 
     def run() -> torch.Tensor:
         method = trained(build("align", settings, tiny_data, rows, 1), tiny_data, rows, settings, 1)

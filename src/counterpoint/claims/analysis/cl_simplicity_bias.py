@@ -130,8 +130,11 @@ def with_bits(
     return one, two
 
 
-def random_bits(bits: int, width: int, seed: int, steps: int, quick: bool) -> Arrays:
-    """Train SimCLR on emoji and bits, then probe the emoji's groups and the first bit (part 3)."""
+def random_bits(bits: int, width: int, seed: int, steps: int, train_size: int | None) -> Arrays:
+    """Train SimCLR on emoji and bits, then probe the emoji's groups and the first bit (part 3).
+
+    Probes learn from all training rows, or from ``train_size`` of them that lie evenly among all, and so in all groups.
+    """
     data, pixels, _ = emoji_inputs()
     network = mlp(SIDE * SIDE * (3 + bits), 256, width, layers=2, norm=False)
     initialise(network, seed)
@@ -143,7 +146,8 @@ def random_bits(bits: int, width: int, seed: int, steps: int, quick: bool) -> Ar
 
     minimise(loss, network.parameters(), steps=steps, lr=LR, seed=seed)
     rng = np.random.default_rng([seed, 3])
-    train, test = data.splits.train[:: 20 if quick else 1], data.splits.test["concepts"]
+    train, test = data.splits.train, data.splits.test["concepts"]
+    train = train[:: len(train) // (train_size or len(train))]
     groups = data.labels["group"]
     z, queries = (embedded(network, pixels[rows], bits, rng) for rows in (train, test))
     predicted = logistic(z, groups.values[train], queries, len(groups.names))
@@ -229,7 +233,7 @@ def classes(lab: Lab) -> Iterator[Result]:
 
 def groups(lab: Lab) -> Iterator[Result]:
     """Judge what random bits that both views share do to the groups of the emoji (part 3)."""
-    runs = lab.grid(random_bits, {"bits": BITS, "width": EMBEDDINGS}, steps=EMOJI_STEPS)
+    runs = lab.grid(random_bits, {"bits": BITS, "width": EMBEDDINGS}, steps=EMOJI_STEPS, train_size=None)
     accuracy = runs.scores("correct", "logistic probe of the group, held-out concepts of the emoji")
     most = BITS[-1]
 

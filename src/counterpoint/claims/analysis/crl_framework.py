@@ -14,7 +14,7 @@ from ...data.loading.order import Shuffled
 from ...data.source import load
 from ...methods.tower_method import TowerMethod
 from ...types import Batch, Clock
-from ..benches.towers import build, recipe
+from ..benches.towers import build, tiny
 from ..lab import Lab, Result, below, decides, exact
 
 CLAIM = (
@@ -104,7 +104,7 @@ LINES: dict[str, Line] = {
 
 def error(arm: str) -> float:
     """Return the largest relative difference of a method's loss and parameter gradients from straight-line code."""
-    data, settings = load("emoji"), recipe(True)
+    data, settings = load("emoji"), tiny()
     rows = data.splits.train[:200]
     method = build(arm, settings, data, rows, seed=0).double().train()
     loader = Loader(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -61,12 +61,11 @@ STEPS, BATCH, LR = 500, 128, 1e-3
 TRAINED, TESTED = 4000, 1000
 ARMS = ("rich", "masked", "class name")
 FAMILY = (20, 40, 80, 160, 320, 500)
-QUICK_FAMILY = (2, 5)
 """Steps after which a supervised model counts as one of the family that effective robustness is measured against."""
 TESTS = ("as trained", "independent")
 
 
-def linear(world: str, seed: int, quick: bool) -> Arrays:
+def linear(world: str, seed: int, train_size: int, test_size: int) -> Arrays:
     """Classify zero-shot by the closed form, at several shares of told details, and by a supervised model (part 1).
 
     Returns:
@@ -74,8 +73,7 @@ def linear(world: str, seed: int, quick: bool) -> Arrays:
         of logistic regression.
     """
     rng = np.random.default_rng([seed, list(WORLDS).index(world)])
-    plain = replace(WORLDS[world], dimension=60) if quick else WORLDS[world]
-    train_size, test_size = (200, 200) if quick else (TRAIN, TEST)
+    plain = WORLDS[world]
     tests = {
         "given": plain.sample(test_size, rng),
         "shifted": replace(plain, agreement=0.5).sample(test_size, rng),
@@ -157,7 +155,7 @@ def class_captions() -> list[str]:
     return [f"{'an' if name[0] in 'aeiou' else 'a'} {name}" for name in singular]
 
 
-def contrasted(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
+def contrasted(arm: str, seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
     """Contrast pictures with captions, and classify by prompts that say nothing of backgrounds (part 2).
 
     A class is the mean of what its concepts are called (of its name, if captions are class names): the caption without
@@ -166,7 +164,7 @@ def contrasted(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
     Args:
         arm: ``"rich"``; ``"masked"``, the same without negatives of the own class; ``"class name"``.
     """
-    data = biased("train", 64 if quick else TRAINED)
+    data = biased("train", train_size)
     texts = [class_captions()[k] for k in data.classes] if arm == "class name" else data.rich
     towers = SceneTowers([*data.rich, *class_captions()], seed)
     tokens, classes = towers.words.tokenizer(texts), torch.from_numpy(data.classes)
@@ -181,7 +179,7 @@ def contrasted(arm: str, seed: int, steps: int, quick: bool) -> Arrays:
         called = {name: phrase(Thing(name, None, "medium", 300, 500, 500)) for name in things()}
         prompts = [[called[name] for name in things() if CONCEPTS[name].kind == kind] for kind in CLASSES]
     means = torch.stack([towers.embed("text", own).mean(0) for own in prompts])
-    return tested(lambda pictures: towers.embed("image", pictures) @ F.normalize(means, dim=-1).T, quick)
+    return tested(lambda pictures: towers.embed("image", pictures) @ F.normalize(means, dim=-1).T, test_size)
 
 
 def without_own_class(
@@ -195,19 +193,19 @@ def without_own_class(
     return (F.cross_entropy(logits, target) + F.cross_entropy(logits.T, target)) / 2
 
 
-def labelled(seed: int, steps: int, quick: bool) -> Arrays:
+def labelled(seed: int, steps: int, family: Sequence[int], train_size: int, test_size: int) -> Arrays:
     """Train the same picture tower with a linear layer by cross-entropy; test along the way too (part 2).
 
     Returns:
         Hits of the trained model, and the accuracies in both tests after each number of steps of the family.
     """
-    data = biased("train", 64 if quick else TRAINED)
+    data = biased("train", train_size)
     towers, head = SceneTowers(data.rich, seed), nn.Linear(64, len(CLASSES))
     initialise(head, seed, "head")
     classes = torch.from_numpy(data.classes)
     temperature = 0.1  # of cosines: features are of unit norm, as those of the other arms
     along: list[np.ndarray] = []
-    taken, family = 0, QUICK_FAMILY if quick else FAMILY
+    taken = 0
 
     def classify(pictures: UInt8[Tensor, "n 3 S S"]) -> Float[Tensor, "n K"]:
         logits: Tensor = head(towers.embed("image", pictures) / temperature)
@@ -221,19 +219,19 @@ def labelled(seed: int, steps: int, quick: bool) -> Arrays:
         nonlocal taken
         taken += 1
         if taken in family:
-            hits = tested(classify, quick)
+            hits = tested(classify, test_size)
             along.append(np.array([smoothed(hits[test]) for test in TESTS]))
 
     parameters = [*towers.image.parameters(), *head.parameters()]
     minimise(loss, parameters, steps=steps, lr=LR, seed=seed, after=after)
-    return tested(classify, quick) | {"along": np.stack(along)}
+    return tested(classify, test_size) | {"along": np.stack(along)}
 
 
-def tested(classify: Callable[[Tensor], Tensor], quick: bool) -> Arrays:
+def tested(classify: Callable[[Tensor], Tensor], test_size: int) -> Arrays:
     """Test a classifier of pictures in both tests."""
     found: Arrays = {}
     for test in TESTS:
-        data = biased(test, 40 if quick else TESTED)
+        data = biased(test, test_size)
         with torch.no_grad():
             found[test] = top1(classify(data.pictures), torch.from_numpy(data.classes))
     return found
@@ -251,7 +249,7 @@ def run(lab: Lab) -> Iterator[Result]:
 
 def closed_form(lab: Lab) -> Iterator[Result]:
     """Judge linear encoders in a world of each kind, without the shortcut (part 1)."""
-    runs = lab.grid(linear, {"world": tuple(WORLDS)})
+    runs = lab.grid(linear, {"world": tuple(WORLDS)}, train_size=TRAIN, test_size=TEST)
     lab.note(
         "1: linear encoders in closed form. With captions that name the class alone they are the classifier by class",
         "means, which hardly looks at how reliable a feature is, so that it need not fall as low as supervision.",
@@ -301,8 +299,8 @@ def distance_from_limit(told: Mapping[float, Score]) -> Score:
 def scenes(lab: Lab) -> Iterator[Result]:
     """Judge towers that are trained on scenes of one thing, whose background then says nothing (part 2)."""
     metric = "top-1 among classes, backgrounds that say nothing"
-    contrast = lab.grid(contrasted, {"arm": ARMS}, steps=STEPS)
-    labels = lab.grid(labelled, {}, steps=STEPS)
+    contrast = lab.grid(contrasted, {"arm": ARMS}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
+    labels = lab.grid(labelled, {}, steps=STEPS, family=FAMILY, train_size=TRAINED, test_size=TESTED)
     runs = {arm: contrast[arm] for arm in ARMS} | {"supervised": labels[()]}
     hits = {arm: contrast.scores("independent", metric)[arm] for arm in ARMS}
     hits["supervised"] = labels.scores("independent", metric)[()]

@@ -21,15 +21,19 @@ from ...training.loop import fit
 M = TypeVar("M", bound=Method)
 
 
-def recipe(quick: bool, **changes: Any) -> Recipe:
-    """Read the ``cpu`` recipe with some keys changed, with towers and steps of seconds for a smoke run.
+def recipe(**changes: Any) -> Recipe:
+    """Read the ``cpu`` recipe with some keys changed.
 
-    ``__`` stands for the dot: ``recipe(False, optimizer__clip_norm=0.0)``.
+    ``__`` stands for the dot: ``recipe(optimizer__clip_norm=0.0)``.
     """
-    small: dict[str, Any] = {"steps": 2, "batch_size": 16, "towers.image_size": 16, "towers.context": 8}
-    small |= {"augmentation.synonyms": False}
-    given = {key.replace("__", "."): value for key, value in changes.items()}
-    return override(load("cpu"), {**given, **(small if quick else {})})
+    return override(load("cpu"), {key.replace("__", "."): value for key, value in changes.items()})
+
+
+def tiny() -> Recipe:
+    """Read the ``cpu`` recipe with small towers and few steps, where a loss is checked and nothing is to be learned."""
+    return recipe(
+        steps=2, batch_size=16, towers__image_size=16, towers__context=8, augmentation__synonyms=False
+    )
 
 
 def captions_of(data: PairedData, rows: Rows) -> list[str]:

@@ -39,10 +39,10 @@ CONDITIONS: dict[str, tuple[str, int, float, bool]] = {
 DECISIVE = ("290 clean", "1,160 with 30 % noise")
 
 
-def condition(name: str, seed: int, steps: int, quick: bool) -> Arrays:
+def condition(name: str, seed: int, steps: int) -> Arrays:
     """Train on one kind of data, test on clean held-out pairs."""
     arm, size, noise, filtered = CONDITIONS[name]
-    data, settings = load("emoji"), recipe(quick, steps=steps, batch_size=BATCH, towers__image_size=SIZE)
+    data, settings = load("emoji"), recipe(steps=steps, batch_size=BATCH, towers__image_size=SIZE)
     rng = np.random.default_rng([seed, 11])
     rows = rng.permutation(data.splits.train)[:size]
     swapped = rows[: round(noise * len(rows))]

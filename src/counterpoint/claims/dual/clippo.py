@@ -72,7 +72,7 @@ def hits(method: TowerMethod, data: PairedData, rows: np.ndarray, script: str) -
     return np.array([captions[k] for k in scores.argmax(1).tolist()]) == np.array(truth)
 
 
-def retrieved(arm: str, scripts: str, seed: int, steps: int, quick: bool) -> Arrays:
+def retrieved(arm: str, scripts: str, seed: int, steps: int) -> Arrays:
     """Train one arm; where there are both scripts every picture has its caption in each."""
     plain = load("digits")
     assert isinstance(plain, PairedData)
@@ -88,7 +88,6 @@ def retrieved(arm: str, scripts: str, seed: int, steps: int, quick: bool) -> Arr
             },
         )
     recipe = recipe_of(
-        quick,
         steps=steps,
         batch_size=BATCH,
         optimizer__lr=1e-3,

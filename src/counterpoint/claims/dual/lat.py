@@ -66,7 +66,7 @@ def latents(n: int, rng: np.random.Generator) -> Sides:
 
 def method_of(arm: str) -> TowerMethod:
     """Build translators on latents; or, of as many weights, perceptrons and linear heads into one joint space."""
-    setting, width = recipe(False, widths__embedding=WIDTH), WIDTH
+    setting, width = recipe(widths__embedding=WIDTH), WIDTH
     if arm == "joint":
         towers = {
             "image": FirstTower(ResidualMLP(width), width),

@@ -142,22 +142,24 @@ def tune(
     model.eval()
 
 
-def examined(model: str, steps: int, quick: bool) -> Arrays:
+def examined(model: str, steps: int, conversations: int, train_size: int, asked: int, draws: int) -> Arrays:
     """Tune a model on episodes, then ask it along three axes after more and more examples.
 
     Args:
         model: that is tuned.
         steps: of the tuning.
-        quick: few episodes and pictures.
+        conversations: episodes of each step.
+        train_size: rows that episodes are made of.
+        asked: pictures that are asked about.
+        draws: of the examples.
 
     Returns:
         By task, number of examples, outcome: an array of draws × items; and the kinds of foils.
     """
     assistant = VisionLanguageAssistant.load(model, max_new_tokens=32)
     scenes = Scenes.parse(f"{world()},train={EPISODES},test={ROWS},corrupted=0")
-    batch, episodes, rows, draws = (2, 16, 4, 2) if quick else (BATCH, EPISODES, ROWS, DRAWS)
-    tune(assistant, scenes, steps=steps, batch=batch, rows=episodes, seed=0)
-    test_rows = next(iter(scenes.splits.test.values()))[:rows]
+    tune(assistant, scenes, steps=steps, batch=conversations, rows=train_size, seed=0)
+    test_rows = next(iter(scenes.splits.test.values()))[:asked]
     outcomes: Arrays = {}
     for name, task in TASKS.items():
         for shots in SHOTS if name != "correction" else SHOTS[-1:]:
@@ -219,7 +221,18 @@ AGREEING = Measure("share of yes", "matching", ("yes",))
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    arrays = lab.grid(examined, {}, seeds=None, model=str(default_model_path()), steps=STEPS)[()][None]
+    runs = lab.grid(
+        examined,
+        {},
+        seeds=None,
+        model=str(default_model_path()),
+        steps=STEPS,
+        conversations=BATCH,
+        train_size=EPISODES,
+        asked=ROWS,
+        draws=DRAWS,
+    )
+    arrays = runs.first(())
 
     def correction(measure: Measure) -> Score:
         """Return the gain of correcting oneself over answering in one step."""

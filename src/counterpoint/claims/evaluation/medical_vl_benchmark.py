@@ -52,19 +52,19 @@ TASKS = (
 CHOICE = "sugarcrepe accuracy"
 
 
-def scored(arm: str, steps: int, seed: int, quick: bool) -> Arrays:
+def scored(arm: str, steps: int, seed: int, train_size: int, test_size: int) -> Arrays:
     """Train an arm, on the same pairs in the same order as the others, and score it.
 
     Args:
         arm: as in `ARMS`; a start is trained for as many steps.
         steps, seed: of the run.
-        quick: tiny.
+        train_size, test_size: scenes of each world.
 
     Returns:
         One number for each of `TASKS`, and for the choice among captions that differ in one thing.
     """
-    sizes = "train=40,validation=4,test=24" if quick else f"train={TRAINED},validation=4,test={TESTED}"
-    plan = recipe(quick, batch_size=BATCH, towers__image_size=SIZE).model_copy(update={"steps": steps})
+    sizes = f"train={train_size},validation=4,test={test_size}"
+    plan = recipe(batch_size=min(BATCH, train_size), towers__image_size=SIZE, steps=steps)
 
     def learned(arm: str, data: PairedData) -> TowerMethod:
         rows = data.splits.train
@@ -93,7 +93,7 @@ def scored(arm: str, steps: int, seed: int, quick: bool) -> Arrays:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(scored, {"arm": ARMS})
+    runs = lab.grid(scored, {"arm": ARMS}, train_size=TRAINED, test_size=TESTED)
     score = runs.scores("{}", f"mean over {len(TASKS)} tasks of the difference in score")
     choice = runs.scores(CHOICE, CHOICE)
 

@@ -44,8 +44,6 @@ STEPS, BATCH = 300, 128
 SIMILAR, DIFFERENT = 0.98, 0.2
 """Quantiles of similarity over all pairs: above in the contrastive model, below in the self-supervised one."""
 MOST, PAIRS = 4000, 1 << 17
-SMOKE = 40
-"""Pairs of either sort in a smoke run, most of whose time the language models would spend on the others."""
 READ, READ_LR = 400, 2e-3
 """Steps of a language model on the features of frozen towers, and their rate."""
 READERS: dict[str, tuple[int, ...]] = {"A": (0,), "A+A": (0, 0), "A+B": (0, 1)}
@@ -97,14 +95,17 @@ def pool(world: Scenes, rows: Rows) -> Pool:
     )
 
 
-def experiment(folders: Mapping[str, str], seed: int, read: int, quick: bool) -> Arrays:
+def experiment(
+    folders: Mapping[str, str], seed: int, read: int, similar: float, different: float, compared: int | None
+) -> Arrays:
     """Mine pairs with the models by names and by views, and judge them and random pairs by statements.
 
     Args:
         folders: of the runs of each model, with ``{seed}`` for the seed.
         seed: of everything.
         read: steps of each language model.
-        quick: tiny.
+        similar, different: quantiles of mined pairs; see `SIMILAR`.
+        compared: pairs of either sort that are judged; all unless given.
 
     Returns:
         Of ``mined`` and ``random`` pairs of one name with different statements, the shares that differ in each
@@ -121,12 +122,12 @@ def experiment(folders: Mapping[str, str], seed: int, read: int, quick: bool) ->
             towers[0].embed("image", test.pictures),
             towers[1].embed("image", test.pictures),
             test,
-            *((0.2, 0.9) if quick else (SIMILAR, DIFFERENT)),
+            similar,
+            different,
         ),
         "random": alike(test, np.random.default_rng([seed, 3])),
     }
-    if quick:
-        pairs = {name: (a[:SMOKE], b[:SMOKE]) for name, (a, b) in pairs.items()}
+    pairs = {name: (a[:compared], b[:compared]) for name, (a, b) in pairs.items()}
     learned, tested = ([places(model, own.pictures) for model in towers] for own in (data, test))
     by_statements = models[BY_STATEMENTS]
     x, y = by_statements.embed("image", test.pictures), by_statements.embed("text", test.statements)
@@ -224,7 +225,9 @@ def run(lab: Lab) -> Iterator[Result]:
         BY_VIEWS: str(by_names.each(BY_VIEWS)),
         BY_STATEMENTS: str(by_statements.each(BY_STATEMENTS)),
     }
-    runs = lab.grid(experiment, {}, folders=folders, read=READ)
+    runs = lab.grid(
+        experiment, {}, folders=folders, read=READ, similar=SIMILAR, different=DIFFERENT, compared=None
+    )
 
     def gap(what: str, metric: str) -> Score:
         found = runs.scores("{} {}", metric)

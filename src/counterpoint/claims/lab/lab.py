@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import inspect
 import os
 import re
 import tempfile
@@ -88,7 +87,7 @@ class Lab:
         """Measure a function at every point of some axes under every seed, or read what an earlier call measured.
 
         A smoke run measures the ends of each axis, and each point stands for the nearest of these; sizes are smaller
-        (see `counterpoint.claims.lab.quick`), and a function with a parameter ``quick`` is told.
+        (see `counterpoint.claims.lab.quick`).
 
         Args:
             function: of a module, from settings to arrays; the same settings must give the same arrays.
@@ -152,12 +151,11 @@ class Lab:
         fixed: Mapping[str, Any],
     ) -> dict[Point, Runs]:
         """Return the runs of every point; ``changes`` are settings of single points."""
-        flag = {smoke.FLAG: self.quick} if smoke.FLAG in inspect.signature(function).parameters else {}
         measured = {point: self._kept(axes, point) for point in changes}
         units: dict[tuple[Point, int | None], Cell] = {}
         for point in dict.fromkeys(measured.values()):
             for seed in seeds:
-                arguments = {**settings(axes, point), **changes[point], **fixed, **flag}
+                arguments = {**settings(axes, point), **changes[point], **fixed}
                 if self.quick:
                     arguments = {name: smoke.reduced(name, value) for name, value in arguments.items()}
                 if seed is not None:

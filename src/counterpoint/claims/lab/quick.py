@@ -20,12 +20,14 @@ SAMPLE = 64
 """Fewest examples of a training or a test set: of fewer, some kind of them would be missing."""
 OF_ALL = 32
 """Examples where the whole experiment takes all that there are: a size of None; a batch of them."""
-_LENGTHS = ("steps", "warm_up", "pretraining", "inversion", "read", "tuned")
+_LENGTHS = ("steps", "family", "warm_up", "pretraining", "inversion", "read", "tuned")
 _NUMBERS = (
     "anchors",
     "compared",
+    "conversations",
     "count",
     "described",
+    "draws",
     "limit",
     "models",
     "most",
@@ -46,8 +48,11 @@ _NUMBERS = (
 _SAMPLES = ("train_size", "held_size", "test_size")
 SIZES = frozenset((*_LENGTHS, *_NUMBERS, *_SAMPLES))
 """Settings that say how long something takes: lengths of training, and numbers of examples."""
-FLAG = "quick"
-"""Setting by which a function is told that its run is a smoke run, if it has that parameter."""
+OWN = {"similar": 0.2, "different": 0.9, "asked": 4}
+"""Settings that a smoke run has at values of its own.
+
+Quantiles that some of few pairs pass, and pictures enough that every kind of question is asked of one of them.
+"""
 
 
 def ends(values: Sequence[T]) -> tuple[T, ...]:
@@ -87,6 +92,8 @@ def reduced(name: str, value: Any) -> Any:
     >>> reduced("steps", (400, 600)), reduced("most", None)
     ((4, 6), 32)
     """
+    if name in OWN:
+        return OWN[name]
     if name not in SIZES or isinstance(value, bool):
         return value
     if value is None:
