@@ -13,6 +13,7 @@ from ...data.embeddings import EmbeddingCache
 from ...data.pictured import PairedData
 from ...data.source import load
 from ...evaluation import create
+from ...study.presets import Preset
 from ..benches.towers import Recaptioned, build, recipe, trained
 from ..lab import FIRST, Arrays, Lab, Result, above, arm, beside, decides
 
@@ -21,10 +22,16 @@ CLAIM = (
     "than the clean pairs."
 )
 REFUTED = "the clean pairs win over four times as many with 30 % noise"
-
+PLAIN = "align,temperature=0.07"
+PRESET = Preset(
+    "align",
+    "noisy pairs: contrast without smoothing, with smoothed targets, and with the paper's start of σ as well",
+    {"arms": (f"{PLAIN},smoothing=0", PLAIN, "align")},
+    f"{PLAIN},smoothing=0",
+    {"retrieval": ("i2t_R@1", "t2i_R@1")},
+)
 
 STEPS, BATCH, SIZE = 120, 128, 32
-PLAIN = "align,temperature=0.07"
 CONDITIONS: dict[str, tuple[str, int, float, bool]] = {
     "290 clean": (PLAIN, 290, 0.0, False),
     "1,160 with 30 % noise": (PLAIN, 1160, 0.3, False),

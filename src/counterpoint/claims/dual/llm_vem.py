@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..benches.data.voxels import predicted
+from ...study.presets import Preset
+from ..benches.data.voxels import SENTENCES, predicted
 from ..lab import UNSEEN, Arrays, Lab, Result, above, below, beside, decides
 
 CLAIM = (
@@ -13,6 +14,15 @@ CLAIM = (
     "read edges and colours (early ones) do not gain."
 )
 REFUTED = "late voxels gain nothing, shuffled captions help as much, or early voxels gain as late ones do"
+_TOWERS = f"text={SENTENCES}"
+PRESET = Preset(
+    "llm-vem",
+    "pictures with texts and a table of voxels (voxels:SOURCE makes them): regression alone, and with a small contrast "
+    "to embeddings of the texts, by what a probe reads from pictures' features; no task asks for the voxels themselves",
+    {"arms": (f"llm-vem,weight=0,{_TOWERS}", f"llm-vem,{_TOWERS}")},
+    f"llm-vem,weight=0,{_TOWERS}",
+    {"probe": ("logistic_*_top1",)},
+)
 
 STEPS, TRAINED = 400, 300
 WEIGHTS = (0.0, 0.01, 0.1, 1.0)
