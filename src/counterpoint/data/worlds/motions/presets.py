@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 from ..preset import Preset
 from .config import MotionConfig
@@ -13,6 +15,11 @@ class MotionPreset(Preset[MotionConfig]):
     """A world of people in motion with a name."""
 
     world = "motions"
+    least: ClassVar[Mapping[str, int]] = {
+        name: least
+        for name, least in Preset.least.items()
+        if name != "pixels"  # nothing is drawn
+    }
 
 
 _OTHERS = {"as trained": {}, "new users": {"users": "12-17"}}
