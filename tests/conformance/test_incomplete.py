@@ -10,16 +10,16 @@ import torch
 from incomplete_jobs import ROWS, WHOLE, job_with_gaps, with_gaps
 from method_stubs import (
     LATE,
-    OPTIONS,
     RECIPE,
     RECIPES,
-    TARGETS,
     StubSound,
     StubText,
     batch,
     build,
+    options_for,
     prepared,
     run,
+    target_for,
 )
 from rank_pool import RankPool
 from torch import Tensor
@@ -97,7 +97,7 @@ def test_methods_of_any_two_columns_train_on_sounds_and_on_series(name: str, fir
     towers: dict[str, Tower] = {first: sound_or_series, "text": StubText()}
     for column, tower in towers.items():
         initialise(tower, 0, column)
-    method: Any = methods.create(name, towers, RECIPE, target=TARGETS.get(name), **OPTIONS.get(name, {}))
+    method: Any = methods.create(name, towers, RECIPE, target=target_for(name), **options_for(name))
     initialise(method, 0)
     given = _batch(method, first)
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=1e-3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from inspect import unwrap
+from inspect import signature, unwrap
 from operator import itemgetter
 from typing import Any
 
@@ -16,7 +16,8 @@ from method_stubs import run as run_unseeded
 from torch import Tensor
 
 from counterpoint import methods
-from counterpoint.methods import Arm
+from counterpoint.methods import Arm, Method
+from counterpoint.methods.options import options_of, required
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.modalities import MODALITIES
 from counterpoint.raw import Series, Waves
@@ -32,8 +33,11 @@ SOUNDS = Waves.of(
     list(torch.randn(6, 40, generator=torch.Generator().manual_seed(1)).numpy()), StubSound.rate
 )
 MEASURED = Series(torch.randn(6, 40, 3, generator=torch.Generator().manual_seed(1)))
-INPUTS: dict[str, Any] = {"image": PICTURES, "text": CAPTIONS, "audio": SOUNDS}
-INPUTS |= dict.fromkeys(("series", "wrist", "ankle", "hip"), MEASURED)
+INPUTS: dict[str, Any] = {"image": PICTURES, "text": CAPTIONS, "audio": SOUNDS, "series": MEASURED}
+
+
+def inputs_of(method: TowerMethod, column: str) -> Any:
+    return INPUTS[method.tower(column).modality]
 
 
 def run(method: TowerMethod, given: Batch) -> dict[str, Tensor]:
@@ -46,15 +50,36 @@ def total(method: TowerMethod, given: Batch) -> Tensor:
     return torch.stack(list(run(method, given).values())).sum()
 
 
+def test_what_is_entered_by_hand_is_of_methods_that_there_are() -> None:
+    tables = method_stubs.OPTIONS, method_stubs.RECIPES, method_stubs.SOUNDS
+    assert {name for table in tables for name in table} <= set(methods.names())
+    known = [methods.METHODS.get(name) for name in methods.names()]
+    assert set(method_stubs.REQUIRED) <= {o for it in known if issubclass(it, Method) for o in required(it)}
+
+
+def test_a_method_that_needs_more_than_its_class_says_is_told_where_to_be_entered(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(method_stubs, "REQUIRED", {})
+    with pytest.raises(ValueError, match="jest needs reference=") as told:
+        build("jest")
+    assert told.value.__notes__ == [method_stubs.ENTERED]
+    assert all(
+        table in method_stubs.ENTERED for table in ("OPTIONS", "REQUIRED", "RECIPES", "SOUNDS", "OF_KIND")
+    )
+
+
 @every
 def test_declares_its_views_heads_and_papers(name: str) -> None:
     method = build(name)
     modalities = {method.tower(column).modality for column in method.embeds}
-    aims = {"llm-vem": {"table"}}.get(name, set())  # of which it has no embeddings, as it predicts them
-    assert {view.modality for view in method.views.values()} == modalities | aims
+    # Of a column that it takes and does not embed it predicts what is there.
+    taken = {method.tower(column).modality for column in method.columns}
+    assert {view.modality for view in method.views.values()} == taken >= modalities
     if len(method.embeds) == 2:
         assert set(method.embeds) <= set(method.views)
-    assert method.heads[0] == {"sepclr": "common"}.get(name, "global")
+    assert len(set(method.heads)) == len(method.heads) > 0
+    assert method.heads[0] == "global" or "global" not in method.heads
     assert method.papers
     assert set(method.passes()) == modalities
     assert inspect.getdoc(methods.METHODS.get(name)) not in (None, inspect.getdoc(type(method).__base__))
@@ -123,10 +148,15 @@ def test_columns_may_have_any_names(name: str, monkeypatch: pytest.MonkeyPatch) 
         return {f"my_{column}" if column in MODALITIES else column: it for column, it in usual(*args).items()}
 
     monkeypatch.setattr(method_stubs, "towers_of", renamed)
-    method = build(name, **({"frozen": "my_text"} if name == "cwcl" else {}))
+    # An option that names a column by default must name it here too.
+    kind = methods.METHODS.get(name)
+    names = [option for option, annotation in options_of(kind).items() if annotation is str]
+    defaults = [p for c in kind.__mro__ for p in signature(c).parameters.values() if p.name in names]
+    others = {p.name: f"my_{p.default}" for p in defaults if p.default in MODALITIES.names()}
+    method = build(name, **others)
     assert total(method, batch(method)).isfinite()
-    (column, tower), *_ = ((column, method.tower(column)) for column in method.embeds)
-    z = method.embed(column, INPUTS[tower.modality])
+    column = method.embeds[0]
+    z = method.embed(column, inputs_of(method, column))
     torch.testing.assert_close(z.norm(dim=-1), torch.ones(6))
 
 
@@ -184,12 +214,14 @@ def test_embeddings_have_unit_norm_and_no_memory_of_the_batch(name: str) -> None
     total(method, batch(method))
     for head in ("default", *method.heads):
         for modality in method.embeds:
-            inputs = INPUTS[modality]
+            inputs = inputs_of(method, modality)
             z = method.embed(modality, inputs, head)
             torch.testing.assert_close(z.norm(dim=-1), torch.ones(6))
             torch.testing.assert_close(method.embed(modality, inputs[2:4], head), z[2:4])
             assert not z.requires_grad
-    a, b = (method.embed(modality, INPUTS[modality]) for modality in (method.embeds[0], method.embeds[-1]))
+    a, b = (
+        method.embed(column, inputs_of(method, column)) for column in (method.embeds[0], method.embeds[-1])
+    )
     assert method.similarity(a, b).shape == (6, 6)
 
 
@@ -199,7 +231,7 @@ def test_embedding_leaves_the_mode_as_it_was(name: str, training: bool) -> None:
     method = build(name).train(training)
     modes = [module.training for module in method.modules()]
     state = {k: v.clone() for k, v in method.state_dict().items()}
-    method.embed(method.embeds[0], INPUTS[method.embeds[0]])
+    method.embed(method.embeds[0], inputs_of(method, method.embeds[0]))
     assert [module.training for module in method.modules()] == modes
     assert all(torch.equal(v, state[k]) for k, v in method.state_dict().items())
 
@@ -211,7 +243,7 @@ def test_embedding_refuses_what_it_does_not_know(name: str) -> None:
         method.embed("imag", PICTURES)
     first = method.heads[0]
     with pytest.raises(ValueError, match=f"unknown head '{first[:-1]}': did you mean '{first}'"):
-        method.embed(method.embeds[0], INPUTS[method.embeds[0]], first[:-1])
+        method.embed(method.embeds[0], inputs_of(method, method.embeds[0]), first[:-1])
     wrong = {
         "image": (CAPTIONS, "must be a uint8 tensor .*, got list"),
         "text": (Words()(CAPTIONS), "texts must be a list of texts, or one text, got Tensor"),
@@ -223,7 +255,7 @@ def test_embedding_refuses_what_it_does_not_know(name: str) -> None:
             method.embed(modality, inputs)
     for modality in method.embeds:
         with pytest.raises(ValueError, match="nothing to embed"):
-            method.embed(modality, INPUTS[modality][:0])
+            method.embed(modality, inputs_of(method, modality)[:0])
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from loader_jobs import loader_of, prepared_by_a_worker
-from method_stubs import COLUMNS, RECIPE, RECIPES, build
+from loader_jobs import DATA, loader_of, prepared_by_a_worker
+from method_stubs import RECIPE, RECIPES, build, columns_of
 from torch import Tensor, nn
 
 from counterpoint import methods, recipes
@@ -26,7 +26,7 @@ from fixtures.open_clip import CONFIG
 from fixtures.slow import slow
 from fixtures.tiny import TinyData
 
-NAMES = [name for name in methods.names() if name not in COLUMNS]
+NAMES = [name for name in methods.names() if {*columns_of(name)} <= {*DATA.columns}]
 """Methods that work on the columns of the data here."""
 every = pytest.mark.parametrize("name", NAMES)
 

@@ -115,7 +115,7 @@ def test_an_adapter_is_residual_blocks_a_norm_and_a_projection() -> None:
 
 
 def test_dropout_is_off_in_evaluation_and_users_get_unmixed_latents() -> None:
-    method = build("fusemix").train()
+    method = build("fusemix", dropout=0.6).train()
     latent = method.image_tower(method.image_tower.input(PICTURES))
     adapters = method.adapters["image"]
     assert not torch.equal(adapters(latent), adapters(latent))

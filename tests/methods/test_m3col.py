@@ -32,18 +32,18 @@ def unit(given: Batch) -> tuple[Tensor, Tensor]:
 
 
 def test_mixes_for_a_third_of_the_steps_and_then_takes_soft_targets() -> None:
-    method, given = through("m3col", mixed=0.0), two_views()
+    method, given = through("m3col", target=None, mixed=0.0), two_views()
     x, y = unit(given)
     early, late = (total(method, given, clock) for clock in (EARLY, Clock(330, 1000)))
     torch.testing.assert_close(early, 0.1 * 2 * InfoNCELoss(0.1)(x, y))  # nothing is mixed
     torch.testing.assert_close(late, 0.1 * MultiSClipLoss()(x, y))
     for clock, value in ((EARLY, late), (LATE, early)):
-        other = through("m3col", mixed=0.0, mixing=float(clock is LATE))
+        other = through("m3col", target=None, mixed=0.0, mixing=float(clock is LATE))
         torch.testing.assert_close(total(other, given, clock), value)
 
 
 def test_each_modality_is_mixed_for_itself_and_compared_with_the_unmixed_other() -> None:
-    method, given = through("m3col", mixed=1.0, weight=1.0, beta=2.0), two_views()
+    method, given = through("m3col", target=None, mixed=1.0, weight=1.0, beta=2.0), two_views()
     before = {name: view.clone() for name, view in given.views.items()}
     torch.manual_seed(3)
     loss = total(method, given, EARLY)
@@ -65,7 +65,7 @@ def test_each_modality_is_mixed_for_itself_and_compared_with_the_unmixed_other()
 
 
 def test_mixtures_are_made_of_a_row_and_its_partner() -> None:
-    method, u = through("m3col"), torch.randn(4000, 3, dtype=F64)
+    method, u = through("m3col", target=None), torch.randn(4000, 3, dtype=F64)
     torch.manual_seed(0)
     mixture, partners, shares = method.mix(u)
     assert sorted(partners.tolist()) == list(range(4000))
@@ -81,7 +81,7 @@ def test_mixtures_are_made_of_a_row_and_its_partner() -> None:
 
 
 def test_draws_follow_torchs_generator() -> None:
-    method, given = through("m3col", mixed=1.0), two_views()
+    method, given = through("m3col", target=None, mixed=1.0), two_views()
     torch.manual_seed(0)
     first, second = total(method, given, EARLY), total(method, given, EARLY)
     torch.manual_seed(0)
@@ -92,7 +92,7 @@ def test_draws_follow_torchs_generator() -> None:
 def test_features_meet_without_heads_where_their_widths_agree() -> None:
     alike: Any = methods.create("m3col", {"image": StubImage(10), "text": StubText(10)}, RECIPE)
     assert not list(alike.projections.parameters())
-    unlike = build("m3col")
+    unlike = build("m3col", target=None)
     assert isinstance(unlike.projections["image"], nn.Identity)
     assert unlike.projections["text"].weight.shape == (12, 10)
 
@@ -124,7 +124,7 @@ def test_without_any_label_the_classifiers_cost_nothing() -> None:
 
 def test_the_weight_is_on_the_contrastive_term() -> None:
     given = two_views()
-    one, ten = (total(through("m3col", weight=w), given) for w in (1.0, 10.0))
+    one, ten = (total(through("m3col", target=None, weight=w), given) for w in (1.0, 10.0))
     torch.testing.assert_close(ten, 10 * one)
 
 

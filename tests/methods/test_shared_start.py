@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 import torch
-from method_stubs import COLUMNS, build
+from method_stubs import build, columns_of
 
 from counterpoint import methods
+from counterpoint.modalities import PAIR
 
 OTHER_HEADS = {
     *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "guided-ntxent", "hydra"),
@@ -14,7 +15,7 @@ OTHER_HEADS = {
     *("lat", "lit", "m3col", "mcl", "mochi", "moco", "moco-dual-view", "msclap", "multimodn"),
     *("sbcl", "sy-con", "whitened-cse"),
 }
-OF_OTHERS = {*COLUMNS, "best-alignment"}
+OF_OTHERS = {name for name in methods.names() if not {*columns_of(name)} & {*PAIR}}
 """Methods of neither pictures nor texts, which share no tower with the others."""
 LINEAR_HEADS = [n for n in methods.names() if n not in OTHER_HEADS | OF_OTHERS]
 
