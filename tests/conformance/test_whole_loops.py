@@ -11,12 +11,16 @@ from pathlib import Path
 import pytest
 import torch
 import whole_jobs
+from method_stubs import build
 from rank_pool import RankPool
-from whole_jobs import ARMS, LOOK, RECIPE, job_whole, moments, refer, trained
+from torch import nn
+from whole_jobs import ARMS, LOOK, ON_RANKS, RECIPE, UNTRAINED, job_whole, moments, refer, trained
 
+from counterpoint import methods
+from counterpoint.methods import Method
+from counterpoint.networks.base import Tower
 from counterpoint.training.saving import checkpoint as checkpoints
 
-pytestmark = pytest.mark.slow
 every = pytest.mark.parametrize("name", ARMS)
 
 
@@ -43,12 +47,32 @@ def dead(reference: Path) -> Path:
     return place
 
 
+def test_every_method_with_state_is_killed_here() -> None:
+    """State is what a look learns, and buffers other than those of towers and batch norms."""
+    told = "give it options in ARMS of tests/conformance/whole_jobs.py, or in UNTRAINED the reason for none"
+    for name in methods.names():
+        kind = methods.METHODS.get(name)
+        if issubclass(kind, Method) and (kind.look is not Method.look or buffers_of(name)):
+            assert (name in ARMS) != (name in UNTRAINED), f"{name}: {told}"
+    assert all((Path(__file__).parents[2] / file).is_file() for _, file in UNTRAINED.values())
+
+
+def buffers_of(name: str) -> set[str]:
+    method = build(name)
+    others = [m for m in method.modules() if isinstance(m, Tower | nn.BatchNorm1d | nn.BatchNorm2d)]
+    left_out = {id(buffer) for module in others for buffer in module.buffers()}
+    kept = {key for key, buffer in method.named_buffers() if id(buffer) not in left_out}
+    return kept & set(method.state_dict())
+
+
+@pytest.mark.slow
 @every
 def test_a_run_that_was_killed_ends_bit_by_bit_as_if_it_had_not_been(
     name: str, reference: Path, dead: Path
 ) -> None:
-    whole = trained(name, reference)
-    assert name not in LOOK or len(whole["items.ids"]) > 20, "it has looked"
+    looked: list[int] = []
+    whole = trained(name, reference, on_look=looked.append)
+    assert name not in LOOK or looked == [0, 3, 6]
     for moment in moments(name):
         folder = dead / name / moment
         saved = checkpoints.load(folder / "checkpoint")
@@ -60,8 +84,9 @@ def test_a_run_that_was_killed_ends_bit_by_bit_as_if_it_had_not_been(
         assert not different, f"{moment}: {different}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "microbatch"), [*((name, 0) for name in ARMS), ("sbcl", 3), ("jest", 3), ("comic", 3)]
+    ("name", "microbatch"), [*((name, 0) for name in ON_RANKS), ("sbcl", 3), ("jest", 3), ("comic", 3)]
 )
 def test_a_run_on_two_ranks_is_the_run_of_one(
     name: str, microbatch: int, reference: Path, rank_pool: Callable[[int], RankPool]

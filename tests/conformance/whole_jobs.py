@@ -20,6 +20,8 @@ import torch
 from torch import Tensor
 
 from counterpoint.data.loading.loader import Loader
+from counterpoint.methods import METHODS, Method
+from counterpoint.methods.base import ONCE
 from counterpoint.recipes import Recipe
 from counterpoint.study.training.runner import run as carry_out
 from counterpoint.training.loop import Progress, fit
@@ -37,9 +39,40 @@ ARMS = {
     # Two of ten are chosen, so that in some steps one rank of two has none.
     "jest": "jest,filter=0.8,chunks=2,reference={reference}",
     "comic": "comic,labels=traits",
+    "brivl": "brivl,queue=12",
+    "catlip": "catlip,labels=traits",
+    "dbl": "dbl",
+    "decoupled-softmax": "decoupled-softmax,labels=traits",
+    "ebm": "ebm",
+    "gml": "gml,queue=12",
+    "l1": "l1,labels=area",
+    "logit-adjusted": "logit-adjusted",
+    "mcl": "mcl,on=images,clusters=4",
+    "md-dyr": "md-dyr,warmup=0.3",
+    "mlcd": "mlcd,clusters=4,positives=2",
+    "mochi": "mochi,queue=12",
+    "moco": "moco,queue=12",
+    "moco-dual-view": "moco-dual-view,queue=12",
+    "sy-con": "sy-con,queue=12",
+    "text-shearing": "text-shearing",
 }
-LOOK = ("m-dyr", "sbcl", "comic")
-"""Methods that look at all examples on the way."""
+"""Methods with state beside their weights, and options under which it moves in so short a run."""
+UNTRAINED = {
+    "conan": ("it takes pairs of texts", "tests/methods/test_conan.py"),
+    "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
+}
+"""Methods that cannot learn from the data here, each with the reason and the file that tests it instead."""
+ON_RANKS = ("swav", "byol", "m-dyr", "sbcl", "jest", "comic")
+"""One method of each way in which ranks share state; test_method_steps.py has a step of every method on ranks."""
+
+
+def looks_often(name: str) -> bool:
+    """Return whether a method looks at all examples on the way, and not at the start alone."""
+    kind = METHODS.get(name)
+    return kind.look is not Method.look and kind.look_every != ONCE
+
+
+LOOK = tuple(filter(looks_often, ARMS))
 RECIPE = Recipe(
     batch_size=10,
     steps=9,
