@@ -7,11 +7,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from counterpoint.claims.analysis import teaching_matters
 from counterpoint.claims.benches import descent, exact, things
 from counterpoint.claims.benches.data import emoji_views as pictures
 from counterpoint.claims.benches.data.emoji import SIDE
+from counterpoint.claims.benches.data.unpeopled import LABEL, PEOPLE, UNPEOPLED
 from counterpoint.claims.pictures import amcl, cacr, poly_view
 from counterpoint.data import load
+from counterpoint.data.worlds.emoji.world import Emoji
 from counterpoint.losses import NTXentLoss, SupConLoss
 from counterpoint.study.opened import relabelled
 
@@ -116,3 +119,27 @@ def test_supcon_without_labels_is_ntxent_at_the_same_temperature_alone() -> None
 
 def test_amcl_with_one_head_and_constant_temperatures_is_decoupled_infonce() -> None:
     assert amcl.reduced() < 1e-12
+
+
+def test_emoji_without_people_have_names_that_do_not_say_the_group() -> None:
+    data = UNPEOPLED
+    (validation,), (test,) = data.splits.validation.values(), data.splits.test.values()
+    every = np.concatenate([data.splits.train, validation, test])
+    assert len(np.unique(every)) == len(every)
+    groups = data.classes[LABEL]
+    assert groups.names.index(PEOPLE) not in groups.values[every]
+    emoji = Emoji("both")
+    assert {data.ids[row] % len(emoji.table) for row in test}.isdisjoint(
+        data.ids[row] % len(emoji.table) for row in data.splits.train
+    )
+    row = int(data.splits.train[0])
+    assert list(data.training_captions(row)) == emoji.captions(row) != emoji.training_captions(row)
+
+
+def test_a_model_is_looked_into_by_block() -> None:
+    found = teaching_matters.untaught(teaching_matters.MASKED, 0, 2, looked_at=40, compared=80)
+    blocks = len(found["layers"])
+    assert found["correct"].shape == found["layers"].shape[:2]
+    assert found["steps aside"].shape == found["peak"].shape == (4 * blocks,)
+    start = teaching_matters.untaught(teaching_matters.NONE, 0, 2, looked_at=40, compared=80)
+    assert not np.array_equal(start["layers"], found["layers"])
