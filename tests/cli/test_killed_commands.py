@@ -15,7 +15,7 @@ from fixtures import killed_commands
 from fixtures.compared import same
 from fixtures.shards import write_shards
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 
 def killed(folder: Path, ranks: int, first: str, *words: str) -> tuple[Path, Path]:

@@ -40,6 +40,7 @@ class Breaks(torch.nn.Module):
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_two_processes_train_the_run_of_one(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     data = str(write_pairs(tmp_path / "pairs"))
     words = ["train", "clip", "--data", data, *OPTIONS, "--out"]
@@ -76,6 +77,7 @@ def test_compare_is_not_for_torchrun(
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_the_first_process_to_fail_speaks_for_all(tmp_path: Path) -> None:
     data = write_pairs(tmp_path / "pairs")
     (tmp_path / "my_loss.py").write_text(_BREAKS)
@@ -98,6 +100,7 @@ def test_the_first_process_to_fail_speaks_for_all(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_processes_end_at_a_checkpoint_with_their_launcher(number: signal.Signals, tmp_path: Path) -> None:
     data, run = write_pairs(tmp_path / "pairs"), tmp_path / "run"
@@ -176,6 +179,7 @@ class Breaks(torch.nn.Module):
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize(
     ("deed", "reason"),
     [
@@ -222,6 +226,7 @@ def test_a_rank_that_fails_ends_all_at_once_and_a_restart_goes_on(
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_blocks_are_shared_out_and_the_run_is_whole_at_its_end(tmp_path: Path) -> None:
     data, run = write_pairs(tmp_path / "pairs"), tmp_path / "run"
     words = ["train", "byolip", "--data", data, *OPTIONS, "--parallel.mode", "fsdp", "--validate-every", "2"]

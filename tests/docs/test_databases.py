@@ -73,6 +73,7 @@ def postgres() -> Iterator[dict[str, str]]:
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.skipif(not EXTENSIONS, reason="apt-get install postgresql-17-pgvector")
 def test_postgresql_finds_the_first_row_itself_first(folder: Path, postgres: dict[str, str]) -> None:
     exec(block("python", "sink_csv"), {})

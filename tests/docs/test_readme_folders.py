@@ -21,6 +21,7 @@ README = Path(__file__).parents[2] / "README.md"
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.system,
     pytest.mark.skipif(not Stamps.home.exists(), reason="apt-get install tuxpaint-stamps-default"),
 ]
 

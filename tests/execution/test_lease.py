@@ -209,6 +209,7 @@ with lease.leased(folder):
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_a_hanging_process_loses_its_folder_and_ends_when_it_wakes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,7 @@ from fixtures import ray_cluster
 from fixtures.units import Counting, Heard
 
 ray = pytest.importorskip("ray")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 
 @pytest.fixture(scope="module")

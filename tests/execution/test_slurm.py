@@ -139,6 +139,7 @@ def until(happened: Callable[[], bool], what: str, seconds: float = 120.0) -> No
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_jobs_share_the_units_and_one_ends_the_work(slurm: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     units = study(folder, total=20, seconds=0.05)
@@ -156,6 +157,7 @@ def test_jobs_share_the_units_and_one_ends_the_work(slurm: Path, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_a_job_near_its_limit_is_queued_again_and_a_cancelled_one_is_not(slurm: Path, tmp_path: Path) -> None:
     folder = tmp_path / "study"
     units = study(folder, total=200, seconds=0.05)

@@ -44,6 +44,7 @@ def test_a_folder_in_other_hands_is_left_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_two_processes_work_on_a_unit(tmp_path: Path) -> None:
     unit, heard = counting(tmp_path, total=20, seconds=0.2), Heard()
     assert Local().carry_out([unit], heard) == [20]
@@ -53,12 +54,14 @@ def test_two_processes_work_on_a_unit(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_an_error_of_one_process_is_the_units(tmp_path: Path) -> None:
     with pytest.raises(UnitFailed, match=r"a: one of 2 processes failed: two is too much"):
         Local().carry_out([counting(tmp_path, fails="error")])
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_a_stop_reaches_all_processes(tmp_path: Path) -> None:
     unit = counting(tmp_path, total=100_000, seconds=0.01)
 
@@ -82,6 +85,7 @@ def test_a_stop_reaches_all_processes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_processes_end_with_a_worker_that_is_killed(tmp_path: Path) -> None:
     unit = counting(tmp_path, total=100_000, seconds=0.01)
     Listed.of("counting", [unit], tmp_path).write(tmp_path)

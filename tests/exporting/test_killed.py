@@ -13,7 +13,7 @@ import pytest
 from fixtures import foreign, killed
 from fixtures.hub import TOKEN, standing
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 
 def carried_out(folder: Path, *words: str, **environment: str) -> list[str]:

@@ -84,6 +84,7 @@ def test_objects_cannot_be_told_to_others(tiny_data: TinyData, reference: str, t
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_two_processes_make_the_vectors_of_one(
     pairs: Path, reference: str, alone: Vectors, tmp_path: Path
 ) -> None:
@@ -91,6 +92,7 @@ def test_two_processes_make_the_vectors_of_one(
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_a_worker_that_is_lost_on_ray(pairs: Path, reference: str, alone: Vectors, tmp_path: Path) -> None:
     out, killed = tmp_path / "vectors", []
 

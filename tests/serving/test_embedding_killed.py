@@ -14,7 +14,7 @@ from counterpoint.serving import Vectors
 from fixtures import foreign
 from fixtures.commands import counterpoint, started
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 PARTS = 6
 DATA = """

@@ -11,7 +11,7 @@ from counterpoint.serving import Index, index
 from fixtures import store
 from fixtures.vectors_folder import unit_vectors, write_vectors
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 
 def test_a_database_in_a_store_is_written_found_again_and_grows(

@@ -29,6 +29,7 @@ print("done", flush=True)
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize("kind", KILLS)
 def test_kills_at_random_moments(kind: str, tmp_path: Path) -> None:
     first, more = tmp_path / "first", tmp_path / "more"

@@ -25,7 +25,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 from counterpoint.serving import app
 from fixtures.served import served
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 CHROMIUM = os.environ.get("CHROMIUM") or shutil.which("chromium")
 POINTS = 20_000

@@ -25,7 +25,7 @@ import counterpoint as cp
 from fixtures.hostile import UPLOADS, Traps, saved
 from fixtures.served import served
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 
 class Answer(NamedTuple):

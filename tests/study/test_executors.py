@@ -24,7 +24,7 @@ from fixtures import ray_cluster, slurm
 from fixtures.commands import Session, counterpoint, started
 from fixtures.compared import runs, same_study
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 COMPARE = ("compare", "clip", "siglip", "--seeds", "2")
 KILLS = 20

@@ -14,7 +14,7 @@ import pytest
 from fixtures.commands import Session, counterpoint, started
 from fixtures.compared import runs, same, steps
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 ARMS = ("clip", "siglip")
 
