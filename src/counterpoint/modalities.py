@@ -140,7 +140,7 @@ MODALITIES = Modalities(
     Modality(
         "image",
         check="counterpoint.raw:check_pictures",
-        view="counterpoint.data.views.pictures:image",
+        view="counterpoint.data.views.named_pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
         towers=(
             *("cnn", "vit", "vit-map", "mlp", "patches", "timm:NAME", "open_clip:NAME", "transformers:NAME"),

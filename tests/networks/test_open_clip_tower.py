@@ -200,7 +200,7 @@ def test_openais_own_archive_is_told_from_other_weights(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # OpenAI's models have heads of 64 numbers.
-    vision, text = ({**CONFIG[part], "width": 64} for part in ("vision_cfg", "text_cfg"))  # type: ignore[dict-item]
+    vision, text = ({**CONFIG[part], "width": 64} for part in ("vision_cfg", "text_cfg"))  # type: ignore[dict-item] # these two are mappings
     config = {
         **CONFIG,
         "vision_cfg": {**vision, "head_width": 64},

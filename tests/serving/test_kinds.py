@@ -203,7 +203,7 @@ def test_lancedb_is_given_few_large_batches_which_it_keeps_in_one_file_each_time
     made = index(tmp_path / "vectors", tmp_path / "index", kind="lancedb")
     made.add(tmp_path / "more")
     assert sizes == [[510, 510, 510, 270], [300]]
-    assert made._vectors.table.stats()["fragment_stats"]["num_fragments"] == 2  # type: ignore[attr-defined]
+    assert made._vectors.table.stats()["fragment_stats"]["num_fragments"] == 2  # type: ignore[attr-defined] # of this kind
 
 
 def test_no_queries_have_no_results(searched: Index) -> None:

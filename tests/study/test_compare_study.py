@@ -17,8 +17,9 @@ import yaml
 
 import counterpoint as cp
 from counterpoint.execution import Progress
-from counterpoint.methods.arm import Arm, slug_of
+from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Recipe, override
+from counterpoint.spec import Spec
 from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudy
 from counterpoint.study.layout import run_folder
 from counterpoint.study.schema import TrainingCost
@@ -377,7 +378,7 @@ def test_lit_locks_or_trains_the_image_tower_of_an_earlier_run(quick: dict[str, 
     study = compare("lit", "lit,mode=Uu", "lit,mode=uu,image=cnn", seeds=1, **{**quick, "recipe": named})
     pretrained = first.image_tower.state_dict()
     for arm, locked in (("lit", True), ("lit,mode=Uu", False), ("lit,mode=uu,image=cnn", False)):
-        tower = cp.load(run_folder(study.folder, slug_of(arm), 0)).image_tower.state_dict()
+        tower = cp.load(run_folder(study.folder, Spec.parse(arm).slug, 0)).image_tower.state_dict()
         assert all(torch.equal(v, pretrained[k]) for k, v in tower.items()) == locked, arm
 
 

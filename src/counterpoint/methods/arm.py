@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..data.loading.samplers import NATURAL, streams
 from ..modalities import MODALITIES, PAIR
 from ..networks.towers.libraries.hugging_face import modalities_of
-from ..registry import check_python_file, load, named_in_file, unknown
+from ..registry import unknown
 from ..spec import Spec
 from . import METHODS
 from ._registry import TOWERS
 from .fitting import fitting
+from .head import loss_in_file, of_folder
 
 if TYPE_CHECKING:
     from ..pairwise import Loss
@@ -104,10 +105,10 @@ class Arm:
             method, implied = METHODS.resolve(head)
             # What is written outweighs what a short name implies: siamlip-rocket,improved=false.
             options = {**implied, **options}
-        elif embedded := modalities_of(head := _of_folder(text, head)):
+        elif embedded := modalities_of(head := of_folder(text, head)):
             towers = {**dict.fromkeys(embedded, head), **towers}
         elif ".py" in head:
-            loss = _loss(head)
+            loss = loss_in_file(head)
         else:
             raise unknown("method", head, METHODS.names())
         # The one that counted its classes itself before the data did.
@@ -370,23 +371,11 @@ class Arm:
         return self.sampler
 
     def _constructor(self) -> Any:
-        return METHODS.get(self.method) if self.loss is None else _load_loss(*self.loss)
+        if self.loss is None:
+            return METHODS.get(self.method)
+        from .user_loss import load_loss
 
-
-def _of_folder(arm: str, head: str) -> str:
-    """Return the name of the towers that an arm begins with, where it names a folder as `counterpoint.load` takes it.
-
-    Raises:
-        ValueError: for a folder that is no model, or one that no towers are built of.
-    """
-    if not any(name and Path(name).expanduser().is_dir() for name in (head, head.partition(":")[2])):
-        return head
-    try:
-        # By name, as rooms import downwards only; other arms are read without it, which loads torch.
-        name: str = load("counterpoint.models:towers_of")(head)
-    except ValueError as error:
-        raise ValueError(f"arm {arm!r}: {error}") from None
-    return name
+        return load_loss(*self.loss)
 
 
 def _columns(arm: str, options: dict[str, str]) -> tuple[str, ...]:
@@ -408,22 +397,3 @@ def is_fixed(spec: str) -> bool:
     (True, False)
     """
     return ("tune", "none") in Spec.parse(spec).options.items()
-
-
-def slug_of(spec: str) -> str:
-    """Return the slug of an arm that was parsed before; see `Arm.slug`."""
-    return Spec.parse(spec).slug
-
-
-def _loss(head: str) -> tuple[Path, str]:
-    loss = named_in_file(head)
-    if loss is None:
-        raise ValueError(f"a loss is written FILE.py:CLASS, got {head!r}")
-    check_python_file(loss[0])
-    return loss
-
-
-def _load_loss(file: Path, symbol: str) -> Any:
-    from .user_loss import load_loss
-
-    return load_loss(file, symbol)

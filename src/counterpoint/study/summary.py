@@ -15,7 +15,7 @@ from pydantic import RootModel
 
 from ..data.columns import subject
 from ..files import Damaged, read_json
-from ..methods.arm import Arm, is_fixed, slug_of
+from ..methods.arm import Arm, is_fixed
 from ..modalities import MODALITIES, PAIR, leading
 from ..reasons import counted, listing, share_in_words
 from ..recipes import override
@@ -109,7 +109,7 @@ def read_results(
         folder,
         design.arms,
         design.seeds,
-        lambda arm, seed: _read(run_folder(folder, slug_of(arm), seed)),
+        lambda arm, seed: _read(run_folder(folder, Spec.parse(arm).slug, seed)),
         design.margin,
         [arm for arm in design.arms if is_fixed(arm)] if fixed is None else fixed,
     )
@@ -230,7 +230,7 @@ def _arm(
     apart = _on_other_examples(results, arm)
     return TrainedArm(
         name=arm,
-        slug=slug_of(arm),
+        slug=Spec.parse(arm).slug,
         label=Spec.parse(arm).label,
         learns=_learns(planned),
         steps=plan.steps,
@@ -281,7 +281,7 @@ def _diagnostics(runs: list[FinishedRun]) -> dict[str, dict[str, float | None]]:
 def _searches(folder: Path, plans: Mapping[str, ArmPlan]) -> Iterator[Search]:
     """Yield what the search cost each arm, and what the search chose."""
     for arm, plan in plans.items():
-        trials = sorted(trial_folder(folder, slug_of(arm), 0).parent.glob("trial-*"))
+        trials = sorted(trial_folder(folder, Spec.parse(arm).slug, 0).parent.glob("trial-*"))
         states = [state for trial in trials if (state := RunState.read(trial)) is not None]
         yield Search(
             arm=arm,

@@ -10,11 +10,11 @@ from torchvision.transforms import InterpolationMode, v2
 from torchvision.transforms.v2 import functional as F
 
 from counterpoint.data import views
-from counterpoint.data.views import colours, pictures, resampling
+from counterpoint.data.views import colours, named_pictures, pictures, resampling
 from counterpoint.recipes import Augmentation
 from counterpoint.registry import UnknownName
 
-NAMES = tuple(pictures.IMAGE_VIEWS)
+NAMES = tuple(named_pictures.IMAGE_VIEWS)
 ROUNDING = 0.01 / 255  # a hundredth of a grey level: float32 through a chain of seven changes
 
 

@@ -20,7 +20,8 @@ import torch
 from ...catalog import paper
 from ...catalog.evidence import Evidence, Machine
 from ...execution import Listener, Local, NullListener, leased
-from ...methods.arm import is_fixed, slug_of
+from ...methods.arm import is_fixed
+from ...spec import Spec
 from ...study.design import ArmPlan, Design
 from ...study.gate import prepare
 from ...study.layout import run_folder, trial_folder
@@ -213,7 +214,7 @@ class Lab:
             [
                 TrainingRun(
                     design.run(of_seed(arm, seed), seed, plans[arm]),
-                    run_folder(study_folder, slug_of(arm), seed),
+                    run_folder(study_folder, Spec.parse(arm).slug, seed),
                     design.tasks,
                 )
                 for seed in design.seeds
@@ -236,7 +237,7 @@ class Lab:
         if len(rates) == 1:
             return {arm: trials[0].plan for arm, trials in search.items()}
         folders = {
-            arm: [trial_folder(study_folder, slug_of(arm), number) for number in range(len(rates))]
+            arm: [trial_folder(study_folder, Spec.parse(arm).slug, number) for number in range(len(rates))]
             for arm in plans
         }
         self._train(

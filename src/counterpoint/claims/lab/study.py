@@ -13,8 +13,8 @@ import polars as pl
 from ...data.base import Data
 from ...evaluation import STATISTICS, evaluate
 from ...evaluation.statistic import name_of as statistic_name
-from ...methods.arm import slug_of
 from ...recipes import Recipe, load, override
+from ...spec import Spec
 from ...statistics.outcomes import AnyStatistic, ArmOutcomes
 from ...study.design import ArmPlan, Design
 from ...study.layout import run_folder
@@ -249,7 +249,7 @@ class Trained:
 
     def folder(self, name: str, seed: int) -> Path:
         """Return the folder of a run, whose model `counterpoint.training.start.load` reads."""
-        return run_folder(self._folder, slug_of(self.arms[name]), seed)
+        return run_folder(self._folder, Spec.parse(self.arms[name]).slug, seed)
 
     def each(self, name: str) -> Path:
         """Return the folders of an arm's runs as one, with ``{seed}`` for the seed, as an arm of a comparison may."""

@@ -12,7 +12,7 @@ from jaxtyping import Float
 from scipy import special, stats
 
 from ...data.views.keys import key
-from ...data.views.pictures import image
+from ...data.views.named_pictures import image
 from ...diagnostics import alignment, uniformity
 from ...networks.towers.parts.pixels import Square
 from ...study.opened import open_data

@@ -4,6 +4,6 @@ from .drawing import sheet as sheet
 from .keys import key as key
 from .keys import uniform as uniform
 from .look import looks as looks
+from .named_pictures import image as image
+from .named_pictures import meant as meant
 from .pictures import ImageView as ImageView
-from .pictures import image as image
-from .pictures import meant as meant

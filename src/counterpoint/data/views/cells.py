@@ -15,7 +15,7 @@ from ...networks.towers.table import Cells
 from ...raw import Table
 from ...registry import unknown
 from .keys import uniform
-from .pictures import Options
+from .named_pictures import Options
 
 
 @final

@@ -13,7 +13,7 @@ from torch import Tensor
 from ..cache import writing
 from .captions import TEXT_VIEWS, Options, text
 from .keys import key
-from .pictures import IMAGE_VIEWS, image
+from .named_pictures import IMAGE_VIEWS, image
 
 
 def sheet(

@@ -14,7 +14,8 @@ from ...networks.towers.footage import Footage, centres
 from ...raw import Clips
 from ...registry import unknown
 from .keys import uniform
-from .pictures import IMAGE_VIEWS, ImageView, Options
+from .named_pictures import IMAGE_VIEWS, Options
+from .pictures import ImageView
 
 
 @final

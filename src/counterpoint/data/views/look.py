@@ -11,7 +11,7 @@ from torch import Tensor
 from ...modalities import MODALITIES, resolve
 from ...registry import unknown
 from ...types import View, ViewSpec
-from . import captions, pictures
+from . import captions, named_pictures
 
 Look = Callable[..., Tensor]
 """``look(raw, keys, input)``: from a raw form and a key for each example to the input of a tower."""
@@ -39,7 +39,7 @@ class Framed(Protocol):
 
 
 @runtime_checkable
-class Options(captions.Options, pictures.Options, Protocol):
+class Options(captions.Options, named_pictures.Options, Protocol):
     """The keys of a recipe's ``augmentation`` section that views read."""
 
 

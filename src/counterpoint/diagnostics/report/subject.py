@@ -16,7 +16,7 @@ from ...data.base import Data, Rows, SomeItems
 from ...data.columns import subject
 from ...data.embeddings import EmbeddingCache
 from ...data.loading.loader import Loader
-from ...data.views.pictures import Options
+from ...data.views.named_pictures import Options
 from ...methods.tower_method import TowerMethod
 from ...modalities import MODALITIES
 from ..capture import Captured, captured

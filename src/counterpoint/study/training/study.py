@@ -14,9 +14,10 @@ from ...data.source import short_name
 from ...evaluation import create
 from ...execution import Executor, Listed, Listener, Local, Needs, NullListener, Then, leased
 from ...execution.executors import LOCAL, executor_of
-from ...methods.arm import Arm, slug_of
+from ...methods.arm import Arm
 from ...reasons import counted
 from ...recipes import Recipe
+from ...spec import Spec
 from ...training.run import RunState
 from ...training.trackers import check as check_trackers
 from ..agreement import check_made_of_the_same
@@ -107,7 +108,7 @@ def conduct(
     elsewhere = None if executor == LOCAL else executor_of(executor, needs)
     if elsewhere is None:
         check_gpus(needs)
-    path = folder_of(folder, [short_name(design.data), *map(slug_of, design.arms)])
+    path = folder_of(folder, [short_name(design.data), *(Spec.parse(arm).slug for arm in design.arms)])
     there = Design.read(path, design.margin)
     known = {} if there is None else read_plans(path)
     ready = prepare(design, path, there=there, known=known)
@@ -187,7 +188,7 @@ def _runs(
     return [
         TrainingRun(
             design.run(arm, seed, plan),
-            run_folder(folder, slug_of(arm), seed),
+            run_folder(folder, Spec.parse(arm).slug, seed),
             task_names[arm],
             track=track,
             needs=needs,
@@ -203,7 +204,7 @@ def _look_inside(folder: Path, design: Design) -> None:
     from ..report.diagnosis import PAGE, diagnose_model
 
     for arm in design.arms:
-        runs = [run_folder(folder, slug_of(arm), seed) for seed in design.seeds]
+        runs = [run_folder(folder, Spec.parse(arm).slug, seed) for seed in design.seeds]
         good = [f for f in runs if (state := RunState.read(f)) is not None and state.status == "finished"]
         if good and not (good[0] / PAGE).exists():
             diagnose_model(good[0])
@@ -236,7 +237,7 @@ def _searches(design: Design, plans: Mapping[str, ArmPlan], folder: Path) -> dic
     for arm, plan in plans.items():
         if not plan.searched:
             search = trials(design, Arm.parse(arm), plan)
-            folders = [trial_folder(folder, slug_of(arm), number) for number in range(len(search))]
+            folders = [trial_folder(folder, Spec.parse(arm).slug, number) for number in range(len(search))]
             searches[arm] = _Search(search, folders)
     return searches
 

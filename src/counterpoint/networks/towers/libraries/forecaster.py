@@ -13,14 +13,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ....raw import ends
-from ....registry import unknown
 from ...init import seeded
 from ...weights import Source
 from ..parts.temporal import before
 from ..series import SeriesTower, Standardised
-from .packaged import PACKAGE, packaged
+from .packaged import weights_file
 
-FRACAST = "fracast-0"
 STEPS = 2048
 """Steps of what it sees, whatever a series has."""
 _WIDTH, _HIDDEN, _SCALES, _PERIODS = 64, 96, 10, 4
@@ -175,12 +173,8 @@ def forecaster(source: Source, steps: int, seed: int, fit: Callable[[int], Stand
         ValueError: for weights that are missing, broken or incomplete, and for those of a package that is not the known
             one.
     """
-    if source.name != FRACAST:
-        raise unknown("fracast model", source.name, [FRACAST])
-    path = packaged(FRACAST) if source.weights == PACKAGE else source.path
-    if source.weights is not None and path is None:
-        raise ValueError(f"tower {source}: the weights are neither a path that exists nor 'package'")
-    with source.reading(), seeded(seed, f"fracast:{FRACAST}"):
+    path = weights_file(source)
+    with source.reading(), seeded(seed, f"{source.library}:{source.name}"):
         tower = Forecaster(fit(min(steps, STEPS)))
         if path is not None:
             kept = load_file(path)

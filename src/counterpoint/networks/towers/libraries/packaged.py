@@ -9,6 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ....registry import MissingPackage, unknown
+from ...weights import Source
 
 PACKAGE = "package"
 """The word after the @ of a tower whose weights are in a package."""
@@ -125,6 +126,23 @@ def packaged(name: str) -> Path:
     folder = Path(spec.origin).parent
     _check(folder / known.weights, known)
     return folder / known.model
+
+
+def weights_file(source: Source) -> Path | None:
+    """Return the file of weights of a library whose models are those of its package; None for random ones.
+
+    Raises:
+        UnknownName: for another model.
+        MissingPackage: if the package is not installed.
+        ValueError: for weights that are no path which exists, and for those of a package that is not the known one.
+    """
+    known = [name for name, model in PACKAGES.items() if model.library == source.library]
+    if source.name not in known:
+        raise unknown(f"{source.library} model", source.name, known)
+    path = packaged(source.name) if source.weights == PACKAGE else source.path
+    if source.weights is not None and path is None:
+        raise ValueError(f"tower {source}: the weights are neither a path that exists nor {PACKAGE!r}")
+    return path
 
 
 @cache

@@ -10,14 +10,12 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ....raw import ends
-from ....registry import unknown
 from ...init import seeded
 from ...weights import Source
 from ..parts.temporal import before
 from ..sound import LogMel, SoundTower
-from .packaged import PACKAGE, packaged
+from .packaged import weights_file
 
-GE2E = "ge2e"
 _LEVEL = 10 ** (-30 / 20)
 """The root mean square, 30 dB below full scale, that quieter sounds are made as loud as."""
 _HOP = 160
@@ -95,12 +93,8 @@ def speaker_encoder(source: Source, seconds: float, seed: int) -> SpeakerEncoder
         ValueError: for weights that are missing, broken or incomplete, and for those of a package that is not the known
             one.
     """
-    if source.name != GE2E:
-        raise unknown("resemblyzer model", source.name, [GE2E])
-    path = packaged(GE2E) if source.weights == PACKAGE else source.path
-    if source.weights is not None and path is None:
-        raise ValueError(f"tower {source}: the weights are neither a path that exists nor 'package'")
-    with source.reading(), seeded(seed, f"resemblyzer:{GE2E}"):
+    path = weights_file(source)
+    with source.reading(), seeded(seed, f"{source.library}:{source.name}"):
         tower = SpeakerEncoder(seconds)
         if path is not None:
             kept = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
