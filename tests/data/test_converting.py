@@ -383,11 +383,12 @@ converting.convert(sys.argv[1], sys.argv[2], to=sys.argv[3], size=24, jobs=1)
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize("form", FORMS)
 def test_a_killed_conversion_goes_on(form: writing.Form, tmp_path: Path) -> None:
     source, out = table(tmp_path), tmp_path / "out"
     convert(source, tmp_path / "whole", to=form, size=24)
-    for moment in range(10):
+    for moment in range(20):
         command = [sys.executable, "-c", _SLOWED, source, str(out), form]
         process = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert process.stdout is not None

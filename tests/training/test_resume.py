@@ -106,6 +106,7 @@ def test_a_run_that_is_refused_leaves_no_folder(
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize(("arm", "precision"), [("clip", "32"), ("byolip", "16-mixed")])
 def test_a_run_that_was_killed_at_any_time_ends_as_if_it_had_not_been(
     arm: str, precision: str, what: Run, tmp_path: Path

@@ -157,6 +157,16 @@ def test_ptbxl(tmp_path: Path) -> None:
     assert data.labels["MI"].names == ("no", "yes")
 
 
+def test_recordings_of_ptbxl_out_of_its_folder_are_never_read(tmp_path: Path) -> None:
+    root = ptbxl(tmp_path / "ptbxl")
+    record(tmp_path / "out", "secret", seed=1, channels=12)
+    table = pl.read_csv(root / "ptbxl_database.csv")
+    names = ["../out/secret", *table["filename_lr"][1:]]
+    table.with_columns(pl.Series("filename_lr", names)).write_csv(root / "ptbxl_database.csv")
+    data = load_any(f"ptbxl:{root},broken=0.1")
+    assert data.ids.tolist() == list(range(2, 41))
+
+
 def test_what_is_no_ptbxl_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(
         FileNotFoundError, match=r"ptbxl_database\.csv: give the folder that PTB-XL is unpacked"

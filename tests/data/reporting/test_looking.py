@@ -140,6 +140,7 @@ report(sys.argv[1], executor=Local())
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize("moment", [1, 2, 3])
 def test_a_describing_that_was_killed_goes_on(moment: int, folder: Path, looked: list[int]) -> None:
     done = subprocess.run([sys.executable, "-c", _KILLED, folder, str(moment)], check=False)

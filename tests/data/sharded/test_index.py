@@ -245,6 +245,7 @@ indexing.index(sys.argv[1], sys.argv[2], jobs=1)
 
 
 @pytest.mark.slow
+@pytest.mark.system
 @pytest.mark.parametrize("moment", [1, 2, 7, 13, 14, 16])
 def test_an_index_that_was_killed_goes_on(moment: int, shards: Path, tmp_path: Path) -> None:
     out = tmp_path / "index"

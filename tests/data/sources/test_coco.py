@@ -144,3 +144,30 @@ def test_what_is_missing_is_counted_and_what_is_no_coco_is_refused(root: Path) -
         ValueError, match=r"dataset_coco\.json is damaged \(images: Field required\): copy it again"
     ):
         load(f"coco:{root}")
+
+
+@pytest.mark.parametrize("form", ["karpathy", "folder of karpathy's", "published", "instances"])
+def test_pictures_out_of_their_folder_are_never_read(form: str, root: Path) -> None:
+    secret = root.parent / "out" / "secret.bmp"
+    secret.parent.mkdir()
+    secret.write_bytes(bitmap(5))
+    if form == "published":
+        published(root, "train2014", range(12))
+        published(root, "val2014", range(12, 24))
+        file = root / "annotations" / "captions_train2014.json"
+    elif form == "instances":
+        file = instances(root, "train2014", range(12))
+    else:
+        karpathy(root)
+        file = root / "annotations" / "dataset_coco.json"
+    content = json.loads(file.read_text())
+    first = content["images"][0]
+    if form == "folder of karpathy's":
+        first |= {"filepath": "../../out", "filename": "secret.bmp"}
+    else:
+        first["filename" if form == "karpathy" else "file_name"] = "../../out/secret.bmp"
+    file.write_text(json.dumps(content))
+    ledger = Ledger()
+    records = read(f"coco:{file if form == 'instances' else root}", ledger)
+    assert len(records) == (11 if form == "instances" else 23)
+    assert ledger.frame["reason"].to_list() == ["path that leads out of the folder"]

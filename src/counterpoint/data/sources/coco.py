@@ -11,7 +11,7 @@ from pydantic import BaseModel
 
 from ...files import read_json
 from ._files.asset import Asset
-from ._files.places import state_of
+from ._files.places import leads_out, state_of
 from ._ledger import Ledger
 from ._names import SPLITS, split_of
 from ._options import Options
@@ -136,7 +136,7 @@ class _Instances(BaseModel):
     categories: list[_Category]
 
 
-def _of_karpathy(file: Path) -> Iterator[Record]:
+def _of_karpathy(file: Path) -> Iterator[tuple[str, Record]]:
     for number, picture in enumerate(read_json(file, _Karpathy, _REMEDY).images):
         where = f"{file}, image {number}"
         if picture.split not in _SPLITS:
@@ -145,10 +145,11 @@ def _of_karpathy(file: Path) -> Iterator[Record]:
         path = _folder(file, picture.filepath) / picture.filename
         cells: dict[str, Cell] = {"image": Asset.of(path), "text": captions}
         identity = None if picture.cocoid is None else str(picture.cocoid)
-        yield Record(cells, picture.filename, identity, _SPLITS[picture.split], where=where)
+        record = Record(cells, picture.filename, identity, _SPLITS[picture.split], where=where)
+        yield f"{picture.filepath}/{picture.filename}", record
 
 
-def _published(file: Path, split: str) -> Iterator[Record]:
+def _published(file: Path, split: str) -> Iterator[tuple[str, Record]]:
     content = read_json(file, _Published, _REMEDY)
     captions: dict[int, list[str]] = {}
     for annotation in content.annotations:
@@ -160,10 +161,11 @@ def _published(file: Path, split: str) -> Iterator[Record]:
             "image": Asset.of(folder / image.file_name),
             "text": tuple(captions.get(image.id, ())),
         }
-        yield Record(cells, image.file_name, str(image.id), split, where=f"{file}, image {image.id}")
+        where = f"{file}, image {image.id}"
+        yield image.file_name, Record(cells, image.file_name, str(image.id), split, where=where)
 
 
-def _pictures(file: Path, split: str | None) -> Iterator[Record]:
+def _pictures(file: Path, split: str | None) -> Iterator[tuple[str, Record]]:
     content = read_json(file, _Instances, _REMEDY)
     names = {category.id: category.name for category in content.categories}
     objects: dict[int, set[str]] = {}
@@ -176,7 +178,10 @@ def _pictures(file: Path, split: str | None) -> Iterator[Record]:
         labels = {_OBJECTS: json.dumps(sorted(objects.get(image.id, ())))}
         cells: dict[str, Cell] = {"image": Asset.of(folder / image.file_name)}
         where = f"{file}, image {image.id}"
-        yield Record(cells, image.file_name, str(image.id), split, labels=labels, where=where)
+        yield (
+            image.file_name,
+            Record(cells, image.file_name, str(image.id), split, labels=labels, where=where),
+        )
 
 
 def _folder(file: Path, name: str) -> Path:
@@ -197,10 +202,16 @@ def _folder(file: Path, name: str) -> Path:
     )
 
 
-def _whole(records: Iterator[Record], ledger: Ledger) -> Iterator[Record]:
-    """Yield records that have a picture, and a caption where there are such; enter others into the ledger."""
-    for record in records:
+def _whole(records: Iterator[tuple[str, Record]], ledger: Ledger) -> Iterator[Record]:
+    """Yield records that have a picture, and a caption where there are such; enter others into the ledger.
+
+    A record comes with the name of its picture, which may not lead out of the folder of pictures.
+    """
+    for name, record in records:
         picture = record.cells["image"]
+        if leads_out(name):
+            ledger.add("lost", "path that leads out of the folder", record.where, detail=name)
+            continue
         if not record.cells.get("text", True):
             ledger.add("lost", "no caption", record.where)
         elif isinstance(picture, Asset) and not Path(picture.file).is_file():

@@ -10,7 +10,7 @@ from typing import final
 import polars as pl
 
 from ._files.asset import Asset
-from ._files.places import state_of
+from ._files.places import leads_out, state_of
 from ._ledger import Ledger
 from ._options import Options
 from ._record import Cell, Record, Records
@@ -66,7 +66,11 @@ def _records(database: Path, ledger: Ledger) -> Iterator[Record]:
     rows, superclasses = _table(database, _NEEDED), _superclasses(database.with_name(_STATEMENTS))
     for number, row in enumerate(rows.iter_rows(named=True), 1):
         where = f"{database}, row {number}"
-        named = [database.parent / f"{row[name]}.hea" for name in _FILES if row.get(name)]
+        stated = [row[name] for name in _FILES if row.get(name)]
+        if leading := next(filter(leads_out, stated), None):
+            ledger.add("lost", "path that leads out of the folder", database, number, leading)
+            continue
+        named = [database.parent / f"{name}.hea" for name in stated]
         header = next(filter(Path.is_file, named), None)
         if header is None:
             ledger.add("lost", "no such file", database, number, str(named[0]) if named else "no file named")

@@ -59,6 +59,16 @@ def is_pattern(written: str) -> bool:
     return marked and not os.path.exists(written)
 
 
+def leads_out(name: str) -> bool:
+    """Return whether the name of a file, as a data set states it, leads out of the folder that it is named from.
+
+    >>> leads_out("train2017/1.jpg"), leads_out("../1.jpg"), leads_out("/home/1.jpg")
+    (False, True, True)
+    """
+    path = PurePosixPath(name)
+    return path.is_absolute() or ".." in path.parts
+
+
 def seen_from(folder: str, path: str) -> str:
     """Return a path, or a pattern, from the root, where it was written as seen from a folder; a URL as it is."""
     if is_url(path):
