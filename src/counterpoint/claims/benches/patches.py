@@ -22,9 +22,9 @@ LABEL, LEAST = "group", 20
 DEPTH, LR = 4, 2e-3
 
 
-def transformer(seed: int, patch: int = 2, width: int = 32, depth: int = DEPTH) -> VisionTransformer:
+def transformer(seed: int) -> VisionTransformer:
     """Build a pre-norm transformer of four heads on pictures of 16 pixels, at the start of a seed."""
-    tower = VisionTransformer(SIDE, patch, width, depth, heads=4)
+    tower = VisionTransformer(SIDE, patch=2, width=32, depth=DEPTH, heads=4)
     initialise(tower, seed, "image")
     return tower
 
