@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from counterpoint.claims.benches.towers import Recaptioned, build, recipe, tiny, trained
+from counterpoint.claims.benches.towers import Recaptioned, build, recipe, tiny, train
 from fixtures.tiny import TinyData
 
 
@@ -31,7 +31,7 @@ def test_an_arm_trains_on_the_given_rows_and_repeats(tiny_data: TinyData) -> Non
     settings, rows = tiny(), tiny_data.splits.train[:20]
 
     def run() -> torch.Tensor:
-        method = trained(build("align", settings, tiny_data, rows, 1), tiny_data, rows, settings, 1)
+        method = train(build("align", settings, tiny_data, rows, 1), tiny_data, rows, settings, 1)
         return method.embed("image", tiny_data.images(np.arange(5)))
 
     first = run()

@@ -15,7 +15,7 @@ from .base import IMAGE_SIZE, Data, stored_size
 from .derived.gaps import gaps_of
 from .derived.mixture import each_changed, parts_of
 from .kinds.files import Defined
-from .kinds.written import is_there, written
+from .kinds.parsing import is_there, parse
 from .pictured import PairedData
 from .pictures.single import form_of
 from .sources import (
@@ -83,8 +83,8 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
         FileNotFoundError: if there is nothing at the path.
         ValueError: if the files hold no usable pairs.
     """
-    parsed = written(source)
-    slot = _slot(source, tuple(_stamp(written(one).path) for one in _each(source)))
+    parsed = parse(source)
+    slot = _slot(source, tuple(_stamp(parse(one).path) for one in _each(source)))
     if not slot:
         slot.append(parsed.open(stored_size(image_size) if inputs is None else form_of(inputs.get("image"))))
     data = slot[0]
@@ -103,7 +103,7 @@ def records_of(source: str, ledger: Ledger) -> Records | None:
     Raises:
         ValueError: if the files cannot be read at all.
     """
-    return written(source).records(ledger)
+    return parse(source).records(ledger)
 
 
 def with_columns(source: str, columns: Mapping[str, str]) -> str:
@@ -142,7 +142,7 @@ def rooted(source: str) -> str:
     """
     if parts_of(source):
         return each_changed(source, rooted)
-    parsed = written(source)
+    parsed = parse(source)
     if parsed.path is None or not is_there(parsed.path):
         return source
     return parsed.at(seen_from("", parsed.path))
@@ -160,7 +160,7 @@ def located(source: str, began: str | None) -> str:
     """
     if parts_of(source):
         return each_changed(source, lambda one: located(one, began))
-    parsed = written(source)
+    parsed = parse(source)
     if parsed.path is None or is_there(parsed.path):
         return source
     moved = seen_from(began or "", parsed.path)
@@ -178,7 +178,7 @@ def is_of_python(source: str) -> bool:
     >>> is_of_python("waves.py:WAVES"), is_of_python("pairs.csv")
     (True, False)
     """
-    return any(isinstance(written(gaps_of(one)[0]), Defined) for one in _each(source))
+    return any(isinstance(parse(gaps_of(one)[0]), Defined) for one in _each(source))
 
 
 def short_name(source: str) -> str:
@@ -198,7 +198,7 @@ def short_name(source: str) -> str:
 
 def _named(source: str) -> str:
     """Return what files are called after one source."""
-    parsed = written(source)
+    parsed = parse(source)
     if parsed.path is None or not is_there(parsed.path):
         return re.sub(r"[:/\\\\]+", "-", source)
     stem = Path(parsed.path).stem

@@ -24,7 +24,7 @@ from .generate import OWN, Cost
 from .method import Decoding, SumOfMethods
 from .methods.plain import Plain
 from .methods.ritual import Ritual
-from .prompts import digest_of, image_of, messages_of, pictures_of, tensor_of, written
+from .prompts import chat_text, digest_of, image_of, messages_of, pictures_of, tensor_of
 from .rule import PlausibilityOnly
 from .sampling import Sampled
 
@@ -194,7 +194,7 @@ class VisionLanguageAssistant(Checked):
             ValueError: where the processor makes no pixels of a picture.
         """
         texts = [
-            written(self.processor, messages_of(prompt), add_generation_prompt=True) for prompt in prompts
+            chat_text(self.processor, messages_of(prompt), add_generation_prompt=True) for prompt in prompts
         ]
         pictures = [[image_of(picture) for picture in pictures_of(prompt)] for prompt in prompts]
         begun = self.processor.tokenizer.bos_token

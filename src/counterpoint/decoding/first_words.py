@@ -14,13 +14,13 @@ from .branch import Branch
 from .chooser import Logits
 from .combine import Weights, combine
 from .method import Decoding
-from .prompts import Message, message, messages_of, written
+from .prompts import Message, chat_text, message, messages_of
 
 
 def first_tokens(processor: Any, words: Sequence[str]) -> list[list[int]]:
     """Return tokens by which a reply can begin with each word, in the form in which the template writes replies."""
     chat = messages_of(Prompt("?"))
-    before = written(processor, chat, add_generation_prompt=True)
+    before = chat_text(processor, chat, add_generation_prompt=True)
     tokens: list[list[int]] = []
     taken: dict[int, str] = {}
     for word in words:
@@ -42,7 +42,7 @@ def first_tokens(processor: Any, words: Sequence[str]) -> list[list[int]]:
 
 def _first_token(processor: Any, chat: list[Message], before: str, word: str) -> int | None:
     """Return the first token of a word in a reply; None where the model has no token for the word."""
-    whole = written(processor, [*chat, message("assistant", word)])
+    whole = chat_text(processor, [*chat, message("assistant", word)])
     if not whole.startswith(before):
         whole = before + word
     start, ids = (

@@ -45,7 +45,7 @@ def messages_of(prompt: Prompt) -> list[Message]:
     return [*messages, message("user", prompt.text, prompt.picture)]
 
 
-def written(processor: Any, messages: list[Message], **options: Any) -> str:
+def chat_text(processor: Any, messages: list[Message], **options: Any) -> str:
     """Return messages as a processor's chat template writes them."""
     return processor.apply_chat_template(messages, tokenize=False, **options)
 

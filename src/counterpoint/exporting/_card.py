@@ -26,7 +26,7 @@ from ..study.layout import run_folder
 from ..study.numbers import StudyScores
 from ..study.schema import Score, TrainedArm, TrainingSummary
 from ..study.scored import RunScores
-from ..study.words.tables import as_markdown, columns, number, written
+from ..study.words.tables import as_markdown, cells_of, columns, number
 from ..training.folder import is_checkpoint
 from ..training.record.environment import Environment
 from ..training.run import Run, data_of
@@ -201,7 +201,7 @@ def _results(origin: Origin, scores: Sequence[Score]) -> Iterator[str]:
         return
     rows = [["task", "test", "metric", "value", "95 % interval", "chance", "examples"]]
     for score in _main(scores):
-        value, low, high = written(score)
+        value, low, high = cells_of(score)
         chance = number(score.chance, score.metric)
         rows.append([score.task, score.test, score.metric, value, f"{low} to {high}", chance, str(score.n)])
     yield from as_markdown(rows)

@@ -47,7 +47,7 @@ def build(arm: str, recipe: Recipe, data: PairedData, rows: Rows, seed: int) -> 
     return method
 
 
-def trained(method: M, data: PairedData, rows: Rows, recipe: Recipe, seed: int) -> M:
+def train(method: M, data: PairedData, rows: Rows, recipe: Recipe, seed: int) -> M:
     """Train a method on some rows of a data set."""
     loader = Loader(
         data,

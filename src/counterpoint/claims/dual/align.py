@@ -14,7 +14,7 @@ from ...data.pictured import PairedData
 from ...data.source import load
 from ...evaluation import create
 from ...study.presets import Preset
-from ..benches.towers import Recaptioned, build, recipe, trained
+from ..benches.towers import Recaptioned, build, recipe, train
 from ..lab import FIRST, Arrays, Lab, Result, above, arm, beside, decides
 
 CLAIM = (
@@ -61,7 +61,7 @@ def condition(name: str, seed: int, steps: int) -> Arrays:
         counts = Counter(noisy.captions(int(row))[0] for row in rows)
         rows = np.array([row for row in rows if counts[noisy.captions(int(row))[0]] == 1])
     rows = np.sort(rows)
-    model = trained(build(arm, settings, noisy, rows, seed), noisy, rows, settings, seed)
+    model = train(build(arm, settings, noisy, rows, seed), noisy, rows, settings, seed)
     features = EmbeddingCache(model, data)
     test = data.splits.test["compositions"]
     return {

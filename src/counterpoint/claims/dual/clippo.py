@@ -19,7 +19,7 @@ from ...networks.towers.drawn import DrawnText
 from ...networks.towers.transformer import ProbedTransformer, TextTransformer
 from ...recipes.schema import Recipe
 from ...study.presets import Preset
-from ..benches.towers import Recaptioned, captions_of, trained
+from ..benches.towers import Recaptioned, captions_of, train
 from ..benches.towers import recipe as recipe_of
 from ..lab import Arrays, Lab, Result, above, below, beside, decides
 
@@ -76,15 +76,15 @@ def retrieved(arm: str, scripts: str, seed: int, steps: int) -> Arrays:
     """Train one arm; where there are both scripts every picture has its caption in each."""
     plain = load("digits")
     assert isinstance(plain, PairedData)
-    train = plain.splits.train
-    captions = captions_of(plain, train)
+    seen = plain.splits.train
+    captions = captions_of(plain, seen)
     data: PairedData = plain
     if scripts == "both":
         data = Recaptioned(
             plain,
             {
                 int(row): [*(originals := plain.captions(int(row))), originals[0].translate(CYRILLIC)]
-                for row in train
+                for row in seen
             },
         )
     recipe = recipe_of(
@@ -96,7 +96,7 @@ def retrieved(arm: str, scripts: str, seed: int, steps: int) -> Arrays:
     )
     method = ARMS[arm](towers(arm, captions, seed), recipe)
     initialise(method, seed)
-    trained(method, data, train, recipe, seed)
+    train(method, data, seen, recipe, seed)
     rows = next(iter(plain.splits.test.values()))
     return {
         "Latin": hits(method, plain, rows, "Latin").astype(float),

@@ -29,14 +29,14 @@ WEIGHTS = (0.0, 0.01, 0.1, 1.0)
 SMALL = 0.1
 
 
-def trained(arm: str, weight: float, seed: int, trained: int, steps: int) -> Arrays:
+def read_voxels(arm: str, weight: float, seed: int, trained: int, steps: int) -> Arrays:
     """Train with one λ, with the captions of the pictures or with those of others."""
     return predicted(weight, arm == "shuffled", seed, trained, steps)
 
 
 def run(lab: Lab) -> Iterator[Result]:
     axes = {"arm": ("own", "shuffled"), "weight": WEIGHTS}
-    runs = lab.grid(trained, axes, seeds=UNSEEN, trained=TRAINED, steps=STEPS)
+    runs = lab.grid(read_voxels, axes, seeds=UNSEEN, trained=TRAINED, steps=STEPS)
     metric = "Pearson's r as a share of the ceiling, simulated voxels"
     late, early = (runs.scores(kind, f"{metric}, {kind}") for kind in ("late", "early"))
     yield from decides(

@@ -15,7 +15,7 @@ from ...evaluation import create, evaluate
 from ...methods.tower_method import TowerMethod
 from ...study.presets import PRESETS
 from ...study.words.standings import mean_ranks
-from ..benches.towers import build, recipe, trained
+from ..benches.towers import build, recipe, train
 from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides, mean
 
 CLAIM = (
@@ -68,7 +68,7 @@ def scored(arm: str, steps: int, seed: int, train_size: int, test_size: int) -> 
 
     def learned(arm: str, data: PairedData) -> TowerMethod:
         rows = data.splits.train
-        return trained(build(arm, plan, data, rows, seed), data, rows, plan, seed)
+        return train(build(arm, plan, data, rows, seed), data, rows, plan, seed)
 
     general, special = (Scenes.parse(f"{world},{sizes},pixels=43") for world in (GENERAL, SPECIAL))
     with tempfile.TemporaryDirectory() as folder:

@@ -113,7 +113,7 @@ def among(items: Narrations) -> tuple[Bool[Tensor, "n words"], Int[Tensor, " n"]
     )
 
 
-def trained(data: Filmed, tokenizer: BytePairTokenizer, steps: int, seed: int) -> Fusion:
+def train_fusion(data: Filmed, tokenizer: BytePairTokenizer, steps: int, seed: int) -> Fusion:
     """Train a model with modalities dropped at random."""
     items, model = narrated(data), Fusion(tokenizer, seed).train()
     narrations, questions = tokenizer(items.narrations), tokenizer(items.questions)
@@ -169,7 +169,7 @@ def experiment(seed: int, steps: int, train_size: int, test_size: int, models: i
     test = filmed(WORLD, "as trained", test_size, Narrations)
     texts = [*narrated(data).narrations, *narrated(data).questions]
     tokenizer = BytePairTokenizer.train(sorted(set(texts)), 320, 16)
-    ensemble = [trained(data, tokenizer, steps, seed * MODELS + k) for k in range(models)]
+    ensemble = [train_fusion(data, tokenizer, steps, seed * MODELS + k) for k in range(models)]
     answers = [{shown: right(model, test, shown) for shown in SHOWN.values()} for model in ensemble]
     kinds = np.asarray(test.items.kinds)
     needed = np.array([TYPES.index(NEEDS[kind]) for kind in kinds])

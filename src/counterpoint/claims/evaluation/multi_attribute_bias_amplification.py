@@ -173,7 +173,7 @@ def classifier(seed: int) -> nn.Sequential:
     return network
 
 
-def trained(
+def run_classifier(
     dial: float, balance: str, seed: int, steps: int, train_size: int, held_size: int, test_size: int
 ) -> Arrays:
     """Train a classifier of the person's gender and measure what it ties to things.
@@ -221,8 +221,8 @@ def probabilities(network: nn.Module, data: World) -> Float[np.ndarray, "n 2"]:
 def run(lab: Lab) -> Iterator[Result]:
     labels = lab.grid(hidden, {}, test_size=WORLDS)
     sizes = {"steps": STEPS, "train_size": TRAINED, "held_size": HELD, "test_size": TESTED}
-    dials = lab.grid(trained, {"dial": DIALS}, balance="none", **sizes)
-    balances = lab.grid(trained, {"balance": BALANCES}, dial=STRONGEST, **sizes)
+    dials = lab.grid(run_classifier, {"dial": DIALS}, balance="none", **sizes)
+    balances = lab.grid(run_classifier, {"balance": BALANCES}, dial=STRONGEST, **sizes)
     pair, single = "mean |Δ| of the two things together", "mean Δ of single things, with signs"
     in_labels, by_dial = labels.scores("{}", pair), dials.scores("{}", pair)
     balanced = balances.scores("multi", pair)

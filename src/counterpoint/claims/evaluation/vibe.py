@@ -76,7 +76,7 @@ class Detector(nn.Module):
         return self.head(torch.cat([seen, read], 1))
 
 
-def trained(arm: str, seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
+def run_detector(arm: str, seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
     """Train a detector on renditions, and say what it takes those of other things, and another artist's, for.
 
     Args:
@@ -127,7 +127,7 @@ def mean_f1(kinds: Sequence[str]) -> Callable[[np.ndarray], float]:
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(trained, {"arm": tuple(ARMS)}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
+    runs = lab.grid(run_detector, {"arm": tuple(ARMS)}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
     macro_f1 = STATISTICS["macro_f1"]
     in_caption, in_time = mean_f1(BESIDE), mean_f1(IN_TIME)
 

@@ -217,7 +217,7 @@ def batch(data: Heard, rows: Int[np.ndarray, " B"], arm: str) -> Batch:
     return Batch(texts, torch.tensor(owner), torch.tensor(true), torch.cat(needs))
 
 
-def trained(seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
+def run_stages(seed: int, steps: int, train_size: int, test_size: int) -> Arrays:
     """Train in stages: plainly, then with wrong captions, then with captions in part, each from the one before.
 
     Every arm takes three times ``steps`` steps: ``plain`` all plainly, ``hard`` two with wrong captions.
@@ -293,7 +293,7 @@ def judged(
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    runs = lab.grid(trained, {}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
+    runs = lab.grid(run_stages, {}, steps=STEPS, train_size=TRAINED, test_size=TESTED)
 
     def gain(better: str, worse: str, score: str) -> Result:
         scores = runs.scores("{} {}", f"{score} score of CompA, unseen pairs of sounds")

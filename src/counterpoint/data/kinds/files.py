@@ -19,12 +19,12 @@ from ..listed.stored import OtherColumns, Stored, TooMany
 from ..pictured import Pictured
 from ..sharded.unasked import is_much, open_unasked
 from ..sources import OF_THE_WHOLE, Ledger, Options, Reader, Records, Source, is_source, read, read_some
-from .kind import Written
+from .kind import Kind
 
 _PARTS = 5  # of a large table, of which is told as of a sample
 
 
-class Files(Written):
+class Files(Kind):
     """Whatever a source reads; what is more than is read before training gets an index by itself.
 
     An index leaves out rows with gaps. So data other than pictures that has such rows is read as a whole, unless it is
@@ -61,7 +61,7 @@ class Files(Written):
 
 
 @final
-class Defined(Written):
+class Defined(Kind):
     """Data, or a source of it, that a file of Python defines; the file may register what else the data needs."""
 
     def open(self, form: int | Fit) -> Data:
@@ -106,7 +106,7 @@ class Defined(Written):
 
 
 @final
-class Collected(Written):
+class Collected(Kind):
     """A collection of pictures with words; its options are a language, columns and those of every data set."""
 
     def open(self, form: int | Fit) -> Data:

@@ -12,8 +12,8 @@ from ..sources import Ledger, Options, Records
 
 
 @dataclass(frozen=True)
-class Written(ABC):
-    """Data as a user wrote it: ``stamps:FOLDER,language=de`` is ``stamps:``, ``FOLDER`` and ``,language=de``.
+class Kind(ABC):
+    """A kind of data, as a user wrote it: ``stamps:FOLDER,language=de``: ``stamps:``, ``FOLDER`` and ``,language=de``.
 
     Attributes:
         source: all of it.

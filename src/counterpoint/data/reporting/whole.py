@@ -14,7 +14,7 @@ from ...execution import Executor, Listener, Local, Needs, NullListener
 from ...execution.executors import LOCAL, executor_of
 from ...files import write_text, writing
 from ...recipes.schema import Towers
-from ..kinds.written import written
+from ..kinds.parsing import parse
 from ..listed.ledgers import keep, ledger_file
 from ..listed.rows import links_of
 from ..source import load_any
@@ -142,7 +142,7 @@ def report(
 
 def _seen(source: str, sample: int | None, towers: Towers, looking: Looks) -> Seen:
     ledger = Ledger()
-    parsed = written(source)
+    parsed = parse(source)
     records, share = parsed.some_records(ledger)
     if records is None:
         return seen_in_data(source, load_any(source), towers=towers, sample=sample)

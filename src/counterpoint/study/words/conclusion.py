@@ -9,7 +9,7 @@ from ...reasons import counted, listing
 from ...statistics.bootstrap import FEW_EXAMPLES, FEW_SEEDS
 from ...statistics.sentences import times
 from ..schema import Difference, Needed, Score, StudySummary
-from .tables import is_fraction, number, ranked, written
+from .tables import cells_of, is_fraction, number, ranked
 
 MOST_NAMED = 3
 """Arms that a sentence names; more are counted."""
@@ -28,7 +28,7 @@ def conclusion(summary: StudySummary) -> list[str]:
     where = f"{primary.task} {primary.metric} ({primary.test}"
     where += ")" if primary.subset == "all" else f", {primary.subset} examples)"
     best, score = scored[0]
-    value = "{} ({} to {})".format(*written(score)) + (" percent" if is_fraction(score.metric) else "")
+    value = "{} ({} to {})".format(*cells_of(score)) + (" percent" if is_fraction(score.metric) else "")
     if len(summary.arms) == 1:
         return [
             f"{best} scores {value} on {where}; there is no other arm to compare it with.",

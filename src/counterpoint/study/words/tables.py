@@ -67,7 +67,7 @@ def number(value: float | None, metric: str = "", signed: bool = False) -> str:
     return "0.0" if text in {"-0.0", "+0.0"} else text
 
 
-def written(score: Score) -> list[str]:
+def cells_of(score: Score) -> list[str]:
     """Write a score and the ends of its interval."""
     return [number(value, score.metric) for value in (score.mean, score.low, score.high)]
 
@@ -114,7 +114,7 @@ def _grid(summary: StudySummary, between: str) -> tuple[list[str], list[list[str
         body.append(
             [arm.name, *[arm.learns or "–"] * learns]
             + [
-                "–" if m is None else "{} ({}{between}{})".format(*written(m), between=between)
+                "–" if m is None else "{} ({}{between}{})".format(*cells_of(m), between=between)
                 for m in scores
             ]
         )

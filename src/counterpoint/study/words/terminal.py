@@ -15,7 +15,7 @@ from ...modalities import leading
 from ...reasons import counted, share_in_words
 from ...spec import Spec
 from ..schema import ArmSummary, Key, Score, StudySummary
-from .tables import beside_all, columns, number, ranked, written
+from .tables import beside_all, cells_of, columns, number, ranked
 
 if TYPE_CHECKING:
     from ..presets import Preset
@@ -145,7 +145,7 @@ def _arms_table() -> Table:
 def _scored(m: Score | None) -> Text:
     if m is None:
         return Text(number(None))
-    mean, low, high = written(m)
+    mean, low, high = cells_of(m)
     return Text.assemble(mean, (f" {low}–{high}", "dim"))
 
 

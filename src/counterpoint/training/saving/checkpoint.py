@@ -149,7 +149,7 @@ def restore(
         raise CheckpointError(
             f"the checkpoint of step {checkpoint.step} has no state of the optimiser: a run cannot go on from it"
         )
-    names, parameters = trained(module), dict(module.named_parameters())
+    names, parameters = trained_parameters(module), dict(module.named_parameters())
     # By name and not by number: numbers change with whatever a later version trains, or trains no more.
     order = [id(p) for group in optimizer.param_groups for p in group["params"]]
     state: dict[int, dict[str, Tensor]] = {}
@@ -225,6 +225,6 @@ def _load_exactly(module: nn.Module, tensors: dict[str, Tensor]) -> None:
         ) from error
 
 
-def trained(module: nn.Module) -> dict[str, int]:
+def trained_parameters(module: nn.Module) -> dict[str, int]:
     """Return the identities of a module's trained parameters by their names."""
     return {name: id(p) for name, p in module.named_parameters() if p.requires_grad}

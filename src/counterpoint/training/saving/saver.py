@@ -25,7 +25,7 @@ from .checkpoint import (
     TRAINER,
     CheckpointError,
     Trainer,
-    trained,
+    trained_parameters,
 )
 
 _PARTS = ".step-{}.parts.part"
@@ -165,7 +165,7 @@ def _unwritten(folder: Path, step: int, size: int, error: BaseException) -> Chec
 
 def _moments(module: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     """Return what an optimiser remembers, by parameter and slot."""
-    names = {identity: name for name, identity in trained(module).items()}
+    names = {identity: name for name, identity in trained_parameters(module).items()}
     return {
         f"{names[id(parameter)]}/{slot}": torch.as_tensor(value)
         for group in optimizer.param_groups

@@ -29,7 +29,7 @@ from ...answering.in_context.shots import (
 from ...answering.in_context.task import InContextTask
 from ...answering.replies import normalised
 from ...task import NotApplicable
-from ._writing import written
+from ._text_scores import text_scores
 
 ANSWER = "Answer:"
 
@@ -77,7 +77,7 @@ class Explanation(InContextTask):
             form = Hindsight()
             pool = _in_hindsight(assistant, pool[:_HINDSIGHT], self.shots, seed)
         replies = InContext(assistant, pool, self.shots, form, seed).reply(prompts(queries), seed=seed)
-        return written(self.name, items, kept, replies, [query.reply for query in queries])
+        return text_scores(self.name, items, kept, replies, [query.reply for query in queries])
 
     def _examples(
         self, items: Questions, pictures: UInt8[Tensor, "k 3 H W"]

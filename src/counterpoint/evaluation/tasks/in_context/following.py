@@ -22,7 +22,7 @@ from ...answering.in_context.shots import (
     with_pictures,
 )
 from ...answering.in_context.task import InContextTask
-from ._writing import written
+from ._text_scores import text_scores
 
 
 @final
@@ -57,7 +57,7 @@ class Following(InContextTask):
         queries = _instructed(items, pictures)
         pool = _instructed(*with_pictures(data, Instructions, pool_rows(data, rows), self.name))
         replies = InContext(assistant, pool, self.shots, seed=seed).reply(prompts(queries), seed=seed)
-        return written(self.name, items, range(len(items)), replies, [query.reply for query in queries])
+        return text_scores(self.name, items, range(len(items)), replies, [query.reply for query in queries])
 
 
 def _instructed(items: Instructions, pictures: UInt8[Tensor, "k 3 H W"]) -> list[Example]:

@@ -26,15 +26,15 @@ from ..sharded.opened import open_index
 from ..sources import Ledger, Options, Records, files_of, is_named, is_pattern, is_url, parted
 from ..worlds import WORLDS
 from .files import Collected, Defined, Files
-from .kind import Written, name_of
+from .kind import Kind, name_of
 
 _log = logging.getLogger(__name__)
 
 
-def written(source: str) -> Written:
+def parse(source: str) -> Kind:
     """Return what a user wrote as the kind of data that it is; a file whose name has an option's form is a file.
 
-    >>> written("scenes:basic").path is None, written("stamps:it,language=de").rest, written("hf:NAME").head
+    >>> parse("scenes:basic").path is None, parse("stamps:it,language=de").rest, parse("hf:NAME").head
     (True, ',language=de', 'hf:NAME')
 
     Raises:
@@ -46,13 +46,13 @@ def written(source: str) -> Written:
         return _Mixture(source, parts=tuple(parts))
     whole, gaps = gaps_of(source)
     if gaps:
-        there = written(whole)
+        there = parse(whole)
         rest = there.rest + with_gaps("", [str(gap) for gap in gaps])
         return _Gappy(source, there.head, there.path, rest, whole=there, gaps=gaps)
     name = name_of(source)
     if name == voxels.NAME:
         inner, _, options = Simulation.parse(source)
-        of = written(inner)
+        of = parse(inner)
         return _Simulated(source, f"{name}:{of.head}", of.path, f"{of.rest}{options}")
     if name in WORLDS and (name == source or not os.path.exists(source)):
         return _World(source)
@@ -92,26 +92,26 @@ def is_there(path: str) -> bool:
 
 @final
 @dataclass(frozen=True)
-class _Mixture(Written):
+class _Mixture(Kind):
     """Several sources, each of a kind of its own."""
 
     parts: tuple[Part, ...] = ()
 
     def open(self, form: int | Fit) -> Data:
-        return Mixed.of(self.parts, [written(part.source).open(form) for part in self.parts], self.source)
+        return Mixed.of(self.parts, [parse(part.source).open(form) for part in self.parts], self.source)
 
 
 @final
-class _Simulated(Written):
+class _Simulated(Kind):
     """Pictures of any kind, with simulated voxels."""
 
     def open(self, form: int | Fit) -> Data:
         inner, simulation, _ = Simulation.parse(self.source)
-        return Voxels(written(inner).open(form), simulation, self.source)
+        return Voxels(parse(inner).open(form), simulation, self.source)
 
 
 @final
-class _World(Written):
+class _World(Kind):
     """A world that is made, not read."""
 
     def open(self, form: int | Fit) -> Data:
@@ -126,7 +126,7 @@ class _World(Written):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class _Gappy(Written):
+class _Gappy(Kind):
     """Data of which values are withheld.
 
     Attributes:
@@ -134,7 +134,7 @@ class _Gappy(Written):
         gaps: what is withheld.
     """
 
-    whole: Written
+    whole: Kind
     gaps: tuple[Gap, ...]
 
     def open(self, form: int | Fit) -> Data:
@@ -149,7 +149,7 @@ class _Gappy(Written):
 
 
 @final
-class _Benchmark(Written):
+class _Benchmark(Kind):
     """A public benchmark, in a folder or a file."""
 
     def open(self, form: int | Fit) -> Data:
@@ -164,7 +164,7 @@ class _Benchmark(Written):
 
 
 @final
-class _Scenes(Written):
+class _Scenes(Kind):
     """Scenes that were written to files, with all that is known of them."""
 
     def open(self, form: int | Fit) -> Data:
@@ -174,7 +174,7 @@ class _Scenes(Written):
 
 
 @final
-class _Indexed(Written):
+class _Indexed(Kind):
     """A folder with the index of a source."""
 
     def open(self, form: int | Fit) -> Data:
@@ -188,7 +188,7 @@ class _Indexed(Written):
 
 
 @final
-class _Missing(Written):
+class _Missing(Kind):
     """A text that nothing is found by."""
 
     def open(self, form: int | Fit) -> Data:

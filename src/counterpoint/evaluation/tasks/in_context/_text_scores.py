@@ -16,7 +16,7 @@ from ...statistic import mean
 _WITHIN = 1.5  # times as long, or as short, as the reference: else the form that was asked for is not kept
 
 
-def written(
+def text_scores(
     task: str, items: Items, kept: Sequence[int], replies: Sequence[str], right: Sequence[str]
 ) -> Scores:
     """Score texts about some items."""
