@@ -171,7 +171,10 @@ def read(written: str, ledger: Ledger) -> Records:
         UnknownName: for a column that the user named and no shard has.
         ValueError: if no source recognises it, its shards cannot be read, or an id is there twice.
     """
-    listed = wholes(written, ledger)
+    return _all_of(written, wholes(written, ledger), ledger)
+
+
+def _all_of(written: str, listed: Sequence[Shard], ledger: Ledger) -> Records:
     records = Records.concat(_with_unique_ids(listed, [opened(shard, ledger) for shard in listed]))
     named = [role for shard in listed for role in shard.options.columns if role not in FACTS]
     if lacking := [role for role in named if role not in records.columns]:
@@ -195,7 +198,7 @@ def read_some(written: str, ledger: Ledger, most: int) -> tuple[Records, float]:
     """
     listed = shards(written, ledger)
     if not any(shard.span for shard in listed):
-        return read(written, ledger), 1.0
+        return _all_of(written, listed, ledger), 1.0
     positions = np.linspace(0, len(listed) - 1, min(most, len(listed))).astype(int)
     chosen = [listed[position] for position in positions]
     records = Records.concat(_with_unique_ids(chosen, [opened(shard, ledger) for shard in chosen]))

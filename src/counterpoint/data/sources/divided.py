@@ -51,8 +51,17 @@ class Divided(Source):
 
 
 def _sides(folder: Path) -> dict[Path, str]:
-    inside = sorted(folder.iterdir()) if os.path.isdir(folder) else []
-    return {p: side for p in inside if p.name.isalpha() and (side := split_of(p.name)) and p.is_dir()}
+    # By their names first, as a folder may hold very many files.
+    called = (
+        [name for name in os.listdir(folder) if name.isalpha() and split_of(name)]
+        if os.path.isdir(folder)
+        else []
+    )
+    return {
+        folder / name: side
+        for name in sorted(called)
+        if (side := split_of(name)) and (folder / name).is_dir()
+    }
 
 
 def _one_side(folder: Path, side: str, shard: Shard) -> str:

@@ -121,11 +121,11 @@ def _refuse_alone(folder: Path, files: Iterable[Path], pictures: list[Path], mai
         raise ValueError(f"{folder}: {_EXPECTED}; {alone}")
 
 
-def _beside(files: Iterable[Path], stems: set[Path], main: str) -> dict[Path, dict[str, Path]]:
+def _beside(files: Iterable[Path], stems: set[str], main: str) -> dict[str, dict[str, Path]]:
     """Return the files of a picture's name by what they hold: ``text``, ``json``, or another modality."""
     kinds = {**dict.fromkeys(_TEXTS, "text"), ".json": "json"}
     kinds |= {suffix: kind for suffix, kind in _BESIDE.items() if kind != main}
-    beside: dict[Path, dict[str, Path]] = {}
+    beside: dict[str, dict[str, Path]] = {}
     for file in files:
         kind = kinds.get(file.suffix.lower())
         if kind is not None and _stem(file) in stems:
@@ -146,7 +146,7 @@ def _reason(file: Path, main: str) -> str:
 def _records(
     folder: Path,
     pictures: list[Path],
-    beside: Mapping[Path, Mapping[str, Path]],
+    beside: Mapping[str, Mapping[str, Path]],
     named: Named | None,
     ledger: Ledger,
     main: str,
@@ -157,7 +157,7 @@ def _records(
     depth = int(len(around) == 1 and all(len(kind) > 1 and split_of(kind[0]) for kind in kinds))
     classes = all(len(kind) > depth for kind in kinds)
     names = Counter(map(_stem, pictures))
-    last: tuple[Path, _Said | None] | None = None
+    last: tuple[str, _Said | None] | None = None
     for picture, kind in zip(pictures, kinds, strict=True):
         if readable(str(picture)) != str(picture):
             ledger.add("lost", "name that is not UTF-8", picture)
@@ -169,7 +169,7 @@ def _records(
         if together and kind:
             facts["group"] = kind[0]
         elif names[_stem(picture)] > 1:
-            facts["group"] = _stem(picture).relative_to(folder).as_posix()
+            facts["group"] = Path(_stem(picture)).relative_to(folder).as_posix()
         if named is not None:
             cells["text"] = (named.of(picture.relative_to(folder)),)
         elif notes.keys() & {"text", "json"}:
@@ -222,5 +222,6 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
 
 
-def _stem(path: Path) -> Path:
-    return path.with_suffix("")
+def _stem(path: Path) -> str:
+    """Return the path of a file without its suffix, as a text: there are very many."""
+    return os.fspath(path).removesuffix(path.suffix)

@@ -193,10 +193,12 @@ def state_of(files: Iterable[str | os.PathLike[str]]) -> str:
     """Return a text that changes when one of some files does, or another is there."""
     hasher = blake2b(digest_size=8)
     for file in files:
-        stat = os.stat(file, follow_symlinks=os.path.exists(file))  # of a link to nothing, its own
-        hasher.update(
-            f"{Path(file).name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape")
-        )
+        try:
+            stat = os.stat(file)
+        except OSError:
+            stat = os.lstat(file)  # of a link to nothing, its own
+        name = os.path.basename(file)
+        hasher.update(f"{name}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
     return hasher.hexdigest()
 
 

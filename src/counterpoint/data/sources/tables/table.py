@@ -121,11 +121,7 @@ def _tables_in(folder: Path) -> list[Path]:
 
 def _chosen_tables(folder: Path) -> tuple[dict[Path, str | None], list[Path]]:
     """Return the tables that a folder is read by, each with the split of its name, and those beside them."""
-    here = [
-        p
-        for p in sorted(folder.iterdir())
-        if p.suffix.lower() in Table.suffixes and not p.name.startswith(".")
-    ]
+    here = _tables_in(folder)
     # A table beside a shard of its name is about the shard: img2dataset writes such.
     here = [p for p in here if not p.is_dir() and not p.with_suffix(".tar").exists()]
     chosen: dict[Path, str | None] = dict.fromkeys([p for p in here if p.stem in _DESCRIBING][:1])
