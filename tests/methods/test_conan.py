@@ -281,6 +281,16 @@ def test_a_step_that_is_measured_before_anything_was_mined_is_of_the_size_of_oth
     assert method_of(renew="all", every=3).look_every == 3
 
 
+@pytest.mark.parametrize(
+    ("options", "of_all"),
+    [({"renew": "easy"}, 2), ({"renew": "never"}, 2), ({"renew": "all"}, 0), ({"negatives": 0}, 0)],
+)
+def test_documents_and_queries_are_passed_once_where_they_are_mined_once(
+    options: dict[str, Any], of_all: int
+) -> None:
+    assert sum(method_of(**options).passes_of_all().values()) == of_all
+
+
 def graded(have: Mapping[str, list[bool]]) -> Batch:
     ids = torch.arange(6)
     views = {name: texts(ids + 5 * k) for k, name in enumerate(("question", "answer", "first", "second"))}

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from method_stubs import SIZE, All, build, loaded, teacher
 from torch import Tensor
 
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.recipes import Recipe
 from counterpoint.training.loop import Progress, fit
 from counterpoint.training.run import Run
@@ -34,6 +35,7 @@ class Trained:
     order: Any
     seen: list[tuple[str, Tensor]]
     numbers: list[dict[str, float]]
+    looked: int = 0
 
 
 @pytest.fixture(scope="module")
@@ -46,11 +48,17 @@ def trained() -> Trained:
         given.seen.append((clock.stage, batch.ids))
         return own(batch, clock)
 
+    embed = TowerMethod.embed_prepared
+
+    def embedded(learner: TowerMethod, column: str, inputs: Tensor) -> Tensor:
+        given.looked += len(inputs)
+        return embed(learner, column, inputs)
+
     def on_step(_: Progress) -> None:
         given.numbers.append(method.numbers())
         orders.append(loader.order)
 
-    with patch.object(method, "prepare", told):
+    with patch.object(method, "prepare", told), patch.object(TowerMethod, "embed_prepared", embedded):
         fit(method, loader, recipe(3), on_step=on_step)
     given.order = orders
     return given
@@ -68,6 +76,12 @@ def test_batches_are_of_one_group_and_the_share_of_rows_used_is_told(trained: Tr
     assert [numbers["groups"] for numbers in trained.numbers[::STEPS]] == sorted(
         numbers["groups"] for numbers in trained.numbers[::STEPS]
     )
+
+
+def test_all_rows_are_passed_at_the_start_of_every_stage_but_the_first(trained: Trained) -> None:
+    assert trained.method.passes_of_all() == {"image": 2}
+    assert trained.looked == 2 * len(TinyData().splits.train)
+    assert build("mcl", base="clip", stages=4).passes_of_all() == {"image": 3}, "of pairs those of one column"
 
 
 def test_rows_of_a_batch_are_alike_to_the_first_encoder(trained: Trained) -> None:

@@ -119,6 +119,7 @@ def test_clusters_are_saved_with_the_model_and_looked_for_once(given: Batch) -> 
     other.load_state_dict(method.state_dict())
     assert torch.equal(other.items.recall(given.ids)[0], method.items.recall(given.ids)[0])
     assert method.look_every > 10**6
+    assert method.passes() == method.passes_of_all() == {"image": 1}
 
 
 def test_what_makes_no_clusters_is_refused(given: Batch) -> None:

@@ -169,7 +169,7 @@ def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tupl
             f"{steps:,}",
             f"{cost.seconds_per_step * steps:.0f}" if timed else "",
             f"{cost.passes.get(modality, 0):g} × {cost.batch_size}",
-            f"{round(cost.passes.get(modality, 0) * steps * cost.batch_size):,}",
+            f"{round(cost.passes_of_run(modality, steps)):,}",
         )
         sizes.add_row(
             names[arm],

@@ -161,12 +161,20 @@ class Method(Checked, nn.Module, ABC):
 
         Counted in inputs of full size: a view of half the side is a quarter of a pass. Whatever else of a class runs
         towers, the class adds: copies and teachers in `targets`, and looks, of which one at all examples every
-        ``look_every`` epochs is ``1 / look_every`` of a pass.
+        ``look_every`` epochs is ``1 / look_every`` of a pass. Those of a method that looks `ONCE` do not grow with the
+        steps: see `passes_of_all`.
         """
         counts: dict[str, float] = {}
         for view in self.views.values():
             counts[view.modality] = counts.get(view.modality, 0) + (1 if view.size == 1 else view.size**2)
         return counts
+
+    def passes_of_all(self) -> dict[str, float]:
+        """Return how often each tower runs over all training examples in a run, however many steps it has.
+
+        Counted in inputs of full size: the looks of a method that looks `ONCE`, where a tower runs in them.
+        """
+        return {}
 
 
 def _commit(module: nn.Module) -> None:

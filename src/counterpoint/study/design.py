@@ -59,6 +59,7 @@ class ArmCost:
         negatives: of an anchor, for each score matrix that the losses form.
         rows: that it trains on; 0 in studies of earlier versions.
         left_out: rows to train on that lack a column which its method reads and cannot do without.
+        passes_of_all: of all its rows through towers in a run, by modality, however many steps that has.
     """
 
     seconds_per_step: float
@@ -71,6 +72,12 @@ class ArmCost:
     negatives: tuple[float, ...] = ()
     rows: int = 0
     left_out: int = 0
+    passes_of_all: dict[str, int | float] = field(default_factory=dict)
+
+    def passes_of_run(self, modality: str, steps: int) -> float:
+        """Return the passes of examples through towers of a modality in a run of so many steps."""
+        of_all = self.passes_of_all.get(modality, 0) * self.rows
+        return self.passes.get(modality, 0) * self.batch_size * steps + of_all
 
     @model_validator(mode="before")
     @classmethod

@@ -195,7 +195,8 @@ class RunState:
     """``run.json``: how far a run came and what it cost.
 
     Attributes:
-        passes: of examples through towers, by modality (momentum copies counted).
+        passes: of examples through towers, by modality (momentum copies counted); of looks that are taken once those of
+            the whole run, from its start on.
         seconds: of training, in all processes that the run took.
         waiting_seconds: of these, those that it waited for data; None in runs of earlier versions.
         evaluation_seconds: of the evaluation at its end.

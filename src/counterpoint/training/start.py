@@ -44,9 +44,9 @@ def with_steps(run: Run, data: Data) -> Run:
     if run.recipe.steps is not None:
         return run
     method, loader = prepare(run, data)
-    passes = max(method.passes().values(), default=1)
+    passes, of_all = max(method.passes().values(), default=1), max(method.passes_of_all().values(), default=0)
     rows = trained_rows(run.arm, data)
-    steps = run.recipe.steps_for(len(rows), loader.batch_size, passes)
+    steps = run.recipe.steps_for(len(rows), loader.batch_size, passes, of_all)
     return replace(run, recipe=override(run.recipe, {"steps": steps}))
 
 

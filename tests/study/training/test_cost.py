@@ -13,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from counterpoint.cli.compare import cost_tables
 from counterpoint.data.source import load_any
 from counterpoint.networks import BytePairTokenizer
 from counterpoint.recipes import Recipe, load, names, override, parse
@@ -22,6 +23,7 @@ from counterpoint.study.gate import prepare
 from counterpoint.study.training import cost as costs
 from counterpoint.study.training.cost import in_turns, plan_arms, share_cut, steps_under
 from counterpoint.study.training.plans import read_plans
+from counterpoint.study.training.runner import run
 from counterpoint.study.words.remarks import cut_in_words, length_in_words, remarks
 from counterpoint.training import start
 from counterpoint.training.run import Run
@@ -84,6 +86,39 @@ def test_what_each_budget_makes_equal() -> None:
         for arm, cost in measured.items()
     }
     assert steps_under("passes", heard, "clip", 300) == {"clip": 300, "slip": 100}
+
+
+def test_passes_of_all_rows_beside_the_steps_are_part_of_the_budget() -> None:
+    looks = priced(rows=160, passes_of_all={"image": 2})
+    measured = {"plain": priced(), "looks": looks, "twice": replace(looks, passes={"image": 2})}
+    # 300 steps of 16 rows are 4,800 passes, of which 320 go into looks.
+    assert steps_under("passes", measured, "plain", 300) == {"plain": 300, "looks": 280, "twice": 140}
+    assert steps_under("passes", measured, "looks", 280) == {"plain": 300, "looks": 280, "twice": 140}
+    assert steps_under("steps", measured, "plain", 300) == dict.fromkeys(measured, 300)
+    assert [cost.passes_of_run("image", steps) for cost, steps in ((looks, 280), (priced(), 300))] == [
+        4800,
+        4800,
+    ]
+    recipe = override(load("cpu"), {"epochs": 30, "most_passes": 4800})
+    plans = plan_arms(
+        Design(("looks", "plain"), recipe=recipe), {}, 160, lambda arms: {a: measured[a] for a in arms}
+    )
+    assert {plan.steps for plan in plans.values()} == {280}, "and of what an arm may make"
+
+
+def test_looks_are_counted_in_the_dry_run_and_in_the_run(tmp_path: Path) -> None:
+    arm, source, steps = "mlcd,clusters=4,positives=2", "scenes:basic,train=24,validation=4,test=6", 3
+    small = override(load("seconds"), {"steps": steps, "batch_size": 8})
+    design = Design((arm,), data=source, recipe=small, tasks=("probe",))
+    (cost,) = costs.measure(prepare(design, tmp_path / "study"), design.arms, timed=False).values()
+    (times, _) = cost_tables(design, {arm: ArmPlan(steps, cost=cost)}, jobs=1)
+    assert list(times.columns[-1].cells) == ["48"]
+    assert run(Run(arm, source, small), tmp_path / "run", test=False).passes == {"image": steps * 8 + 24}
+    # Where steps follow from the passes that a run may make, the look is one of them.
+    most = override(
+        load("seconds"), {"steps": None, "epochs": 1000, "most_passes": 8 * 120 + 24, "batch_size": 8}
+    )
+    assert start.with_steps(Run(arm, source, most), load_any(source)).recipe.steps == 120
 
 
 def measuring() -> tuple[Callable[[Sequence[str]], dict[str, ArmCost]], list[Sequence[str]]]:

@@ -169,6 +169,11 @@ class MCL(TowerMethod):
     def passes(self) -> dict[str, float]:
         return self._learners()[0].passes()
 
+    def passes_of_all(self) -> dict[str, float]:
+        # The stage of every encoder but the first begins with a look at what the one before it says.
+        column, *_ = self.columns
+        return {self.tower(column).modality: len(self.learners) - 1}
+
     def _learners(self) -> list[TowerMethod]:
         return [learner for learner in self.learners if isinstance(learner, TowerMethod)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import ClassVar, Literal
 
@@ -282,6 +283,10 @@ class Conan(TowerMethod):
         for column in self._sides if self.renew == "all" else ():
             passes[self.tower(column).modality] += 1 / self.look_every
         return passes
+
+    def passes_of_all(self) -> dict[str, float]:
+        mined_once = self._sides if self.look_every == ONCE else ()
+        return dict(Counter(self.tower(column).modality for column in mined_once))
 
     def _unit(self, column: str, inputs: Tensor) -> Float[Tensor, "n d"]:
         """Return the embeddings of a column's inputs."""

@@ -99,10 +99,10 @@ def _measured(study: Prepared, arms: Sequence[str], turns: int | None, clock: Cl
         seconds = in_turns({arm: lambda arm=arm: turn(arm) for arm in arms}, turns)  # type: ignore[misc] # arm is bound
     costs = {}
     for arm, (method, loader) in runs.items():
-        passes = method.passes()
         costs[arm] = ArmCost(
             seconds_per_step=seconds[arm],
-            passes=passes,
+            passes=method.passes(),
+            passes_of_all=method.passes_of_all(),
             parameters=sum(p.numel() for p in method.parameters()),
             peak_memory_bytes=memory.read(),
             batch_size=loader.batch_size,
@@ -164,8 +164,13 @@ def plan_arms(
         priced = [arm for arm in trained if prices[arm]] or trained
         reference = min(priced, key=lambda arm: prices[arm])
         of_all = design.budget == "steps"
-        passes = max(_passes(costs[arm]) for arm in (trained if of_all else [reference]))
-        steps = design.recipe.steps_for(rows, costs[reference].batch_size, passes)
+        batch = costs[reference].batch_size
+        steps = min(
+            design.recipe.steps_for(
+                rows, batch, _most(costs[arm].passes, 1), _most(costs[arm].passes_of_all, 0)
+            )
+            for arm in (trained if of_all else [reference])
+        )
     shares = steps_under(design.budget, costs, reference, steps)
     return {arm: known.get(arm) or _plan(design, arm, shares[arm], costs[arm]) for arm in design.arms}
 
@@ -184,14 +189,21 @@ def steps_under(budget: Budget, costs: Mapping[str, ArmCost], reference: str, st
     """
     if budget == "steps":
         return dict.fromkeys(costs, steps)
-    prices = _prices(costs, budget)
+    prices, before = _prices(costs, budget), dict.fromkeys(costs, 0.0)
+    if budget == "passes":
+        modality = _leading(costs)
+        before = {
+            arm: cost.passes_of_all.get(modality, 0) * cost.rows / cost.batch_size
+            for arm, cost in costs.items()
+        }
     price = prices[reference]
-    return {arm: max(round(steps * price / (its or price or 1)), 1) for arm, its in prices.items()}
+    whole = steps * price + before[reference]
+    return {arm: max(round((whole - before[arm]) / (its or price or 1)), 1) for arm, its in prices.items()}
 
 
 def _prices(costs: Mapping[str, ArmCost], budget: Budget) -> dict[str, float]:
     """Return what a step of every arm costs in the currency of a budget."""
-    modality = leading(cost.passes for cost in costs.values())
+    modality = _leading(costs)
     return {
         arm: {
             "steps": 1.0,
@@ -202,8 +214,12 @@ def _prices(costs: Mapping[str, ArmCost], budget: Budget) -> dict[str, float]:
     }
 
 
-def _passes(cost: ArmCost) -> float:
-    return max([*cost.passes.values(), 1])
+def _leading(costs: Mapping[str, ArmCost]) -> str:
+    return leading(cost.passes for cost in costs.values())
+
+
+def _most(passes: Mapping[str, float], least: float) -> float:
+    return max([*passes.values(), least])
 
 
 def cut_captions(method: TowerMethod, data: Data) -> float:

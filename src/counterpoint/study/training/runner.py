@@ -129,7 +129,7 @@ def _run(
             on_step(now)
 
     def account() -> RunState:
-        now, passes = progress[0], method.passes()
+        now, passes, of_all = progress[0], method.passes(), method.passes_of_all()
         seen = now.step * loader.batch_size
         return RunState(
             parameters=sum(p.numel() for p in method.parameters()),
@@ -138,7 +138,10 @@ def _run(
             images_seen=seen,
             rows=rows,
             left_out=len(data.splits.train) - rows,
-            passes={modality: round(seen * count) for modality, count in passes.items()},
+            passes={
+                modality: round(seen * count + rows * of_all.get(modality, 0))
+                for modality, count in passes.items()
+            },
             seconds=now.seconds,
             waiting_seconds=(earlier.waiting_seconds or 0.0) + now.waited,
             peak_memory_bytes=max(memory.read(), earlier.peak_memory_bytes),
