@@ -21,6 +21,7 @@ from counterpoint.study.training.runner import run, validation_numbers
 from counterpoint.training.record.provenance import Changed
 from counterpoint.training.run import OtherRun, Run
 from counterpoint.training.start import load
+from counterpoint.training.start import prepare as start
 
 DATA = "scenes:basic,train=60,validation=6,test=12"
 RECIPE = override(load_recipe("seconds"), {"steps": 2, "batch_size": 16})
@@ -59,6 +60,7 @@ def test_the_run_goes_on_with_its_own_labels_alone(folder: Path) -> None:
         run(other, folder, tasks=("probe",))
 
 
+@pytest.mark.parametrize("arm", ["moco", "clip"])
 @pytest.mark.parametrize(
     ("label", "task", "main", "read"),
     [
@@ -67,16 +69,21 @@ def test_the_run_goes_on_with_its_own_labels_alone(folder: Path) -> None:
     ],
 )
 def test_a_label_that_is_shown_as_it_is_comes_first_and_alone_in_validation(
-    label: str, task: str, main: str, read: str, folder: Path
+    label: str, task: str, main: str, read: str, arm: str
 ) -> None:
-    model, plain = load(folder), load_any(DATA)
-    data = open_data(Run("moco", DATA, RECIPE, labels=label)).suited(model.inputs)
+    planned, plain = Run(arm, DATA, RECIPE, labels=label), load_any(DATA)
+    model, _ = start(planned, plain)
+    data = open_data(planned).suited(model.inputs)
     assert create(task).main_metrics(data)[0] == main
     numbers = validation_numbers(model, data)
     assert any(name.endswith(f"/{task}/{read}") for name in numbers)
     assert all(label in name for name in numbers)
     assert plain.learned == ""
     assert data.fingerprint.parts == plain.fingerprint.parts
+    unlabelled = validation_numbers(model, plain.suited(model.inputs))
+    assert all(("/retrieval/" in name) == (arm == "clip") for name in unlabelled), (
+        "pairs by themselves are retrieved"
+    )
 
 
 def test_the_probe_learns_from_the_labels_that_training_saw(folder: Path) -> None:

@@ -107,8 +107,8 @@ _SCORES = "|".join(
 def validation_curve(metrics: pl.DataFrame) -> Curve:
     """Return the validation score over the steps: the mean R@1 of both directions, or of what stands in its place.
 
-    The probes of a model of one column stand there, or the accuracy of a model of several columns that learns classes;
-    see `runner.validation_numbers`.
+    The probes of a model of one column stand there, or of any where training learns from a label, or the accuracy of a
+    model of several columns that learns classes; see `runner.validation_numbers`.
     """
     scores = metrics.filter(
         pl.col("name").str.starts_with("validation/") & pl.col("name").str.contains(_SCORES)

@@ -257,13 +257,16 @@ def with_keys(examples: pl.DataFrame, data: Data) -> pl.DataFrame:
 def validation_numbers(method: Method, data: Data) -> dict[str, float]:
     """Return the numbers for learning curves and for tuning, on the validation sets.
 
-    For a method of one column a probe, whether or not it learns from labels, so that all are tuned alike: that of the
-    label that training learns from, where the data names one, else of classes, of tags or of numbers, whatever there is
-    first. Else those of the classes that it learns, else retrieval. Empty for data without a validation set, and for
-    data of one column without labels.
+    For a classifier of several columns those of the classes that it learns. Else a probe of the label that training
+    learns from, where the data names one, whether or not the method learns from labels, so that all are tuned alike.
+    Else retrieval for a method of several columns, and for one of one column a probe of classes, of tags or of numbers,
+    whatever there is first. Empty for data without a validation set, and for data of one column without labels.
     """
-    if len(method.embeds) > 1:
-        task = create("classification" if is_classifier(method) else "retrieval")
+    several = len(method.embeds) > 1
+    if several and is_classifier(method):
+        task = create("classification")
+    elif several and not data.learned:
+        task = create("retrieval")
     else:
         learned = {name: label for name, label in data.labels.items() if name == data.learned} or data.labels
         read = next((name for name, kind in _PROBES.items() if of_kind(learned, kind)), "probe")

@@ -61,8 +61,8 @@ def choose(search: Sequence[Trial], folders: Sequence[Path]) -> ArmPlan:
 def validation_score(folder: Path) -> float:
     """Return a run's score on the validation sets at its end; −inf for a failed run.
 
-    The mean R@1 of both directions; for a model of one column, the mean of its probes; for one that learns classes
-    from several, its accuracy.
+    The mean R@1 of both directions; for a model of one column, and for all where training learns from a label, the mean
+    of the probes; for one that learns classes from several columns, its accuracy.
     """
     state = RunState.read(folder)
     if state is None or state.status != "finished":
