@@ -389,6 +389,44 @@ def test_json_that_is_broken_or_says_nothing_is_lost_and_named(tmp_path: Path) -
     assert ledger.select("kind", "reason").rows() == [("lost", "broken JSON"), ("lost", "empty caption")]
 
 
+def test_json_that_says_no_caption_of_any_picture_holds_labels(tmp_path: Path) -> None:
+    for k in range(60):
+        put(tmp_path / f"{k}.png", picture(k))
+        if k:
+            put(tmp_path / f"{k}.json", json.dumps({"species": ("owl", "eagle")[k % 2], "split": "train"}))
+    put(tmp_path / "1.json", "[]")
+    put(tmp_path / "2.json", "{")
+    found, ledger = records(tmp_path)
+    assert dict(found.columns) == {"image": "image"}
+    assert ledger.select("kind", "reason").rows() == [("lost", "broken JSON")]
+    told = {r.key: (r.split, r.labels) for r in found}
+    assert len(told) == 59
+    assert (told["0.png"], told["1.png"], told["3.png"]) == (
+        (None, {}),
+        (None, {}),
+        ("train", {"species": "eagle"}),
+    )
+    data = load_any(str(tmp_path))
+    assert "text" not in data.columns
+    assert data.labels["species"].names == ("eagle", "owl")
+
+
+@pytest.mark.parametrize("said", [{"species": "owl"}, {"species": "owl", "text": ""}])
+def test_a_picture_without_a_caption_among_those_with_one_is_lost(
+    tmp_path: Path, said: dict[str, str]
+) -> None:
+    for k, each in enumerate(({"species": "owl", "text": ""}, said)):
+        put(tmp_path / f"{k}.png", picture(k))
+        put(tmp_path / f"{k}.json", json.dumps(each))
+    found, ledger = records(tmp_path)
+    assert len(found) == 0
+    assert ledger["reason"].to_list() == ["empty caption"] * 2
+    put(tmp_path / "0.json", json.dumps({"text": "an owl"}))
+    found, ledger = records(tmp_path)
+    assert texts(found) == [("an owl",)]
+    assert ledger["reason"].to_list() == ["empty caption"]
+
+
 @pytest.mark.parametrize(
     ("option", "captions"),
     [

@@ -44,9 +44,10 @@ class Folder(Source):
 
     Captions are in a file of the picture's name beside it: a ``.txt`` or ``.caption`` with one a line, or a ``.json``
     with ``text`` or ``caption``, which may also hold ``split``, ``id`` and ``group``; its other texts and numbers are
-    labels. ``captions=path``, ``name`` or ``folder`` makes them of names instead, where a user asks for it. Sounds and
-    videos of a picture's name belong to its record. Pictures of one name (``owl.png``, ``owl.svg``) are of one group;
-    with ``group=folder`` all pictures of a folder are, so that whole classes are held out.
+    labels. Where no file beside any picture says a caption, there are none, and every picture is read.
+    ``captions=path``, ``name`` or ``folder`` makes them of names instead, where a user asks for it. Sounds and videos
+    of a picture's name belong to its record. Pictures of one name (``owl.png``, ``owl.svg``) are of one group; with
+    ``group=folder`` all pictures of a folder are, so that whole classes are held out.
     If every picture lies in a folder of its kind (``cat/1.jpg``), that folder's name becomes the label ``folder``, of
     as many classes as there are; a single folder around them that is called after a split (``train/cat/1.jpg``) is not
     one of these.
@@ -75,17 +76,18 @@ class Folder(Source):
         noted = {stem for stem, notes in beside.items() if notes.keys() & {"text", "json"}}
         if named is None and not noted:
             _refuse_alone(folder, files, pictures, main)
-        chosen = [picture for picture in pictures if named or not noted or _stem(picture) in noted]
+        captioned = named is None and _captioned(beside.values())
+        chosen = [picture for picture in pictures if not captioned or _stem(picture) in noted]
         if not chosen:
             raise ValueError(f"{folder} holds no pictures: {_EXPECTED}")
         used = {*chosen, *(file for picture in chosen for file in beside.get(_stem(picture), {}).values())}
         for file in files:
             if file not in used:
                 ledger.add("passed over", _reason(file, main), file)
-        columns = {main: main} | ({"text": "text"} if named or noted else {})
+        columns = {main: main} | ({"text": "text"} if named or captioned else {})
         others = {name: name for notes in beside.values() for name in notes if name in _BESIDE.values()}
         records = _records(
-            folder, chosen, beside, named, ledger, main, together=shard.options.group == "folder"
+            folder, chosen, beside, named, ledger, main, captioned, together=shard.options.group == "folder"
         )
         return Records.collect(records, columns | others, gaps=bool(others))
 
@@ -133,6 +135,26 @@ def _beside(files: Iterable[Path], stems: set[str], main: str) -> dict[str, dict
     return beside
 
 
+def _captioned(beside: Iterable[Mapping[str, Path]]) -> bool:
+    """Return whether a file beside a picture is there for its captions, be they empty; a ``.json`` may hold labels."""
+    each = list(beside)
+    return any("text" in notes for notes in each) or any(
+        not set(caption_names({})).isdisjoint(_object(notes["json"], Ledger()) or {})
+        for notes in each
+        if "json" in notes
+    )
+
+
+def _object(file: Path, ledger: Ledger) -> dict[str, Any] | None:
+    """Return the object that a ``.json`` holds, empty where it holds something else; None if it cannot be read."""
+    try:
+        values = json.loads(decoded(file.read_bytes(), ledger, file))
+    except (ValueError, RecursionError) as error:
+        ledger.add("lost", "broken JSON", file, detail=str(error))
+        return None
+    return values if isinstance(values, dict) else {}
+
+
 def _reason(file: Path, main: str) -> str:
     """Return why a file is passed over."""
     suffix, one = file.suffix.lower(), MODALITIES.get(main).one
@@ -150,6 +172,7 @@ def _records(
     named: Named | None,
     ledger: Ledger,
     main: str,
+    captioned: bool,
     together: bool,
 ) -> Iterator[Record]:
     kinds = [picture.relative_to(folder).parts[:-1] for picture in pictures]
@@ -178,8 +201,10 @@ def _records(
             read = last[1]
             if read is None:
                 continue
-            cells["text"], noted = read
+            captions, noted = read
             facts |= noted
+            if captioned:
+                cells["text"] = captions
         if cells.get("text") in ((), ("",)):
             ledger.add("lost", "empty caption", notes.get("text", notes.get("json", picture)))
             continue
@@ -195,14 +220,11 @@ def _read(notes: Mapping[str, Path], ledger: Ledger) -> _Said | None:
     if (text := notes.get("text")) is not None:
         captions = caption_lines(decoded(text.read_bytes(), ledger, text), ledger, text)
     if (file := notes.get("json")) is not None:
-        try:
-            values = json.loads(decoded(file.read_bytes(), ledger, file))
-        except (ValueError, RecursionError) as error:
-            ledger.add("lost", "broken JSON", file, detail=str(error))
+        values = _object(file, ledger)
+        if values is None:
             return None
-        if isinstance(values, dict):
-            captions = captions or captions_in(values, str(file), {})
-            facts = facts_in(values, str(file), {}, caption_names({}))
+        captions = captions or captions_in(values, str(file), {})
+        facts = facts_in(values, str(file), {}, caption_names({}))
     return captions, facts
 
 
