@@ -53,6 +53,7 @@ ARMS = {
     "mochi": "mochi,queue=12",
     "moco": "moco,queue=12",
     "moco-dual-view": "moco-dual-view,queue=12",
+    "supcon-bins": "supcon-bins,labels=area,bins=3",
     "sy-con": "sy-con,queue=12",
     "text-shearing": "text-shearing",
 }

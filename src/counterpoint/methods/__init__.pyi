@@ -40,6 +40,7 @@ from .labels.md_dyr import MDDYR as MDDYR
 from .labels.protonet import ProtoNet as ProtoNet
 from .labels.proxy_anchor import ProxyAnchor as ProxyAnchor
 from .labels.sbcl import SBCL as SBCL
+from .labels.supcon_bins import SupConBins as SupConBins
 from .labels.tags.asymmetric import Asymmetric as Asymmetric
 from .labels.tags.bce import BCE as BCE
 from .labels.tags.catlip import CatLIP as CatLIP

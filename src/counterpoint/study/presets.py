@@ -244,7 +244,7 @@ _ALL = (
         "give --labels",
         {
             "read off": ("l1",),
-            "contrast of equal numbers": ("supremix,on=images,share=0,mixes=0,weight=0",),
+            "contrast of ranges of numbers": ("supcon-bins",),
             "contrast of all, with mixtures": ("supremix,on=images",),
         },
         "l1",

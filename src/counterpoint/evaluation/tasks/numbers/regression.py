@@ -9,6 +9,7 @@ from scipy.stats import spearmanr
 from torch import Tensor
 
 from ....data.base import Data, Rows
+from ....data.bins import bin_of, edges_of
 from ....data.columns import ANY
 from ....data.embeddings import EmbeddingCache
 from ....data.labels import Numbers
@@ -29,8 +30,6 @@ from ...task import (
     subsample_by_hash,
 )
 
-RANGES = 20
-"""Ranges of equal width that the numbers of training rows are counted in, unless they are fewer different numbers."""
 OTHERS = 1000
 """Examples at most that the distances from each are ranked of."""
 
@@ -86,8 +85,8 @@ class Regression(EmbedderTask):
         metrics: dict[str, Metric] = {}
         for label in labels:
             y = data.labels_of(Numbers)[label].values
-            edges = _edges(y[train])
-            ranges = rows_of_classes(train, _range(y, edges), len(edges) - 1)
+            edges = edges_of(y[train])
+            ranges = rows_of_classes(train, bin_of(y, edges), len(edges) - 1)
             chosen = training_rows(data, column, label, ranges, self.limit, self.name)
             test = np.flatnonzero(~np.isnan(y[rows]) & there)
             truth, read = scatter(y[rows[test]], test, len(rows)), f"ridge_{label}"
@@ -98,7 +97,7 @@ class Regression(EmbedderTask):
             parts = {"": truth}
             for shot, which in by_shot(np.array([len(of_range) for of_range in ranges])).items():
                 outcomes[f"{label}_{shot}"] = np.where(
-                    which[_range(truth, edges)], truth, np.nan
+                    which[bin_of(truth, edges)], truth, np.nan
                 )  # NaN where truth is
                 parts[f"_{shot}"] = outcomes[f"{label}_{shot}"]
             for suffix, part in parts.items():
@@ -149,22 +148,6 @@ def ordinality(
                 flat = min(np.ptp(one) for one in pair) == 0
                 correlations[i] = 0.0 if flat else spearmanr(*pair).statistic
     return correlations
-
-
-def _edges(y: Float[np.ndarray, " n"]) -> Float[np.ndarray, " _"]:
-    """Return the edges of the ranges that the numbers of training rows are counted in."""
-    values = np.unique(y[~np.isnan(y)])
-    if not len(values):
-        return np.array([-np.inf, np.inf])
-    if len(values) <= RANGES:
-        return np.concatenate([[-np.inf], (values[:-1] + values[1:]) / 2, [np.inf]])
-    return np.linspace(values[0], values[-1], RANGES + 1)
-
-
-def _range(y: Float[np.ndarray, " n"], edges: Float[np.ndarray, " _"]) -> Int[np.ndarray, " n"]:
-    """Return the range of each number, the first or last of those outside, −1 of NaN."""
-    number = np.clip(np.searchsorted(edges, y, side="right") - 1, 0, len(edges) - 2)
-    return np.where(np.isnan(y), -1, number)
 
 
 def _always_median(y: Float[np.ndarray, " n"]) -> Constant:
