@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -17,17 +18,18 @@ from counterpoint.cli.compare import show_standings
 from counterpoint.data import load
 from counterpoint.data.labels import Tags
 from counterpoint.data.source import load_any
-from counterpoint.evaluation import TASKS
+from counterpoint.evaluation import TASKS, evaluate
 from counterpoint.methods import METHODS
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import load as load_recipe
+from counterpoint.recipes import override
 from counterpoint.registry import UnknownName
 from counterpoint.study import Study
 from counterpoint.study.presets import PRESETS
 from counterpoint.study.schema import TrainedArm, TrainingCost, TrainingSummary
 from counterpoint.study.words.standings import mean_ranks, of_arms
 from counterpoint.training.run import target_of
-from fixtures.tiny import TinyData
+from fixtures.tiny import TinyData, TraitsData
 
 SMALL = "scenes:tiny,train=24,validation=8,test=16"
 
@@ -292,6 +294,34 @@ def test_arms_of_tags_are_for_data_with_tags() -> None:
     assert preset.tasks_for(data) == ("multi_label",)
     with pytest.raises(ValueError, match=r"no comparison .* labels .*tags \(tags\)"):
         preset.arms_for(data, "tone")
+
+
+@pytest.mark.parametrize(
+    ("name", "label", "metrics"),
+    [
+        ("numbers", "area", {"ridge_area_mae", "area_ordinality"}),
+        # Five classes that training has not seen, of two rows each, which are too few for five shots.
+        ("few-shot", "look", {"look_5way_1shot"}),
+    ],
+)
+def test_numbers_and_unseen_classes_are_asked_of_all_arms(name: str, label: str, metrics: set[str]) -> None:
+    preset, data = find(name), TraitsData()
+    assert preset.arms_for(data, label) == preset.arms
+    assert preset.tasks_for(data) == tuple(preset.tasks)
+    recipe = override(load_recipe("cpu"), {"towers.image_size": 24})
+    for arm in preset.arms:
+        parsed = Arm.parse(arm)
+        target = target_of(parsed, label, data)
+        assert target is not None
+        assert target.label == label
+        model = parsed.build(recipe, data.examples(), 0, columns=data.columns, target=target).eval()
+    scores = evaluate(model, data.suited(model.inputs), tasks=tuple(preset.tasks)).scores()
+    found = {
+        row["metric"] for row in scores if any(fnmatch(row["metric"], it) for it in preset.tasks[row["task"]])
+    }
+    assert metrics <= found
+    with pytest.raises(ValueError, match=f"{name} is no comparison for"):
+        preset.arms_for(data, "traits")
 
 
 def test_arms_that_learn_another_kind_of_label_are_left_out() -> None:
