@@ -6,13 +6,16 @@ import errno
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from polars.exceptions import ComputeError
 from pydantic import BaseModel, ConfigDict
 
 from counterpoint import files
@@ -190,9 +193,9 @@ def test_checkpoints_are_ordered_by_number(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("fails", "text"),
     [
-        (lambda part: OSError(errno.ENOSPC, "No space left on device"), "No space left on device: '{path}'"),
+        (lambda part: OSError(errno.EROFS, "Read-only file system"), "Read-only file system: '{path}'"),
         (lambda part: OSError(errno.EIO, "Input/output error", str(part)), "Input/output error: '{path}'"),
-        (lambda part: OSError("No space left on device (os error 28)"), "No space left on device: '{path}'"),
+        (lambda part: OSError("Input/output error (os error 5)"), "Input/output error: '{path}'"),
         (lambda part: OSError(errno.ENOENT, "No such file or directory", "other"), "directory: 'other'"),
         (lambda part: OSError("cannot identify image file"), "cannot identify image file"),
     ],
@@ -205,3 +208,45 @@ def test_a_write_that_fails_names_the_file(
     with pytest.raises(OSError, match=re.escape(text.format(path=path))), writing(path) as part:
         raise fails(part)
     assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),
+        OSError("No space left on device (os error 28)"),
+        ComputeError("parquet: underlying IO error: No space left on device (os error 28)"),
+        OSError("200000 requested and 32752 written"),
+        RuntimeError("write error in index.faiss: 12 != 40 (No space left on device)"),
+    ],
+    ids=["the system", "polars", "polars in its own words", "numpy", "faiss"],
+)
+@pytest.mark.parametrize(
+    ("size", "takes"), [(3 * 2**20, "about 3 MB"), (0, "more than 5 KB")], ids=["known", "unknown"]
+)
+def test_a_full_disk_is_told_with_the_room_that_is_needed_and_there(
+    error: Exception, size: int, takes: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "metrics.parquet"
+    write_text(path, "before")
+
+    def fill(part: Path) -> None:
+        part.write_bytes(bytes(5 * 2**10))
+        raise error
+
+    def disk(folder: Path) -> SimpleNamespace:
+        assert not list(folder.glob(".*.part")), "what is removed counts as free"
+        return SimpleNamespace(free=2 * 2**20)
+
+    monkeypatch.setattr(shutil, "disk_usage", disk)
+    with pytest.raises(OSError, match="No space left") as caught, writing(path, size) as part:
+        fill(part)
+    assert caught.value.strerror == f"No space left on device (it takes {takes}, and 2 MB are free there)"
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(path))
+    assert path.read_text() == "before"
+
+
+def test_a_quota_is_told_without_what_the_disk_has(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="exceeded") as caught, writing(tmp_path / "a", 3 * 2**20):
+        raise OSError(errno.EDQUOT, "Disk quota exceeded")
+    assert caught.value.strerror == "Disk quota exceeded (it takes about 3 MB)"

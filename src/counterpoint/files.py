@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
+from .reasons import sized
+
 if TYPE_CHECKING:
     import polars as pl
 
@@ -30,6 +33,7 @@ MANIFEST = "manifest.json"
 _ABANDONED = 3600.0
 """Seconds after which an unfinished file of an unknown writer, or of one on another machine, counts as left behind."""
 _HOST = re.sub(r"[^A-Za-z0-9-]+", "-", socket.gethostname())[:40] or "-"
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 _PART = re.compile(r"\..+\.(?P<host>[A-Za-z0-9-]+)\.(?P<process>\d+)\.\d+\.part")
 _writing: set[Path] = set()
 """Unfinished files that this process has in hand."""
@@ -59,17 +63,21 @@ class NewerFormat(ValueError):
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[Path]:
+def writing(path: Path, size: int = 0) -> Iterator[Path]:
     """Yield a temporary path that takes the place of ``path`` when the block ends well, and goes when it does not.
 
     The content is on the disk before the name is, and the name before this returns. The last step is one rename, so a
     reader finds a whole file or none, and two processes that write the same file at once do no harm.
 
+    Args:
+        path: of the file.
+        size: about how many bytes it takes, where that is known beforehand: a full disk is told with it.
+
     Raises:
         OSError: the folder cannot be made or written, or the disk is full; it names ``path``, and what was there before
             is intact.
     """
-    with _part_of(path) as part:
+    with _part_of(path, size) as part:
         yield part
         _sync(part)
         part.replace(path)
@@ -77,13 +85,17 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def writing_folder(path: Path) -> Iterator[Path]:
+def writing_folder(path: Path, size: int = 0) -> Iterator[Path]:
     """Yield a temporary folder that takes the place of ``path`` with a manifest when the block ends well, or goes.
+
+    Args:
+        path: of the folder.
+        size: as for `writing`.
 
     Raises:
         OSError: as for `writing`.
     """
-    with _part_of(path) as part:
+    with _part_of(path, size) as part:
         part.mkdir()
         yield part
         inside = sorted(part.rglob("*"))
@@ -118,9 +130,55 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def write_table(path: Path, frame: pl.DataFrame) -> None:
+    """Replace a Parquet file as a whole."""
+    with writing(path, int(frame.estimated_size())) as part:
+        frame.write_parquet(part)
+
+
 def write_yaml(path: Path, value: Mapping[str, Any]) -> None:
     """Replace a YAML file as a whole; its first and last line are marks, so that a part of it is known as such."""
     write_text(path, yaml.safe_dump(dict(value), sort_keys=False, explicit_start=True, explicit_end=True))
+
+
+def allocate(file: Path) -> None:
+    """Take all the room of a file on its disk before its pages are mapped and written.
+
+    Where a page finds no room, the system ends the process without a word; a full disk is to be an error instead.
+
+    Raises:
+        OSError: if there is not so much room.
+    """
+    if hasattr(os, "posix_fallocate"):
+        with file.open("r+b") as opened:
+            try:
+                os.posix_fallocate(opened.fileno(), 0, file.stat().st_size)
+            except OSError as error:  # some file systems cannot do this
+                if error.errno in _FULL:
+                    raise
+
+
+def unwritten(error: Exception, path: Path, size: int = 0, written: int = 0) -> Exception:
+    """Return the error of a write as one that names the file, and says what room it takes where the disk is full.
+
+    Args:
+        error: of any library; returned as it is where it tells of nothing that the system refused.
+        path: of what was to be written; the folder above it is there.
+        size: about how many bytes it takes; 0 where that is not known.
+        written: how many of them were written and have been removed.
+    """
+    number = _number(error)
+    if number is None:
+        return error
+    text = os.strerror(number)
+    if number in _FULL:
+        taken = f"about {sized(size)}" if size else f"more than {sized(written)}" if written else ""
+        room = [f"it takes {taken}"] if taken else []
+        if number == errno.ENOSPC:  # of a quota, what the disk has free says nothing
+            with suppress(OSError):
+                room.append(f"{sized(shutil.disk_usage(path.parent).free)} are free there")
+        text += f" ({', and '.join(room)})" if room else ""
+    return OSError(number, text, str(path))
 
 
 def sweep(folder: Path) -> None:
@@ -136,7 +194,7 @@ def sweep(folder: Path) -> None:
 
 
 @contextmanager
-def _part_of(path: Path) -> Iterator[Path]:
+def _part_of(path: Path, size: int) -> Iterator[Path]:
     """Yield the unfinished form of a file or a folder, which is gone afterwards unless it was renamed."""
     _make(path.parent)
     sweep(path.parent)
@@ -144,23 +202,37 @@ def _part_of(path: Path) -> Iterator[Path]:
     _writing.add(part)
     try:
         yield part
-    except OSError as error:
+    except Exception as error:  # some libraries tell of a full disk in errors of their own
         # A write that fails names no file at all, or one that is gone by now.
-        number = error.errno or _number(str(error))
-        if number is None or (error.filename is not None and part.name not in str(error.filename)):
+        named = getattr(error, "filename", None)
+        if named is not None and part.name not in str(named):
             raise
-        raise OSError(number, os.strerror(number), str(path)) from error
+        written = sum(file.lstat().st_size for file in (part, *part.rglob("*")) if file.is_file())
+        _remove(part)
+        told = unwritten(error, path, size, written)
+        if told is error:
+            raise
+        raise told from error
     finally:
-        if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
-        part.unlink(missing_ok=True)
+        _remove(part)
         _writing.discard(part)
 
 
-def _number(text: str) -> int | None:
-    """Return the number of an error that a library tells in words alone."""
-    match = re.search(r"\(os error (\d+)\)", text)
-    return int(match[1]) if match else None
+def _remove(part: Path) -> None:
+    if part.is_dir():
+        shutil.rmtree(part, ignore_errors=True)
+    part.unlink(missing_ok=True)
+
+
+def _number(error: BaseException) -> int | None:
+    """Return the system's number of an error, also of one that a library tells in words alone."""
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    if match := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(match[1])
+    if re.search(r"\d+ requested and \d+ written", str(error)):  # numpy's words
+        return errno.ENOSPC
+    return next((number for number in _FULL if os.strerror(number) in str(error)), None)
 
 
 def _abandoned(part: Path) -> bool:

@@ -54,10 +54,12 @@ def out_of_memory(error: BaseException) -> bool:
 def sized(count: int) -> str:
     """Write a number of bytes.
 
-    >>> sized(3 * 2**20), sized(3 * 2**29)
-    ('3 MB', '1.5 GB')
+    >>> sized(3 * 2**10), sized(3 * 2**20), sized(3 * 2**29)
+    ('3 KB', '3 MB', '1.5 GB')
     """
-    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
+    if count >= 2**30:
+        return f"{count / 2**30:.1f} GB"
+    return f"{count / 2**20:.0f} MB" if count >= 2**20 else f"{count / 2**10:.0f} KB"
 
 
 def counted(n: int, noun: str) -> str:

@@ -22,6 +22,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from pyarrow import parquet
 
 import counterpoint as cp
 from counterpoint.cli import main
@@ -336,19 +337,36 @@ def test_an_index_counts_by_what_lies_beside(tmp_path: Path, monkeypatch: pytest
     )
 
 
+def test_a_full_disk_is_told_of_parquet_shards_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(writer: parquet.ParquetWriter, table: object) -> None:
+        Path(writer.where).write_bytes(bytes(5 * 2**10))
+        raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space left on device")
+
+    monkeypatch.setattr(parquet.ParquetWriter, "write_table", full)
+    with pytest.raises(
+        OSError,
+        match=r"No space left on device \(it takes more than 5 KB, and .* free there\); the shards before",
+    ):
+        convert(table(tmp_path), tmp_path / "out", to="parquet")
+    assert not [file for file in (tmp_path / "out").iterdir() if "parquet" in file.name]
+
+
 def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source, genuine = table(tmp_path), converting.reduced
     convert(source, tmp_path / "whole")
 
     def full(path: Path, *written: object) -> None:
         if path.name.startswith(".test"):
+            path.write_bytes(bytes(5 * 2**10))
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
         genuine_tar(path, *written)  # type: ignore[arg-type] # passed on
 
     genuine_tar = writing._write_tar
     monkeypatch.setattr(writing, "_write_tar", full)
     with pytest.raises(
-        OSError, match=r"No space left.*the shards before it are whole, and the same command goes on"
+        OSError,
+        match=r"No space left on device \(it takes more than 5 KB, and .* are free there\); the shards before it are "
+        r"whole, and the same command goes on .*out/test-000000.tar",
     ):
         convert(source, tmp_path / "out")
     monkeypatch.undo()

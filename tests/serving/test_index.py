@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -22,7 +23,7 @@ from counterpoint.files import Damaged, NewerFormat
 from counterpoint.registry import MissingPackage, UnknownName, require
 from counterpoint.serving import INDEX_KINDS, Index, Vectors, index
 from counterpoint.serving.indexing import index as _index
-from counterpoint.serving.indexing.kinds import _faiss, exact, lancedb
+from counterpoint.serving.indexing.kinds import _faiss, lancedb
 from counterpoint.serving.indexing.storage import Folder, Record
 from fixtures import foreign
 from fixtures.vectors_folder import unit_vectors, write_vectors
@@ -409,7 +410,7 @@ def test_a_full_disk_leaves_what_was_there(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     with monkeypatch.context() as patched:
-        patched.setattr(exact, "_fill", full)
+        patched.setattr(os, "posix_fallocate", full)
         patched.setattr(faiss, "write_index", full)
         with pytest.raises(OSError, match="No space left on device"):
             made.add(tmp_path / "more")

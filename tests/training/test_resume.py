@@ -201,7 +201,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(
 
     monkeypatch.setattr(saver, "save_file", full)
     with pytest.raises(
-        CheckpointError, match=r"No space left.*step-0000003 is intact. It takes .* are free there"
+        CheckpointError, match=r"No space left.* \(it takes about .* are free there\).*step-0000003 is intact"
     ):
         run(what, folder, tasks=("retrieval",))
     monkeypatch.undo()

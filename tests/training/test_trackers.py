@@ -7,8 +7,11 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import polars as pl
 import pytest
+from polars.exceptions import ComputeError
 
 from counterpoint.cli import main
 from counterpoint.recipes import Recipe, override
@@ -17,6 +20,7 @@ from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress
 from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run
+from counterpoint.training.saving.checkpoint import load as load_checkpoint
 from counterpoint.training.trackers import TRACKERS, MetricLog, Remote, check
 from counterpoint.training.trackers import _log as log_module
 
@@ -78,6 +82,33 @@ def test_an_unknown_tracker_is_refused_and_no_folder_left(what: Run, tmp_path: P
     with pytest.raises(UnknownName, match="unknown tracker 'wandbb': did you mean 'wandb'"):
         run(what, tmp_path / "run", track=("wandbb",))
     assert not (tmp_path / "run").exists()
+
+
+def test_a_full_disk_leaves_the_numbers_and_the_checkpoint_before(
+    what: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, saves = pl.DataFrame.write_parquet, [0]
+
+    def full(frame: pl.DataFrame, file: Path, **options: Any) -> None:
+        saves[0] += "metrics" in str(file)
+        if "metrics" in str(file) and saves[0] > 1:
+            file.write_bytes(b"half")
+            raise ComputeError("parquet: underlying IO error: No space left on device (os error 28)")
+        write(frame, file, **options)
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    with pytest.raises(
+        OSError,
+        match=r"No space left on device \(it takes about \d+ KB, and .* free there\).*run/metrics.parquet",
+    ):
+        run(what, tmp_path / "run")
+    monkeypatch.undo()
+    step = read_metrics(tmp_path / "run")["step"].max()
+    saved = load_checkpoint(tmp_path / "run" / "checkpoint")
+    assert saved is not None
+    assert step == saved.step == 3
+    run(what, tmp_path / "run")
+    assert read_metrics(tmp_path / "run")["step"].max() == 9
 
 
 @pytest.mark.parametrize("command", [["train", "clip"], ["compare", "clip", "siglip"]])

@@ -91,12 +91,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _write(folder: Path, evaluated: SideBySide, scored: list[dict[str, Any]]) -> None:
     """Write the scores with what they are of, and the outcomes of every example."""
-    from ..files import write_json, writing
+    from ..files import write_json, write_table
 
     (name, *others), prints = evaluated.results, dict(evaluated.fingerprints)
     about = {"models": prints} if others else {"run": name, "fingerprint": prints[name]}
     counts = {test: len(rows) for test, rows in evaluated.rows.items()}
     of = {"format": 1, **about, "data": evaluated.data, "rows": counts}
     write_json(folder / "evaluation.json", {**of, "scores": scored})
-    with writing(folder / "examples.parquet") as part:
-        evaluated.examples().write_parquet(part)
+    write_table(folder / "examples.parquet", evaluated.examples())

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
+from polars.exceptions import ComputeError
 
 import counterpoint as cp
 from counterpoint.cli import main
@@ -59,6 +60,30 @@ class Elsewhere:
 @pytest.fixture
 def shards(tmp_path: Path) -> Path:
     return write_shards(tmp_path / "shards")
+
+
+def test_a_full_disk_says_what_the_index_takes_and_the_same_command_goes_on(
+    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write, folder = pl.DataFrame.write_parquet, tmp_path / "index"
+
+    def full(frame: pl.DataFrame, file: Path, **options: Any) -> None:
+        if indexing.TABLE in str(file):
+            file.write_bytes(b"half")
+            raise ComputeError("parquet: underlying IO error: No space left on device (os error 28)")
+        write(frame, file, **options)
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    with pytest.raises(
+        OSError,
+        match=rf"No space left on device \(it takes about \d+ KB, and .* free there\).*{indexing.TABLE}",
+    ):
+        index(shards, folder, jobs=1)
+    monkeypatch.undo()
+    assert not (folder / indexing.TABLE).exists()
+    told = Heard()
+    index(shards, folder, jobs=1, listener=told)
+    assert told.begun == 0, "what was counted is not counted again"
 
 
 def test_records_are_counted_and_whole_shards_held_out(shards: Path, tmp_path: Path) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import pickle
 import shutil
 from dataclasses import replace
@@ -65,6 +67,25 @@ def of_every_kind(number: int) -> dict[str, Any]:
         "mixed": number if number < 200 else "many",
         "url": f"https://example.org/{number}",
     }
+
+
+def test_a_full_disk_ends_an_index_with_an_error_and_not_by_a_signal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(file: int, start: int, size: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    source = write_shards(tmp_path / "shards", shards=12, kinds=3)
+    monkeypatch.setattr(
+        os, "posix_fallocate", full
+    )  # pages of a mapped file that find no room kill the process
+    with pytest.raises(
+        OSError, match=r"No space left on device \(it takes more than .* free there\).*label-0.npy"
+    ):
+        index(source, tmp_path / "index", jobs=1)
+    monkeypatch.undo()
+    assert not list((tmp_path / "index").glob("*.npy"))
+    assert index(source, tmp_path / "index", jobs=1).labels
 
 
 @pytest.fixture(scope="module")

@@ -157,7 +157,7 @@ class Copies:
                 "set COUNTERPOINT_CACHE to a folder on another disk"
             )
         try:
-            with ExitStack() as until_it_is_there, writing(path) as part:
+            with ExitStack() as until_it_is_there, writing(path, size) as part:
                 store.get_file(remote, str(part))
                 if (served := part.stat().st_size) != size:
                     raise Unreachable(f"{served:,} of {size:,} bytes were served")

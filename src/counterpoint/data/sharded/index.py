@@ -216,7 +216,7 @@ class Index:
         """Return the numbers from 0 on, mapped from a file: an array that nothing is held of but what is looked at."""
         path = self.folder / _ROWS
         if not path.exists() or len(np.load(path, mmap_mode="r")) < count:
-            with writing(path) as part, part.open("wb") as file:
+            with writing(path, 8 * count) as part, part.open("wb") as file:
                 _write_numbers(file, count)
         mapped: np.ndarray = np.load(path, mmap_mode="r")
         return mapped[:count]

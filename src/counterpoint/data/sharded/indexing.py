@@ -14,7 +14,7 @@ import polars as pl
 
 from ...execution import Executor, Listener, Needs, NullListener, Then, leased
 from ...execution.executors import LOCAL, executor_of
-from ...files import FORMAT, read_json, sweep, write_json, writing
+from ...files import FORMAT, read_json, sweep, write_json, write_table
 from ...modalities import PAIR
 from ...reasons import counted
 from ...registry import unknown
@@ -125,8 +125,7 @@ def _written(
         raise ValueError(
             f"{written}: no record of the split {empty[0]!r} can be used; give others that split"
         )
-    with writing(folder / TABLE) as part:
-        table.hstack(_places(shards)).write_parquet(part)
+    write_table(folder / TABLE, table.hstack(_places(shards)))
     found = [each for each in labels_found(folder, shards, columns) if each.shard in starts]
     held = sources.read(str(folder / COPIED), Ledger())
     if any(table["held_out"]) and held.frame["group"].is_not_null().any():

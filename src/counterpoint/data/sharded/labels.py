@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from ...files import Damaged, writing
+from ...files import Damaged, allocate, write_table, writing
 from ...types import Kind
 from ..labels import Label, Values, label_of, unknown_values
 from ..listed.labels import MANY, TEMPLATES, Reading, labels_by
@@ -74,8 +74,7 @@ def write_found(records: Records, table: Path) -> list[str]:
     labels = records.labels()
     many = [name for name, values in labels.items() if _survey(name, values).hopeless]
     table.parent.mkdir(exist_ok=True)
-    with writing(table) as part:
-        pl.DataFrame({name: it for name, it in labels.items() if name not in many}).write_parquet(part)
+    write_table(table, pl.DataFrame({name: it for name, it in labels.items() if name not in many}))
     return many
 
 
@@ -114,6 +113,7 @@ def write_labels(
             rows = np.lib.format.open_memmap(
                 part, "w+", blank.dtype, (count + len(held_out), *blank.shape[1:])
             )
+            allocate(part)
             for start in range(0, len(rows), _BLOCK):
                 rows[start : start + _BLOCK] = blank
             for each in found:

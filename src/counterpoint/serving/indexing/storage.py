@@ -23,7 +23,7 @@ from ...files import (
     read_json,
     read_table,
     write_json,
-    writing,
+    write_table,
 )
 from ..vectors import About
 from .kinds._kind import next_file
@@ -173,8 +173,7 @@ class Folder(Storage):
 
     def write(self, record: Record, table: pl.DataFrame, files: Sequence[Path]) -> Record:
         path = next_file(self.path, "table.parquet")
-        with writing(path) as part:
-            table.write_parquet(part)
+        write_table(path, table)
         sizes = {file.name: file.stat().st_size for file in files}
         written = record.model_copy(
             update={"table": path.name, "digest": digest_of_file(path), "files": sizes}

@@ -20,7 +20,7 @@ from ...data.source import load
 from ...evaluation import RunResults, evaluate
 from ...evaluation.task import NotApplicable, subsample_by_hash
 from ...execution import Needs, OnProgress, Progress
-from ...files import Damaged, write_json, writing
+from ...files import Damaged, write_json, write_table
 from ...forms import validated
 from ...spec import Spec
 from ...training.folder import remedy
@@ -225,8 +225,7 @@ class Asking:
         finally:
             transcript.seconds = before + time.perf_counter() - start
             transcript.write(self.folder)
-        with writing(self.folder / "examples.parquet") as part:
-            results.examples().write_parquet(part)
+        write_table(self.folder / "examples.parquet", results.examples())
         write_json(self.folder / "scores.json", results.scores())
         return self.folder
 

@@ -20,7 +20,7 @@ from ...diagnostics import describe
 from ...evaluation import applicable, create, evaluate
 from ...evaluation.task import is_classifier
 from ...execution import leased
-from ...files import latest_checkpoint, sweep, write_json, writing
+from ...files import latest_checkpoint, sweep, write_json, write_table
 from ...methods.arm import Arm
 from ...methods.base import Method
 from ...methods.tower_method import TowerMethod
@@ -240,8 +240,7 @@ def score(method: Method, data: Data, folder: Path, tasks: Sequence[str] | None 
         inside = {name: describe(method, data, rows) for name, rows in data.splits.test.items()}
     if scores := results.scores():
         write_json(folder / "scores.json", scores)
-        with writing(folder / "examples.parquet") as part:
-            with_keys(results.examples(), data).write_parquet(part)
+        write_table(folder / "examples.parquet", with_keys(results.examples(), data))
     write_json(folder / "diagnostics.json", inside)
 
 

@@ -24,7 +24,7 @@ from ...files import (
     read_table,
     run_of,
     write_json,
-    writing,
+    write_table,
 )
 from ...methods.arm import Arm
 from ...networks.weights import Source
@@ -84,8 +84,7 @@ class Provenance(BaseModel):
             return
         rows = data.fingerprint.rows
         if len(rows):
-            with writing(folder / ROWS) as part:
-                rows.write_parquet(part)
+            write_table(folder / ROWS, rows)
         write_json(folder / FILE, self.model_dump())
 
     def check(self, data: Data, folder: Path) -> None:

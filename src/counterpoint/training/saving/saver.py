@@ -11,9 +11,8 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ...files import checkpoints_in, put_in_place, write_json, writing_folder
+from ...files import checkpoints_in, put_in_place, unwritten, write_json, writing_folder
 from ...pairwise.ranks import Ranks
-from ...reasons import sized
 from ..sharing.distributed import is_part, whole
 from . import parts
 from .checkpoint import (
@@ -103,7 +102,10 @@ class Saver:
         except BaseException as error:  # torch tells of failed ranks in what is no Exception
             if isinstance(error, KeyboardInterrupt | SystemExit):
                 raise
-            raise _unwritten(self.folder, step, size, parts.failure(error)) from error
+            failure = parts.failure(error)
+            if isinstance(failure, Exception):
+                failure = unwritten(failure, self.folder / f"step-{step:07d}", size)
+            raise _unwritten(self.folder, step, failure) from error
 
 
 def save(
@@ -126,17 +128,16 @@ def save(
     if Ranks.present().rank > 0:
         return folder
     target = folder / f"step-{step:07d}"
+    size = sum(t.numel() * t.element_size() for t in (*model.values(), *(moments or {}).values()))
     try:
-        with writing_folder(target) as part:
+        with writing_folder(target, size) as part:
             save_file(model, part / MODEL)
             if moments is not None:
                 save_file(moments, part / OPTIMIZER)
             scale = scaler.state_dict() if scaler else {}
             write_json(part / TRAINER, Trainer(step=step, seconds=seconds, scaler=scale).model_dump())
-    except Exception as error:
-        # safetensors reports a full disk as its own error type, so every failure is handled alike.
-        size = sum(t.numel() * t.element_size() for t in (*model.values(), *(moments or {}).values()))
-        raise _unwritten(folder, step, size, error) from error
+    except Exception as error:  # whatever it is, the user is told what is still there
+        raise _unwritten(folder, step, error) from error
     _forget(folder, target)
     return target
 
@@ -149,16 +150,13 @@ def _forget(folder: Path, target: Path) -> None:
         shutil.rmtree(old, ignore_errors=True)
 
 
-def _unwritten(folder: Path, step: int, size: int, error: BaseException) -> CheckpointError:
-    """Say that a checkpoint could not be written, how much room it takes, and what is still there."""
+def _unwritten(folder: Path, step: int, error: BaseException) -> CheckpointError:
+    """Say that a checkpoint could not be written, and what is still there."""
     before = [path for path in checkpoints_in(folder) if path.name < f"step-{step:07d}"]
     kept = f"the checkpoint {before[0].name} is intact" if before else "there was no earlier checkpoint"
-    try:
-        room = f"It takes {sized(size)}, and {sized(shutil.disk_usage(folder).free)} are free there. "
-    except OSError:
-        room = ""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else error
     return CheckpointError(
-        f"could not write the checkpoint of step {step} to {folder}: {error}; {kept}. {room}"
+        f"could not write the checkpoint of step {step} to {folder}: {said}; {kept}. "
         "Free some space or fix the permissions, then run the same command again: it goes on from there."
     )
 

@@ -9,7 +9,7 @@ from typing import final
 
 import polars as pl
 
-from ...files import writing
+from ...files import write_table
 from ..record.metrics import FILE, SCHEMA, read_metrics
 from ._tracker import Tracker
 
@@ -39,8 +39,7 @@ class Parquet(Tracker):
                 yield each, {name: value for _, name, value in rows}
 
     def save(self) -> None:
-        with writing(self.path) as part:
-            pl.DataFrame(self.rows, schema=SCHEMA, orient="row").write_parquet(part)
+        write_table(self.path, pl.DataFrame(self.rows, schema=SCHEMA, orient="row"))
 
     def close(self, status: str) -> None:
         self.save()

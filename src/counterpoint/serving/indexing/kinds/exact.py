@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from ....files import writing
+from ....files import allocate, writing
 from ._kind import Additions, Chosen, Kind, Positions, Scores, next_file
 
 _QUERIES = 256  # compared with a chunk at once
@@ -49,6 +49,7 @@ class Exact(Kind):
         with writing(path) as part:
             shape = (len(additions), additions.width)
             mapped = np.lib.format.open_memmap(part, "w+", dtype=additions.dtype, shape=shape)
+            allocate(part)
             _fill(mapped, additions.blocks())
             mapped.flush()
         return type(self)([*self.arrays, _mapped(path)], [*self.files, path])
