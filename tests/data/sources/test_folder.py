@@ -380,6 +380,16 @@ def test_captions_beside_a_picture_come_in_three_forms(tmp_path: Path, suffix: s
         ]
 
 
+def test_ids_beside_pictures_are_all_numbers_or_all_texts(tmp_path: Path) -> None:
+    for k, name in enumerate((5, "five", 6)):
+        put(tmp_path / f"{k}.png", picture(k))
+        put(tmp_path / f"{k}.json", json.dumps({"text": f"caption {k}", "id": name}))
+    with pytest.raises(
+        ValueError, match=r'of them 5 \(.*0\.json\), and some texts, .* "five" \(.*1\.json\): write'
+    ):
+        records(tmp_path)
+
+
 def test_json_that_is_broken_or_says_nothing_is_lost_and_named(tmp_path: Path) -> None:
     for k, said in enumerate(("{", "{}", '{"text": "a"}')):
         put(tmp_path / f"{k}.png", picture(k))

@@ -85,7 +85,7 @@ def test_jsonl_in_latin_1_and_with_values_of_every_kind(folder: Path) -> None:
     lines = [
         {"file_name": "0.png", "text": "café", "id": 7, "level": 1, "good": True},
         {"file_name": "./1.png", "text": ["one", " ", "two "], "id": 8.0, "level": 2.0, "good": False},
-        {"text": 3, "file_name": "2.png", "id": "9", "extra": [1]},
+        {"text": 3, "file_name": "2.png", "id": 9, "extra": [1]},
     ]
     text = "\n\n".join(json.dumps(line, ensure_ascii=False) for line in lines)
     found, _ = records(written(folder, text, "t.jsonl", "latin-1"))
@@ -441,6 +441,24 @@ def test_pictures_in_a_table_need_no_names(folder: Path) -> None:
     found, _ = records(folder / "t.parquet")
     assert texts(found) == [("a",), ("b",), ("c",)]
     assert [asset.read_bytes() for asset in found.assets("image")] == [each["bytes"] for each in held]
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["a row a picture", "columns"])
+def test_ids_are_all_numbers_or_all_texts(several: bool, folder: Path) -> None:
+    rows: list[dict[str, object]] = [{"file_name": f"{k}.png", "text": f"cap {k}", "id": k} for k in range(9)]
+    rows[4]["id"] = None
+    rows[6]["id"], rows[7]["id"] = "a", "b"
+    lines = [json.dumps(row | ({"sound": f"{k}.wav"} if several else {})) for k, row in enumerate(rows)]
+    path = written(folder, "\n".join(lines), "t.jsonl")
+    columns = ",columns=image:file_name+audio:sound+text:text+id:id" if several else ""
+    with pytest.raises(ValueError, match="some ids are numbers") as caught:
+        records(f"{path}{columns}")
+    assert str(caught.value) == (
+        f"{path}: some ids are numbers, the first of them 0 ({path}, line 1), and some texts, the first of them "
+        f'"a" ({path}, line 7): write all of them as numbers, or all of them as texts'
+    )
+    found, _ = records(written(folder, "file_name,text,id\n0.png,x,1\n1.png,y,2\n2.png,z,a\n"))
+    assert [record.id for record in found] == ["1", "2", "a"]  # a CSV has texts alone
 
 
 def test_half_a_character_in_a_table_is_marked(folder: Path) -> None:

@@ -12,6 +12,7 @@ import polars as pl
 import pytest
 
 from counterpoint.data.listed.pairs import Pairs
+from counterpoint.data.sharded.writing import Sample, write_shard
 from counterpoint.data.source import load
 from counterpoint.data.sources import Ledger, Records, read
 from fixtures.files import write_pairs
@@ -140,6 +141,21 @@ def test_columns_of_json_have_the_names_that_the_user_says(tmp_path: Path) -> No
     assert record.labels == {"caption": "not this", "product": "p", "kind": "cat"}
     (record,), _ = read_of(path)
     assert (record.cells["text"], record.split) == (("not this",), "train")
+
+
+@pytest.mark.parametrize("noted", [False, True])
+def test_ids_of_a_shard_are_all_numbers_or_all_texts(noted: bool, tmp_path: Path) -> None:
+    path = tmp_path / "0.tar"
+    samples = [
+        Sample(name, {"image": ("png", b"x")}, "a", {"id": value, "text": ["a"]}, {})
+        for name, value in (("a", "one"), ("b", 2))
+    ]
+    write_shard(path, samples, "webdataset", {}, told={"image": "image", "text": "text"} if noted else {})
+    with pytest.raises(ValueError, match="some ids are numbers") as caught:
+        read_of(path)
+    assert f'the first of them 2 ({path}, b), and some texts, the first of them "one" ({path}, a)' in str(
+        caught.value
+    )
 
 
 def test_files_beside_pictures_are_read_where_they_are_named(tmp_path: Path) -> None:

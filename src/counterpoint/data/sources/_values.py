@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
-from typing import Any
+from typing import Any, final
 
 from ._files.text import as_text, label_text
 from ._names import CAPTION_COLUMNS, SPLITS
@@ -29,8 +30,49 @@ def caption_names(user_columns: Mapping[str, str]) -> Sequence[str]:
     return (user_columns["text"],) if "text" in user_columns else CAPTION_COLUMNS
 
 
+@final
+class Identities:
+    """Ids of one table, folder or shard: all of them numbers, or all of them texts.
+
+    Where some are numbers and some texts, two programs have written them, and 1 and "1" would be one id.
+    """
+
+    def __init__(self) -> None:
+        self._first: dict[bool, tuple[object, str, int]] = {}
+
+    def text(self, value: object, where: str, line: int = 0) -> str | None:
+        """Return an id as a text; None where there is none.
+
+        Args:
+            value: as JSON or a table has it.
+            where: the place of it, for messages.
+            line: of the place; 0 where that is no file of lines.
+
+        Raises:
+            ValueError: if it is a text where those before it are numbers, or the other way round.
+        """
+        text = as_text(value)
+        kind = isinstance(value, str)
+        if text is not None and kind not in self._first:
+            self._first[kind] = value, where, line
+            if len(self._first) > 1:
+                texts, numbers = (
+                    f"{json.dumps(one, ensure_ascii=False)} ({place}{f', line {number}' if number else ''})"
+                    for one, place, number in (self._first[True], self._first[False])
+                )
+                raise ValueError(
+                    f"{where}: some ids are numbers, the first of them {numbers}, and some texts, the first of them "
+                    f"{texts}: write all of them as numbers, or all of them as texts"
+                )
+        return text
+
+
 def facts_in(
-    values: Mapping[str, Any], where: str, user_columns: Mapping[str, str], others: Collection[str]
+    values: Mapping[str, Any],
+    where: str,
+    user_columns: Mapping[str, str],
+    others: Collection[str],
+    ids: Identities,
 ) -> dict[str, Any]:
     """Return ``id``, ``split``, ``group`` and ``labels`` of a record; only those that there are.
 
@@ -39,12 +81,14 @@ def facts_in(
         where: the place of it, for messages.
         user_columns: the columns that the user named, by what they are for.
         others: the names of what is read as something else.
+        ids: of the records before this one, in the same file.
 
     Raises:
-        ValueError: for a split that there is not.
+        ValueError: for a split that there is not, or ids of which some are numbers and some texts.
     """
     named = {fact: user_columns.get(fact, fact) for fact in ("id", "split", "group")}
     facts: dict[str, Any] = {fact: as_text(values.get(name)) for fact, name in named.items()}
+    facts["id"] = ids.text(values.get(named["id"]), where)
     if facts["split"] is not None:
         split = facts["split"].lower()
         if split not in SPLITS:

@@ -20,7 +20,7 @@ from ._names import split_of
 from ._options import Named, Options
 from ._record import FOLDER, Cell, Record, Records
 from ._source import Shard, Source
-from ._values import caption_names, captions_in, facts_in
+from ._values import Identities, caption_names, captions_in, facts_in
 from .tables.table import Table
 
 _Said = tuple[tuple[str, ...], dict[str, Any]]
@@ -181,6 +181,7 @@ def _records(
     classes = all(len(kind) > depth for kind in kinds)
     names = Counter(map(_stem, pictures))
     last: tuple[str, _Said | None] | None = None
+    ids = Identities()
     for picture, kind in zip(pictures, kinds, strict=True):
         if readable(str(picture)) != str(picture):
             ledger.add("lost", "name that is not UTF-8", picture)
@@ -197,7 +198,7 @@ def _records(
             cells["text"] = (named.of(picture.relative_to(folder)),)
         elif notes.keys() & {"text", "json"}:
             if last is None or last[0] != _stem(picture):  # one file may be beside several pictures
-                last = (_stem(picture), _read(notes, ledger))
+                last = (_stem(picture), _read(notes, ledger, ids))
             read = last[1]
             if read is None:
                 continue
@@ -213,7 +214,7 @@ def _records(
         yield Record(cells, key, labels=labels, where=str(picture), **facts)
 
 
-def _read(notes: Mapping[str, Path], ledger: Ledger) -> _Said | None:
+def _read(notes: Mapping[str, Path], ledger: Ledger, ids: Identities) -> _Said | None:
     """Return the captions in the files beside a picture, and what else they say; None if one cannot be read."""
     captions: tuple[str, ...] = ()
     facts: dict[str, Any] = {}
@@ -224,7 +225,7 @@ def _read(notes: Mapping[str, Path], ledger: Ledger) -> _Said | None:
         if values is None:
             return None
         captions = captions or captions_in(values, str(file), {})
-        facts = facts_in(values, str(file), {}, caption_names({}))
+        facts = facts_in(values, str(file), {}, caption_names({}), ids)
     return captions, facts
 
 

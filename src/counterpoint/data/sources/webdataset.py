@@ -23,7 +23,7 @@ from ._names import CAPTION_COLUMNS, split_of
 from ._options import FACTS, Options, said_columns
 from ._record import Cell, Record, Records
 from ._source import Shard, Source
-from ._values import caption_names, captions_in, facts_in
+from ._values import Identities, caption_names, captions_in, facts_in
 
 _PICTURE = next(iter(PAIR))
 DAMAGED = "shard cut short or damaged"
@@ -84,7 +84,7 @@ def _in_folder(written: str) -> list[str]:
 
 def _records(archive: str, user_columns: Mapping[str, str], ledger: Ledger) -> Records:
     noted, by_key = _examples(archive, ledger)
-    examples = by_key.items()
+    examples, ids = by_key.items(), Identities()
     named = {role: said_columns(role, name) for role, name in user_columns.items() if role not in FACTS}
     if noted:
         made = named or {column: (column,) for column in noted}
@@ -96,7 +96,7 @@ def _records(archive: str, user_columns: Mapping[str, str], ledger: Ledger) -> R
         whole = [
             record
             for key, each in examples
-            if (record := _noted(archive, key, each, noted, made, user_columns, ledger))
+            if (record := _noted(archive, key, each, noted, made, user_columns, ledger, ids))
         ]
         return Records.collect(whole, {role: noted[names[0]] for role, names in made.items()}, gaps=True)
     there = [it.name for it in MODALITIES if any(it.name in example.files for _, example in examples)]
@@ -108,7 +108,7 @@ def _records(archive: str, user_columns: Mapping[str, str], ledger: Ledger) -> R
     read = [
         record
         for key, each in examples
-        if (record := _record(archive, key, each, taken, user_columns, ledger))
+        if (record := _record(archive, key, each, taken, user_columns, ledger, ids))
     ]
     captioned = any(record.cells["text"] for record in read)
     columns = {name: name for name in taken} | {"text": "text"} if taken else PAIR
@@ -217,6 +217,7 @@ def _noted(
     made: Mapping[str, Sequence[str]],
     user_columns: Mapping[str, str],
     ledger: Ledger,
+    ids: Identities,
 ) -> Record | None:
     """Return an example of a shard that notes its columns.
 
@@ -228,6 +229,7 @@ def _noted(
         made: the columns to read, each with those of the shard that it is made of.
         user_columns: that the user named.
         ledger: is told what is left out.
+        ids: of the examples before.
     """
     values = _values(archive, key, example, ledger)
     if values is None:
@@ -240,7 +242,7 @@ def _noted(
         elif parts := [values[name] for name in names if values.get(name)]:
             cells[column] = tuple(chain.from_iterable(parts)) if held == "texts" else parts[0]
     where, taken = f"{archive}, {key}", {*chain.from_iterable(made.values())}
-    return Record(cells, key, where=where, **facts_in(values, where, user_columns, taken))
+    return Record(cells, key, where=where, **facts_in(values, where, user_columns, taken, ids))
 
 
 def _values(archive: str, key: str, example: _Example, ledger: Ledger) -> Mapping[str, Any] | None:
@@ -262,6 +264,7 @@ def _record(
     taken: Sequence[str],
     user_columns: Mapping[str, str],
     ledger: Ledger,
+    ids: Identities,
 ) -> Record | None:
     files: dict[str, Cell] = {name: it for name, it in example.files.items() if name in taken}
     if not files:
@@ -283,6 +286,6 @@ def _record(
     where = f"{archive}, {key}"
     facts = {
         "split": split_of(PurePosixPath(archive).name),
-        **facts_in(values, where, user_columns, caption_names(user_columns)),
+        **facts_in(values, where, user_columns, caption_names(user_columns), ids),
     }
     return Record({**files, "text": captions or None}, key, where=where, **facts)

@@ -21,6 +21,7 @@ from .._options import said_columns
 from .._progress import shown
 from .._record import LABEL, value_name
 from .._source import Span
+from .._values import Identities
 from ._kinds import SAMPLE, kind_of
 from ._many import CELL, HELD, LINE, NAME
 from ._parts import lines_of
@@ -58,13 +59,16 @@ def blocks_of(
         lambda name: kind_of([row.get(name) for _, row in sample]),
         whole=span is None,
     )
+    ids = Identities()
     each = shown(chain([first], blocks), f"reading {suffix_of(path)}", None)
     if isinstance(roles, Columns):
-        return roles, (_block_of_columns(path, block, roles) for block in each)
-    return roles, (_block(path, block, roles) for block in each)
+        return roles, (_block_of_columns(path, block, roles, ids) for block in each)
+    return roles, (_block(path, block, roles, ids) for block in each)
 
 
-def _block(path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Roles) -> pl.DataFrame:
+def _block(
+    path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Roles, ids: Identities
+) -> pl.DataFrame:
     """Return some rows, each with its line in the file, as columns of text."""
     picture = roles.file
     names = dict.fromkeys(name for _, row in block for name in row if name not in roles.taken)
@@ -80,7 +84,7 @@ def _block(path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Rol
             ]
         )
     columns |= {
-        fact: [_fact(path, line, name, row.get(name)) for line, row in block]
+        fact: [_fact(path, line, name, row.get(name), ids if fact == "id" else None) for line, row in block]
         for fact, name in roles.facts.items()
     }
     columns |= {LABEL + name: [label_text(row.get(name)) for _, row in block] for name in names}
@@ -89,7 +93,7 @@ def _block(path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Rol
 
 
 def _block_of_columns(
-    path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Columns
+    path: str, block: Sequence[tuple[int, Mapping[str, Any]]], roles: Columns, ids: Identities
 ) -> pl.DataFrame:
     """Return some rows, each with its line in the file, as `counterpoint.data.sources.tables._many` takes them."""
     columns: dict[str, pl.Series] = {LINE: pl.Series([line for line, _ in block], dtype=pl.Int64)}
@@ -117,7 +121,8 @@ def _block_of_columns(
             columns[HELD + made.name] = pl.Series(arrays, dtype=pl.Boolean)
             columns[NAME + made.name] = pl.Series(names, dtype=pl.String)
     for fact, header in roles.facts.items():
-        facts = [_fact(path, line, header, row.get(header)) for line, row in block]
+        of = ids if fact == "id" else None
+        facts = [_fact(path, line, header, row.get(header), of) for line, row in block]
         columns[fact] = pl.Series(facts, dtype=pl.String)
     for header in dict.fromkeys(name for _, row in block for name in row if name not in roles.taken):
         labels = [label_text(row.get(header)) for _, row in block]
@@ -136,10 +141,10 @@ def _named(path: str, line: int, column: str, value: object) -> str | None:
     return re.sub(r"^(\./)+", "", as_text(value) or "") or None
 
 
-def _fact(path: str, line: int, column: str, value: object) -> str | None:
+def _fact(path: str, line: int, column: str, value: object, ids: Identities | None = None) -> str | None:
     if isinstance(value, Mapping | list):
         raise ValueError(f"{path}, line {line}: {column} is {_kind(value)}; expected a text or a number")
-    return as_text(value)
+    return as_text(value) if ids is None else ids.text(value, path, line)
 
 
 def _captions(path: str, line: int, column: str, value: object) -> list[str]:
