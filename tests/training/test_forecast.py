@@ -11,6 +11,7 @@ import pytest
 from counterpoint.cli import main
 from counterpoint.data.source import load
 from counterpoint.recipes import Recipe, override
+from counterpoint.study import gate
 from counterpoint.training.forecast import Forecast, Speed, measured
 from counterpoint.training.run import Run
 
@@ -84,3 +85,35 @@ def test_a_dry_run_writes_nothing(
     for line in ("memory of a step", "loader: ", "model: ", "for 300 steps of 128"):
         assert line in said
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("dry", [True, False], ids=["dry run", "run"])
+def test_a_batch_is_looked_at_before_a_dry_run_as_before_a_run(
+    dry: bool,
+    pairs: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    gate._say_small.cache_clear()  # it speaks once in the life of a process
+    train = [
+        "train",
+        "clip",
+        "--data",
+        str(pairs),
+        "--recipe",
+        "seconds",
+        "--steps",
+        "1",
+        "--tasks",
+        "retrieval",
+    ]
+    train += ["--dry-run"] if dry else []
+    assert main([*train, "--batch-size", "1"]) == 1
+    assert "and a batch would hold one: --batch-size must be at least 2" in capsys.readouterr().err
+    assert main([*train, "--batch-size", "5000"]) == 0
+    said = "batches hold all 30 training rows: --batch-size 5000 is more than there are"
+    assert caplog.messages.count(said) == 1
+    assert "in a batch of 30" in capsys.readouterr().out

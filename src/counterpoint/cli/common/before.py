@@ -28,6 +28,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
     """
     import torch
 
+    from ...study.gate import check_batch
     from ...study.opened import open_data
     from ...study.training.cost import cut_captions
     from ...study.words.remarks import cut_in_words, gaps_in_words, length_in_words, random_starts
@@ -41,6 +42,8 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
     with first_alone():
         data = open_data(run)
         method, loader = prepare(run, data)
+    # Before anything is measured: the run would refuse a batch of one, and say that a batch holds all rows.
+    check_batch(method, run.arm, recipe, data)
     trained = trained_rows(run.arm, data)
     for line in (
         *gaps_in_words({run.arm: (len(trained), len(data.splits.train) - len(trained))}),
