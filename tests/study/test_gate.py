@@ -100,6 +100,54 @@ def test_a_split_of_one_row_is_refused_by_its_name(
         prepare(replace(design, data=str(folder)), tmp_path / "study")
 
 
+@pytest.mark.parametrize(
+    ("side", "message"),
+    [
+        ("train", "the split 'test' is empty"),
+        ("validation", "the split 'test' is empty"),
+        (
+            "test",
+            "a batch would hold one: the training split has 0 rows",
+        ),  # such data is there to evaluate on
+    ],
+)
+def test_rows_that_are_all_on_one_side_are_refused_before_training(
+    side: str,
+    message: str,
+    design: Design,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder = tmp_path / "pairs"
+    shutil.copytree(Path(design.data).parent, folder)
+    pl.read_csv(folder / "metadata.csv").with_columns(split=pl.lit(side)).write_csv(folder / "metadata.csv")
+    with pytest.raises(ValueError, match=message):
+        prepare(replace(design, data=str(folder)), tmp_path / "study")
+    monkeypatch.chdir(tmp_path)
+    words = [
+        "train",
+        "clip",
+        "--data",
+        str(folder),
+        "--recipe",
+        "seconds",
+        "--tasks",
+        "retrieval",
+        "--out",
+        "run",
+    ]
+    assert main(words) == 1
+    errors = [
+        line for line in capsys.readouterr().err.splitlines() if line.startswith("counterpoint train: ")
+    ]
+    told = "the training split of" if side == "test" else message
+    assert len(errors) == 1
+    assert told in errors[0]
+    assert not (tmp_path / "run").exists()
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_batch_that_is_larger_than_the_data_is_said(
     design: Design, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -138,7 +138,11 @@ def test_one_broken_picture_in_many_is_left_out_and_told(table: Path) -> None:
     [
         (lambda f: f.drop("text"), r"pictures without captions: .*--columns text=NAME"),
         (lambda f: f.drop("file_name"), "holds no pictures: it has the columns text"),
-        (lambda f: f.with_columns(split=pl.lit("train")), "the split 'test' is empty"),
+        (
+            lambda f: f.with_columns(split=pl.lit("train")),
+            r"the split 'test' is empty \({'train': 70, 'validation': 0, 'test': 0}\); give a 'split' column with",
+        ),
+        (lambda f: f.with_columns(split=pl.lit("validation")), "the split 'test' is empty"),
         (lambda f: f.with_columns(split=pl.lit("tset")), "row 1: split 'tset' is none of"),
         (
             lambda f: f.with_columns(text=pl.lit("  ")),
