@@ -294,3 +294,15 @@ def test_weights_that_do_not_fit(recipe: Recipe, tmp_path: Path) -> None:
     assert saved is not None
     with pytest.raises(CheckpointError, match="do not fit the model"):
         checkpoints.restore(saved, wide, None)
+
+
+@pytest.mark.parametrize(("batch_size", "ranks"), [(1, 2), (2, 3)])
+def test_a_batch_of_fewer_examples_than_ranks_is_refused(batch_size: int, ranks: int, recipe: Recipe) -> None:
+    recipe = override(recipe, {"batch_size": batch_size})
+    method = Arm.parse("byolip").build(recipe, {"text": CAPTIONS}, seed=0)
+    for rank in range(ranks):  # on all of them: none waits for the others
+        with pytest.raises(
+            ValueError, match=f"a batch of {batch_size} cannot be shared by {ranks} ranks; make batch_"
+        ):
+            loader_of(method, recipe, rank, ranks)
+    assert len(loader_of(method, override(recipe, {"batch_size": ranks}), 0, ranks).batch(0).ids) == 1
