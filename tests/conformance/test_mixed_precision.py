@@ -11,6 +11,7 @@ import torch
 from loader_jobs import DATA, loader_of, prepared_by_a_worker
 from method_stubs import RECIPE, RECIPES, build, columns_of
 from torch import Tensor, nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from counterpoint import methods, recipes
 from counterpoint.data.loading.loader import Loader
@@ -94,6 +95,16 @@ def test_a_worker_prepares_the_batch_of_every_method() -> None:
         assert all(torch.equal(given[view], own[view]) for view in own.views)
 
 
+class _Waits(TorchDispatchMode):
+    """Counter of the numbers that are asked of tensors, each of which would wait for a device."""
+
+    count = 0
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.count += func is torch.ops.aten._local_scalar_dense.default
+        return func(*args, **(kwargs or {}))
+
+
 @pytest.fixture(scope="module")
 def tiny_towers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Towers of the kinds that the recipes for GPUs name, of a few thousand weights."""
@@ -144,6 +155,16 @@ class TestPrecision:
             assert precision.step(optimizer, 0.0) == (expected == 1.0)
             assert weight.item() == pytest.approx(before - expected * 60_000.0 * factor, rel=1e-3)
             assert precision.scaler.get_scale() == scale / 2
+
+    def test_whether_a_step_was_taken_is_asked_of_the_device_once(self) -> None:
+        weight = nn.Parameter(torch.zeros(2))
+        optimizer, precision = torch.optim.SGD([weight], lr=1.0), Precision("16-mixed", torch.device("cpu"))
+        for factor, taken in ((0.3, True), (torch.inf, False), (0.3, True)):
+            optimizer.zero_grad()
+            precision.backward((weight * factor).sum())
+            with _Waits() as waits:
+                assert precision.step(optimizer, 1.0) is taken
+            assert waits.count == 1
 
     def test_gradients_are_clipped_by_their_own_norm_and_not_the_scaled_one(self) -> None:
         weight = nn.Parameter(torch.zeros(2))

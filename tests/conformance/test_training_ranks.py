@@ -13,6 +13,7 @@ from torch import nn
 from training_jobs import (
     STEPS,
     job_batch_norm,
+    job_far_gradients,
     job_partial_gradients,
     job_run,
     job_wrong_loader,
@@ -80,6 +81,12 @@ def test_a_gradient_that_some_ranks_lack_counts_as_0_and_one_that_all_lack_stays
     rank_pool: Callable[[int], RankPool],
 ) -> None:
     assert rank_pool(2).run(job_partial_gradients) == 2 * [[[0.5, 0.5], [0.5], None]]
+
+
+def test_what_has_gradients_is_agreed_without_a_wait_for_the_device(
+    rank_pool: Callable[[int], RankPool],
+) -> None:
+    assert rank_pool(2).run(job_far_gradients) == 2 * [[None]]
 
 
 @pytest.mark.parametrize("affine", [True, False])

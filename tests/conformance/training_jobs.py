@@ -232,6 +232,13 @@ def job_partial_gradients(rank: int, size: int) -> list[Any]:
     return [None if p.grad is None else p.grad.tolist() for p in module]
 
 
+def job_far_gradients(rank: int, size: int) -> list[Any]:
+    """Gradients of parameters whose numbers cannot be had, as if their device never came to an end."""
+    module = torch.nn.ParameterList([torch.zeros(2, device="meta")])
+    average_gradients(module, Ranks.present())
+    return [p.grad for p in module]
+
+
 def job_batch_norm(rank: int, size: int, affine: bool) -> tuple[Tensor, Tensor, dict[str, Tensor]]:
     """Outputs of this rank's rows, the gradient in them, and the state, of a batch norm after one batch of 11."""
     g = torch.Generator().manual_seed(0)

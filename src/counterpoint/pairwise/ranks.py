@@ -54,9 +54,17 @@ class Ranks:
         """Return the number of rows that each rank holds, given that this rank holds ``n``."""
         if self.size == 1:
             return [n]
-        # Between the processors where they are in touch: asked of the device, it would make every loss wait for it.
-        where = "cpu" if "cpu" in dist.get_backend_config(self.group) else device
-        return torch.stack(self.stack(torch.tensor([n], device=where))).flatten().tolist()
+        return torch.stack(self.stack(torch.tensor([n], device=self.near(device)))).flatten().tolist()
+
+    def near(self, device: torch.device) -> torch.device:
+        """Return where numbers that the processor has and needs are exchanged; a device would have to be waited for.
+
+        >>> Ranks().near(torch.device("cuda"))
+        device(type='cpu')
+        """
+        # Between the processors where they are in touch.
+        in_touch = self.size == 1 or "cpu" in dist.get_backend_config(self.group)
+        return torch.device("cpu") if in_touch else device
 
     def rows(self, counts: Sequence[int]) -> slice:
         """Return where this rank's rows are among those of all, given how many each has.

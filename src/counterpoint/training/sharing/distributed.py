@@ -153,7 +153,7 @@ def average_gradients(module: nn.Module, ranks: Ranks) -> None:
     if not parameters:
         return
     # All ranks must exchange the same parameters in the same order, whichever each has a gradient of.
-    having = torch.tensor([p.grad is not None for p in parameters], device=parameters[0].device)
+    having = torch.tensor([p.grad is not None for p in parameters], device=ranks.near(parameters[0].device))
     used = [p for p, n in zip(parameters, ranks.total(having.int()).tolist(), strict=True) if n]
     for bucket in _buckets(used):
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in bucket]

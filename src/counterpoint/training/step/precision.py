@@ -45,8 +45,10 @@ class Precision:
         if clip_norm:
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             clip_gradients(parameters, clip_norm)
+        # The scaler says only by a lower scale that a step was left out, which would be two more waits for the device.
+        taken: list[bool] = []
+        hook = optimizer.register_step_post_hook(lambda *_: taken.append(True))
         self.scaler.step(optimizer)
-        scale = self.scaler.get_scale()
+        hook.remove()
         self.scaler.update()
-        # The scaler says only so that a step was left out: by a lower scale for the next one.
-        return self.scaler.get_scale() >= scale
+        return bool(taken)
