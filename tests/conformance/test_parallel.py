@@ -74,8 +74,10 @@ def test_a_shared_run_is_the_run_of_one_process(arm: str, rank_pool: Callable[[i
     same_run(rank_pool(2).run(job_run, arm, microbatch, None, mode, STEPS, BATCH), arm)
 
 
-def test_blocks_in_parts_compute_again(rank_pool: Callable[[int], RankPool]) -> None:
-    same_run(rank_pool(2).run(job_run, "clip", 5, None, "fsdp", STEPS, BATCH, "32", STEPS, 0, True), "clip")
+@pytest.mark.parametrize(("mode", "microbatch"), [("fsdp", 5), ("ddp", 0), *slow(("ddp", 5), ("fsdp", 0))])
+def test_blocks_compute_again(mode: str, microbatch: int, rank_pool: Callable[[int], RankPool]) -> None:
+    arguments = ("clip", microbatch, None, mode, STEPS, BATCH, "32", STEPS, 0, True)
+    same_run(rank_pool(2).run(job_run, *arguments), "clip")
 
 
 @pytest.mark.parametrize("mode", ["ddp", *slow("fsdp")])
