@@ -571,6 +571,17 @@ def test_folders_that_link_to_each_other_are_read_once_below_each(tmp_path: Path
     assert found.frame["key"].to_list() == ["a/0.png", "a/other/1.png", "b/1.png", "b/other/0.png"]
 
 
+def test_links_to_files_and_folders_elsewhere_are_read(tmp_path: Path) -> None:
+    pair(tmp_path / "elsewhere" / "all", 0)
+    pair(tmp_path / "elsewhere", 1)
+    (tmp_path / "it").mkdir()
+    (tmp_path / "it" / "some").symlink_to(tmp_path / "elsewhere" / "all")
+    for name in ("1.png", "1.txt"):
+        (tmp_path / "it" / name).symlink_to(tmp_path / "elsewhere" / name)
+    found, _ = records(tmp_path / "it")
+    assert sorted(found.frame["key"]) == ["1.png", "some/0.png"]
+
+
 def test_half_a_character_in_json_is_marked_and_costs_nothing_else(tmp_path: Path) -> None:
     put(tmp_path / "it" / "0.png", picture(0))
     put(tmp_path / "it" / "0.json", r'{"text": "a cat \ud83d", "mood": "\ude00", "tags": ["\ud83d", "red"]}')

@@ -461,6 +461,24 @@ def test_ids_are_all_numbers_or_all_texts(several: bool, folder: Path) -> None:
     assert [record.id for record in found] == ["1", "2", "a"]  # a CSV has texts alone
 
 
+def test_links_in_the_folder_are_followed_and_no_way_up_from_where_they_lead(folder: Path) -> None:
+    elsewhere = folder.parent / "elsewhere"
+    (elsewhere / "linked").mkdir(parents=True)
+    for place in ("secret.png", "linked/90.png"):
+        (elsewhere / place).write_bytes(picture(90))
+    (folder / "pictures").symlink_to(elsewhere / "linked")
+    (folder / "one.png").symlink_to(elsewhere / "secret.png")
+    (folder / "sub").mkdir()
+    names = ["pictures/90.png", "one.png", "sub/../0.png", "pictures/../secret.png", "pictures/../0.png"]
+    path = written(folder, "file_name,text\n" + "".join(f"{name},a\n" for name in names))
+    found, left_out = records(path)
+    assert found.frame["key"].to_list() == names[:3]
+    assert left_out["row"].to_list() == ["4", "5"]
+    assert left_out["reason"].unique().to_list() == [
+        "path that leads out of the table's folder (--allow-outside reads such)"
+    ]
+
+
 def test_half_a_character_in_a_table_is_marked(folder: Path) -> None:
     path = written(
         folder,

@@ -125,6 +125,19 @@ def test_names_that_lead_out_of_a_shard_are_passed_over(tmp_path: Path) -> None:
     ]
 
 
+def test_links_in_a_shard_are_passed_over(tmp_path: Path) -> None:
+    (tmp_path / "secret.png").write_bytes(b"x")
+    path = tar(tmp_path / "it.tar", {"a.png": b"x", "a.txt": b"fine"})
+    with tarfile.open(path, "a") as archive:
+        for kind, target in ((tarfile.SYMTYPE, str(tmp_path / "secret.png")), (tarfile.LNKTYPE, "a.png")):
+            member = tarfile.TarInfo(f"{kind.decode()}.png")
+            member.type, member.linkname = kind, target
+            archive.addfile(member)
+    found, ledger = read_of(path)
+    assert [record.key for record in found] == ["a"]
+    assert ledger["reason"].to_list() == ["link or device in a shard"] * 2
+
+
 def test_columns_of_json_have_the_names_that_the_user_says(tmp_path: Path) -> None:
     facts = {
         "alt": ["one", "two"],

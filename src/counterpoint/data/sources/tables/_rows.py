@@ -130,7 +130,7 @@ def root_of(path: str, pictures: pl.Series) -> str:
 
 
 def leading_out_of(root: str, pictures: pl.Series) -> pl.Series:
-    """Return which names of pictures lead out of a folder."""
+    """Return which names of pictures lead out of a folder; links that lie in it lead to where they say."""
     doubtful = pictures.str.contains(ABSOLUTE) | pictures.str.contains(r"(^|[/\\])\.\.([/\\]|$)")
     doubtful = doubtful.fill_null(False)
     if not doubtful.any():
@@ -140,7 +140,12 @@ def leading_out_of(root: str, pictures: pl.Series) -> pl.Series:
     def leads_out(name: str) -> bool:
         if is_url(root) or is_url(name):
             return ".." in name.split("/") or not name.startswith(inside)
-        return not os.path.abspath(os.path.join(root, name)).startswith(inside)
+        path = os.path.join(root, name)
+        plain = os.path.abspath(path)
+        if not plain.startswith(inside):
+            return True
+        # The system goes up from where a link leads to, and not from where it lies.
+        return ".." in name and os.path.realpath(path) != os.path.realpath(plain)
 
     leading = [doubt and leads_out(name) for name, doubt in zip(pictures, doubtful, strict=True)]
     return pl.Series(leading, dtype=pl.Boolean)
