@@ -87,6 +87,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_a_model_is_loaded(
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_a_killed_export_leaves_no_folder_and_the_next_one_none_of_its_parts(
     model: str, tmp_path: Path
 ) -> None:

@@ -151,6 +151,7 @@ def bucket() -> Iterator[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.system
 def test_a_run_goes_on_from_an_object_store(what: Run, bucket: str, tmp_path: Path) -> None:
     run(what, tmp_path / "whole", tasks=("retrieval",))
     broken_off(what, tmp_path / "first", f"{bucket}/a", 8)

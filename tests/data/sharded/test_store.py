@@ -22,7 +22,7 @@ from counterpoint.training.start import prepare
 from fixtures import store
 from fixtures.shards import write_shard, write_shards
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 SHARDS = 12
 
 

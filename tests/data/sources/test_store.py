@@ -18,7 +18,7 @@ from counterpoint.data.sources import Ledger, read, shards
 from fixtures import store
 from fixtures.files import bitmap, write_shard
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 
 @pytest.fixture(scope="module")
