@@ -254,6 +254,13 @@ def test_steps_and_epochs_together_are_refused(capsys: pytest.CaptureFixture[str
         assert "--steps and --epochs both say how long to train: give one" in capsys.readouterr().err
 
 
+def test_a_budget_of_images_is_one_of_passes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert parse(Compare, ["clip", "--budget", "images"], "compare").study.budget == "passes"
+    with pytest.raises(SystemExit):
+        parse(Compare, ["clip", "--budget", "looks"], "compare")
+    assert "invalid choice 'looks'" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("recipe", recipes.names())
 def test_a_named_recipe_is_whole(recipe: str) -> None:
     """Options of single methods cannot be typed, and are the named recipe's all the same."""

@@ -29,6 +29,8 @@ T = TypeVar("T")
 Of = TypeVar("Of", bound="FolderDesign")
 """The design of one kind; `Self` inside a union is more than beartype checks."""
 Budget = Literal["steps", "passes", "time"]
+TypedBudget = Literal[Budget, "images"]
+"""Budgets as they are typed: ``images`` is the word of versions that knew pictures alone, for passes."""
 FILE = "study.yaml"
 REMEDY = "restore it from a copy, or give another folder with --out; the runs beside it are whole"
 """Advice for a damaged ``study.yaml``."""
@@ -246,7 +248,7 @@ def _recipe_of(value: object) -> object:
 
 
 def _budget_of(value: object) -> object:
-    # The word of versions that knew pictures alone, which folders of studies still hold.
+    # Folders of studies still hold the earlier word too.
     return "passes" if value == "images" else value
 
 
@@ -274,7 +276,7 @@ class Design(FolderDesign):
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
     recipe: Annotated[Recipe, BeforeValidator(_recipe_of)] = field(default_factory=lambda: load_recipe("cpu"))
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
-    budget: Annotated[Budget, BeforeValidator(_budget_of)] = "steps"
+    budget: Annotated[Budget, Typed(TypedBudget), BeforeValidator(_budget_of)] = "steps"
     """Budget that is the same for every arm: optimiser steps, passes through the tower of pictures (through the first
     one that is of no texts where there are no pictures), or time. An earlier word for passes: images."""
     tune: Annotated[Natural, Field(strict=True)] = 0
@@ -334,7 +336,7 @@ class DesignOptions(TypedDict, total=False):
     data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     seeds: int | Sequence[int]
     recipe: str | os.PathLike[str] | Recipe
-    budget: Budget | Literal["images"]
+    budget: TypedBudget
     tune: int
     margin: float
     tasks: Sequence[str] | None
