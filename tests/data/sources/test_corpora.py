@@ -14,9 +14,11 @@ import pytest
 from scipy.io import wavfile
 
 from counterpoint.data.base import Data
+from counterpoint.data.reading.films import store_clip
 from counterpoint.data.source import load_any, with_columns
 from counterpoint.data.sources import columns_of
 from counterpoint.data.sources.tables._roles import text_columns
+from counterpoint.raw import Clips
 from fixtures.files import bitmap
 
 ROWS = 30
@@ -231,6 +233,36 @@ def test_features_of_datasets_are_read_without_decoding(tmp_path: Path) -> None:
     asked = load_any(with_columns(str(path), columns_of(["heard", "signal", "image=picture"])))
     assert dict(asked.columns) == {"heard": "audio", "signal": "series", "image": "image"}
     assert asked.read("signal", np.array([5])).measured.tolist() == [[[5.0, 1.0], [2.0, 3.0]]]
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "remote"),
+    [("shot", None, False), ("image", None, False), ("shot", "it.mp4", False), ("shot", None, True)],
+)
+def test_videos_of_datasets_are_clips_by_their_feature_alone(
+    name: str, path: str | None, remote: bool, tmp_path: Path
+) -> None:
+    import datasets
+    import fsspec
+
+    features = datasets.Features({name: datasets.Video(), "caption": datasets.Value("string")})
+    clips = [Clips.of([np.full((k % 3 + 1, 3, 8, 8), k, np.uint8)]) for k in range(ROWS)]
+    cells = [{"bytes": store_clip(clip)[1], "path": path} for clip in clips]
+    rows = {name: cells, "caption": [f"number {k}" for k in range(ROWS)]}
+    made = datasets.Dataset.from_dict(rows, features=features)
+    made.to_parquet(tmp_path / "it.parquet")
+    where = str(tmp_path / "it.parquet")
+    if remote:
+        where = "memory://videos/it.parquet"
+        fsspec.filesystem("memory").pipe_file("/videos/it.parquet", (tmp_path / "it.parquet").read_bytes())
+    data = load_any(where)
+    assert dict(data.columns) == {"video": "video", "text": "text"}
+    read = data.read("video", np.array([5, 1]))
+    assert read.lengths.tolist() == [3, 2]
+    assert read.frames[0, 0].unique().tolist() == [5]
+    if not remote:
+        made.save_to_disk(tmp_path / "kept")
+        assert dict(load_any(str(tmp_path / "kept")).columns) == {"video": "video", "text": "text"}
 
 
 def test_transcripts_are_the_captions_of_sounds() -> None:

@@ -56,7 +56,16 @@ def blocks_of(
     roles = (
         as_noted(noted, user_columns, list(schema))
         if noted
-        else (chosen(path, list(schema), user_columns, kinds, whole=span is None and not is_url(path)))
+        else (
+            chosen(
+                path,
+                list(schema),
+                user_columns,
+                kinds,
+                whole=span is None and not is_url(path),
+                stated=_stated(table.metadata),
+            )
+        )
     )
     for fact, column in roles.facts.items():
         if not _is_scalar(schema, column) and schema[column] != pl.Null:
@@ -105,7 +114,6 @@ class _Kinds:
 
     def __call__(self, name: str) -> Kind:
         kind = self._table.schema[name]
-        feature = _features(self._table.metadata).get(name, {}).get("_type", "").lower()
         if isinstance(kind, pl.List | pl.Array):
             numeric = _innermost(kind).is_numeric()
             return (
@@ -113,7 +121,7 @@ class _Kinds:
             )
         if kind == pl.Binary or _has(kind, "bytes"):
             paths = self._table.head(name).struct.field("path").to_list() if _has(kind, "path") else []
-            return Kind("files", feature if feature in MODALITIES else kind_of(paths).modality)
+            return Kind("files", _stated(self._table.metadata).get(name) or kind_of(paths).modality)
         return (
             kind_of(self._table.head(name).to_list())
             if _is_scalar(self._table.schema, name)
@@ -275,6 +283,12 @@ def _features(metadata: Mapping[bytes, bytes]) -> Mapping[str, Any]:
     """Return what `datasets` keeps beside a table of its columns: those of one ``_type`` each."""
     features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
     return {column: kind for column, kind in features.items() if isinstance(kind, dict)}
+
+
+def _stated(metadata: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Return the modalities of columns of files, as `datasets` states them: ``Image``, ``Audio``, ``Video``."""
+    types = {column: kind.get("_type", "").lower() for column, kind in _features(metadata).items()}
+    return {column: name for column, name in types.items() if name in MODALITIES}
 
 
 def _classes(metadata: Mapping[bytes, bytes]) -> dict[str, dict[str, str]]:

@@ -122,13 +122,14 @@ def chosen(
     kind: Callable[[str], Kind],
     *,
     whole: bool = True,
+    stated: Mapping[str, str] | None = None,
 ) -> Roles | Columns:
     """Return the columns of a table by their use.
 
-    Where nothing is said, files are those of a usual name, or of endings that say their modality; further columns are
-    files of other modalities. In a table without files, lists of numbers are taken, sentences, and numbers that are not
-    whole. What is said is taken as it is; of files alone, captions are still found by their usual names, and of
-    captions alone, the files. The columns of some public tables are known (`CORPORA`).
+    Where nothing is said, files are those of a usual name, of a modality that the table states, or of endings that say
+    theirs; further columns are files of other modalities. In a table without files, lists of numbers are taken,
+    sentences, and numbers that are not whole. What is said is taken as it is; of files alone, captions are still found
+    by their usual names, and of captions alone, the files. The columns of some public tables are known (`CORPORA`).
 
     Args:
         path: of the table, for messages.
@@ -136,6 +137,7 @@ def chosen(
         user_columns: those that the user named, by what they are for.
         kind: says what a column holds, by its name.
         whole: the table is here as a whole, so that what its cells hold says what its columns are for.
+        stated: columns of files whose modality the table itself states, which goes before what their names say.
 
     Raises:
         ValueError: if one that was named is missing, naming the nearest one and those that there are; or if there is
@@ -162,8 +164,11 @@ def chosen(
         or (files and kind(data_columns[files[0]]).form == "arrays")
     ):
         return Columns(_named_columns(path, data_columns, columns, facts, kind), facts)
+    stated = stated or {}
     free = [name for name in columns if name not in facts.values()]
     names = file_columns(user_columns)
+    if not files:
+        names = (*(name for name in names if name in stated), *stated, *names)
     file = next((name for name in names if name in columns), None)
     texts = text_columns(columns, user_columns)
     if file is None and whole:
@@ -178,7 +183,7 @@ def chosen(
             f"{path}: no column for the picture; expected one of {', '.join(names)}, found {list(columns)}; --columns "
             "image=NAME (or audio=NAME) says which it is, and --columns NAME NAME names columns of the data"
         )
-    modality = files[0] if files else "audio" if file in SOUND_COLUMNS else None
+    modality = files[0] if files else stated.get(file, "audio" if file in SOUND_COLUMNS else None)
     roles = Roles(file, modality, texts, facts)
     if files or not whole:
         return roles
