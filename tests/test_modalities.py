@@ -83,6 +83,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/rocket/_base.py": "options that name the augmentation of pictures and of texts",
     "methods/speech/best_alignment.py": "speech and what is said",
     "methods/single/ebm.py": "samples of pixels",
+    "methods/text/conan.py": "keeps the tokens of documents",
     "methods/single/whitened_cse.py": "prefers texts where there are other columns too",
 }
 

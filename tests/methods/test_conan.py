@@ -13,6 +13,8 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from counterpoint.losses import CoSENTLoss, HardNegativesLoss
+from counterpoint.methods.arm import Arm
+from counterpoint.methods.fitting import fitting
 from counterpoint.methods.text._candidates import Candidates, Mined, easy, mine
 from counterpoint.methods.text.conan import CANDIDATES, Conan
 from counterpoint.networks.base import TextTower
@@ -334,12 +336,28 @@ def test_what_is_not_there_is_not_looked_at() -> None:
 
 
 def test_columns_that_are_not_for_it_are_refused() -> None:
-    with pytest.raises(ValueError, match="2 columns, or 4"):
+    with pytest.raises(ValueError, match="takes 2 or 4 columns, and there are 3"):
         method_of(COLUMNS[:3])
     method = method_of(COLUMNS, graded="likeness")
     batch = graded(HALVES)
     with pytest.raises(ValueError, match="likeness"):
         method.losses(method.encode(batch), batch, START)
+
+
+def test_data_of_three_columns_is_told_its_pairs_and_does_not_fit() -> None:
+    texts = dict.fromkeys(("question", "answer", "title"), "text")
+    mixed = {"image": "image", "text": "text", "audio": "audio"}
+    for columns, pairs in (
+        (texts, "conan,columns=question+answer, conan,columns=question+title, conan,columns=answer+title;"),
+        (mixed, "conan,columns=image+text, conan,columns=audio+text;"),
+    ):
+        with pytest.raises(ValueError, match="conan takes 2 or 4 columns, and there are 3") as refusal:
+            Arm.parse("conan").reads(columns)
+        assert f"write one of {pairs} methods that fit such data: " in str(refusal.value)
+        assert "conan" not in fitting(columns)
+    assert list(Arm.parse("conan,columns=audio+text").reads(mixed)) == ["audio", "text"]
+    with pytest.raises(ValueError, match=r"takes a column of text second, .*write conan,columns=FIRST\+TEXT"):
+        Arm.parse("conan,columns=text+audio").reads(mixed)
 
 
 def test_a_store_finds_queries_by_their_ids() -> None:

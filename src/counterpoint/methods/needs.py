@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 
-from ..reasons import counted
+from ..reasons import counted, listing
 from ..registry import unknown
 
 
@@ -22,6 +22,10 @@ class Needs:
     Traceback (most recent call last):
     ...
     ValueError: clip takes 2 columns, and there is 1 (image)
+    >>> Needs(paired=True, second="text").choose("conan", {"a": "text", "b": "image", "c": "image"})
+    Traceback (most recent call last):
+    ...
+    ValueError: conan takes 2 columns, and there are 3 (a, b, c); write one of conan,columns=b+a, conan,columns=c+a
 
     Attributes:
         least, most: how many; as many as there are if ``most`` is None.
@@ -29,6 +33,8 @@ class Needs:
         prefers: the modality that a method of one column takes where the data has several; the first one unless given.
         only: the modality of every column, however many; any if empty. Columns of others are left aside.
         further: of the first two columns, those whose modalities the columns behind them may have; any if empty.
+        paired: columns come in pairs, so that their number is even.
+        second: the modality of the second column; any if empty.
     """
 
     least: int = 2
@@ -37,6 +43,8 @@ class Needs:
     prefers: str = ""
     only: str = ""
     further: tuple[int, ...] = ()
+    paired: bool = False
+    second: str = ""
 
     def choose(self, name: str, columns: Mapping[str, str], wanted: Sequence[str] = ()) -> dict[str, str]:
         """Return the columns that a method works on, each with its modality.
@@ -57,10 +65,11 @@ class Needs:
             if column not in columns:
                 raise unknown("column", column, columns)
         chosen = {column: columns[column] for column in wanted} or self._suited(columns)
-        if self.most is not None and len(chosen) > self.most and not (wanted or self.modalities):
-            pairs = ", ".join(f"{name},columns={'+'.join(part)}" for part in combinations(chosen, self.most))
+        if self._fewer(len(chosen)) and not (wanted or self.modalities):
+            written = ", ".join(f"{name},columns={'+'.join(part)}" for part in self._parts(chosen))
+            advice = f"; write one of {written}" if written else ""
             raise ValueError(
-                f"{name} takes {self._count()}, and there are {len(chosen)} ({', '.join(chosen)}); write one of {pairs}"
+                f"{name} takes {self._count()}, and there are {len(chosen)} ({', '.join(chosen)}){advice}"
             )
         self.check(name, chosen)
         return chosen
@@ -85,9 +94,29 @@ class Needs:
                 f"{', '.join(others)}: name the pair first, {name},columns=FIRST+SECOND+FURTHER"
             )
         listed = f"({', '.join(columns) or 'none'})"
-        if len(columns) < self.least or (self.most is not None and len(columns) > self.most):
+        if len(columns) < self.least or self._fewer(len(columns)):
             are = "is" if len(columns) == 1 else "are"
             raise ValueError(f"{name} takes {self._count()}, and there {are} {len(columns)} {listed}")
+        if self.second and (modality := list(columns.values())[1]) != self.second:
+            raise ValueError(
+                f"{name} takes a column of {self.second} second, and {list(columns)[1]} is of {modality}: write "
+                f"{name},columns=FIRST+{self.second.upper()}"
+            )
+
+    def _fewer(self, count: int) -> int:
+        """Return how many of so many columns the method can take, where it does not take all; 0 where it does."""
+        most = count if self.most is None else min(self.most, count)
+        most -= most % 2 if self.paired else 0
+        return most if most < count else 0
+
+    def _parts(self, columns: Mapping[str, str]) -> list[tuple[str, ...]]:
+        """Return the parts of some columns that the method takes, each in the order in which it takes them."""
+        parts = list(combinations(columns, self._fewer(len(columns))))
+        if not self.second:
+            return parts
+        either = [[(a, b, *others), (b, a, *others)] for a, b, *others in parts]
+        suited = [[order for order in orders if columns[order[1]] == self.second] for orders in either]
+        return [orders[0] for orders in suited if orders]
 
     def _suited(self, columns: Mapping[str, str]) -> dict[str, str]:
         if self.modalities:
@@ -106,4 +135,6 @@ class Needs:
     def _count(self) -> str:
         if self.most == self.least:
             return counted(self.least, "column")
+        if self.paired and self.most is not None:
+            return f"{listing(list(map(str, range(self.least, self.most + 1, 2))), 'or')} columns"
         return f"{self.least} {'or more' if self.most is None else f'to {self.most}'} columns"

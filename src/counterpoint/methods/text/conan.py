@@ -68,15 +68,14 @@ class Conan(TowerMethod):
         factor, limit: the 1.15 and the 0.8 of the rule.
 
     Raises:
-        ValueError: for three columns, and for documents or queries that are no texts; in ``losses`` for a label that
-            the data does not have.
+        ValueError: for documents whose tower has no tokenizer; in ``losses`` for a label that the data does not have.
 
     Source: Li et al., "Conan-embedding: General Text Embedding with More and Better Negative Samples" (2024), arXiv
     2408.15710.
     """
 
     papers = ("conan-embedding",)
-    needs: ClassVar[Needs] = Needs(2, 4)
+    needs: ClassVar[Needs] = Needs(2, 4, paired=True, second="text")
     incomplete: ClassVar[Literal["drop", "use"]] = "use"
     tunable: ClassVar[Ranges] = {"temperature": (0.01, 0.1)}
 
@@ -100,14 +99,13 @@ class Conan(TowerMethod):
         limit: Positive = 0.8,
     ) -> None:
         super().__init__(towers)
-        if len(towers) == 3:
-            raise ValueError(f"conan takes 2 columns, or 4 with graded pairs, got {', '.join(towers)}")
         self.query, self.document, *self.pair = towers
         self._sides, self._negatives = (self.query, self.document), f"{CANDIDATES}.{self.document}"
-        if not isinstance(self.tower(self.document), TextTower):
+        tower = self.tower(self.document)
+        if not isinstance(tower, TextTower):
             raise ValueError(
-                f"conan keeps what its tower takes of every document, which is texts': {self.document} is of "
-                f"{self.tower(self.document).modality}; name a column of texts second, conan,columns=QUERY+TEXT"
+                f"conan keeps the tokens of every document, and {tower.name or type(tower).__name__!r} has no tokenizer: "
+                "take another tower of texts, text=transformer"
             )
         self.views = paired(towers)
         self.projections = nn.ModuleDict(linear_heads(towers, recipe.widths.embedding))
