@@ -8,7 +8,7 @@ Nothing heavy is imported here. A further modality is one call away, and no othe
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from .registry import load, unknown
@@ -34,6 +34,8 @@ class Modality:
             changes examples, each by its key, and makes them a tower's input; see `counterpoint.data.views`.
         build: ``build(source, start) -> tower`` builds a tower; see `counterpoint.networks.towers.build.Start`.
         towers: the names of towers that ``build`` knows (``library:NAME`` for those of a library), the default first.
+        able: what only some of these towers have, by the name of a property of
+            `counterpoint.networks.base.Tower`; the first of them is built where a method asks for it.
         paired: the view that a method of pairs trains on: one that keeps what an example says.
         contrasted: the view for methods that contrast an example with itself.
         share: ``share(raw, options, keys) -> raw`` leaves examples what all their views have in common, once a
@@ -65,6 +67,7 @@ class Modality:
     view: Reference
     build: Reference
     towers: tuple[str, ...]
+    able: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paired: str = "weak"
     contrasted: str = "simclr"
     share: Reference | None = None
@@ -146,6 +149,7 @@ MODALITIES = Modalities(
             *("cnn", "vit", "vit-map", "mlp", "patches", "timm:NAME", "open_clip:NAME", "transformers:NAME"),
             "sentence-transformers:NAME",
         ),
+        able={"drops_keys": ("vit", "vit-map")},
         draw="counterpoint.data.pictures.sheet:draw_picture",
         corruptions="counterpoint.data.corruptions.pictures:CORRUPTIONS",
         noun="pictures",
@@ -219,6 +223,7 @@ MODALITIES = Modalities(
         view="counterpoint.data.views.measured:series",
         build="counterpoint.networks.towers.build:series_tower",
         towers=("dilated", "transformer", "transformers:NAME", "fracast:NAME"),
+        able={"drops_keys": ("transformer",)},
         draw="counterpoint.data.pictures.sheet:draw_series",
         corruptions="counterpoint.data.corruptions.series:CORRUPTIONS",
         one="series",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,10 +13,14 @@ from torch import Tensor, nn
 
 from counterpoint import methods
 from counterpoint.losses import InfoNCELoss
+from counterpoint.methods.arm import Arm, _say_taken
+from counterpoint.modalities import MODALITIES
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.parts.attentive import SeriesTransformer
-from counterpoint.networks.towers.series import SeriesTower, Standardised
+from counterpoint.networks.towers.series import DilatedTower, SeriesTower, Standardised
 from counterpoint.networks.towers.transformer import VisionTransformer, keys_seen
+from counterpoint.raw import Series
+from counterpoint.recipes import override
 from counterpoint.registry import UnknownName
 from counterpoint.types import Batch
 
@@ -130,6 +135,50 @@ def test_a_hub_must_be_a_column_and_dropkey_needs_attention() -> None:
         three(hub="txt")
     with pytest.raises(ValueError, match="none of the towers of image, series, text can drop keys"):
         three(dropkey=0.3)
+
+
+def built(arm: str, columns: tuple[str, ...], **towers: str) -> Any:
+    of = {
+        "image": None,
+        "text": ["a curve", "another"],
+        "series": Series.of([np.random.default_rng(0).normal(size=(50, 2))]),
+    }
+    recipe = override(RECIPE, {f"towers.{modality}": name for modality, name in towers.items()})
+    return Arm.parse(arm).build(recipe, {c: of[c] for c in columns}, 0, columns={c: c for c in columns})
+
+
+def test_an_arm_that_drops_keys_has_towers_that_do(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "counterpoint")
+    _say_taken.cache_clear()
+    assert isinstance(built("more", ("series", "text")).tower("series"), DilatedTower)
+    assert not caplog.records
+    method = built("more,dropkey=0.3", ("series", "text"))
+    assert isinstance(method.tower("series"), SeriesTransformer)
+    assert method.tower("series").name == "transformer"
+    assert method.tower("series").dropkey == 0.3
+    assert [record.getMessage() for record in caplog.records] == [
+        "arm more,dropkey=0.3: series=transformer, which has what its options ask for, in place of the usual tower"
+    ]
+
+
+def test_towers_that_somebody_chose_do_not_give_way() -> None:
+    every = ("image", "text", "series")
+    # One that drops keys is enough.
+    assert isinstance(built("more,dropkey=0.3,image=vit", every).tower("series"), DilatedTower)
+    assert isinstance(built("more,dropkey=0.3", every, image="vit-map").tower("series"), DilatedTower)
+    with pytest.raises(ValueError, match="none of the towers of series, text can drop keys"):
+        built("more,dropkey=0.3,series=dilated", ("series", "text"))
+    method = built("more,dropkey=0.3", every, image="mlp")
+    assert isinstance(method.tower("series"), SeriesTransformer)
+    assert not method.tower("image").drops_keys
+
+
+@pytest.mark.parametrize(
+    ("modality", "name"),
+    [(it.name, name) for it in MODALITIES for name in it.able.get("drops_keys", ())],
+)
+def test_a_tower_that_is_said_to_drop_keys_does(modality: str, name: str) -> None:
+    assert built("clip", (modality, "text"), **{modality: name}).tower(modality).drops_keys
 
 
 def test_dropped_keys_leave_a_softmax_over_the_others_and_none_sees_none() -> None:

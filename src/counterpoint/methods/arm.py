@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..data.loading.samplers import NATURAL, streams
 from ..modalities import MODALITIES, PAIR
 from ..networks.towers.libraries.hugging_face import modalities_of
+from ..networks.weights import Source
 from ..registry import unknown
 from ..spec import Spec
 from . import METHODS
@@ -24,6 +27,8 @@ if TYPE_CHECKING:
     from ..types import Kind, Target
     from .base import Method
     from .tower_method import TowerMethod
+
+_LOG = logging.getLogger(__name__)
 
 TUNE = ("full", "lora", "biases", "frozen", "none")
 """Choices of what moves in pretrained towers: all, low-rank adapters, biases, nothing; ``none``: nothing in the whole
@@ -288,18 +293,21 @@ class Arm:
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
         options = read(kind, constructor, {**self._of_recipe(recipe), **self.options})
+        named = self.tower_names(recipe, columns)
         before = Path(self.origin) if self.origin and not is_restored() else None
         towers = build_towers(
             recipe.towers,
             examples,
             seed,
             columns=self.reads(columns),
-            names=self.towers,
+            names=named,
             folder=folder,
             origin=before and run_of(before),
         )
         weights = before and Weights.of_run(before, f"arm {self.spec!r}")
-        lent = lend_towers(weights, towers, self.towers, f"arm {self.spec!r}") if weights else {}
+        lent = lend_towers(weights, towers, named, f"arm {self.spec!r}") if weights else {}
+        for modality in named.keys() - self.towers.keys():
+            _say_taken(self.spec, modality, named[modality])
         pretrained = [tower for tower in distinct(towers).values() if tower.pretrained]
         if self.tune is not None and not pretrained:
             names = " nor ".join(repr(tower.name) for tower in distinct(towers).values())
@@ -346,6 +354,42 @@ class Arm:
             method.requires_grad_(False)
         return method
 
+    def tower_names(self, recipe: Recipe, columns: Mapping[str, str]) -> dict[str, str]:
+        """Return the names of towers by modality, where they differ from the recipe.
+
+        Where no tower has what an option asks for, those that are the first of their modality, and so nobody's choice,
+        give way to others that have it.
+
+        Args:
+            recipe: of the run.
+            columns: of the data, each with its modality.
+
+        >>> from counterpoint.recipes import load
+        >>> columns = {"series": "series", "text": "text"}
+        >>> Arm.parse("more,dropkey=0.3").tower_names(load("cpu"), columns)
+        {'series': 'transformer'}
+        >>> Arm.parse("more").tower_names(load("cpu"), columns)
+        {}
+        """
+        from .base import Method
+        from .options import read
+
+        constructor = self._constructor()
+        names = dict(self.towers)
+        if not (isinstance(constructor, type) and issubclass(constructor, Method)):
+            return names
+        options = read(self.method, constructor, {**self._of_recipe(recipe), **self.options})
+        usual = {modality: MODALITIES.get(modality).towers[0] for modality in self.reads(columns).values()}
+        chosen = {
+            modality: {**recipe.towers.names, **names}.get(modality, name) for modality, name in usual.items()
+        }
+        for asked in constructor.asks(options):
+            able = {modality: MODALITIES.get(modality).able.get(asked, ()) for modality in chosen}
+            if not any(Source.parse(chosen[modality]).form in them for modality, them in able.items()):
+                free = [it for it in able if able[it] and it not in self.towers and chosen[it] == usual[it]]
+                names |= {modality: able[modality][0] for modality in free}
+        return names
+
     def _of_recipe(self, recipe: Recipe) -> dict[str, str]:
         """Return the options that a recipe has for this method, those for its short name before the others."""
         for name in recipe.options:
@@ -388,6 +432,14 @@ def _columns(arm: str, options: dict[str, str]) -> tuple[str, ...]:
     words = {"images": "image", "texts": "text"}
     columns = (stated or on or "").split("+")
     return tuple(words.get(column, column) for column in columns if column)
+
+
+@cache
+def _say_taken(spec: str, modality: str, name: str) -> None:
+    """Say once, and not again for every run, that a tower is none that anybody named."""
+    _LOG.info(
+        "arm %s: %s=%s, which has what its options ask for, in place of the usual tower", spec, modality, name
+    )
 
 
 def is_fixed(spec: str) -> bool:

@@ -77,6 +77,11 @@ class Method(Checked, nn.Module, ABC):
         """Return the options that a search draws where some options are given: those without effect are left out."""
         return cls.tunable
 
+    @classmethod
+    def asks(cls, options: Mapping[str, object]) -> tuple[str, ...]:
+        """Return what some options ask of the towers, one of which must have it: names of properties of `Tower`."""
+        return ()
+
     @property
     def embeds(self) -> tuple[str, ...]:
         """Return the columns that it has embeddings of: all that it looks at."""

@@ -91,9 +91,8 @@ class Run:
     def lends(self, recipe: Recipe, origin: str) -> Recipe:
         """Return another run's recipe with the towers of this one; see `lend_recipe`."""
         arm = Arm.parse(self.arm)
-        names = {
-            modality: arm.towers.get(modality, name) for modality, name in self.recipe.towers.names.items()
-        }
+        named = arm.tower_names(self.recipe, self.columns)
+        names = {modality: named.get(modality, name) for modality, name in self.recipe.towers.names.items()}
         before = self.recipe.model_copy(update={"towers": self.recipe.towers.model_copy(update=names)})
         return lend_recipe(recipe, before, set(arm.reads(self.columns).values()), origin)
 

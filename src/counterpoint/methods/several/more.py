@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import combinations
 from typing import ClassVar, Literal
 
@@ -42,7 +43,8 @@ class MoRE(TowerMethod):
             ``none`` contrasts all pairs.
         temperature: where τ starts; it is kept in [0.01, 1].
         dropkey: probability that a query of a transformer's attention does not see a key, in training, in all towers
-            that can do so: ``image=vit``, ``series=transformer``.
+            that can do so: ``image=vit``, ``series=transformer``, which an arm has by itself where neither it nor the
+            recipe names others.
 
     Raises:
         UnknownName: for a hub that is none of the columns.
@@ -82,6 +84,10 @@ class MoRE(TowerMethod):
             )
         for tower in attending:
             tower.dropkey = dropkey
+
+    @classmethod
+    def asks(cls, options: Mapping[str, object]) -> tuple[str, ...]:
+        return ("drops_keys",) if options.get("dropkey") else ()
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         units = {

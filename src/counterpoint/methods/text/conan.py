@@ -104,8 +104,8 @@ class Conan(TowerMethod):
         tower = self.tower(self.document)
         if not isinstance(tower, TextTower):
             raise ValueError(
-                f"conan keeps the tokens of every document, and {tower.name or type(tower).__name__!r} has no tokenizer: "
-                "take another tower of texts, text=transformer"
+                f"conan keeps the tokens of every document, and {tower.name or type(tower).__name__!r} has no "
+                "tokenizer: take another tower of texts, text=transformer"
             )
         self.views = paired(towers)
         self.projections = nn.ModuleDict(linear_heads(towers, recipe.widths.embedding))
