@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -148,6 +148,14 @@ CASES = {
 }
 REST = [modality for modality in MODALITIES if modality.name not in PAIR]
 CHECKED = [pytest.param(modality, CASES[modality.name], id=modality.name) for modality in REST]
+BY_LIBRARIES = [
+    pytest.param(
+        MODALITIES.get("audio"),
+        replace(CASES["audio"], keys={**CASES["audio"].keys, "audio": "timm:test_resnet"}),
+        id="audio by timm",
+    )
+]
+"""Towers of libraries that need no files, for what is asked of towers."""
 
 
 def recipe(case: Case) -> Recipe:
@@ -180,7 +188,7 @@ def form_of(tower: Tower) -> int:
     return tower.input.form if isinstance(tower.input, FormedInput) else 0
 
 
-@pytest.mark.parametrize(("modality", "case"), CHECKED)
+@pytest.mark.parametrize(("modality", "case"), [*CHECKED, *BY_LIBRARIES])
 def test_a_row_is_embedded_alike_whatever_stands_beside_it(modality: Modality, case: Case) -> None:
     tower = tower_of(modality, case)
     raw = raw_of(modality, case, range(7), form_of(tower))
@@ -259,7 +267,7 @@ class Told(Data):
 FILE = "from test_modalities import Told\n\nDATA = Told({name!r})\n"
 
 
-@pytest.mark.parametrize(("modality", "case"), CHECKED)
+@pytest.mark.parametrize(("modality", "case"), [*CHECKED, *BY_LIBRARIES])
 def test_clip_learns_it_beside_texts_stops_goes_on_and_is_loaded(
     modality: Modality, case: Case, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

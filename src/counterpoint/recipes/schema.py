@@ -49,7 +49,7 @@ class Towers(Section):
     """Tower of texts: transformer or bag; transformers:NAME; pixels draws texts, for the tower of pictures to read."""
     audio: str = "mel"
     """Tower of sounds: mel, wav2vec2, or spectra, which does not know their order; transformers:NAME;
-    resemblyzer:ge2e, of voices."""
+    timm:NAME, of spectrograms; resemblyzer:ge2e, of voices."""
     video: str = "frames"
     """Tower of clips: frames, or stills, which does not know their order; each frame through a tower like image."""
     series: str = "dilated"

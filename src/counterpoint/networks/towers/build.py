@@ -95,7 +95,7 @@ def build_towers(
     - text: ``transformer``, ``bag``, ``transformers:NAME[@hub|@package|@PATH]``,
       ``sentence-transformers:NAME[@hub|@PATH]``; ``pixels`` draws the text, and is the tower of pictures itself
     - sounds: ``mel``, ``spectra``, ``wav2vec2``, ``transformers:NAME[@hub|@PATH]``,
-      ``resemblyzer:ge2e[@package|@PATH]``
+      ``timm:NAME[@hub|@package|@PATH]`` on log-mel spectrograms, ``resemblyzer:ge2e[@package|@PATH]``
     - series: ``dilated``, ``transformer``, ``transformers:patchtst[@hub|@PATH]``, ``fracast:fracast-0[@package|@PATH]``
     - tables: ``mlp``; clips: ``frames``, ``stills`` (both with a tower of pictures of the recipe's name),
       ``transformers:NAME[@hub|@PATH]``
@@ -267,6 +267,11 @@ def audio_tower(source: Source, start: Start) -> SoundTower:
         from .libraries.speaker_encoder import speaker_encoder
 
         return speaker_encoder(source, sizes.audio_seconds, start.seed)
+    heard = sizes.audio_rate, sizes.audio_seconds, sizes.audio_bands
+    if source.library == "timm":
+        from .libraries.timm_sound import timm_sound
+
+        return timm_sound(source, *heard, start.seed)
     if source.library:
         from .libraries.sound_towers import sound_encoder
 
@@ -275,7 +280,6 @@ def audio_tower(source: Source, start: Start) -> SoundTower:
         from .libraries.sound_towers import small_wav2vec2
 
         return small_wav2vec2(sizes.audio_rate, sizes.audio_seconds, start.seed)
-    heard = sizes.audio_rate, sizes.audio_seconds, sizes.audio_bands
     return MelTower(*heard, dilations=()) if source.name == "spectra" else MelTower(*heard)
 
 

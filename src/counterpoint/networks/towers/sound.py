@@ -21,6 +21,8 @@ _QUIETEST = 1e-10
 """Power of a band below which nothing is told apart, as in librosa and transformers."""
 _RANGE = 8.0
 """Powers of ten below a sound's loudest band that are told apart, as in Whisper."""
+_EPS = 1e-5
+"""Summand of a spectrogram's variance, which silence has none of."""
 
 
 @dataclass(frozen=True)
@@ -153,6 +155,25 @@ class LogMel(nn.Module):
         return power.mT @ self.filters
 
 
+def normalised(
+    mel: LogMel, sounds: Float[Tensor, "B T"]
+) -> tuple[Float[Tensor, "B F bands"], Int[Tensor, " B"]]:
+    """Return spectrograms of mean 0 and deviation 1 over what is of a sound, and the number of windows of each.
+
+    They are taken from 8 powers of ten below a sound's loudest band on. Behind a sound's end there is silence.
+    """
+    frames = mel.frames(ends(sounds))
+    with torch.autocast(sounds.device.type, enabled=False):  # a power's range is more than 16 bits hold
+        levels = mel(sounds.nan_to_num(0.0))
+        mask = before(frames, levels.shape[1])[..., None]
+        loudest = levels.masked_fill(~mask, -torch.inf).amax((1, 2), keepdim=True)
+        levels = torch.maximum(levels, loudest - _RANGE)
+        count = frames[:, None, None] * levels.shape[2]
+        centred = levels - (levels * mask).sum((1, 2), keepdim=True) / count
+        deviation = ((centred * mask).square().sum((1, 2), keepdim=True) / count + _EPS).sqrt()
+        return centred / deviation, frames
+
+
 class SoundTower(Tower, ABC):
     """Sounds to features.
 
@@ -234,15 +255,8 @@ class MelTower(SoundTower):
         self, sounds: Float[Tensor, "B T"]
     ) -> tuple[Float[Tensor, "B bands F"], Int[Tensor, " B"]]:
         """Return the normalised spectrograms of sounds, zero behind their ends, and the number of windows of each."""
-        frames = self.mel.frames(ends(sounds))
-        with torch.autocast(sounds.device.type, enabled=False):  # a power's range is more than 16 bits hold
-            mel = self.mel(sounds.nan_to_num(0.0))
-            mask = before(frames, mel.shape[1])[..., None]
-            mel = torch.maximum(mel, mel.masked_fill(~mask, -torch.inf).amax((1, 2), keepdim=True) - _RANGE)
-            count = frames[:, None, None] * self.bands
-            centred = (mel - (mel * mask).sum((1, 2), keepdim=True) / count) * mask
-            deviation = (centred.square().sum((1, 2), keepdim=True) / count + self.norm.eps).sqrt()
-            return (centred / deviation).mT, frames
+        levels, frames = normalised(self.mel, sounds)
+        return (levels * before(frames, levels.shape[1])[..., None]).mT, frames
 
     def _states(self, sounds: Float[Tensor, "B T"]) -> tuple[Float[Tensor, "B width t"], Tensor]:
         mel, frames = self.spectrograms(sounds)

@@ -136,8 +136,8 @@ def modalities_of(tower: str) -> tuple[str, ...]:
     if source.library in LIBRARIES:
         return tuple(PAIR) if is_pair(source) else ("text",)
     known = tuple(modality.name for modality in MODALITIES if source.form in modality.towers)
-    # Of towers with one name only that of pictures, the first, starts from a run's weights.
-    return known if source.library else known[:1]
+    # Of towers with one name only that of pictures, the first, is meant where no modality is; open_clip's are pairs.
+    return known if source.library == "open_clip" else known[:1]
 
 
 def is_pair(source: Source) -> bool:

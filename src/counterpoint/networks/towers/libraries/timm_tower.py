@@ -138,6 +138,27 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
     """
     import timm
 
+    model = timm_model(source, size, seed)
+    with source.reading():
+        data = timm.data.resolve_model_data_config(model)
+        _, height, width = data["input_size"]
+        if size is None and height != width:
+            raise ValueError(f"it takes pictures of {height}×{width} pixels; only square ones are supported")
+        trained = source.weights is not None or size is None
+        fit = _fit(size or height, data) if trained else None
+        return TimmTower(model, size or height, tuple(data["mean"]), tuple(data["std"]), fit)
+
+
+def timm_model(source: Source, size: int | tuple[int, int] | None, seed: int) -> Any:
+    """Build the model of ``timm:NAME`` without its classifier; see `timm_tower`.
+
+    Args:
+        source: its name and weights.
+        size: height and width of the pictures, for models that are made for one size; a number for a square.
+        seed: of the weights that are not read.
+    """
+    import timm
+
     from .. import in_timm  # noqa: F401 # an export may be of a built-in tower, which timm knows by this
 
     name = source.name
@@ -158,13 +179,7 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
         if path is not None:
             # The package has another library's names for the same layers in the same order, the classifier last.
             _load(model, path, in_order=source.weights == PACKAGE)
-        data = timm.data.resolve_model_data_config(model)
-        _, height, width = data["input_size"]
-        if size is None and height != width:
-            raise ValueError(f"it takes pictures of {height}×{width} pixels; only square ones are supported")
-        trained = source.weights is not None or size is None
-        fit = _fit(size or height, data) if trained else None
-        return TimmTower(model, size or height, tuple(data["mean"]), tuple(data["std"]), fit)
+        return model
 
 
 def config_of(folder: Path) -> dict[str, Any]:
