@@ -110,3 +110,39 @@ def test_channels_are_lost_one_after_the_other_and_one_is_left() -> None:
         assert bool((~series.dropped(half, IDS, strength).measured[0].isnan().all(0)).any())
     single = Series.of([np.ones((5, 1), np.float32)])
     torch.testing.assert_close(series.dropped(single, IDS[:1], 2).measured, single.measured)
+
+
+def test_a_slower_rate_keeps_single_steps_and_what_lies_between_runs_straight() -> None:
+    line = np.stack([np.arange(60), 3 - 2 * np.arange(60)], 1).astype(np.float32)
+    line[5:9, 1] = np.nan
+    straight = Series.of([line])
+    raw = walks()
+    for strength, slower in enumerate(series.SLOWER):
+        found = series.resampling(straight, IDS[:1], strength).measured[0]
+        torch.testing.assert_close(
+            found[slower:-slower], straight.measured[0, slower:-slower], equal_nan=True
+        )
+        found = series.resampling(raw, IDS, strength).measured
+        assert torch.equal(found.isnan(), raw.measured.isnan())
+        same = (found[2] == raw.measured[2]).all(1).nonzero()[:, 0]
+        assert len(same) == len(range(int(same[0]), 60, slower))
+        assert (same.diff() == slower).all()
+        bends = found[2].diff(n=2, dim=0).abs().amax(1) > 1e-4
+        assert bends.sum() <= len(same)
+    starts = [
+        int(
+            (series.resampling(raw[[2]], torch.tensor([key]), 2).measured == raw.measured[[2]])
+            .all(2)
+            .int()
+            .argmax()
+        )
+        for key in range(20)
+    ]
+    assert len(set(starts)) > 3
+    # Few measurements, and none, are no fault.
+    rare = Series.of([np.full((12, 3), np.nan, np.float32)])
+    rare.measured[0, 4, 0], rare.measured[0, [1, 9], 1] = 2.0, torch.tensor([1.0, 3.0])
+    worst = series.resampling(rare, IDS[:1], 2).measured
+    assert torch.equal(worst.isnan(), rare.measured.isnan())
+    assert float(worst[0, 4, 0]) == 2
+    assert worst[0, 1, 1] == worst[0, 9, 1]

@@ -1,9 +1,10 @@
-"""Series made worse: noise, drift and dropped channels at three strengths, the same in every run."""
+"""Series made worse: noise, drift, dropped channels and a slower rate at three strengths, the same in every run."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -16,6 +17,8 @@ DRIFT = (1.0, 2.0, 4.0)
 """Distance that a channel has drifted at its end, in its standard deviations."""
 DROPPED = (0.25, 0.5, 0.75)
 """Share of the channels that are lost; one is left, of a series of one channel that one."""
+SLOWER = (2, 4, 8)
+"""Steps of which one is measured, by strength."""
 
 
 def noise(series: Series, ids: Int[Tensor, " n"], strength: int) -> Series:
@@ -50,6 +53,27 @@ def dropped(series: Series, ids: Int[Tensor, " n"], strength: int) -> Series:
     return series.changed(ids, worse)
 
 
+def resampling(series: Series, ids: Int[Tensor, " n"], strength: int) -> Series:
+    """Measure less often, and let channels run straight between two measurements, at both ends on from the nearest.
+
+    Of every channel single ones of the steps are kept that were measured, from a step on that an id says; what was not
+    measured stays unknown.
+    """
+
+    def worse(measured: Float[Tensor, "T C"], draws: torch.Generator) -> Float[Tensor, "T C"]:
+        slower, begins = SLOWER[strength], float(torch.rand((), generator=draws))
+        changed = measured.clone()
+        for channel in range(measured.shape[1]):
+            (known,) = (~measured[:, channel].isnan()).nonzero(as_tuple=True)
+            kept = known[int(begins * min(slower, len(known))) :: slower]
+            if len(kept):
+                straight = np.interp(known.numpy(), kept.numpy(), measured[kept, channel].numpy())
+                changed[known, channel] = torch.from_numpy(straight).to(measured)
+        return changed
+
+    return series.changed(ids, worse)
+
+
 def _spread(measured: Float[Tensor, "T C"]) -> Float[Tensor, " C"]:
     """Return the standard deviation of what was measured in every channel; 0 where nothing was."""
     known = ~measured.isnan()
@@ -62,4 +86,5 @@ CORRUPTIONS: Mapping[str, Callable[[Series, Tensor, int], Series]] = {
     "noise": noise,
     "drift": drift,
     "dropped": dropped,
+    "resampling": resampling,
 }

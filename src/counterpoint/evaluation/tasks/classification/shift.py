@@ -51,8 +51,8 @@ class Shift(EmbedderTask):
     pictures are asked, chosen by the hash of their ids; the others have no outcome.
 
     Where the data has no pictures, the first column that is no text takes their place, and the corruptions are those of
-    its modality: of sounds noise, a narrower band, clipping and gain, of series noise, drift and dropped channels, of
-    clips those of pictures and frames that stand still, each at three strengths.
+    its modality: of sounds noise, a narrower band, clipping and gain, of series noise, drift, dropped channels and
+    a slower rate, of clips those of pictures and frames that stand still, each at three strengths.
 
     Args:
         limit: pictures of a test set at most; 100 keeps the fourteen passes of a demo within seconds.
