@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from fnmatch import fnmatch
 from importlib.util import find_spec
+from inspect import signature
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -21,6 +23,7 @@ from counterpoint.data.source import load_any
 from counterpoint.evaluation import TASKS, evaluate
 from counterpoint.methods import METHODS
 from counterpoint.methods.arm import Arm
+from counterpoint.methods.fusion.late import Filling
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.registry import UnknownName
@@ -267,11 +270,43 @@ def test_sensors_are_compared_by_what_there_is() -> None:
     devices = load_any(f"motions:basic,{small}")
     assert preset.arms_for(devices) == ("ntxent,on=series", "rebar", "collossl")
     assert preset.arms_for(devices, "activity") == preset.arms
+    assert {"supcon,on=series", "cross-entropy,on=series"} <= {*preset.arms}
+    assert Arm.parse("cross-entropy,on=series").reads(devices.columns) == {"wrist": "series"}
     one = load_any(f"motions:basic,{small},columns=wrist+text")
     assert preset.arms_for(one) == ("ntxent,on=series", "rebar")
     assert Arm.parse("ntxent,on=series").reads(devices.columns) == {"wrist": "series"}
     with pytest.raises(ValueError, match="sensors is no comparison for"):
         preset.arms_for(load(SMALL))
+
+
+def test_every_filling_of_late_fusion_is_among_gaps() -> None:
+    fillings = {f"late,fill={fill}" for fill in get_args(Filling)}
+    unset = signature(METHODS.get("late")).parameters["fill"].default
+    assert fillings - {f"late,fill={unset}"} <= {*find("gaps").arms}
+    assert "late" in find("gaps").arms
+
+
+def test_three_columns_are_compared_with_every_two_of_them_that_meet() -> None:
+    preset, data = find("three"), TinyData()
+    data.columns = {"image": "image", "text": "text", "audio": "audio"}
+    lone = np.arange(len(data)) % 2 == 0
+    there = {"image": lone, "text": np.ones(len(data), bool), "audio": ~lone}
+    data.present = lambda column, rows: there[column][rows]  # type: ignore[method-assign]
+    pairs = ("clip,columns=image+text", "clip,columns=text+audio")
+    assert preset.arms_for(data) == (*pairs, "more", "more,hub=none")
+    assert not {arm for arm in preset.arms if not {*preset.forms(arm, data)} & {*preset.arms_for(data)}}
+    there["image"] = np.ones(len(data), bool)
+    assert preset.arms_for(data)[:3] == (pairs[0], "clip,columns=image+audio", pairs[1])
+    assert preset.forms("more", data) == ("more",)
+
+
+def test_models_of_two_columns_have_no_rank_among_those_of_all(capsys: pytest.CaptureFixture[str]) -> None:
+    every = [metric(f"{way}_R@10", 0.5) for way in ("a2t", "t2a", "i2t")]
+    arms = {"clip,columns=image+text": every[2:], "more": every, "more,hub=none": every}
+    show_standings(Terminal(), TrainingSummary.model_construct(arms=arms_of(arms)), PRESETS["three"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert printed.startswith("three: 3 tasks, each arm ranked in each")
+    assert "clip" not in printed
 
 
 @pytest.mark.parametrize("name", ["no-labels", "few-labels", "long-tail", "noisy-labels"])

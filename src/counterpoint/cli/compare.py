@@ -74,8 +74,9 @@ def main(arguments: Sequence[str]) -> int:
     image_size = design.recipe.towers.image_size
     show_data_report(console, design)
     if preset and design.arms == preset.arms:
-        design = replace(design, arms=preset.arms_for(load_any(design.data, image_size), design.labels))
-        if left := [arm for arm in preset.arms if arm not in design.arms]:
+        data = load_any(design.data, image_size)
+        design = replace(design, arms=preset.arms_for(data, design.labels))
+        if left := [arm for arm in preset.arms if not {*preset.forms(arm, data)} & {*design.arms}]:
             console.print(f"left out, as the data has no columns or labels for them: {', '.join(left)}")
     if preset and not design.tasks:
         design = replace(design, tasks=preset.tasks_for(load_any(design.data, image_size)))
@@ -182,10 +183,12 @@ def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tupl
 
 def show_standings(console: Any, summary: TrainingSummary, preset: Preset) -> None:
     """Print the arms by their mean rank over the preset's tasks, where there are several and its baseline is there."""
+    from ..methods.arm import Arm
     from ..study.words.standings import mean_ranks, of_arms
     from ..study.words.terminal import standings_table
 
-    scores = of_arms(summary.arms, preset.tasks)
+    ranked = [arm for arm in summary.arms if Arm.parse(arm.name).method not in preset.pairwise]
+    scores = of_arms(ranked, preset.tasks)
     if preset.baseline not in scores:
         return
     count = len(scores[preset.baseline])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ class Preset:
         tasks: what is evaluated, with the patterns of those of its metrics that count as a task of their own.
         budget: what all arms get the same of.
         margin: differences within ± this are equivalent.
+        pairwise: arms of two columns, each of which stands for an arm of every two columns of the data. They share few
+            numbers with each other, and so have no mean ranks.
     """
 
     name: str
@@ -34,11 +37,18 @@ class Preset:
     tasks: Mapping[str, tuple[str, ...]]
     budget: Budget = "steps"
     margin: float = 0.01
+    pairwise: tuple[str, ...] = ()
 
     @property
     def arms(self) -> tuple[str, ...]:
         """All arms, family by family."""
         return tuple(arm for arms in self.families.values() for arm in arms)
+
+    def forms(self, arm: str, data: Data) -> tuple[str, ...]:
+        """Return the arms that one of its arms stands for on some data: itself, or one for every two columns."""
+        if arm not in self.pairwise:
+            return (arm,)
+        return tuple(f"{arm},columns={'+'.join(pair)}" for pair in combinations(data.columns, 2))
 
     def arms_for(self, data: Data, labels: str = "") -> tuple[str, ...]:
         """Return the arms that some data can be given to: others lack columns there, or the label that they learn.
@@ -54,14 +64,17 @@ class Preset:
         from ..data.derived.labelling import label_of
         from ..data.labels import listed
         from ..methods.arm import Arm
+        from ..training.trained import trained_rows
 
         fit, label = [], label_of(labels)
         if label:
             data.label(label)
-        for name in self.arms:
+        for name in [form for arm in self.arms for form in self.forms(arm, data)]:
             arm = Arm.parse(name)
             try:
                 arm.reads(data.columns)
+                if name not in self.arms:
+                    trained_rows(name, data)  # two columns that never meet are no arm
                 if learned := arm.learned(label):
                     data.label(learned, *arm.learns)
             except ValueError:
@@ -146,20 +159,22 @@ _ALL = (
     ),
     Preset(
         "three",
-        "three columns or more: what is gained by a term for each pair of them over terms with one that all share; two "
-        "columns by themselves are an arm more, clip,columns=a+b",
+        "three columns or more: what is gained by a term for each pair of them over terms with one that all share, and "
+        "over models of two columns by themselves, of which there is one for every pair",
         {
+            "two columns alone": ("clip",),
             "each with a hub": ("more",),
             "all pairs": ("more,hub=none",),
         },
         "more",
         {"retrieval": ("*_R@10",)},
+        pairwise=("clip",),
     ),
     Preset(
         "gaps",
         "rows with gaps: which classifier of several columns stands what is missing; give --labels",
         {
-            "one joint of all columns": ("late", "late,fill=mean", "late,fill=predicted"),
+            "one joint of all columns": ("late", "late,fill=mean", "late,fill=linear", "late,fill=predicted"),
             "with columns dropped in training": ("late,drop=0.3", "late,fill=mean,drop=0.3"),
             "column by column": ("multimodn",),
         },
@@ -173,7 +188,7 @@ _ALL = (
         {
             "a device with itself": ("ntxent,on=series", "rebar"),
             "devices with each other": ("collossl",),
-            "by labels": ("supcon,on=series",),
+            "by labels": ("supcon,on=series", "cross-entropy,on=series"),
         },
         "ntxent,on=series",
         {"probe": ("logistic_*_top1",)},
