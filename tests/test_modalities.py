@@ -70,6 +70,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "methods/labels/m_dyr.py": "prefers pictures where there are other columns too",
     "methods/labels/protonet.py": "prefers pictures where there are other columns too",
     "methods/labels/sbcl.py": "prefers pictures where there are other columns too",
+    "methods/labels/supcon_bins.py": "prefers pictures where there are other columns too",
     "methods/pictures/byol.py": "the asymmetric views of pictures",
     "methods/pictures/guided_ntxent.py": "a teacher that sees pictures",
     "methods/pictures/jigclu.py": "montages are of pictures",
