@@ -61,6 +61,10 @@ LOSS += "    def forward(self, x, y): return (x * y).sum()\n"
             "'clip' tells the examples of a batch apart, .*--batch-size must be at least 2",
         ),
         ({"data": "emojy"}, "unknown data set"),
+        (
+            {"arms": ("moco,queue=4096",), "tasks": ("probe",)},
+            "arm 'moco,queue=4096': a queue of 4,096 keys is longer than the .* rows to train on; give queue=",
+        ),
     ],
 )
 def test_a_study_that_cannot_be(

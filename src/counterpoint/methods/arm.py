@@ -292,7 +292,7 @@ class Arm:
 
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
-        options = read(kind, constructor, {**self._of_recipe(recipe), **self.options})
+        options = read(kind, constructor, self.stated(recipe))
         named = self.tower_names(recipe, columns)
         before = Path(self.origin) if self.origin and not is_restored() else None
         towers = build_towers(
@@ -378,7 +378,7 @@ class Arm:
         names = dict(self.towers)
         if not (isinstance(constructor, type) and issubclass(constructor, Method)):
             return names
-        options = read(self.method, constructor, {**self._of_recipe(recipe), **self.options})
+        options = read(self.method, constructor, self.stated(recipe))
         usual = {modality: MODALITIES.get(modality).towers[0] for modality in self.reads(columns).values()}
         chosen = {
             modality: {**recipe.towers.names, **names}.get(modality, name) for modality, name in usual.items()
@@ -390,19 +390,25 @@ class Arm:
                 names |= {modality: able[modality][0] for modality in free}
         return names
 
-    def _of_recipe(self, recipe: Recipe) -> dict[str, str]:
-        """Return the options that a recipe has for this method, those for its short name before the others."""
+    def stated(self, recipe: Recipe) -> dict[str, str]:
+        """Return the options that somebody gave: the arm, or else a recipe for this method; still text.
+
+        Those of the recipe for the arm's short name come before those for the method that it stands for.
+
+        Raises:
+            UnknownName: for a method in the recipe's options that there is not.
+        """
         for name in recipe.options:
             if name not in METHODS:
                 raise unknown("method in the recipe's options", name, METHODS.names())
         if self.loss is not None:
-            return {}
+            return dict(self.options)
         # The short name last: it says more than the method that it stands for.
         names = (self.method, Spec.parse(self.spec).name)
         of_recipe = {
             option: value for name in names for option, value in recipe.options.get(name, {}).items()
         }
-        return {option: str(value) for option, value in of_recipe.items()}
+        return {option: str(value) for option, value in of_recipe.items()} | dict(self.options)
 
     def _sampler(self, constructor: Any) -> str:
         """Return the sampler that the arm asks for, of a method that can learn from a label."""

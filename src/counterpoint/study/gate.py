@@ -101,7 +101,7 @@ def prepare(
     for name in arms:
         if name not in known:
             run = Run(name, design.data, design.recipe, labels=design.labels).on(data)
-            new.append(build(run, examples))
+            new.append(build(run, examples, rows=len(trained_rows(name, data))))
             check_batch(new[-1], name, design.recipe, data)
     if not known and not any(map(is_classifier, new)):
         for task in tasks:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +26,10 @@ from ..methods.base import Method
 from ..methods.tower_method import TowerMethod
 from ..modalities import MODALITIES
 from ..networks.base import INPUTS, FittedInput
+from ..networks.state.queue import Queue
 from ..networks.weights import restored
 from ..pairwise.ranks import Ranks
+from ..reasons import counted
 from ..recipes import override
 from .folder import is_checkpoint, remedy
 from .run import OtherRun, Run, data_of
@@ -34,6 +38,8 @@ from .speed.compiled import compile_blocks
 from .speed.kept import remember
 from .speed.recompute import recompute
 from .trained import trained_rows
+
+_LOG = logging.getLogger(__name__)
 
 
 def with_steps(run: Run, data: Data) -> Run:
@@ -63,7 +69,8 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
         folder: of the run, where an earlier start may have left a tokenizer.
 
     Raises:
-        ValueError: for workers where a file of Python defines the data.
+        ValueError: for workers where a file of Python defines the data, and a queue that was asked for and is longer
+            than the rows.
     """
     if run.recipe.workers and is_of_python(run.data):
         raise ValueError(
@@ -74,7 +81,7 @@ def prepare(run: Run, data: Data, folder: Path | None = None) -> tuple[TowerMeth
     # What a method takes from the batch, a bias that suits it, must be of the batch that there is.
     recipe = run.recipe.model_copy(update={"batch_size": min(run.recipe.batch_size, max(len(rows), 1))})
     run = replace(run, recipe=recipe).on(data)
-    method = build(run, data.examples(), folder)
+    method = build(run, data.examples(), folder, len(rows))
     if method.regroups and (data.splits.sources or data.splits.tasks or len(data.shards)):
         raise ValueError(
             f"arm {run.arm!r} makes batches of groups that it finds, and the rows of {data.name!r} come in an order of "
@@ -163,9 +170,45 @@ def order_of(
     return ordered(rows)
 
 
-def build(run: Run, examples: Mapping[str, Any], folder: Path | None = None) -> TowerMethod:
-    """Build the run's method at its start, with the towers' inputs as an earlier start left them in its folder."""
-    return Arm.parse(run.arm).build(run.recipe, examples, run.seed, folder, run.columns, run.target)
+def build(
+    run: Run, examples: Mapping[str, Any], folder: Path | None = None, rows: int | None = None
+) -> TowerMethod:
+    """Build the run's method at its start, with the towers' inputs as an earlier start left them in its folder.
+
+    Args:
+        run: whose method it is.
+        examples: see `Arm.build`.
+        folder: of the run, where an earlier start may have left a tokenizer.
+        rows: to train on, which a queue is no longer than; None where nothing is trained.
+
+    Raises:
+        ValueError: for a queue that was asked for and is longer than the rows.
+    """
+    arm = Arm.parse(run.arm)
+    method = arm.build(run.recipe, examples, run.seed, folder, run.columns, run.target)
+    queues = [module for module in method.modules() if isinstance(module, Queue)]
+    longest = max(map(len, queues), default=0)
+    most = max((rows or 0, *(queue.smallest for queue in queues)))
+    if rows is None or longest <= most:
+        return method
+    # Rows would stand in it several times over, with keys of ever older weights; some such queues never fill.
+    if "queue" in arm.stated(run.recipe):
+        raise ValueError(
+            f"arm {run.arm!r}: a queue of {longest:,} keys is longer than the {counted(rows, 'row')} to train on; "
+            f"give queue={most} or less, or leave it out"
+        )
+    _say_cut(run.arm, most, longest, rows)
+    shorter = replace(arm, options={**arm.options, "queue": str(most)})
+    return shorter.build(run.recipe, examples, run.seed, folder, run.columns, run.target)
+
+
+@cache
+def _say_cut(arm: str, most: int, usual: int, rows: int) -> None:
+    """Say once, and not again for every run of an arm, that its queue is as long as the rows are many."""
+    _LOG.info(
+        "arm %s: a queue of %s keys in place of the usual %s, as there are %s to train on",
+        *(arm, f"{most:,}", f"{usual:,}", counted(rows, "row")),
+    )
 
 
 def keep_inputs(method: Method, folder: Path) -> None:

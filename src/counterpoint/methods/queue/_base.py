@@ -26,7 +26,7 @@ from ..tower_method import TowerMethod, contrasted
 
 
 class QueueOptions(TypedDict, total=False):
-    """Options of the copy and the queue, see `MoCo`: m (0.99) and K (1,024)."""
+    """Options of the copy and the queue, see `MoCo`: m (0.99) and K (1,024, or the rows to train on if fewer)."""
 
     momentum: Fraction
     queue: Natural

@@ -22,9 +22,8 @@ class MoCo(MomentumContrast):
         after the step:  θ_m ← m θ_m + (1 − m) θ,  and k takes the place of the oldest keys
 
     The copy starts equal and moves after every step, which is before the next keys: the paper's order. The
-    queue takes the keys of a step once its loss is done with. Keys of a picture's own are no negatives of it,
-    so that the queue may be larger than the data. g is a perceptron of one hidden layer and is left off
-    afterwards: a user gets the tower's own features.
+    queue takes the keys of a step once its loss is done with. Keys of a picture's own are no negatives of it.
+    g is a perceptron of one hidden layer and is left off afterwards: a user gets the tower's own features.
 
     The paper shuffles the batch between devices, lest batch norms tell a query which key is in its batch. The
     towers of this package norm the channels of each example alone, so there is nothing to shuffle; an image
@@ -36,7 +35,8 @@ class MoCo(MomentumContrast):
         temperature: τ; fixed.
         options: what follows.
         momentum: m. The paper's 0.999 is for long runs on large data.
-        queue: K. Any number; it need not be a multiple of the batch. With 0 the negatives are the batch's other keys.
+        queue: K, at most the rows to train on; it need not be a multiple of the batch. With 0 the negatives are the
+            batch's other keys.
         symmetric: whether each view is query and key in turn, and the loss their mean; the keys of both enter
             the queue.
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...forms import Count
 from ...pairwise.ranks import Ranks
-from ...ranges import Checked
+from .queue import Queue
 
 PAPERS = {"gml": ("ClassQueue",)}
 
 
-class ClassQueue(Checked, nn.Module):
+class ClassQueue(Queue):
     """The last keys of every class, first in, first out: rare classes keep theirs while frequent ones pass through.
 
     Each class has ``least`` of the K places, and its share of the rest. They start with random unit vectors, which
@@ -48,9 +48,8 @@ class ClassQueue(Checked, nn.Module):
     ([0, -1, -1, -1, 1, 1], [0, -1, -1, -1, 3, 2])
     """
 
-    keys: Tensor
+    by_key = ("keys", "labels", "ids")
     labels: Tensor
-    ids: Tensor
     sizes: Tensor
     pointers: Tensor
 
@@ -77,8 +76,9 @@ class ClassQueue(Checked, nn.Module):
         self.sizes.zero_()
         self.divide(torch.ones(len(self.sizes)) / len(self.sizes))
 
-    def __len__(self) -> int:
-        return len(self.keys)
+    @property
+    def smallest(self) -> int:
+        return self.least * len(self.sizes)
 
     @torch.no_grad()
     def divide(self, prior: Float[Tensor, " C"]) -> None:

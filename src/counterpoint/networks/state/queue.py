@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, ClassVar
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -14,7 +16,38 @@ from ...ranges import Checked
 PAPERS = {"brivl": ("KeyQueue",), "moco": ("KeyQueue",)}
 
 
-class KeyQueue(Checked, nn.Module):
+class Queue(Checked, nn.Module):
+    """The base of queues of past keys, whose length is that of the checkpoint that they are read from.
+
+    A queue is no longer than the data has rows, which nobody knows where a trained model is read again.
+
+    Attributes:
+        keys: ``(K, d)``, without gradient.
+        ids: ``(K,)``, the item of each key.
+    """
+
+    by_key: ClassVar[tuple[str, ...]] = ("keys", "ids")
+    """The buffers with a row for each key."""
+    keys: Tensor
+    ids: Tensor
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def smallest(self) -> int:
+        """The fewest keys that it works with."""
+        return 1
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for name in self.by_key:
+            if (saved := state_dict.get(prefix + name)) is not None:
+                buffer = self.get_buffer(name)
+                setattr(self, name, buffer.new_empty(len(saved), *buffer.shape[1:]))
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class KeyQueue(Queue):
     """The last ``capacity`` keys, first in, first out, each with the item it is of.
 
     It starts with random unit vectors, which are nobody's keys. It is the same on every rank, and is saved
@@ -45,8 +78,6 @@ class KeyQueue(Checked, nn.Module):
     ([7, 8, 9], 1, True)
     """
 
-    keys: Tensor
-    ids: Tensor
     pointer: Tensor
     filled: Tensor
 
@@ -63,9 +94,6 @@ class KeyQueue(Checked, nn.Module):
         self.ids.fill_(-1)
         self.pointer.zero_()
         self.filled.zero_()
-
-    def __len__(self) -> int:
-        return len(self.keys)
 
     @property
     def full(self) -> bool:
