@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -21,13 +22,13 @@ from torch import Tensor
 
 from counterpoint.data.loading.loader import Loader
 from counterpoint.methods import METHODS, Method
-from counterpoint.methods.base import ONCE
 from counterpoint.recipes import Recipe
 from counterpoint.study.training.runner import run as carry_out
 from counterpoint.training.loop import Progress, fit
 from counterpoint.training.run import Run
 from counterpoint.training.sharing.distributed import whole
 from counterpoint.training.start import prepare
+from counterpoint.training.step.stages import spans
 from counterpoint.types import Batch
 from fixtures.tiny import TraitsData
 
@@ -47,10 +48,12 @@ ARMS = {
     "gml": "gml,queue=12",
     "l1": "l1,labels=area",
     "logit-adjusted": "logit-adjusted",
-    "mcl": "mcl,on=images,clusters=4",
+    # Stages of four and five steps; of more stages there would be fewer rows to a group than a batch.
+    "mcl": "mcl,on=images,stages=2,clusters=2",
     "md-dyr": "md-dyr,warmup=0.3",
     "mlcd": "mlcd,clusters=4,positives=2",
     "mochi": "mochi,queue=12",
+    "msclap": "msclap,tasks=subgroup+gender,dropout=0",
     "moco": "moco,queue=12",
     "moco-dual-view": "moco-dual-view,queue=12",
     "supcon-bins": "supcon-bins,labels=area,bins=3",
@@ -63,17 +66,11 @@ UNTRAINED = {
     "llm-vem": ("it takes a table", "tests/methods/test_llm_vem.py"),
 }
 """Methods that cannot learn from the data here, each with the reason and the file that tests it instead."""
-ON_RANKS = ("swav", "byol", "m-dyr", "sbcl", "jest", "comic")
-"""One method of each way in which ranks share state; test_method_steps.py has a step of every method on ranks."""
-
-
-def looks_often(name: str) -> bool:
-    """Return whether a method looks at all examples on the way, and not at the start alone."""
-    kind = METHODS.get(name)
-    return kind.look is not Method.look and kind.look_every != ONCE
-
-
-LOOK = tuple(filter(looks_often, ARMS))
+LOOK = tuple(name for name in ARMS if METHODS.get(name).look is not Method.look)
+"""Those that look at all examples."""
+ON_RANKS = ("swav", "byol", "jest", "msclap", *LOOK)
+"""Those, one with stages and without looks, and one of each other way in which ranks share state; test_method_steps.py
+has a step of every method on ranks."""
 RECIPE = Recipe(
     batch_size=10,
     steps=9,
@@ -83,8 +80,18 @@ RECIPE = Recipe(
     towers={"image_size": 24, "vocabulary": 300},
     widths={"embedding": 32, "ssl_hidden": 32, "ssl_output": 32},
 )
-"""Three epochs of three steps, so that methods look before steps 0, 3 and 6."""
+"""Three epochs of three steps, so that methods that look before each epoch do so at steps 0, 3 and 6."""
 EPOCH = 3
+
+
+@cache
+def looks(name: str) -> tuple[int, ...]:
+    """Return the steps at which a method looks: the first of every so many epochs, and of each of its stages."""
+    if name not in LOOK:
+        return ()
+    method, _ = prepare(Run(ARMS[name], "tiny", RECIPE), TraitsData())
+    of_epochs = range(0, RECIPE.total_steps, EPOCH * method.look_every)
+    return tuple(sorted({*of_epochs, *(span.first for span in spans(method.stages, RECIPE.total_steps))}))
 
 
 def moments(name: str) -> tuple[str, ...]:
@@ -92,10 +99,7 @@ def moments(name: str) -> tuple[str, ...]:
 
     The last checkpoint before the look at step 3 is of step 2, and that before the look at step 6 of step 6.
     """
-    return (
-        "behind step 5",
-        *(("behind the look at step 3", "behind the look at step 6") if name in LOOK else ()),
-    )
+    return ("behind step 5", *(f"behind the look at step {step}" for step in looks(name) if step))
 
 
 def refer(folder: Path) -> None:
