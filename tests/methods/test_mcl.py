@@ -149,6 +149,44 @@ def test_with_one_cluster_a_stage_is_the_base() -> None:
         assert torch.equal(method.learners[0].state_dict()[name], value), name
 
 
+def test_on_pairs_pictures_make_the_groups_and_both_columns_stand_side_by_side() -> None:
+    arm = "mcl,base=clip,image=mlp,text=bag,stages=2,clusters=2"
+    few = recipe(2, towers={"image_size": 24, "vocabulary": 300})
+    method, loader = prepare(Run(arm, "tiny", few), TinyData())
+    plain, _ = prepare(Run("clip,image=mlp,text=bag", "tiny", few), TinyData())
+    given = loader.batch(0)
+    clock = Clock(0, 2 * STEPS, stage="stage 0")
+    plain.load_state_dict(method.learners[0].state_dict())
+    method.prepare(given, clock)
+    own, theirs = (m.losses(m.encode(given), given, clock) for m in (method, plain))
+    assert own.keys() == theirs.keys()
+    assert all(torch.equal(own[name], value) for name, value in theirs.items())
+    seen: list[tuple[str, Tensor]] = []
+    prepared = method.prepare
+
+    def told(batch: Batch, clock: Clock) -> Batch:
+        seen.append((clock.stage, batch.ids))
+        return prepared(batch, clock)
+
+    with patch.object(method, "prepare", told):
+        fit(method, loader, few)
+    groups = [method.items.recall(ids)[0].unique() for stage, ids in seen if stage == "stage 1"]
+    assert [len(group) for group in groups] == [1] * STEPS
+    data = TinyData()
+    rows = data.splits.train
+    everything = method.items.recall(torch.from_numpy(data.ids_of(rows)))[0]
+    assert len(everything.unique()) == 2
+    # Of the pictures, as the first stage's encoder has them.
+    z = method.learners[0].embed("image", data.images(rows))
+    means = torch.stack([z[everything == group].mean(0) for group in everything.unique()])
+    assert ((z @ F.normalize(means, dim=1).T).argmax(1) == everything).float().mean() > 0.9
+    texts, pictures = ["a red ring", "a large cross"], data.images(rows[:2])
+    for column, inputs in (("image", pictures), ("text", texts)):
+        each = torch.cat([learner.embed(column, inputs) for learner in method.learners], 1) / 2**0.5
+        method.normalise = True
+        torch.testing.assert_close(method.embed(column, inputs), each)
+
+
 def test_an_encoder_that_is_given_stays_as_it_is() -> None:
     arm = f"mcl,on=images,image={teacher()},first=given,stages=2,clusters=2"
     method, loader = prepare(Run(arm, "tiny", recipe(1, towers={"image_size": SIZE})), TinyData())

@@ -33,6 +33,7 @@ def trained(
         "m-dyr,warmup=0.3",
         "md-dyr,warmup=0.3",
         "mcl,on=images,stages=2,clusters=2",
+        "mcl,base=clip,text=bag,stages=2,clusters=2",
         "supcon,on=images,sampler=balanced",
     ],
 )
