@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
+from sklearn.mixture import GaussianMixture
 
 from counterpoint.networks.beta_mixture import BetaMixture, _shares
 
@@ -85,6 +86,18 @@ def test_posterior_never_falls_and_all_losses_have_one(seed: int, share: float) 
     assert posterior.min() >= 1e-4
     assert posterior.max() <= 1 - 1e-4
     assert posterior[0] < posterior[-1]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_losses_far_apart_are_parted_as_by_scikit_learns_gaussian_mixture(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    wrong = np.repeat([False, True], [600, 400])
+    losses = np.where(wrong, rng.normal(2.0, 0.2, 1000), rng.normal(0.5, 0.1, 1000))
+    gaussian = GaussianMixture(2, random_state=0).fit(losses[:, None])
+    theirs = gaussian.predict(losses[:, None]) == gaussian.means_[:, 0].argmax()
+    ours = (fitted(losses).posterior(torch.from_numpy(losses)) > 0.5).numpy()
+    np.testing.assert_array_equal(ours, theirs)
+    np.testing.assert_array_equal(ours, wrong)
 
 
 def test_components_are_in_the_order_of_their_means() -> None:
