@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from inspect import unwrap
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import All, build, loaded, teacher
+from method_stubs import SIZE, All, build, loaded, teacher
+from safetensors.torch import save_file
 from torch import Tensor
 
 from counterpoint.losses import MLCDLoss
 from counterpoint.networks.clusters import nearest_centres
+from counterpoint.networks.towers.transformer import VisionTransformer
+from counterpoint.recipes import load as load_recipe
+from counterpoint.recipes import override
+from counterpoint.study.training.runner import run as carry_out
+from counterpoint.training.loop import Progress
+from counterpoint.training.run import Run
+from counterpoint.training.start import load
 from counterpoint.types import Batch, Clock
 
 F64 = torch.float64
@@ -133,3 +143,49 @@ def test_what_makes_no_clusters_is_refused(given: Batch) -> None:
         unwrap(MLCDLoss.forward)(
             MLCDLoss(), unit(3, 5), unit(4, 5), positives=torch.zeros(3, dtype=torch.int64)
         )
+
+
+RUN = override(
+    load_recipe("seconds"), {"steps": 4, "batch_size": 32, "towers.image_size": SIZE, "checkpoint_every": 2}
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "fault"),
+    [
+        ("clusters=1001", "clusters=1001 of 1,000 rows to train on: .* give clusters=1000 or less"),
+        (
+            "encoder=cnn@/nowhere",
+            r"encoder='cnn@/nowhere' cannot be read: .* no file or folder /nowhere; name weights",
+        ),
+        (
+            "encoder={wider}",
+            r"encoder='.*' cannot be read: .* \(4, 192\), not \(1, 192\)\); name the tower and its",
+        ),
+    ],
+)
+def test_what_would_fail_at_the_look_is_refused_before_a_folder_is_taken(
+    options: str, fault: str, tmp_path: Path
+) -> None:
+    wider = tmp_path / "wider.safetensors"
+    save_file(VisionTransformer(2 * SIZE).state_dict(), wider)
+    arm = f"mlcd,{options.format(wider=f'vit@{wider}')}"
+    with pytest.raises(ValueError, match=fault):
+        carry_out(Run(arm, "digits", RUN), tmp_path / "run", test=False)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_needs_its_encoder_for_its_look_alone(tmp_path: Path) -> None:
+    encoder, folder = tmp_path / "encoder.safetensors", tmp_path / "run"
+    shutil.copy(teacher().removeprefix("vit@"), encoder)
+    planned = Run(f"mlcd,clusters=8,positives=2,encoder=vit@{encoder}", "digits", RUN)
+
+    def stop(now: Progress) -> None:
+        if now.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(planned, folder, on_step=stop, test=False)
+    encoder.unlink()
+    assert carry_out(planned, folder, test=False).steps == RUN.steps
+    assert int((load(folder).items.get_buffer("positives") >= 0).sum()) == 2 * 1000

@@ -62,6 +62,10 @@ LOSS += "    def forward(self, x, y): return (x * y).sum()\n"
         ),
         ({"data": "emojy"}, "unknown data set"),
         (
+            {"arms": ("mlcd,clusters=500",), "tasks": ("probe",)},
+            "clusters=500 of .* rows to train on: a cluster has a picture at least; give clusters=.* or less",
+        ),
+        (
             {"arms": ("moco,queue=4096",), "tasks": ("probe",)},
             "arm 'moco,queue=4096': a queue of 4,096 keys is longer than the .* rows to train on; give queue=",
         ),

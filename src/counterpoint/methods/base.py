@@ -97,6 +97,16 @@ class Method(Checked, nn.Module, ABC):
         """Return what makes the tensors of single views, by the names of views that have an input of their own."""
         return {}
 
+    def check_start(self, rows: int) -> None:
+        """Refuse a run that would fail at its first look, before anything is trained, and studies that hold one.
+
+        Args:
+            rows: to train on.
+
+        Raises:
+            ValueError: naming the option that is wrong, and what would be right.
+        """
+
     def look(self, examples: Examples, clock: Clock) -> None:
         """Learn what follows from all training examples: clusters, counts of classes, what to contrast with what.
 

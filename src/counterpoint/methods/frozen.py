@@ -36,7 +36,10 @@ def frozen(option: str, name: str, picture_size: int | None) -> Frozen:
         # By name, as rooms import downwards only.
         model: TowerMethod = load("counterpoint.models:load")(name)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{option}={name!r} cannot be read: {error}") from None
+        raise ValueError(
+            f"{option}={name!r} cannot be read: {error}. Training needs it up to the last step: put it there again, or "
+            "begin another run"
+        ) from None
     if model.picture_size is None:
         raise ValueError(f"{option}={name!r} takes no pictures")
     _check_size(option, name, model.picture_size, picture_size)
@@ -68,9 +71,12 @@ def trained_tower(option: str, name: str, picture_size: int) -> ImageTower:
         picture_size: of the pictures that the method's own tower takes.
 
     Raises:
-        ValueError: for a tower of pictures of another size, and as the tower itself says.
+        ValueError: for a tower that cannot be read, or is of pictures of another size.
     """
-    tower = build_image_tower(name, picture_size)
+    try:
+        tower = build_image_tower(name, picture_size)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{option}={name!r} cannot be read: {error}") from None
     _check_size(option, name, tower.size, picture_size)
     return tower
 

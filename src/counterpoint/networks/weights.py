@@ -94,7 +94,9 @@ class Source:
             return path
         written_like_one = self.weights.startswith((".", "~")) or "\\" in self.weights
         if written_like_one or path.is_absolute() or path.suffix in _FILES:
-            raise ValueError(f"tower {self}: there is no file or folder {self.weights}")
+            raise ValueError(
+                f"tower {self}: there is no file or folder {self.weights}; name weights, or a run, that are there"
+            )
         return None
 
     @contextmanager

@@ -103,6 +103,7 @@ def prepare(
             run = Run(name, design.data, design.recipe, labels=design.labels).on(data)
             new.append(build(run, examples, rows=len(trained_rows(name, data))))
             check_batch(new[-1], name, design.recipe, data)
+            new[-1].check_start(len(trained_rows(name, data)))
     if not known and not any(map(is_classifier, new)):
         for task in tasks:
             if isinstance(task, ClassifierTask):

@@ -16,6 +16,7 @@ from ...networks.clusters import nearest_centres
 from ...networks.heads import ClassHead
 from ...networks.state.item_state import ItemState
 from ...pairwise.ranks import Ranks as Processes
+from ...reasons import counted
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Examples
 from ..base import ONCE, Ranges
@@ -84,6 +85,14 @@ class MLCD(TowerMethod):
         self.items = ItemState(positives=[-1.0] * positives)
         self.objective = MLCDLoss(scale, shift, joint=joint)
         self._sample = torch.arange(clusters)
+
+    def check_start(self, rows: int) -> None:
+        if (clusters := len(self.classes.weight)) > rows:
+            raise ValueError(
+                f"clusters={clusters} of {counted(rows, 'row')} to train on: a cluster has a picture at least; give "
+                f"clusters={rows} or less"
+            )
+        self._clustered()
 
     def look(self, examples: Examples, clock: Clock) -> None:
         """Cluster the encoder's embeddings of all pictures."""

@@ -105,11 +105,13 @@ def _run(
         method, loader = prepare(planned, data, folder)
         data = data.suited(method.inputs)
         check_batch(method, planned.arm, planned.recipe, data)
+        if begins := latest_checkpoint(folder / "checkpoint") is None:
+            method.check_start(len(trained_rows(planned.arm, data)))
         check_model(method, test_tasks, data)
         if first:  # a run that is refused leaves no folder
             planned.reserve(folder)
             # A run that an earlier version began is of data that nobody knows now.
-            if latest_checkpoint(folder / "checkpoint") is None:
+            if begins:
                 made_of.keep(whole, folder)
             keep_inputs(method, folder)
             keep_order(loader.order, folder)
