@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -20,6 +21,7 @@ from counterpoint.pairwise.joint_selection import Judge, select
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.training.runner import run as carry_out
+from counterpoint.training.loop import Progress
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 from counterpoint.training.start import prepare as prepare_run
@@ -206,3 +208,26 @@ def test_a_run_needs_its_reference_until_it_is_trained_and_then_no_more(
     gone = Run(arm.replace("reference=", "reference=/nowhere"), "digits", RECIPE_OF_RUNS, 1)
     with pytest.raises(ValueError, match=r"reference='/nowhere.*' cannot be read: .* is not a run folder"):
         prepare_run(gone, data)
+
+
+def test_a_run_whose_reference_is_gone_says_so_and_goes_on_once_it_is_back(
+    reference: Path, tmp_path: Path
+) -> None:
+    copy, aside, folder = tmp_path / "reference", tmp_path / "aside", tmp_path / "run"
+    shutil.copytree(reference, copy)
+    planned = Run(f"jest,reference={copy},filter=0.5", "digits", RECIPE_OF_RUNS, 1)
+
+    def stop(now: Progress) -> None:
+        if now.step == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        carry_out(planned, folder, on_step=stop, test=False)
+    copy.rename(aside)
+    fault = (
+        r"reference='.*' cannot be read: .* not a run folder: .*\. Training needs it up to the last step: put"
+    )
+    with pytest.raises(ValueError, match=fault):
+        carry_out(planned, folder, test=False)
+    aside.rename(copy)
+    assert carry_out(planned, folder, test=False).steps == RECIPE_OF_RUNS.steps
