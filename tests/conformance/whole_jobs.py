@@ -67,10 +67,10 @@ UNTRAINED = {
 }
 """Methods that cannot learn from the data here, each with the reason and the file that tests it instead."""
 LOOK = tuple(name for name in ARMS if METHODS.get(name).look is not Method.look)
-"""Those that look at all examples."""
+"""Methods that look at all examples."""
 ON_RANKS = ("swav", "byol", "jest", "msclap", *LOOK)
-"""Those, one with stages and without looks, and one of each other way in which ranks share state; test_method_steps.py
-has a step of every method on ranks."""
+"""Methods that look or have stages, and one of each other way in which ranks share state; test_method_steps.py has a
+step of every method on ranks."""
 RECIPE = Recipe(
     batch_size=10,
     steps=9,
