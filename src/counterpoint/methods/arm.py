@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import cache
 from inspect import Parameter, signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,12 +11,12 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..data.loading.samplers import NATURAL, streams
 from ..modalities import MODALITIES, PAIR
 from ..networks.towers.libraries.hugging_face import modalities_of
-from ..networks.weights import Source
 from ..registry import unknown
 from ..spec import Spec
 from . import METHODS
 from ._registry import TOWERS
 from .fitting import fitting
+from .giving_way import giving_way, say_taken
 from .head import loss_in_file, of_folder
 
 if TYPE_CHECKING:
@@ -27,8 +25,6 @@ if TYPE_CHECKING:
     from ..types import Kind, Target
     from .base import Method
     from .tower_method import TowerMethod
-
-_LOG = logging.getLogger(__name__)
 
 TUNE = ("full", "lora", "biases", "frozen", "none")
 """Choices of what moves in pretrained towers: all, low-rank adapters, biases, nothing; ``none``: nothing in the whole
@@ -307,7 +303,7 @@ class Arm:
         weights = before and Weights.of_run(before, f"arm {self.spec!r}")
         lent = lend_towers(weights, towers, named, f"arm {self.spec!r}") if weights else {}
         for modality in named.keys() - self.towers.keys():
-            _say_taken(self.spec, modality, named[modality])
+            say_taken(self.spec, modality, named[modality])
         pretrained = [tower for tower in distinct(towers).values() if tower.pretrained]
         if self.tune is not None and not pretrained:
             names = " nor ".join(repr(tower.name) for tower in distinct(towers).values())
@@ -383,12 +379,8 @@ class Arm:
         chosen = {
             modality: {**recipe.towers.names, **names}.get(modality, name) for modality, name in usual.items()
         }
-        for asked in constructor.asks(options):
-            able = {modality: MODALITIES.get(modality).able.get(asked, ()) for modality in chosen}
-            if not any(Source.parse(chosen[modality]).form in them for modality, them in able.items()):
-                free = [it for it in able if able[it] and it not in self.towers and chosen[it] == usual[it]]
-                names |= {modality: able[modality][0] for modality in free}
-        return names
+        nobodys = {it for it, name in usual.items() if it not in self.towers and chosen[it] == name}
+        return names | giving_way(constructor.asks(options), chosen, nobodys)
 
     def stated(self, recipe: Recipe) -> dict[str, str]:
         """Return the options that somebody gave: the arm, or else a recipe for this method; still text.
@@ -438,14 +430,6 @@ def _columns(arm: str, options: dict[str, str]) -> tuple[str, ...]:
     words = {"images": "image", "texts": "text"}
     columns = (stated or on or "").split("+")
     return tuple(words.get(column, column) for column in columns if column)
-
-
-@cache
-def _say_taken(spec: str, modality: str, name: str) -> None:
-    """Say once, and not again for every run, that a tower is none that anybody named."""
-    _LOG.info(
-        "arm %s: %s=%s, which has what its options ask for, in place of the usual tower", spec, modality, name
-    )
 
 
 def is_fixed(spec: str) -> bool:

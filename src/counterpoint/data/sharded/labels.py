@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from ...files import Damaged, allocate, write_table, writing
+from ...files import Damaged, write_table, writing
+from ...room import allocate
 from ...types import Kind
 from ..labels import Label, Values, label_of, unknown_values
 from ..listed.labels import MANY, TEMPLATES, Reading, labels_by

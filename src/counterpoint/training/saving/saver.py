@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ...files import checkpoints_in, put_in_place, unwritten, write_json, writing_folder
+from ...files import checkpoints_in, put_in_place, write_json, writing_folder
 from ...pairwise.ranks import Ranks
+from ...room import unwritten
 from ..sharing.distributed import is_part, whole
 from . import parts
 from .checkpoint import (

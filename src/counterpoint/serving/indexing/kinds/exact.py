@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 
-from ....files import allocate, writing
+from ....files import writing
+from ....room import allocate
 from ._kind import Additions, Chosen, Kind, Positions, Scores, next_file
 
 _QUERIES = 256  # compared with a chunk at once
