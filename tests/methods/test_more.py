@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from counterpoint import methods
 from counterpoint.losses import InfoNCELoss
-from counterpoint.methods.arm import Arm, _say_taken
+from counterpoint.methods.arm import Arm
+from counterpoint.methods.giving_way import say_taken
 from counterpoint.modalities import MODALITIES
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.parts.attentive import SeriesTransformer
@@ -149,7 +150,7 @@ def built(arm: str, columns: tuple[str, ...], **towers: str) -> Any:
 
 def test_an_arm_that_drops_keys_has_towers_that_do(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "counterpoint")
-    _say_taken.cache_clear()
+    say_taken.cache_clear()
     assert isinstance(built("more", ("series", "text")).tower("series"), DilatedTower)
     assert not caplog.records
     method = built("more,dropkey=0.3", ("series", "text"))
