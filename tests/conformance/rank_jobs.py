@@ -13,6 +13,7 @@ from torch import Tensor
 
 from counterpoint.pairwise import (
     NEG,
+    At,
     LogSumExp,
     Loss,
     Reduced,
@@ -115,6 +116,7 @@ def every_reduction(x: Tensor, y: Tensor, labels: Tensor, scale: Tensor, queue: 
                 "all": LogSumExp(tile.off_diagonal(logits)),
                 "same": WeightedMean(logits.masked_fill(~same, NEG), logits.square()),
                 "top": TopK(logits, 3, logits.sin()),
+                "at": At(logits, 3 * tile.row.label + 2),
             },
             "column": {"all": LogSumExp(logits), "top": TopK(logits, 2)},
             "total": {"all": LogSumExp(2 * logits), "sum": Sum(logits.tanh())},
@@ -151,7 +153,7 @@ class AllReductions(torch.nn.Module):
 
     def forward(self, x: Tensor, y: Tensor, labels: Tensor, queue: Tensor) -> Tensor:
         r = every_reduction((x @ self.a).tanh(), (y @ self.b).tanh(), labels, self.scale, queue)
-        anchors = r.row.all + r.row.same + r.row.top.values.sum(1) + r.row.sorted + r.row.queue
+        anchors = r.row.all + r.row.same + r.row.top.values.sum(1) + r.row.at + r.row.sorted + r.row.queue
         columns = r.column.all.square() + r.column.top.values.prod(1)
         ranks = Ranks.present()
         rows = moments.mean(anchors + columns, ranks=ranks)

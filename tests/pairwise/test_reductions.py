@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from counterpoint.pairwise import NEG, LogSumExp, Sum, Tile, TopK, WeightedMean, WholeRow
+from counterpoint.pairwise import NEG, At, LogSumExp, Sum, Tile, TopK, WeightedMean, WholeRow
 from counterpoint.pairwise.reduce import Reduced, reduce
+from counterpoint.pairwise.reductions import exponential
 
 F64 = torch.float64
 Terms = Callable[[Tile], dict[str, dict[str, Any]]]
@@ -148,6 +149,56 @@ def test_float32_is_exact_however_far_rows_and_columns_lie_apart(spread: float, 
         torch.testing.assert_close(ours.double() / scale, exact / scale, rtol=0, atol=3e-5)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, F64])
+@pytest.mark.parametrize("low", [-20.0, -90.0, -200.0, -800.0])
+def test_exponentials_are_zero_in_place_of_what_is_too_small_for_all_digits(
+    dtype: torch.dtype, low: float
+) -> None:
+    values = torch.linspace(low, 0.0, 4001, dtype=dtype)
+    before, smallest = values.clone(), torch.finfo(dtype).tiny
+    for found in (exponential(values), exponential(values + 3, torch.tensor(3.0, dtype=dtype))):
+        assert ((found == 0) | (found >= smallest)).all()
+        torch.testing.assert_close(found, values.exp(), rtol=2e-5, atol=1.3 * smallest)
+    assert torch.equal(values, before)
+    ends = exponential(torch.tensor([NEG, low, math.nan, 0.0, math.inf], dtype=dtype))
+    assert ends[0] == 0
+    assert ends[2].isnan()
+    assert ends[3:].tolist() == [1.0, math.inf]
+
+
+@pytest.mark.parametrize("trained", ["rows", "both"])
+@pytest.mark.parametrize("tile", [(2, 3), (8, 64)])
+def test_scores_far_below_the_largest_underflow_to_what_float64_finds(
+    tile: tuple[int, int], trained: str
+) -> None:
+    # A row without any pair, one of a single score with the others 90 to 200 below it, and ordinary ones.
+    g = torch.Generator().manual_seed(0)
+    scores = torch.randn(5, 40, generator=g)
+    scores[0] = NEG
+    scores[1] = -torch.linspace(90, 200, 40)
+    scores[1, 17] = 0.0
+    scores[2, ::2] = NEG
+    x, y = torch.randn(5, 4, generator=g), torch.randn(40, 4, generator=g)
+
+    def found(dtype: torch.dtype, evaluator: Any) -> list[Tensor]:
+        left, right = (t.to(dtype, copy=True).requires_grad_() for t in (x, y))
+        columns = {"z": right if trained == "both" else right.detach()}
+        added = scores.to(dtype)
+        r = reduce(
+            lambda t: {"row": {"a": LogSumExp(t.dot() + added[t.i, t.j])}},
+            rows={"z": left},
+            columns=columns,
+            evaluator=evaluator,
+            tile=tile,
+        )
+        assert r.row.a[0] == NEG
+        leaves = [left, right] if trained == "both" else [left]
+        return [r.row.a[1:].detach(), *torch.autograd.grad(r.row.a[1:].sum(), leaves)]
+
+    for ours, exact in zip(found(torch.float32, "tiled"), found(F64, "dense"), strict=True):
+        torch.testing.assert_close(ours.double(), exact, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(("per", "dim"), [("row", 1), ("column", 0), ("total", (0, 1))])
 def test_sum(per: str, dim: Any) -> None:
     assert_all_agree(
@@ -155,6 +206,46 @@ def test_sum(per: str, dim: Any) -> None:
         lambda r: getattr(r, per).a,
         lambda x, y: (x @ y.T).tanh().sum(dim),
     )
+
+
+@pytest.mark.parametrize("scale", [1.0, 30.0])
+@pytest.mark.parametrize("names", ["at", "at all", "all at", "sum at", "mean at", "all at sum", "total at"])
+def test_one_column_of_each_row_alone_and_beside_others(names: str, scale: float) -> None:
+    # Global numbers; row 2 has none, and row 4 one that does not exist.
+    columns = torch.tensor([12, 0, -1, 7, 13, 7, 3, 11, 1])
+    there = (columns >= 0) & (columns < 13)
+
+    def terms(tile: Tile) -> dict[str, dict[str, Any]]:
+        s = tile.dot()
+        every: dict[str, tuple[str, Any]] = {
+            "at": ("row", At(s, columns[tile.i[:, 0]])),
+            "all": ("row", LogSumExp(s)),
+            "sum": ("row", Sum(s)),
+            "mean": ("row", WeightedMean(s, s)),
+            "total": ("total", Sum(s)),
+        }
+        found: dict[str, dict[str, Any]] = {}
+        for name in names.split():
+            per, reduction = every[name]
+            found.setdefault(per, {})[name] = reduction
+        return found
+
+    def pick(r: Reduced) -> Tensor:
+        parts = {**vars(r.row), **vars(r.total)}
+        return torch.cat([parts[name].reshape(-1) for name in names.split()])
+
+    def plain(x: Tensor, y: Tensor) -> Tensor:
+        s = x @ y.T
+        every = {
+            "at": s[torch.arange(9), columns.clamp(0, 12)] * there,
+            "all": s.logsumexp(1),
+            "sum": s.sum(1),
+            "mean": (s.softmax(1) * s).sum(1),
+            "total": s.sum()[None],
+        }
+        return torch.cat([every[name] for name in names.split()])
+
+    assert_all_agree(terms, pick, plain, scale=scale)
 
 
 @pytest.mark.parametrize(("per", "dim"), [("row", 1), ("column", 0)])

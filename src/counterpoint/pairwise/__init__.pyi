@@ -10,6 +10,7 @@ from .loss import Loss as Loss
 from .loss import PairwiseLoss as PairwiseLoss
 from .reduce import Reduced as Reduced
 from .reduce import evaluate_with as evaluate_with
+from .reductions import At as At
 from .reductions import LogSumExp as LogSumExp
 from .reductions import Sum as Sum
 from .reductions import Top as Top

@@ -8,12 +8,13 @@ for a tile that is everything.
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from .tile import NEG
@@ -31,6 +32,24 @@ def spread(reduced: Tensor, dim: Dim) -> Tensor:
 def finite(maximum: Tensor) -> Tensor:
     """Return 0 in place of −inf, so that (−inf) − (−inf) never happens."""
     return maximum.masked_fill(maximum == NEG, 0.0)
+
+
+@torch.no_grad()
+def exponential(logits: Tensor, taken: Tensor | None = None) -> Tensor:
+    """Return ``exp(logits − taken)`` without a graph; 0 where that is below the smallest normal number.
+
+    On a processor PyTorch's takes up to thirty times as long where results are below that number, and three times where
+    they are 0, as of masked pairs. Beside what they are added to they are nothing.
+    """
+    shifted = logits if taken is None else logits - taken
+    smallest = torch.finfo(shifted.dtype).tiny
+    lowest = math.log(smallest) + 0.1
+    # A minimum costs a tenth of an exponential. NaN is above nothing, and both ways pass it on.
+    if shifted.device.type != "cpu" or bool(shifted.amin() > lowest):
+        return shifted.exp() if taken is None else shifted.exp_()
+    raised = shifted.clamp_min(lowest) if taken is None else shifted.clamp_min_(lowest)
+    # Somewhat more than exp(lowest), which is rounded.
+    return torch.threshold_(raised.exp_(), 1.2 * smallest, 0.0)
 
 
 class Reduction(ABC):
@@ -58,7 +77,7 @@ class Reduction(ABC):
     def cotangents(
         self, out: Sequence[Tensor], grad: Sequence[Tensor | None], dim: Dim, start: int
     ) -> list[Tensor]:
-        """Turn the gradient of the results into the gradient of each of ``tensors``."""
+        """Turn the gradient of the results into that of each of ``tensors``: each a tensor of its own, or a view."""
 
     @abstractmethod
     def dense(self, dim: Dim) -> Any:
@@ -92,7 +111,7 @@ class LogSumExp(Reduction):
     def part(self, dim: Dim, start: int) -> State:
         (logits,) = self.tensors
         maximum = logits.amax(dim)
-        return [maximum, (logits - spread(finite(maximum), dim)).exp_().sum(dim)]
+        return [maximum, exponential(logits, spread(finite(maximum), dim)).sum(dim)]
 
     def merge(self, a: State, b: State) -> State:
         # Each sum is relative to the maximum of its part; relative to the larger one no exponential exceeds 1.
@@ -108,7 +127,7 @@ class LogSumExp(Reduction):
     ) -> list[Tensor]:
         assert grad[0] is not None
         # In place, as everywhere outside `dense`: no graph is kept, and a tile is as large as it may be.
-        softmax = (self.tensors[0] - spread(finite(out[0]), dim)).exp_()
+        softmax = exponential(self.tensors[0], spread(finite(out[0]), dim))
         return [softmax.mul_(spread(grad[0], dim))]
 
     def dense(self, dim: Dim) -> Tensor:
@@ -162,6 +181,44 @@ class Sum(Reduction):
         return self.tensors[0].sum(dim)
 
 
+class At(Sum):
+    """The value of each row at one column, 0 where there is no such column: a sum of which one term counts.
+
+    Args:
+        values: ``(r, c)``.
+        columns: ``(r,)``, global numbers; −1 for none.
+    """
+
+    def __init__(self, values: Tensor, columns: Int[Tensor, " r"]) -> None:
+        super().__init__(values)
+        self.columns = columns
+
+    def _place(self, start: int) -> tuple[Tensor, Tensor]:
+        """Return where in the tile each row's column is, and whether it is in this tile at all; both ``(r, 1)``."""
+        place, width = (self.columns - start)[:, None], self.tensors[0].shape[1]
+        return place.clamp(0, width - 1), (place >= 0) & (place < width)
+
+    def part(self, dim: Dim, start: int) -> State:
+        place, here = self._place(start)
+        return [self.tensors[0].gather(1, place).masked_fill(~here, 0.0)[:, 0]]
+
+    def cotangents(
+        self, out: Sequence[Tensor], grad: Sequence[Tensor | None], dim: Dim, start: int
+    ) -> list[Tensor]:
+        return [self.add_to(torch.zeros_like(self.tensors[0]), grad, start)]
+
+    def add_to(self, held: Tensor, grad: Sequence[Tensor | None], start: int) -> Tensor:
+        """Add the gradient, one number a row, to what the values receive from elsewhere: in place unless a view."""
+        assert grad[0] is not None
+        place, here = self._place(start)
+        # A view is of other numbers as well, such as those that `Sum` spreads over its tile.
+        own = held.clone() if held._is_view() else held
+        return own.scatter_add_(1, place, grad[0][:, None] * here)
+
+    def dense(self, dim: Dim) -> Tensor:
+        return self.part(dim, 0)[0]
+
+
 class WeightedMean(Reduction):
     """``sum_j softmax_j(weight_logits) · values``; 0 where every weight logit is −inf.
 
@@ -180,7 +237,7 @@ class WeightedMean(Reduction):
     def part(self, dim: Dim, start: int) -> State:
         logits, values = self.tensors
         maximum = logits.amax(dim)
-        weights = (logits - spread(finite(maximum), dim)).exp_()
+        weights = exponential(logits, spread(finite(maximum), dim))
         return [maximum, weights.sum(dim), weights.mul_(values).sum(dim)]
 
     def merge(self, a: State, b: State) -> State:
@@ -200,7 +257,7 @@ class WeightedMean(Reduction):
         assert grad[0] is not None
         logits, values = self.tensors
         # ∂mean/∂logit_j = w_j (value_j − mean) and ∂mean/∂value_j = w_j, each times the gradient of the mean.
-        weights = (logits - spread(finite(out[1]), dim)).exp_().mul_(spread(grad[0], dim))
+        weights = exponential(logits, spread(finite(out[1]), dim)).mul_(spread(grad[0], dim))
         return [weights * (values - spread(out[0], dim)), weights]
 
     def dense(self, dim: Dim) -> Tensor:
@@ -358,6 +415,8 @@ def declared(terms: Mapping[str, Mapping[str, Reduction]]) -> Declared:
                 raise ValueError(
                     f"{name!r} is a WholeRow, which is defined per row or in total, not per column"
                 )
+            if isinstance(reduction, At) and per != "row":
+                raise ValueError(f"{name!r} is an At, which is defined per row alone")
             if isinstance(reduction, TopK) and per == "total":
                 raise ValueError(f"{name!r} is a TopK, which is defined per row or per column, not in total")
             reductions.append((per, name, reduction))

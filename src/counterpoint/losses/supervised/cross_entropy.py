@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ...forms import Fraction
-from ...pairwise.reductions import LogSumExp, Reduction, Sum
+from ...pairwise.reductions import At, LogSumExp, Reduction, Sum
 from ...pairwise.tile import Tile
 from ._class_scores import ClassLoss, checked, columns_of
 
@@ -63,11 +63,10 @@ class CrossEntropyLoss(ClassLoss):
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             s = tile.dot() if bias is None else tile.dot() + tile.column.bias
             # Within the tiles: picked out of the bank, own vectors would have a gradient as large as the bank.
-            own = s.masked_fill(tile.row.label[:, None] != tile.j, 0.0)
-            reductions: dict[str, Reduction] = {"all": LogSumExp(s), "own": Sum(own)}
+            reductions: dict[str, Reduction] = {"all": LogSumExp(s), "own": At(s, tile.row.label)}
             return {"row": {**reductions, "sum": Sum(s)} if self.smoothing else reductions}
 
-        rows = {"z": z, "label": labels.clamp_min(0)}
+        rows = {"z": z, "label": labels}
         r = self.reduce(terms, rows=rows, columns=columns_of(bank, bias), same_columns=True).row
         target = r.own
         if self.smoothing:

@@ -20,6 +20,7 @@ from .. import guard
 from ..ranks import Ranks
 from ..reductions import (
     DIMS,
+    At,
     Declared,
     Key,
     LogSumExp,
@@ -27,6 +28,7 @@ from ..reductions import (
     WholeRow,
     check_sizes,
     declared,
+    exponential,
     finite,
 )
 from ..tile import Tile
@@ -253,7 +255,7 @@ def _row_sweep(
             if any(t.requires_grad for t in reduction.tensors):
                 (logits,) = reduction.tensors
                 maximum = torch.maximum(old[0], logits.detach().amax(1))
-                weights = (logits.detach() - finite(maximum)[:, None]).exp_()
+                weights = exponential(logits, finite(maximum)[:, None])
                 merged = reduction.merge(old, [maximum, weights.sum(1)])
                 before = (old[0] - finite(maximum)).exp()
                 for mean in means:
@@ -316,6 +318,11 @@ def _tile_cotangents(
                     None if g is None else g.reshape(()) if per == "total" else g[within]
                     for g in cotangents[per, name]
                 ]
+                held = outputs.get(id(reduction.tensors[0]))
+                if isinstance(reduction, At) and held is not None:
+                    # No tile is made of one number a row: its memory would take longer than all else here.
+                    outputs[id(held[0])] = (held[0], reduction.add_to(held[1], grad, block.start(per)))
+                    continue
                 of_inputs = reduction.cotangents(out, grad, DIMS[per], block.start(per))
                 pairs = list(zip(reduction.tensors, of_inputs, strict=True))
             for tensor, cotangent in pairs:

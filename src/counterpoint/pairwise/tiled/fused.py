@@ -15,7 +15,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from ..reductions import DIMS, Declared, Key, LogSumExp, Reduction, State, finite, spread
+from ..reductions import DIMS, Declared, Key, LogSumExp, Reduction, State, exponential, finite, spread
 from ..tile import NEG
 
 Within: TypeAlias = Callable[[str], slice]
@@ -44,10 +44,6 @@ def _sharing(reductions: Declared) -> Iterator[tuple[tuple[Key, ...], Tensor]]:
         yield tuple(keys), logits[index]
 
 
-def _exponential(logits: Tensor, taken: Tensor | None) -> Tensor:
-    return logits.exp() if taken is None else (logits - taken).exp_()
-
-
 @dataclass
 class _Sums:
     """Sums of ``exp(logits − taken)`` over the tiles so far, by what is reduced; ``taken`` is None for nothing."""
@@ -57,9 +53,9 @@ class _Sums:
 
     def add(self, logits: Tensor, within: Within) -> bool:
         """Take a tile in, unless some sum would not be exact."""
-        exponential = _exponential(logits, self.taken)
+        weights = exponential(logits, self.taken)
         # Written only below: a tile that is refused must be able to come again with something else taken off.
-        sums = {k: t[within(k[0])] + exponential.sum(DIMS[k[0]]) for k, t in self.totals.items()}
+        sums = {k: t[within(k[0])] + weights.sum(DIMS[k[0]]) for k, t in self.totals.items()}
         low, high = torch.cat(list(sums.values())).aminmax()
         # NaN is in no range: it goes the ordinary way, which passes it on.
         if not bool((low > _SMALLEST_SUM) & (high < _LARGEST_SUM)):
@@ -140,7 +136,7 @@ class Backward:
                 weight = sum(spreads[1:], spreads[0])
                 # The first one brings the gradient of all; the others are served, with nothing to add.
                 pairs |= {key: [] for key in weights}
-                pairs[next(iter(weights))] = [(logits, _exponential(logits, taken).mul_(weight))]
+                pairs[next(iter(weights))] = [(logits, exponential(logits, taken).mul_(weight))]
         return pairs
 
     def _weigh(self, keys: tuple[Key, ...]) -> tuple[Tensor | None, dict[Key, Tensor]]:
