@@ -45,6 +45,7 @@ class Modality:
             an example and its id alone; the task ``shift`` asks about them.
         play: ``play(example) -> kind, file`` returns what is heard of one example, or seen to move, as a file and its
             MIME type; none for what is silent and still.
+        tell: ``tell(example) -> text`` says one example in words; none for what says more when it is drawn.
         unit: of lengths: ``"seconds"``, of which ``form`` places make one, or what places are called; none where
             examples have no length.
         endings: of the files that hold one example each, in small letters; none where examples come in no files.
@@ -73,6 +74,7 @@ class Modality:
     share: Reference | None = None
     draw: Reference | None = None
     play: Reference | None = None
+    tell: Reference | None = None
     corruptions: Reference | Mapping[str, Callable[..., Any]] | None = None
     noun: str = ""
     one: str = ""
@@ -178,6 +180,7 @@ MODALITIES = Modalities(
         contrasted="plain",
         share="counterpoint.data.views.captions:share",
         draw="counterpoint.data.pictures.sheet:draw_text",
+        tell="builtins:str",
         noun="texts",
         held="texts",
     ),
@@ -242,6 +245,7 @@ MODALITIES = Modalities(
         build="counterpoint.networks.towers.build:table_tower",
         towers=("mlp",),
         draw="counterpoint.data.pictures.sheet:draw_cells",
+        tell="counterpoint.data.pictures.sheet:tell_cells",
         noun="table rows",
         letter="b",
         held="values",

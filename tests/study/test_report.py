@@ -82,7 +82,7 @@ def test_nothing_is_loaded_from_elsewhere(source: str, page: Page) -> None:
     assert page.all("script") == page.all("iframe") == page.all("object") == []
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
     policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert policy == "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
 
 
 def test_every_arm_and_sentence_is_there(

@@ -26,12 +26,12 @@ _SUSPECTS = 10  # rows of the table that audit prints
 
 @form(frozen=True, config=FORM)
 class Data:
-    """Show a data set as a picture, describe it in a table, audit its labels, index, convert or condense it."""
+    """Show a data set in a picture or page, describe it in a table, audit its labels, index, convert or condense it."""
 
     action: Annotated[Literal["show", "describe", "audit", "convert", "index", "condense"], Positional()]
-    """show writes a picture; describe reports what is there and what is wrong with it; audit lists the rows of a run
-    whose labels are probably wrong; convert writes a data set's rows as shards, index what shards hold, and condense
-    makes few pictures of each class, for --data: these go on where they were stopped."""
+    """show writes a picture or a page; describe reports what is there and what is wrong with it; audit lists the rows
+    of a run whose labels are probably wrong; convert writes a data set's rows as shards, index what shards hold, and
+    condense makes few pictures of each class, for --data: these go on where they were stopped."""
     source: Annotated[str, Positional()] = "emoji"
     """emoji (:artist, :both, :stream), digits (:stream), glosses (:graded), scenes:, clips:, sounds:, speech: or
     motions:PRESET; stamps, drawings or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or
@@ -39,9 +39,10 @@ class Data:
     or ptbxl:PATH; or FILE.py:NAME, data or a source that a file of Python defines. To audit: the folder of a run."""
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     out: Folder = None
-    """Path of the PNG that show writes (DATA.png unless given), of the one with pictures that look alike that describe
-    writes (in the cache folder unless given), of the table of audit (suspects.csv unless given, a page beside it), or
-    of the folder of the shards, of the index or of the condensed pictures."""
+    """Path of what show writes: a picture, .png (DATA.png unless given), or a page that plays sounds and clips, .html;
+    of the PNG with pictures that look alike that describe writes (in the cache folder unless given), of the table of
+    audit (suspects.csv unless given, a page beside it), or of the folder of the shards, of the index or of the
+    condensed pictures."""
     labels: str = ""
     """The label that audit looks at, the one that the run learned unless given; or by whose classes condense divides
     the pictures, which become the folders."""
@@ -92,9 +93,11 @@ def main(arguments: Sequence[str]) -> int:
         return _convert(named, options, console)
     with console.status(f"loading {named}"):
         from ..data.source import load_any, short_name
+        from ..pages.sheet import is_page
 
-        source = load_any(named)
-    path = source.show(options.out or Path(f"{short_name(named)}.png"))
+        path = options.out or Path(f"{short_name(named)}.png")
+        is_page(path)  # a path that nothing can be written to is refused before anything is read
+        load_any(named).show(path)
     console.print(f"wrote {path}", soft_wrap=True)
     return 0
 

@@ -39,7 +39,7 @@ class Evaluate:
     """Evaluation tasks, with options behind commas: few_shot,ways=10. Unless given: retrieval, zero_shot, probe, shift,
     as far as data and models allow."""
     failures: Path | None = None
-    """A folder for pictures of what a model got most wrong, one per test set and task."""
+    """A folder for pages of what a model got most wrong, to see and to hear, one per test set and task."""
     out: Folder = None
     """A folder for evaluation.json (scores with their intervals) and examples.parquet (outcomes of every example)."""
     json: bool = False

@@ -333,12 +333,19 @@ class Data(ABC):
         return {}
 
     def show(self, path: str | Path) -> Path:
-        """Draw some training and test examples as a PNG, all columns of an example together.
+        """Show some training and test examples, all columns of an example together.
 
         They are such as lack nothing, where there are any.
+
+        Args:
+            path: of a picture, ``.png``, or of a page that opens offline and plays what can be heard or moves,
+                ``.html``.
+
+        Raises:
+            ValueError: for a path with another ending.
         """
 
-        def whole(rows: Rows) -> Rows:
+        def whole(rows: Rows) -> np.ndarray:
             there = np.all([self.present(column, rows) for column in self.columns], axis=0)
             return rows[there] if there.any() else rows
 
@@ -346,10 +353,17 @@ class Data(ABC):
         rows = [("train", part) for part in np.array_split(train, 2)]
         rows += [(f"test: {name}", _spread(whole(part), COLUMNS)) for name, part in self.splits.test.items()]
         parts = [
-            (title, [(modality, self.read(column, part)) for column, modality in self.columns.items()])
+            (title, {column: (kind, self._examples(column, part)) for column, kind in self.columns.items()})
             for title, part in rows
         ]
-        return contact_sheet(parts, Path(path), self.attribution)
+        return contact_sheet(self.name, parts, Path(path), self.attribution)
+
+    def _examples(self, column: str, rows: Rows) -> list[Any]:
+        """Return some rows of a column one by one, None for what is not there."""
+        return [
+            example if there else None
+            for example, there in zip(self.read(column, rows), self.present(column, rows), strict=True)
+        ]
 
     def shifts(self) -> Mapping[str, ImageSource]:
         """Return other pictures of the same rows, by name (``{"artist": the other artist's}``); none unless given."""

@@ -1,4 +1,4 @@
-"""The parts of a score: a table by type, and a picture of typical failures."""
+"""The parts of a score: a table by type, and a picture or a page of typical failures."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, UInt8
+from torch import Tensor
 
 from ..data.base import Data, Rows
 from ..data.columns import subject, words
@@ -30,6 +31,9 @@ from ..data.items import (
 from ..data.pictures.frames import sheet
 from ..files import writing
 from ..modalities import MODALITIES, resolve
+from ..pages.sheet import Card, is_page, write_sheet
+from ..pages.things import Thing, drawing, thing
+from ..raw import Clips
 from ..types import Embedder, Scores
 from . import create
 from .task import NotApplicable, is_classifier, main_labels
@@ -57,18 +61,36 @@ def breakdown(scores: Scores) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Exhibit:
-    """One example as it is shown: what is drawn on an axis, what lies over it, and lines of text."""
+    """One example as it is shown: what is drawn on an axis, what lies over it, and lines of text.
+
+    On a page it is a thing of its modality, where it is of one.
+    """
 
     draw: Callable[[Any], Any]
     lines: tuple[str, ...]
     outline: Bool[np.ndarray, "H W"] | None = None
     heat: Float[np.ndarray, "H W"] | None = None
+    of: tuple[str, Any] | None = None
+
+    def whole(self, axis: Any) -> None:
+        """Draw the example and what lies over it."""
+        self.draw(axis)
+        if self.heat is not None:
+            axis.imshow(self.heat, cmap="inferno", alpha=0.5)
+        if self.outline is not None and 0 < self.outline.sum() < self.outline.size:
+            axis.contour(self.outline, levels=[0.5], colors="cyan", linewidths=1)
+
+    @property
+    def card(self) -> Card:
+        """The example on a page."""
+        shown = Thing("", drawing(self.whole)) if self.of is None else thing(*self.of)
+        return Card([shown], self.lines)
 
 
 def failures(
     scores: Scores, model: Embedder, data: Data, rows: Rows, path: str | Path, most: int = 12
 ) -> Path:
-    """Draw what a model got most wrong in a task, as a PNG.
+    """Show what a model got most wrong in a task: a picture, or a page that plays sounds and clips.
 
     Each subset in turn gives its worst example by the task's main metric, then the next; among equally bad ones
     that with the most negative ``margin`` first, where the task has one: what the model was surest about.
@@ -77,13 +99,15 @@ def failures(
         scores: what a task returned for the model on these rows.
         model: draws maps, where the task is about regions.
         data, rows: as they were given to the task.
-        path: of the picture.
+        path: of the picture, ``.png``, or of the page, ``.html``, which opens offline.
         most: examples that are shown.
 
     Raises:
         UnknownName: for scores of a task that is not registered.
         NotApplicable: for a task that has no outcome of single examples by which one of them would be the worst.
+        ValueError: for a path with another ending.
     """
+    write = _page if is_page(path := Path(path)) else _draw
     task = create(scores.task)
     main = next(iter(task.main_metrics(data)), "")
     metrics = [
@@ -113,8 +137,8 @@ def failures(
     title = f"{scores.task} on {data.name}: " + (
         f"{len(chosen)} failures, the surest first" if chosen else "no failures"
     )
-    _draw(title, exhibits, data.attribution, Path(path))
-    return Path(path)
+    write(title, exhibits, data.attribution, path)
+    return path
 
 
 def _worst(scores: Scores, outcome: str, higher_is_better: bool, most: int) -> list[dict[str, Any]]:
@@ -154,10 +178,12 @@ def _of_rows(data: Data, label: str | None) -> Callable[[int, dict[str, Any]], E
         first = next((it for name, it in outcomes.items() if name.endswith("_top") and it is not None), None)
         if first is not None:
             lines.append(f"✗ {called(answers[float(first)])}")
-        there = drawn is not None and data.present(column, np.array([row]))[0]
-        return Exhibit(
-            lambda axis: drawn(axis, data.read(column, np.array([row]))[0]) if there else None, tuple(lines)
-        )
+        at = np.array([row])
+        if not data.present(column, at)[0]:
+            return Exhibit(lambda axis: None, tuple(lines))
+        seen = data.read(column, at)[0]
+        draws = (lambda axis: None) if drawn is None else lambda axis: drawn(axis, seen)
+        return Exhibit(draws, tuple(lines), of=(data.columns[column], seen))
 
     return show
 
@@ -185,17 +211,17 @@ def _of_items(
             return Exhibit(_picture(_pixels(items.pictures(at)[0])), (kind, *lines))
         if isinstance(items, ContrastCaptions):
             right, wrong = items.captions[k]
-            return Exhibit(_picture(_pixels(sheet(items.frames(at))[0])), (kind, f"✓ {right}", f"✗ {wrong}"))
+            return _of_frames(items.frames(at), (kind, f"✓ {right}", f"✗ {wrong}"))
         if isinstance(items, GeneratedVideos):
             taken = outcomes.get("predicted")
             lines = [items.captions[k]]
             if taken is not None:
                 lines.append(f"✗ {sorted(set(items.kinds))[int(taken)]}")
-            return Exhibit(_picture(_pixels(sheet(items.frames(at))[0])), (kind, *lines))
+            return _of_frames(items.frames(at), (kind, *lines))
         if isinstance(items, Narrations):
             right = items.options[k][int(items.answers[k])]
             lines = [f"“{items.narrations[k]}”", items.questions[k], f"✓ {right}"]
-            return Exhibit(_picture(_pixels(sheet(items.frames(at))[0])), (kind, *lines))
+            return _of_frames(items.frames(at), (kind, *lines))
         if isinstance(items, QuestionVariants):
             return _of_variants(items, k)
         if isinstance(items, Questions):
@@ -207,6 +233,11 @@ def _of_items(
         return _map(items, k, model, data)
 
     return show
+
+
+def _of_frames(frames: UInt8[Tensor, "1 T 3 H W"], lines: tuple[str, ...]) -> Exhibit:
+    """Show the frames of a video side by side, on a page one after another."""
+    return Exhibit(_picture(_pixels(sheet(frames)[0])), lines, of=("video", Clips.of([frames[0].numpy()])[0]))
 
 
 def _of_variants(items: QuestionVariants[Any], k: int) -> Exhibit:
@@ -257,6 +288,10 @@ def _side_by_side(pictures: Sequence[np.ndarray]) -> np.ndarray:
     return np.concatenate([pictures[0], gap, pictures[1]], axis=1)
 
 
+def _page(title: str, exhibits: Sequence[Exhibit], attribution: str, path: Path) -> None:
+    write_sheet(path, title, {"": [it.card for it in exhibits]}, attribution, "counterpoint evaluate")
+
+
 def _draw(title: str, exhibits: Sequence[Exhibit], attribution: str, path: Path) -> None:
     from matplotlib.figure import Figure
 
@@ -273,11 +308,7 @@ def _draw(title: str, exhibits: Sequence[Exhibit], attribution: str, path: Path)
     for axis in axes:
         axis.set_axis_off()
     for axis, exhibit in zip(axes, exhibits, strict=False):
-        exhibit.draw(axis)
-        if exhibit.heat is not None:
-            axis.imshow(exhibit.heat, cmap="inferno", alpha=0.5)
-        if exhibit.outline is not None and 0 < exhibit.outline.sum() < exhibit.outline.size:
-            axis.contour(exhibit.outline, levels=[0.5], colors="cyan", linewidths=1)
+        exhibit.whole(axis)
         text = "\n".join(textwrap.fill(textwrap.shorten(line, 120), 44) for line in exhibit.lines)
         axis.set_title(_without_mathematics(text), fontsize=7, loc="left")
     figure.suptitle(textwrap.fill(_without_mathematics(title), 42 * columns), fontsize=9)

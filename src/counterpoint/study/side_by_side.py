@@ -129,7 +129,7 @@ def evaluate(
         tasks: names or task objects; retrieval, zero_shot, probe and shift, as far as data and models allow, unless
             given.
         split: ``"test"`` rows or ``"all"``; unless given, all rows of other data that has no splits of its own.
-        failures: a folder for pictures of what a model got most wrong.
+        failures: a folder for pages of what a model got most wrong.
         notify: called with a line on what is scored.
 
     Raises:
@@ -250,7 +250,7 @@ class _Scoring:
                     continue
                 folder = self.failures if alone else self.failures / Spec(name).slug
                 for one in scores:
-                    path = folder / f"{test} {one.task}.png".replace(" ", "-")
+                    path = folder / f"{test} {one.task}.html".replace(" ", "-")
                     try:
                         evaluation.failures(one, cache, data, tests[test], path)
                     except NotApplicable as error:

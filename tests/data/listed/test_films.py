@@ -22,8 +22,8 @@ from counterpoint.data.reporting.whole import report
 from counterpoint.data.source import load_any
 from counterpoint.data.worlds.clips.clip import save
 from counterpoint.networks.towers.footage import MOST_FRAMES, Footage
+from counterpoint.pages.things import thing
 from counterpoint.registry import MissingPackage
-from counterpoint.study.report.examples import seen_and_heard
 
 
 @pytest.fixture(autouse=True)
@@ -185,10 +185,9 @@ def test_a_report_shows_a_clip_move_and_keeps_the_length_of_what_is_shown() -> N
     kind, file = play_clip(clip)
     shown = Image.open(io.BytesIO(file))
     assert (kind, shown.format, shown.n_frames, shown.size) == ("image/webp", "WEBP", PLAYED, (32, 32))  # type: ignore[attr-defined]
-    seen, heard = seen_and_heard("video", clip)
-    assert seen is not None
-    assert seen.startswith("data:image/webp;base64,")
-    assert heard is None
-    seen, heard = seen_and_heard("audio", cp.Waves.of([np.zeros(800)], rate=8000))
-    assert (seen or "").startswith("data:image/png;base64,")
-    assert (heard or "").startswith("data:audio/wav;base64,")
+    moving = thing("video", clip)
+    assert (moving.picture or "").startswith("data:image/webp;base64,")
+    assert moving.sound is None
+    heard = thing("audio", cp.Waves.of([np.zeros(800)], rate=8000))
+    assert (heard.picture or "").startswith("data:image/png;base64,")
+    assert (heard.sound or "").startswith("data:audio/wav;base64,")

@@ -105,8 +105,8 @@ def test_a_run_is_scored_on_items_and_its_failures_are_drawn(
     assert len(kinds) > 7
     assert all(kind in printed for kind in kinds)
     assert sorted(path.name for path in (tmp_path / "failures").iterdir()) == [
-        "as-trained-bivlc.png",
-        "as-trained-pointing.png",
+        "as-trained-bivlc.html",
+        "as-trained-pointing.html",
     ]
 
 

@@ -222,6 +222,8 @@ def test_vibe_runs_on_clips_and_failures_are_drawn(tmp_path: Path, monkeypatch: 
         assert kind[1:-1] != taken[2:]
     scores = create("videocon")(Bag(), data, rows)
     assert failures(scores, Bag(), data, rows, tmp_path / "videocon.png", most=2).stat().st_size > 0
+    page = failures(scores, Bag(), data, rows, tmp_path / "videocon.html", most=2).read_text(encoding="utf-8")
+    assert page.count('src="data:image/webp;base64,') == 2, "videos move on a page"
 
 
 def test_compa_scores_squares_of_sounds() -> None:

@@ -48,7 +48,7 @@ def test_nothing_is_loaded_from_elsewhere(source: str) -> None:
     assert "url(" not in styles
     assert page.all("script") == page.all("iframe") == []
     policy = next(a["content"] for a in page.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
-    assert policy == "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
+    assert policy == "default-src 'none'; img-src data:; media-src data:; style-src 'unsafe-inline'"
     identities = [a["id"] for _, a in page.tags if "id" in a]
     assert len(identities) == len(set(identities))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from torch import Tensor
 from ...files import writing
 from ...modalities import MODALITIES, resolve
 from ...networks.towers.footage import centres
+from ...pages.sheet import Card, is_page, write_sheet
+from ...pages.things import thing
 from ...raw import Clips, Series, Table, Waves
 
 COLUMNS = 8
@@ -22,12 +24,34 @@ _FRAMES = 4  # of a clip that are shown
 _LINES = 12  # columns of a table that are shown
 
 
-Part = tuple[str, Sequence[tuple[str, Any]]]
-"""A line's title, and its examples column by column: a modality and the raw form."""
+Part = tuple[str, Mapping[str, tuple[str, Sequence[Any]]]]
+"""A line's title, and its examples column by column: the modality and each in the raw form, None for a gap."""
 
 
-def contact_sheet(parts: Sequence[Part], path: Path, note: str = "") -> Path:
-    """Draw lines of at most `COLUMNS` examples, all columns of an example on one axis, as a PNG; a note below them."""
+def contact_sheet(name: str, parts: Sequence[Part], path: Path, note: str = "") -> Path:
+    """Show lines of at most `COLUMNS` examples, all columns of an example together, and a note below them.
+
+    They are drawn as a PNG, or played on a page, as the ending of the path says; ``name`` is what the page is called.
+    """
+    return _page(name, parts, path, note) if is_page(path) else _picture(parts, path, note)
+
+
+def _page(name: str, parts: Sequence[Part], path: Path, note: str) -> Path:
+    def card(columns: Mapping[str, tuple[str, Sequence[Any]]], number: int) -> Card:
+        there = {it: (kind, all_[number]) for it, (kind, all_) in columns.items() if all_[number] is not None}
+        shown = [column for column, (kind, _) in there.items() if MODALITIES.get(kind).tell is None]
+        # What is told says itself what it is, and so does one thing alone.
+        names = shown if len(shown) > 1 else ()
+        return Card([thing(*it, column if column in names else "") for column, it in there.items()])
+
+    lines: dict[str, list[Card]] = {}
+    for title, columns in parts:  # a page has room for what takes several lines of a picture
+        count = min(len(examples) for _, examples in columns.values())
+        lines.setdefault(title, []).extend(card(columns, number) for number in range(count))
+    return write_sheet(path, name, lines, note, "counterpoint data show")
+
+
+def _picture(parts: Sequence[Part], path: Path, note: str) -> Path:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(1.5 * COLUMNS, 2.0 * len(parts)), layout="constrained")
@@ -35,10 +59,11 @@ def contact_sheet(parts: Sequence[Part], path: Path, note: str = "") -> Path:
     for line, (title, columns) in zip(axes, parts, strict=True):
         for axis in line:
             axis.set_axis_off()
-        for modality, raw in columns:
+        for modality, examples in columns.values():
             if (draw := MODALITIES.get(modality).draw) is not None:
-                for axis, example in zip(line, raw, strict=False):
-                    resolve(draw)(axis, example)
+                for axis, example in zip(line, examples, strict=False):
+                    if example is not None:
+                        resolve(draw)(axis, example)
         line[0].text(
             -0.1, 0.5, title, transform=line[0].transAxes, rotation=90, va="center", ha="right", fontsize=8
         )
@@ -89,8 +114,13 @@ def draw_series(axis: Any, series: Series) -> None:
 
 def draw_cells(axis: Any, row: Table) -> None:
     """Write the columns of one row of a table and what stands in them on an axis; nothing for what is not known."""
-    lines = [f"{name}: {value}" for name, value in row.rows()[0].items()]
-    axis.text(0.0, 0.5, "\n".join(lines[:_LINES]), transform=axis.transAxes, va="center", fontsize=6)
+    lines = "\n".join(tell_cells(row).splitlines()[:_LINES])
+    axis.text(0.0, 0.5, lines, transform=axis.transAxes, va="center", fontsize=6)
+
+
+def tell_cells(row: Table) -> str:
+    """Return the columns of one row of a table and what stands in them, a line each; nothing for what is not known."""
+    return "\n".join(f"{name}: {value}" for name, value in row.rows()[0].items())
 
 
 def draw_text(axis: Any, text: str) -> None:

@@ -15,8 +15,9 @@ from ...evaluation import create, create_answering
 from ...evaluation.statistic import mean, name_of
 from ...evaluation.task import NotApplicable
 from ...files import Damaged
+from ...pages.things import Thing, data_uri
 from ...types import Picture, Scores
-from ..report.examples import EACH, KINDS, Example, Gallery, Shelf, Thing, data_uri, example, kind_of, order
+from ..report.examples import EACH, KINDS, Example, Gallery, Shelf, example, kind_of, order
 from .design import DecodingDesign
 from .transcript import NotAsked, Replaying
 from .units import data_of, read_unit, tests, units
@@ -123,4 +124,4 @@ def _example(replies: Mapping[str, Reply]) -> Example:
     first = next(iter(replies.values()))
     picture = None if first.picture is None else data_uri(first.picture)
     answers = {arm: (reply.text, reply.right) for arm, reply in replies.items()}
-    return example(Thing(first.question, picture), answers, lambda text: Thing(text or "(nothing)", None))
+    return example(Thing(first.question, picture), answers, lambda text: Thing(text or "(nothing)"))

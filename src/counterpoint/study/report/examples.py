@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import polars as pl
-from jaxtyping import UInt8
-from PIL import Image
-from torch import Tensor
 
 from ...data.base import Data
 from ...data.columns import TEXT, ways
 from ...data.source import load_any, located
-from ...modalities import MODALITIES, resolve
+from ...pages.things import Thing, thing
 from ..layout import run_folder
 from ..schema import TrainingSummary
 
@@ -30,17 +25,6 @@ EACH = 3
 
 KINDS = {"apart": "Arms disagree", "right": "All arms right", "wrong": "All arms wrong"}
 _CAPTIONS = 2  # of one picture, shown at most
-
-
-@dataclass(frozen=True)
-class Thing:
-    """An example as the reader sees it."""
-
-    caption: str
-    picture: str | None
-    """A data URI."""
-    sound: str | None = None
-    """A data URI, of what can be heard."""
 
 
 @dataclass(frozen=True)
@@ -178,19 +162,21 @@ class Lookup:
                 else list(self.data.evaluation_texts(text_column, row))
             )
             more = f" (+{len(texts) - _CAPTIONS})" if len(texts) > _CAPTIONS else ""
-            seen = (None, None) if column == text_column else self._seen_and_heard(row, column)
-            self._seen[identity, column, other] = Thing(" / ".join(texts[:_CAPTIONS]) + more, *seen)
+            caption = " / ".join(texts[:_CAPTIONS]) + more
+            self._seen[identity, column, other] = (
+                Thing(caption) if column == text_column else self._thing(row, column, caption)
+            )
         return self._seen[identity, column, other]
 
-    def _seen_and_heard(self, row: int, column: str) -> tuple[str | None, str | None]:
+    def _thing(self, row: int, column: str, caption: str) -> Thing:
         if self.trouble:
-            return None, None
+            return Thing(caption)
         try:
             shown = self.data.read(column, np.array([row]))[0]
         except (LookupError, OSError, ValueError, ImportError) as error:
             self.trouble = f"What belongs to {column} could not be had: {error}"
-            return None, None
-        return seen_and_heard(self.data.columns[column], shown)
+            return Thing(caption)
+        return thing(self.data.columns[column], shown, caption)
 
 
 def kind_of(rights: Iterable[bool]) -> str:
@@ -206,43 +192,6 @@ def example(query: Thing, answers: Mapping[str, tuple[T, bool]], show: Callable[
         grouped.setdefault(answer, []).append(arm)
     ordered = sorted(grouped.items(), key=lambda item: not item[0][1])
     return Example(query, tuple(Answer(show(it), tuple(arms), right) for (it, right), arms in ordered))
-
-
-def data_uri(picture: UInt8[Tensor, "3 H W"]) -> str:
-    """Encode a picture as a part of a page."""
-    file = io.BytesIO()
-    Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG", optimize=True)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def drawing(modality: str, example: Any) -> str | None:
-    """Draw an example as a part of a page, a picture in its own pixels; None for what cannot be drawn."""
-    from matplotlib.figure import Figure
-
-    draw = resolve(MODALITIES.get(modality).draw)
-    if draw is None:
-        return None
-    dots = 64  # an inch; a power of two, so that no pixel is lost to rounding
-    figure = Figure(figsize=(2, 1), dpi=dots)
-    axis = figure.add_axes((0, 0, 1, 1))
-    axis.set_axis_off()
-    draw(axis, example)
-    if axis.images:
-        height, width = axis.images[0].get_size()
-        figure.set_size_inches(width / dots, height / dots)
-    file = io.BytesIO()
-    figure.savefig(file, format="png", dpi=dots)
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
-
-
-def seen_and_heard(modality: str, example: Any) -> tuple[str | None, str | None]:
-    """Return what is seen and what is heard of an example, as parts of a page; what moves is seen to move."""
-    parts = {"image": drawing(modality, example), "audio": None}
-    play = resolve(MODALITIES.get(modality).play)
-    if play is not None:
-        kind, file = play(example)
-        parts[kind.partition("/")[0]] = f"data:{kind};base64,{base64.b64encode(file).decode()}"
-    return parts["image"], parts["audio"]
 
 
 def order(identity: int) -> bytes:

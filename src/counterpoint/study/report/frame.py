@@ -1,4 +1,4 @@
-"""The frame of every page: a template filled, with its style, as one file without scripts that needs no network."""
+"""The frame of the pages of studies and diagnoses."""
 
 from __future__ import annotations
 
@@ -12,17 +12,15 @@ import jinja2
 
 from ...diagnostics.plots import svg
 from ...diagnostics.report import Section
-from ...files import write_text
+from ...pages.page import environment, fill
 from . import words
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
 
 def write_page(path: Path, template: str, **content: Any) -> Path:
-    """Fill a template with content and the style of all pages, and write the page; return its path."""
-    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
-    write_text(path, _environment().get_template(template).render(**content, style=style))
-    return path
+    """Fill one of the templates of studies and diagnoses, and write the page; return its path."""
+    return fill(path, _environment().get_template(template), **content)
 
 
 def drawn(sections: Iterable[Section], numbers: Mapping[str, Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -41,15 +39,9 @@ def drawn(sections: Iterable[Section], numbers: Mapping[str, Mapping[str, Any]])
 
 @cache
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": words.number, "p_value": words.p_value, "breakable": words.breakable}
-    return environment
+    made = environment(_TEMPLATES)
+    made.filters |= {"number": words.number, "p_value": words.p_value, "breakable": words.breakable}
+    return made
 
 
 def finite(value: Any) -> Any:

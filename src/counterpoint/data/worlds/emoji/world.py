@@ -15,6 +15,7 @@ import torch
 from jaxtyping import UInt8
 from torch import Tensor
 
+from ....pages.sheet import is_page
 from ....registry import unknown
 from ....spec import Spec
 from ....types import Fit
@@ -225,8 +226,8 @@ class Emoji(PairedData):
         }
 
     def show(self, path: str | Path) -> Path:
-        """Draw a contact sheet as a PNG: both artists, groups, tones, splits, and the attribution."""
-        return draw(self.sized(SIZE), Path(path))
+        """Draw both artists, groups, tones, splits and the attribution as a PNG, or show some rows as a page."""
+        return super().show(path) if is_page(Path(path)) else draw(self.sized(SIZE), Path(path))
 
 
 def _aliases(emoji: str) -> list[str]:

@@ -1,0 +1,32 @@
+"""The frame of every page: a template filled, with its style."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ..files import write_text
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+@cache
+def environment(*folders: Path) -> jinja2.Environment:
+    """Return an environment of these folders' templates, which may use the parts that all pages share."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader([*folders, _TEMPLATES]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def fill(path: Path, template: jinja2.Template, **content: Any) -> Path:
+    """Fill a template with content and the style of all pages, and write the page; return its path."""
+    style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
+    write_text(path, template.render(**content, style=style))
+    return path

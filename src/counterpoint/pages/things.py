@@ -1,0 +1,70 @@
+"""Things: examples of any modality as parts of a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from jaxtyping import UInt8
+from torch import Tensor
+
+from ..modalities import MODALITIES, resolve
+
+
+@dataclass(frozen=True)
+class Thing:
+    """An example as the reader sees it."""
+
+    caption: str
+    picture: str | None = None
+    """A data URI; what moves is seen to move."""
+    sound: str | None = None
+    """A data URI, of what can be heard."""
+    told: str = ""
+    """Words in its place, of what is read more easily than seen."""
+
+
+def thing(modality: str, example: Any, caption: str = "") -> Thing:
+    """Show one example: told where it has words, else drawn, and played where it is heard or moves."""
+    known = MODALITIES.get(modality)
+    if known.tell is not None:
+        return Thing(caption, told=resolve(known.tell)(example))
+    draw = resolve(known.draw)
+    parts = {"image": None if draw is None else drawing(lambda axis: draw(axis, example)), "audio": None}
+    if known.play is not None:
+        kind, file = resolve(known.play)(example)
+        parts[kind.partition("/")[0]] = _uri(kind, file)
+    return Thing(caption, parts["image"], parts["audio"])
+
+
+def drawing(draw: Callable[[Any], Any]) -> str:
+    """Return what is drawn on an axis of matplotlib as a part of a page, a picture in its own pixels."""
+    from matplotlib.figure import Figure
+
+    dots = 128  # an inch; a power of two, so that no pixel is lost to rounding
+    figure = Figure(figsize=(2, 1), dpi=dots)
+    axis = figure.add_axes((0, 0, 1, 1))
+    axis.set_axis_off()
+    draw(axis)
+    if axis.images:
+        height, width = axis.images[0].get_size()
+        figure.set_size_inches(width / dots, height / dots)
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=dots)
+    return _uri("image/png", file.getvalue())
+
+
+def data_uri(picture: UInt8[Tensor, "3 H W"]) -> str:
+    """Encode a picture as a part of a page."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture.permute(1, 2, 0).contiguous().numpy()).save(file, "PNG", optimize=True)
+    return _uri("image/png", file.getvalue())
+
+
+def _uri(kind: str, file: bytes) -> str:
+    return f"data:{kind};base64,{base64.b64encode(file).decode()}"
