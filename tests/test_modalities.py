@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,51 @@ ABOUT_PICTURES_OR_WORDS = {
 }
 
 
+DECIDES = {
+    **ABOUT_PICTURES_OR_WORDS,
+    "claims/": "experiments, each on columns of its own",
+    "data/collections/": "say what columns they have themselves",
+    "data/sources/": "say what columns they have themselves",
+    "data/worlds/": "say what columns they have themselves",
+    "cli/index.py": "a text can be typed in a command, a picture has an option of its own",
+    "data/base.py": "nouns are of texts",
+    "data/pictures/thumbnails.py": "thumbnails are of pictures",
+    "diagnostics/report/embeddings.py": "pictures and texts are inverted, and pictures' views measured",
+    "diagnostics/report/subject.py": "pictures with captions, for what is said of them alone",
+    "evaluation/task.py": "pictures with captions are called so",
+    "evaluation/tasks/retrieval/retrieval.py": "a picture has several captions",
+    "evaluation/tasks/retrieval/twins.py": "twins are told by their texts",
+    "evaluation/tasks/video/modality_importance_score.py": "the questions of its paper, on films and what is said",
+    "exporting/_card.py": "the words of Hugging Face for models of pictures and texts",
+    "exporting/_encoder.py": "pictures are shown in the shape of their tower",
+    "exporting/layouts/open_clip.py": "a format of pictures with texts",
+    "exporting/layouts/safetensors.py": "pictures come to an export as files",
+    "exporting/layouts/sentence_transformers.py": "a format of texts, and of pictures beside them",
+    "exporting/layouts/transformers.py": "a format of pictures with texts",
+    "losses/clustering/swalip.py": "names its two sides as its paper does",
+    "methods/sensors/rebar.py": "a method of series",
+    "networks/towers/libraries/open_clip_tower.py": "the halves of models of pictures with texts",
+    "networks/towers/video.py": "a tower of clips has one of pictures inside",
+    "recipes/schema.py": "sizes that are older than the names of modalities before them",
+    "serving/application/openai.py": "the requests of an interface for texts, with pictures beside them",
+    "serving/embedding/column.py": "a row's text stands beside its vector",
+    "serving/indexing/query.py": "what is typed is a text, and a file that says nothing a picture",
+    "serving/requests/forms.py": "requests with pictures",
+    "study/report/examples.py": "texts stand in words, beside what they are captions of",
+    "study/summary.py": "shows how a text is embedded, which needs no file",
+    "study/words/learning.py": "texts beside something are its captions",
+    "study/words/remarks.py": "the size of pictures",
+}
+"""Files, and rooms of them, in which something depends on the name of a modality: each with what it is about.
+
+A use that would leave a registered modality aside belongs into the modalities' entries instead.
+"""
+NO_MODALITIES = {
+    "serving/indexing/storage.py": "its table is a file",
+}
+"""Files with a word that is also the name of a modality."""
+
+
 def names_of_modalities(path: Path) -> set[str]:
     """Return the names of modalities that the code of a file holds, docstrings apart."""
     tree = ast.parse(path.read_text(encoding="utf-8"))
@@ -104,6 +150,98 @@ def test_no_file_that_serves_all_modalities_names_one() -> None:
     assert len(files) > 40
     naming = {str(path.relative_to(SOURCE)) for path in files if names_of_modalities(path)}
     assert naming == set(ABOUT_PICTURES_OR_WORDS)
+
+
+def constants(trees: Iterable[ast.Module]) -> set[str]:
+    """Return the names that files give to the name of a modality: ``TEXT = "text"``."""
+    assigned = (node for tree in trees for node in tree.body if isinstance(node, ast.Assign | ast.AnnAssign))
+    return {
+        target.id
+        for node in assigned
+        if isinstance(node.value, ast.Constant) and node.value.value in MODALITIES.names()
+        for target in (node.targets if isinstance(node, ast.Assign) else [node.target])
+        if isinstance(target, ast.Name)
+    }
+
+
+def names_one(node: ast.AST, known: Collection[str]) -> bool:
+    """Return whether an expression is the name of a modality, or a collection with one."""
+    if isinstance(node, ast.Constant):
+        return node.value in MODALITIES.names()
+    if isinstance(node, ast.Name):
+        return node.id in known
+    if isinstance(node, ast.Tuple | ast.List | ast.Set):
+        return any(names_one(element, known) for element in node.elts)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+        return node.func.id in ("set", "frozenset", "tuple", "list") and any(
+            names_one(argument, known) for argument in node.args
+        )
+    return False
+
+
+def decides(tree: ast.AST, known: Collection[str] = ()) -> bool:
+    """Return whether code does one thing for a modality and another for others.
+
+    It compares with its name, asks whether that is among names, has a case for it, or a dictionary by such names.
+    """
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Compare):
+            found = any(names_one(side, known) for side in (node.left, *node.comparators))
+        elif isinstance(node, ast.MatchValue):
+            found = names_one(node.value, known)
+        elif isinstance(node, ast.Dict):
+            named = [names_one(key, known) for key in node.keys if key is not None]
+            # One word among others is a field of something: {"text": …, "value": …}.
+            found = sum(named) > 1 or (bool(named) and all(named))
+        else:
+            continue
+        if found:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        'modality == "image"',
+        '"audio" != modality',
+        'modality in ("audio", "video")',
+        'modality not in {"series"}',
+        'modality in frozenset(("table", "text"))',
+        '"audio" in columns',
+        '[kind for kind in kinds] == ["image", "text"]',
+        "kind == TEXT",
+        '{"audio": read_sound, "video": read_clip}[modality]',
+        '{"series": 3}.get(modality, 1)',
+        'match modality:\n    case "audio" | "video":\n        pass',
+    ],
+)
+def test_deciding_by_a_name_is_found_in_every_form(code: str) -> None:
+    assert decides(ast.parse(code), {"TEXT"})
+
+
+@pytest.mark.parametrize(
+    "code", ['model.embed("audio", x)', '{"text": said, "value": 3}', 'kind == "audio/wav"', '"""audio"""']
+)
+def test_saying_a_name_is_no_decision(code: str) -> None:
+    assert not decides(ast.parse(code), {"TEXT"})
+
+
+def test_nothing_is_decided_by_the_name_of_a_modality_but_what_is_about_one() -> None:
+    trees = {
+        str(path.relative_to(SOURCE)): ast.parse(path.read_text(encoding="utf-8"))
+        for path in SOURCE.rglob("*.py")
+        if path.name != "modalities.py"
+    }
+    known = constants(trees.values())
+    assert "TEXT" in known
+    found = {path for path, tree in trees.items() if decides(tree, known)}
+    allowed = {*DECIDES, *NO_MODALITIES}
+    assert {path for path in found if not path.startswith(tuple(allowed))} == set()
+    # No reason is kept for what is not there any more.
+    assert {
+        it for it in allowed - set(ABOUT_PICTURES_OR_WORDS) if not any(p.startswith(it) for p in found)
+    } == set()
 
 
 @pytest.mark.parametrize("modality", list(MODALITIES), ids=lambda m: m.name)

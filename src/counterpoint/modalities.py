@@ -46,6 +46,8 @@ class Modality:
         play: ``play(example) -> kind, file`` returns what is heard of one example, or seen to move, as a file and its
             MIME type; none for what is silent and still.
         tell: ``tell(example) -> text`` says one example in words; none for what says more when it is drawn.
+        sample: ``sample(model, column) -> ours, theirs`` makes some examples for a model, and the same for what it was
+            exported to, on which the two are compared; none where an export is not compared.
         unit: of lengths: ``"seconds"``, of which ``form`` places make one, or what places are called; none where
             examples have no length.
         endings: of the files that hold one example each, in small letters; none where examples come in no files.
@@ -75,6 +77,7 @@ class Modality:
     draw: Reference | None = None
     play: Reference | None = None
     tell: Reference | None = None
+    sample: Reference | None = None
     corruptions: Reference | Mapping[str, Callable[..., Any]] | None = None
     noun: str = ""
     one: str = ""
@@ -154,6 +157,7 @@ MODALITIES = Modalities(
         able={"drops_keys": ("vit", "vit-map")},
         draw="counterpoint.data.pictures.sheet:draw_picture",
         corruptions="counterpoint.data.corruptions.pictures:CORRUPTIONS",
+        sample="counterpoint.exporting._comparison:sample_pictures",
         noun="pictures",
         endings=frozenset(
             {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif", ".svg"}
@@ -181,6 +185,7 @@ MODALITIES = Modalities(
         share="counterpoint.data.views.captions:share",
         draw="counterpoint.data.pictures.sheet:draw_text",
         tell="builtins:str",
+        sample="counterpoint.exporting._comparison:sample_texts",
         noun="texts",
         held="texts",
     ),
@@ -193,6 +198,7 @@ MODALITIES = Modalities(
         draw="counterpoint.data.pictures.sheet:draw_sound",
         play="counterpoint.data.reading.sounds:play_sound",
         corruptions="counterpoint.data.corruptions.sounds:CORRUPTIONS",
+        sample="counterpoint.exporting._comparison:sample_sounds",
         noun="sounds",
         unit="seconds",
         endings=frozenset({".wav", ".flac", ".ogg", ".oga", ".mp3", ".opus", ".aiff", ".aif"}),
@@ -211,6 +217,7 @@ MODALITIES = Modalities(
         draw="counterpoint.data.pictures.sheet:draw_clip",
         play="counterpoint.data.reading.films:play_clip",
         corruptions="counterpoint.data.corruptions.clips:CORRUPTIONS",
+        sample="counterpoint.exporting._comparison:sample_clips",
         noun="clips",
         unit="frames",
         endings=frozenset({".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v"}),
@@ -229,6 +236,7 @@ MODALITIES = Modalities(
         able={"drops_keys": ("transformer",)},
         draw="counterpoint.data.pictures.sheet:draw_series",
         corruptions="counterpoint.data.corruptions.series:CORRUPTIONS",
+        sample="counterpoint.exporting._comparison:sample_series",
         one="series",
         unit="steps",
         endings=frozenset({".npy", ".edf", ".bdf", ".hea"}),
@@ -246,6 +254,7 @@ MODALITIES = Modalities(
         towers=("mlp",),
         draw="counterpoint.data.pictures.sheet:draw_cells",
         tell="counterpoint.data.pictures.sheet:tell_cells",
+        sample="counterpoint.exporting._comparison:sample_rows",
         noun="table rows",
         letter="b",
         held="values",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 import counterpoint as cp
 from counterpoint.exporting import LAYOUTS
 from counterpoint.files import Damaged
+from counterpoint.modalities import MODALITIES, Modality
 from counterpoint.models import kind_of
 from fixtures import foreign
 from fixtures.trained import made_run
@@ -137,10 +139,14 @@ def test_a_modality_without_samples_is_refused(
     model = cp.load(whole)
     target = LAYOUTS.get(layout)()
     assert target.refusal(model) == ""
+    touch = Modality("touch", check="json:dumps", view="json:dumps", build="json:dumps", towers=("none",))
+    monkeypatch.setitem(MODALITIES._known, "touch", touch)
     monkeypatch.setattr(type(model.image_tower), "modality", "touch")
     assert target.refusal(model) == (
         "there are no samples of the modality 'touch' to compare its embeddings on"
     )
+    monkeypatch.setitem(MODALITIES._known, "touch", replace(touch, sample="json:dumps"))
+    assert target.refusal(model) == "", "a modality brings its own samples"
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import io
 import tempfile
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +14,7 @@ from torch import Tensor
 
 from ..data.pictures.decode import decode, whole
 from ..methods.tower_method import TowerMethod
+from ..modalities import MODALITIES, resolve
 from ..networks.base import ImageTower
 from ..networks.towers.footage import Footage
 from ..networks.towers.series import Standardised
@@ -42,9 +41,10 @@ def differences(model: TowerMethod, layout: Layout, folder: Path) -> dict[str, f
     gaps: dict[str, float] = {}
     for modality in layout.modalities(model):
         column = next(name for name in model.embeds if model.tower(name).modality == modality)
-        if modality not in _SAMPLES:
+        sample = resolve(MODALITIES.get(modality).sample)
+        if sample is None:
             raise ValueError(f"there are no samples of the modality {modality!r} to compare embeddings on")
-        ours, theirs = _SAMPLES[modality](model, column)
+        ours, theirs = sample(model, column)
         with torch.no_grad():
             before = F.normalize(layout.embed(model, column, ours), dim=-1)
             after = F.normalize(read(modality, theirs).detach().float().cpu(), dim=-1)
@@ -61,7 +61,8 @@ def fit_of(tower: ImageTower) -> Fit:
     return tower.fit or Fit(tower.size, tower.size)
 
 
-def _pictures(model: TowerMethod, column: str) -> tuple[Tensor, list[Image.Image]]:
+def sample_pictures(model: TowerMethod, column: str) -> tuple[Tensor, list[Image.Image]]:
+    """Return pictures from files, as the tower and as a library reads them."""
     tower = model.tower(column)
     assert isinstance(tower, ImageTower)
     with tempfile.TemporaryDirectory() as folder:
@@ -72,11 +73,12 @@ def _pictures(model: TowerMethod, column: str) -> tuple[Tensor, list[Image.Image
     return torch.stack(ours), theirs
 
 
-def _texts(model: TowerMethod, column: str) -> tuple[list[str], list[str]]:
+def sample_texts(model: TowerMethod, column: str) -> tuple[list[str], list[str]]:
+    """Return texts short and long."""
     return list(TEXTS), list(TEXTS)
 
 
-def _sounds(model: TowerMethod, column: str) -> tuple[Waves, Waves]:
+def sample_sounds(model: TowerMethod, column: str) -> tuple[Waves, Waves]:
     """Return sounds shorter and longer than what the tower hears, and one sample alone."""
     made = model.tower(column).input
     assert isinstance(made, Waveform)
@@ -86,7 +88,7 @@ def _sounds(model: TowerMethod, column: str) -> tuple[Waves, Waves]:
     return waves, waves
 
 
-def _clips(model: TowerMethod, column: str) -> tuple[Clips, Clips]:
+def sample_clips(model: TowerMethod, column: str) -> tuple[Clips, Clips]:
     """Return clips shorter and longer than what the tower sees, larger than it takes them."""
     made = model.tower(column).input
     assert isinstance(made, Footage)
@@ -97,7 +99,7 @@ def _clips(model: TowerMethod, column: str) -> tuple[Clips, Clips]:
     return clips, clips
 
 
-def _series(model: TowerMethod, column: str) -> tuple[Series, Series]:
+def sample_series(model: TowerMethod, column: str) -> tuple[Series, Series]:
     """Return series shorter and longer than what the tower sees, with gaps."""
     made = model.tower(column).input
     assert isinstance(made, Standardised)
@@ -112,7 +114,7 @@ def _series(model: TowerMethod, column: str) -> tuple[Series, Series]:
     return series, series
 
 
-def _rows(model: TowerMethod, column: str) -> tuple[Table, Table]:
+def sample_rows(model: TowerMethod, column: str) -> tuple[Table, Table]:
     """Return rows like those that the tower learned from, with gaps."""
     made = model.tower(column).input
     assert isinstance(made, Cells)
@@ -123,20 +125,11 @@ def _rows(model: TowerMethod, column: str) -> tuple[Table, Table]:
     return table, table
 
 
-_SAMPLES: Mapping[str, Callable[[TowerMethod, str], tuple[Any, Any]]] = {
-    "image": _pictures,
-    "text": _texts,
-    "audio": _sounds,
-    "video": _clips,
-    "series": _series,
-    "table": _rows,
-}
-"""The samples that a model and its export are given, by modality."""
-
-
 def uncompared(model: TowerMethod) -> str:
     """Return why an export of a model could not be compared with it, in words; nothing where it can."""
-    others = [modality for c in model.embeds if (modality := model.tower(c).modality) not in _SAMPLES]
+    others = [
+        modality for c in model.embeds if MODALITIES.get(modality := model.tower(c).modality).sample is None
+    ]
     return (
         f"there are no samples of the modality {others[0]!r} to compare its embeddings on" if others else ""
     )

@@ -33,11 +33,12 @@ def thing(modality: str, example: Any, caption: str = "") -> Thing:
     if known.tell is not None:
         return Thing(caption, told=resolve(known.tell)(example))
     draw = resolve(known.draw)
-    parts = {"image": None if draw is None else drawing(lambda axis: draw(axis, example)), "audio": None}
-    if known.play is not None:
-        kind, file = resolve(known.play)(example)
-        parts[kind.partition("/")[0]] = _uri(kind, file)
-    return Thing(caption, parts["image"], parts["audio"])
+    picture = None if draw is None else drawing(lambda axis: draw(axis, example))
+    if known.play is None:
+        return Thing(caption, picture)
+    kind, file = resolve(known.play)(example)
+    heard = kind.startswith("audio/")
+    return Thing(caption, picture, _uri(kind, file)) if heard else Thing(caption, _uri(kind, file))
 
 
 def drawing(draw: Callable[[Any], Any]) -> str:
