@@ -230,7 +230,7 @@ def test_a_missing_wordnet_is_found_before_the_run() -> None:
 def test_unknown_views_are_found_before_the_run() -> None:
     with pytest.raises(UnknownName, match="unknown image view 'week': did you mean 'weak'"):
         views.looks({"image": View("image", "week")}, Options())
-    with pytest.raises(UnknownName, match="unknown text view 'simclr'"):
-        views.looks({"text": View("text", "simclr")}, Options())
+    with pytest.raises(UnknownName, match="unknown text view 'crop'"):
+        views.looks({"text": View("text", "crop")}, Options())
     with pytest.raises(UnknownName, match="modality"):
         views.looks({"text": View("smell", "plain")}, Options())

@@ -22,7 +22,7 @@ from .stopwords import STOP_WORDS
 
 Synonyms = Callable[[str], Sequence[str]]
 
-TEXT_VIEWS = ("plain", "strong", "weak")
+TEXT_VIEWS = ("plain", "simclr", "strong", "weak")
 SLOTS = ("caption", "sentence")
 """Text views of one of an example's captions, with its number from 0 after a colon: all of it, its first sentence."""
 
@@ -242,7 +242,7 @@ def text(name: str, augmentation: Options) -> TextView:
     - ``weak``: and its stop words dropped with probability ``augmentation.stop_words``.
     - ``caption:2``: the third of the example's captions, ``sentence:2``: the first sentence of it; the empty caption
       where the example has fewer.
-    - ``strong``: and one edit of Easy Data Augmentation: synonym, swap or deletion.
+    - ``strong``, ``simclr``: and one edit of Easy Data Augmentation: synonym, swap or deletion.
       ``augmentation.synonyms=False`` leaves the synonyms out; they need WordNet.
 
     ``augmentation.clean_text`` cleans every caption first. Source: Fini et al., 2023 (CLIP-rocket), with its
@@ -250,14 +250,14 @@ def text(name: str, augmentation: Options) -> TextView:
 
     Raises:
         UnknownName: for any other name.
-        MissingPackage: for ``strong`` with synonyms where WordNet is not installed.
+        MissingPackage: for an edit with synonyms where WordNet is not installed.
     """
     kind, _, number = name.partition(":")
     if kind in SLOTS and number.isdecimal():
         return TextView(clean=augmentation.clean_text, slot=int(number), sentence=kind == "sentence")
     if name not in TEXT_VIEWS:
         raise unknown("text view", name, (*TEXT_VIEWS, *(f"{slot}:NUMBER" for slot in SLOTS)))
-    strong = name == "strong"
+    strong = name in ("strong", "simclr")
     return TextView(
         stop_words=0.0 if name == "plain" else augmentation.stop_words,
         edit=strong,
