@@ -23,14 +23,13 @@ def problems(place: re.Match[str]) -> str:
     """Return a row for each comparison of a place: the problem, its arms, the answer, the claims of their papers."""
     rows = [
         (
-            preset.about,
-            f"`--preset {preset.name}`: {', '.join(f'`{arm}`' for arm in preset.arms)}",
+            f"{preset.about}<br>`--preset {preset.name}`: {', '.join(f'`{arm}`' for arm in preset.arms)}",
             answer(preset),
             found(preset),
         )
         for preset in (PRESETS[name] for name in place[1].split() or PRESETS)
     ]
-    return "\n".join(table(("problem", "command and arms", "answer", "measured here"), rows))
+    return "\n".join(table(("problem, command and arms", "answer", "measured here"), rows))
 
 
 def answer(preset: Preset) -> str:
