@@ -110,6 +110,20 @@ def test_vicreg_is_its_formula_and_leaves_rows_of_weight_0_out() -> None:
     assert moments.vicreg(x, y, torch.zeros(7, dtype=torch.float64)) == 0
 
 
+def test_vicreg_is_that_of_lightly_with_its_gradients() -> None:
+    """Lightly takes the mean of the two sides' variances, and ours their sum, as in the paper."""
+    loss = pytest.importorskip("lightly.loss", reason="install it for parity: pip install lightly")
+    g = torch.Generator().manual_seed(0)
+    x, y = (torch.randn(9, 5, generator=g, dtype=torch.float64).requires_grad_() for _ in range(2))
+    ours = moments.vicreg(x, y, invariance=25.0, variance=10.0, covariance=2.0)
+    theirs = loss.VICRegLoss(lambda_param=25.0, mu_param=20.0, nu_param=2.0)(x, y)
+    torch.testing.assert_close(ours, theirs)
+    for found, expected in zip(
+        torch.autograd.grad(ours, (x, y)), torch.autograd.grad(theirs, (x, y)), strict=True
+    ):
+        torch.testing.assert_close(found, expected)
+
+
 def test_vicreg_has_finite_gradients_for_what_has_collapsed() -> None:
     x = torch.zeros(5, 3, dtype=torch.float64, requires_grad=True)
     moments.vicreg(x, x.detach() + 1).backward()
