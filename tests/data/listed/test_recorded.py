@@ -8,6 +8,7 @@ import json
 import os
 import re
 import struct
+import sys
 import time
 from fractions import Fraction
 from pathlib import Path
@@ -23,6 +24,7 @@ from counterpoint.data.reading.sounds import _ratio, read_sound
 from counterpoint.data.source import load_any
 from counterpoint.networks.towers.sound import Waveform
 from counterpoint.raw import Waves
+from counterpoint.registry import MissingPackage
 
 RATE = 8_000
 
@@ -164,6 +166,13 @@ def test_a_wav_file_that_is_cut_short_is_refused_and_one_of_unknown_length_is_no
     for unknown in (0xFFFF_FFFF, 0x7FFF_F000):  # as ffmpeg and sox write into a pipe
         piped = whole[:40] + struct.pack("<I", unknown) + whole[44:]
         np.testing.assert_array_equal(read_sound(piped, RATE), read_sound(whole, RATE))
+
+
+def test_without_soundfile_a_wav_is_read_and_others_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    assert len(read_sound(a_wav(RATE), RATE)) == 400
+    with pytest.raises(MissingPackage, match=re.escape("pip install 'counterpoint[audio]'")):
+        read_sound(b"fLaC and so on", RATE)
 
 
 def test_a_length_that_a_header_makes_up_is_refused_in_a_line() -> None:

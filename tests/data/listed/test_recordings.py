@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,8 +12,10 @@ import pytest
 
 from counterpoint.cli import main
 from counterpoint.data.reading.measured import rate_of, read_series
+from counterpoint.data.reading.recordings import read_edf, read_record
 from counterpoint.data.source import load_any
 from counterpoint.data.sources import Asset
+from counterpoint.registry import MissingPackage
 
 pyedflib = pytest.importorskip("pyedflib")
 wfdb = pytest.importorskip("wfdb")
@@ -46,6 +50,17 @@ def record(folder: Path, name: str, seed: int = 0, channels: int = 2) -> Path:
     units = ["mV"] * channels
     wfdb.wrsamp(name, RATE, units, names, waves(seed, channels), fmt=["16"] * channels, write_dir=str(folder))
     return folder / f"{name}.hea"
+
+
+@pytest.mark.parametrize("package", ["pyedflib", "wfdb"])
+def test_without_its_package_a_recording_names_the_extra(
+    package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = edf(tmp_path / "it.edf", (waves(0)[:, 0], RATE))
+    header = record(tmp_path, "r0")
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(MissingPackage, match=re.escape("pip install 'counterpoint[ecg]'")):
+        read_edf(path.read_bytes()) if package == "pyedflib" else read_record(str(header))
 
 
 def test_an_edf_file_is_what_pyedflib_reads(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import torch
 
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.sharded.writing import Sample, write_shard
-from counterpoint.data.source import load
+from counterpoint.data.source import load, load_any
 from counterpoint.data.sources import Ledger, Records, read
+from counterpoint.data.worlds.clips.clip import save
 from fixtures.files import write_pairs
 
 
@@ -194,6 +196,30 @@ def test_files_beside_pictures_are_read_where_they_are_named(tmp_path: Path) -> 
         read_of(path, ",columns=image+table:age")
     with pytest.raises(ValueError, match=r"unknown column of .*it\.tar 'video'.*\(known: image, text\)"):
         read_of(path, ",columns=image+video")
+
+
+@pytest.mark.parametrize("caption", ["txt", "json"])
+def test_sounds_and_videos_in_shards_are_columns(caption: str, tmp_path: Path) -> None:
+    soundfile = pytest.importorskip("soundfile", reason="pip install 'counterpoint[audio]'")
+    pytest.importorskip("av", reason="pip install 'counterpoint[video]'")
+    files = {}
+    for k in range(30):
+        sound, film = io.BytesIO(), tmp_path / "film.mp4"
+        soundfile.write(sound, np.full(400, k / 40), 8000, format="FLAC")
+        save(torch.full((3, 3, 32, 32), 8 * k, dtype=torch.uint8), film)
+        said = f"number {k}"
+        files |= {f"{k:02}.flac": sound.getvalue(), f"{k:02}.mp4": film.read_bytes()}
+        files[f"{k:02}.{caption}"] = (said if caption == "txt" else json.dumps({"text": said})).encode()
+    data = load_any(str(tar(tmp_path / "it.tar", files)))
+    assert dict(data.columns) == {"audio": "audio", "video": "video", "text": "text"}
+    assert len(data) == 30
+    for row in range(0, 30, 7):
+        at = np.array([row])
+        number = int(data.read("text", at)[0].removeprefix("number "))
+        waves, clips = data.read("audio", at), data.read("video", at)
+        assert waves.samples[0, 200].item() == pytest.approx(number / 40, abs=1e-2)
+        assert int(clips.lengths) == 3
+        assert float(clips.frames[0].float().mean()) == pytest.approx(8 * number, abs=12)
 
 
 def test_a_sample_without_a_caption_is_counted_and_not_fatal(tmp_path: Path) -> None:
