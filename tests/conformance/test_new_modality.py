@@ -267,7 +267,7 @@ def test_arms_are_compared_by_what_tasks_ask_about_any_columns(
     for model, arm in zip(models, summary.arms, strict=True):
         assert found[model, "r2t_R@1"] == arm.score(summary.primary.key).seeds["0"]
     assert not beside.refusals
-    assert len([*(tmp_path / "failures").rglob("held-out-retrieval.png")]) == 2
+    assert len([*(tmp_path / "failures").rglob("held-out-retrieval.html")]) == 2
     assert trained_on(Path(models[0]), BOTH).tolist() == BOTH.splits.train.tolist()
     inside = diagnose_model(models[0], out=tmp_path / "inside")
     assert inside["conclusion"][1].startswith("Ring and texts ")
