@@ -55,7 +55,8 @@ def test_series_of_the_archives_are_what_the_packages_read(
             series = data.read("series", np.array([row]))
             measured = series.measured[0, : int(series.lengths)].numpy()
             np.testing.assert_allclose(measured, expected, rtol=1e-5, err_msg=f"{path}, series {row}")
-            assert classes.names[classes.values[row]] == name
+            # aeon writes classes in small letters.
+            assert classes.names[classes.values[row]].lower() == name.lower()
         assert row == len(data) - 1
 
 
