@@ -121,6 +121,9 @@ def test_audiocaps(called: str, tmp_path: Path) -> None:
     names = [f"ab_{k:02}-x_{k:03}" for k in range(ROWS)]  # eleven characters, some of them underscores
     for k, name in enumerate(names):
         put(tmp_path / "caps" / called.format(name), sound(k))
+    # Each of the two links leads to a folder around it: there would be no end of paths.
+    for link in ("again", "more"):
+        (tmp_path / "caps" / link).symlink_to(tmp_path / "caps", target_is_directory=True)
     rows = [
         {
             "audiocap_id": 10 * k + n,

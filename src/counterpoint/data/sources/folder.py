@@ -13,7 +13,7 @@ from typing import Any, final
 from ...modalities import MODALITIES
 from ...reasons import counted
 from ._files.asset import Asset
-from ._files.places import readable, state_of
+from ._files.places import below, readable, state_of
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import split_of
@@ -60,7 +60,7 @@ class Folder(Source):
         return os.path.isdir(written)
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
-        return [Shard("pictures", written, "folder", state_of(_files(Path(written))), options)]
+        return [Shard("pictures", written, "folder", state_of(below(Path(written))), options)]
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
         """Read the pictures that have captions, or all if none has.
@@ -69,7 +69,7 @@ class Folder(Source):
             ValueError: if there are no pictures, or texts or tables that belong to none.
         """
         folder, named = Path(shard.place), shard.options.captions
-        files = list(_files(folder))
+        files = list(below(folder))
         main = _main(files)
         pictures = [file for file in files if _kinds().get(file.suffix.lower()) == main]
         beside = _beside(files, {_stem(picture) for picture in pictures}, main)
@@ -227,22 +227,6 @@ def _read(notes: Mapping[str, Path], ledger: Ledger, ids: Identities) -> _Said |
         captions = captions or captions_in(values, str(file), {})
         facts = facts_in(values, str(file), {}, caption_names({}), ids)
     return captions, facts
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    """Yield every file below a folder in order, but hidden ones; a link back to a folder around it is not followed."""
-    leading: dict[str, tuple[Path, ...]] = {os.fspath(folder): (folder.resolve(),)}
-    for root, folders, names in os.walk(folder, followlinks=True):
-        around, new = leading.pop(root), []
-        for name in sorted(name for name in folders if not name.startswith(".")):
-            path = os.path.join(root, name)
-            link = os.path.islink(path)
-            real = Path(os.path.realpath(path)) if link else around[-1] / name
-            if not (link and any(each.is_relative_to(real) for each in around)):
-                leading[path] = (*around, real)
-                new.append(name)
-        folders[:] = new
-        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
 
 
 def _stem(path: Path) -> str:

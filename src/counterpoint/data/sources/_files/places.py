@@ -189,6 +189,22 @@ def beside(location: str, name: str) -> str:
     return f"{os.path.dirname(location) or '.'}{os.sep}{name}"
 
 
+def below(folder: Path) -> Iterator[Path]:
+    """Yield every file below a folder in order, but hidden ones; a link back to a folder around it is not followed."""
+    leading: dict[str, tuple[Path, ...]] = {os.fspath(folder): (folder.resolve(),)}
+    for root, folders, names in os.walk(folder, followlinks=True):
+        around, new = leading.pop(root), []
+        for name in sorted(name for name in folders if not name.startswith(".")):
+            path = os.path.join(root, name)
+            link = os.path.islink(path)
+            real = Path(os.path.realpath(path)) if link else around[-1] / name
+            if not (link and any(each.is_relative_to(real) for each in around)):
+                leading[path] = (*around, real)
+                new.append(name)
+        folders[:] = new
+        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
+
+
 def state_of(files: Iterable[str | os.PathLike[str]]) -> str:
     """Return a text that changes when one of some files does, or another is there."""
     hasher = blake2b(digest_size=8)

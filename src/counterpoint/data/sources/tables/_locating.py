@@ -9,7 +9,7 @@ from pathlib import Path, PurePath
 import polars as pl
 
 from ....modalities import MODALITIES
-from .._files.places import is_url
+from .._files.places import below, is_url
 
 _INSIDE = ("clips", "wavs", "audio", "wav", "sounds", "waveforms")
 """Names of folders beside a table for the files that it names."""
@@ -41,11 +41,10 @@ def located(root: str, names: pl.Series) -> pl.Series:
 
 def _below(root: str) -> Iterator[str]:
     """Yield the files that are read, below a folder, in order."""
-    for folder, folders, names in os.walk(root or ".", followlinks=True):
-        folders.sort()
-        for name in sorted(names):
-            if PurePath(name).suffix.lower() in _endings():
-                yield Path(folder, name).relative_to(root or ".").as_posix()
+    folder, endings = Path(root or "."), _endings()
+    for file in below(folder):
+        if file.suffix.lower() in endings:
+            yield file.relative_to(folder).as_posix()
 
 
 def _endings() -> set[str]:
