@@ -36,13 +36,15 @@ def answer(preset: Preset) -> str:
     """Return the arms to take, those whose papers' claims all held here; that it is open without any.
 
     A claim is about a method as it is, so that an arm with other options is none of them, and so is one of the method
-    that the others are held against.
+    that the others are held against. A paper names its own method first (``multimodn``, ``conan-embedding``): one that
+    it compares with, as cross-entropy is, answers nothing.
     """
     arms = {arm: Arm.parse(arm) for arm in preset.arms}
     held = [
         f"`{arm}`"
         for arm, parsed in arms.items()
         if parsed.method != arms[preset.baseline].method and not parsed.options
+        if any(slug.startswith(parsed.method) for slug in _papers(preset, arm))
         if _verdicts(preset, arm) == {"reproduced"}
     ]
     return f"take {' or '.join(held)}" if held else "open"

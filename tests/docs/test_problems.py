@@ -63,6 +63,8 @@ def test_a_baseline_and_a_method_with_a_claim_that_failed_are_no_answer(
     assert "late" not in table.answer(PRESETS["gaps"])  # what other arms are held against
     with_verdict(table, monkeypatch, "supcl-seq", "reproduced")
     assert "supcon" not in table.answer(PRESETS["sensors"])  # one of the two papers of supcon
+    with_verdict(table, monkeypatch, "harmonic-loss", "reproduced")
+    assert "cross-entropy" not in table.answer(PRESETS["sensors"])  # what harmonic is held against
     with_verdict(table, monkeypatch, "mil-multimodal", "reproduced")
     assert "mil" not in table.answer(
         PRESETS["medical-vl-benchmark"]
