@@ -248,5 +248,5 @@ def test_a_full_disk_is_told_with_the_room_that_is_needed_and_there(
 
 def test_a_quota_is_told_without_what_the_disk_has(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="exceeded") as caught, writing(tmp_path / "a", 3 * 2**20):
-        raise OSError(errno.EDQUOT, "Disk quota exceeded")
-    assert caught.value.strerror == "Disk quota exceeded (it takes about 3 MB)"
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+    assert caught.value.strerror == f"{os.strerror(errno.EDQUOT)} (it takes about 3 MB)"

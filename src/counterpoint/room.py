@@ -41,7 +41,8 @@ def unwritten(error: Exception, path: Path, size: int = 0, written: int = 0) -> 
         written: how many of them were written and have been removed.
     """
     number = _number(error)
-    if number is None:
+    # A text names a number of whatever failed inside, a store's perhaps; that the disk is full is told of this file.
+    if number is None or not (isinstance(error, OSError) or number in _FULL):
         return error
     text = os.strerror(number)
     if number in _FULL:

@@ -225,7 +225,7 @@ def test_a_run_whose_reference_is_gone_says_so_and_goes_on_once_it_is_back(
         carry_out(planned, folder, on_step=stop, test=False)
     copy.rename(aside)
     fault = (
-        r"reference='.*' cannot be read: .* not a run folder: .*\. Training needs it up to the last step: put"
+        r"reference='.*' cannot be read: .* not a run folder: .*; a run that has begun needs the same one up"
     )
     with pytest.raises(ValueError, match=fault):
         carry_out(planned, folder, test=False)

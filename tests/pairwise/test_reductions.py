@@ -166,6 +166,10 @@ def test_exponentials_are_zero_in_place_of_what_is_too_small_for_all_digits(
     assert ends[3:].tolist() == [1.0, math.inf]
 
 
+def test_masked_pairs_are_nothing_in_16_bits_too() -> None:
+    assert exponential(torch.tensor([NEG, -200.0, 0.0], dtype=torch.bfloat16)).tolist() == [0.0, 0.0, 1.0]
+
+
 @pytest.mark.parametrize("trained", ["rows", "both"])
 @pytest.mark.parametrize("tile", [(2, 3), (8, 64)])
 def test_scores_far_below_the_largest_underflow_to_what_float64_finds(

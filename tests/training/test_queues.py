@@ -10,6 +10,7 @@ import torch
 from counterpoint.networks.state.queue import Queue
 from counterpoint.recipes import Recipe
 from counterpoint.study.training.runner import run as carry_out
+from counterpoint.training import start
 from counterpoint.training.run import Run
 from counterpoint.training.saving.checkpoint import Checkpoint, CheckpointError, restore
 from counterpoint.training.start import build, load, prepare
@@ -38,6 +39,7 @@ def test_a_queue_that_is_longer_than_the_rows_is_refused_where_somebody_asked_fo
 def test_the_usual_queue_is_cut_to_the_rows_with_a_note(name: str, caplog: pytest.LogCaptureFixture) -> None:
     arm = f"{name},momentum=0.987"  # an arm of this test alone, as each is told of once
     caplog.set_level("INFO", "counterpoint")
+    start._say_cut.cache_clear()
     assert lengths(arm) == lengths(arm) == {ROWS}
     told = f"arm {arm}: a queue of 30 keys in place of the usual 1,024, as there are 30 rows to train on"
     assert caplog.messages.count(told) == 1
@@ -75,3 +77,32 @@ def test_a_run_that_began_with_a_longer_queue_goes_on_with_it(arm: str) -> None:
     saved.model["queue.keys"] = saved.model["queue.keys"][:, :-1]
     with pytest.raises(CheckpointError, match=r"other shapes \['queue.keys'\]"):
         restore(saved, now, None)
+
+
+@pytest.mark.parametrize("arm", ["moco", "moco,queue=1024"])
+def test_a_run_that_has_begun_is_not_told_of_its_queue_again(
+    arm: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    start._say_cut.cache_clear()
+    caplog.set_level("INFO", "counterpoint")
+    (tmp_path / "checkpoint" / "step-0000001").mkdir(parents=True)
+    prepare(Run(arm, "tiny", RECIPE), TinyData(), tmp_path)
+    assert not [message for message in caplog.messages if "keys" in message]
+
+
+def test_a_queue_of_a_loss_of_the_user_s_own_is_as_long_as_it_says(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        """
+import torch
+from counterpoint.networks.state.queue import KeyQueue
+
+class Mine(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.past = KeyQueue(64, 4)
+
+    def forward(self, x, y):
+        return (x - y).square().mean()
+"""
+    )
+    assert lengths(f"{tmp_path / 'mine.py'}:Mine") == {64}

@@ -302,8 +302,9 @@ class Arm:
         )
         weights = before and Weights.of_run(before, f"arm {self.spec!r}")
         lent = lend_towers(weights, towers, named, f"arm {self.spec!r}") if weights else {}
-        for modality in named.keys() - self.towers.keys():
-            say_taken(self.spec, modality, named[modality])
+        if not is_restored():
+            for modality in named.keys() - self.towers.keys():
+                say_taken(self.spec, modality, named[modality])
         pretrained = [tower for tower in distinct(towers).values() if tower.pretrained]
         if self.tune is not None and not pretrained:
             names = " nor ".join(repr(tower.name) for tower in distinct(towers).values())
@@ -367,20 +368,16 @@ class Arm:
         >>> Arm.parse("more").tower_names(load("cpu"), columns)
         {}
         """
-        from .base import Method
-        from .options import read
-
-        constructor = self._constructor()
-        names = dict(self.towers)
-        if not (isinstance(constructor, type) and issubclass(constructor, Method)):
+        names, stated = dict(self.towers), self.stated(recipe)
+        asked = [what for option, what in self._kind.asks.items() if float(stated.get(option, 0))]
+        if not asked:
             return names
-        options = read(self.method, constructor, self.stated(recipe))
         usual = {modality: MODALITIES.get(modality).towers[0] for modality in self.reads(columns).values()}
         chosen = {
             modality: {**recipe.towers.names, **names}.get(modality, name) for modality, name in usual.items()
         }
         nobodys = {it for it, name in usual.items() if it not in self.towers and chosen[it] == name}
-        return names | giving_way(constructor.asks(options), chosen, nobodys)
+        return names | giving_way(asked, chosen, nobodys)
 
     def stated(self, recipe: Recipe) -> dict[str, str]:
         """Return the options that somebody gave: the arm, or else a recipe for this method; still text.

@@ -40,6 +40,8 @@ class Method(Checked, nn.Module, ABC):
         learns: kinds of labels that it can learn from; none for one that learns from no label.
         further: options that name labels which it learns from beside that one, with + between them, each with the kinds
             that it takes.
+        asks: options that, unless they are 0, ask something of the towers, which one of them must have: a property of
+            `Tower`.
         draws: ``losses`` or ``prepare`` draws from torch's generator, which the loop seeds at every step.
         ordered: the order of the batch decides which examples meet, or as what.
         stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
@@ -62,6 +64,7 @@ class Method(Checked, nn.Module, ABC):
     incomplete: ClassVar[Literal["drop", "use"]] = "drop"
     learns: ClassVar[tuple[Kind, ...]] = ()
     further: ClassVar[Mapping[str, tuple[Kind, ...]]] = {}
+    asks: ClassVar[Mapping[str, str]] = {}
     draws: bool = False
     ordered: bool = False
     stages: tuple[Stage, ...] = ()
@@ -76,11 +79,6 @@ class Method(Checked, nn.Module, ABC):
     def searched(cls, options: Mapping[str, object]) -> Ranges:
         """Return the options that a search draws where some options are given: those without effect are left out."""
         return cls.tunable
-
-    @classmethod
-    def asks(cls, options: Mapping[str, object]) -> tuple[str, ...]:
-        """Return what some options ask of the towers, one of which must have it: names of properties of `Tower`."""
-        return ()
 
     @property
     def embeds(self) -> tuple[str, ...]:

@@ -37,8 +37,8 @@ def frozen(option: str, name: str, picture_size: int | None) -> Frozen:
         model: TowerMethod = load("counterpoint.models:load")(name)
     except (OSError, ValueError) as error:
         raise ValueError(
-            f"{option}={name!r} cannot be read: {error}. Training needs it up to the last step: put it there again, or "
-            "begin another run"
+            f"{option}={name!r} cannot be read: {error}. Name a model that can be read; a run that has begun needs the "
+            "same one up to its last step"
         ) from None
     if model.picture_size is None:
         raise ValueError(f"{option}={name!r} takes no pictures")

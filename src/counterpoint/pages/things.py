@@ -32,13 +32,12 @@ def thing(modality: str, example: Any, caption: str = "") -> Thing:
     known = MODALITIES.get(modality)
     if known.tell is not None:
         return Thing(caption, told=resolve(known.tell)(example))
+    kind, file = ("", b"") if known.play is None else resolve(known.play)(example)
+    if kind.startswith("image/"):  # it moves by itself
+        return Thing(caption, _uri(kind, file))
     draw = resolve(known.draw)
     picture = None if draw is None else drawing(lambda axis: draw(axis, example))
-    if known.play is None:
-        return Thing(caption, picture)
-    kind, file = resolve(known.play)(example)
-    heard = kind.startswith("audio/")
-    return Thing(caption, picture, _uri(kind, file)) if heard else Thing(caption, _uri(kind, file))
+    return Thing(caption, picture, _uri(kind, file) if kind.startswith("audio/") else None)
 
 
 def drawing(draw: Callable[[Any], Any]) -> str:

@@ -44,8 +44,13 @@ def exponential(logits: Tensor, taken: Tensor | None = None) -> Tensor:
     shifted = logits if taken is None else logits - taken
     smallest = torch.finfo(shifted.dtype).tiny
     lowest = math.log(smallest) + 0.1
-    # A minimum costs a tenth of an exponential. NaN is above nothing, and both ways pass it on.
-    if shifted.device.type != "cpu" or bool(shifted.amin() > lowest):
+    # A minimum costs a tenth of an exponential. NaN is above nothing, and both ways pass it on. In 16 bits `lowest` is
+    # rounded too far for what stands at it to be told from what lies above.
+    if (
+        shifted.device.type != "cpu"
+        or shifted.dtype not in (torch.float32, torch.float64)
+        or bool(shifted.amin() > lowest)
+    ):
         return shifted.exp() if taken is None else shifted.exp_()
     raised = shifted.clamp_min(lowest) if taken is None else shifted.clamp_min_(lowest)
     # Somewhat more than exp(lowest), which is rounded.

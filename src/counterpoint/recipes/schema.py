@@ -234,8 +234,8 @@ class Recipe(Section):
             )
         return self.steps
 
-    def steps_for(self, rows: int, batch_size: int, passes: float, of_all: float = 0.0) -> int:
-        """Return ``steps``, or those that follow the data: E ⌊N/B⌋, at most (P − N a) / (B v), at least `LEAST_STEPS`.
+    def steps_for(self, rows: int, batch_size: int, passes: float) -> int:
+        """Return ``steps``, or those that follow the data: E ⌊N/B⌋, at most P / (B v), at least `LEAST_STEPS`.
 
         E is ``epochs``, P ``most_passes``.
 
@@ -243,7 +243,6 @@ class Recipe(Section):
             rows: N, the examples to train on.
             batch_size: B, the examples of a step.
             passes: v, the passes of an example through a tower at a step, of the arm that has most.
-            of_all: a, its passes of all examples through a tower beside the steps.
 
         >>> Recipe(epochs=10).steps_for(rows=6400, batch_size=64, passes=1)
         1000
@@ -254,5 +253,5 @@ class Recipe(Section):
             return self.steps
         steps = round(self.epochs * (rows // batch_size))
         if self.most_passes is not None:
-            steps = min(steps, int((self.most_passes - rows * of_all) // (batch_size * passes)))
+            steps = min(steps, int(self.most_passes // (batch_size * passes)))
         return max(steps, LEAST_STEPS)

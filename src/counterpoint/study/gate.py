@@ -101,9 +101,10 @@ def prepare(
     for name in arms:
         if name not in known:
             run = Run(name, design.data, design.recipe, labels=design.labels).on(data)
-            new.append(build(run, examples, rows=len(trained_rows(name, data))))
+            rows = len(trained_rows(name, data))
+            new.append(build(run, examples, rows=rows))
             check_batch(new[-1], name, design.recipe, data)
-            new[-1].check_start(len(trained_rows(name, data)))
+            new[-1].check_start(rows)
     if not known and not any(map(is_classifier, new)):
         for task in tasks:
             if isinstance(task, ClassifierTask):

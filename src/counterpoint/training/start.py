@@ -20,7 +20,7 @@ from ..data.loading.order import InTurn, Order, Shuffled, Windowed
 from ..data.loading.sampled import Sampled, Streams
 from ..data.loading.samplers import NATURAL, streams
 from ..data.source import is_of_python, load_any
-from ..files import FORMAT, read_json, run_of, write_json
+from ..files import FORMAT, latest_checkpoint, read_json, run_of, write_json
 from ..methods.arm import Arm
 from ..methods.base import Method
 from ..methods.tower_method import TowerMethod
@@ -50,9 +50,9 @@ def with_steps(run: Run, data: Data) -> Run:
     if run.recipe.steps is not None:
         return run
     method, loader = prepare(run, data)
-    passes, of_all = max(method.passes().values(), default=1), max(method.passes_of_all().values(), default=0)
+    passes = max(method.passes().values(), default=1)
     rows = trained_rows(run.arm, data)
-    steps = run.recipe.steps_for(len(rows), loader.batch_size, passes, of_all)
+    steps = run.recipe.steps_for(len(rows), loader.batch_size, passes)
     return replace(run, recipe=override(run.recipe, {"steps": steps}))
 
 
@@ -182,22 +182,27 @@ def build(
         rows: to train on, which a queue is no longer than; None where nothing is trained.
 
     Raises:
-        ValueError: for a queue that was asked for and is longer than the rows.
+        ValueError: for a queue that was asked for and is longer than the rows, unless the run has begun with it.
     """
     arm = Arm.parse(run.arm)
     method = arm.build(run.recipe, examples, run.seed, folder, run.columns, run.target)
     queues = [module for module in method.modules() if isinstance(module, Queue)]
     longest = max(map(len, queues), default=0)
     most = max((rows or 0, *(queue.smallest for queue in queues)))
-    if rows is None or longest <= most:
+    # A loss of the user's own calls its queue what it likes, and answers for it.
+    if rows is None or longest <= most or arm.loss is not None:
         return method
+    begun = folder is not None and latest_checkpoint(folder / "checkpoint") is not None
     # Rows would stand in it several times over, with keys of ever older weights; some such queues never fill.
     if "queue" in arm.stated(run.recipe):
+        if begun:
+            return method
         raise ValueError(
             f"arm {run.arm!r}: a queue of {longest:,} keys is longer than the {counted(rows, 'row')} to train on; "
             f"give queue={most} or less, or leave it out"
         )
-    _say_cut(run.arm, most, longest, rows)
+    if not begun:
+        _say_cut(run.arm, most, longest, rows)
     shorter = replace(arm, options={**arm.options, "queue": str(most)})
     return shorter.build(run.recipe, examples, run.seed, folder, run.columns, run.target)
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.data.listed.pairs import Pairs
-from counterpoint.data.source import load, load_any
+from counterpoint.data.source import _slot, load, load_any
 from counterpoint.data.sources import Asset, Ledger, Records, read
 
 
@@ -242,6 +242,7 @@ def test_a_folder_called_like_a_world_is_told_of_and_read_by_its_path(
         "file_name,text\n" + "".join(f"digits/{k}.png,text {k}\n" for k in range(10)),
     )
     monkeypatch.chdir(tmp_path)
+    _slot.cache_clear()  # another test may have opened them
     with caplog.at_level("INFO", "counterpoint"):
         assert len(load_any("digits")) > 1000
     assert "not the folder of that name: write ./digits for the folder" in caplog.text

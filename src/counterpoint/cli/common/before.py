@@ -45,6 +45,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
     # Before anything is measured: the run would refuse a batch of one, and say that a batch holds all rows.
     check_batch(method, run.arm, recipe, data)
     trained = trained_rows(run.arm, data)
+    method.check_start(len(trained))
     for line in (
         *gaps_in_words({run.arm: (len(trained), len(data.splits.train) - len(trained))}),
         *length_in_words(asked, len(trained), loader.batch_size, recipe.total_steps),

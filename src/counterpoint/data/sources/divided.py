@@ -51,16 +51,12 @@ class Divided(Source):
 
 
 def _sides(folder: Path) -> dict[Path, str]:
-    # By their names first, as a folder may hold very many files.
-    called = (
-        [name for name in os.listdir(folder) if name.isalpha() and split_of(name)]
-        if os.path.isdir(folder)
-        else []
-    )
+    # Names first, as a folder may hold very many files.
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
     return {
         folder / name: side
-        for name in sorted(called)
-        if (side := split_of(name)) and (folder / name).is_dir()
+        for name in names
+        if name.isalpha() and (side := split_of(name)) and (folder / name).is_dir()
     }
 
 

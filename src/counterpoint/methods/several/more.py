@@ -57,6 +57,7 @@ class MoRE(TowerMethod):
     needs: ClassVar[Needs] = Needs(2, None)
     incomplete: ClassVar[Literal["drop", "use"]] = "use"
     papers = ("more",)
+    asks: ClassVar[Mapping[str, str]] = {"dropkey": "drops_keys"}
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 
     def __init__(
@@ -84,10 +85,6 @@ class MoRE(TowerMethod):
             )
         for tower in attending:
             tower.dropkey = dropkey
-
-    @classmethod
-    def asks(cls, options: Mapping[str, object]) -> tuple[str, ...]:
-        return ("drops_keys",) if options.get("dropkey") else ()
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         units = {

@@ -9,8 +9,10 @@ panels.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from typing import Any, TypeAlias
 
 import torch
@@ -79,7 +81,8 @@ class _Reduce(torch.autograd.Function):
         # None in place of zeros where the loss does not use a result: its share of each tile is then left out.
         ctx.set_materialize_grads(False)
         everyone = problem.everyone(tensors)
-        _keep_memory(problem)
+        if everyone[0].device.type == "cpu":
+            _keep_memory(math.prod(problem.tile))
         need = [bool(g) and problem.differentiable for g in ctx.needs_input_grad[1:]]
         reductions = _declaration(problem, everyone, need)
         sweep = _one_sweep_for(problem, reductions, need)
@@ -136,15 +139,15 @@ class _Reduce(torch.autograd.Function):
         return (None, *problem.own(gradients))
 
 
-def _keep_memory(problem: Problem) -> None:
+@cache
+def _keep_memory(pairs: int) -> None:
     """Let the memory of a tile be that of the next one.
 
     The C library gives back what is free at the end of its memory beyond twice the largest piece that was freed before,
     of pieces below 32 MiB. Where that was a tile, tiles came from the system anew, page by page, which took up to a
     sixth of all the time.
     """
-    height, width = problem.tile
-    bytes(min(16 * height * width, 32_000_000))  # four tiles of float32, never touched and free at once
+    bytes(min(16 * pairs, 32_000_000))  # four tiles of float32, free at once: the largest piece from here on
 
 
 def _declaration(problem: Problem, tensors: Sequence[Tensor], need: Sequence[bool]) -> Declared:

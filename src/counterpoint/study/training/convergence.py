@@ -108,11 +108,14 @@ def validation_curve(metrics: pl.DataFrame) -> Curve:
     """Return the validation score over the steps: the mean R@1 of both directions, or of what stands in its place.
 
     The probes of a model of one column stand there, or of any where training learns from a label, or the accuracy of a
-    model of several columns that learns classes; see `runner.validation_numbers`.
+    model of several columns that learns classes; see `runner.validation_numbers`. A run that an earlier version began
+    may have others at first: what the last step has counts.
     """
     scores = metrics.filter(
         pl.col("name").str.starts_with("validation/") & pl.col("name").str.contains(_SCORES)
     )
+    last = scores.filter(pl.col("step") == pl.col("step").max())["name"]
+    scores = scores.filter(pl.col("name").is_in(last.implode()))
     means = scores.group_by("step").agg(pl.col("value").mean()).sort("step")
     return [(int(step), float(value)) for step, value in means.iter_rows()]
 

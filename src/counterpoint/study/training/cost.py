@@ -164,13 +164,8 @@ def plan_arms(
         priced = [arm for arm in trained if prices[arm]] or trained
         reference = min(priced, key=lambda arm: prices[arm])
         of_all = design.budget == "steps"
-        batch = costs[reference].batch_size
-        steps = min(
-            design.recipe.steps_for(
-                rows, batch, _most(costs[arm].passes, 1), _most(costs[arm].passes_of_all, 0)
-            )
-            for arm in (trained if of_all else [reference])
-        )
+        passes = max(_passes(costs[arm]) for arm in (trained if of_all else [reference]))
+        steps = design.recipe.steps_for(rows, costs[reference].batch_size, passes)
     shares = steps_under(design.budget, costs, reference, steps)
     return {arm: known.get(arm) or _plan(design, arm, shares[arm], costs[arm]) for arm in design.arms}
 
@@ -186,6 +181,9 @@ def steps_under(budget: Budget, costs: Mapping[str, ArmCost], reference: str, st
     """Return every arm's number of steps: the same, or as many as cost what those of the reference cost.
 
     An arm that could not be timed, as its loss was not finite, gets the steps of the reference.
+
+    Raises:
+        ValueError: if an arm's looks at all examples cost more than the whole budget.
     """
     if budget == "steps":
         return dict.fromkeys(costs, steps)
@@ -198,6 +196,12 @@ def steps_under(budget: Budget, costs: Mapping[str, ArmCost], reference: str, st
         }
     price = prices[reference]
     whole = steps * price + before[reference]
+    for arm, looks in before.items():
+        if looks and looks >= whole:
+            raise ValueError(
+                f"budget={budget}: arm {arm!r} looks at all {costs[arm].rows:,} examples before it trains, which costs "
+                f"as much as all {steps:,} steps of {reference!r}: give more --steps, or another --budget"
+            )
     return {arm: max(round((whole - before[arm]) / (its or price or 1)), 1) for arm, its in prices.items()}
 
 
@@ -218,8 +222,8 @@ def _leading(costs: Mapping[str, ArmCost]) -> str:
     return leading(cost.passes for cost in costs.values())
 
 
-def _most(passes: Mapping[str, float], least: float) -> float:
-    return max([*passes.values(), least])
+def _passes(cost: ArmCost) -> float:
+    return max([*cost.passes.values(), 1])
 
 
 def cut_captions(method: TowerMethod, data: Data) -> float:
