@@ -13,7 +13,7 @@ OTHER_HEADS = {
     *("align", "amcl", "brivl", "convirt", "cwcl", "ebm", "fusemix", "guided-ntxent", "hydra"),
     "kernel-uniformity",
     *("lat", "lit", "m3col", "mcl", "mochi", "moco", "moco-dual-view", "msclap", "multimodn"),
-    *("sbcl", "sy-con", "whitened-cse"),
+    *("sbcl", "supcon-bins", "sy-con", "whitened-cse"),
 }
 OF_OTHERS = {name for name in methods.names() if not {*columns_of(name)} & {*PAIR}}
 """Methods of neither pictures nor texts, which share no tower with the others."""
