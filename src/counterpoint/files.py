@@ -162,7 +162,7 @@ def _part_of(path: Path, size: int) -> Iterator[Path]:
         yield part
     except Exception as error:  # some libraries tell of a full disk in errors of their own
         # A write that fails names no file at all, or one that is gone by now.
-        named = getattr(error, "filename", None)
+        named = error.filename if isinstance(error, OSError) else None
         if named is not None and part.name not in str(named):
             raise
         written = sum(file.lstat().st_size for file in (part, *part.rglob("*")) if file.is_file())

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from counterpoint import methods
 from counterpoint.losses import InfoNCELoss
 from counterpoint.methods.arm import Arm
-from counterpoint.methods.giving_way import say_taken
+from counterpoint.methods.tower_names import say_taken
 from counterpoint.modalities import MODALITIES
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.parts.attentive import SeriesTransformer

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from counterpoint.pairwise import NEG, At, LogSumExp, Sum, Tile, TopK, WeightedMean, WholeRow
+from counterpoint.pairwise.exponential import exponential
 from counterpoint.pairwise.reduce import Reduced, reduce
-from counterpoint.pairwise.reductions import exponential
 
 F64 = torch.float64
 Terms = Callable[[Tile], dict[str, dict[str, Any]]]

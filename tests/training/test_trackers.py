@@ -7,11 +7,8 @@ import sys
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import polars as pl
 import pytest
-from polars.exceptions import ComputeError
 
 from counterpoint.cli import main
 from counterpoint.recipes import Recipe, override
@@ -23,6 +20,7 @@ from counterpoint.training.run import Run
 from counterpoint.training.saving.checkpoint import load as load_checkpoint
 from counterpoint.training.trackers import TRACKERS, MetricLog, Remote, check
 from counterpoint.training.trackers import _log as log_module
+from fixtures.full_disk import full_disk
 
 
 class _Stop(Exception):
@@ -87,16 +85,7 @@ def test_an_unknown_tracker_is_refused_and_no_folder_left(what: Run, tmp_path: P
 def test_a_full_disk_leaves_the_numbers_and_the_checkpoint_before(
     what: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, saves = pl.DataFrame.write_parquet, [0]
-
-    def full(frame: pl.DataFrame, file: Path, **options: Any) -> None:
-        saves[0] += "metrics" in str(file)
-        if "metrics" in str(file) and saves[0] > 1:
-            file.write_bytes(b"half")
-            raise ComputeError("parquet: underlying IO error: No space left on device (os error 28)")
-        write(frame, file, **options)
-
-    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    full_disk(monkeypatch, "metrics", after=1)
     with pytest.raises(
         OSError,
         match=r"No space left on device \(it takes about \d+ KB, and .* free there\).*run/metrics.parquet",

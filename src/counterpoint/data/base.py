@@ -23,7 +23,7 @@ from .derived.nouns import NOUNS, TEXTS, tags_of
 from .fingerprint import BLOCK, Fingerprint, bytes_of, digest
 from .items import Items
 from .labels import Classes, Label, SomeLabel, Tags, named, of_kind
-from .pictures.sheet import COLUMNS, contact_sheet
+from .pictures.sheet import COLUMNS, contact_sheet, evenly, gapped
 from .replaced import Replaced
 from .sources import BROKEN
 
@@ -349,21 +349,19 @@ class Data(ABC):
             there = np.all([self.present(column, rows) for column in self.columns], axis=0)
             return rows[there] if there.any() else rows
 
-        train = _spread(whole(self.splits.train), 2 * COLUMNS)
+        train = evenly(whole(self.splits.train), 2 * COLUMNS)
         rows = [("train", part) for part in np.array_split(train, 2)]
-        rows += [(f"test: {name}", _spread(whole(part), COLUMNS)) for name, part in self.splits.test.items()]
-        parts = [
-            (title, {column: (kind, self._examples(column, part)) for column, kind in self.columns.items()})
-            for title, part in rows
-        ]
-        return contact_sheet(self.name, parts, Path(path), self.attribution)
+        rows += [(f"test: {name}", evenly(whole(part), COLUMNS)) for name, part in self.splits.test.items()]
 
-    def _examples(self, column: str, rows: Rows) -> list[Any]:
-        """Return some rows of a column one by one, None for what is not there."""
-        return [
-            example if there else None
-            for example, there in zip(self.read(column, rows), self.present(column, rows), strict=True)
-        ]
+        def seen(part: Rows) -> dict[str, tuple[str, list[Any]]]:
+            there = (
+                (column, gapped(self.read(column, part), self.present(column, part)))
+                for column in self.columns
+            )
+            return {column: (self.columns[column], examples) for column, examples in there}
+
+        parts = [(title, seen(part)) for title, part in rows]
+        return contact_sheet(self.name, parts, Path(path), self.attribution)
 
     def shifts(self) -> Mapping[str, ImageSource]:
         """Return other pictures of the same rows, by name (``{"artist": the other artist's}``); none unless given."""
@@ -399,8 +397,3 @@ class Examples(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self.data.columns)
-
-
-def _spread(rows: np.ndarray, count: int) -> np.ndarray:
-    """Choose at most ``count`` rows, spread evenly."""
-    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]

@@ -16,8 +16,9 @@ from ..spec import Spec
 from . import METHODS
 from ._registry import TOWERS
 from .fitting import fitting
-from .giving_way import giving_way, say_taken
 from .head import loss_in_file, of_folder
+from .needs import columns_asked
+from .tower_names import say_taken, tower_names
 
 if TYPE_CHECKING:
     from ..pairwise import Loss
@@ -97,7 +98,7 @@ class Arm:
         head, options = spec.name, dict(spec.options)
         usual = TOWERS.get(head, {})
         towers: dict[str, str] = {**usual, **{m: options.pop(m) for m in MODALITIES.names() if m in options}}
-        columns, labels = _columns(text, options), options.pop("labels", "")
+        columns, labels = columns_asked(text, options), options.pop("labels", "")
         tune, sampler, origin = options.pop("tune", None), options.pop("sampler", ""), options.pop("from", "")
         if tune is not None and tune not in TUNE:
             raise unknown("way to tune", tune, TUNE)
@@ -150,7 +151,7 @@ class Arm:
             ValueError: if the columns are not what the method takes; the message names what to write.
         """
         try:
-            return self._kind.needs.choose(Spec.parse(self.spec).name, columns, self.columns)
+            return self.kind.needs.choose(Spec.parse(self.spec).name, columns, self.columns)
         except ValueError as error:
             if self.columns or not (others := fitting(columns)):
                 raise
@@ -159,12 +160,12 @@ class Arm:
     @property
     def incomplete(self) -> Literal["drop", "use"]:
         """Fate of rows that lack a column which the arm reads; see `Method`."""
-        return self._kind.incomplete
+        return self.kind.incomplete
 
     @property
     def default_label(self) -> str:
         """Name of the label that the method learns where nobody names one; empty for none."""
-        return self._kind.default_label
+        return self.kind.default_label
 
     @property
     def learns_labels(self) -> bool:
@@ -180,14 +181,14 @@ class Arm:
         """
         from .classifying import Classifying
 
-        return issubclass(self._kind, Classifying)
+        return issubclass(self.kind, Classifying)
 
     @property
     def learns(self) -> tuple[Kind, ...]:
         """Kinds of labels that it can learn from; none for a method that learns from no label."""
         if self._loss is not None:
             return self._loss.learns if self._loss.needs_labels else ()
-        return self._kind.learns
+        return self.kind.learns
 
     def learned(self, label: str = "") -> str:
         """Return the label that it learns from; empty for none.
@@ -209,9 +210,9 @@ class Arm:
         >>> Arm.parse("luab").further, Arm.parse("luab,points=fixation").further, Arm.parse("cross-entropy").further
         ({'click': ('points',)}, {'fixation': ('points',)}, {})
         """
-        parameters = signature(self._kind).parameters
+        parameters = signature(self.kind).parameters
         found: dict[str, tuple[Kind, ...]] = {}
-        for option, kinds in self._kind.further.items():
+        for option, kinds in self.kind.further.items():
             labels = self.options.get(option, parameters[option].default)
             # What must be given and is not is refused where the method is built.
             if labels is not Parameter.empty:
@@ -227,7 +228,8 @@ class Arm:
         return known if isinstance(known, type) and issubclass(known, Loss) else None
 
     @property
-    def _kind(self) -> type[Method]:
+    def kind(self) -> type[Method]:
+        """The class of the method; that of single losses for a loss."""
         from .base import Method
         from .single_loss import SingleLoss
 
@@ -289,13 +291,14 @@ class Arm:
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
         options = read(kind, constructor, self.stated(recipe))
-        named = self.tower_names(recipe, columns)
+        reads = self.reads(columns)
+        named = tower_names(self.towers, self.asked(recipe), recipe.towers.names, reads.values())
         before = Path(self.origin) if self.origin and not is_restored() else None
         towers = build_towers(
             recipe.towers,
             examples,
             seed,
-            columns=self.reads(columns),
+            columns=reads,
             names=named,
             folder=folder,
             origin=before and run_of(before),
@@ -351,33 +354,10 @@ class Arm:
             method.requires_grad_(False)
         return method
 
-    def tower_names(self, recipe: Recipe, columns: Mapping[str, str]) -> dict[str, str]:
-        """Return the names of towers by modality, where they differ from the recipe.
-
-        Where no tower has what an option asks for, those that are the first of their modality, and so nobody's choice,
-        give way to others that have it.
-
-        Args:
-            recipe: of the run.
-            columns: of the data, each with its modality.
-
-        >>> from counterpoint.recipes import load
-        >>> columns = {"series": "series", "text": "text"}
-        >>> Arm.parse("more,dropkey=0.3").tower_names(load("cpu"), columns)
-        {'series': 'transformer'}
-        >>> Arm.parse("more").tower_names(load("cpu"), columns)
-        {}
-        """
-        names, stated = dict(self.towers), self.stated(recipe)
-        asked = [what for option, what in self._kind.asks.items() if float(stated.get(option, 0))]
-        if not asked:
-            return names
-        usual = {modality: MODALITIES.get(modality).towers[0] for modality in self.reads(columns).values()}
-        chosen = {
-            modality: {**recipe.towers.names, **names}.get(modality, name) for modality, name in usual.items()
-        }
-        nobodys = {it for it, name in usual.items() if it not in self.towers and chosen[it] == name}
-        return names | giving_way(asked, chosen, nobodys)
+    def asked(self, recipe: Recipe) -> list[str]:
+        """Return what its options ask of the towers, one of which must have it: properties of `Tower`."""
+        stated = self.stated(recipe)
+        return [what for option, what in self.kind.asks.items() if float(stated.get(option, 0))]
 
     def stated(self, recipe: Recipe) -> dict[str, str]:
         """Return the options that somebody gave: the arm, or else a recipe for this method; still text.
@@ -415,18 +395,6 @@ class Arm:
         from .user_loss import load_loss
 
         return load_loss(*self.loss)
-
-
-def _columns(arm: str, options: dict[str, str]) -> tuple[str, ...]:
-    """Take the columns that an arm asks for out of its options: ``columns=a+b``, or ``on=images``, ``on=COLUMN``."""
-    on, stated = options.pop("on", None), options.pop("columns", None)
-    if on is not None and stated is not None:
-        raise ValueError(f"arm {arm!r}: on={on} and columns={stated} say the same thing; leave one out")
-    if on == "pairs":
-        return ()
-    words = {"images": "image", "texts": "text"}
-    columns = (stated or on or "").split("+")
-    return tuple(words.get(column, column) for column in columns if column)
 
 
 def is_fixed(spec: str) -> bool:

@@ -138,3 +138,15 @@ class Needs:
         if self.paired and self.most is not None:
             return f"{listing(list(map(str, range(self.least, self.most + 1, 2))), 'or')} columns"
         return f"{self.least} {'or more' if self.most is None else f'to {self.most}'} columns"
+
+
+def columns_asked(arm: str, options: dict[str, str]) -> tuple[str, ...]:
+    """Take the columns that an arm asks for out of its options: ``columns=a+b``, or ``on=images``, ``on=COLUMN``."""
+    on, stated = options.pop("on", None), options.pop("columns", None)
+    if on is not None and stated is not None:
+        raise ValueError(f"arm {arm!r}: on={on} and columns={stated} say the same thing; leave one out")
+    if on == "pairs":
+        return ()
+    words = {"images": "image", "texts": "text"}
+    columns = (stated or on or "").split("+")
+    return tuple(words.get(column, column) for column in columns if column)

@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from . import guard
+from .declaration import check_sizes, declared
 from .inputs import upcast
 from .ranks import Ranks
-from .reductions import DIMS, Reduction, check_sizes, declared
+from .reductions import DIMS, Reduction
 from .tile import Tile
 from .tiled import engine
 

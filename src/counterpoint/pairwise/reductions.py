@@ -8,15 +8,15 @@ for a tile that is everything.
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from .exponential import exponential
 from .tile import NEG
 
 Dim: TypeAlias = int | tuple[int, int]
@@ -32,29 +32,6 @@ def spread(reduced: Tensor, dim: Dim) -> Tensor:
 def finite(maximum: Tensor) -> Tensor:
     """Return 0 in place of −inf, so that (−inf) − (−inf) never happens."""
     return maximum.masked_fill(maximum == NEG, 0.0)
-
-
-@torch.no_grad()
-def exponential(logits: Tensor, taken: Tensor | None = None) -> Tensor:
-    """Return ``exp(logits − taken)`` without a graph; 0 where that is below the smallest normal number.
-
-    On a processor PyTorch's takes up to thirty times as long where results are below that number, and three times where
-    they are 0, as of masked pairs. Beside what they are added to they are nothing.
-    """
-    shifted = logits if taken is None else logits - taken
-    smallest = torch.finfo(shifted.dtype).tiny
-    lowest = math.log(smallest) + 0.1
-    # A minimum costs a tenth of an exponential. NaN is above nothing, and both ways pass it on. In 16 bits `lowest` is
-    # rounded too far for what stands at it to be told from what lies above.
-    if (
-        shifted.device.type != "cpu"
-        or shifted.dtype not in (torch.float32, torch.float64)
-        or bool(shifted.amin() > lowest)
-    ):
-        return shifted.exp() if taken is None else shifted.exp_()
-    raised = shifted.clamp_min(lowest) if taken is None else shifted.clamp_min_(lowest)
-    # Somewhat more than exp(lowest), which is rounded.
-    return torch.threshold_(raised.exp_(), 1.2 * smallest, 0.0)
 
 
 class Reduction(ABC):
@@ -402,37 +379,3 @@ class WholeRow(Reduction):
     def dense(self, dim: Dim) -> Tensor:
         values = self.evaluate()
         return values if dim == 1 else values.sum()
-
-
-Key: TypeAlias = tuple[str, str]
-"""Direction and name of a reduction."""
-Declared: TypeAlias = list[tuple[str, str, Reduction]]
-
-
-def declared(terms: Mapping[str, Mapping[str, Reduction]]) -> Declared:
-    """Check the reductions of a tile, and return them in a flat list."""
-    reductions: Declared = []
-    for per, named in terms.items():
-        if per not in DIMS:
-            raise ValueError(f"terms are reduced per 'row', per 'column' or in 'total', got {per!r}")
-        for name, reduction in named.items():
-            if isinstance(reduction, WholeRow) and per == "column":
-                raise ValueError(
-                    f"{name!r} is a WholeRow, which is defined per row or in total, not per column"
-                )
-            if isinstance(reduction, At) and per != "row":
-                raise ValueError(f"{name!r} is an At, which is defined per row alone")
-            if isinstance(reduction, TopK) and per == "total":
-                raise ValueError(f"{name!r} is a TopK, which is defined per row or per column, not in total")
-            reductions.append((per, name, reduction))
-    if not reductions:
-        raise ValueError("the terms of a tile declare no reduction")
-    return reductions
-
-
-def check_sizes(reductions: Declared, n: int, m: int) -> None:
-    """Refuse a ``k`` that is larger than what there is to choose from."""
-    for per, name, reduction in reductions:
-        available = m if per == "row" else n
-        if isinstance(reduction, TopK) and reduction.k > available:
-            raise ValueError(f"{name!r} takes the top k={reduction.k} of only {available}; lower k")

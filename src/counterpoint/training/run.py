@@ -20,6 +20,7 @@ from ..data.worlds import of_today
 from ..files import FORMAT, Damaged, read_json, read_yaml, run_of, write_json, write_yaml
 from ..methods.arm import Arm
 from ..methods.origin import lend_recipe
+from ..methods.tower_names import tower_names
 from ..modalities import PAIR, passes_by_modality
 from ..reasons import listing
 from ..recipes import Recipe, parse
@@ -91,7 +92,8 @@ class Run:
     def lends(self, recipe: Recipe, origin: str) -> Recipe:
         """Return another run's recipe with the towers of this one; see `lend_recipe`."""
         arm = Arm.parse(self.arm)
-        named = arm.tower_names(self.recipe, self.columns)
+        of_recipe, reads = self.recipe.towers.names, arm.reads(self.columns)
+        named = tower_names(arm.towers, arm.asked(self.recipe), of_recipe, reads.values())
         names = {modality: named.get(modality, name) for modality, name in self.recipe.towers.names.items()}
         before = self.recipe.model_copy(update={"towers": self.recipe.towers.model_copy(update=names)})
         return lend_recipe(recipe, before, set(arm.reads(self.columns).values()), origin)

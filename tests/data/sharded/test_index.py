@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from polars.exceptions import ComputeError
 
 import counterpoint as cp
 from counterpoint.cli import main
@@ -29,6 +28,7 @@ from counterpoint.execution import HandedOver, Listener, Needs, NullListener, Un
 from counterpoint.execution.orders import Order
 from counterpoint.files import NewerFormat
 from counterpoint.modalities import PAIR
+from fixtures.full_disk import full_disk
 from fixtures.shards import write_shard, write_shards
 
 
@@ -65,15 +65,8 @@ def shards(tmp_path: Path) -> Path:
 def test_a_full_disk_says_what_the_index_takes_and_the_same_command_goes_on(
     shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write, folder = pl.DataFrame.write_parquet, tmp_path / "index"
-
-    def full(frame: pl.DataFrame, file: Path, **options: Any) -> None:
-        if indexing.TABLE in str(file):
-            file.write_bytes(b"half")
-            raise ComputeError("parquet: underlying IO error: No space left on device (os error 28)")
-        write(frame, file, **options)
-
-    monkeypatch.setattr(pl.DataFrame, "write_parquet", full)
+    folder = tmp_path / "index"
+    full_disk(monkeypatch, indexing.TABLE)
     with pytest.raises(
         OSError,
         match=rf"No space left on device \(it takes about \d+ KB, and .* free there\).*{indexing.TABLE}",

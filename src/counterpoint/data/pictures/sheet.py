@@ -8,8 +8,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from jaxtyping import UInt8
+from jaxtyping import Bool, UInt8
 from torch import Tensor
 
 from ...files import writing
@@ -26,6 +27,16 @@ _LINES = 12  # columns of a table that are shown
 
 Part = tuple[str, Mapping[str, tuple[str, Sequence[Any]]]]
 """A line's title, and its examples column by column: the modality and each in the raw form, None for a gap."""
+
+
+def evenly(rows: np.ndarray, count: int) -> np.ndarray:
+    """Choose at most ``count`` rows, spread evenly."""
+    return rows[np.unique(np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int))]
+
+
+def gapped(examples: Any, present: Bool[np.ndarray, " n"]) -> list[Any]:
+    """Return examples in their raw form one by one, None for what is not there."""
+    return [example if there else None for example, there in zip(examples, present, strict=True)]
 
 
 def contact_sheet(name: str, parts: Sequence[Part], path: Path, note: str = "") -> Path:

@@ -19,20 +19,10 @@ import torch
 from torch import Tensor
 
 from .. import guard
+from ..declaration import Declared, Key, check_sizes, declared
+from ..exponential import exponential
 from ..ranks import Ranks
-from ..reductions import (
-    DIMS,
-    At,
-    Declared,
-    Key,
-    LogSumExp,
-    Sum,
-    WholeRow,
-    check_sizes,
-    declared,
-    exponential,
-    finite,
-)
+from ..reductions import DIMS, At, LogSumExp, Sum, WholeRow, finite
 from ..tile import Tile
 from . import fused
 from .problem import Block, Problem

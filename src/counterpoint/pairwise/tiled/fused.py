@@ -15,7 +15,9 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
-from ..reductions import DIMS, Declared, Key, LogSumExp, Reduction, State, exponential, finite, spread
+from ..declaration import Declared, Key
+from ..exponential import exponential
+from ..reductions import DIMS, LogSumExp, Reduction, State, finite, spread
 from ..tile import NEG
 
 Within: TypeAlias = Callable[[str], slice]

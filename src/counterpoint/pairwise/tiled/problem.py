@@ -9,8 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..declaration import Key
 from ..ranks import Ranks
-from ..reductions import Key, Reduction
+from ..reductions import Reduction
 from ..tile import Tile
 
 
