@@ -63,6 +63,7 @@ def check_positions(model: nn.Module, path: Path) -> None:
         names = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
         file = next((path / name for name in names if (path / name).is_file()), path)
     rows = _rows(file, ("positional_embedding", "text.positional_embedding"))
+    # Of classes of open_clip's own, some of which keep it in their tower of texts alone.
     context = getattr(model, "context_length", None) or getattr(
         getattr(model, "text", None), "context_length", None
     )
