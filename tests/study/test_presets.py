@@ -32,6 +32,7 @@ from counterpoint.study.presets import PRESETS
 from counterpoint.study.schema import TrainedArm, TrainingCost, TrainingSummary
 from counterpoint.study.words.standings import mean_ranks, of_arms
 from counterpoint.training.run import target_of
+from fixtures.files import bitmap
 from fixtures.tiny import TinyData, TraitsData
 
 SMALL = "scenes:tiny,train=24,validation=8,test=16"
@@ -275,8 +276,18 @@ def test_sensors_are_compared_by_what_there_is() -> None:
     one = load_any(f"motions:basic,{small},columns=wrist+text")
     assert preset.arms_for(one) == ("ntxent,on=series", "rebar")
     assert Arm.parse("ntxent,on=series").reads(devices.columns) == {"wrist": "series"}
-    with pytest.raises(ValueError, match="sensors is no comparison for"):
+    with pytest.raises(ValueError, match=r"sensors is no comparison for .*: unknown column 'series'"):
         preset.arms_for(load(SMALL))
+
+
+def test_a_comparison_that_learns_says_how_its_label_is_named(tmp_path: Path) -> None:
+    for k in range(20):
+        place = tmp_path / "photos" / "ab"[k % 2] / f"{k}.bmp"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(bitmap(k))
+    fault = r"few-labels is no comparison for .*: unknown label 'group'.* --labels NAME"
+    with pytest.raises(ValueError, match=fault):
+        find("few-labels").arms_for(load_any(str(tmp_path / "photos")))
 
 
 def test_every_filling_of_late_fusion_is_among_gaps() -> None:

@@ -66,7 +66,7 @@ class Preset:
         from ..methods.arm import Arm
         from ..training.trained import trained_rows
 
-        fit, label = [], label_of(labels)
+        fit, reasons, label = [], dict[str, ValueError](), label_of(labels)
         if label:
             data.label(label)
         for name in [form for arm in self.arms for form in self.forms(arm, data)]:
@@ -77,13 +77,19 @@ class Preset:
                     trained_rows(name, data)  # two columns that never meet are no arm
                 if learned := arm.learned(label):
                     data.label(learned, *arm.learns)
-            except ValueError:
+            except ValueError as reason:
+                reasons[name] = reason
                 continue
             fit.append(name)
         if self.baseline not in fit:
+            asks = (
+                ""
+                if label or not Arm.parse(self.baseline).learned("")
+                else "; name the one to learn, --labels NAME"
+            )
             raise ValueError(
                 f"{self.name} is no comparison for {data.name!r}, whose columns are {', '.join(data.columns)}, with "
-                f"the labels {listed(data.labels) or 'none'}"
+                f"the labels {listed(data.labels) or 'none'}: {reasons[self.baseline]}{asks}"
             )
         return tuple(fit)
 
