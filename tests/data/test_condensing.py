@@ -11,7 +11,7 @@ import torch.nn.functional as F
 
 from counterpoint.cli import main
 from counterpoint.data.curation import condensing
-from counterpoint.data.curation.condensing import condense
+from counterpoint.data.curation.condensing import WORK, condense
 from counterpoint.data.curation.matching import (
     Condensed,
     Real,
@@ -179,6 +179,14 @@ def test_data_without_pictures_and_a_folder_of_something_else_are_refused(tmp_pa
     condense("digits", tmp_path / "small", **SMALL | {"way": "random"})
     with pytest.raises(ValueError, match="its per_class is 1, not 2"):
         condense("digits", tmp_path / "small", **SMALL | {"way": "random", "per_class": 2})
+
+
+def test_a_folder_whose_plan_was_not_whole_is_begun_again(tmp_path: Path) -> None:
+    left = tmp_path / WORK / ".plan.json.elsewhere.1.1.part"
+    left.parent.mkdir()
+    left.write_text("{")
+    condense("digits", tmp_path, **SMALL | {"way": "random"})
+    assert any(tmp_path.rglob("*.png"))
 
 
 def test_a_label_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

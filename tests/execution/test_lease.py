@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.execution import lease
-from counterpoint.execution.lease import STALE, Holder, InUse, check_held, holder, leased
+from counterpoint.execution.lease import STALE, Holder, InUse, check_held, contents, holder, leased
 
 
 def write(folder: Path, by: Holder, age: float = 0.0) -> Path:
@@ -78,6 +78,15 @@ def test_a_folder_in_which_nothing_was_written_goes_again(tmp_path: Path) -> Non
     with leased(tmp_path / "a" / "b"):
         (tmp_path / "a" / "b" / "kept").touch()
     assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["kept"]
+
+
+def test_a_folder_in_which_a_process_was_killed_counts_as_empty(tmp_path: Path) -> None:
+    assert contents(tmp_path / "not-there") == []
+    for name in (".begun.json.here.1.1.part", ".lease-one.json", ".lease-two.elsewhere-1.part"):
+        (tmp_path / name).touch()
+    assert contents(tmp_path) == []
+    (tmp_path / "mine.txt").touch()
+    assert contents(tmp_path) == contents(tmp_path / "mine.txt") == [tmp_path / "mine.txt"]
 
 
 def test_an_error_gives_the_folder_back(tmp_path: Path) -> None:

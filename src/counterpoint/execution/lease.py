@@ -118,6 +118,16 @@ def leased(folder: Path, wait: bool = False) -> Iterator[None]:
         _unmake(made)
 
 
+def contents(folder: Path) -> list[Path]:
+    """Return what a folder holds beside leases and what is still being written; a file holds itself.
+
+    A process that is killed leaves such names behind: a folder with nothing else counts as empty.
+    """
+    if not folder.is_dir():
+        return [folder] if folder.exists() else []
+    return [path for path in folder.iterdir() if not path.name.startswith(PREFIX) and path.suffix != ".part"]
+
+
 def check_writable(folder: Path) -> None:
     """Check that a folder could be made and written, before there is anything to write; nothing of the trial is left.
 

@@ -174,6 +174,13 @@ def test_an_index_of_another_source_is_refused(shards: Path, tmp_path: Path) -> 
     assert len(list(other.iterdir())) == 12
 
 
+def test_an_index_whose_first_file_was_not_whole_is_begun_again(shards: Path, tmp_path: Path) -> None:
+    left = tmp_path / "index" / f".{indexing.BEGUN}.elsewhere.1.1.part"
+    left.parent.mkdir()
+    left.write_text("{")
+    assert index(shards, left.parent, jobs=1).digest == index(shards, tmp_path / "other", jobs=1).digest
+
+
 def test_an_index_of_a_newer_version_is_refused(shards: Path, tmp_path: Path) -> None:
     index(shards, tmp_path / "index", jobs=1)
     path = tmp_path / "index" / indexing.FILE

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
+from ...execution.lease import contents
 from ...files import FORMAT, read_json, write_json, writing
 from ...forms import Count, Natural
 from ...reasons import counted
@@ -165,7 +166,7 @@ def _begin(folder: Path, plan: _Plan) -> bool:
     """
     path = folder / WORK / _PLAN
     if not path.exists():
-        if folder.exists() and any(folder.iterdir()):
+        if any(path.name != WORK for path in contents(folder)):
             raise ValueError(f"{folder} holds something else; name a new folder")
         write_json(path, plan.model_dump())
         return False

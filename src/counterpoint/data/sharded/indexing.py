@@ -14,6 +14,7 @@ import polars as pl
 
 from ...execution import Executor, Listener, Needs, NullListener, Then, leased
 from ...execution.executors import LOCAL, executor_of
+from ...execution.lease import contents
 from ...files import FORMAT, read_json, sweep, write_json, write_table
 from ...modalities import PAIR
 from ...reasons import counted
@@ -164,7 +165,7 @@ def _check_free(folder: Path, asked: Begun) -> None:
             raise OtherIndex(
                 f"{folder} holds another index ({what}): give another folder with --out, or delete it"
             )
-    elif folder.is_file() or (folder.exists() and any(folder.iterdir())):
+    elif contents(folder):
         raise OtherIndex(f"{folder} is no index and not empty: give another folder with --out")
 
 

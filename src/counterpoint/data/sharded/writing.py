@@ -14,7 +14,7 @@ from typing import Any, Literal, final
 
 import polars as pl
 
-from ...execution.lease import PREFIX as LEASE
+from ...execution.lease import contents
 from ...files import sweep, writing
 from ...modalities import MODALITIES
 from ..sources import noted
@@ -53,8 +53,7 @@ def reserve(folder: Path, manifest: str, what: str) -> bool:
     if (folder / manifest).exists():
         sweep(folder)
         return True
-    others = folder.iterdir() if folder.is_dir() else ()
-    if any(not path.name.endswith(".part") and not path.name.startswith(LEASE) for path in others):
+    if contents(folder):
         raise ValueError(f"{folder} is not empty, and holds no {what}: choose another folder with --out")
     return False
 

@@ -14,7 +14,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from ...execution import leased
-from ...execution.lease import PREFIX as LEASE
+from ...execution.lease import contents
 from ...files import (
     FORMAT,
     Damaged,
@@ -145,9 +145,7 @@ class Folder(Storage):
 
     def record(self) -> Record | None:
         if not (self.path / RECORD).exists():
-            others = self.path.iterdir() if self.path.is_dir() else []
-            strange = [path for path in others if not (_ours(path) or path.name.startswith(LEASE))]
-            if strange or self.path.is_file():
+            if not all(map(_ours, contents(self.path))):
                 raise ValueError(
                     f"{self.path} is no index: it has no {RECORD}; make one with counterpoint index VECTORS --out "
                     "FOLDER, in a folder of its own"
@@ -241,4 +239,4 @@ def _ours(path: Path) -> bool:
     """Return whether a file or a folder is one that an index consists of, finished or not."""
     stem, _, number = path.stem.rpartition("-")
     numbered = number.isdigit() and stem in ("vectors", "table", "hnsw", "ivf")
-    return numbered or path.name in (RECORD, "vectors.lance") or path.name.endswith(".part")
+    return numbered or path.name in (RECORD, "vectors.lance")
