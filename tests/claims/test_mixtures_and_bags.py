@@ -4,18 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
-from counterpoint.claims.benches import vectors
 from counterpoint.claims.benches.data import sums, triplets, tumours
-from counterpoint.claims.benches.towers import recipe
 from counterpoint.claims.fusion import m3col, multimodn
 from counterpoint.claims.pairs import cwcl, mil_multimodal
 from counterpoint.data.source import load_any
 from counterpoint.methods.arm import Arm
-from counterpoint.methods.fusion.m3col import M3Col
-from counterpoint.types import Batch, Clock, Embeddings, Target
 
 
 def test_one_hot_weights_make_cwcl_infonce_and_full_shares_make_m3co_infonce() -> None:
@@ -88,34 +82,3 @@ def test_the_benign_lack_the_block_where_gaps_are_reversed() -> None:
         assert not gone[~of_class[rows]].any()
         assert gone[of_class[rows]].mean() == pytest.approx(0.8, abs=0.1)
     assert plain.present(multimodn.BLOCK, test).all()
-
-
-def test_a_method_learns_from_vectors_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    g = torch.Generator().manual_seed(0)
-    classes = torch.arange(60) % 3
-    x, y = (torch.eye(3)[classes] + 0.1 * torch.randn(60, 3, generator=g) for _ in range(2))
-    towers = vectors.FirstTower(nn.Linear(3, 8), 8), vectors.SecondTower(nn.Linear(3, 8), 8)
-    method = M3Col(
-        dict(zip(("image", "text"), towers, strict=True)),
-        recipe(),
-        target=Target("kind", ("a", "b", "c")),
-    )
-    clocks: list[Clock] = []
-    losses = method.losses
-
-    def batch_of(rows: np.ndarray) -> Batch:
-        ids = torch.from_numpy(rows)
-        return Batch(ids, {"image": x[ids], "text": y[ids]}, {"kind": classes[ids]})
-
-    def noted(z: Embeddings, batch: Batch, clock: Clock) -> dict[str, torch.Tensor]:
-        clocks.append(clock)
-        return losses(z, batch, clock)
-
-    monkeypatch.setattr(method, "losses", noted)
-    vectors.train(method, lambda rng: batch_of(rng.choice(60, 16, replace=False)), steps=60, lr=1e-2, seed=0)
-    assert [clock.step for clock in clocks] == list(range(60))
-    assert not method.training
-    with torch.no_grad():
-        tested = batch_of(np.arange(60))
-        found = method.logits(method.encode(tested), tested).argmax(1)
-    assert (found == classes).double().mean() > 0.95

@@ -1,0 +1,40 @@
+"""Two towers that never saw a pair, of pictures and of names, kept frozen while arms learn to relate them from few."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from ..lab import Comparison, Lab
+from .data import names
+
+DATA = f"{names.__file__}:OWN"
+BATCH = 128
+PICTURES, TEXTS = "pictures", "texts"
+PRETRAINING = Comparison(
+    {PICTURES: "moco", TEXTS: "simcse"},
+    {"probe": ("knn_group_top1",)},
+    data=DATA,
+    changes={
+        "batch_size": BATCH,
+        "steps": 300,
+        "validate_every": 300,
+        "towers.context": 24,
+        "towers.vocabulary": 2048,
+    },
+)
+WAYS = ("i2t", "t2i")
+RETRIEVAL = {"retrieval": tuple(f"{way}_R@1" for way in WAYS)}
+"""Both directions of retrieval, of which arms are asked."""
+
+
+def towers(lab: Lab, seeds: int | Sequence[int] = PRETRAINING.seeds) -> str:
+    """Train the towers under some seeds, and return them as an arm takes those of its seed."""
+    name = "pretraining" if seeds == PRETRAINING.seeds else f"pretraining, {seeds}"
+    trained = lab.study(replace(PRETRAINING, seeds=seeds), name)
+    return f'image="mlp@{trained.each(PICTURES)}",text="bag@{trained.each(TEXTS)}"'
+
+
+def paired(share: float) -> str:
+    """Return the name of the data in which a share of the pictures to train on keep their names, by their ids."""
+    return f"{DATA},missing=text:{1 - share:g}/in:train"
