@@ -54,7 +54,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "networks/base.py": "says what its own two towers are of",
     "networks/towers/build.py": "builds a tower of pictures for methods that have a second one",
     "methods/_registry.py": "texts that are read as pictures unless an arm says otherwise",
-    "methods/arm.py": "on=images and on=texts are words for the columns of that name",
+    "methods/needs.py": "on=images and on=texts are words for the columns of that name",
     "methods/dual/convirt.py": "medical pictures and their sentences",
     "methods/dual/cwcl.py": "freezes the tower of texts unless another column is asked for",
     "methods/dual/diht_distilled.py": "concepts of captions, as a teacher sees them in pictures",
