@@ -15,6 +15,7 @@ from torch import Tensor
 
 from counterpoint.cli import main
 from counterpoint.data.labels import Tags
+from counterpoint.data.source import load_any
 from counterpoint.evaluation.auditing import cross_validated, suspects
 from counterpoint.recipes import load as load_recipe
 from counterpoint.study.auditing import Audit
@@ -145,7 +146,7 @@ def test_where_no_label_is_suspected_there_is_nothing_to_correct(
         "probability": pl.Float64,
     }
     run = Run("clip", "digits", load_recipe("seconds"))
-    found = Audit(run, "digit", "have a wrong digit", 9, "nobody", pl.DataFrame(schema=kinds), None)
+    found = Audit(run, "digit", "have a wrong digit", 9, "nobody", pl.DataFrame(schema=kinds), TinyData())
     monkeypatch.setattr("counterpoint.study.auditing.audit", lambda folder, labels: found)
     assert main(["data", "audit", "run", "--out", str(tmp_path / "suspects.csv")]) == 0
     said = capsys.readouterr().out
@@ -173,6 +174,23 @@ def test_the_command_writes_a_table_and_a_page_and_says_what_to_do(
     assert "http" not in page.replace("http-equiv", "")
     assert main(["data", "audit", "run", "--labels", "digits"]) != 0
     assert "did you mean digit" in capsys.readouterr().err.lower().replace("'", "")
+
+
+def test_suspects_of_any_modality_are_shown_and_played(tmp_path: Path) -> None:
+    pytest.importorskip("soundfile")
+    run = Run("ntxent,on=audio", "sounds:basic,train=20,validation=2,test=4", load_recipe("seconds"))
+    found = pl.DataFrame({"row": [3, 5], "key": ["c", "e"], "given": "high", "proposed": "low"})
+    found = found.with_columns(probability=pl.lit(0.9))
+    data = load_any(run.data)
+    page = Audit(run, "pitch", "have a wrong pitch", 20, "nobody", found, data).write(
+        tmp_path / "suspects.csv"
+    )
+    shown = page.read_text()
+    assert shown.count("<audio") == shown.count("given: high") == shown.count("proposed: low (0.900)") == 2
+    for row in (3, 5):
+        assert data.captions(row)[0] in shown
+    assert page == tmp_path / "suspects.html"
+    assert pl.read_csv(tmp_path / "suspects.csv").columns == ["key", "given", "proposed", "probability"]
 
 
 @pytest.mark.parametrize("label", ["subgroup", "tags"])

@@ -168,9 +168,7 @@ def _audit(options: Data, console: Terminal) -> int:
     for row in findings.suspects.head(_SUSPECTS).to_dicts():
         table.add_row(row["key"], row["given"], row["proposed"], f"{row['probability']:.3f}")
     console.print(table)
-    console.print(
-        f"wrote {path}" + ("" if page is None else f"; look at the surest in {page}"), soft_wrap=True
-    )
+    console.print(f"wrote {path}; look at the surest in {page}", soft_wrap=True)
     if findings.suspects.is_empty():
         return 0
     words = ["train", findings.run.arm, "--data", findings.run.data, "--labels", findings.label]

@@ -352,16 +352,15 @@ class Data(ABC):
         train = evenly(whole(self.splits.train), 2 * COLUMNS)
         rows = [("train", part) for part in np.array_split(train, 2)]
         rows += [(f"test: {name}", evenly(whole(part), COLUMNS)) for name, part in self.splits.test.items()]
-
-        def seen(part: Rows) -> dict[str, tuple[str, list[Any]]]:
-            there = (
-                (column, gapped(self.read(column, part), self.present(column, part)))
-                for column in self.columns
-            )
-            return {column: (self.columns[column], examples) for column, examples in there}
-
-        parts = [(title, seen(part)) for title, part in rows]
+        parts = [(title, self.raw_columns(part)) for title, part in rows]
         return contact_sheet(self.name, parts, Path(path), self.attribution)
+
+    def raw_columns(self, rows: Rows) -> dict[str, tuple[str, list[Any]]]:
+        """Return rows column by column: its modality, and each row in the raw form, None for a gap."""
+        return {
+            column: (modality, gapped(self.read(column, rows), self.present(column, rows)))
+            for column, modality in self.columns.items()
+        }
 
     def shifts(self) -> Mapping[str, ImageSource]:
         """Return other pictures of the same rows, by name (``{"artist": the other artist's}``); none unless given."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from ..modalities import MODALITIES
 from .page import environment, fill
-from .things import Thing
+from .things import Thing, thing
 
 
 @dataclass(frozen=True)
@@ -16,6 +18,24 @@ class Card:
 
     things: Sequence[Thing]
     lines: Sequence[str] = ()
+
+
+def cards(columns: Mapping[str, tuple[str, Sequence[Any]]]) -> list[Card]:
+    """Return a card of each example, all its columns together.
+
+    Args:
+        columns: of each its modality, and the examples in their raw form, None for a gap.
+    """
+    count = min(len(examples) for _, examples in columns.values())
+    return [_card({it: (kind, them[k]) for it, (kind, them) in columns.items()}) for k in range(count)]
+
+
+def _card(columns: Mapping[str, tuple[str, Any]]) -> Card:
+    there = {column: it for column, it in columns.items() if it[1] is not None}
+    shown = [column for column, (kind, _) in there.items() if MODALITIES.get(kind).tell is None]
+    # What is told says itself what it is, and so does one thing alone.
+    names = shown if len(shown) > 1 else ()
+    return Card([thing(*it, column if column in names else "") for column, it in there.items()])
 
 
 def is_page(path: Path) -> bool:

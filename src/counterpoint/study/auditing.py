@@ -2,29 +2,31 @@
 
 from __future__ import annotations
 
-import base64
-import io
 import os
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
+from torchvision.transforms.v2.functional import pil_to_tensor
 
+from ..data.base import Data
 from ..data.labels import Tags
 from ..data.pictured import Pictured
 from ..data.source import load_any
 from ..evaluation.auditing import judges, suspects
 from ..evaluation.task import main_labels
 from ..files import writing
+from ..pages.sheet import Card, cards, write_sheet
 from ..training.run import Run, data_of
 from ..training.start import load
 from ..training.trained import trained_rows
 from .opened import relabelled
-from .report.frame import write_page
 
 SHOWN = 60
 """Suspects that a page shows, the surest ones."""
-_SIDE = 96
+_SIDE = 160  # pixels of a picture, which people look at
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Audit:
         looked: rows of which it is known.
         by: in words, who says so.
         suspects: the table, the surest first; see `counterpoint.evaluation.auditing.suspects`.
-        pictures: of the rows; None for data without.
+        data: of the rows.
     """
 
     run: Run
@@ -47,25 +49,45 @@ class Audit:
     looked: int
     by: str
     suspects: pl.DataFrame
-    pictures: Pictured | None
+    data: Data
 
-    def write(self, path: str | os.PathLike[str]) -> Path | None:
-        """Write the table as CSV, and a page of the surest suspects beside it.
+    def write(self, path: str | os.PathLike[str]) -> Path:
+        """Write the table as CSV, and a page that shows and plays the surest suspects beside it.
 
         Returns:
-            The path of the page, which opens offline; None for data without pictures.
+            The path of the page, which opens offline.
         """
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with writing(path) as part:
             self.suspects.drop("row").write_csv(part)
-        if self.pictures is None:
-            return None
-        shown = [
-            {**row, "picture": _picture(self.pictures, row["row"])}
-            for row in self.suspects.head(SHOWN).to_dicts()
-        ]
-        return write_page(path.with_suffix(".html"), "suspects.html.j2", audit=self, shown=shown)
+        title = (
+            f"{self.run.data}, {self.label}: {self.suspects.height:,} suspects of {self.looked:,} rows, by {self.by}, "
+            "the surest first"
+        )
+        note = " ".join(filter(None, ["Nothing was changed.", self.data.attribution]))
+        page = path.with_suffix(".html")
+        return write_sheet(
+            page, "Labels to look at again", {title: self._cards()}, note, "counterpoint data audit"
+        )
+
+    def _cards(self) -> list[Card]:
+        surest = self.suspects.head(SHOWN)
+        if surest.is_empty():
+            return []
+        rows = surest["row"].to_numpy(writable=True)
+        columns = self.data.raw_columns(rows)
+        if isinstance(self.data, Pictured):  # whole, where towers see a square of few pixels
+            there = self.data.present("image", rows)
+            columns["image"] = (
+                "image",
+                [
+                    pil_to_tensor(self.data.shown(row, _SIDE).convert("RGB")) if seen else None
+                    for row, seen in zip(rows.tolist(), there, strict=True)
+                ],
+            )
+        told = [_lines(suspect) for suspect in surest.to_dicts()]
+        return [replace(card, lines=lines) for card, lines in zip(cards(columns), told, strict=True)]
 
 
 def audit(folder: str | os.PathLike[str], labels: str = "") -> Audit:
@@ -98,10 +120,13 @@ def audit(folder: str | os.PathLike[str], labels: str = "") -> Audit:
     if judges(model, label):
         by = "the run's own judgement"
     looked = int(labelled.known[rows].sum())
-    return Audit(run, label, fault, looked, by, suspected, whole if isinstance(whole, Pictured) else None)
+    return Audit(run, label, fault, looked, by, suspected, whole)
 
 
-def _picture(data: Pictured, row: int) -> str:
-    file = io.BytesIO()
-    data.shown(row, _SIDE).convert("RGB").save(file, "PNG")
-    return f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}"
+def _lines(suspect: Mapping[str, Any]) -> list[str]:
+    """Return the lines below a suspect: its key, and each class with what it is."""
+    return [
+        suspect["key"],
+        f"given: {suspect['given']}",
+        f"proposed: {suspect['proposed']} ({suspect['probability']:.3f})",
+    ]

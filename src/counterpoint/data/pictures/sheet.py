@@ -16,8 +16,7 @@ from torch import Tensor
 from ...files import writing
 from ...modalities import MODALITIES, resolve
 from ...networks.towers.footage import centres
-from ...pages.sheet import Card, is_page, write_sheet
-from ...pages.things import thing
+from ...pages.sheet import Card, cards, is_page, write_sheet
 from ...raw import Clips, Series, Table, Waves
 
 COLUMNS = 8
@@ -48,17 +47,9 @@ def contact_sheet(name: str, parts: Sequence[Part], path: Path, note: str = "") 
 
 
 def _page(name: str, parts: Sequence[Part], path: Path, note: str) -> Path:
-    def card(columns: Mapping[str, tuple[str, Sequence[Any]]], number: int) -> Card:
-        there = {it: (kind, all_[number]) for it, (kind, all_) in columns.items() if all_[number] is not None}
-        shown = [column for column, (kind, _) in there.items() if MODALITIES.get(kind).tell is None]
-        # What is told says itself what it is, and so does one thing alone.
-        names = shown if len(shown) > 1 else ()
-        return Card([thing(*it, column if column in names else "") for column, it in there.items()])
-
     lines: dict[str, list[Card]] = {}
     for title, columns in parts:  # a page has room for what takes several lines of a picture
-        count = min(len(examples) for _, examples in columns.values())
-        lines.setdefault(title, []).extend(card(columns, number) for number in range(count))
+        lines.setdefault(title, []).extend(cards(columns))
     return write_sheet(path, name, lines, note, "counterpoint data show")
 
 
