@@ -10,12 +10,15 @@ import pytest
 import torch
 
 from counterpoint.claims.analysis import cl_simplicity_bias, mmcl_robustness
+from counterpoint.claims.benches.data import bits
 from counterpoint.claims.benches.data import looks as seen
 from counterpoint.claims.evaluation import fudd
+from counterpoint.data.views.measured import SERIES_VIEWS
 from counterpoint.data.worlds.scenes.concepts import CONCEPTS
 from counterpoint.data.worlds.scenes.words.descriptions import differences
 from counterpoint.evaluation.shortcuts import Subclasses
 from counterpoint.losses import InfoNCELoss
+from counterpoint.networks.towers.series import Standardised
 
 RNG = np.random.default_rng
 
@@ -130,13 +133,30 @@ def test_a_noisy_probe_does_not_find_a_trace() -> None:
 
 
 def test_both_views_share_their_bits_and_nothing_else() -> None:
-    pixels = torch.zeros(6, 3 * 16 * 16)
-    one, two = cl_simplicity_bias.with_bits(pixels, 3, RNG(3))
-    assert one.shape == (6, 6 * 16 * 16)
-    assert torch.equal(one[:, 768:], two[:, 768:])
-    assert not torch.equal(one[:, :768], two[:, :768])
-    planes = one[:, 768:].view(6, 3, 256)
-    assert set(planes.unique().tolist()) == {-1.0, 1.0}
-    assert (planes == planes[..., :1]).all()
-    plain, _ = cl_simplicity_bias.with_bits(pixels, 0, RNG(3))
-    assert plain.shape == pixels.shape
+    rows = np.arange(40)
+    one, two = (bits.EIGHT.read(half, rows) for half in bits.HALVES)
+    views = [
+        SERIES_VIEWS["weak"](half, rows.astype(np.uint64), Standardised.fit([one], 1000))
+        for half in (one, two)
+    ]
+    assert one.channels[6:] == tuple(f"bit {number}" for number in range(1, 9))
+    signs = one.measured[:, :1, 6:]
+    assert set(signs.unique().tolist()) == {-1.0, 1.0}
+    assert (one.measured[..., 6:] == signs).all()
+    assert (two.measured[..., 6:] == signs).all()
+    assert not torch.equal(one.measured[..., :6], two.measured[..., :6])
+    # Training sees views, in which the signs are still to be read.
+    for view in views:
+        assert torch.equal(view[..., 6:].nanmean(1).sign(), signs[:, 0])
+    found = bits.EIGHT.labels[bits.FIRST_BIT].values[rows]
+    assert (2 * found - 1).tolist() == signs[:, 0, 0].tolist()
+
+
+def test_recordings_are_the_same_with_and_without_bits() -> None:
+    rows, half = np.arange(5, 15), bits.HALVES[1]
+    none, four, eight = (data.read(half, rows).measured for data in (bits.NONE, bits.FOUR, bits.EIGHT))
+    assert none.shape[2] == 6
+    assert torch.equal(four[..., :6], none)
+    assert torch.equal(eight[..., :10], four)
+    whole = bits.NONE.world.read(bits.DEVICE, rows).measured
+    assert torch.equal(torch.cat([bits.NONE.read(name, rows).measured for name in bits.HALVES], 1), whole)
