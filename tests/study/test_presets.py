@@ -28,7 +28,7 @@ from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.registry import UnknownName
 from counterpoint.study import Study
-from counterpoint.study.presets import PRESETS
+from counterpoint.study.presets import MOST_PAIRS, PRESETS
 from counterpoint.study.schema import TrainedArm, TrainingCost, TrainingSummary
 from counterpoint.study.words.standings import mean_ranks, of_arms
 from counterpoint.training.run import target_of
@@ -309,6 +309,23 @@ def test_three_columns_are_compared_with_every_two_of_them_that_meet() -> None:
     there["image"] = np.ones(len(data), bool)
     assert preset.arms_for(data)[:3] == (pairs[0], "clip,columns=image+audio", pairs[1])
     assert preset.forms("more", data) == ("more",)
+
+
+def test_more_pairs_of_columns_than_a_preset_makes_arms_of_are_to_be_named() -> None:
+    preset, data = find("three"), TinyData()
+    series = [f"device {number}" for number in range(4)]
+    data.columns = {"image": "image", "text": "text", **dict.fromkeys(series, "series")}
+    data.present = lambda column, rows: np.ones(len(rows), bool)  # type: ignore[method-assign]
+    with pytest.raises(
+        ValueError, match=r"three has an arm of clip for every .* most 10, .* 15 such pairs .*: name"
+    ):
+        preset.arms_for(data)
+    assert f"{MOST_PAIRS} at most" in preset.about
+    del data.columns["device 3"]
+    assert len(preset.arms_for(data)) == MOST_PAIRS + 2, "five columns"
+    data.columns["device 3"] = "series"
+    data.present = lambda column, rows: np.arange(len(rows)) % 2 == (column in series)  # type: ignore[method-assign]
+    assert len(preset.arms_for(data)) == 1 + 6 + 2, "two columns and four, which never meet"
 
 
 def test_models_of_two_columns_have_no_rank_among_those_of_all(capsys: pytest.CaptureFixture[str]) -> None:

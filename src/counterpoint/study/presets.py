@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
@@ -12,6 +13,9 @@ if TYPE_CHECKING:
     from .design import Budget
 
 PAPERS = {"medical-vl-benchmark": ("PRESETS",)}
+MOST_PAIRS = 10
+"""Pairs of columns that a preset makes arms of: those of five columns. Their number grows as the square of that of
+columns, and so does the time that a comparison takes."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +30,8 @@ class Preset:
         tasks: what is evaluated, with the patterns of those of its metrics that count as a task of their own.
         budget: what all arms get the same of.
         margin: differences within ± this are equivalent.
-        pairwise: arms of two columns, each of which stands for an arm of every two columns of the data. They share few
-            numbers with each other, and so have no mean ranks.
+        pairwise: arms of two columns, each of which stands for an arm of every two columns of the data, of which there
+            may be `MOST_PAIRS`. They share few numbers with each other, and so have no mean ranks.
     """
 
     name: str
@@ -59,7 +63,7 @@ class Preset:
 
         Raises:
             UnknownName: for a label that the data does not have.
-            ValueError: if the baseline is not among them.
+            ValueError: if the baseline is not among them, or there are more than `MOST_PAIRS` for pairs of columns.
         """
         from ..data.derived.labelling import label_of
         from ..data.labels import listed
@@ -91,6 +95,15 @@ class Preset:
                 f"{self.name} is no comparison for {data.name!r}, whose columns are {', '.join(data.columns)}, with "
                 f"the labels {listed(data.labels) or 'none'}: {reasons[self.baseline]}{asks}"
             )
+        for pair in self.pairwise:
+            if (count := len({*self.forms(pair, data)} & {*fit})) > MOST_PAIRS:
+                named = [name for name in self.arms if name not in self.pairwise]
+                command = shlex.join(["counterpoint", "compare", *named, self.forms(pair, data)[0]])
+                raise ValueError(
+                    f"{self.name} has an arm of {pair} for every two columns that rows have together, at most "
+                    f"{MOST_PAIRS}, and {data.name!r} has {count} such pairs ({', '.join(data.columns)}): name the "
+                    f"arms, as in {command} --preset {self.name} --data …"
+                )
         return tuple(fit)
 
     def tasks_for(self, data: Data) -> tuple[str, ...]:
@@ -166,7 +179,8 @@ _ALL = (
     Preset(
         "three",
         "three columns or more: what is gained by a term for each pair of them over terms with one that all share, and "
-        "over models of two columns by themselves, of which there is one for every pair",
+        f"over models of two columns by themselves, of which there is one for every pair, {MOST_PAIRS} at most: with "
+        "more, name the arms (clip,columns=a+b)",
         {
             "two columns alone": ("clip",),
             "each with a hub": ("more",),
