@@ -10,6 +10,7 @@ import counterpoint as cp
 from counterpoint.data import views
 from counterpoint.data.views.measured import SERIES_VIEWS, SeriesView, rotation, series, triples, warped
 from counterpoint.networks.towers.series import Standardised
+from counterpoint.recipes.schema import Augmentation
 from counterpoint.registry import UnknownName
 
 UNIT = Standardised(60, (), (0.0,) * 3, (1.0,) * 3)
@@ -46,6 +47,12 @@ def test_a_view_is_a_function_of_the_key_alone(name: str) -> None:
     other = series(name)(cp.Series.of(given[:1]), keys(5, "other")[:1], UNIT)[0]
     alone = series(name)(cp.Series.of(given[:1]), keys(5)[:1], UNIT)[0]
     assert (other.shape == alone.shape and torch.equal(other, alone)) == (name == "plain")
+
+
+def test_a_recipe_can_leave_series_as_they_were_measured() -> None:
+    assert series("weak", Augmentation(paired="plain")) == series("plain")
+    assert series("simclr", Augmentation(paired="plain")) == series("simclr")
+    assert series("weak", Augmentation(paired="convirt")) == series("weak", Augmentation()) == series("weak")
 
 
 def test_a_window_is_a_stretch_of_drawn_length() -> None:

@@ -15,7 +15,7 @@ from ...networks.towers.table import Cells
 from ...raw import Table
 from ...registry import unknown
 from .keys import uniform
-from .named_pictures import Options
+from .named_pictures import Options, unless_plain
 
 
 @final
@@ -70,9 +70,7 @@ def table(name: str, augmentation: Options | None = None) -> TableView:
     Raises:
         UnknownName: for any other name.
     """
-    # Names of other views are those of pictures beside them.
-    if augmentation is not None and name == "weak" and augmentation.paired == "plain":
-        name = "plain"
+    name = unless_plain(name, augmentation)
     if name not in TABLE_VIEWS:
         raise unknown("view of tables", name, TABLE_VIEWS)
     return TABLE_VIEWS[name]

@@ -14,6 +14,7 @@ from ...networks.towers.series import Standardised
 from ...raw import Series
 from ...registry import unknown
 from .keys import uniform, white
+from .named_pictures import Options, unless_plain
 
 _AXES = "xyz"
 
@@ -176,8 +177,8 @@ SERIES_VIEWS: Mapping[str, SeriesView] = {
 }
 
 
-def series(name: str, augmentation: object = None) -> SeriesView:
-    """Return a view of series by its name.
+def series(name: str, augmentation: Options | None = None) -> SeriesView:
+    """Return a view of series by its name; for ``weak`` the plain one where ``augmentation`` names that.
 
     - ``plain``: the first steps.
     - ``weak``: at least 80 % of a series, up to 1.1 times as large or small, with noise of 0.03 deviations.
@@ -190,6 +191,7 @@ def series(name: str, augmentation: object = None) -> SeriesView:
     Raises:
         UnknownName: for any other name.
     """
+    name = unless_plain(name, augmentation)
     if name not in SERIES_VIEWS:
         raise unknown("view of series", name, SERIES_VIEWS)
     return SERIES_VIEWS[name]

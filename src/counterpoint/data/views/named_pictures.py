@@ -138,6 +138,18 @@ def meant(name: str, augmentation: Options) -> str:
     return {"weak": augmentation.paired, "simclr": augmentation.contrasted}.get(name, name)
 
 
+def unless_plain(name: str, augmentation: Options | None) -> str:
+    """Return the name of a view of another modality: ``plain`` where a recipe has that in the place of ``weak``.
+
+    Other names that a recipe may have there are those of views of pictures, which stand beside this modality.
+
+    >>> from counterpoint.recipes.schema import Augmentation
+    >>> unless_plain("weak", Augmentation(paired="plain")), unless_plain("weak", Augmentation(paired="convirt"))
+    ('plain', 'weak')
+    """
+    return "plain" if augmentation is not None and (name, augmentation.paired) == ("weak", "plain") else name
+
+
 def _of_parts(name: str) -> ImageView:
     """Return the view that makes some of the changes of ``simclr``, named with ``+`` between them."""
     parts = name.split("+")
