@@ -12,11 +12,14 @@ from safetensors.torch import save_file
 
 from counterpoint.data import load as load_data
 from counterpoint.data.loading.features import Kept
+from counterpoint.data.source import load_any
+from counterpoint.networks import tune
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import fit
 from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run
+from counterpoint.training.speed.kept import remember
 from counterpoint.training.start import prepare
 from fixtures.tiny import TinyData
 
@@ -131,7 +134,7 @@ def test_what_is_changed_cannot_be_kept(
         ({"towers.tune": "full"}, "no tower is frozen; add tune=frozen"),
         (
             {"augmentation.paired": "weak"},
-            "pictures are looked at through 'weak', which is never twice the same",
+            "pictures are looked at through 'weak', which is never twice the same; write augmentation.paired=plain, or",
         ),
     ],
 )
@@ -140,3 +143,25 @@ def test_features_that_cannot_be_kept(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         run(Run("clip", "digits", recipe(weights, **changes)), tmp_path / "run")
+
+
+def test_series_as_they_were_measured_are_the_same_every_time_and_sounds_never_are() -> None:
+    def keep(arm: str, data: str, paired: str) -> None:
+        planned = Run(
+            arm, f"{data},train=16,validation=4,test=4", override(load("seconds"), {"batch_size": 8})
+        )
+        given = load_any(planned.data)
+        method, _ = prepare(planned.on(given), given)
+        for tower in method.towers.values():
+            tune(tower, "frozen")
+        remember(method, override(planned.recipe, {"augmentation.paired": paired}))
+
+    with pytest.raises(
+        ValueError, match="sounds are looked at through 'weak', which is never twice the same; leave"
+    ):
+        keep("clip,text=bag", "sounds:basic", "plain")
+    with pytest.raises(
+        ValueError, match=r"series are .* twice the same; write augmentation.paired=plain, or leave"
+    ):
+        keep("clip,columns=wrist+text,text=bag", "motions:basic", "weak")
+    keep("clip,columns=wrist+text,text=bag", "motions:basic", "plain")

@@ -41,9 +41,12 @@ def remember(method: TowerMethod, recipe: Recipe) -> dict[str, Steady]:
         # By what a look does and not by its name: recipes may give a name another content.
         if look != as_it_is[name]:
             view = shown[name]
+            plainer = recipe.augmentation.model_copy(update={"paired": PLAIN})
+            mended = looks({name: replace(view, like="")}, plainer)
+            mend = "write augmentation.paired=plain, or " if mended[name] == as_it_is[name] else ""
             raise ValueError(
                 f"towers.keep: {noun_of(view.modality)} are looked at through {view.augmentation!r}, which is never "
-                "twice the same; write augmentation.paired=plain, or leave keep out"
+                f"twice the same; {mend}leave keep out"
             )
     for tower in frozen.values():
         tower.memory = Memory()
