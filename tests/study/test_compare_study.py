@@ -259,6 +259,22 @@ def test_the_trial_with_the_best_validation_at_its_end_is_chosen(tmp_path: Path)
     assert choose(search, folders) == search[1].plan
 
 
+def test_trials_that_versions_validated_by_different_numbers_are_not_ranked(tmp_path: Path) -> None:
+    search = [Trial(ArmPlan(9, {"optimizer.lr": lr})) for lr in (0.1, 0.2)]
+    folders = [tmp_path / f"trial-{number}" for number in range(2)]
+    for folder, name in zip(folders, ("retrieval/i2t_R@1", "probe/logistic_kind_top1"), strict=True):
+        folder.mkdir()
+        RunState(status="finished").write(folder)
+        log = MetricLog(folder)
+        log.add(9, {f"validation/all/{name}": 0.5})
+        log.close()
+    told = r"trial-0 by validation/all/retrieval/i2t_R@1; trial-1 by validation/all/probe/logistic_kind_top1\): delete"
+    with pytest.raises(ValueError, match=told):
+        choose(search, folders)
+    RunState(status="failed").write(folders[1])
+    assert choose(search, folders) == search[0].plan, "a failed one has no rank"
+
+
 def test_trials_begin_with_the_recipe_and_draw_alike(recipe: Recipe) -> None:
     design = Design(("clip", "slip"), recipe=recipe, tune=4)
     clip, slip = (trials(design, Arm.parse(arm), ArmPlan(9)) for arm in design.arms)

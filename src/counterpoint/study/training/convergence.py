@@ -104,6 +104,14 @@ _SCORES = "|".join(
 )
 
 
+def validation_names(metrics: pl.DataFrame) -> list[str]:
+    """Return the names of the numbers whose mean is the validation score at the last step, in order."""
+    scores = metrics.filter(
+        pl.col("name").str.starts_with("validation/") & pl.col("name").str.contains(_SCORES)
+    )
+    return sorted(scores.filter(pl.col("step") == pl.col("step").max())["name"])
+
+
 def validation_curve(metrics: pl.DataFrame) -> Curve:
     """Return the validation score over the steps: the mean R@1 of both directions, or of what stands in its place.
 
@@ -111,11 +119,7 @@ def validation_curve(metrics: pl.DataFrame) -> Curve:
     model of several columns that learns classes; see `runner.validation_numbers`. A run that an earlier version began
     may have others at first: what the last step has counts.
     """
-    scores = metrics.filter(
-        pl.col("name").str.starts_with("validation/") & pl.col("name").str.contains(_SCORES)
-    )
-    last = scores.filter(pl.col("step") == pl.col("step").max())["name"]
-    scores = scores.filter(pl.col("name").is_in(last.implode()))
+    scores = metrics.filter(pl.col("name").is_in(validation_names(metrics)))
     means = scores.group_by("step").agg(pl.col("value").mean()).sort("step")
     return [(int(step), float(value)) for step, value in means.iter_rows()]
 

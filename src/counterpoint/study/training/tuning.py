@@ -12,7 +12,7 @@ from ...methods.arm import Arm
 from ...training.record.metrics import read_metrics
 from ...training.run import RunState
 from ..design import ArmPlan, Design
-from .convergence import validation_curve
+from .convergence import validation_curve, validation_names
 
 TUNING_SEED = 1_000_003
 """Trials use a seed of their own, so that no seed of the study has been selected on."""
@@ -51,10 +51,22 @@ def choose(search: Sequence[Trial], folders: Sequence[Path]) -> ArmPlan:
 
     Raises:
         RuntimeError: if every trial failed.
+        ValueError: if trials have their scores from different numbers, as those of different versions may.
     """
     scores = [validation_score(folder) for folder in folders]
     if all(math.isinf(score) for score in scores):
         raise RuntimeError(f"every tuning trial failed: {folders[0].parent}; try a smaller learning rate")
+    ranked_by = {
+        ", ".join(validation_names(read_metrics(folder))): folder.name
+        for folder, score in zip(folders, scores, strict=True)
+        if math.isfinite(score)
+    }
+    if len(ranked_by) > 1:
+        listed = "; ".join(f"{trial} by {names}" for names, trial in ranked_by.items())
+        raise ValueError(
+            f"{folders[0].parent}: versions of counterpoint validated its trials by different numbers, which say "
+            f"nothing about each other ({listed}): delete that folder and run the same command again"
+        )
     return search[max(range(len(search)), key=lambda k: scores[k])].plan
 
 
