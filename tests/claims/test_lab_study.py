@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from counterpoint.claims.lab import study as study_module
 from counterpoint.data import load as data
 from counterpoint.study import compare
 from counterpoint.study.summary import read_results
+from counterpoint.study.training.tuning import TUNING_SEED
 from counterpoint.training.record.metrics import read_metrics
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
@@ -112,6 +114,21 @@ def test_a_run_begins_where_that_of_its_own_seed_ended(tmp_path: Path) -> None:
         towers = [name for name in ended if name.startswith("towers.image.")]
         assert towers
         assert all(torch.equal(ended[name], begun[name]) for name in towers)
+
+
+def test_a_trial_of_a_rate_begins_where_the_run_of_its_seed_ended(tmp_path: Path) -> None:
+    lab = Lab(tmp_path)
+    first = lab.study(replace(SMALL, arms={"clip": "clip"}, seeds=(0, TUNING_SEED)), "first")
+    started = {"started": f'clip,from="{first.each("clip")}"'}
+    rated = replace(SMALL, arms=started, rates=(1e-3, 3e-3), seeds=1)
+    lab.study(rated, "second")
+    trials = sorted((tmp_path / "second" / "tuning").rglob("run.json"))
+    assert [Run.read(trial.parent).arm for trial in trials] == [
+        f'clip,from="{first.folder("clip", TUNING_SEED)}"'
+    ] * 2
+    shutil.rmtree(first.folder("clip", TUNING_SEED))
+    with pytest.raises((ValueError, FileNotFoundError), match=str(TUNING_SEED)):
+        lab.study(rated, "third")
 
 
 def test_a_run_of_each_seed_that_nothing_trains_on_is_another_model_under_each(tmp_path: Path) -> None:

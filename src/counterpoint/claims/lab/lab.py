@@ -243,7 +243,7 @@ class Lab:
         self._train(
             "learning rates",
             [
-                TrainingRun(design.run(arm, trial.seed, trial.plan), folder, test=False)
+                TrainingRun(design.run(of_seed(arm, trial.seed), trial.seed, trial.plan), folder, test=False)
                 for arm, trials in search.items()
                 for trial, folder in zip(trials, folders[arm], strict=True)
             ],

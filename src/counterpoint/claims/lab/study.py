@@ -50,7 +50,9 @@ class Comparison:
         recipe: a recipe or its name.
         changes: keys of the recipe, by dotted name.
         steps: of arms that take other steps than the recipe's.
-        rates: learning rates, of which every arm takes the one that is best on validation under a seed of its own.
+        rates: learning rates, of which every arm takes the one that is best on validation under a seed of its own,
+            `counterpoint.study.training.tuning.TUNING_SEED`. Of several, an arm with ``{seed}`` needs a run of that
+            seed to begin from, too.
         one_rate: all arms take the same one, the best in the mean over them: where what is asked about is smaller than
             what rates make that arms took by chance.
         margin: differences within ± this are equivalent.
