@@ -27,6 +27,7 @@ import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.labels import Classes, Numbers
+from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.indexing import index as data_index
 from counterpoint.data.source import load_any
 from counterpoint.execution import Stopped
@@ -39,6 +40,7 @@ from counterpoint.serving.embedding.ahead import Ahead
 from counterpoint.serving.embedding.batch_size import BatchSize
 from counterpoint.serving.indexing.extending import INDEX_KINDS
 from fixtures import foreign
+from fixtures.shards import write_shards
 from fixtures.tiny import TinyData
 from fixtures.units import Heard
 
@@ -526,6 +528,61 @@ def test_broken_pictures_are_left_out_within_the_tolerance_and_listed(
     assert "2 of 71 examples cannot be used" in capsys.readouterr().err
     assert main(["embed", reference, f"{folder},broken=0.1", "--out", str(tmp_path / "more")]) == 0
     assert len(Vectors.open(tmp_path / "more")) == 69
+
+
+def _shards_to_train_on(folder: Path) -> tuple[Sharded, list[Path]]:
+    """Return data over an index, and the shards of its first rows."""
+    data = load_any(str(folder))
+    assert isinstance(data, Sharded)
+    return data, [Path(data.index.shards[n].place) for n in np.flatnonzero(data.shards).tolist()]
+
+
+def test_what_is_broken_or_lost_of_an_index_has_no_vectors(
+    reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "index"
+    data_index(write_shards(tmp_path / "shards", broken=range(3, 120, 40)), folder, jobs=1)
+    every = cp.embed(reference, f"{folder},broken=0.1", tmp_path / "every")
+    assert {int(key[-5:]) for key in every.table()["key"]} == {*range(120)} - {*range(3, 120, 40)}
+    _, (first, *_) = _shards_to_train_on(folder)
+    first.unlink()
+    assert main(["embed", reference, str(folder), "--out", str(tmp_path / "no")]) == 1
+    words = f"{first} is not there any more: bring it back, or run counterpoint data index"
+    assert words in " ".join(capsys.readouterr().err.split())
+    caplog.clear()
+    some = cp.embed(reference, f"{folder},broken=0.2", tmp_path / "some")
+    for column in ("image", "text"):
+        assert any(f"left out of the vectors of {column}: 10 × {words}" in line for line in caplog.messages)
+        expected = _by_text(every, column)
+        found = _by_text(some, column)
+        lost = {
+            text for text, key in every.table().select("text", "key").rows() if key.startswith(first.name)
+        }
+        assert len(lost) in (9, 10)
+        assert found.keys() == expected.keys() - lost
+        assert all(np.abs(found[text] - expected[text]).max() < 1e-6 for text in found)
+
+
+def test_more_than_may_be_broken_ends_embedding_with_the_reason(reference: str, tmp_path: Path) -> None:
+    folder, out = tmp_path / "index", tmp_path / "vectors"
+    data_index(write_shards(tmp_path / "shards"), folder, jobs=1)
+    data, (first, second, *_) = _shards_to_train_on(folder)
+    first.unlink()
+    second.unlink()
+    reason = f"10 × {first} is not there any more: bring it back, or run counterpoint data index .*; 6 × {second} .*"
+    with pytest.raises(
+        ValueError, match=f"more than 1 % of the 120 rows cannot be embedded: {reason}--broken SHARE"
+    ):
+        cp.embed(reference, data, out)
+    assert not list(out.glob("*.parquet"))
+    data.broken = 0.3
+    with pytest.MonkeyPatch.context() as stopping:
+        stops_after(1, Stopped(), stopping)
+        with pytest.raises(Stopped):
+            cp.embed(reference, data, out)
+    data.broken = 0.15
+    with pytest.raises(ValueError, match=f"more than 15 % .*: 4 × {second} .*; 16 of parts that are written"):
+        cp.embed(reference, data, out)
 
 
 def test_files_are_decoded_once_for_the_model_alone(

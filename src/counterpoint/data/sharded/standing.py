@@ -110,5 +110,7 @@ class StandingRecords:
     def replaced(self) -> list[Replaced]:
         """Return what was replaced since this was last asked."""
         found = list(self._replaced.values())
+        if found:
+            self._last = None  # whoever asks for these rows again is told again
         self._replaced.clear()
         return found

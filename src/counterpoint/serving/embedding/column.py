@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -13,12 +15,14 @@ from typing import Any, ClassVar, final
 import numpy as np
 import polars as pl
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
+from pyarrow import parquet
 from torch import Tensor
 
 from ... import execution
 from ...data.base import Data, Rows
 from ...data.labels import Label, Numbers
+from ...data.replaced import Replaced
 from ...data.sides import SIDES
 from ...methods.tower_method import TowerMethod
 from ...networks.base import TextTower
@@ -30,6 +34,8 @@ from .ahead import Ahead
 from .batch_size import BatchSize
 
 _AHEAD = 2  # batches that wait for the device
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -60,10 +66,13 @@ class _Batch:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part all of whose batches have been read."""
+    """A part all of whose batches have been read: what is known of its rows, which of those read these are, and why
+    others, in whose place other records were read, are none."""
 
     number: int
     table: pl.DataFrame
+    kept: Bool[np.ndarray, " n"]
+    broken: Sequence[Replaced]
 
 
 @final
@@ -97,11 +106,16 @@ class Column:
         )
 
     def embed(self, todo: Sequence[int], on_progress: execution.OnProgress) -> Embedded:
-        """Embed some parts, and write each once it is whole."""
+        """Embed some parts, and write each once it is whole.
+
+        Raises:
+            ValueError: if more rows are broken than may be.
+        """
         left = sum(len(self._rows(number)) for number in todo)
         precision = Precision(self.about.precision, next(self.model.parameters()).device)
         vectors = np.empty((self.per_part, self.about.width), np.float32)
         before = done = self.count - left
+        broken: list[Replaced] = []
         with torch.inference_mode(), precision.autocast():
             # A column may have no value in a whole part, as those of one of several sources that are mixed.
             if (some := next((part for part in todo if len(self._present(part))), None)) is not None:
@@ -113,11 +127,30 @@ class Column:
                         vectors[item.places] = self._embedded(item.tensor, item.prepared)
                         done += len(item.places)
                     else:
-                        self._write(item, vectors[: len(item.table)])
-                        done += len(self._rows(item.number)) - len(item.table)  # those without a value
+                        if item.broken:
+                            broken += item.broken
+                            self._check(broken, todo)
+                        self._write(item, vectors[: len(item.kept)][item.kept])
+                        done += len(self._rows(item.number)) - len(item.kept)  # those without a value
                     result = Embedded(self.count, done - before, time.perf_counter() - began, items.waited)
                     on_progress(execution.Progress(done, self.count, result.speed))
+        if broken:
+            _logger.info("left out of the vectors of %s: %s", self.key, _reasons(broken))
         return result
+
+    def _check(self, broken: Sequence[Replaced], todo: Sequence[int]) -> None:
+        """Check that no more rows are broken than may be, those that earlier calls left out of their parts included."""
+        written = [n for n, path in enumerate(self.paths) if n not in todo and path.exists()]
+        before = sum(
+            len(self._present(number)) - parquet.read_metadata(self.paths[number]).num_rows
+            for number in written
+        )
+        if before + len(broken) > max(1.0, self.data.broken * self.count):
+            raise ValueError(
+                f"more than {100 * self.data.broken:g} % of the {self.count:,} rows cannot be embedded: "
+                f"{_reasons(broken)}{f'; {before:,} of parts that are written' if before else ''}. Mend them and run "
+                "the same command again, which goes on, or allow more with --broken SHARE"
+            )
 
     def _rows(self, number: int) -> Rows:
         return np.arange(number * self.per_part, min((number + 1) * self.per_part, self.count))
@@ -141,7 +174,12 @@ class Column:
                     yield self._batch(places, self.data.read(self.key, rows[places]))
                 else:
                     yield _Batch(places, ids[places, : lengths[places[0]]], prepared=True)
-            yield _Part(number, self._table(rows, texts))
+            # A vector is of the row's own record: one that another stands for, as in training, has none.
+            replaced = {one.row: one for one in self.data.replaced()}
+            kept = np.array([row not in replaced for row in rows.tolist()], dtype=bool)
+            known = texts if texts is None else [text for text, keep in zip(texts, kept, strict=True) if keep]
+            broken = [replaced[row] for row in rows[~kept].tolist()]
+            yield _Part(number, self._table(rows[kept], known), kept, broken)
 
     def _texts(self, rows: Rows) -> Sequence[str] | None:
         """Return a column's rows where they are texts; other raw forms of a whole part may be too large."""
@@ -235,6 +273,14 @@ class Column:
         for title, rows in self.data.splits.sides.items():
             sides[rows] = SIDES.index(title.partition(":")[0])
         return sides
+
+
+def _reasons(broken: Sequence[Replaced]) -> str:
+    """Return for what reasons rows are left out: how many each, and the first of them."""
+    first = {one.reason: one.where for one in reversed(broken)}
+    named = {reason: reason if where in reason else f"{reason} ({where})" for reason, where in first.items()}
+    counts = Counter(one.reason for one in broken)
+    return "; ".join(f"{count:,} × {named[reason]}" for reason, count in counts.most_common())
 
 
 def _cells(label: Label, rows: Rows) -> pl.Series:

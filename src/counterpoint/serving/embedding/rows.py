@@ -43,7 +43,9 @@ def embed(
 
     A part of the folder is written whole or not at all, and a finished one is not made again. Pictures are
     shown as the model's own library shows them; those that cannot be read are left out and listed as
-    `counterpoint.data` says. A row without a value in a column has no vector of it. Memory does not grow with the rows.
+    `counterpoint.data` says. So are, of data over an index, records that are broken and those of shards that are lost,
+    within the data's budget; the log names them. A row without a value in a column has no vector of it. Memory does not
+    grow with the rows.
 
     >>> import tempfile
     >>> import counterpoint as cp
@@ -69,9 +71,9 @@ def embed(
     Raises:
         UnknownName: for a column that the data does not have.
         FileNotFoundError: if there is nothing at the path of the data.
-        ValueError: for a model that cannot be loaded, or has no embeddings of a column; data without rows, embeddings
-            that are not finite, and a folder that holds vectors of another model or of other data; with both
-            fingerprints.
+        ValueError: for a model that cannot be loaded, or has no embeddings of a column; data without rows, or of which
+            more is broken than may be; embeddings that are not finite, and a folder that holds vectors of another model
+            or of other data; with both fingerprints.
         OSError: the folder cannot be written, or the disk is full; whole parts stay.
         InUse: another process writes into the folder, and goes on doing so.
         HandedOver: others go on with it after this call, as in jobs of SLURM.
