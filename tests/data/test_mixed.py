@@ -16,6 +16,7 @@ from counterpoint.data.derived.mixture import parts_of, together
 from counterpoint.data.labels import Classes
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.mixed import Mixture
+from counterpoint.data.replaced import Replaced
 from counterpoint.data.source import load_any, located, rooted, short_name
 from counterpoint.evaluation import evaluate
 from counterpoint.evaluation.task import NotApplicable, check_labels
@@ -324,3 +325,10 @@ def test_how_a_mixture_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert located(source, str(tmp_path)) == f"{tmp_path}/one.csv,share=0.25 + emoji"
     with pytest.raises(FileNotFoundError, match="say where it is"):
         located(source, None)
+
+
+def test_rows_that_were_replaced_are_those_of_the_mixture() -> None:
+    sources = [TinyData(), Sayings()]
+    for source in sources:
+        source.replaced = lambda: [Replaced(3, "3.png", "broken picture", "", "4.png")]  # type: ignore[method-assign]
+    assert [one.row for one in Mixed(sources).replaced()] == [3, len(sources[0]) + 3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
+from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -200,7 +201,11 @@ class Mixed(Data):
         return there
 
     def replaced(self) -> list[Replaced]:
-        return [replaced for source in self.sources for replaced in source.replaced()]
+        return [
+            replace(one, row=start + one.row)
+            for start, source in self._numbered()
+            for one in source.replaced()
+        ]
 
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
         return self._of(
