@@ -144,7 +144,7 @@ class Augmentation(Section):
     """Caption of an example with several: each text view draws its own, or all share one."""
     paired: str = "weak"
     """View of pictures and of clips that methods of pairs train on, where these say weak; with plain, rows of tables
-    keep all their cells as well, and series are seen as they were measured. Sounds do not depend on it."""
+    keep all their cells as well, and sounds and series are heard and seen as they were recorded."""
     contrasted: str = "simclr"
     """View of pictures that methods contrast with themselves, where these say simclr; or some of its changes alone,
     as in crop+mirror+colour+gray+blur."""

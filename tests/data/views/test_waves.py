@@ -11,6 +11,7 @@ from counterpoint.data import views
 from counterpoint.data.views.keys import white
 from counterpoint.data.views.waves import WAVE_VIEWS, WaveView, audio, level, reverberant
 from counterpoint.networks.towers.sound import Waveform
+from counterpoint.recipes.schema import Augmentation
 from counterpoint.registry import UnknownName
 
 INPUT = Waveform(1000, 0.5)
@@ -29,6 +30,12 @@ def test_plain_is_the_first_seconds() -> None:
     given = cp.Waves.of(sounds(800, 300), 1000)
     found = audio("plain")(given, keys(2), INPUT)
     assert torch.equal(found.nan_to_num(9), given.samples[:, :500].nan_to_num(9))
+
+
+def test_a_recipe_may_have_sounds_heard_as_they_were_recorded() -> None:
+    assert audio("weak", Augmentation(paired="plain")) == audio("plain")
+    assert audio("weak", Augmentation(paired="convirt")) == audio("weak")
+    assert audio("simclr", Augmentation(paired="plain")) == audio("simclr")
 
 
 @pytest.mark.parametrize("name", list(WAVE_VIEWS))

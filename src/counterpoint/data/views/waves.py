@@ -14,6 +14,7 @@ from ...networks.towers.sound import Waveform
 from ...raw import Waves
 from ...registry import unknown
 from .keys import uniform, white
+from .named_pictures import Options, unless_plain
 
 _REFLECTIONS = 24
 _DECAY = np.log(1000.0)  # over the time in which a room's sound falls by 60 dB
@@ -134,8 +135,8 @@ WAVE_VIEWS: Mapping[str, WaveView] = {
 }
 
 
-def audio(name: str, augmentation: object = None) -> WaveView:
-    """Return a view of sounds by its name.
+def audio(name: str, augmentation: Options | None = None) -> WaveView:
+    """Return a view of sounds by its name; for ``weak`` the plain one where ``augmentation`` names that.
 
     - ``plain``: the first seconds.
     - ``weak``: seconds from anywhere, up to 6 dB louder or quieter.
@@ -149,6 +150,7 @@ def audio(name: str, augmentation: object = None) -> WaveView:
     Raises:
         UnknownName: for any other name.
     """
+    name = unless_plain(name, augmentation)
     if name not in WAVE_VIEWS:
         raise unknown("view of sounds", name, WAVE_VIEWS)
     return WAVE_VIEWS[name]
