@@ -10,6 +10,7 @@ import re
 import shutil
 import tarfile
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -583,6 +584,24 @@ def test_more_than_may_be_broken_ends_embedding_with_the_reason(reference: str, 
     data.broken = 0.15
     with pytest.raises(ValueError, match=f"more than 15 % .*: 4 × {second} .*; 16 of parts that are written"):
         cp.embed(reference, data, out)
+
+
+def test_files_of_an_index_are_opened_once_for_pictures_and_captions(
+    reference: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "index"
+    data_index(write_shards(tmp_path / "shards"), folder, jobs=1)
+    data, _ = _shards_to_train_on(folder)
+    opened = Counter[object]()
+    shards = type(data._open)
+    original = shards.bytes_of
+    monkeypatch.setattr(
+        shards, "bytes_of", lambda self, file, shard: opened.update([file]) or original(self, file, shard)
+    )
+    vectors = cp.embed(reference, data, tmp_path / "vectors", modalities=("image",), batch_size=16)
+    assert set(opened.values()) == {1}
+    assert len(opened) == int(data.shards.sum())
+    assert vectors.table()["text"].null_count() == 0
 
 
 def test_files_are_decoded_once_for_the_model_alone(

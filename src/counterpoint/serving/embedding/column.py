@@ -165,21 +165,24 @@ class Column:
             rows = self._present(number)
             texts = self._texts(rows)
             ids, lengths = (None, np.zeros(len(rows))) if texts is None else self._tokens(texts)
+            told = np.full(len(rows), None, dtype=object) if texts is None else np.array(texts, dtype=object)
             order = np.argsort(-lengths, kind="stable")
             start = 0
             while start < len(rows):
                 places = order[start : start + self.size.now]
                 start += len(places)
                 if ids is None:
-                    yield self._batch(places, self.data.read(self.key, rows[places]))
+                    raw = self.data.read(self.key, rows[places])
+                    # With them, as data may open the files of a row once for all of its columns.
+                    told[places] = self._captions(rows[places])
+                    yield self._batch(places, raw)
                 else:
                     yield _Batch(places, ids[places, : lengths[places[0]]], prepared=True)
             # A vector is of the row's own record: one that another stands for, as in training, has none.
             replaced = {one.row: one for one in self.data.replaced()}
             kept = np.array([row not in replaced for row in rows.tolist()], dtype=bool)
-            known = texts if texts is None else [text for text, keep in zip(texts, kept, strict=True) if keep]
             broken = [replaced[row] for row in rows[~kept].tolist()]
-            yield _Part(number, self._table(rows[kept], known), kept, broken)
+            yield _Part(number, self._table(rows[kept], told[kept].tolist()), kept, broken)
 
     def _texts(self, rows: Rows) -> Sequence[str] | None:
         """Return a column's rows where they are texts; other raw forms of a whole part may be too large."""
@@ -243,14 +246,14 @@ class Column:
             )
         write_part(self.paths[part.number], self.about, vectors, part.table)
 
-    def _table(self, rows: Rows, texts: Sequence[str] | None) -> pl.DataFrame:
-        """Return what is known of some rows."""
+    def _table(self, rows: Rows, texts: Sequence[str | None]) -> pl.DataFrame:
+        """Return what is known of some rows, among it the text that goes with each."""
         columns = {
             "id": pl.Series(self.data.ids[rows], dtype=pl.Int64),
             "key": pl.Series([self.data.key(int(row)) for row in rows], dtype=pl.String),
             "modality": pl.Series([self.key] * len(rows), dtype=pl.String),
             "split": pl.Series([*SIDES, None], dtype=pl.String)[self._sides[rows]],
-            "text": pl.Series(self._captions(rows) if texts is None else texts, dtype=pl.String),
+            "text": pl.Series(texts, dtype=pl.String),
         }
         labels = ((name, _cells(label, rows)) for name, label in self.data.labels.items())
         for name, cells in chain(labels, self.data.beside(rows).items()):
