@@ -598,7 +598,7 @@ def test_files_of_an_index_are_opened_once_for_pictures_and_captions(
     monkeypatch.setattr(
         shards, "bytes_of", lambda self, file, shard: opened.update([file]) or original(self, file, shard)
     )
-    vectors = cp.embed(reference, data, tmp_path / "vectors", modalities=("image",), batch_size=16)
+    vectors = cp.embed(reference, data, tmp_path / "vectors", modalities=("image",), batch_size=8)
     assert set(opened.values()) == {1}
     assert len(opened) == int(data.shards.sum())
     assert vectors.table()["text"].null_count() == 0
