@@ -36,7 +36,7 @@ ABOUT_PICTURES_OR_WORDS = {
     "data/reporting/advice.py": "commands for pictures",
     "data/reporting/card.py": "the words of Hugging Face for modalities",
     "data/reporting/sections/captions.py": "captions",
-    "data/sharded/pictured.py": "pictures with captions",
+    "data/sharded/pictures.py": "pictures with captions",
     "data/sharded/writing.py": "pictures alone need no note of the columns",
     "data/source.py": "the size of pictures, which is said before other inputs are known",
     "data/sources/_names.py": "usual names of columns",

@@ -61,8 +61,8 @@ class Modality:
         held: in users' tables, where each is a path or the bytes of a file (``"files"``), one or more texts
             (``"texts"``), or one or more cells with numbers and words (``"values"``).
         arrays: lists of numbers in a table are examples, too.
-        kept: ``kept(files, form, **options)`` reads the files of a column and keeps them; see
-            `counterpoint.data.reading.treated.Files`.
+        kept: ``kept.of(files, modality, options)`` reads the files of a column and keeps them; see
+            `counterpoint.data.reading.file_examples.FileExamples`.
     """
 
     name: str
@@ -211,26 +211,26 @@ MODALITIES = Modalities(
     Modality(
         "video",
         check="counterpoint.raw:check_clips",
-        view="counterpoint.data.views.footage:video",
+        view="counterpoint.data.views.clips:video",
         build="counterpoint.networks.towers.build:video_tower",
         towers=("frames", "stills", "transformers:NAME"),
         draw="counterpoint.data.pictures.sheet:draw_clip",
-        play="counterpoint.data.reading.films:play_clip",
+        play="counterpoint.data.reading.clips:play_clip",
         corruptions="counterpoint.data.corruptions.clips:CORRUPTIONS",
         sample="counterpoint.exporting._comparison:sample_clips",
         noun="clips",
         unit="frames",
         endings=frozenset({".mp4", ".webm", ".mkv", ".avi", ".mov", ".m4v"}),
-        read="counterpoint.data.reading.films:read_clip",
-        store="counterpoint.data.reading.films:store_clip",
-        count="counterpoint.data.reading.films:frames_in",
+        read="counterpoint.data.reading.clips:read_clip",
+        store="counterpoint.data.reading.clips:store_clip",
+        count="counterpoint.data.reading.clips:frames_in",
         form=64,
-        pack="counterpoint.data.reading.films:pack_clips",
+        pack="counterpoint.data.reading.clips:pack_clips",
     ),
     Modality(
         "series",
         check="counterpoint.raw:check_series",
-        view="counterpoint.data.views.measured:series",
+        view="counterpoint.data.views.time_series:series",
         build="counterpoint.networks.towers.build:series_tower",
         towers=("dilated", "transformer", "transformers:NAME", "fracast:NAME"),
         able={"drops_keys": ("transformer",)},
@@ -240,16 +240,16 @@ MODALITIES = Modalities(
         one="series",
         unit="steps",
         endings=frozenset({".npy", ".edf", ".bdf", ".hea"}),
-        read="counterpoint.data.reading.measured:read_series",
-        store="counterpoint.data.reading.measured:store_series",
-        rate="counterpoint.data.reading.measured:rate_of",
-        pack="counterpoint.data.reading.measured:pack_series",
+        read="counterpoint.data.reading.series:read_series",
+        store="counterpoint.data.reading.series:store_series",
+        rate="counterpoint.data.reading.series:rate_of",
+        pack="counterpoint.data.reading.series:pack_series",
         arrays=True,
     ),
     Modality(
         "table",
         check="counterpoint.raw:check_table",
-        view="counterpoint.data.views.cells:table",
+        view="counterpoint.data.views.tables:table",
         build="counterpoint.networks.towers.build:table_tower",
         towers=("mlp",),
         draw="counterpoint.data.pictures.sheet:draw_cells",

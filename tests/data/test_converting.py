@@ -31,7 +31,7 @@ from counterpoint.data.base import Data
 from counterpoint.data.converting import convert
 from counterpoint.data.pictured import PairedData, Pictured
 from counterpoint.data.sharded import indexing, writing
-from counterpoint.data.sharded.beside import records_beside
+from counterpoint.data.sharded.sizes import stated_size
 from counterpoint.data.source import load_any, records_of
 from counterpoint.data.sources import Ledger
 from counterpoint.execution import InUse, leased
@@ -326,10 +326,10 @@ def test_large_pictures_become_smaller(tmp_path: Path) -> None:
 
 def test_an_index_counts_by_what_lies_beside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     counts = convert(table(tmp_path), tmp_path / "out")
-    beside = {file.name: records_beside(str(file)) for file in (tmp_path / "out").glob("*.tar")}
+    beside = {file.name: stated_size(str(file)) for file in (tmp_path / "out").glob("*.tar")}
     assert beside == json.loads((tmp_path / "out" / "sizes.json").read_text())
-    real, read = indexing.opened, list[str]()
-    monkeypatch.setattr(indexing, "opened", lambda shard: read.append(shard.name) or real(shard))
+    real, read = indexing.open_local, list[str]()
+    monkeypatch.setattr(indexing, "open_local", lambda shard: read.append(shard.name) or real(shard))
     made = cp.data.index(tmp_path / "out", tmp_path / "index", jobs=1)
     assert int(made.training.sum()) == counts["train"]
     assert len([name for name in read if name.startswith("train")]) < len(

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import counterpoint as cp
-from counterpoint.data.reading.measured import pack_series, read_series
+from counterpoint.data.reading.series import pack_series, read_series
 from counterpoint.files import Damaged
 from counterpoint.networks import build_towers, initialise
 from counterpoint.networks.fingerprint import fingerprint

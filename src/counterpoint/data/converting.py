@@ -23,7 +23,7 @@ from .base import Data, view_size
 from .listed.stored import Stored
 from .pictured import PairedData, Pictured
 from .pictures.decode import MOST_PIXELS, reduced
-from .sharded.beside import SIZES
+from .sharded.sizes import SIZES
 from .sharded.writing import SUFFIX, Form, Sample, reserve, write_shard
 from .sides import SIDES
 from .source import load_any, records_of, rooted, with_columns

@@ -14,7 +14,7 @@ from counterpoint.cli import main
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.listed.photos import Photos
 from counterpoint.data.sharded.indexing import index
-from counterpoint.data.sharded.pictured import ShardedPictures
+from counterpoint.data.sharded.pictures import ShardedPictures
 from counterpoint.data.source import load, load_any
 from counterpoint.methods.arm import Arm
 from counterpoint.training.run import target_of

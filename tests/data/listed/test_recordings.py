@@ -11,8 +11,8 @@ import polars as pl
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.data.reading.measured import rate_of, read_series
 from counterpoint.data.reading.recordings import read_edf, read_record
+from counterpoint.data.reading.series import rate_of, read_series
 from counterpoint.data.source import load_any
 from counterpoint.data.sources import Asset
 from counterpoint.registry import MissingPackage

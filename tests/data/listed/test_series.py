@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.data.listed.recorded import Recorded
-from counterpoint.data.reading.measured import read_series
+from counterpoint.data.listed.stored_rows import StoredRows
+from counterpoint.data.reading.series import read_series
 from counterpoint.data.source import load_any
 
 KINDS = ("still", "walking", "running")
@@ -49,7 +49,7 @@ def archive(root: Path) -> Path:
 
 def test_an_archive_has_its_splits_classes_gaps_and_lengths(tmp_path: Path) -> None:
     data = load_any(str(archive(tmp_path / "Motions")))
-    assert isinstance(data, Recorded)
+    assert isinstance(data, StoredRows)
     assert dict(data.columns) == {"series": "series"}
     assert data.labels["class"].names == tuple(sorted(KINDS))
     assert len(data.splits.test["held out"]) == 30
@@ -121,7 +121,7 @@ def test_series_of_other_channels_are_left_out(tmp_path: Path) -> None:
         (tmp_path / "motions").mkdir(exist_ok=True)
         np.save(tmp_path / "motions" / f"{k:03}.npy", motion(k)[:, : 1 if k == 7 else 2])
     for _ in range(2):  # read, and from the cache
-        data = Recorded(str(tmp_path / "motions"))
+        data = StoredRows(str(tmp_path / "motions"))
         assert len(data) == 149
         assert any("other channels" in title for title in data.findings())
 

@@ -12,7 +12,7 @@ from PIL import Image, ImageEnhance
 
 from counterpoint.data.pictures import traits as module
 from counterpoint.data.pictures.alike import MOST_BITS, sets
-from counterpoint.data.pictures.traits import HASH_BYTES, KeptTraits, Traits, traits_of
+from counterpoint.data.pictures.traits import HASH_BYTES, Traits, TraitsCache, traits_of
 from fixtures import pictures as made
 
 
@@ -99,16 +99,16 @@ def test_traits_are_kept(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         bytes([n]) * 16: Traits("PNG", n, 2 * n, n == 1, False, 0, 255, bytes(HASH_BYTES))
         for n in range(1, 6)
     }
-    with KeptTraits() as kept:
+    with TraitsCache() as kept:
         for digest, traits in known.items():
             kept.add(digest, traits)
-    again = KeptTraits()
+    again = TraitsCache()
     assert {digest: again.get(digest) for digest in known} == known
     assert again.get(bytes(16)) is None
     written = sorted(cache.rglob("*.parquet"))
     assert len(written) == 2
     written[0].write_bytes(b"PAR1 cut")
-    left = [digest for digest in known if KeptTraits().get(digest)]
+    left = [digest for digest in known if TraitsCache().get(digest)]
     assert 0 < len(left) < 5
 
 
@@ -116,10 +116,10 @@ def test_traits_survive_a_stop(cache: Path) -> None:
     one = Traits("PNG", 1, 1, False, False, 0, 255, bytes(HASH_BYTES))
 
     def stopped() -> None:
-        with KeptTraits() as kept:
+        with TraitsCache() as kept:
             kept.add(b"seen", one)
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         stopped()
-    assert KeptTraits().get(b"seen") == one
+    assert TraitsCache().get(b"seen") == one

@@ -22,7 +22,7 @@ from rich.console import Console
 from counterpoint import files as files_module
 from counterpoint.data import progress
 from counterpoint.data.cache import CacheError
-from counterpoint.data.pictures import kept
+from counterpoint.data.pictures import cache as picture_cache
 from counterpoint.data.pictures import squares as pictures
 from counterpoint.data.pictures.decode import decode, side_of
 from counterpoint.data.pictures.squares import Pictures
@@ -164,7 +164,7 @@ def test_what_came_out_of_an_archive_is_not_read_to_be_checked(
     (block,) = cache.rglob("*.npy")
     seconds = block.stat().st_mtime_ns // 10**9 * 10**9
     os.utime(block, ns=(seconds, seconds))
-    monkeypatch.setattr(kept, "_check", lambda pixels: "read")
+    monkeypatch.setattr(picture_cache, "_check", lambda pixels: "read")
     assert right(Pictures(assets(paths), SIZE), paths)
     assert len(decoded) == COUNT
 
@@ -198,7 +198,7 @@ def test_what_is_decoded_before_the_end_stays(
     lost: int,
 ) -> None:
     """Ctrl-C keeps everything; a kill, all whole blocks: here of four pictures."""
-    monkeypatch.setattr(kept, "_BYTES", 4 * 3 * SIZE * SIZE)
+    monkeypatch.setattr(picture_cache, "_BYTES", 4 * 3 * SIZE * SIZE)
     monkeypatch.setattr(pictures, "_AT_ONCE", 1)
     read = Asset.read_bytes
 
@@ -218,7 +218,7 @@ def test_what_is_decoded_before_the_end_stays(
 
 def test_pictures_stay_on_disk(paths: list[Path], cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     one = 3 * SIZE * SIZE
-    monkeypatch.setattr(kept, "_BYTES", 4 * one)
+    monkeypatch.setattr(picture_cache, "_BYTES", 4 * one)
     found = Pictures(assets(paths), SIZE)
     assert [np.load(path, mmap_mode="r").nbytes for path in cache.rglob("*.npy")] == [4 * one] * 3
     assert right(found, paths)
@@ -281,7 +281,7 @@ BYTES = 3 * SIZE**2  # of a picture
 
 @pytest.fixture
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept, "_BYTES", 4 * BYTES)
+    monkeypatch.setattr(picture_cache, "_BYTES", 4 * BYTES)
     monkeypatch.setattr(pictures, "_AT_ONCE", 2)
 
 

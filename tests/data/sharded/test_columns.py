@@ -25,7 +25,7 @@ from counterpoint.data.kinds import files as files_kind
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.index import FILE, Index
 from counterpoint.data.sharded.indexing import index
-from counterpoint.data.sharded.pictured import ShardedPairs
+from counterpoint.data.sharded.pictures import ShardedPairs
 from counterpoint.data.source import load_any
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.networks.towers.sound import Waveform
@@ -392,7 +392,7 @@ def test_an_index_of_a_time_when_named_columns_came_on_top_has_the_same_rows(tmp
 
 
 def test_much_that_has_gaps_is_read_as_a_whole(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files_kind, "is_much", lambda written: True)
+    monkeypatch.setattr(files_kind, "needs_index", lambda written: True)
     whole = load_any(f"{table},columns=question+title")
     assert not isinstance(whole, Sharded)
     assert not whole.present("question", np.arange(len(whole))).all()

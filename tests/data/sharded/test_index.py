@@ -19,10 +19,10 @@ import pytest
 import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.data.sharded import counting, indexing
-from counterpoint.data.sharded.beside import records_beside
 from counterpoint.data.sharded.counting import Counting
 from counterpoint.data.sharded.index import Index, OtherIndex
 from counterpoint.data.sharded.indexing import index
+from counterpoint.data.sharded.sizes import stated_size
 from counterpoint.data.sources import Ledger, Span
 from counterpoint.execution import HandedOver, Listener, Needs, NullListener, Unit, work
 from counterpoint.execution.orders import Order
@@ -208,11 +208,11 @@ def test_counts_are_taken_from_what_is_beside_the_shards(
 ) -> None:
     for number in range(12):
         (shards / f"{number:05}_stats.json").write_text(json.dumps({"count": 12, "successes": 10}))
-    assert records_beside(str(shards / "00004.tar")) == 10
+    assert stated_size(str(shards / "00004.tar")) == 10
     opened: list[str] = []
-    real = indexing.sources.opened
+    real = indexing.sources.open_shard
     monkeypatch.setattr(
-        indexing.sources, "opened", lambda s, ledger: opened.append(s.name) or real(s, ledger)
+        indexing.sources, "open_shard", lambda s, ledger: opened.append(s.name) or real(s, ledger)
     )
     made = index(shards, tmp_path / "index", jobs=1)
     assert int(made.training.sum()) == 80
@@ -221,10 +221,10 @@ def test_counts_are_taken_from_what_is_beside_the_shards(
 
 def test_sizes_of_a_folder_are_read(shards: Path) -> None:
     (shards / "sizes.json").write_text(json.dumps({"00004.tar": 7}))
-    assert records_beside(str(shards / "00004.tar")) == 7
-    assert records_beside(str(shards / "00005.tar")) is None
+    assert stated_size(str(shards / "00004.tar")) == 7
+    assert stated_size(str(shards / "00005.tar")) is None
     (shards / "00005_stats.json").write_text("[]")
-    assert records_beside(str(shards / "00005.tar")) is None
+    assert stated_size(str(shards / "00005.tar")) is None
 
 
 def test_broken_pictures_are_not_held_out(tmp_path: Path) -> None:
@@ -258,13 +258,13 @@ _KILLED = """
 import os, signal, sys
 from counterpoint.data.sharded import indexing
 told = [0]
-real = indexing.sources.opened
+real = indexing.sources.open_shard
 def dying(shard, ledger):
     told[0] += 1
     if told[0] == int(sys.argv[3]):
         os.kill(os.getpid(), signal.SIGKILL)
     return real(shard, ledger)
-indexing.sources.opened = dying
+indexing.sources.open_shard = dying
 indexing.index(sys.argv[1], sys.argv[2], jobs=1)
 """
 

@@ -16,12 +16,12 @@ from counterpoint.data import load
 from counterpoint.data.listed import stored
 from counterpoint.data.pictured import PairedData
 from counterpoint.data.pictures.squares import Pictures
-from counterpoint.data.sharded import opening
+from counterpoint.data.sharded import open_shards
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.index import OtherIndex
 from counterpoint.data.sharded.indexing import index
-from counterpoint.data.sharded.opening import ShardGone
-from counterpoint.data.sharded.pictured import ShardedPairs
+from counterpoint.data.sharded.open_shards import ShardGone
+from counterpoint.data.sharded.pictures import ShardedPairs
 from counterpoint.data.source import load_any
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Recipe, override
@@ -78,7 +78,7 @@ def test_nothing_is_held_per_row(made: Path) -> None:
 def test_few_shards_are_open_at_a_time(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = load(str(made))
     assert isinstance(data, Sharded)
-    monkeypatch.setattr(opening, "_OPEN", 25)
+    monkeypatch.setattr(open_shards, "_OPEN", 25)
     for row in range(80):
         data.captions(row)
         assert len(data._open._opened) <= 2
@@ -135,7 +135,7 @@ def test_a_shard_that_is_not_what_was_indexed_is_named_with_the_command(event: s
     if event.startswith("missing"):
         if event != "missing":
             data.captions(0)
-        data._standing._last = None
+        data._stand_ins._last = None
         shard.unlink()
         words = "is not there any more: bring it back, or run counterpoint data index"
     elif event == "changed":
@@ -271,8 +271,8 @@ def test_a_run_on_an_index_is_evaluated_on_its_own_data_and_on_others(
 
 def test_a_shard_is_read_through_once(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[str] = []
-    real = opening.opened
-    monkeypatch.setattr(opening, "opened", lambda shard: read.append(shard.name) or real(shard))
+    real = open_shards.open_local
+    monkeypatch.setattr(open_shards, "open_local", lambda shard: read.append(shard.name) or real(shard))
     first, second = load(str(made)), pickle.loads(pickle.dumps(load(str(made))))
     said = [[data.captions(row) for row in range(80)] for data in (first, second)]
     assert said[0] == said[1]

@@ -78,7 +78,7 @@ def test_a_copy_that_went_meanwhile_is_fetched_again(bucket: Bucket, tmp_path: P
     before = data.images(np.arange(4))
     for path in Copies.usual().folder.glob("[!.]*/[!.]*"):
         path.unlink()
-    data._standing._last = None
+    data._stand_ins._last = None
     assert torch.equal(data.images(np.arange(4)), before)
 
 

@@ -14,7 +14,7 @@ import pytest
 from scipy.io import wavfile
 
 from counterpoint.data.base import Data
-from counterpoint.data.reading.films import store_clip
+from counterpoint.data.reading.clips import store_clip
 from counterpoint.data.source import load_any, with_columns
 from counterpoint.data.sources import columns_of
 from counterpoint.data.sources.tables._roles import text_columns

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from counterpoint.data.sharded import unasked
+from counterpoint.data.sharded import cached_index
 from counterpoint.data.sharded.copies import Copies
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.indexing import index
@@ -97,7 +97,7 @@ def test_a_small_data_set_is_read_before_training(served: Served) -> None:
 def test_a_large_one_is_read_while_it_is_trained_on_over_an_index_that_nobody_asked_for(
     served: Served, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(unasked, "MOST_FETCHED", 1000)
+    monkeypatch.setattr(cached_index, "MOST_FETCHED", 1000)
     data = load(f"{served.name},broken=0.1")
     assert isinstance(data, Sharded)
     assert data.broken == 0.1
@@ -113,7 +113,7 @@ def test_a_large_one_is_read_while_it_is_trained_on_over_an_index_that_nobody_as
     assert size <= served.take_sent() < 1.5 * size  # one copy, for all of its pictures
     for copy in Copies.usual().folder.glob("*/*.parquet"):
         copy.unlink()
-    data._standing._last = None
+    data._stand_ins._last = None
     assert number_of(data.images(np.array([3]))[0]) == int(said[3].rpartition(" ")[2])
     made = list((tmp_path / "cache" / "indices").iterdir())
     assert len(made) == 1

@@ -16,7 +16,7 @@ from counterpoint.data.reporting import report
 from counterpoint.data.sharded import indexing
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.source import load
-from counterpoint.data.sources import Ledger, Records, opened, read, shards, wholes
+from counterpoint.data.sources import Ledger, Records, open_shard, read, shards, wholes
 from counterpoint.data.sources.tables import _parts
 
 ROWS = 300
@@ -54,7 +54,7 @@ def test_parts_hold_what_the_whole_holds(kind: str, tmp_path: Path) -> None:
     assert len(parts) > 4
     assert len({part.name for part in parts}) == len(parts)
     assert [shard.span for shard in wholes(name, Ledger())] == [None]
-    put_together = Records.concat([opened(part, ledger) for part in parts]).frame
+    put_together = Records.concat([open_shard(part, ledger) for part in parts]).frame
     whole = read(name, Ledger()).frame
     counted = ["where"] if kind == "csv" else []  # by lines, of which some rows take several
     assert put_together.drop(counted).equals(whole.drop(counted))
@@ -101,7 +101,7 @@ def test_an_index_that_knew_no_parts_is_read(tmp_path: Path, monkeypatch: pytest
 
 
 def every_part(path: Path) -> Records:
-    return Records.concat([opened(part, Ledger()) for part in shards(str(path), Ledger())])
+    return Records.concat([open_shard(part, Ledger()) for part in shards(str(path), Ledger())])
 
 
 def test_a_line_is_named_as_it_is_in_the_file(tmp_path: Path) -> None:

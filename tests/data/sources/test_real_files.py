@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.data.reading.measured import rate_of, read_series
+from counterpoint.data.reading.series import rate_of, read_series
 from counterpoint.data.source import load_any, with_columns
 
 OF_ARCHIVES = ("BasicMotions", "JapaneseVowels", "GunPoint", "PLAID")

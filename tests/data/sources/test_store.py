@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from counterpoint.data.sharded import unasked
+from counterpoint.data.sharded import cached_index
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.source import load, rooted, short_name
 from counterpoint.data.sources import Ledger, read, shards
@@ -90,7 +90,7 @@ def test_much_in_a_bucket_is_read_while_it_is_trained_on(
 ) -> None:
     small = load(f"{bucket}/{{0..2}}.tar", 6)
     assert not isinstance(small, Sharded)
-    monkeypatch.setattr(unasked, "MOST_FETCHED", 100)
+    monkeypatch.setattr(cached_index, "MOST_FETCHED", 100)
     assert not isinstance(load(f"{bucket}/it.csv", 6), Sharded)
     assert not isinstance(load(f"{bucket}/{{0..1}}.tar", 6), Sharded)
     large = load(f"{bucket}/{{0..2}}.tar,held-out=5", 6)

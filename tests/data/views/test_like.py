@@ -9,10 +9,10 @@ import torch
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.data.views import key
-from counterpoint.data.views.footage import ClipView
+from counterpoint.data.views.clips import ClipView
 from counterpoint.data.views.look import looks
-from counterpoint.data.views.measured import SeriesView
 from counterpoint.data.views.pictures import ImageView
+from counterpoint.data.views.time_series import SeriesView
 from counterpoint.data.views.waves import WaveView
 from counterpoint.networks.towers.footage import Footage
 from counterpoint.networks.towers.parts.pixels import Square

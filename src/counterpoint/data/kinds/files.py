@@ -14,10 +14,10 @@ from ..collections import COLLECTIONS
 from ..collections._collection import Collection
 from ..listed.pairs import Pairs
 from ..listed.photos import Photos
-from ..listed.recorded import Recorded
 from ..listed.stored import OtherColumns, Stored, TooMany
+from ..listed.stored_rows import StoredRows
 from ..pictured import Pictured
-from ..sharded.unasked import is_much, open_unasked
+from ..sharded.cached_index import needs_index, open_cached_index
 from ..sources import OF_THE_WHOLE, Ledger, Options, Reader, Records, Source, is_source, read, read_some
 from .kind import Kind
 
@@ -32,14 +32,14 @@ class Files(Kind):
     """
 
     def open(self, form: int | Fit) -> Data:
-        if is_much(self._whole):
-            indexed = open_unasked(self._whole, form)
+        if needs_index(self._whole):
+            indexed = open_cached_index(self._whole, form)
             if isinstance(indexed, Pictured) or not indexed.index.lacking:
                 return indexed
         try:
-            return _opened(self._location, self.rest, self.options, form)
+            return _read_files(self._location, self.rest, self.options, form)
         except TooMany:
-            return open_unasked(self._whole, form)
+            return open_cached_index(self._whole, form)
 
     @property
     def options(self) -> Options:
@@ -70,7 +70,7 @@ class Defined(Kind):
         return (
             defined
             if isinstance(defined, Data)
-            else _opened(f"{self.path}:{symbol}", options, self.options, form)
+            else _read_files(f"{self.path}:{symbol}", options, self.options, form)
         )
 
     @property
@@ -111,7 +111,7 @@ class Collected(Kind):
 
     def open(self, form: int | Fit) -> Data:
         collection, *_, options = self._parts
-        return _kept(
+        return _stored(
             self._root(collection),
             form,
             options,
@@ -156,14 +156,14 @@ class Collected(Kind):
         )
 
 
-def _opened(location: str, rest: str, options: Options, form: int | Fit) -> Data:
+def _read_files(location: str, rest: str, options: Options, form: int | Fit) -> Data:
     def all_of(location: str, ledger: Ledger) -> Records:
         return read(f"{location}{rest}", ledger)
 
-    return _kept(location, form, options, all_of)
+    return _stored(location, form, options, all_of)
 
 
-def _kept(
+def _stored(
     location: str | Path,
     form: int | Fit,
     options: Options,
@@ -186,4 +186,4 @@ def _kept(
     for kind in kinds:
         with suppress(OtherColumns):
             return kind(location, form, options.broken, **treated)
-    return Recorded(location, form, options.broken, **treated)
+    return StoredRows(location, form, options.broken, **treated)

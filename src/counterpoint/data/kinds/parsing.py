@@ -22,7 +22,7 @@ from ..derived.mixture import Part, parts_of
 from ..derived.voxels import Simulation, Voxels
 from ..pictures.decode import side_of
 from ..sharded.index import is_index
-from ..sharded.opened import open_index
+from ..sharded.open_index import open_index
 from ..sources import Ledger, Options, Records, files_of, is_named, is_pattern, is_url, parted
 from ..worlds import WORLDS
 from .files import Collected, Defined, Files

@@ -20,7 +20,7 @@ from ...modalities import MODALITIES, resolve
 from ...networks.base import FormedInput, Input
 from ..cache import cache_folder, most_bytes, writing
 from ..progress import with_bar
-from ..reading.treated import Treatment
+from ..reading.file_examples import ReadOptions
 from ..sources import Asset, digest_of
 
 READER = 3
@@ -90,7 +90,7 @@ class Decoded:
         return self.__dict__ | {"_mapped": {}}  # another process maps the files itself
 
     @classmethod
-    def of(cls, files: Sequence[Asset], modality: str, treatment: Treatment) -> Self:
+    def of(cls, files: Sequence[Asset], modality: str, options: ReadOptions) -> Self:
         return cls(files, modality, MODALITIES.get(modality).form)
 
     @classmethod

@@ -8,7 +8,7 @@ from pathlib import Path
 from ...modalities import PAIR
 from ..pictured import PairedData
 from ..sources import Records
-from .held import Texts
+from .columns import TextColumn
 from .photos import StoredPictures
 from .stored import OtherColumns, columns_there
 
@@ -44,7 +44,7 @@ class Pairs(StoredPictures, PairedData):
 
     def captions(self, row: int) -> Sequence[str]:
         texts = self.column("text")
-        assert isinstance(texts, Texts)
+        assert isinstance(texts, TextColumn)
         return texts.of_row(row)
 
     def evaluation_captions(self, row: int) -> Sequence[str]:

@@ -28,7 +28,7 @@ class StoredPictures(Stored, Pictured):
 
     @property
     def _pictures(self) -> Pictures:
-        pictures = self.filed["image"].files
+        pictures = self.file_columns["image"].files
         assert isinstance(pictures, Pictures)
         return pictures
 
@@ -47,7 +47,7 @@ class StoredPictures(Stored, Pictured):
         Raises:
             OSError: for a row without a picture.
         """
-        position = int(self.filed["image"].at[row])
+        position = int(self.file_columns["image"].at[row])
         if position < 0:
             raise OSError(f"{self.key(row)} has no picture")
         return position

@@ -22,13 +22,13 @@ from ...types import Fit
 from .. import sources
 from ..base import Data, Rows
 from ..pictures.decode import MOST_PIXELS
-from ..pictures.traits import KeptTraits
-from ..reading.treated import Treatment
+from ..pictures.traits import TraitsCache
+from ..reading.file_examples import ReadOptions
 from ..replaced import Replaced
 from ..sides import MOST_HELD_OUT
 from ..sources import BROKEN, Asset, Ledger, Records, ending_of
+from .columns import Column, FileColumn, TextColumn, ValueColumn
 from .division import divide
-from .held import Filed, Held, Texts, Values
 from .labels import labels_of, refusal_notes
 from .ledgers import keep, ledger_file
 from .report import Report
@@ -96,13 +96,13 @@ class Stored(Data):
         listed = ledger_file(Path(source))
         keep(ledger, listed)
         ledger.check(self.name, len(records), broken, listed)  # before files are read in vain
-        with KeptTraits() as traits:
-            treatment = Treatment(size, looks, most_pixels, traits)
-            files = {column: _filed(records, column, treatment) for column in self._held_as("files")}
+        with TraitsCache() as traits:
+            options = ReadOptions(size, looks, most_pixels, traits)
+            files = {column: _file_column(records, column, options) for column in self._held_as("files")}
         lost: set[int] = set()
-        for column, filed in files.items():
+        for column, of_column in files.items():
             places = records.frame[column]
-            for row, (_, said) in filed.unreadable.items():
+            for row, (_, said) in of_column.unreadable.items():
                 reason, _, detail = said.partition(": ")
                 ledger.add("lost", reason, Asset(**places[row]), detail=detail)
                 lost.add(row)
@@ -112,8 +112,8 @@ class Stored(Data):
         ledger.check(self.name, len(records), broken, listed)
         if not len(records):
             raise ValueError(f"{source} holds no {self._called()}")
-        self._held: dict[str, Held] = {column: it[self._row_of] for column, it in files.items()}
-        self._held |= {column: Texts.of(records.frame[column]) for column in self._held_as("texts")}
+        self._columns: dict[str, Column] = {column: it[self._row_of] for column, it in files.items()}
+        self._columns |= {column: TextColumn.of(records.frame[column]) for column in self._held_as("texts")}
         digests = {column: it.digests[self._row_of.tolist()] for column, it in files.items()}
         self._digests = {c: [bytes.fromhex(it or "") for it in of_column] for c, of_column in digests.items()}
         hashed = next((self._digests[column] for column, it in files.items() if it.files.hashed), [])
@@ -125,11 +125,13 @@ class Stored(Data):
         self.splits = splits(self.name, division.sides, enough=len(self.columns) > 1)
         for column in self._held_as("values"):
             values = records.values(column)
-            self._held[column] = Values.of(values, words.get(column) or self._words_of(values, records))
+            self._columns[column] = ValueColumn.of(
+                values, words.get(column) or self._words_of(values, records)
+            )
         self._refuse_gaping()
         self._together = frozenset(files)
         self._forms: dict[object, Any] = {
-            (self._form_of(self._held), self._together, self.learned): self
+            (self._form_of(self._columns), self._together, self.learned): self
         }  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, subsets(division)
@@ -180,8 +182,8 @@ class Stored(Data):
         """Return a line on the words of values that no training row has; nothing where there are none."""
         said = [
             f"{name}: {', '.join(f'{word} ({count:,})' for word, count in list(words.items())[:_NAMED])}"
-            for it in self._held.values()
-            if isinstance(it, Values)
+            for it in self._columns.values()
+            if isinstance(it, ValueColumn)
             for name, words in it.unseen.items()
         ]
         return {"categories of no training row, read as unknown": "; ".join(said)} if said else {}
@@ -243,49 +245,51 @@ class Stored(Data):
         return self.column(column).read(np.asarray(rows))
 
     def file(self, column: str, row: int) -> tuple[str, bytes]:
-        held = self.column(column)
-        if isinstance(held, Filed):
-            data = held.encoded(row)
+        of_column = self.column(column)
+        if isinstance(of_column, FileColumn):
+            data = of_column.encoded(row)
             if ending := ending_of(data):
                 return ending, data
         return super().file(column, row)
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
-        held = self.column(column)
-        return held.of_row(row) if isinstance(held, Texts) else super().evaluation_texts(column, row)
+        texts = self.column(column)
+        return texts.of_row(row) if isinstance(texts, TextColumn) else super().evaluation_texts(column, row)
 
     def read_training(self, column: str, rows: Rows) -> Any:
-        held, rows, together = self.column(column), np.asarray(rows), self.read_with(column)
+        of_column, rows, together = self.column(column), np.asarray(rows), self.read_with(column)
         if not all(it.files.whole for it in together.values()):  # what is read anew may break
             rows, files = self._stand_ins.read(rows, {name: it.read for name, it in together.items()})
             if column in files:
                 return files[column]
-        return held.read_training(rows)
+        return of_column.read_training(rows)
 
-    def column(self, name: str) -> Held:
-        """Return what a column is held as.
+    def column(self, name: str) -> Column:
+        """Return a column.
 
         Raises:
             UnknownName: for one that the data does not have.
         """
-        if name not in self._held:
+        if name not in self._columns:
             raise unknown(f"column of {self.name}", name, self.columns)
-        return self._held[name]
+        return self._columns[name]
 
     @property
-    def filed(self) -> dict[str, Filed]:
+    def file_columns(self) -> dict[str, FileColumn]:
         """The columns of files."""
-        return {column: it for column, it in self._held.items() if isinstance(it, Filed)}
+        return {column: it for column, it in self._columns.items() if isinstance(it, FileColumn)}
 
-    def read_with(self, column: str) -> dict[str, Filed]:
+    def read_with(self, column: str) -> dict[str, FileColumn]:
         """Return the columns of files that are read for training when one is: all that the towers take, and itself."""
-        return {name: it for name, it in self.filed.items() if name in self._together or name == column}
+        return {
+            name: it for name, it in self.file_columns.items() if name in self._together or name == column
+        }
 
     def replaced(self) -> list[Replaced]:
         return self._stand_ins.replaced()
 
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
-        files = {column: it for column, it in self.filed.items() if column in inputs}
+        files = {column: it for column, it in self.file_columns.items() if column in inputs}
         forms = {c: it.files.form_for(inputs[c], training=training) for c, it in files.items()}
         return self.formed(forms, frozenset(files))
 
@@ -293,22 +297,26 @@ class Stored(Data):
         """Return the same data with the files of some columns read in other forms; all else is shared.
 
         Args:
-            forms: by column; see `counterpoint.data.listed.held.Files`; none that is None.
+            forms: by column; see `counterpoint.data.reading.file_examples.FileExamples`; none that is None.
             together: the columns whose files are read together for training; those of before unless given.
         """
         wanted = {column: form for column, form in forms.items() if form is not None}
         together = self._together if together is None else together
-        key = frozenset({**dict(self._form_of(self._held)), **wanted}.items()), together, self.learned
+        key = frozenset({**dict(self._form_of(self._columns)), **wanted}.items()), together, self.learned
         if key not in self._forms:
             other = self._forms[key] = copy(self)
-            other._held = self._held | {c: it.formed(wanted.get(c)) for c, it in self.filed.items()}
+            other._columns = self._columns | {
+                c: it.formed(wanted.get(c)) for c, it in self.file_columns.items()
+            }
             other._together = together
             other._stand_ins = StandIns(self.splits.train, self.key)
         return self._forms[key]
 
     @staticmethod
-    def _form_of(held: Mapping[str, Held]) -> frozenset[tuple[str, Any]]:
-        return frozenset((column, it.files.form) for column, it in held.items() if isinstance(it, Filed))
+    def _form_of(columns: Mapping[str, Column]) -> frozenset[tuple[str, Any]]:
+        return frozenset(
+            (column, it.files.form) for column, it in columns.items() if isinstance(it, FileColumn)
+        )
 
     def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
         return {name: texts[np.asarray(rows)] for name, texts in self._beside.items()}
@@ -347,11 +355,11 @@ def columns_there(records: Records) -> dict[str, str]:
     return {c: it for c, it in records.columns.items() if it in MODALITIES and records.having(c).any()}
 
 
-def _filed(records: Records, column: str, treatment: Treatment) -> Filed:
+def _file_column(records: Records, column: str, options: ReadOptions) -> FileColumn:
     """Read the files of a column of those records that have one."""
     there = records.having(column)
     files = records.with_frame(records.frame.filter(there)).assets(column)
-    return Filed.of(there.to_numpy(), files, records.columns[column], treatment)
+    return FileColumn.of(there.to_numpy(), files, records.columns[column], options)
 
 
 def _words(captions: pl.Series) -> tuple[float, int, int] | None:

@@ -21,11 +21,11 @@ from ...networks.towers.parts.pixels import Square
 from ...types import Fit
 from ..base import stored_size
 from ..progress import with_bar
-from ..reading.treated import Treatment
+from ..reading.file_examples import ReadOptions
 from ..sources import Asset, digest_of
+from .cache import PictureCache, mapped
 from .decode import MOST_PIXELS, OtherFormat, TooLarge, decode, shown, side_of
-from .kept import Kept, mapped
-from .traits import KeptTraits, Traits, traits_of
+from .traits import Traits, TraitsCache, traits_of
 
 _AT_ONCE = 64  # files whose pixels wait in memory to be kept
 _THREADS = 16
@@ -70,7 +70,7 @@ class Pictures:
         files: Sequence[Asset],
         form: int | Fit,
         digests: Sequence[str] = (),
-        traits: KeptTraits | None = None,
+        traits: TraitsCache | None = None,
         *,
         looks: bool = True,
         most_pixels: int = MOST_PIXELS,
@@ -78,7 +78,7 @@ class Pictures:
         self.size, self._files, self.form, self._most = side_of(form), files, form, most_pixels
         self.digests: list[str] = []
         self.unreadable: dict[int, str] = {}
-        with Kept(form, most_pixels) as kept:
+        with PictureCache(form, most_pixels) as kept:
             known = digests or [""] * len(files)
             for digest, reason in _read(files, known, kept, traits, looks, most_pixels):
                 if reason is not None:
@@ -91,13 +91,13 @@ class Pictures:
         self._mapped: dict[int, np.ndarray] = {}
 
     @classmethod
-    def of(cls, files: Sequence[Asset], modality: str, treatment: Treatment) -> Self:
+    def of(cls, files: Sequence[Asset], modality: str, options: ReadOptions) -> Self:
         return cls(
             files,
-            treatment.size,
-            traits=treatment.traits,
-            looks=treatment.looks,
-            most_pixels=treatment.most_pixels,
+            options.size,
+            traits=options.traits,
+            looks=options.looks,
+            most_pixels=options.most_pixels,
         )
 
     @classmethod
@@ -195,8 +195,8 @@ class Pictures:
 def _read(
     files: Sequence[Asset],
     digests: Sequence[str],
-    kept: Kept,
-    traits: KeptTraits | None,
+    kept: PictureCache,
+    traits: TraitsCache | None,
     looks: bool,
     most: int,
 ) -> Iterator[tuple[str, str | None]]:

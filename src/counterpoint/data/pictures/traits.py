@@ -116,7 +116,7 @@ def looks_of(picture: Image.Image) -> bytes:
 
 
 @final
-class KeptTraits:
+class TraitsCache:
     """Traits in the cache folder, by the digest of the file, beside the decoded pictures and whatever their form.
 
     Within a ``with`` block traits are added; they are written at the end and now and then, also when the user stops.

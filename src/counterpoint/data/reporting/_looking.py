@@ -21,7 +21,7 @@ from ...files import read_table
 from ...reasons import counted
 from ..cache import cache_folder, writing
 from ..pictures.squares import BROKEN, quietly, why
-from ..pictures.traits import SCHEMA, VERSION, KeptTraits, Traits, traits_of
+from ..pictures.traits import SCHEMA, VERSION, Traits, TraitsCache, traits_of
 from ..sources import PLACES, Asset, is_url, state_of
 
 AT_ONCE = 64
@@ -74,7 +74,7 @@ def looks(files: Sequence[Asset], most: int) -> Iterator[Look]:
             return Look(-1, digest, broken=(why(error), " ".join(str(error).split()) or type(error).__name__))
         return Look(-1, digest, traits, traits.hash)
 
-    with quietly(), KeptTraits() as kept, ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
+    with quietly(), TraitsCache() as kept, ThreadPoolExecutor(min(16, os.cpu_count() or 1)) as pool:
         for start in range(0, len(files), AT_ONCE):
             for look in pool.map(one, files[start : start + AT_ONCE]):
                 if look.traits is not None:

@@ -227,7 +227,7 @@ class Ahead:
                 self._copies.local(self._wanted.popleft())
 
 
-def opened(shard: Shard) -> Records:
+def open_local(shard: Shard) -> Records:
     """Read a shard wherever it lies; of a table only what it says, and none of the pictures in it.
 
     Raises:
@@ -235,7 +235,7 @@ def opened(shard: Shard) -> Records:
         ValueError: if it cannot be read.
     """
     through = suffix_of(shard.place) == ".tar"
-    return sources.opened(Copies.usual().local(shard) if through else shard, Ledger())
+    return sources.open_shard(Copies.usual().local(shard) if through else shard, Ledger())
 
 
 def is_remote(shard: Shard) -> bool:

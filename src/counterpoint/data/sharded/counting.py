@@ -31,9 +31,9 @@ from .. import sources
 from ..listed.words import Words, known
 from ..sides import SIDES
 from ..sources import Records, Shard
-from .beside import records_beside
-from .copies import opened
+from .copies import open_local
 from .labels import FOUND, Found, write_found
+from .sizes import stated_size
 
 _PARTS = ".parts"
 _FEW = 8  # shards that no second process is begun for
@@ -253,11 +253,11 @@ def _count(folder: Path, columns: Mapping[str, str], shard: Shard) -> dict[str, 
     """
     told: dict[str, Any] = {"name": shard.name, "state": shard.state, "columns": [*columns]}
     valued = [column for column, modality in columns.items() if MODALITIES.get(modality).held == "values"]
-    count = shard.records if shard.records is not None else records_beside(shard.place)
+    count = shard.records if shard.records is not None else stated_size(shard.place)
     if count is not None and not valued:
         told[shard.split or sources.split_of(PurePosixPath(shard.place).name) or ""] = count
         return told | {"many": None}
-    every = opened(shard)
+    every = open_local(shard)
     records = usable(every, columns)
     sides = records.frame["split"].fill_null("")
     told |= {side: int((sides == side).sum()) for side in ("", *SIDES)}

@@ -18,15 +18,15 @@ from ..base import Data, Rows, Splits
 from ..derived.joined import joined_raw, joined_texts
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..labels import Label
-from ..listed.held import Texts
+from ..listed.columns import TextColumn
 from ..listed.labels import refusal_notes
 from ..listed.stored import Stored
 from ..replaced import Replaced
 from ..sources import Asset, Records, ending_of
-from .heads import Heads
+from .first_records import FirstRecords
 from .index import Index
-from .opening import OpenShards
-from .standing import StandingRecords
+from .open_shards import OpenShards
+from .stand_ins import StandInRecords
 
 _MAPPED = {"ids", "splits", "labels"}
 
@@ -35,9 +35,9 @@ class Sharded(Data):
     """Rows that lie in shards: those to train on, then the held-out ones of each side.
 
     A row to train on is read when it is asked for, and nothing per row is held in memory: only the records of the
-    shards that are open. Held-out rows are a user's own files like any others, and say how columns are read: in which
+    shards that are open. Column-out rows are a user's own files like any others, and say how columns are read: in which
     form their files are decoded, which words there are. Where one of the files that are read of a record cannot be, the
-    next record of its shard whose files can be takes the row's place, always the same one; see `StandingRecords`.
+    next record of its shard whose files can be takes the row's place, always the same one; see `StandInRecords`.
 
     Args:
         index: of the shards.
@@ -50,13 +50,13 @@ class Sharded(Data):
         self.shards, self.split_here = index.training, index.split_here
         self._trained = int(self.shards.sum())
         self._open = OpenShards(index)
-        self._standing = self._standing_records()
+        self._stand_ins = self._stand_in_records()
         self._map()
 
-    def _standing_records(self) -> StandingRecords:
+    def _stand_in_records(self) -> StandInRecords:
         """Return what stands for rows, its files read as those of held-out rows are."""
-        filed = self.held.filed
-        return StandingRecords(self._open, {c: filed[c].files for c in self.columns if c in filed})
+        files = self.held.file_columns
+        return StandInRecords(self._open, {c: files[c].files for c in self.columns if c in files})
 
     def _map(self) -> None:
         """Map the numbers of all rows."""
@@ -92,7 +92,7 @@ class Sharded(Data):
         return Fingerprint(dict.fromkeys(PARTS, self.index.digest), pl.DataFrame(schema=ROW_SCHEMA))
 
     def examples(self) -> Mapping[str, Any]:
-        return Heads(self._open, self._standing, {c: self.held.column(c) for c in self.columns})
+        return FirstRecords(self._open, self._stand_ins, {c: self.held.column(c) for c in self.columns})
 
     def ids_of(self, rows: Rows) -> Rows:
         return np.asarray(rows, dtype=np.int64)
@@ -133,12 +133,12 @@ class Sharded(Data):
         return self._open.records(number)
 
     def read(self, column: str, rows: Rows) -> Any:
-        held = self.held.column(column)
-        return self._joined(column, rows, held.read, held.pack)
+        of_held = self.held.column(column)
+        return self._joined(column, rows, of_held.read, of_held.pack)
 
     def read_training(self, column: str, rows: Rows) -> Any:
-        held = self.held.column(column)
-        return self._joined(column, rows, held.read_training, held.pack_training)
+        of_held = self.held.column(column)
+        return self._joined(column, rows, of_held.read_training, of_held.pack_training)
 
     def _joined(
         self, column: str, rows: Rows, read: Callable[[Rows], Any], pack: Callable[[Sequence[Any]], Any]
@@ -162,7 +162,7 @@ class Sharded(Data):
 
     def _cells(self, column: str, rows: Rows) -> list[Any]:
         """Return what stands for rows to train on in a column."""
-        return [it.cells[column] for it in self._standing.of(rows, self.held.read_with(column))]
+        return [it.cells[column] for it in self._stand_ins.of(rows, self.held.read_with(column))]
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         there, rows = super().present(column, rows), np.asarray(rows)
@@ -173,7 +173,7 @@ class Sharded(Data):
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         if row >= self._trained:
             return self.held.evaluation_texts(column, row - self._trained)
-        if isinstance(self.held.column(column), Texts):
+        if isinstance(self.held.column(column), TextColumn):
             return tuple(self.read_training(column, np.array([row]))[0])
         return super().evaluation_texts(column, row)
 
@@ -183,7 +183,7 @@ class Sharded(Data):
         Raises:
             OSError: for a file that cannot be read any more.
         """
-        ((shard, record, _),) = self._standing.of(np.array([row]), self.held.read_with(column))
+        ((shard, record, _),) = self._stand_ins.of(np.array([row]), self.held.read_with(column))
         file = record.cells[column]
         assert isinstance(file, Asset)
         return self._open.bytes_of(file, shard)
@@ -191,7 +191,7 @@ class Sharded(Data):
     def file(self, column: str, row: int) -> tuple[str, bytes]:
         if row >= self._trained:
             return self.held.file(column, row - self._trained)
-        if column in self.held.filed:
+        if column in self.held.file_columns:
             data = self.bytes_of(column, row)
             if ending := ending_of(data):
                 return ending, data
@@ -209,7 +209,7 @@ class Sharded(Data):
             return self
         other = copy(self)
         other.held = held
-        other._standing = other._standing_records()
+        other._stand_ins = other._stand_in_records()
         return other
 
     def digests(self) -> Mapping[str, Sequence[bytes]]:
@@ -219,7 +219,7 @@ class Sharded(Data):
         yield self.index.digest.encode()
 
     def replaced(self) -> list[Replaced]:
-        return self._standing.replaced()
+        return self._stand_ins.replaced()
 
     def expect(self, shards: Sequence[int]) -> None:
         self._open.expect(shards)

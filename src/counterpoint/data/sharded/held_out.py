@@ -8,7 +8,7 @@ from typing import Any
 
 from ...files import writing_folder
 from ...modalities import MODALITIES, resolve
-from ..reading.treated import Files, Treatment
+from ..reading.file_examples import FileExamples, ReadOptions
 from ..sources import Asset, Record, ending_of
 from .writing import Sample, write_shard
 
@@ -31,9 +31,9 @@ def copy_out(
         columns: of the data, each with its modality.
         most_pixels: of a picture.
     """
-    treatment = Treatment(_SIDE, looks=False, most_pixels=most_pixels, traits=None)
-    files: dict[str, Files] = {
-        column: resolve(MODALITIES.get(modality).kept).of([], modality, treatment)
+    options = ReadOptions(_SIDE, looks=False, most_pixels=most_pixels, traits=None)
+    files: dict[str, FileExamples] = {
+        column: resolve(MODALITIES.get(modality).kept).of([], modality, options)
         for column, modality in columns.items()
         if MODALITIES.get(modality).held == "files"
     }
@@ -51,7 +51,7 @@ def copy_out(
     return counts
 
 
-def _contents(record: Record, files: Mapping[str, Files]) -> dict[str, bytes] | None:
+def _contents(record: Record, files: Mapping[str, FileExamples]) -> dict[str, bytes] | None:
     """Return the bytes of a record's files by column; None where one of them cannot be read."""
     contents = {}
     for column, of_column in files.items():

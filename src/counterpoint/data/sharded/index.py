@@ -18,7 +18,7 @@ from .. import sources
 from ..base import Rows
 from ..labels import Label
 from ..sides import SIDES
-from ..sources import Ledger, Missing, Options, Shard, Span
+from ..sources import Ledger, MissingFiles, Options, Shard, Span
 from .labels import LabelFile, read_label
 
 FILE = "data-index.json"
@@ -139,7 +139,7 @@ class Index:
             if _differing(table, now, lost=bool(known)):  # an earlier version did not divide large tables
                 whole = sources.wholes(file.source, Ledger())
                 now = now if _differing(table, whole, lost=bool(known)) else whole
-        except Missing as error:  # of a pattern, which stands for nothing then
+        except MissingFiles as error:  # of a pattern, which stands for nothing then
             now = [shard for shard in known if shard.place not in error.locations]
             if not now:
                 raise

@@ -24,7 +24,7 @@ from ..listed.division import HELD_OUT
 from ..listed.stored import MOST, columns_there
 from ..sides import MOST_HELD_OUT, SIDES
 from ..sources import FACTS, Ledger, Options, Shard
-from .copies import opened
+from .copies import open_local
 from .counting import count_shards, counted_in, gather, labels_found, of_side, usable, words_found
 from .held_out import copy_out
 from .index import BEGUN, COLUMNS, COPIED, FILE, PLACES, TABLE, Begun, Index, IndexFile, OtherIndex, is_index
@@ -248,7 +248,7 @@ def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
     """
     named = Options.parse(sources.parted(written)[1]).columns
     for shard in shards:
-        records = opened(shard)
+        records = open_local(shard)
         if there := columns_there(records):
             if lacking := [role for role in named if role not in {*there, *FACTS}]:
                 raise unknown(f"column of {shard.place}", lacking[0], there)
@@ -281,7 +281,7 @@ def _held_out(
     ]
     left = most
     for shard, called in sorted(chosen, key=lambda one: _hash(one[0].name)):
-        for record in of_side(usable(opened(shard), columns), called)[:left]:
+        for record in of_side(usable(open_local(shard), columns), called)[:left]:
             left -= 1
             yield shard.name, record
 

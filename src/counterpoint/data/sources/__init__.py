@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._files.asset import Asset, digest_of
 from ._files.noted import columns_noted, ending_of, noted
 from ._files.places import (
-    Missing,
+    MissingFiles,
     files_of,
     is_pattern,
     is_url,
@@ -25,7 +25,7 @@ from ._reading import (
     Reader,
     is_named,
     is_source,
-    opened,
+    open_shard,
     read,
     read_some,
     rooted,
@@ -50,7 +50,7 @@ __all__ = [
     "Asset",
     "Cell",
     "Ledger",
-    "Missing",
+    "MissingFiles",
     "Options",
     "Reader",
     "Record",
@@ -71,7 +71,7 @@ __all__ = [
     "is_url",
     "name_of",
     "noted",
-    "opened",
+    "open_shard",
     "parted",
     "read",
     "read_some",

@@ -145,7 +145,7 @@ def _check_whole(folder: Path) -> None:
         )
 
 
-def opened(shard: Shard, ledger: Ledger) -> Records:
+def open_shard(shard: Shard, ledger: Ledger) -> Records:
     """Read a shard; its records have the split that its name says.
 
     Raises:
@@ -175,7 +175,7 @@ def read(written: str, ledger: Ledger) -> Records:
 
 
 def _all_of(written: str, listed: Sequence[Shard], ledger: Ledger) -> Records:
-    records = Records.concat(_with_unique_ids(listed, [opened(shard, ledger) for shard in listed]))
+    records = Records.concat(_with_unique_ids(listed, [open_shard(shard, ledger) for shard in listed]))
     named = [role for shard in listed for role in shard.options.columns if role not in FACTS]
     if lacking := [role for role in named if role not in records.columns]:
         raise unknown(f"column of {parted(written)[0]}", lacking[0], records.columns)
@@ -201,7 +201,7 @@ def read_some(written: str, ledger: Ledger, most: int) -> tuple[Records, float]:
         return _all_of(written, listed, ledger), 1.0
     positions = np.linspace(0, len(listed) - 1, min(most, len(listed))).astype(int)
     chosen = [listed[position] for position in positions]
-    records = Records.concat(_with_unique_ids(chosen, [opened(shard, ledger) for shard in chosen]))
+    records = Records.concat(_with_unique_ids(chosen, [open_shard(shard, ledger) for shard in chosen]))
     return records, len(chosen) / len(listed)
 
 

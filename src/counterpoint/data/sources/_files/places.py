@@ -27,7 +27,7 @@ _MARKS = (
 )  # of a changed file, by store
 
 
-class Missing(FileNotFoundError):
+class MissingFiles(FileNotFoundError):
     """Some files are not there.
 
     Args:
@@ -112,7 +112,7 @@ def files_of(*written: str) -> dict[str, str]:
             paths seen from its folder.
 
     Raises:
-        Missing: if a file is not there.
+        MissingFiles: if a file is not there.
         FileNotFoundError: if a pattern matches nothing.
         OSError: if a store cannot be reached.
         MissingPackage: for a URL whose package is not installed.
@@ -320,7 +320,7 @@ def _states(written: str, locations: list[str]) -> dict[str, str]:
     """Return the state of every file.
 
     Raises:
-        Missing: naming the first that is not there, and how many are not.
+        MissingFiles: naming the first that is not there, and how many are not.
     """
     states: dict[str, str | None] = {}
     listed: dict[str, Mapping[str, str]] = {}
@@ -332,7 +332,7 @@ def _states(written: str, locations: list[str]) -> dict[str, str]:
     if missing := [location for location, state in states.items() if state is None]:
         of = f"{len(missing):,} of {len(states):,} files are not there, the first {missing[0]}"
         message = f"{written}: {of}" if is_pattern(written) else f"there is no file {missing[0]}"
-        raise Missing(message, missing)
+        raise MissingFiles(message, missing)
     return {location: state for location, state in states.items() if state is not None}
 
 

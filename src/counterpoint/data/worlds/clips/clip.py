@@ -19,7 +19,7 @@ from torch import Tensor
 from ....files import writing
 from ....reasons import counted
 from ....registry import require
-from ..remembered import Remembered
+from ..lru import PictureLRU
 from ..scenes.pixels.render import draw
 from ..scenes.scene import SIZES, Colour, Relation, Scene, Thing, relation_holds
 
@@ -167,7 +167,7 @@ def _frames(clips: Sequence[Clip], pixels: int) -> UInt8[Tensor, "k T 3 pixels p
     return draw(scenes, pixels).pictures.view(len(clips), -1, 3, pixels, pixels)
 
 
-_FILMED = Remembered(_frames)
+_FILMED = PictureLRU(_frames)
 
 
 def save(frames: UInt8[Tensor, "T 3 H W"], path: str | Path, milliseconds: int = 100) -> Path:

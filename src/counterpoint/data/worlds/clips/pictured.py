@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 from torch import Tensor
 
 from ...base import Rows
-from ..pictured import AsPictures
+from ..as_pictures import AsPictures
 from .clip import Clip
 from .config import ClipConfig
 from .filmed import Filmed

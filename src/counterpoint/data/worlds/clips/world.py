@@ -14,7 +14,7 @@ from ....networks.base import FormedInput, Input
 from ....registry import unknown
 from ...base import Data, Rows
 from ...reading.sounds import resampled
-from ..pictured import written_as
+from ..as_pictures import written_as
 from ..sounds.synthesis import RATE
 from .filmed import Filmed
 from .pictured import ClipPictures

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Float32, Float64
 
 from ...views.keys import white
-from ...views.measured import rotation
+from ...views.time_series import rotation
 from ..rng import Rng
 from .activity import ACTIVITIES, DEVICES, SPEEDS, Motion
 from .config import MotionConfig

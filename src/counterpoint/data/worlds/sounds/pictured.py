@@ -11,7 +11,7 @@ from torch import Tensor
 from ....reasons import counted
 from ...base import Rows, SomeItems
 from ...items import MinimalPairs
-from ..pictured import AsPictures
+from ..as_pictures import AsPictures
 from ..world import GREY
 from .compose import SoundConfig
 from .items import SoundMinimalPairs

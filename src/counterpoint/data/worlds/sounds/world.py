@@ -14,7 +14,7 @@ from ....raw import Waves
 from ....registry import unknown
 from ...base import Data, Rows
 from ...reading.sounds import resampled
-from ..pictured import written_as
+from ..as_pictures import written_as
 from .pictured import SoundPictures
 from .presets import PRESETS, SoundPreset
 from .rows import Soundscapes

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from ....corruptions import CORRUPTIONS
-from ...remembered import Remembered
+from ...lru import PictureLRU
 from ..scene import UNIT, Scene, Thing
 from .backgrounds import background
 from .sprites import Stamp, box_of, stamp
@@ -60,7 +60,7 @@ def pictures(scenes: Sequence[Scene], size: int = 96) -> UInt8[Tensor, "n 3 size
     return _DRAWN(scenes, size) if scenes else draw(scenes, size).pictures
 
 
-_DRAWN: Remembered[Scene] = Remembered(lambda scenes, size: draw(scenes, size).pictures)
+_DRAWN: PictureLRU[Scene] = PictureLRU(lambda scenes, size: draw(scenes, size).pictures)
 
 
 def _compose(things: Sequence[Thing], canvas: np.ndarray, seen: np.ndarray, boxes: np.ndarray) -> None:

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from counterpoint.data.views import key
-from counterpoint.data.views.footage import video
+from counterpoint.data.views.clips import video
 from counterpoint.networks.towers.footage import Footage
 from counterpoint.raw import Clips
 from counterpoint.recipes.schema import Augmentation

@@ -19,7 +19,7 @@ from scipy.io import wavfile
 
 from counterpoint.cli import main
 from counterpoint.data.listed import decoded
-from counterpoint.data.listed.recorded import Recorded
+from counterpoint.data.listed.stored_rows import StoredRows
 from counterpoint.data.reading.sounds import _ratio, read_sound
 from counterpoint.data.source import load_any
 from counterpoint.networks.towers.sound import Waveform
@@ -53,7 +53,7 @@ def folder(root: Path, count: int = 40, above: int = 0) -> Path:
 
 def test_a_folder_of_sounds_with_texts(tmp_path: Path) -> None:
     data = load_any(str(folder(tmp_path / "tones")))
-    assert isinstance(data, Recorded)
+    assert isinstance(data, StoredRows)
     assert dict(data.columns) == {"audio": "audio", "text": "text"}
     assert len(data) == 40
     waves = data.suited({"audio": Waveform(RATE)}).read("audio", np.array([3, 0]))
@@ -128,7 +128,7 @@ def test_what_is_no_sound_is_named_and_left_out(content: bytes | str, said: str,
     for other in ("05", "07"):
         (tmp_path / "tones" / f"{other}.wav").write_bytes(b"RIFF")
     with pytest.raises(ValueError, match="3 of 120 examples cannot be used"):
-        Recorded(str(tmp_path / "tones"))
+        StoredRows(str(tmp_path / "tones"))
 
 
 def a_wav(rate: int, count: int = 400) -> bytes:
@@ -198,20 +198,20 @@ def test_a_block_is_read_once_and_mended_when_a_file_changes(
 
     monkeypatch.setattr("counterpoint.data.reading.sounds.read_sound", counting)
     monkeypatch.setattr(decoded, "_TOGETHER", 8)
-    first = Recorded(str(root))
+    first = StoredRows(str(root))
     assert len(read) == 40
-    again = Recorded(str(root))
+    again = StoredRows(str(root))
     assert len(read) == 40
     rows = np.arange(40)
     assert np.array_equal(
         first.read("audio", rows).samples, again.read("audio", rows).samples, equal_nan=True
     )
     tone(root / "09.wav", 500)
-    Recorded(str(root))
+    StoredRows(str(root))
     assert len(read) == 48  # the block of eight that the file is of
     blocks = list((tmp_path / "cache" / "decoded").glob("*/*.npy"))
     blocks[0].write_bytes(blocks[0].read_bytes()[:-100])
-    Recorded(str(root))
+    StoredRows(str(root))
     assert len(read) == 56
 
 
@@ -219,7 +219,7 @@ def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     root = folder(tmp_path / "tones")
     monkeypatch.setattr(decoded, "_TOGETHER", 10)
     monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", "200kB")
-    data = Recorded(str(root))
+    data = StoredRows(str(root))
     kept = list((tmp_path / "cache" / "decoded").glob("*/*.npy"))
     assert 0 < sum(path.stat().st_size for path in kept) <= 200_000
     assert len(kept) < 4
@@ -227,7 +227,7 @@ def test_the_cache_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     for path in kept:  # nobody used them since yesterday
         os.utime(path.with_suffix(".json"), (0, time.time() - 100_000))
     other = folder(tmp_path / "others", above=7)
-    Recorded(str(other))
+    StoredRows(str(other))
     assert {*kept} - {*(tmp_path / "cache" / "decoded").glob("*/*.npy")}
     assert np.array_equal(data.read("audio", np.arange(40)).samples, whole.samples, equal_nan=True)
 
@@ -237,7 +237,7 @@ def test_a_sound_that_breaks_while_a_model_trains_is_replaced(
 ) -> None:
     root = folder(tmp_path / "tones")
     monkeypatch.setenv("COUNTERPOINT_CACHE_SIZE", "1")
-    data = Recorded(str(root))
+    data = StoredRows(str(root))
     first, second, *_ = data.splits.train.tolist()
     (root / data.key(first)).unlink()
     rows = np.array([first, second])

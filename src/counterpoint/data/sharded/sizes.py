@@ -12,7 +12,7 @@ SIZES = "sizes.json"
 """File beside shards that gives the records of each."""
 
 
-def records_beside(place: str) -> int | None:
+def stated_size(place: str) -> int | None:
     """Return how many records a shard has; None where nothing beside it says so.
 
     Args:

@@ -1,4 +1,4 @@
-"""Indices that nobody asked for, in the cache folder: of data that is more than is read before training."""
+"""Indices in the cache folder, which nobody asked for: of data that is more than is read before training."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from ..sources import Ledger, Options, is_pattern, is_url, parted, size_of, with
 from .copies import is_remote
 from .data import Sharded
 from .indexing import index
-from .opened import open_index
+from .open_index import open_index
 
 MOST_FETCHED = 2**30
 """Bytes of the largest data in a store that is read as a whole before training; more is read while it is trained on."""
 
 
-def is_much(written: str) -> bool:
+def needs_index(written: str) -> bool:
     """Return whether data is seen to be more than is read before training, and can be read meanwhile.
 
     Args:
@@ -52,7 +52,7 @@ def is_much(written: str) -> bool:
     return False
 
 
-def open_unasked(written: str, form: int | Fit) -> Sharded:
+def open_cached_index(written: str, form: int | Fit) -> Sharded:
     """Open data over its index in the cache folder, which is made unless it is there.
 
     Args:

@@ -102,7 +102,7 @@ class Block:
 
 
 @final
-class Kept:
+class PictureCache:
     """All pictures of one form and limit that the cache holds, by the digest of the file each was decoded from.
 
     Within a ``with`` block pictures are added; they are written whenever a block is full and at the end, also when the

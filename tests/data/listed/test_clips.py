@@ -16,8 +16,8 @@ from torch import Tensor
 
 import counterpoint as cp
 from counterpoint.cli import main
-from counterpoint.data.listed.recorded import Recorded
-from counterpoint.data.reading.films import PLAYED, frames_in, play_clip, read_clip
+from counterpoint.data.listed.stored_rows import StoredRows
+from counterpoint.data.reading.clips import PLAYED, frames_in, play_clip, read_clip
 from counterpoint.data.reporting.whole import report
 from counterpoint.data.source import load_any
 from counterpoint.data.worlds.clips.clip import save
@@ -165,7 +165,7 @@ def test_a_folder_of_videos_with_texts_is_data_and_is_described(
 ) -> None:
     root = folder(tmp_path / "films")
     data = load_any(str(root))
-    assert isinstance(data, Recorded)
+    assert isinstance(data, StoredRows)
     assert dict(data.columns) == {"video": "video", "text": "text"}
     clips = data.read("video", np.array([3, 0]))
     assert clips.lengths.tolist() == [5, 2]

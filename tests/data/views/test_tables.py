@@ -8,7 +8,7 @@ import torch
 
 import counterpoint as cp
 from counterpoint.data import views
-from counterpoint.data.views.cells import TABLE_VIEWS, TableView, table
+from counterpoint.data.views.tables import TABLE_VIEWS, TableView, table
 from counterpoint.networks.towers.table import Cells
 from counterpoint.recipes.schema import Augmentation
 from counterpoint.registry import UnknownName

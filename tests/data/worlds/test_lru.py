@@ -9,7 +9,7 @@ import torch
 from hypothesis import given
 from torch import Tensor
 
-from counterpoint.data.worlds.remembered import Remembered
+from counterpoint.data.worlds.lru import PictureLRU
 
 
 def drawn(numbers: Sequence[int], pixels: int) -> Tensor:
@@ -27,7 +27,7 @@ def drawn(numbers: Sequence[int], pixels: int) -> Tensor:
 def test_pictures_are_those_that_would_be_drawn_however_little_is_kept(
     calls: list[tuple[list[int], int]], most: int
 ) -> None:
-    memory = Remembered(drawn, most)
+    memory = PictureLRU(drawn, most)
     for numbers, pixels in calls:
         found = memory(numbers, pixels)
         assert torch.equal(found, drawn(numbers, pixels))
@@ -42,7 +42,7 @@ def test_what_was_asked_for_least_lately_is_drawn_again() -> None:
         asked.extend(numbers)
         return drawn(numbers, pixels)
 
-    memory = Remembered(drawing, most=2)
+    memory = PictureLRU(drawing, most=2)
     for numbers in ([1, 2], [1], [3], [1, 3], [2]):
         memory(numbers, 1)
     assert asked == [1, 2, 3, 2]

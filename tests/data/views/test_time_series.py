@@ -8,7 +8,7 @@ import torch
 
 import counterpoint as cp
 from counterpoint.data import views
-from counterpoint.data.views.measured import SERIES_VIEWS, SeriesView, rotation, series, triples, warped
+from counterpoint.data.views.time_series import SERIES_VIEWS, SeriesView, rotation, series, triples, warped
 from counterpoint.networks.towers.series import Standardised
 from counterpoint.recipes.schema import Augmentation
 from counterpoint.registry import UnknownName

@@ -17,7 +17,7 @@ H = TypeVar("H", bound=Hashable)
 
 
 @final
-class Remembered(Generic[H]):
+class PictureLRU(Generic[H]):
     """Pictures of scenes or clips, from memory where they were drawn lately.
 
     Args:
@@ -28,7 +28,7 @@ class Remembered(Generic[H]):
     >>> def draw(numbers, pixels):
     ...     drawn.extend(numbers)
     ...     return torch.tensor(numbers, dtype=torch.uint8)[:, None, None].expand(-1, pixels, pixels)
-    >>> grey = Remembered(draw)
+    >>> grey = PictureLRU(draw)
     >>> grey([7, 8, 7], 2)[:, 0, 0], grey([8, 9], 2).shape, drawn
     (tensor([7, 8, 7], dtype=torch.uint8), torch.Size([2, 2, 2]), [7, 8, 9])
     """

@@ -9,7 +9,7 @@ from ..sources import Records
 from .stored import Stored, columns_there
 
 
-class Recorded(Stored):
+class StoredRows(Stored):
     """Rows of any columns from files: sounds with captions, sounds alone.
 
     Everything that `Pairs` says of tables, folders, splits and labels holds here.

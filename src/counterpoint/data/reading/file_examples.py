@@ -1,4 +1,4 @@
-"""Files of one modality as they are kept, and the treatment that they get before a tower says otherwise."""
+"""The examples in a column's files as they are kept, and the way in which they are read at first."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy as np
 from ...networks.base import Input
 from ...types import Fit
 from ..base import Rows
-from ..pictures.traits import KeptTraits
+from ..pictures.traits import TraitsCache
 from ..sources import Asset
 
 
-class Treatment(NamedTuple):
+class ReadOptions(NamedTuple):
     """The way in which a user's files are read before a tower says otherwise.
 
     Attributes:
@@ -27,15 +27,15 @@ class Treatment(NamedTuple):
     size: int | Fit
     looks: bool
     most_pixels: int
-    traits: KeptTraits | None
+    traits: TraitsCache | None
 
 
 @runtime_checkable
-class Files(Protocol):
+class FileExamples(Protocol):
     """The examples of a column's files, by their positions; at −1 there is none, and something neutral is read.
 
     Attributes:
-        hashed: a treatment may say that they are hashed by how they look.
+        hashed: `ReadOptions.looks` may say that they are hashed by how they look.
         form: in which they are read.
         digests: of each file's bytes; empty for a file that could not be read.
         unreadable: a file's position to why it is no example: a reason, a colon, and the details.
@@ -49,7 +49,7 @@ class Files(Protocol):
     whole: bool
 
     @classmethod
-    def of(cls, files: Sequence[Asset], modality: str, treatment: Treatment) -> Self:
+    def of(cls, files: Sequence[Asset], modality: str, options: ReadOptions) -> Self:
         """Read some files of a modality."""
         ...
 

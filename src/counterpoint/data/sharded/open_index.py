@@ -10,11 +10,11 @@ from ...reasons import counted
 from ...types import Fit
 from ..listed.pairs import Pairs
 from ..listed.photos import Photos
-from ..listed.recorded import Recorded
+from ..listed.stored_rows import StoredRows
 from ..sources import BROKEN, Ledger, Records, read
 from .data import Sharded
 from .index import Index, OtherIndex
-from .pictured import ShardedPairs, ShardedPictures
+from .pictures import ShardedPairs, ShardedPictures
 
 
 def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> Sharded:
@@ -53,7 +53,7 @@ def _of_kind(index: Index, form: int | Fit) -> Sharded:
         return ShardedPairs(index, Pairs(index.held_out, form, **treated))
     if pictures in columns:
         return ShardedPictures(index, Photos(index.held_out, form, **treated))
-    return Sharded(index, Recorded(index.held_out, form, **treated))
+    return Sharded(index, StoredRows(index.held_out, form, **treated))
 
 
 def _called_by_ids(source: str, ledger: Ledger) -> Records:

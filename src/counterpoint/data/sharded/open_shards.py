@@ -15,7 +15,7 @@ import polars as pl
 
 from ...modalities import MODALITIES
 from ..sources import FACTS, Asset, Records, Shard, is_url, state_of, suffix_of
-from .copies import Ahead, Copies, Unreachable, is_remote, opened
+from .copies import Ahead, Copies, Unreachable, is_remote, open_local
 from .counting import of_side, usable
 from .index import Index
 
@@ -90,7 +90,7 @@ class OpenShards:
 
     def _to_train_on(self, shard: Shard) -> pl.DataFrame:
         columns = self.index.columns
-        return of_side(usable(opened(_with_files_of(columns, shard)), columns), "train").frame
+        return of_side(usable(open_local(_with_files_of(columns, shard)), columns), "train").frame
 
     def readable(self, home: int) -> Iterator[tuple[int, Records]]:
         """Yield the shards that can be read, each with its records: a shard itself, then those after it."""

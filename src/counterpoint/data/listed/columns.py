@@ -1,7 +1,7 @@
-"""Files, texts and values of a column of a user's own files, row by row; a row may have nothing.
+"""Columns of a user's own files: of files, of texts and of values, row by row; a row may have nothing.
 
-The form that a column is held in reads the column's rows, in evaluation and in training, and packs the cells of
-further rows in the same way: of files their decoded examples, of texts all of a row, of values these by their names.
+A column reads its rows, in evaluation and in training, and packs the cells of further rows in the same way: of files
+their decoded examples, of texts all of a row, of values these by their names.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from jaxtyping import Bool, Int
 from ...modalities import MODALITIES, resolve
 from ...raw import Table
 from ..base import Rows
-from ..reading.treated import Files, Treatment
+from ..reading.file_examples import FileExamples, ReadOptions
 from ..sources import Asset
 from .words import known
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Filed:
+class FileColumn:
     """The files of a column.
 
     Attributes:
@@ -33,16 +33,16 @@ class Filed:
         at: the position of each row's, −1 where it has none.
     """
 
-    files: Files
+    files: FileExamples
     at: Int[np.ndarray, " N"]
 
     @classmethod
     def of(
-        cls, there: Bool[np.ndarray, " N"], files: Sequence[Asset], modality: str, treatment: Treatment
+        cls, there: Bool[np.ndarray, " N"], files: Sequence[Asset], modality: str, options: ReadOptions
     ) -> Self:
         """Read the files of those rows that have one."""
         at = np.where(there, np.cumsum(there) - 1, -1)
-        return cls(resolve(MODALITIES.get(modality).kept).of(files, modality, treatment), at)
+        return cls(resolve(MODALITIES.get(modality).kept).of(files, modality, options), at)
 
     @property
     def unreadable(self) -> dict[int, tuple[int, str]]:
@@ -56,9 +56,9 @@ class Filed:
         known = self.files.digests
         return pl.Series([known[at] if at >= 0 else None for at in self.at.tolist()], dtype=pl.String)
 
-    def __getitem__(self, rows: Rows) -> Filed:
+    def __getitem__(self, rows: Rows) -> FileColumn:
         """Return the files of some rows."""
-        return Filed(self.files, self.at[rows])
+        return FileColumn(self.files, self.at[rows])
 
     def present(self, rows: Rows) -> Bool[np.ndarray, " n"]:
         return self.at[rows] >= 0
@@ -85,14 +85,16 @@ class Filed:
             raise OSError(f"row {row} has no file")
         return self.files.encoded(int(self.at[row]))
 
-    def formed(self, form: Any) -> Filed:
+    def formed(self, form: Any) -> FileColumn:
         """Return the same examples read in another form; None for the same form."""
-        return self if form is None or form == self.files.form else Filed(self.files.formed(form), self.at)
+        return (
+            self if form is None or form == self.files.form else FileColumn(self.files.formed(form), self.at)
+        )
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Texts:
+class TextColumn:
     """The texts of a column: of a row one or more, in one list of all; one that has none reads as an empty text."""
 
     all: pl.Series
@@ -127,7 +129,7 @@ class Texts:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Values:
+class ValueColumn:
     """Numbers and words of some columns of a table, which are one of the data.
 
     A column of which every cell is a number is one of numbers; of one of words these are categories, which are those of
@@ -179,14 +181,10 @@ class Values:
     def pack(self, cells: Sequence[Mapping[str, str]]) -> Table:
         words = dict(zip(self.table.names, self.table.categories, strict=True))
         texts = {name: pl.Series([cell.get(name) for cell in cells], dtype=pl.String) for name in words}
-        return Values.of(pl.DataFrame(texts), words).table
+        return ValueColumn.of(pl.DataFrame(texts), words).table
 
     def pack_training(self, cells: Sequence[Mapping[str, str]]) -> Table:
         return self.pack(cells)
 
-    def digests(self) -> list[str]:
-        """Return what tells each row from others: its values as text."""
-        return ["\0".join(row.values()) for row in self.table.rows()]
 
-
-Held = Filed | Texts | Values
+Column = FileColumn | TextColumn | ValueColumn

@@ -9,14 +9,14 @@ import numpy as np
 
 from ..base import Rows
 from ..cache import CacheError
-from ..reading.treated import Files
+from ..reading.file_examples import FileExamples
 from ..replaced import Replaced
 from ..sources import Asset, Record
 from .copies import Unreachable
-from .opening import OpenShards, ShardGone
+from .open_shards import OpenShards, ShardGone
 
 
-class Standing(NamedTuple):
+class StandIn(NamedTuple):
     """A record that stands for a row.
 
     Attributes:
@@ -31,7 +31,7 @@ class Standing(NamedTuple):
 
 
 @final
-class StandingRecords:
+class StandInRecords:
     """The records that stand for some rows to train on; the last ones are remembered.
 
     A batch is read column by column, and what stands for a row must be the same in each. So it is decided by the files
@@ -44,15 +44,15 @@ class StandingRecords:
         files: by column what files are decoded as.
     """
 
-    def __init__(self, shards: OpenShards, files: Mapping[str, Files]) -> None:
+    def __init__(self, shards: OpenShards, files: Mapping[str, FileExamples]) -> None:
         self._shards, self._files = shards, files
-        self._last: tuple[object, Sequence[Standing]] | None = None
+        self._last: tuple[object, Sequence[StandIn]] | None = None
         self._replaced: dict[int, Replaced] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_last": None, "_replaced": {}}
 
-    def of(self, rows: Rows, columns: Collection[str]) -> Sequence[Standing]:
+    def of(self, rows: Rows, columns: Collection[str]) -> Sequence[StandIn]:
         """Return what stands for some rows.
 
         Args:
@@ -68,7 +68,7 @@ class StandingRecords:
             self._last = asked, [self._one(row, files) for row in np.asarray(rows).tolist()]
         return self._last[1]
 
-    def _one(self, row: int, files: Mapping[str, Files]) -> Standing:
+    def _one(self, row: int, files: Mapping[str, FileExamples]) -> StandIn:
         """Return what stands for a row: of its own shard, or of the next one where nothing of that can be had."""
         gone = self._shards.gone
         home, position = self._shards.place(row)
@@ -86,14 +86,16 @@ class StandingRecords:
                         continue
                     if broken is not None:
                         self._replaced[row] = Replaced(row, *broken, record.where)
-                    return Standing(shard, record, {**record.cells, **decoded})
+                    return StandIn(shard, record, {**record.cells, **decoded})
             except (ShardGone, Unreachable) as error:
                 gone[shard] = str(error)
         raise ShardGone(
             gone.get(home, f"{self._shards.index.folder}: no shard holds a record whose files can be read")
         )
 
-    def _decoded(self, record: Record, shard: int, files: Mapping[str, Files]) -> dict[str, np.ndarray] | str:
+    def _decoded(
+        self, record: Record, shard: int, files: Mapping[str, FileExamples]
+    ) -> dict[str, np.ndarray] | str:
         """Return the examples in a record's files, or why one of them is none: a reason, a colon, and the details."""
         examples = {}
         for column, of_column in files.items():
