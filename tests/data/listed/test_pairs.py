@@ -12,6 +12,7 @@ import pytest
 
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load
+from counterpoint.data.sources import Options
 from counterpoint.study.training.runner import with_keys
 from fixtures.files import write_pairs
 
@@ -81,7 +82,7 @@ def test_what_leaks_between_given_splits_is_marked_row_by_row(table: Path) -> No
         }
     ).with_columns(split=pl.lit("train"), group=pl.lit("round"))
     pl.concat([frame, leak.select(frame.columns)]).write_csv(table)
-    data = Pairs(table, size=24, looks=False)  # many of these shapes look alike
+    data = Pairs(table, 24, Options(group="none"))  # many of these shapes look alike
     row = {caption: k for k in range(len(data)) for caption in data.captions(k)}
     by_picture, by_caption, clean = (row[text] for text in test["text"])
     assert list(np.flatnonzero(data.leaked["picture"])) == [by_picture]

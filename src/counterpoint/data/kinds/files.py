@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, final
+from typing import final
 
 from ...registry import check_python_file, import_file, unknown
 from ...spec import Spec
@@ -173,17 +173,8 @@ def _stored(
     attribution: str = "",
 ) -> Stored:
     """Return what a reader reads as the kind of data that its columns make it."""
-    treated: dict[str, Any] = {
-        "read": read,
-        "name": name,
-        "attribution": attribution,
-        "looks": options.looks,
-        "held_out": options.held_out,
-        "most_pixels": options.max_pixels,
-        "numbers": options.numbers,
-    }
     kinds: tuple[type[Stored], ...] = (Pairs, Photos)
     for kind in kinds:
         with suppress(OtherColumns):
-            return kind(location, form, options.broken, **treated)
-    return StoredRows(location, form, options.broken, **treated)
+            return kind(location, form, options, read=read, name=name, attribution=attribution)
+    return StoredRows(location, form, options, read=read, name=name, attribution=attribution)

@@ -21,12 +21,10 @@ from ...registry import unknown
 from ...types import Fit
 from .. import sources
 from ..base import Data, Rows
-from ..pictures.decode import MOST_PIXELS
 from ..pictures.traits import TraitsCache
 from ..reading.file_examples import ReadOptions
 from ..replaced import Replaced
-from ..sides import MOST_HELD_OUT
-from ..sources import BROKEN, Asset, Ledger, Records, ending_of
+from ..sources import Asset, Ledger, Options, Records, ending_of
 from .columns import Column, FileColumn, TextColumn, ValueColumn
 from .division import divide
 from .labels import labels_of, refusal_notes
@@ -50,41 +48,34 @@ class Stored(Data):
     Args:
         source: the folder or the table.
         size: side of the stored pictures, or the way to them that a tower asks for.
-        broken: share of the examples that may be left out, for whatever reason; one always may.
+        options: the user's word on files, splits and labels; the usual ones unless given.
         read: reads the source as records.
         name: of the data; the source unless given.
         attribution: the licence line that stands wherever examples are shown.
-        looks: pictures that look alike stay in one split, for which each is hashed once.
-        held_out: the most rows of validation and of test, each, where the splits are made here.
-        most_pixels: of a picture; one of more is broken.
         words: of the columns of values, by what they are called the categories of each, where other rows say which
             there are; those of the rows to train on unless given.
-        numbers: labels that are numbers, though all of them are whole.
 
     Raises:
         OtherColumns: if rows of this kind have columns that are not there.
         TooMany: if there are more than `MOST` examples.
         ValueError: if there is no usable table, no row to test on, a column that no row of a split has, or more than
-            that share of the examples is left out.
+            `Options.broken` of the examples are left out.
     """
 
     def __init__(
         self,
         source: str | Path,
         size: int | Fit = 64,
-        broken: float = BROKEN,
+        options: Options | None = None,
         *,
         read: sources.Reader = sources.read,
         name: str = "",
         attribution: str = "",
-        looks: bool = True,
-        held_out: int = MOST_HELD_OUT,
-        most_pixels: int = MOST_PIXELS,
         words: Mapping[str, Mapping[str, Sequence[str]]] = MappingProxyType({}),
-        numbers: Sequence[str] = (),
     ) -> None:
+        options = options or Options()
         self.name, self.attribution, ledger = name or str(source), attribution, Ledger()
-        self.broken = broken
+        self.broken = options.broken
         records = read(str(source), ledger)
         if len(records) > MOST:
             raise TooMany(
@@ -95,10 +86,10 @@ class Stored(Data):
         records = self.complete(records, ledger)
         listed = ledger_file(Path(source))
         keep(ledger, listed)
-        ledger.check(self.name, len(records), broken, listed)  # before files are read in vain
+        ledger.check(self.name, len(records), self.broken, listed)  # before files are read in vain
         with TraitsCache() as traits:
-            options = ReadOptions(size, looks, most_pixels, traits)
-            files = {column: _file_column(records, column, options) for column in self._held_as("files")}
+            first = ReadOptions(size, options.looks, options.max_pixels, traits)
+            files = {column: _file_column(records, column, first) for column in self._held_as("files")}
         lost: set[int] = set()
         for column, of_column in files.items():
             places = records.frame[column]
@@ -109,7 +100,7 @@ class Stored(Data):
         keep(ledger, listed)
         self._row_of = np.delete(np.arange(len(records)), sorted(lost))
         records = records.with_frame(records.frame[self._row_of])
-        ledger.check(self.name, len(records), broken, listed)
+        ledger.check(self.name, len(records), self.broken, listed)
         if not len(records):
             raise ValueError(f"{source} holds no {self._called()}")
         self._columns: dict[str, Column] = {column: it[self._row_of] for column, it in files.items()}
@@ -117,11 +108,11 @@ class Stored(Data):
         digests = {column: it.digests[self._row_of.tolist()] for column, it in files.items()}
         self._digests = {c: [bytes.fromhex(it or "") for it in of_column] for c, of_column in digests.items()}
         hashed = next((self._digests[column] for column, it in files.items() if it.files.hashed), [])
-        hashes = [known.hash if (known := traits.get(it)) else None for it in hashed] if looks else []
+        hashes = [known.hash if (known := traits.get(it)) else None for it in hashed] if options.looks else []
         self.ids, self._keys = identities(self.name, records)
         stated = records.frame["split"]
         self.split_here = stated.null_count() == len(stated)
-        division = divide(stated.to_list(), links_of(records, digests, hashes), held_out)
+        division = divide(stated.to_list(), links_of(records, digests, hashes), options.held_out)
         self.splits = splits(self.name, division.sides, enough=len(self.columns) > 1)
         for column in self._held_as("values"):
             values = records.values(column)
@@ -136,7 +127,7 @@ class Stored(Data):
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, subsets(division)
         told = records.labels()
-        self.labels, self.refused = labels_of(told, numbers)
+        self.labels, self.refused = labels_of(told, options.numbers)
         some = {name: told[name] for name in self.refused if name in told}  # a refused point is two columns
         self._beside = {name: texts for name, texts in some.items() if texts.null_count() < len(texts)}
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None

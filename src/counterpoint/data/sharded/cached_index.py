@@ -67,7 +67,7 @@ def open_cached_index(written: str, form: int | Fit) -> Sharded:
     folder = cache_folder() / "indices" / blake2b(source.encode(), digest_size=8).hexdigest()
     with _shown() as listener:
         index(source, folder, held_out=Options.parse(said).held_out, listener=listener)
-    return open_index(folder, form, Options.parse(parted(written)[1]).broken)
+    return open_index(folder, form, Options.of(written).broken)
 
 
 @contextmanager

@@ -169,7 +169,7 @@ class Index:
     @property
     def options(self) -> Options:
         """The user's word on how the source is read."""
-        return Options.parse(sources.parted(self.source)[1])
+        return Options.of(self.source)
 
     @property
     def left_out(self) -> str:
@@ -231,7 +231,7 @@ def _known(table: pl.DataFrame, source: str) -> list[Shard]:
     """Return the shards that were indexed; none where an earlier version made the table."""
     if not set(PLACES) <= set(table.columns):
         return []
-    options = Options.parse(sources.parted(source)[1])
+    options = Options.of(source)
     rows = table.select("name", "state", *PLACES).iter_rows()
     return [
         Shard(name, place, of, state, options, part, split, span=Span(*span) if span else None)

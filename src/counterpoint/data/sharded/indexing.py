@@ -108,7 +108,7 @@ def _written(
     """Write what was counted as an index, unless it is there."""
     counts = counted_in(folder, shards, columns)
     table = _table(shards, counts, columns, held_out)
-    options = Options.parse(sources.parted(written)[1])
+    options = Options.of(written)
     most_pixels = options.max_pixels
     told = [table.rows(), columns, held_out, *([] if most_pixels == Options.max_pixels else [most_pixels])]
     told += [options.numbers] if options.numbers else []
@@ -246,7 +246,7 @@ def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
         UnknownName: for a column that is asked for, and that none of those records has.
         ValueError: if no shard has a record, or a column cannot be copied under its name.
     """
-    named = Options.parse(sources.parted(written)[1]).columns
+    named = Options.of(written).columns
     for shard in shards:
         records = open_local(shard)
         if there := columns_there(records):

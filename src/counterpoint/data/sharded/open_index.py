@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 from ...modalities import PAIR
 from ...reasons import counted
 from ...types import Fit
 from ..listed.pairs import Pairs
 from ..listed.photos import Photos
+from ..listed.stored import Stored
 from ..listed.stored_rows import StoredRows
-from ..sources import BROKEN, Ledger, Records, read
+from ..sources import BROKEN, Ledger, Options, Records, read
 from .data import Sharded
 from .index import Index, OtherIndex
 from .pictures import ShardedPairs, ShardedPictures
+
+S = TypeVar("S", bound=Stored)
 
 
 def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> Sharded:
@@ -42,18 +45,17 @@ def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> Sharded
 
 
 def _of_kind(index: Index, form: int | Fit) -> Sharded:
-    pictures, columns = next(iter(PAIR)), index.columns
-    treated: dict[str, Any] = {
-        "read": _called_by_ids,
-        "name": str(index.folder),
-        "most_pixels": index.options.max_pixels,
-        "words": index.words,
-    }
-    if columns.items() >= PAIR.items():
-        return ShardedPairs(index, Pairs(index.held_out, form, **treated))
-    if pictures in columns:
-        return ShardedPictures(index, Photos(index.held_out, form, **treated))
-    return Sharded(index, StoredRows(index.held_out, form, **treated))
+    def held(kind: type[S]) -> S:
+        # Of the user's options the others have done their work, in the index.
+        options = Options(max_pixels=index.options.max_pixels)
+        name = str(index.folder)
+        return kind(index.held_out, form, options, read=_called_by_ids, name=name, words=index.words)
+
+    if index.columns.items() >= PAIR.items():
+        return ShardedPairs(index, held(Pairs))
+    if next(iter(PAIR)) in index.columns:
+        return ShardedPictures(index, held(Photos))
+    return Sharded(index, held(StoredRows))
 
 
 def _called_by_ids(source: str, ledger: Ledger) -> Records:

@@ -107,6 +107,15 @@ class Options:
         values = {_field(name): _READERS[name](f"{name}={value}", value) for name, value in options.items()}
         return cls(**values)
 
+    @classmethod
+    def of(cls, written: str) -> Self:
+        """Return the options of data as a user wrote it, place and all; see `parse`.
+
+        >>> Options.of("pairs.csv,broken=0.1").broken
+        0.1
+        """
+        return cls.parse(parted(written)[1])
+
     @property
     def looks(self) -> bool:
         """True where pictures that look alike stay together."""
