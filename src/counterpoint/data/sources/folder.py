@@ -7,6 +7,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -17,7 +18,7 @@ from ._files.places import below, readable, state_of
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
 from ._names import split_of
-from ._options import Named, Options
+from ._options import Options
 from ._record import FOLDER, Cell, Record, Records
 from ._source import Shard, Source
 from ._values import Identities, caption_names, captions_in, facts_in
@@ -86,10 +87,8 @@ class Folder(Source):
                 ledger.add("passed over", _reason(file, main), file)
         columns = {main: main} | ({"text": "text"} if named or captioned else {})
         others = {name: name for notes in beside.values() for name in notes if name in _BESIDE.values()}
-        records = _records(
-            folder, chosen, beside, named, ledger, main, captioned, together=shard.options.group == "folder"
-        )
-        return Records.collect(records, columns | others, gaps=bool(others))
+        found = _Found(folder, main, beside, captioned, shard.options)
+        return Records.collect(found.records(chosen, ledger), columns | others, gaps=bool(others))
 
 
 _EXPECTED = (
@@ -165,53 +164,64 @@ def _reason(file: Path, main: str) -> str:
     return f"{_BESIDE[suffix]} of no {one}" if suffix in _BESIDE else f"{suffix or file.name} file"
 
 
-def _records(
-    folder: Path,
-    pictures: list[Path],
-    beside: Mapping[str, Mapping[str, Path]],
-    named: Named | None,
-    ledger: Ledger,
-    main: str,
-    captioned: bool,
-    together: bool,
-) -> Iterator[Record]:
-    kinds = [picture.relative_to(folder).parts[:-1] for picture in pictures]
-    around = {kind[:1] for kind in kinds}
-    depth = int(len(around) == 1 and all(len(kind) > 1 and split_of(kind[0]) for kind in kinds))
-    classes = all(len(kind) > depth for kind in kinds)
-    names = Counter(map(_stem, pictures))
-    last: tuple[str, _Said | None] | None = None
-    ids = Identities()
-    for picture, kind in zip(pictures, kinds, strict=True):
-        if readable(str(picture)) != str(picture):
-            ledger.add("lost", "name that is not UTF-8", picture)
-            continue
-        notes = beside.get(_stem(picture), {})
-        cells: dict[str, Cell] = {main: Asset.of(picture)}
-        cells |= {name: Asset.of(file) for name, file in notes.items() if name in _BESIDE.values()}
-        facts: dict[str, Any] = {"group": None}
-        if together and kind:
-            facts["group"] = kind[0]
-        elif names[_stem(picture)] > 1:
-            facts["group"] = Path(_stem(picture)).relative_to(folder).as_posix()
-        if named is not None:
-            cells["text"] = (named.of(picture.relative_to(folder)),)
-        elif notes.keys() & {"text", "json"}:
-            if last is None or last[0] != _stem(picture):  # one file may be beside several pictures
-                last = (_stem(picture), _read(notes, ledger, ids))
-            read = last[1]
-            if read is None:
+@final
+@dataclass(frozen=True)
+class _Found:
+    """The contents of a folder, as far as its records ask.
+
+    Attributes:
+        folder: that the user gave.
+        main: the modality of its examples.
+        beside: the files of a picture's name by what they hold; see `_beside`.
+        captioned: texts beside pictures are their captions.
+        options: the user's word.
+    """
+
+    folder: Path
+    main: str
+    beside: Mapping[str, Mapping[str, Path]]
+    captioned: bool
+    options: Options
+
+    def records(self, pictures: list[Path], ledger: Ledger) -> Iterator[Record]:
+        """Yield the records of some pictures."""
+        kinds = [picture.relative_to(self.folder).parts[:-1] for picture in pictures]
+        around = {kind[:1] for kind in kinds}
+        depth = int(len(around) == 1 and all(len(kind) > 1 and split_of(kind[0]) for kind in kinds))
+        classes = all(len(kind) > depth for kind in kinds)
+        names = Counter(map(_stem, pictures))
+        last: tuple[str, _Said | None] | None = None
+        ids = Identities()
+        for picture, kind in zip(pictures, kinds, strict=True):
+            if readable(str(picture)) != str(picture):
+                ledger.add("lost", "name that is not UTF-8", picture)
                 continue
-            captions, noted = read
-            facts |= noted
-            if captioned:
-                cells["text"] = captions
-        if cells.get("text") in ((), ("",)):
-            ledger.add("lost", "empty caption", notes.get("text", notes.get("json", picture)))
-            continue
-        labels = {**({FOLDER: kind[depth]} if classes else {}), **facts.pop("labels", {})}
-        key = picture.relative_to(folder).as_posix()
-        yield Record(cells, key, labels=labels, where=str(picture), **facts)
+            notes = self.beside.get(_stem(picture), {})
+            cells: dict[str, Cell] = {self.main: Asset.of(picture)}
+            cells |= {name: Asset.of(file) for name, file in notes.items() if name in _BESIDE.values()}
+            facts: dict[str, Any] = {"group": None}
+            if self.options.group == "folder" and kind:
+                facts["group"] = kind[0]
+            elif names[_stem(picture)] > 1:
+                facts["group"] = Path(_stem(picture)).relative_to(self.folder).as_posix()
+            if self.options.captions is not None:
+                cells["text"] = (self.options.captions.of(picture.relative_to(self.folder)),)
+            elif notes.keys() & {"text", "json"}:
+                if last is None or last[0] != _stem(picture):  # one file may be beside several pictures
+                    last = (_stem(picture), _read(notes, ledger, ids))
+                read = last[1]
+                if read is None:
+                    continue
+                captions, noted = read
+                facts |= noted
+                if self.captioned:
+                    cells["text"] = captions
+            if cells.get("text") in ((), ("",)):
+                ledger.add("lost", "empty caption", notes.get("text", notes.get("json", picture)))
+                continue
+            labels = {**({FOLDER: kind[depth]} if classes else {}), **facts.pop("labels", {})}
+            key = picture.relative_to(self.folder).as_posix()
+            yield Record(cells, key, labels=labels, where=str(picture), **facts)
 
 
 def _read(notes: Mapping[str, Path], ledger: Ledger, ids: Identities) -> _Said | None:

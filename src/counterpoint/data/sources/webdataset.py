@@ -72,7 +72,7 @@ class WebDataset(Source):
             ValueError: if it is no tar file, or a split is unknown.
             UnknownName: for a column that the shard cannot have; the message gives the nearest.
         """
-        return _records(shard.place, shard.options.columns, ledger)
+        return _Reader(shard.place, shard.options.columns, ledger).read()
 
 
 def _in_folder(written: str) -> list[str]:
@@ -80,46 +80,6 @@ def _in_folder(written: str) -> list[str]:
     if is_url(written):
         return [file for file in inside(written) if suffix_of(file) == ".tar"]
     return sorted(map(str, Path(written).glob("*.tar"))) if os.path.isdir(written) else []
-
-
-def _records(archive: str, user_columns: Mapping[str, str], ledger: Ledger) -> Records:
-    noted, by_key = _examples(archive, ledger)
-    examples, ids = by_key.items(), Identities()
-    named = {role: said_columns(role, name) for role, name in user_columns.items() if role not in FACTS}
-    if noted:
-        made = named or {column: (column,) for column in noted}
-        for role, names in made.items():
-            suit = [name for name, modality in noted.items() if modality == role or role not in MODALITIES]
-            if other := [name for name in names if name not in suit]:
-                kind = f"{role} column" if role in MODALITIES else "column"
-                raise unknown(f"{kind} of {archive}", other[0], suit or noted)
-        whole = [
-            record
-            for key, each in examples
-            if (record := _noted(archive, key, each, noted, made, user_columns, ledger, ids))
-        ]
-        return Records.collect(whole, {role: noted[names[0]] for role, names in made.items()}, gaps=True)
-    there = [it.name for it in MODALITIES if any(it.name in example.files for _, example in examples)]
-    wanted = [role for role in named if role in MODALITIES and MODALITIES.get(role).held == "files"]
-    if other := [role for role in named if role not in (*wanted, "text")]:
-        raise unknown(f"column of {archive}", other[0], (*there, "text"))
-    plain = [name for name in there if not (MODALITIES.get(name).arrays and _PICTURE in there)]
-    taken = [name for name in there if name in wanted] if wanted else plain
-    read = [
-        record
-        for key, each in examples
-        if (record := _record(archive, key, each, taken, user_columns, ledger, ids))
-    ]
-    captioned = any(record.cells["text"] for record in read)
-    columns = {name: name for name in taken} | {"text": "text"} if taken else PAIR
-    if len(taken) > 1:
-        return Records.collect(read, columns, gaps=True)
-    whole = [record for record in read if record.cells["text"] or not captioned]
-    for record in read:
-        if captioned and not record.cells["text"]:
-            advice = f"add a {record.key}.txt or a {record.key}.json with a text"
-            ledger.add("lost", "no caption", archive, record.key, advice)
-    return Records.collect(whole, columns)
 
 
 @dataclass
@@ -209,83 +169,126 @@ def _members(archive: str, file: Any, end: int, ledger: Ledger) -> tuple[dict[st
     return columns, examples
 
 
-def _noted(
-    archive: str,
-    key: str,
-    example: _Example,
-    noted: Mapping[str, str],
-    made: Mapping[str, Sequence[str]],
-    user_columns: Mapping[str, str],
-    ledger: Ledger,
-    ids: Identities,
-) -> Record | None:
-    """Return an example of a shard that notes its columns.
+class _Reader:
+    """Reader of the examples of one shard.
 
     Args:
         archive: the shard.
-        key: of the example.
-        example: its files.
-        noted: the columns of the shard, each with its modality.
-        made: the columns to read, each with those of the shard that it is made of.
-        user_columns: that the user named.
+        user_columns: that the user named, by what they are for.
         ledger: is told what is left out.
-        ids: of the examples before.
     """
-    values = _values(archive, key, example, ledger)
-    if values is None:
-        return None
-    cells: dict[str, Cell] = {}
-    for column, names in made.items():
-        held = MODALITIES.get(noted[names[0]]).held
-        if held == "files":
-            cells[column] = example.files.get(names[0])
-        elif parts := [values[name] for name in names if values.get(name)]:
-            cells[column] = tuple(chain.from_iterable(parts)) if held == "texts" else parts[0]
-    where, taken = f"{archive}, {key}", {*chain.from_iterable(made.values())}
-    return Record(cells, key, where=where, **facts_in(values, where, user_columns, taken, ids))
 
+    def __init__(self, archive: str, user_columns: Mapping[str, str], ledger: Ledger) -> None:
+        self._archive, self._user_columns, self._ledger = archive, user_columns, ledger
+        self._ids = Identities()
 
-def _values(archive: str, key: str, example: _Example, ledger: Ledger) -> Mapping[str, Any] | None:
-    """Return what the JSON of an example says; None where it is broken."""
-    if example.values is None:
-        return {}
-    try:
-        read = json.loads(decoded(example.values, ledger, archive, f"{key}.json"))
-    except (ValueError, RecursionError) as error:
-        ledger.add("lost", "broken JSON", archive, f"{key}.json", str(error))
-        return None
-    return read if isinstance(read, dict) else {}
+    def read(self) -> Records:
+        """Read the examples; see `WebDataset.open`."""
+        noted, examples = _examples(self._archive, self._ledger)
+        columns = self._user_columns.items()
+        named = {role: said_columns(role, name) for role, name in columns if role not in FACTS}
+        return self._of_noted(examples, noted, named) if noted else self._of_kinds(examples, named)
 
+    def _of_noted(
+        self, examples: Mapping[str, _Example], noted: Mapping[str, str], named: Mapping[str, Sequence[str]]
+    ) -> Records:
+        """Read examples of a shard that notes its columns, each with its modality."""
+        made = named or {column: (column,) for column in noted}
+        for role, names in made.items():
+            suit = [name for name, modality in noted.items() if modality == role or role not in MODALITIES]
+            if other := [name for name in names if name not in suit]:
+                kind = f"{role} column" if role in MODALITIES else "column"
+                raise unknown(f"{kind} of {self._archive}", other[0], suit or noted)
+        read = [record for key, it in examples.items() if (record := self._noted(key, it, noted, made))]
+        return Records.collect(read, {role: noted[names[0]] for role, names in made.items()}, gaps=True)
 
-def _record(
-    archive: str,
-    key: str,
-    example: _Example,
-    taken: Sequence[str],
-    user_columns: Mapping[str, str],
-    ledger: Ledger,
-    ids: Identities,
-) -> Record | None:
-    files: dict[str, Cell] = {name: it for name, it in example.files.items() if name in taken}
-    if not files:
-        held = sorted(
-            {*example.others, *(["txt"] if example.text else []), *(["json"] if example.values else [])}
+    def _of_kinds(self, examples: Mapping[str, _Example], named: Mapping[str, Sequence[str]]) -> Records:
+        """Read examples of any other shard, whose files are of columns by their endings."""
+        there = [
+            it.name for it in MODALITIES if any(it.name in example.files for example in examples.values())
+        ]
+        wanted = [role for role in named if role in MODALITIES and MODALITIES.get(role).held == "files"]
+        if other := [role for role in named if role not in (*wanted, "text")]:
+            raise unknown(f"column of {self._archive}", other[0], (*there, "text"))
+        plain = [name for name in there if not (MODALITIES.get(name).arrays and _PICTURE in there)]
+        taken = [name for name in there if name in wanted] if wanted else plain
+        read = [record for key, it in examples.items() if (record := self._record(key, it, taken))]
+        captioned = any(record.cells["text"] for record in read)
+        columns = {name: name for name in taken} | {"text": "text"} if taken else PAIR
+        if len(taken) > 1:
+            return Records.collect(read, columns, gaps=True)
+        whole = [record for record in read if record.cells["text"] or not captioned]
+        for record in read:
+            if captioned and not record.cells["text"]:
+                self._lost("no caption", record.key, _advice(record.key))
+        return Records.collect(whole, columns)
+
+    def _noted(
+        self, key: str, example: _Example, noted: Mapping[str, str], made: Mapping[str, Sequence[str]]
+    ) -> Record | None:
+        """Return an example of a shard that notes its columns; None for one that is broken.
+
+        Args:
+            key: of the example.
+            example: its files.
+            noted: the columns of the shard, each with its modality.
+            made: the columns to read, each with those of the shard that it is made of.
+        """
+        values = self._values(key, example)
+        if values is None:
+            return None
+        cells: dict[str, Cell] = {}
+        for column, names in made.items():
+            held = MODALITIES.get(noted[names[0]]).held
+            if held == "files":
+                cells[column] = example.files.get(names[0])
+            elif parts := [values[name] for name in names if values.get(name)]:
+                cells[column] = tuple(chain.from_iterable(parts)) if held == "texts" else parts[0]
+        where, taken = f"{self._archive}, {key}", {*chain.from_iterable(made.values())}
+        facts = facts_in(values, where, self._user_columns, taken, self._ids)
+        return Record(cells, key, where=where, **facts)
+
+    def _record(self, key: str, example: _Example, taken: Sequence[str]) -> Record | None:
+        """Return an example with its files of some columns; None for one that lacks them, or is broken."""
+        files: dict[str, Cell] = {name: it for name, it in example.files.items() if name in taken}
+        if not files:
+            held = sorted(
+                {*example.others, *(["txt"] if example.text else []), *(["json"] if example.values else [])}
+            )
+            self._ledger.add("passed over", "no picture in an example", self._archive, key, ", ".join(held))
+            return None
+        values = self._values(key, example)
+        if values is None:
+            return None
+        text = (
+            "" if example.text is None else decoded(example.text, self._ledger, self._archive, f"{key}.txt")
         )
-        ledger.add("passed over", "no picture in an example", archive, key, ", ".join(held))
-        return None
-    values = _values(archive, key, example, ledger)
-    if values is None:
-        return None
-    text = "" if example.text is None else decoded(example.text, ledger, archive, f"{key}.txt")
-    captions = caption_lines(text, ledger, archive, f"{key}.txt")
-    captions = captions or captions_in(values, f"{archive}: {key}", user_columns)
-    if not captions and (example.text is not None or any(name in values for name in CAPTION_COLUMNS)):
-        advice = f"add a {key}.txt or a {key}.json with a text"
-        ledger.add("lost", "empty caption", archive, key, advice)
-        return None
-    where = f"{archive}, {key}"
-    facts = {
-        "split": split_of(PurePosixPath(archive).name),
-        **facts_in(values, where, user_columns, caption_names(user_columns), ids),
-    }
-    return Record({**files, "text": captions or None}, key, where=where, **facts)
+        captions = caption_lines(text, self._ledger, self._archive, f"{key}.txt")
+        captions = captions or captions_in(values, f"{self._archive}: {key}", self._user_columns)
+        if not captions and (example.text is not None or any(name in values for name in CAPTION_COLUMNS)):
+            self._lost("empty caption", key, _advice(key))
+            return None
+        where = f"{self._archive}, {key}"
+        facts = {
+            "split": split_of(PurePosixPath(self._archive).name),
+            **facts_in(values, where, self._user_columns, caption_names(self._user_columns), self._ids),
+        }
+        return Record({**files, "text": captions or None}, key, where=where, **facts)
+
+    def _values(self, key: str, example: _Example) -> Mapping[str, Any] | None:
+        """Return what the JSON of an example says; None where it is broken."""
+        if example.values is None:
+            return {}
+        try:
+            read = json.loads(decoded(example.values, self._ledger, self._archive, f"{key}.json"))
+        except (ValueError, RecursionError) as error:
+            self._lost("broken JSON", f"{key}.json", str(error))
+            return None
+        return read if isinstance(read, dict) else {}
+
+    def _lost(self, reason: str, row: str, detail: str) -> None:
+        self._ledger.add("lost", reason, self._archive, row, detail)
+
+
+def _advice(key: str) -> str:
+    return f"add a {key}.txt or a {key}.json with a text"
