@@ -21,14 +21,15 @@ from ..base import Data
 from ..columns import TEXT, subject
 from ..labels import Label
 from ..listed.decoded import Decoded
-from ..listed.division import Division, Links, divide
+from ..listed.division import Division, divide
 from ..listed.labels import labels_of
+from ..listed.rows import links_of
 from ..listed.stored import columns_there
 from ..pictured import PairedData, Pictured
 from ..pictures.alike import sets
 from ..pictures.decode import shown
 from ..pictures.traits import HASH_BYTES, looks_of
-from ..sources import Asset, Ledger, Records
+from ..sources import Asset, Ledger, Options, Records
 from ._looking import AT_ONCE, Look
 
 _SIDE = 96  # pixels of a sheet's pictures
@@ -147,13 +148,11 @@ def seen_in_records(
     records: Records,
     ledger: Ledger,
     *,
+    options: Options,
     towers: Towers,
-    sample: int | None = None,
-    most_pixels: int,
-    numbers: Sequence[str] = (),
-    share: float = 1.0,
+    sample: int | None,
+    share: float,
     looking: Looks,
-    links: Callable[[Records, Mapping[str, pl.Series], Sequence[bytes | None]], Sequence[Links]],
 ) -> Seen:
     """Look at a user's own files.
 
@@ -161,13 +160,11 @@ def seen_in_records(
         source: as the user wrote it.
         records: that were read from it; they may lack pictures or captions.
         ledger: that was told what was left out; is told what is broken.
+        options: the user's word on the source.
         towers: see `Seen`.
-        sample: look at the pictures of so many rows; at all unless given, of a part at a few hundred.
-        most_pixels: of a picture; one of more is broken.
-        numbers: labels that are numbers, though all of them are whole.
+        sample: look at the pictures of so many rows; None for all, of a part for a few hundred.
         share: of the source that the records are; of the whole is told by it.
         looking: looks at pictures.
-        links: from records, the digests of their pictures and the hashes of how they look to what binds rows.
     """
     columns = columns_there(records)
     filed = [column for column, modality in columns.items() if MODALITIES.get(modality).held == "files"]
@@ -181,7 +178,7 @@ def seen_in_records(
         sampled |= len(chosen) < len(with_files)
         files = records.with_frame(records.frame[chosen]).assets(column)
         modality = MODALITIES.get(columns[column])
-        column_looks = looking(files, most_pixels) if column in pictured else _reads(files, modality)
+        column_looks = looking(files, options.max_pixels) if column in pictured else _reads(files, modality)
         looks[column] = [
             replace(look, row=row) for row, look in zip(chosen.tolist(), column_looks, strict=True)
         ]
@@ -205,7 +202,7 @@ def seen_in_records(
     stated = records.frame["split"]
     division = divide(
         stated.to_list(),
-        links(
+        links_of(
             records,
             {column: pl.Series(each, dtype=pl.String) for column, each in digests.items()},
             _by_row(looks.get(main, []), len(records), lambda look: look.hash),
@@ -215,7 +212,9 @@ def seen_in_records(
     def picture(row: int, side: int) -> Image.Image:
         cell = records.frame[main][row] if pictured else None
         return (
-            _no_picture(row, side) if cell is None else shown(Asset(**cell).read_bytes(), side, most_pixels)
+            _no_picture(row, side)
+            if cell is None
+            else shown(Asset(**cell).read_bytes(), side, options.max_pixels)
         )
 
     return Seen(
@@ -227,7 +226,7 @@ def seen_in_records(
         sampled,
         division,
         stated.null_count() < len(stated),
-        *labels_of(records.labels(), numbers),
+        *labels_of(records.labels(), options.numbers),
         _within(ledger.frame),
         towers,
         picture,
@@ -285,14 +284,14 @@ def _by_row(looks: Sequence[Look], rows: int, value_of: Callable[[Look], Value])
     return values
 
 
-def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None = None) -> Seen:
+def seen_in_data(source: str, data: Data, *, towers: Towers, sample: int | None) -> Seen:
     """Look at data that is open: a world, a benchmark, what a file of Python defines.
 
     Args:
         source: as the user wrote it.
         data: open.
         towers: see `Seen`.
-        sample: look at the pictures of so many rows; at a few hundred unless given, as they may have to be drawn.
+        sample: look at the pictures of so many rows; None for a few hundred, as they may have to be drawn.
     """
     looks: list[Look] = []
     chosen = _chosen(np.arange(len(data)), sample or _DRAWN)

@@ -16,7 +16,6 @@ from ...files import write_text, writing
 from ...recipes.schema import Towers
 from ..kinds.parsing import parse
 from ..listed.ledgers import keep, ledger_file
-from ..listed.rows import links_of
 from ..source import load_any
 from ..sources import Ledger
 from ._looking import looks, looks_of_units
@@ -150,13 +149,11 @@ def _seen(source: str, sample: int | None, towers: Towers, looking: Looks) -> Se
         source,
         records,
         ledger,
+        options=parsed.options,
         towers=towers,
         sample=sample,
-        most_pixels=parsed.options.max_pixels,
-        numbers=parsed.options.numbers,
         share=share,
         looking=looking,
-        links=links_of,
     )
     keep(ledger, ledger_file(Path(source)))
     return seen
