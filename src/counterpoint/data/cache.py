@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,7 @@ from .. import files
 SIZE = "COUNTERPOINT_CACHE_SIZE"
 """Environment variable with the most bytes that copies of shards may take, and as many that decoded pictures may."""
 _USUAL = "50GB"
+_DAY = 86_400.0
 _UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
@@ -69,3 +71,26 @@ def writing(path: Path) -> Iterator[Path]:
             f"cannot write {path}: {error.strerror or error}; "
             f"set COUNTERPOINT_CACHE to a folder that can be written and has room"
         ) from error
+
+
+def last_use(block: Path) -> float:
+    """Return when a block, an array with a JSON file beside it, was last used: when its JSON file was last touched."""
+    try:
+        return block.with_suffix(".json").stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def is_idle(block: Path) -> bool:
+    """Return whether nobody used a block for a day, so that it may make room for others."""
+    return last_use(block) < time.time() - _DAY
+
+
+def remove_block(block: Path) -> bool:
+    """Remove a block, its JSON file first: what no JSON file speaks of is not there; return whether it is gone."""
+    try:
+        block.with_suffix(".json").unlink(missing_ok=True)
+        block.unlink()
+    except OSError:
+        return False
+    return True

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -18,7 +17,7 @@ from jaxtyping import Int
 from ... import files as whole_files
 from ...modalities import MODALITIES, resolve
 from ...networks.base import FormedInput, Input
-from ..cache import cache_folder, most_bytes, writing
+from ..cache import cache_folder, is_idle, last_use, most_bytes, remove_block, writing
 from ..progress import with_bar
 from ..reading.file_examples import ReadOptions
 from ..sources import Asset, digest_of
@@ -29,7 +28,6 @@ UNREADABLE, BROKEN = "unreadable file", "broken file"
 """The reasons for a file whose bytes cannot be read, and for one that is no example."""
 _TOGETHER = 256  # files whose examples are one block: what a kill, or a file that changes, can cost
 _THREADS = 16
-_DAY = 86_400.0
 
 
 @final
@@ -250,19 +248,8 @@ def _has_room(folder: Path, size: int) -> bool:
     """Return whether there is room for so many bytes, for which blocks that nobody used for a day are removed."""
     blocks = {path: path.stat().st_size for path in folder.glob("*/*.npy")}
     room = most_bytes() - sum(blocks.values())
-    for path in sorted(blocks, key=_last_use):
-        if room >= size or _last_use(path) > time.time() - _DAY:
+    for path in sorted(blocks, key=last_use):
+        if room >= size or not is_idle(path):
             break
-        with suppress(OSError):
-            path.with_suffix(".json").unlink(missing_ok=True)
-            path.unlink()
-            room += blocks[path]
+        room += blocks[path] * remove_block(path)
     return room >= size
-
-
-def _last_use(path: Path) -> float:
-    """Return when a block was last used: when its JSON file was last touched."""
-    try:
-        return path.with_suffix(".json").stat().st_mtime
-    except OSError:
-        return 0.0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections import deque
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -19,11 +18,10 @@ from jaxtyping import UInt8
 
 from ... import files
 from ...types import Fit
-from ..cache import cache_folder, most_bytes, writing
+from ..cache import cache_folder, is_idle, last_use, most_bytes, remove_block, writing
 from .decode import DECODER, MOST_PIXELS, side_of
 
 _BYTES = 2**26  # of the pixels of a block: what waits in memory, and what a kill can cost
-_DAY = 86_400.0
 _NOWHERE = (-1, -1)
 
 
@@ -128,7 +126,7 @@ class PictureCache:
         self._used: set[int] = set()
         there = [*self.folder.parent.glob("*/*.npy")]
         self._room = most_bytes() - sum(map(_size, there))
-        self._idle = deque(sorted((path for path in there if _is_idle(path)), key=_last_use))
+        self._idle = deque(sorted(filter(is_idle, there), key=last_use))
 
     def __contains__(self, digest: str) -> bool:
         return digest in self._places or digest in self._unreadable
@@ -193,11 +191,8 @@ class PictureCache:
     def _give_up(self, path: Path) -> None:
         """Remove a block for others, unless somebody has begun to use it."""
         size = _size(path)
-        if _is_idle(path):
-            with suppress(OSError):
-                path.with_suffix(".json").unlink(missing_ok=True)
-                path.unlink()
-                self._room += size
+        if is_idle(path) and remove_block(path):
+            self._room += size
         if not path.exists():
             gone = {number for number, block in enumerate(self.blocks) if block.path == path}
             self._places = {
@@ -229,19 +224,6 @@ def _size(path: Path) -> int:
         return path.stat().st_size
     except OSError:
         return 0
-
-
-def _is_idle(path: Path) -> bool:
-    """Return whether nobody used a block for a day."""
-    return _last_use(path) < time.time() - _DAY
-
-
-def _last_use(path: Path) -> float:
-    """Return when a block was last used: when its JSON file was last touched."""
-    try:
-        return path.with_suffix(".json").stat().st_mtime
-    except OSError:
-        return 0.0
 
 
 def _way(form: int | Fit) -> str:
