@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from copy import copy
 from functools import partial
@@ -19,7 +20,7 @@ from torch import Tensor
 from ...types import Fit
 from ..base import IMAGE_SIZE, Rows, SomeItems, Splits, stored_size
 from ..fingerprint import digests_of_images
-from ..items import Choices, MinimalPairs
+from ..items import Choices, Items, MinimalPairs
 from ..pictured import PairedData
 from ._pictures import Pictures
 
@@ -96,13 +97,40 @@ class Benchmark(PairedData):
     def findings(self) -> Mapping[str, str]:
         return self._note
 
-    def of_kinds(self, rows: Rows, kinds: Sequence[str] | None) -> Rows:
-        """Return the rows that are of some kinds; all rows unless any kinds are given."""
-        return rows if kinds is None else np.array([r for r in rows if self.kinds[r] in kinds], np.int64)
+
+class ItemBenchmark(Benchmark):
+    """A benchmark of items of one form, a row each."""
+
+    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
+        of_kinds = rows if kinds is None else np.array([r for r in rows if self.kinds[r] in kinds], np.int64)
+        items = self._items_of(of_kinds)
+        return items if isinstance(items, form) else super().items(form, rows, kinds)
+
+    @abstractmethod
+    def _items_of(self, rows: Rows) -> Items:
+        """Return the items of some rows."""
+
+
+class ItemsOfRows(Items):
+    """Items that are a row each of a benchmark whose rows have several pictures.
+
+    Args:
+        data: the benchmark.
+        rows: of it.
+    """
+
+    def __init__(self, data: Benchmark, rows: Rows) -> None:
+        self._data, self._rows = data, rows
+        self.ids, self.kinds = data.ids[rows], [data.kinds[row] for row in rows]
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k sides 3 H W"]:
+        """Return the pictures of some items."""
+        rows = self._rows[positions]
+        return torch.stack([side.squares(rows, self._data.form) for side in self._data._sides], 1)
 
 
 @final
-class MinimalPairsBenchmark(Benchmark):
+class MinimalPairsBenchmark(ItemBenchmark):
     """A benchmark of squares; the rows are pictures and captions 0."""
 
     def __init__(
@@ -120,24 +148,18 @@ class MinimalPairsBenchmark(Benchmark):
     def questions_about(self, row: int) -> Sequence[str]:
         return (self.kinds[row], *self._pairs[row])
 
-    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        pairs = _MinimalPairsOfRows(self, self.of_kinds(rows, kinds))
-        return pairs if isinstance(pairs, form) else super().items(form, rows, kinds)
+    def _items_of(self, rows: Rows) -> Items:
+        return _MinimalPairsOfRows(self, rows)
 
 
-class _MinimalPairsOfRows(MinimalPairs):
+class _MinimalPairsOfRows(ItemsOfRows, MinimalPairs):
     def __init__(self, data: MinimalPairsBenchmark, rows: Rows) -> None:
-        self._data, self._rows = data, rows
-        self.ids, self.kinds = data.ids[rows], [data.kinds[row] for row in rows]
+        super().__init__(data, rows)
         self.captions = [data._pairs[row] for row in rows]
-
-    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
-        rows = self._rows[positions]
-        return torch.stack([side.squares(rows, self._data.form) for side in self._data._sides], 1)
 
 
 @final
-class ChoicesBenchmark(Benchmark):
+class ChoicesBenchmark(ItemBenchmark):
     """A benchmark of choices; the rows are pictures and their right captions."""
 
     def __init__(
@@ -157,9 +179,8 @@ class ChoicesBenchmark(Benchmark):
     def questions_about(self, row: int) -> Sequence[str]:
         return (self.kinds[row], str(self._answers[row]), *self._options[row])
 
-    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        choices = _ChoicesOfRows(self, self.of_kinds(rows, kinds))
-        return choices if isinstance(choices, form) else super().items(form, rows, kinds)
+    def _items_of(self, rows: Rows) -> Items:
+        return _ChoicesOfRows(self, rows)
 
 
 class _ChoicesOfRows(Choices):

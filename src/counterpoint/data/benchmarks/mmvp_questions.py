@@ -7,14 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import final
 
-import numpy as np
-import torch
-from jaxtyping import Int, UInt8
-from torch import Tensor
-
-from ..base import Rows, SomeItems
-from ..items import Question, TwinQuestions
-from ._base import Benchmark, read_csv
+from ..base import Rows
+from ..items import Items, Question, TwinQuestions
+from ._base import ItemBenchmark, ItemsOfRows, read_csv
 from ._pictures import Files
 
 PAPERS = {"mmvp": ("read",)}
@@ -71,7 +66,7 @@ def _question(row: Sequence[str], table: Path) -> Question:
 
 
 @final
-class TwinQuestionsBenchmark(Benchmark):
+class TwinQuestionsBenchmark(ItemBenchmark):
     """Questions about pairs of pictures; the rows are first pictures, captioned by the question and its answer."""
 
     def __init__(
@@ -84,17 +79,11 @@ class TwinQuestionsBenchmark(Benchmark):
     def questions_about(self, row: int) -> Sequence[str]:
         return [part for q in self.pairs[row] for part in (q.text, q.answer, *q.options)]
 
-    def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        twins = _TwinQuestionsOfRows(self, self.of_kinds(rows, kinds))
-        return twins if isinstance(twins, form) else super().items(form, rows, kinds)
+    def _items_of(self, rows: Rows) -> Items:
+        return _TwinQuestionsOfRows(self, rows)
 
 
-class _TwinQuestionsOfRows(TwinQuestions):
+class _TwinQuestionsOfRows(ItemsOfRows, TwinQuestions):
     def __init__(self, data: TwinQuestionsBenchmark, rows: Rows) -> None:
-        self._data, self._rows = data, rows
-        self.ids, self.kinds = data.ids[rows], [data.kinds[row] for row in rows]
+        super().__init__(data, rows)
         self.questions = [data.pairs[row] for row in rows]
-
-    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 2 3 H W"]:
-        rows = self._rows[positions]
-        return torch.stack([side.squares(rows, self._data.form) for side in self._data._sides], 1)

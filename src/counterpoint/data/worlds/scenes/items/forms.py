@@ -43,7 +43,7 @@ from .changes import EDITS, recount
 from .edits import edit
 from .foils import FOILS, foil
 from .instructions import INSTRUCTIONS, SceneInstructions
-from .item_rows import PER_ROW, ask_rows, drawn
+from .item_rows import PER_ROW, RowPictures, ask_rows
 from .keypoints import SceneCorrespondences
 from .question_variants import SceneQuestionVariants
 from .questions import ABSURD, QUESTIONS, widowed
@@ -164,7 +164,7 @@ def _edited(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tuple[s
 
 
 @final
-class SceneChoices(Choices):
+class SceneChoices(RowPictures, Choices):
     """A scene's caption beside that of an edit or another foil; of kind ``count``, captions that say two to ten."""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
@@ -175,9 +175,6 @@ class SceneChoices(Choices):
         self.options = [it.options for _, _, it in items]
         self.answers = np.array([it.answer for _, _, it in items], np.int64)
         self.attribution = world.attribution
-
-    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return drawn(self.world, self.rows[positions])
 
 
 class _Association(NamedTuple):
@@ -212,7 +209,7 @@ def _colour_index(thing: Thing, config: SceneConfig) -> int:
 
 
 @final
-class SceneAssociations(Associations):
+class SceneAssociations(RowPictures, Associations):
     """The colour of a thing, alone or beside a thing of another colour: ``"a red cat"``, ``"a blue cat"`` …"""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
@@ -230,9 +227,6 @@ class SceneAssociations(Associations):
         self.kinds = ["colour, alone" if it.other < 0 else "colour, beside another" for _, _, it in items]
         self.attribution = world.attribution
 
-    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return drawn(self.world, self.rows[positions])
-
 
 def _looks(kinds: Sequence[str], scene: Scene) -> list[tuple[str, Look]]:
     """Return the looks of a scene's things: the plain name, for kind ``look`` all that captions say of a look."""
@@ -245,7 +239,7 @@ def _looks(kinds: Sequence[str], scene: Scene) -> list[tuple[str, Look]]:
 
 
 @final
-class SceneRegions(Regions):
+class SceneRegions(RowPictures, Regions):
     """Names of what there is, and all pixels in which it is seen.
 
     A row gives all its things, clutter too. The region of ``"a cat"`` is every cat, that of ``"a small red cat"`` (of
@@ -265,9 +259,6 @@ class SceneRegions(Regions):
         self.phrases = [grammar("en").phrase(it).text for it in self.looks]
         self.attribution = world.attribution
 
-    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return drawn(self.world, self.rows[positions])
-
     def masks(self, positions: Int[np.ndarray, " k"]) -> Bool[Tensor, "k H W"]:
         scenes = [self.world.scene(int(row)) for row in self.rows[positions]]
         seen = draw(scenes, self.world.pixels).masks
@@ -285,7 +276,7 @@ def _noun_forms(concept: str) -> tuple[str, ...]:
 
 
 @final
-class SceneAnnotations(ObjectAnnotations):
+class SceneAnnotations(RowPictures, ObjectAnnotations):
     """The concepts that scenes show, those of clutter too. A usual partner is that of ``pairs``."""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
@@ -299,9 +290,6 @@ class SceneAnnotations(ObjectAnnotations):
         self.kinds = ["objects"] * len(self.rows)
         self.forms = {name: _noun_forms(name) for name in CONCEPTS}
         self.attribution = world.attribution
-
-    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return drawn(self.world, self.rows[positions])
 
 
 _FORMS: dict[type[Items], tuple[Callable[..., Any], Sequence[str]]] = {

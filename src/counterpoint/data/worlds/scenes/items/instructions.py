@@ -6,8 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import final
 
 import numpy as np
-from jaxtyping import Int, UInt8
-from torch import Tensor
 
 from ....base import Rows
 from ....items import Instructions
@@ -16,7 +14,7 @@ from ..config import SceneConfig
 from ..rows import SceneRows
 from ..scene import Scene
 from ..words.captions import long, short, tags
-from .item_rows import ask_rows, drawn
+from .item_rows import RowPictures, ask_rows
 
 INSTRUCTIONS: Mapping[str, str] = {
     "short": "Say in a few words what the picture shows.",
@@ -37,7 +35,7 @@ def _instruction(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tu
 
 
 @final
-class SceneInstructions(Instructions):
+class SceneInstructions(RowPictures, Instructions):
     """Scenes to be described in a few words, in detail, or by key words."""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
@@ -48,6 +46,3 @@ class SceneInstructions(Instructions):
         self.texts = [text for _, _, (text, _) in items]
         self.replies = [reply for _, _, (_, reply) in items]
         self.attribution = world.attribution
-
-    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return drawn(self.world, self.rows[positions])

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
-from jaxtyping import UInt8
+import numpy as np
+from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ....base import Rows
@@ -37,6 +38,16 @@ def ask_rows(
                 break
 
 
-def drawn(world: SceneRows, rows: Rows) -> UInt8[Tensor, "k 3 H W"]:
-    """Draw the pictures of rows as they are composed, also of those that training does without."""
-    return pictures([world.scene(int(row)) for row in rows], world.pixels)
+class RowPictures:
+    """Pictures of items that are each about a row: as it is composed, also where training does without it.
+
+    Attributes:
+        world: of the rows.
+        rows: of the world, one an item.
+    """
+
+    world: SceneRows
+    rows: Int[np.ndarray, " n"]
+
+    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
+        return pictures([self.world.scene(int(row)) for row in self.rows[positions]], self.world.pixels)

@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import final
 
-import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Int, UInt8
+from jaxtyping import UInt8
 from torch import Tensor
 
 from ....base import Rows
@@ -30,6 +29,7 @@ from ..words.meaning import facts, holds, mentioned, needs, right_answers, settl
 from ..words.reading import caption, read
 from ..words.wording import PLAIN, STYLES, Query, Statement, Wording, question
 from .changes import PLACES, overlap, recount
+from .item_rows import RowPictures
 from .scene_questions import SceneQuestions
 
 PAPERS = {"vlb": ("SceneQuestionVariants", "still_right")}
@@ -214,7 +214,7 @@ def still_right(before: SceneSample, after: SceneSample, done: str = "") -> bool
 
 
 @final
-class SceneQuestionVariants(QuestionVariants[SceneSample]):
+class SceneQuestionVariants(RowPictures, QuestionVariants[SceneSample]):
     """Questions about scenes (`SceneQuestions`) that can be asked in other words about changed pictures."""
 
     operators = {  # noqa: RUF012 # a mapping nobody changes
@@ -230,14 +230,11 @@ class SceneQuestionVariants(QuestionVariants[SceneSample]):
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
         items = SceneQuestions(world, rows, kinds)
-        self.asked, self.ids, self.kinds, self.questions = items, items.ids, items.kinds, items.questions
-        self.rows, self.attribution = items.rows, items.attribution
-
-    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return self.asked.pictures(positions)
+        self.world, self.rows, self.ids = items.world, items.rows, items.ids
+        self.kinds, self.questions, self.attribution = items.kinds, items.questions, items.attribution
 
     def sample(self, position: int) -> SceneSample:
-        row, world = int(self.asked.rows[position]), self.asked.world
+        row, world = int(self.rows[position]), self.world
         return SceneSample(world.scene(row), self.questions[position], world.config(row), world.pixels)
 
     def judge(self, before: SceneSample, after: SceneSample, done: str) -> bool:

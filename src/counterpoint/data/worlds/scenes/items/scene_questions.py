@@ -6,18 +6,16 @@ from collections.abc import Sequence
 from typing import final
 
 import numpy as np
-from jaxtyping import Int, UInt8
-from torch import Tensor
 
 from ....base import Rows
 from ....items import Question, Questions
 from ..rows import SceneRows
-from .item_rows import PER_ROW, ask_rows, drawn
+from .item_rows import PER_ROW, RowPictures, ask_rows
 from .questions import questions
 
 
 @final
-class SceneQuestions(Questions):
+class SceneQuestions(RowPictures, Questions):
     """Questions about scenes; yes/no ones two a row, one of each answer.
 
     Their kinds: :mod:`counterpoint.data.worlds.scenes.items.questions`.
@@ -34,6 +32,3 @@ class SceneQuestions(Questions):
         self.questions: list[Question] = [question for _, _, question in items]
         self.kinds = [question.kind for question in self.questions]
         self.attribution = world.attribution
-
-    def pictures(self, positions: Int[np.ndarray, " k"]) -> UInt8[Tensor, "k 3 H W"]:
-        return drawn(self.world, self.rows[positions])
