@@ -1,6 +1,6 @@
 """Items that evaluation asks about besides plain pairs: squares, choices, regions, questions.
 
-A data set that has such items returns them from ``PairedData.items``; tasks of :mod:`counterpoint.evaluation` take
+A data set that has such items returns them from ``Data.items``; tasks of :mod:`counterpoint.evaluation` take
 them from there, so the same task runs on generated scenes and on a user's copy of a public benchmark.
 """
 

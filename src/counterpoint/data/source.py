@@ -64,7 +64,7 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
     """Open a data set by its name, a public benchmark (``winoground:PATH``), a folder or a table of pairs, or a file.
 
     Data that is open already is not read again, unless its folder, its tables or its shards have changed since. The
-    same data for another size shares everything but the pictures (`PairedData.sized`).
+    same data for another size shares everything but the pictures (`Data.sized`).
 
     Args:
         source: the name or the path; after a path ``,broken=0.05`` says what share of its rows may be left out, in

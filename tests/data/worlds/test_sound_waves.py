@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.worlds.sounds.mel import FLOOR, centre_frequencies, spectrogram
+from counterpoint.data.worlds.sounds.mel import FLOOR, HIGHEST, LOWEST, spectrogram
 from counterpoint.data.worlds.sounds.soundscape import SOURCES, Sound, Soundscape, caption
 from counterpoint.data.worlds.sounds.synthesis import (
     AMPLITUDE,
@@ -35,7 +35,9 @@ def test_a_tone_is_a_sine() -> None:
 def test_a_tone_peaks_at_its_mel_band(hertz: int) -> None:
     column = spectrogram([tone(hertz, 2 * RATE).astype(np.int16)])[0, 0, :, 48]
     band = 95 - int(column.argmax())  # bands go upwards
-    assert band == int(np.abs(centre_frequencies(96) - hertz).argmin())
+    low, high = (2595 * np.log10(1 + edge / 700) for edge in (LOWEST, HIGHEST))
+    peaks = 700 * (10 ** (np.linspace(low, high, 98)[1:-1] / 2595) - 1)  # evenly spaced in mel
+    assert band == int(np.abs(peaks - hertz).argmin())
     assert column.max() >= 250  # a full sine is white
 
 

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Int
 from ...networks.base import Input
 from ...registry import unknown
 from ...types import Fit
-from ..base import Data, Examples, Rows, Splits
+from ..base import Data, Rows, Splits
 from ..fingerprint import ROW_SCHEMA, Fingerprint, digest
 from ..labels import Classes, Label
 from ..replaced import Replaced
@@ -156,9 +156,6 @@ class Mixed(Data):
             for name in dict.fromkeys(name for labels in of_each for name in labels)
         }
         return {**joined, SOURCE: Classes(self.called, np.repeat(np.arange(len(sizes)), sizes), ())}
-
-    def examples(self) -> Mapping[str, Any]:
-        return Examples(self, self.splits.train)
 
     def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
         def of_each() -> Iterator[tuple[Int[np.ndarray, " _"], dict[str, pl.Series]]]:

@@ -23,7 +23,7 @@ from torch import Tensor
 from ...networks.base import Input
 from ...raw import Table
 from ...types import Fit
-from ..base import IMAGE_SIZE, Data, Examples, Rows
+from ..base import IMAGE_SIZE, Data, Rows
 from ..fingerprint import Fingerprint, digest
 from ..labels import MOST_CLASSES, Label
 from ..replaced import Replaced
@@ -194,9 +194,6 @@ class Voxels(Data):
     @cached_property
     def labels(self) -> Mapping[str, Label]:
         return self.source.labels
-
-    def examples(self) -> Mapping[str, Any]:
-        return Examples(self, self.splits.train)
 
     def beside(self, rows: Rows) -> Mapping[str, pl.Series]:
         return self.source.beside(rows)

@@ -20,7 +20,7 @@ from .decode import decode, decoded
 def raw_pictures(
     pictures: Sequence[bytes | Image.Image], shown: Input | None
 ) -> UInt8[Tensor, "n 3 side side"]:
-    """Return what ``model.embed("image", …)`` takes of some pictures, as `PairedData.suited` gives it of a data set's.
+    """Return what ``model.embed("image", …)`` takes of some pictures, as `Data.suited` gives it of a data set's.
 
     >>> picture = Image.new("RGB", (40, 30), "red")
     >>> raw_pictures([picture, picture], Square(24)).shape

@@ -142,7 +142,7 @@ class Table:
             synonyms = {
                 name
                 for part, senses in self._synonyms.items()
-                for base in self._bases(lower, part)
+                for base in self.bases(lower, part)
                 for name in senses[base]
             }
             self._known[word] = tuple(sorted(synonyms - {lower}))
@@ -157,12 +157,11 @@ class Table:
         return base if base in self.named else ""
 
     def bases(self, word: str, part: str) -> set[str]:
-        """Return dictionary forms that a word may be of, as a noun (``"n"``), verb (``"v"``), ``"a"`` or ``"r"``."""
-        return self._bases(word.lower(), part)
+        """Return dictionary forms that a word may be of, as a noun (``"n"``), verb (``"v"``), ``"a"`` or ``"r"``.
 
-    def _bases(self, word: str, part: str) -> set[str]:
-        """Return the dictionary forms of a word (Morphy): from the exceptions, or else by detaching endings."""
-        words = self._synonyms[part]
+        By Morphy: from the exceptions, or else by detaching endings.
+        """
+        word, words = word.lower(), self._synonyms[part]
         irregular = self._exceptions[part].get(word)
         if irregular is not None:
             return {form for form in (word, *irregular) if form in words}

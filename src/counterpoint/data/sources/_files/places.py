@@ -340,7 +340,7 @@ def _remote_state(location: str, listed: dict[str, Mapping[str, str]] | None) ->
     """Return the state of a file in a store; None where it is not there.
 
     Args:
-        place: a URL.
+        location: a URL.
         listed: files with their states by folder, where many are asked for: one request instead of thousands.
     """
     with reaching(location):

@@ -35,9 +35,7 @@ if TYPE_CHECKING:
     from datasets import Dataset
 
 TONES = ("light", "medium-light", "medium", "medium-dark", "dark")
-GENDERS = ("woman", "man", "mixed", "neutral", "none")
 HAIR = ("red hair", "curly hair", "white hair", "bald", "blond hair", "none")
-AGES = ("baby", "child", "adult", "older", "mixed", "none")
 
 _MODIFIER = {0x1F3FB + number: tone for number, tone in enumerate(TONES)}
 _JOINER, _SELECTOR, _PERSON = 0x200D, 0xFE0F, 0x1F9D1

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 
 from ...views import wordnet
 
-PER_TENTH = 400
-"""Pairs of each tenth of similarity, at most."""
+PER_TENTH = 50
+"""Pairs of each tenth of similarity, at most, among meanings that are compared with each other."""
 
 
 class Synset(NamedTuple):
@@ -100,11 +100,11 @@ def similarities(synsets: Sequence[str], hypernyms: Mapping[str, Sequence[str]])
 
 
 def some_of_each(
-    similarity: Float[np.ndarray, "n n"], per_tenth: int = PER_TENTH
+    similarity: Float[np.ndarray, "n n"],
 ) -> tuple[Int[np.ndarray, " p"], Int[np.ndarray, " p"], Float[np.ndarray, " p"]]:
-    """Draw pairs of all similarities: at most so many of each tenth, since nearly all pairs have little."""
+    """Draw pairs of all similarities: at most `PER_TENTH` of each tenth, since nearly all pairs have little."""
     first, second = np.triu_indices(len(similarity), 1)
     alike, rng = similarity[first, second], np.random.default_rng(0)
     tenth = np.floor(10 * alike).astype(int)
-    kept = np.concatenate([rng.permutation(np.flatnonzero(tenth == k))[:per_tenth] for k in np.unique(tenth)])
+    kept = np.concatenate([rng.permutation(np.flatnonzero(tenth == k))[:PER_TENTH] for k in np.unique(tenth)])
     return first[kept], second[kept], alike[kept]

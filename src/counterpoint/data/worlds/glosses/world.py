@@ -19,7 +19,7 @@ from ...fingerprint import Fingerprint
 from ...labels import Classes
 from ...views import wordnet
 from ..config import whole
-from .tree import Synset, nouns, similarities, some_of_each
+from .tree import PER_TENTH, Synset, nouns, similarities, some_of_each
 
 KINDS: Mapping[str, str] = {
     "03": "top",
@@ -58,7 +58,6 @@ SIZES: Mapping[str, Mapping[str, int]] = {
 STEPS = 20
 """Steps of similarity between 0 and 1."""
 _BLOCK = 500  # meanings that are compared with each other
-_PER_TENTH = 50  # pairs of a block, at most
 _SIDES = ("test", "validation", "train")
 _APART = 10**9  # between the ids of two sides of graded pairs
 
@@ -157,10 +156,6 @@ class Glosses(Data):
         return [(self._pairs[row][index].gloss,) for row in rows]
 
     @cached_property
-    def subsets(self) -> np.ndarray:
-        return np.full(len(self), "all")
-
-    @cached_property
     def fingerprint(self) -> Fingerprint:
         """The digest of what determines the rows: name, sizes and the version of WordNet."""
         return Fingerprint.of_world(self._made_of)
@@ -198,12 +193,12 @@ def _graded(side: str, most: int) -> tuple[Sequence[tuple[Synset, Synset]], Floa
     meanings, tree = _sides(tuple(SIZES["pairs"].items()))[side], nouns()
     hypernyms = {identity: synset.above for identity, synset in tree.items()}
     # Of some tenths a block has fewer pairs than are taken: more blocks than would do otherwise.
-    enough = -(-most // (5 * _PER_TENTH)) * _BLOCK
+    enough = -(-most // (5 * PER_TENTH)) * _BLOCK
     blocks = [meanings[start : start + _BLOCK] for start in range(0, min(len(meanings), enough), _BLOCK)]
     pairs: list[tuple[Synset, Synset]] = []
     alike: list[float] = []
     for block in blocks:
-        first, second, similarity = some_of_each(similarities(block, hypernyms), _PER_TENTH)
+        first, second, similarity = some_of_each(similarities(block, hypernyms))
         pairs += [
             (tree[block[a]], tree[block[b]]) for a, b in zip(first.tolist(), second.tolist(), strict=True)
         ]

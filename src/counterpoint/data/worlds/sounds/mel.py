@@ -20,12 +20,6 @@ FLOOR = -80.0
 """Decibels below a full sine that are black; a full sine is white."""
 
 
-def centre_frequencies(bands: int) -> Float64[np.ndarray, " bands"]:
-    """Return the peak of each mel band in hertz: evenly spaced in mel = 2595 log₁₀(1 + f / 700)."""
-    low, high = (2595 * np.log10(1 + hertz / 700) for hertz in (LOWEST, HIGHEST))
-    return 700 * (10 ** (np.linspace(low, high, bands + 2)[1:-1] / 2595) - 1)
-
-
 def spectrogram(
     waves: Sequence[Int16[np.ndarray, " _"]], size: int = 96, seconds: float | None = None
 ) -> UInt8[Tensor, "k 3 size size"]:

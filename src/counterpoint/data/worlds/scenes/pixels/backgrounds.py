@@ -16,6 +16,11 @@ Places = Int[np.ndarray, "H W"]
 Painter = Callable[[Places, Places], Int[np.ndarray, "3 H W"]]
 """Function from the row and the column of each pixel, in thousandths of the side, to the pixel's colour."""
 
+_HORIZON = 620  # lengths are in thousandths of the side
+_WIDTH = 125  # of stripes, of the fields of a chessboard; height of a brick
+_JOINT = 14
+_DOTS, _RADIUS = 167, 38  # from dot to dot, and of a dot
+_GRAIN = 31
 _ONES = np.ones((3, 1, 1), np.int64)
 
 
@@ -33,50 +38,50 @@ def gradient(top: Rgb, bottom: Rgb) -> Painter:
     return lambda y, x: (_rgb(top) * (1000 - y) + _rgb(bottom) * y) // 1000
 
 
-def horizon(above: Rgb, below: Rgb, height: int = 620) -> Painter:
+def horizon(above: Rgb, below: Rgb) -> Painter:
     """Return a painter of one colour over another."""
-    return lambda y, x: np.where(y < height, _rgb(above), _rgb(below))
+    return lambda y, x: np.where(y < _HORIZON, _rgb(above), _rgb(below))
 
 
 def _pattern(ground: Rgb, figure: Rgb, inside: Callable[[Places, Places], np.ndarray]) -> Painter:
     return lambda y, x: np.where(inside(y, x), _rgb(figure), _rgb(ground))
 
 
-def stripes(ground: Rgb, figure: Rgb, width: int = 125) -> Painter:
+def stripes(ground: Rgb, figure: Rgb) -> Painter:
     """Return a painter of upright stripes."""
-    return _pattern(ground, figure, lambda y, x: x // width % 2 == 1)
+    return _pattern(ground, figure, lambda y, x: x // _WIDTH % 2 == 1)
 
 
-def checks(ground: Rgb, figure: Rgb, width: int = 125) -> Painter:
+def checks(ground: Rgb, figure: Rgb) -> Painter:
     """Return a painter of a chessboard."""
-    return _pattern(ground, figure, lambda y, x: (x // width + y // width) % 2 == 1)
+    return _pattern(ground, figure, lambda y, x: (x // _WIDTH + y // _WIDTH) % 2 == 1)
 
 
-def dots(ground: Rgb, figure: Rgb, width: int = 167, radius: int = 38) -> Painter:
+def dots(ground: Rgb, figure: Rgb) -> Painter:
     """Return a painter of round dots in rows."""
-    half = width // 2
+    half = _DOTS // 2
     return _pattern(
-        ground, figure, lambda y, x: (x % width - half) ** 2 + (y % width - half) ** 2 < radius**2
+        ground, figure, lambda y, x: (x % _DOTS - half) ** 2 + (y % _DOTS - half) ** 2 < _RADIUS**2
     )
 
 
-def bricks(ground: Rgb, figure: Rgb, height: int = 125, joint: int = 14) -> Painter:
+def bricks(ground: Rgb, figure: Rgb) -> Painter:
     """Return a painter of a brick wall: ``ground`` is the mortar."""
 
     def inside(y: Places, x: Places) -> np.ndarray:
-        shifted = x + y // height % 2 * height
-        return np.asarray((y % height >= joint) & (shifted % (2 * height) >= joint))
+        shifted = x + y // _WIDTH % 2 * _WIDTH
+        return np.asarray((y % _WIDTH >= _JOINT) & (shifted % (2 * _WIDTH) >= _JOINT))
 
     return _pattern(ground, figure, inside)
 
 
-def grain(ground: Rgb, figure: Rgb, width: int = 31) -> Painter:
+def grain(ground: Rgb, figure: Rgb) -> Painter:
     """Return a painter of small squares of random shades between two colours."""
-    cells = 1000 // width + 1
+    cells = 1000 // _GRAIN + 1
     shades = np.asarray([Rng(0, cell, "grain").integer("shade", 0, 255) for cell in range(cells**2)])
 
     def paint(y: Places, x: Places) -> Int[np.ndarray, "3 H W"]:
-        shade = shades[y // width * cells + x // width]
+        shade = shades[y // _GRAIN * cells + x // _GRAIN]
         return (_rgb(ground) * (255 - shade) + _rgb(figure) * shade) // 255
 
     return paint

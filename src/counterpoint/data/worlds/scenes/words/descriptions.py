@@ -20,6 +20,7 @@ from .....registry import unknown
 from ..concepts import CONCEPTS, Kind
 from ..pixels.palette import palette
 from ..scene import COLOURS, Thing
+from .wording import indefinite
 
 PAPERS = {"fudd": ("differences",)}
 
@@ -131,7 +132,7 @@ def concept(name: str) -> Described:
     if colours:
         traits["colour"] = colours
     return Described(
-        _with_article(name), traits | {"shape": tuple(drawn["shape"]), "parts": tuple(drawn["parts"])}
+        indefinite(name), traits | {"shape": tuple(drawn["shape"]), "parts": tuple(drawn["parts"])}
     )
 
 
@@ -153,12 +154,12 @@ def invented(things: Sequence[Thing]) -> tuple[Described, ...]:
     described = []
     for name, thing in zip(_NAMES, things, strict=False):
         traits: dict[Trait, tuple[str, ...]] = {
-            "concept": (_with_article(thing.concept),),
+            "concept": (indefinite(thing.concept),),
             "size": (thing.size,),
         }
         if thing.colour:
             traits["colour"] = (thing.colour,)
-        described.append(Described(_with_article(name), traits))
+        described.append(Described(indefinite(name), traits))
     return tuple(described)
 
 
@@ -216,10 +217,6 @@ def _sentence(described: Described, trait: Trait, words: Sequence[str]) -> str:
     enumeration = f"{', '.join(most)}{joint}{last}" if most else last
     verb = "has" if trait == "parts" else "is"
     return f"{TEMPLATE.format(described.name)}, which {verb} {enumeration}"
-
-
-def _with_article(name: str) -> str:
-    return f"{'an' if name[0] in 'aeiou' else 'a'} {name}"
 
 
 @cache
