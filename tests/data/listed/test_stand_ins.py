@@ -77,7 +77,7 @@ def test_a_sound_beside_a_picture_is_read_only_where_it_is_asked_for(
         rows.append({"image": f"{n}.png", "audio": f"{n}.wav", "text": f"number {n}", "split": side})
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     data = Pairs(f"{tmp_path / 'rows.jsonl'},columns=image+audio+text", 24)
-    assert not any(filed.files.whole for filed in data.filed.values())
+    assert not any(filed.files.whole for filed in data.file_columns.values())
     (tmp_path / "2.wav").unlink()
     every = data.splits.train
     seen = data.suited({"image": Square(24)}, training=True)
