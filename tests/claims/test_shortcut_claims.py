@@ -13,7 +13,7 @@ from counterpoint.claims.analysis import cl_simplicity_bias, mmcl_robustness
 from counterpoint.claims.benches.data import bits
 from counterpoint.claims.benches.data import looks as seen
 from counterpoint.claims.evaluation import fudd
-from counterpoint.data.views.measured import SERIES_VIEWS
+from counterpoint.data.views.time_series import SERIES_VIEWS
 from counterpoint.data.worlds.scenes.concepts import CONCEPTS
 from counterpoint.data.worlds.scenes.words.descriptions import differences
 from counterpoint.evaluation.shortcuts import Subclasses
