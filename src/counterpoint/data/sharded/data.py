@@ -35,7 +35,7 @@ class Sharded(Data):
     """Rows that lie in shards: those to train on, then the held-out ones of each side.
 
     A row to train on is read when it is asked for, and nothing per row is held in memory: only the records of the
-    shards that are open. Column-out rows are a user's own files like any others, and say how columns are read: in which
+    shards that are open. Held-out rows are a user's own files like any others, and say how columns are read: in which
     form their files are decoded, which words there are. Where one of the files that are read of a record cannot be, the
     next record of its shard whose files can be takes the row's place, always the same one; see `StandInRecords`.
 
