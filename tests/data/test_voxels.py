@@ -130,6 +130,12 @@ def test_what_cannot_be_simulated_is_said() -> None:
     with pytest.raises(ValueError, match="ask for late=0"):
         Voxels(Plain())
 
+    class InShards(TinyData):
+        shards = (40, 10)
+
+    with pytest.raises(ValueError, match="read shard by shard"):
+        Voxels(InShards())
+
 
 def test_fingerprints_tell_simulations_apart() -> None:
     parts = voxels().fingerprint.parts

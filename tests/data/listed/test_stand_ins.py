@@ -11,6 +11,7 @@ import torch
 from scipy.io import wavfile
 
 from counterpoint.data.cache import SIZE
+from counterpoint.data.listed.decoded import UNREADABLE
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.networks.towers.sound import Waveform
@@ -87,5 +88,5 @@ def test_a_sound_beside_a_picture_is_read_only_where_it_is_asked_for(
     heard = data.suited({"image": Square(24), "audio": Waveform(16_000)}, training=True)
     assert heard.read_training("text", every) == [(f"number {n}",) for n in (0, 1, 3, 3, 4, 5)]
     assert [int(one[1].float().mean()) for one in heard.read_training("image", every)] == [0, 1, 3, 3, 4, 5]
-    assert [one.row for one in heard.replaced()] == [2]
+    assert [(one.row, one.reason) for one in heard.replaced()] == [(2, UNREADABLE)]
     assert data.suited({"image": Square(24)}, training=True) is seen

@@ -95,8 +95,8 @@ class Voxels(Data):
         name: how the user named it.
 
     Raises:
-        ValueError: for data without pictures, without labels where late voxels are asked for, and with a column of the
-            same name.
+        ValueError: for data without pictures, without labels where late voxels are asked for, with a column of the
+            same name, and for data that is read shard by shard.
 
     Attributes:
         kinds: of each voxel, ``early`` or ``late``.
@@ -112,6 +112,11 @@ class Voxels(Data):
             raise ValueError(
                 f"voxels are simulated over pictures, in a column {COLUMN!r} of their own, and {source.name} has the "
                 f"columns {', '.join(source.columns)}"
+            )
+        if len(source.shards):
+            raise ValueError(
+                f"{source.name} is read shard by shard, and voxels are simulated over pictures that are read at "
+                "random: simulate them before the pictures are written as shards"
             )
         if simulation.late and not source.classes:
             raise ValueError(f"late voxels say what labels do, and {source.name} has none: ask for late=0")

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any, final
 
 import numpy as np
 
 from ..base import Rows
-from ..pictures.squares import why
 from ..replaced import Replaced
+from .columns import FileColumn
 
 
 @final
@@ -29,40 +29,37 @@ class StandIns:
         self._last: tuple[object, Rows, Mapping[str, Any]] | None = None
         self._replaced: dict[int, Replaced] = {}
 
-    def read(
-        self, rows: Rows, columns: Mapping[str, Callable[[Rows], Any]]
-    ) -> tuple[Rows, Mapping[str, Any]]:
+    def read(self, rows: Rows, columns: Mapping[str, FileColumn]) -> tuple[Rows, Mapping[str, Any]]:
         """Return the rows that stand for some, and what their files hold.
 
         Args:
             rows: that are asked for.
-            columns: that are read together, each with what reads its files of some rows.
+            columns: that are read together.
 
         Raises:
             OSError: if the files of no row to train on can be read any more.
         """
 
         def files(rows: Rows) -> dict[str, Any]:
-            return {column: read(rows) for column, read in columns.items()}
+            return {column: it.read(rows) for column, it in columns.items()}
 
         asked = (*columns,), np.asarray(rows, dtype=np.int64).tobytes()
         if self._last is None or self._last[0] != asked:
             try:
                 found = rows, files(rows)
             except Exception:  # whatever a decoder raises; which row it is of is found one by one
-                standing = np.array([self._one(row, files) for row in rows.tolist()])
+                standing = np.array([self._one(row, columns.values()) for row in rows.tolist()])
                 found = standing, files(standing)
             self._last = asked, *found
         return self._last[1:]
 
-    def _one(self, row: int, files: Callable[[Rows], Mapping[str, Any]]) -> int:
+    def _one(self, row: int, columns: Collection[FileColumn]) -> int:
         reason: tuple[str, str] | None = None
         start = int(np.searchsorted(self._train, row))
         for other in (row, *self._train[start + 1 :].tolist(), *self._train[:start].tolist()):
-            try:
-                files(np.array([other]))
-            except Exception as error:  # as above
-                reason = reason or (why(error), " ".join(str(error).split()))
+            broken = next(filter(None, (_broken(column, other) for column in columns)), None)
+            if broken is not None:
+                reason = reason or broken
                 continue
             if reason is not None:
                 self._replaced[row] = Replaced(row, self._key(row), *reason, self._key(other))
@@ -74,3 +71,12 @@ class StandIns:
         found = list(self._replaced.values())
         self._replaced.clear()
         return found
+
+
+def _broken(column: FileColumn, row: int) -> tuple[str, str] | None:
+    """Return why a row's file cannot be read, and the details; None where it can."""
+    try:
+        column.read(np.array([row]))
+    except Exception as error:  # whatever a decoder raises
+        return column.files.why(error), " ".join(str(error).split())
+    return None

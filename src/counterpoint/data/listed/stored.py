@@ -250,7 +250,7 @@ class Stored(Data):
     def read_training(self, column: str, rows: Rows) -> Any:
         of_column, rows, together = self.column(column), np.asarray(rows), self.read_with(column)
         if not all(it.files.whole for it in together.values()):  # what is read anew may break
-            rows, files = self._stand_ins.read(rows, {name: it.read for name, it in together.items()})
+            rows, files = self._stand_ins.read(rows, together)
             if column in files:
                 return files[column]
         return of_column.read_training(rows)
