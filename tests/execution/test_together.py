@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.execution import InUse, Listed, Local, Needs, Stopped, UnitFailed, leased
+from counterpoint.execution import together
 from counterpoint.execution.orders import Order
 from counterpoint.execution.state import State
 from counterpoint.execution.together import command
@@ -41,6 +42,37 @@ def test_a_folder_in_other_hands_is_left_alone(tmp_path: Path) -> None:
     with leased(unit.folder), pytest.raises(InUse):
         Local(others="refuse").carry_out([unit])
     assert not unit.steps
+
+
+_LAUNCHER = """
+import signal, sys, time
+from pathlib import Path
+told = []
+signal.signal(signal.SIGTERM, lambda *_: told.append(1))
+Path(sys.argv[1]).touch()
+while not told:
+    time.sleep(0.01)
+time.sleep(1.5)
+Path(sys.argv[1]).write_text(str(len(told)))
+"""
+
+
+def test_the_launcher_is_told_once_to_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = tmp_path / "told"
+    monkeypatch.setattr(together, "command", lambda order: [sys.executable, "-c", _LAUNCHER, str(mark)])
+
+    def press() -> None:
+        end = time.monotonic() + 60
+        while not mark.exists() and time.monotonic() < end:
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    thread = threading.Thread(target=press)
+    thread.start()
+    with pytest.raises(Stopped):
+        Local().carry_out([counting(tmp_path)])
+    thread.join()
+    assert mark.read_text() == "1", "a further signal breaks off its wait for its processes"
 
 
 @pytest.mark.slow

@@ -70,11 +70,13 @@ def launched(order: Order, on_progress: OnProgress | None = None) -> None:
         process = subprocess.Popen(
             command(order), env=environment(threads=1) | _owner(order) | {_REASON: str(path)}
         )
-        seen = None
+        seen, told = None, False
         with postponed(at_once=process.kill) as stop:
             while (status := process.poll()) is None:
-                if stop.requested:
+                # Once: each further signal breaks off the launcher's wait for the checkpoint of its processes.
+                if stop.requested and not told:
                     process.terminate()
+                    told = True
                 state = State.read(folder)
                 news = state is not None and state != seen and state.status == "working"
                 if news and on_progress is not None and state is not None:
