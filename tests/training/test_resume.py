@@ -278,6 +278,14 @@ def test_where_all_checkpoints_are_damaged_the_run_begins_anew_when_told(what: R
     assert contents(whole).keys() == expected.keys()
 
 
+def test_a_damaged_checkpoint_that_was_named_leaves_the_others_alone(whole: Path) -> None:
+    first, newest = sorted((whole / "checkpoint").iterdir())
+    _flip(first / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"step-0000006/model.* is damaged .*: name another checkpoint"):
+        load(first)
+    load(newest)
+
+
 def test_the_state_of_the_optimiser_is_not_needed_to_embed(whole: Path) -> None:
     for path in (whole / "checkpoint").iterdir():
         (path / "optimizer.safetensors").unlink()

@@ -105,7 +105,7 @@ def load(
         UserWarning: where a newer one is damaged.
 
     Raises:
-        CheckpointError: if there are some, and all are damaged.
+        CheckpointError: if there are some, and all are damaged, or the chosen one is.
     """
     damaged: list[Damaged] = []
     for path in checkpoints_in(folder) if chosen is None else [chosen]:
@@ -120,6 +120,10 @@ def load(
                 stacklevel=2,
             )
         return checkpoint
+    if chosen is not None and damaged:
+        raise CheckpointError(
+            f"{damaged[0].path} is damaged ({damaged[0].reason}): name another checkpoint of the run"
+        )
     if damaged:
         reasons = "; ".join(f"{error.path.relative_to(folder)}: {error.reason}" for error in damaged)
         raise CheckpointError(
