@@ -90,6 +90,16 @@ def test_the_copy_of_another_run_is_refused(what: Run, url: str, tmp_path: Path)
         pytest.fail("it is refused before anything else")
 
 
+def test_the_copy_of_a_run_that_goes_on_with_another_budget_is_its_own(
+    what: Run, url: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    broken_off(what, folder, url, 4)
+    replace(what, data=f"{what.data},broken=0.5").reserve(folder)
+    with copied(folder, url):
+        assert Run.read(folder).data.endswith("broken=0.5")
+
+
 @pytest.mark.parametrize("inside", ["", "/copies/one"])
 def test_a_copy_within_the_folder_itself_is_refused(inside: str, tmp_path: Path) -> None:
     with (

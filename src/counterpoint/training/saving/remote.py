@@ -128,16 +128,17 @@ class Copy:
             with tempfile.TemporaryDirectory() as directory:
                 with self._copy_errors("read"):
                     self._get("recipe.yaml", Path(directory) / "recipe.yaml")
-                if Run.read(Path(directory)) != Run.read(self.folder):
+                try:
+                    Run.read(self.folder).check(Path(directory))
+                except OtherRun:
                     raise OtherRun(
                         f"{self.url} holds a copy of another run than {self.folder}: choose another --sync"
-                    )
+                    ) from None
             return
         with self._copy_errors("read"):
-            names = [name for name in self._names() if not name.startswith(f"{_CHECKPOINTS}/")]
-            whole = sorted(
-                step for step in self._steps() if f"{_CHECKPOINTS}/{step}/{TRAINER}" in self._names()
-            )
+            every = self._names()
+            names = [name for name in every if not name.startswith(f"{_CHECKPOINTS}/")]
+            whole = [step for step in self._steps() if f"{_CHECKPOINTS}/{step}/{TRAINER}" in every]
             for step in whole[-KEPT:]:
                 target = self.folder / _CHECKPOINTS / step
                 part = target.with_name(f".{step}.copy.part")
