@@ -27,7 +27,7 @@ from counterpoint.study.study import DryRun, folder_of, resummarise
 from counterpoint.study.training.run import TrainingRun
 from counterpoint.study.training.study import compare
 from counterpoint.study.training.tuning import TUNING_SEED, Trial, choose, trials
-from counterpoint.training.run import RunState
+from counterpoint.training.run import Run, RunState
 from counterpoint.training.trackers import MetricLog
 from fixtures import foreign
 
@@ -234,6 +234,11 @@ def test_every_arm_gets_the_same_trials_and_the_study_uses_the_best(quick: dict[
     study = compare("clip", "slip", seeds=1, tune=3, listener=heard, **quick)
     assert heard.titles == [("timing 2 arms", 0), ("tuning", 6), ("training", 2)]
     assert all(str(TUNING_SEED) in end for end in heard.ends[:6])
+    searched = [
+        TrainingRun(Run.read(folder), folder, test=False) for folder in study.folder.glob("tuning/*/trial-*")
+    ]
+    assert len({unit.key for unit in searched}) == 6
+    assert any(unit.key.startswith("clip") and unit.key.endswith(", trial 0") for unit in searched)
     assert {a["arm"] for a in study.summary.plain()["tuning"]} == {"clip", "slip"}
     assert all(a["trials"] == 3 and a["seconds"] > 0 for a in study.summary.plain()["tuning"])
     assert not (

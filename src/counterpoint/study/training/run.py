@@ -45,7 +45,9 @@ class TrainingRun:
 
     @property
     def key(self) -> str:
-        return f"{self.run.arm}, seed {self.run.seed}"
+        # All trials of a search have one seed, and some differ in the learning rate alone.
+        told = f"seed {self.run.seed}" if self.test else self.folder.name.replace("-", " ")
+        return f"{self.run.arm}, {told}"
 
     def read(self) -> RunState | None:
         """Read how the run ended; None where it has not.
