@@ -134,12 +134,22 @@ def _markdown(summary: StudySummary) -> str:
 def _latex(summary: StudySummary) -> str:
     head, body = _grid(summary, "--")
 
-    def escape(text: str) -> str:
-        for mark in "\\&%$#_{}":
-            text = text.replace(mark, f"\\{mark}" if mark != "\\" else r"\textbackslash{}")
-        return text.replace("–", "--")
-
     lines = [r"\begin{tabular}{l" + "r" * (len(head) - 1) + "}", r"\toprule"]
-    lines += [" & ".join(map(escape, head)) + r" \\", r"\midrule"]
-    lines += [" & ".join(map(escape, row)) + r" \\" for row in body]
+    lines += [" & ".join(map(_escaped, head)) + r" \\", r"\midrule"]
+    lines += [" & ".join(map(_escaped, row)) + r" \\" for row in body]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
+
+
+_LATEX = str.maketrans(
+    {mark: f"\\{mark}" for mark in "&%$#_{}"}
+    | {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "–": "--"}
+)
+
+
+def _escaped(text: str) -> str:
+    r"""Write a text so that LaTeX shows it as it is.
+
+    >>> print(_escaped(r"~/a_b\c^{2}"))
+    \textasciitilde{}/a\_b\textbackslash{}c\textasciicircum{}\{2\}
+    """
+    return text.translate(_LATEX)
