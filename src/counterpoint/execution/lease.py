@@ -226,7 +226,7 @@ def _write(path: Path, holder: Holder) -> None:
         part.replace(path)
     except OSError as error:
         part.unlink(missing_ok=True)
-        raise _unwritable(path.parent, error) from error
+        raise unwritable(path.parent, error) from error
 
 
 def _live(folder: Path, but: Path | None = None) -> list[tuple[Holder, float]]:
@@ -302,7 +302,7 @@ def _make(folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _unwritable(folder, error) from error
+        raise unwritable(folder, error) from error
     return made
 
 
@@ -315,5 +315,6 @@ def _unmake(made: list[Path]) -> None:
             return
 
 
-def _unwritable(folder: Path, error: OSError) -> OSError:
+def unwritable(folder: Path, error: OSError) -> OSError:
+    """Return the error that a folder cannot be written, in words that say what to do."""
     return OSError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out")

@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass as form
 from ..data.derived.labelling import Labelled
 from ..data.derived.mixture import together
 from ..data.worlds import of_today
+from ..execution.lease import unwritable
 from ..files import FORMAT, Damaged, read_yaml, write_yaml
 from ..forms import FORM, Margin, Names, Natural, Positional, Seeds, Typed, validated
 from ..methods.arm import is_fixed
@@ -219,9 +220,7 @@ class FolderDesign(ABC):
             if written != merged.plain():
                 write_yaml(path, merged.plain())
         except OSError as error:
-            raise OSError(
-                f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
-            ) from error
+            raise unwritable(folder, error) from error
         return merged
 
 

@@ -17,6 +17,7 @@ from ..data.derived.nouns import NOUNS
 from ..data.source import located
 from ..data.sources import without_budget
 from ..data.worlds import of_today
+from ..execution.lease import unwritable
 from ..files import FORMAT, Damaged, read_json, read_yaml, run_of, write_json, write_yaml
 from ..methods.arm import Arm
 from ..methods.origin import lend_recipe
@@ -154,9 +155,7 @@ class Run:
                 folder / "environment.json", made | {"threads": self.recipe.threads or made["threads"]}
             )
         except OSError as error:
-            raise OSError(
-                f"cannot write to {folder}: {error.strerror}; choose another folder with --out"
-            ) from error
+            raise unwritable(folder, error) from error
 
 
 def _with_towers(recipe: Recipe, of: Recipe) -> Recipe:
