@@ -56,9 +56,8 @@ class Budget:
         self._seen = self._recent = 0
         lines = self.path.read_text(encoding="utf-8").splitlines() if self.path and self.path.exists() else []
         before = [entry for line in lines if (entry := _entry(line)) and entry["step"] < start]
-        if self.path is not None and len(before) < len(
-            lines
-        ):  # steps that are made again, a line that was cut
+        # Steps that are made again, and a line that was cut.
+        if self.path is not None and len(before) < len(lines):
             write_text(self.path, "".join(f"{json.dumps(entry, ensure_ascii=False)}\n" for entry in before))
         counts = Counter(entry["step"] for entry in before)
         for step in range(max(0, start - self._last // batch - 1), start):

@@ -116,7 +116,7 @@ def save(
     optimizer: torch.optim.Optimizer | None,
     scaler: torch.amp.GradScaler | None = None,
     seconds: float = 0.0,
-) -> Path:
+) -> None:
     """Write ``folder/step-N``, then delete all but it and the one before. A failure leaves the older ones as they were.
 
     All ranks call it, and the first writes.
@@ -127,7 +127,7 @@ def save(
     model = _contiguous(module.state_dict())
     moments = None if optimizer is None else _contiguous(_moments(module, optimizer))
     if Ranks.present().rank > 0:
-        return folder
+        return
     target = folder / f"step-{step:07d}"
     size = sum(t.numel() * t.element_size() for t in (*model.values(), *(moments or {}).values()))
     try:
@@ -140,7 +140,6 @@ def save(
     except Exception as error:  # whatever it is, the user is told what is still there
         raise _unwritten(folder, step, error) from error
     _forget(folder, target)
-    return target
 
 
 def _forget(folder: Path, target: Path) -> None:

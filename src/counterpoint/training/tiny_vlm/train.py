@@ -188,6 +188,17 @@ def learn_to_see(
     seed: int,
     listen: Listen,
 ) -> None:
+    """Train the vision tower to tell from the scenes' annotations what is where.
+
+    Args:
+        model: is changed.
+        world: that is seen.
+        read: its pictures, and what is in them.
+        recipe: of which ``perception`` counts here.
+        folder: of the checkpoints; one that is there is gone on from.
+        seed: of the order.
+        listen: told about every step.
+    """
     stage = nn.ModuleDict(
         {
             "tower": model.model.vision_tower,
@@ -203,7 +214,7 @@ def learn_to_see(
         return torch.stack(list(heads(seen.float(), read.seen[rows]).values())).sum()
 
     options = recipe.perception
-    _fit(stage, loss, options.steps, options.optimizer, folder, seed, "perception", listen)
+    _fit(stage, loss, options.steps, options.optimizer, folder, "perception", listen)
 
 
 def learn_to_speak(
@@ -278,7 +289,7 @@ def learn_to_speak(
 
     implementation = llava.language_model.config._attn_implementation
     llava.language_model.set_attn_implementation("eager")  # the one that shows its attention
-    _fit(stage, loss, options.steps, options.optimizer, folder, seed, "conversation", listen)
+    _fit(stage, loss, options.steps, options.optimizer, folder, "conversation", listen)
     llava.language_model.set_attn_implementation(implementation)
 
 
@@ -288,7 +299,6 @@ def _fit(
     steps: int,
     options: Optimizer,
     folder: Path,
-    seed: int,
     stage: Stage,
     listen: Listen,
 ) -> None:
