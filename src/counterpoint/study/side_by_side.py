@@ -209,7 +209,7 @@ class _Scoring:
 
     def of(self, name: str, model: TowerMethod, *, alone: bool) -> RunResults:
         """Score one model."""
-        label = "" if alone else f"{label_of(name)}: "
+        label = "" if alone else f"{Spec(name).label}: "
         data = self.source.suited(model.inputs)
         cache = EmbeddingCache.of(model, data)
         by_test: dict[str, tuple[Scores, ...]] = {}
@@ -258,15 +258,6 @@ class _Scoring:
                         continue
                     self.notify(f"wrote {path}")
         return RunResults(by_test)
-
-
-def label_of(reference: str) -> str:
-    """Return a reference without the folders of its files.
-
-    >>> label_of("open_clip:ViT-B-32@/models/vit.pt"), label_of("runs/mine")
-    ('open_clip:ViT-B-32@vit.pt', 'mine')
-    """
-    return Spec(reference).label
 
 
 def _scores(results: RunResults, row: Mapping[str, Any]) -> Any:

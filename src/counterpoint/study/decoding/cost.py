@@ -56,10 +56,8 @@ def estimate(
             remembering = Remembering(
                 assistants(DecodingArm.parse(arm).method()), Transcript(), lambda prompts: None
             )
-            if not whole.asked and not estimates:
-                ask(
-                    task, remembering, data, few[task], design.seeds[0]
-                )  # the first calls of a process are slow
+            if not estimates:  # the first calls of a process are slow
+                ask(task, remembering, data, few[task], design.seeds[0])
                 remembering.transcript = Transcript()
             start = time.perf_counter()
             ask(task, remembering, data, few[task], design.seeds[0])

@@ -141,11 +141,8 @@ def check_names(design: DecodingDesign) -> None:
         DecodingArm.parse(method)
     for task in design.tasks:
         check_name(task)
-    needed = {
-        "methods": set(design.arms) - {PLAIN},
-        "model": design.model,
-        "data": design.data,
-    }  # plain is always there
+    methods = set(design.arms) - {PLAIN}  # plain is always there
+    needed = {"methods": methods, "model": design.model, "data": design.data}
     for option, value in needed.items():
         if not value:
             raise ValueError(

@@ -203,9 +203,8 @@ class Asking:
 
         Whatever stops it, the replies so far are kept.
         """
-        if not (
-            self.folder / REPLIES
-        ).exists():  # else an earlier version began it, of data that nobody knows now
+        # What an earlier version began is of data that nobody knows now.
+        if not (self.folder / REPLIES).exists():
             self.made_of(self.session.data).keep(self.session.data, self.folder)
         transcript = Transcript.read(self.folder)
         before, start = transcript.seconds, time.perf_counter()

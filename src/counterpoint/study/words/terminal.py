@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from rich import box
@@ -97,7 +98,7 @@ def leaderboard(
         for arm in arms:
             table.add_row(arm.name, *(_scored(arm.score(key)) for key in part))
         table.add_section()
-        for title, value_of in (("chance", _chance), (CONSTANT, _constant)):
+        for title, value_of in (("chance", attrgetter("chance")), (CONSTANT, attrgetter("constant"))):
             values = [_of_any(arms, key, value_of) for key in part]
             if any(value is not None for value in values):
                 table.add_row(
@@ -147,14 +148,6 @@ def _scored(m: Score | None) -> Text:
         return Text(number(None))
     mean, low, high = cells_of(m)
     return Text.assemble(mean, (f" {low}–{high}", "dim"))
-
-
-def _chance(score: Score) -> float | None:
-    return score.chance
-
-
-def _constant(score: Score) -> float | None:
-    return score.constant
 
 
 def _of_any(arms: Sequence[ArmSummary], key: Key, value_of: Callable[[Score], float | None]) -> float | None:
