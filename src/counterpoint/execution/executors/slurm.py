@@ -80,10 +80,7 @@ class Slurm:
         if not self.submit:
             both = f"sbatch --dependency=afterany:$(sbatch --parsable {_quoted(array)}) {_quoted(last)}"
             raise HandedOver(f"submit the jobs with:\n{both}\nor repeat this command with --submit")
-        if shutil.which("sbatch") is None:
-            raise FileNotFoundError(
-                "there is no sbatch here: repeat this command on a machine of the cluster"
-            )
+        self.check(needs)
         job = _submit(str(array))
         write_text(scripts / "job", job)
         end = _submit(f"--dependency=afterany:{job}", str(last))
