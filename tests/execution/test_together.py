@@ -12,8 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.execution import InUse, Listed, Local, Needs, Stopped, UnitFailed, leased
-from counterpoint.execution import together
+from counterpoint.execution import InUse, Listed, Local, Needs, Stopped, UnitFailed, leased, together
 from counterpoint.execution.orders import Order
 from counterpoint.execution.state import State
 from counterpoint.execution.together import command

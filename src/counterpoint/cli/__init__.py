@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"counterpoint {__version__}")
         return 0
     command, rest = words[0], words[1:]
-    if signals.launched():
+    if signals.under_torchrun():
         # Not yet imported, torch would warn from every process of parameters that all losses reach.
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
         signals.follow(os.getppid(), signals.end_with_grace)

@@ -22,8 +22,8 @@ from ..reasons import reason
 from .lease import InUse, leased
 from .orders import Order
 from .signals import Stopped, follow, lapse, let_through, raised, request_end
-from .state import worked
-from .together import launched
+from .state import finish
+from .together import launch
 from .unit import Progress
 
 _EVERY = 0.25
@@ -62,11 +62,11 @@ def _listen(orders: queue.SimpleQueue[bytes], parent: int) -> None:
 def _carry_out(order: Order, report: TextIO) -> None:
     try:
         if order.needs.gpus > 1:
-            launched(order, _Reporter(report))
+            launch(order, _Reporter(report))
         else:
             # The folder comes before the imports, which take seconds: two parents are told apart at once.
             with leased(Path(order.folder)):
-                worked(order.parse(), _Reporter(report))
+                finish(order.parse(), _Reporter(report))
     except InUse as error:
         _send(report, {"in_use": str(error)})
     except Exception as error:

@@ -96,7 +96,7 @@ class _Handler:
         if self.since is None:
             self.since = now
             self.first(number)
-        elif now - self.since > _ECHO and not launched():
+        elif now - self.since > _ECHO and not under_torchrun():
             if self.at_once is not None:
                 self.at_once()
             end(number)
@@ -153,7 +153,7 @@ def end(number: int) -> None:
     os._exit(128 + number)
 
 
-def launched() -> bool:
+def under_torchrun() -> bool:
     """Tell whether ``torchrun`` started this process; it passes signals on, and ends what does not end."""
     return "TORCHELASTIC_RUN_ID" in os.environ
 

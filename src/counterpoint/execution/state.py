@@ -72,7 +72,7 @@ class State:
                 part.unlink(missing_ok=True)
 
 
-def worked(unit: Unit[T], on_progress: OnProgress | None = None) -> T:
+def finish(unit: Unit[T], on_progress: OnProgress | None = None) -> T:
     """Return the result of a unit whose folder this process holds; what is not done yet is done now, and noted.
 
     Args:

@@ -24,7 +24,7 @@ from .lease import InUse, holder, leased
 from .orders import Order
 from .ranks import first_to_fail
 from .signals import Stopped, end_with_grace, follow, postponed, raised
-from .state import State, worked
+from .state import State, finish
 from .unit import OnProgress, Portable, Unit, UnitFailed
 
 T = TypeVar("T")
@@ -36,7 +36,7 @@ _REASON = "COUNTERPOINT_REASON"
 _PORT = 29400
 
 
-def carried_out(unit: Unit[T], on_progress: OnProgress | None = None) -> T:
+def carry_out(unit: Unit[T], on_progress: OnProgress | None = None) -> T:
     """Hold a unit's folder and return its result: what is not done yet is done now, by as many processes as it needs.
 
     Raises:
@@ -45,16 +45,16 @@ def carried_out(unit: Unit[T], on_progress: OnProgress | None = None) -> T:
     """
     if isinstance(unit, Portable) and unit.needs.gpus > 1 and "WORLD_SIZE" not in os.environ:
         if (result := unit.read()) is None:
-            launched(Order.of(unit), on_progress)
+            launch(Order.of(unit), on_progress)
             result = unit.read()
         if result is None:
             raise UnitFailed(f"{unit.key}: its processes ended without a result")
         return result
     with leased(unit.folder):
-        return worked(unit, on_progress)
+        return finish(unit, on_progress)
 
 
-def launched(order: Order, on_progress: OnProgress | None = None) -> None:
+def launch(order: Order, on_progress: OnProgress | None = None) -> None:
     """Carry out an order by as many processes as it needs GPUs, until they end.
 
     Raises:
@@ -124,7 +124,7 @@ def main(order: Order) -> int:
         threading.Thread(target=_follow_owner, args=(int(owner), os.getppid()), daemon=True).start()
     try:
         with raised(), leased(Path(order.folder)):
-            worked(order.parse())
+            finish(order.parse())
     except Stopped as stopped:
         return stopped.status
     except Exception as error:

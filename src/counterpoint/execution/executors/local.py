@@ -14,7 +14,7 @@ from .._work import Work
 from ..children import Children, InTheWay
 from ..lease import InUse
 from ..signals import postponed, raised
-from ..together import carried_out
+from ..together import carry_out
 from ..unit import Listener, Needs, Progress, Unit
 
 T = TypeVar("T")
@@ -67,7 +67,7 @@ class Local:
                 index = work.left.popleft()
                 unit = work.units[index]
                 try:
-                    work.end(index, carried_out(unit, partial(work.listener.progressed, unit)))
+                    work.end(index, carry_out(unit, partial(work.listener.progressed, unit)))
                     refused = 0
                 except InUse as error:
                     if self.others == "refuse":

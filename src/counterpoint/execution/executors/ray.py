@@ -27,7 +27,7 @@ from ..children import Ended
 from ..lease import InUse, holder, leased
 from ..orders import Order, given_in, here
 from ..signals import GRACE, Stopped, postponed, raised
-from ..state import State, worked
+from ..state import State, finish
 from ..unit import Listener, Needs, Unit
 
 T = TypeVar("T")
@@ -262,7 +262,7 @@ def _alone(plain: dict[str, Any], began: str) -> dict[str, str]:
     order = Order.read(plain)
     try:
         with given_in(began), raised(), leased(Path(order.folder)):
-            worked(order.parse())
+            finish(order.parse())
     except InUse as error:
         return {"in_use": str(error)}
     except Exception as error:
@@ -334,7 +334,7 @@ def _part(config: dict[str, Any]) -> None:
     try:
         # After a loss the folder is in dead hands for a while.
         with given_in(config["began"]), leased(Path(order.folder), wait=True):
-            worked(order.parse())
+            finish(order.parse())
     except Stopped as stopped:
         raise RuntimeError(str(stopped)) from stopped
 
