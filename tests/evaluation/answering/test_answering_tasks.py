@@ -68,6 +68,14 @@ def test_pope_of_one_that_always_affirms() -> None:
     assert mumbled["decided"] == 0
 
 
+@pytest.mark.parametrize("kind", ["example", "subset"])
+def test_a_kind_called_like_a_column_of_all_tasks_leaves_it_alone(kind: str) -> None:
+    found = ask("answers", always("yes"), ItemData(yes_no(kind, 2)), kinds=(kind,))
+    assert found.examples["example"].n_unique() == 4
+    assert {*found.examples["subset"]} == {kind}
+    assert found.value(f"kind {kind}") == 1 / 2
+
+
 def test_popes_splits_are_subsets_and_their_examples_distinct() -> None:
     data = ItemData(yes_no("existence", 2), yes_no("adversarial existence", 3))
     say = Says(

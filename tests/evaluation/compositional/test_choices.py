@@ -55,6 +55,15 @@ def test_a_blind_model_has_nothing_right_wherever_the_answer_stands(name: str) -
     assert score(name, data, Blind(texts=True, pictures=False)).value("accuracy") == 0
 
 
+@pytest.mark.parametrize("name", ["sugarcrepe", "aro"])
+def test_a_family_called_like_a_column_of_all_tasks_leaves_it_alone(name: str) -> None:
+    data, model = given([[0.9, 0.1], [0.1, 0.9]], [0, 0], ["example a", "subset b"])
+    found = score(name, data, model)
+    assert found.examples["example"].to_list() == [10, 11]
+    assert {*found.examples["subset"]} <= {"example a", "subset b", "kind example", "kind subset"}
+    assert [found.value(f"kind {family}") for family in ("example", "subset")] == [1, 0]
+
+
 def test_several_options_need_the_best_of_all() -> None:
     data, model = given([[0.5, 0.9, 0.1], [0.5, 0.4, 0.1], [0.5, 0.5, 0.1]], [0, 0, 0])
     found = score("sugarcrepe", data, model)

@@ -21,8 +21,8 @@ from ...statistic import mean, mean_per_class
 from ...task import AnsweringTask, items_of
 
 KINDS = ("existence", "choose count", "choose colour", "relation")
-_TAKEN = ("right", "kind_number", "accuracy", "mean_over_kinds")
-"""Names of outcomes and metrics that are no kind's."""
+_TAKEN = ("example", "subset", "right", "kind_number", "accuracy", "mean_over_kinds")
+"""Names of columns and metrics that are no kind's."""
 
 
 @final

@@ -27,8 +27,8 @@ from ...statistic import mean, mean_per_class
 from ...task import EmbedderTask
 
 Outcomes = dict[str, np.ndarray]
-_TAKEN = ("right", "margin", "chosen", "guess", "kind", "accuracy")
-"""Names of outcomes and metrics that are no family's."""
+_TAKEN = ("example", "subset", "right", "margin", "chosen", "guess", "kind", "accuracy")
+"""Names of columns and metrics that are no family's."""
 
 
 class ChoiceTask(EmbedderTask):
