@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -10,11 +11,12 @@ import pytest
 import torch
 from PIL import Image
 
+from counterpoint.data.worlds.clips.world import Clips
 from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create, failures, inspection
 from counterpoint.evaluation.statistic import mean, spearman
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.types import Metric, Scores
+from counterpoint.types import Embedder, Metric, Scores
 from fixtures.hand_made import Blind, HandChoices, HandRegions, HandSquares, ItemData, SimilarityTable
 from fixtures.tiny import Pixels, TinyData
 
@@ -72,6 +74,41 @@ def test_the_worst_of_each_kind_come_in_turn_the_surest_first() -> None:
     chosen = inspection._worst(scores, "right", True, 10)
     assert [c["example"] for c in chosen] == [11, 14, 10]
     assert [c["example"] for c in inspection._worst(scores, "right", True, 1)] == [11]
+
+
+def test_of_a_score_that_goes_beyond_one_only_the_best_is_no_failure() -> None:
+    ids = [1, 2, 3]
+    examples = pl.DataFrame({"example": ids, "subset": ["all"] * 3, "cider": [1.5, 9.0, 4.0]})
+    scores = Scores("explanation", examples, {"cider": Metric("cider", mean)})
+    assert [c["example"] for c in inspection._worst(scores, "cider", True, 10)] == [1, 3]
+
+
+def test_failures_of_twins_are_rows_as_the_kind_calls_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Clips.parse("clips:sounding,train=2,validation=2,test=12,pixels=16,frames=6")
+    rows = world.splits.test["twins in order"]
+    scores = create("twins")(_Still(), world, rows)
+    drawn: list[inspection.Exhibit] = []
+    monkeypatch.setattr(inspection, "_draw", lambda title, exhibits, *rest: drawn.extend(exhibits))
+    failures(scores, _Still(), world, rows, tmp_path / "failures.png", most=3)
+    assert len(drawn) == 3
+    captions = {world.read("text", np.array([row]))[0] for row in rows}
+    assert all(exhibit.lines[0].removeprefix("[order] ") in captions for exhibit in drawn)
+    assert all(exhibit.of is not None and exhibit.of[0] == "video" for exhibit in drawn)
+
+
+class _Still(Embedder):
+    """A model to which all clips, and all sounds, are one."""
+
+    heads = ("default",)
+    embeds = ("video", "audio")
+
+    def embed(self, column: str, inputs: Any, head: str = "default") -> torch.Tensor:
+        return torch.ones(len(inputs), 2)
+
+    def similarity(self, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return a @ b.T
 
 
 def test_a_model_without_failures_gets_a_picture_that_says_so(

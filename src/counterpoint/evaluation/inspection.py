@@ -27,6 +27,7 @@ from ..data.items import (
     Questions,
     QuestionVariants,
     Regions,
+    Twins,
 )
 from ..data.pictures.frames import sheet
 from ..files import writing
@@ -143,8 +144,10 @@ def failures(
 
 def _worst(scores: Scores, outcome: str, higher_is_better: bool, most: int) -> list[dict[str, Any]]:
     """Find examples that fell short of the best possible outcome, one of each subset in turn."""
-    sign, best = (1, 1.0) if higher_is_better else (-1, 0.0)
-    frame = scores.examples.drop_nulls(outcome).filter(sign * pl.col(outcome) < sign * best)
+    frame = scores.examples.drop_nulls(outcome)
+    # The best outcome is 1 or 0 for shares and errors; of a score that goes further (CIDEr) the best that there is.
+    sign, best = (1, max(1.0, frame[outcome].max() or 0.0)) if higher_is_better else (-1, 0.0)
+    frame = frame.filter(sign * pl.col(outcome) < sign * best)
     margin = ("margin",) if "margin" in frame.columns else ()
     ranked = frame.sort(sign * pl.col(outcome), *margin, "example")
     turn = ranked.with_columns(turn=pl.int_range(pl.len()).over("subset"))
@@ -192,6 +195,7 @@ def _of_items(
     items: Items, columns: Set[str], model: Embedder, data: Data
 ) -> Callable[[int, dict[str, Any]], Exhibit]:
     position = {int(key): k for k, key in enumerate(items.ids)}
+    of_row = _of_rows(data, None)
 
     def show(example: int, outcomes: dict[str, Any]) -> Exhibit:
         k = position[example]
@@ -224,6 +228,8 @@ def _of_items(
             return _of_frames(items.frames(at), (kind, *lines))
         if isinstance(items, QuestionVariants):
             return _of_variants(items, k)
+        if isinstance(items, Twins):
+            return of_row(int(data.ids[items.rows[k]]), outcomes)
         if isinstance(items, Questions):
             question = items.questions[k]
             return Exhibit(
