@@ -55,6 +55,9 @@ def test_what_makes_no_sense_is_refused() -> None:
         unwrap(contamination)(torch.eye(3), torch.eye(4))
     with pytest.raises(ValueError, match="must have one width"):
         contamination(torch.zeros(0, 3), torch.eye(3))
+    for tested, trained in ((torch.eye(3) / 0, torch.eye(3)), (torch.eye(3), torch.eye(3) * torch.nan)):
+        with pytest.raises(ValueError, match="NaN or infinite"):
+            contamination(tested, trained)
     with pytest.raises(ValueError, match="threshold is a cosine"):
         contamination(torch.eye(3), torch.eye(3), threshold=2.0)
     assert room.THRESHOLD == 0.9

@@ -53,7 +53,8 @@ def contamination(
         threshold: cosines above it are a match.
 
     Raises:
-        ValueError: for no pictures, embeddings of different widths or a threshold outside [−1, 1].
+        ValueError: for no pictures, embeddings of different widths or that are not finite, or a threshold outside
+            [−1, 1].
 
     Source: Yang et al. (2024), arXiv 2410.08695: CLIP's cosine above 0.9, then a language model on the matched caption.
 
@@ -66,6 +67,9 @@ def contamination(
             f"embeddings of some test and some training pictures must have one width, got {tuple(tested.shape)} and "
             f"{tuple(trained.shape)}"
         )
+    if not (torch.isfinite(tested).all() and torch.isfinite(trained).all()):
+        # One of them would be the nearest of every picture, and above no threshold: nothing would look contaminated.
+        raise ValueError("embeddings of test or training pictures are NaN or infinite")
     if not -1 <= threshold <= 1:
         raise ValueError(f"threshold is a cosine, from -1 to 1; got {threshold}")
     x, y = (F.normalize(z.float(), dim=-1) for z in (tested, trained))
