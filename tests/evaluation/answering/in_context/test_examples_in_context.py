@@ -114,6 +114,7 @@ def test_what_each_form_shows_and_reads() -> None:
     assert both.read("Only this") == "Only this"
     assert both.read("Besides: a list") == ""
     hindsight = Hindsight()
+    assert hindsight.read(" Good: A cat. Bad: A dog.") == "A cat."
     assert hindsight.reply(one) == "Good: Answer 3. Bad: Worse 3."
     assert hindsight.read(hindsight.reply(one)) == "Answer 3."
     assert hindsight.read("Answer without names.") == "Answer without names."

@@ -24,6 +24,7 @@ from counterpoint.evaluation.tasks.in_context.selection import Selection
 from counterpoint.registry import UnknownName
 from counterpoint.study.report.flaws import write_flaws
 from counterpoint.types import Prompt, Scores
+from fixtures.hand_made import HandChoices, ItemData
 from fixtures.tiny import TinyData
 
 
@@ -189,6 +190,13 @@ def test_matching_with_objects_lists_what_there_is() -> None:
             row = known()[turn.picture.numpy().tobytes()]
             listed = turn.reply.partition("Objects: ")[2].removesuffix(".").lower().split(", ")
             assert set(listed) == set(world().scene(row).counts())
+
+
+@pytest.mark.parametrize("task", [Matching, Selection])
+def test_a_caption_has_one_foil(task: type[Matching | Selection]) -> None:
+    data = ItemData(HandChoices([["a", "b", "c"]] * 2, [2, 0], ["random"] * 2))
+    with pytest.raises(ValueError, match="has two options, got 3"):
+        task(NOTHING)(Says(lambda prompt: "Yes."), data, data.ids)
 
 
 def test_selection_is_balanced_between_places() -> None:

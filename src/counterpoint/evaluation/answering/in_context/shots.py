@@ -158,7 +158,7 @@ class Hindsight:
         return f"Good: {sentence(example.reply)} Bad: {sentence(example.worse)}"
 
     def read(self, reply: str) -> str:
-        return reply.removeprefix("Good:").partition("Bad:")[0].strip()
+        return reply.strip().removeprefix("Good:").partition("Bad:")[0].strip()
 
 
 @final

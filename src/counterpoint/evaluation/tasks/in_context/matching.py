@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -58,6 +59,7 @@ class Matching(InContextTask):
     Raises:
         UnknownName: for another variant.
         NotApplicable: from a call, if the data has no such choices, or fewer training rows than examples.
+        ValueError: from a call, for a choice that has not two options.
 
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """
@@ -103,10 +105,24 @@ def _captions(
     items: Choices, pictures: UInt8[Tensor, "n 3 H W"], positions: Int[np.ndarray, " k"], true: np.ndarray
 ) -> list[Example]:
     """Write a request about the true caption or the foil of each of some items."""
-    examples = []
+    examples, options = [], two_options(items)
     for position, is_true in zip(positions, true, strict=True):
         answer = int(items.answers[position])
-        text = items.options[position][answer if is_true else 1 - answer]
+        text = options[position][answer if is_true else 1 - answer]
         reply = "yes" if is_true else "no"
         examples.append(Example(pictures[position], WHETHER.format(sentence(text)), reply))
     return examples
+
+
+def two_options(items: Choices) -> Sequence[Sequence[str]]:
+    """Return the options of each item, a caption and its foil.
+
+    Raises:
+        ValueError: for an item that has not two.
+    """
+    for each in items.options:
+        if len(each) != 2:
+            raise ValueError(
+                f"a choice between a caption and its foil has two options, got {len(each)}: {each}"
+            )
+    return items.options

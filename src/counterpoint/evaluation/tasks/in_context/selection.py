@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -25,7 +24,7 @@ from ...answering.in_context.shots import (
 from ...answering.in_context.task import InContextTask
 from ...answering.replies import first_word
 from ...compositional.item_scores import item_scores
-from .matching import FOILS
+from .matching import FOILS, two_options
 
 WHICH = "Which sentence describes the picture? a) {} b) {}"
 
@@ -45,6 +44,7 @@ class Selection(InContextTask):
     Raises:
         UnknownName: for another variant.
         NotApplicable: from a call, if the data has no such choices, or fewer training rows than examples.
+        ValueError: from a call, for a choice that has not two options.
 
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """
@@ -76,14 +76,5 @@ _LETTERS = ("a", "b")
 def _choices(items: Choices, pictures: UInt8[Tensor, "k 3 H W"]) -> list[Example]:
     return [
         Example(picture, WHICH.format(*map(sentence, options)), f"{_LETTERS[answer]})")
-        for picture, options, answer in zip(pictures, _two(items.options), items.answers, strict=True)
+        for picture, options, answer in zip(pictures, two_options(items), items.answers, strict=True)
     ]
-
-
-def _two(options: Sequence[Sequence[str]]) -> Sequence[Sequence[str]]:
-    for each in options:
-        if len(each) != 2:
-            raise ValueError(
-                f"a choice between a caption and its foil has two options, got {len(each)}: {each}"
-            )
-    return options
