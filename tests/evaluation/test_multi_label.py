@@ -88,6 +88,24 @@ def test_the_probe_and_the_models_own_answer() -> None:
     assert {"logistic_traits_mAP_few", "logistic_traits_mAP_medium"} <= shots
 
 
+def test_a_tag_that_is_not_known_is_not_held_against_the_constant_answer() -> None:
+    rng = np.random.default_rng(0)
+    values = (rng.random((70, 6)) < [0.9, 0.7, 0.5, 0.3, 0.2, 0.1]).astype(np.int8)
+    data, rows = TraitsData(), np.arange(70)
+    data.labels = {"traits": Tags(tuple("abcdef"), values)}
+    whole = create("multi_label")(Pixels(), data, rows)
+    shares = np.sort(values.mean(0))[::-1]
+    for k in (1, 3, 5):
+        assert whole.constant(f"logistic_traits_P@{k}") == pytest.approx(shares[:k].mean())
+    # Of every other row one tag is not known: the answer names the commonest of the others.
+    partly = values.copy()
+    partly[::2, 0] = -1
+    data.labels = {"traits": Tags(tuple("abcdef"), partly)}
+    scores = create("multi_label")(Pixels(), data, rows)
+    expected = np.mean([values[row, 1 if row % 2 == 0 else 0] for row in rows])
+    assert scores.constant("logistic_traits_P@1") == pytest.approx(expected)
+
+
 def test_a_label_of_another_kind_and_tags_that_no_row_has_are_refused() -> None:
     data = TraitsData()
     with pytest.raises(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -163,7 +161,7 @@ def _reader_outcomes(
     by_example: dict[str, tuple[np.ndarray, Constant | None]] = {
         f"P@{k}": (
             np.where(known.sum(1) >= k, precision(ranked, targets, k), np.nan),
-            _commonest(truth == 1, k),
+            _commonest(truth, k),
         )
         for k in KS
         if k <= len(tags.names)
@@ -186,6 +184,13 @@ def _common(truth: Float[np.ndarray, "n m"]) -> Constant:
     return share
 
 
-def _commonest(true: np.ndarray, k: int) -> Callable[[Int[np.ndarray, " k"]], float]:
-    """Return what always naming the k commonest tags scores."""
-    return lambda rows: float(np.sort(true[rows].mean(0))[-k:].mean())
+def _commonest(truth: Float[np.ndarray, "n C"], k: int) -> Constant:
+    """Return what always naming the k commonest tags scores, of each example those of which something is known."""
+
+    def score(rows: Int[np.ndarray, " some"]) -> float:
+        there, known = truth[rows] == 1, truth[rows] >= 0
+        order = np.argsort(-there.sum(0) / np.maximum(known.sum(0), 1), kind="stable")
+        named = known[:, order] & (known[:, order].cumsum(1) <= k)
+        return float((there[:, order] & named).sum() / (k * len(rows)))
+
+    return score
