@@ -73,6 +73,13 @@ def test_correlations_agree_with_scipy() -> None:
     assert pearson(outcome) == pytest.approx(pearsonr(levels, scores).statistic)
 
 
+@pytest.mark.parametrize("constant", [0.1, 0.7, -0.3])
+def test_two_constants_do_not_correlate(constant: float) -> None:
+    for n in range(2, 12):
+        values = np.stack([np.full(n, constant), np.full(n, 0.1)], 1)
+        assert pearson(values) == spearman(values) == 0
+
+
 def test_calibration_error_by_hand() -> None:
     # 0.9 is in (13/15, 14/15], 0.6 in (8/15, 9/15]: 2/3 · |1/2 − 0.9| + 1/3 · |1 − 0.6|
     assert calibration_error(rows([0.9, 0.9, 0.6], [1, 0, 1])) == pytest.approx(2 / 3 * 0.4 + 1 / 3 * 0.4)

@@ -187,6 +187,8 @@ def pearson(values: Rows) -> float:
 
 
 def _correlation(a: Float[np.ndarray, " n"], b: Float[np.ndarray, " n"]) -> float:
+    if not (np.ptp(a) and np.ptp(b)):
+        return 0.0  # by rounding a constant can differ from its mean, and two of them would correlate to ±1
     a, b = a - a.mean(), b - b.mean()
     scale = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum() / scale) if scale > 0 else 0.0
