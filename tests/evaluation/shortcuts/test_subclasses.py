@@ -106,6 +106,14 @@ def test_a_large_start_keeps_what_a_small_one_loses() -> None:
     assert small < 0.2 * large
 
 
+def test_what_comes_after_the_last_step_does_not_matter() -> None:
+    losses = [Pull(1.0, np.eye(2), np.eye(2))]
+    (last,) = spectral_descent(losses, 2 * np.eye(2), rate=1e120, steps=1).values()
+    assert np.isfinite(last).all()
+    with pytest.raises(ValueError, match="not finite after 2 steps"), np.errstate(all="ignore"):
+        spectral_descent(losses, 2 * np.eye(2), rate=1e120, steps=2)
+
+
 def test_bad_input_is_named() -> None:
     with pytest.raises(ValueError, match="at least 3"):
         Subclasses(dimension=2, irrelevant=(1.0,))

@@ -148,6 +148,8 @@ def spectral_descent(
     for step in range(steps + 1):
         if step in record or step == steps:
             weights[step] = w.copy()
+        if step == steps:
+            break
         gradient = np.zeros_like(w)
         for weight, positive, second in losses:
             ws = w @ second
