@@ -251,6 +251,12 @@ def test_bad_input(outcomes: dict[str, Outcomes], message: str) -> None:
         compare_arms(outcomes)
 
 
+@pytest.mark.parametrize("confidence", [0.0, 1.0, 95.0])
+def test_a_confidence_that_is_none_is_named(confidence: float) -> None:
+    with pytest.raises(ValueError, match="give a number between 0 and 1"):
+        compare_arms({"m": Outcomes({"a": hits(0.9), "b": hits(0.3)})}, confidence=confidence)
+
+
 def test_a_pair_with_itself_is_refused() -> None:
     with pytest.raises(ValueError, match="compares 'a' with itself"):
         compare_arms({"m": Outcomes({"a": np.ones((5, 3)), "b": np.ones((5, 3))})}, pairs=[("a", "a")])

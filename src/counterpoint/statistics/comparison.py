@@ -226,6 +226,7 @@ def compare_arms(
     """
     if not outcomes:
         raise ValueError("outcomes is empty; give at least one metric")
+    check_options(1 if n_boot is None else n_boot, confidence)
     wanted = {metric: _pairs(o, metric, pairs) for metric, o in outcomes.items()}
     n_tests = sum(len(p) for p in wanted.values())
     alpha = 1 - confidence
@@ -233,7 +234,6 @@ def compare_arms(
     if n_boot is None:
         # The bootstrap's smallest p is 2 / n_boot; times n_tests it must stay clear of alpha.
         n_boot = min(max(2000, math.ceil(4 * n_tests / alpha)), 20_000 if fast else 5_000)
-    check_options(n_boot, confidence)
 
     differences = [
         difference
