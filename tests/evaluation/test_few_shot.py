@@ -10,7 +10,7 @@ from counterpoint.data import Splits
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.task import NotApplicable, check_data
 from counterpoint.evaluation.tasks import FewShot
-from fixtures.tiny import Oracle, TinyData, TraitsData
+from fixtures.tiny import Oracle, Pixels, TinyData, TraitsData
 
 
 def test_an_episode_is_the_nearest_centroids_answer_on_classes_that_no_training_row_has() -> None:
@@ -50,6 +50,12 @@ def test_seen_classes_and_classes_of_one_row_make_no_episode() -> None:
         check_data(create("few_shot", shots=(2,)), data)
     with pytest.raises(ValueError, match="got ways=1"):
         create("few_shot", ways=1)
+
+
+def test_a_refusal_counts_the_classes_of_the_rows_that_were_asked_about() -> None:
+    data = TraitsData()
+    with pytest.raises(NotApplicable, match="'tiny' has 0 of look"):
+        create("few_shot", ways=2, shots=(1,))(Pixels(), data, data.splits.train)
 
 
 def test_ways_and_shots_are_written_behind_commas() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
+
 import numpy as np
 import torch
 from jaxtyping import Float, Int
@@ -86,7 +88,7 @@ class FewShot(EmbedderTask):
     def check_columns(self, data: Data) -> None:
         labels = check_labels(data, self.labels, self.name)
         if not any(self._has_episodes(data, label) for label in labels):
-            self._refuse(data, labels)
+            self._refuse(data, labels, data.splits.test.values())
 
     def __call__(self, model: Embedder, data: Data, rows: Rows) -> Scores:
         check_rows(data, rows, self.name)
@@ -111,7 +113,7 @@ class FewShot(EmbedderTask):
                         [self._accuracy(z, large, shots, episode) for episode in range(self.episodes)]
                     )
         if all(np.isnan(outcome).all() for outcome in outcomes.values()):
-            self._refuse(data, labels)
+            self._refuse(data, labels, (rows,))
         ids = np.arange(self.episodes)
         return table(self.name, ids, ["all"] * self.episodes, outcomes, metrics)
 
@@ -135,15 +137,15 @@ class FewShot(EmbedderTask):
 
     def _has_episodes(self, data: Data, label: str) -> bool:
         """Return whether some test set has enough classes of a label for an episode of the first K."""
-        return self.ways <= self._most(data, label)
+        return self.ways <= self._most(data, label, data.splits.test.values())
 
-    def _most(self, data: Data, label: str) -> int:
-        """Return how many unseen classes a test set has that are large enough for the first K."""
-        sizes = [[len(one) for one in _unseen(data, label, rows)] for rows in data.splits.test.values()]
+    def _most(self, data: Data, label: str, tests: Iterable[Rows]) -> int:
+        """Return how many unseen classes one of some test sets has that are large enough for the first K."""
+        sizes = [[len(one) for one in _unseen(data, label, rows)] for rows in tests]
         return max((sum(size > self.shots[0] for size in of_test) for of_test in sizes), default=0)
 
-    def _refuse(self, data: Data, labels: tuple[str, ...]) -> None:
-        have = ", ".join(f"{self._most(data, label)} of {label}" for label in labels) or "none"
+    def _refuse(self, data: Data, labels: tuple[str, ...], tests: Collection[Rows]) -> None:
+        have = ", ".join(f"{self._most(data, label, tests)} of {label}" for label in labels) or "none"
         raise NotApplicable(
             f"{self.name} needs {self.ways} classes of a label that no training row has, each with "
             f"{counted(self.shots[0] + 1, 'row')} of a test set, and {data.name!r} has {have}: hold whole classes out "
