@@ -37,7 +37,7 @@ from ..pages.things import Thing, drawing, thing
 from ..raw import Clips
 from ..types import Embedder, Scores
 from . import create
-from .task import NotApplicable, is_classifier, main_labels
+from .task import NotApplicable, Task, is_classifier, main_labels
 
 _COLUMNS = 4
 
@@ -120,26 +120,31 @@ def failures(
         raise NotApplicable(f"failures of {task.name} are not drawn: no example is right or wrong by itself")
     chosen = _worst(scores, column, higher, most)
     columns = {m.columns for m in metrics if m.higher_is_better and isinstance(m.columns, str)}
-    # What a task that answers with a class calls its label; of several, it is about the first that there is.
-    labels = (
-        (task.label,)
-        if task.label
-        else ()
-        if task.labels is None
-        else main_labels(data, task.labels, task.kind)
-    )
-    if "classifier" in task.asks and is_classifier(model):
-        assert model.target is not None
-        labels = (model.target.label,)
-    label = next((name for name in labels if name in data.classes), None)
     form = task.form
-    show = _of_rows(data, label) if form is None else _of_items(data.items(form, rows), columns, model, data)
+    show = (
+        _of_rows(data, _label_of(task, model, data))
+        if form is None
+        else _of_items(data.items(form, rows), columns, model, data)
+    )
     exhibits = [show(example["example"], example) for example in chosen]
     title = f"{scores.task} on {data.name}: " + (
         f"{len(chosen)} failures, the surest first" if chosen else "no failures"
     )
     write(title, exhibits, data.attribution, path)
     return path
+
+
+def _label_of(task: Task, model: Embedder, data: Data) -> str | None:
+    """Return the label whose classes a task answers with: of several the first that there is, None of none."""
+    labels: tuple[str, ...] = ()
+    if "classifier" in task.asks and is_classifier(model):
+        assert model.target is not None
+        labels = (model.target.label,)
+    elif task.label:
+        labels = (task.label,)
+    elif task.labels is not None:
+        labels = main_labels(data, task.labels, task.kind)
+    return next((name for name in labels if name in data.classes), None)
 
 
 def _worst(scores: Scores, outcome: str, higher_is_better: bool, most: int) -> list[dict[str, Any]]:
@@ -195,7 +200,6 @@ def _of_items(
     items: Items, columns: Set[str], model: Embedder, data: Data
 ) -> Callable[[int, dict[str, Any]], Exhibit]:
     position = {int(key): k for k, key in enumerate(items.ids)}
-    of_row = _of_rows(data, None)
 
     def show(example: int, outcomes: dict[str, Any]) -> Exhibit:
         k = position[example]
@@ -229,7 +233,7 @@ def _of_items(
         if isinstance(items, QuestionVariants):
             return _of_variants(items, k)
         if isinstance(items, Twins):
-            return of_row(int(data.ids[items.rows[k]]), outcomes)
+            return _of_rows(data, None)(int(data.ids[items.rows[k]]), outcomes)
         if isinstance(items, Questions):
             question = items.questions[k]
             return Exhibit(
