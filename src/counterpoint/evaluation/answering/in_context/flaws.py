@@ -12,8 +12,8 @@ from ....data.pictured import PairedData
 from ....diagnostics.plots import Curve, lines
 from ....diagnostics.report import Section
 from ....registry import unknown
-from ....types import Assistant
-from ...task import AnsweringTask, NotApplicable
+from ....types import Assistant, Scores
+from ...task import NotApplicable
 from ...tasks.in_context.abstention import Abstention
 from ...tasks.in_context.captioning import Captioning
 from ...tasks.in_context.explanation import Explanation
@@ -108,8 +108,9 @@ def examine(
                 notify(f"{name}, {variant}, {several.name} examples")
                 try:
                     for seed in seeds:
-                        instance = task(several, variant)
-                        outcomes += _rows(name, variant, several, seed, instance, assistant, data, rows)
+                        scores = task(several, variant)(assistant, data, rows, seed=seed)
+                        labels = {"axis": name, "variant": variant, "shots": several.name, "seed": seed}
+                        outcomes += [{**labels, **numbers} for numbers in _numbers(scores)]
                 except NotApplicable as error:
                     reason = error
         if axes and len(outcomes) == before:
@@ -119,24 +120,11 @@ def examine(
     return pl.DataFrame(outcomes, infer_schema_length=None)
 
 
-def _rows(
-    axis: str,
-    variant: str,
-    shots: Shots,
-    seed: int,
-    task: AnsweringTask,
-    assistant: Assistant,
-    data: PairedData,
-    rows: Rows,
-) -> Iterator[dict[str, object]]:
-    scores = task(assistant, data, rows, seed=seed)
+def _numbers(scores: Scores) -> Iterator[dict[str, object]]:
+    """Yield every metric of a task over all items and over each kind."""
     for subset in scores.subsets():
         for name, metric in scores.metrics.items():
             yield {
-                "axis": axis,
-                "variant": variant,
-                "shots": shots.name,
-                "seed": seed,
                 "subset": subset,
                 "metric": name,
                 "value": scores.value(name, subset),
