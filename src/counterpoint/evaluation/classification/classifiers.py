@@ -26,11 +26,7 @@ def logistic(
 
     Features are scaled to [0, 1] by the training rows; test features may leave that range.
     """
-    from sklearn.linear_model import LogisticRegression
-
-    scaler = _scaler(train)
-    with _many_classes():
-        classifier = LogisticRegression(max_iter=1000).fit(scaler.transform(train), classes)
+    scaler, classifier = _softmax_regression(train, classes)
     return classifier.predict(scaler.transform(test))
 
 
@@ -38,11 +34,7 @@ def class_probabilities(
     train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"], k: int
 ) -> Callable[[np.ndarray], np.ndarray]:
     """Return a function from features to `logistic`'s probability of each class, 0 for those without training rows."""
-    from sklearn.linear_model import LogisticRegression
-
-    scaler = _scaler(train)
-    with _many_classes():
-        classifier = LogisticRegression(max_iter=1000).fit(scaler.transform(train), classes)
+    scaler, classifier = _softmax_regression(train, classes)
 
     def read(features: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m k"]:
         probabilities = np.zeros((len(features), k))
@@ -123,6 +115,15 @@ def _many_classes() -> Iterator[None]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The number of unique classes is greater than", UserWarning)
         yield
+
+
+def _softmax_regression(train: Float[np.ndarray, "n d"], classes: Int[np.ndarray, " n"]) -> tuple[Any, Any]:
+    """Return the scaler of the features, and the regression on what it scaled."""
+    from sklearn.linear_model import LogisticRegression
+
+    scaler = _scaler(train)
+    with _many_classes():
+        return scaler, LogisticRegression(max_iter=1000).fit(scaler.transform(train), classes)
 
 
 def _scaler(train: np.ndarray) -> Any:
