@@ -136,11 +136,11 @@ def directional(
     _check(*true)
     if predicted.shape != true[of == "groups"].shape:
         raise ValueError(f"predicted {of} are {predicted.shape}, the true ones {true[of == 'groups'].shape}")
-    m, g = _incidence(true[0], sets), true[1]
-    m_, g_ = (m, predicted) if of == "groups" else (_incidence(predicted, sets), g)
+    m, g = incidence(true[0], sets), true[1]
+    m_, g_ = (m, predicted) if of == "groups" else (incidence(predicted, sets), g)
     with np.errstate(invalid="ignore"):
         gap = (_together(m_, g_) - _together(m, g)) / (m.mean(0)[:, None] if of == "groups" else g.mean(0))
-    return Amplification(sets, _sign(train, sets) * gap)
+    return Amplification(sets, training_sign(train, sets) * gap)
 
 
 def sampling_noise(
@@ -161,13 +161,13 @@ def sampling_noise(
         seed: of the resample.
     """
     rows = np.random.default_rng(seed).integers(len(true[0]), size=len(true[0]))
-    m, g = _incidence(true[0], sets), true[1]
+    m, g = incidence(true[0], sets), true[1]
     with np.errstate(invalid="ignore"):
         noisy, plain = (
             _together(a, b) / (a.mean(0)[:, None] if of == "groups" else b.mean(0))
             for a, b in ((m[rows], g[rows]), (m, g))
         )
-    return Amplification(sets, _sign(train, sets) * (noisy - plain))
+    return Amplification(sets, training_sign(train, sets) * (noisy - plain))
 
 
 def thresholds(scores: Float[np.ndarray, "n A"], true: Bool[np.ndarray, "n A"]) -> Float[np.ndarray, " A"]:
@@ -188,7 +188,8 @@ def _present(attributes: np.ndarray, s: tuple[int, ...]) -> Bool[np.ndarray, " n
     return np.logical_and.reduce(attributes[:, list(s)], axis=1)
 
 
-def _incidence(attributes: np.ndarray, sets: tuple[tuple[int, ...], ...]) -> Bool[np.ndarray, "n M"]:
+def incidence(attributes: np.ndarray, sets: tuple[tuple[int, ...], ...]) -> Bool[np.ndarray, "n M"]:
+    """Return which images have all attributes of each set."""
     return np.stack([_present(attributes, s) for s in sets], 1)
 
 
@@ -197,16 +198,18 @@ def _together(m: Members, g: Members) -> Float[np.ndarray, "M G"]:
     return m.T.astype(float) @ g / len(g)
 
 
-def _sign(train: tuple[Members, Members], sets: tuple[tuple[int, ...], ...]) -> Float[np.ndarray, "M G"]:
+def training_sign(
+    train: tuple[Members, Members], sets: tuple[tuple[int, ...], ...]
+) -> Float[np.ndarray, "M G"]:
     """Return 1 where training has a set and a group together more often than by chance, −1 where less often, else 0."""
-    m, g = _incidence(train[0], sets), train[1]
+    m, g = incidence(train[0], sets), train[1]
     return np.sign(_together(m, g) - np.outer(m.mean(0), g.mean(0)))
 
 
 def _share_of_groups(
     attributes: Members, groups: np.ndarray, sets: tuple[tuple[int, ...], ...]
 ) -> Float[np.ndarray, "M G"]:
-    m = _incidence(attributes, sets)
+    m = incidence(attributes, sets)
     with np.errstate(invalid="ignore"):
         shares: np.ndarray = _together(m, groups) / m.mean(0)[:, None]
     return shares

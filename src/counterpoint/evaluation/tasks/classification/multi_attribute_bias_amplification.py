@@ -15,12 +15,12 @@ from ....types import Embedder, Metric, Scores
 from ...classification.classifiers import class_probabilities
 from ...shortcuts.bias_amplification import (
     Members,
-    _incidence,
-    _sign,
     attribute_sets,
     directional,
+    incidence,
     sampling_noise,
     thresholds,
+    training_sign,
 )
 from ...statistic import mean
 from ...task import EmbedderTask, NotApplicable, check_labels, check_rows, subsample_by_hash, table
@@ -186,7 +186,7 @@ def _parts(
         missing = {kind: np.full(len(predicted), np.nan) for kind in (*_KINDS, *(f"_{g}" for g in groups))}
         return missing, dict.fromkeys(missing, 0.0)
     signed = directional(before, after, predicted, sets, of=of).signed
-    known, values, sign = ~np.isnan(signed), np.nan_to_num(signed), _sign(before, sets)
+    known, values, sign = ~np.isnan(signed), np.nan_to_num(signed), training_sign(before, sets)
     count = max(int(known.sum()), 1)
     absolute = sign * np.sign(values)
     weights = {
@@ -199,11 +199,11 @@ def _parts(
             int(known[:, g].sum()), 1
         )
 
-    m, g_ = _incidence(after[0], sets), after[1]
+    m, g_ = incidence(after[0], sets), after[1]
     condition, other = (m, g_) if of == "groups" else (g_, m)
     share = condition.mean(0)
     likely = np.divide(condition, share, out=np.zeros(condition.shape), where=share > 0)
-    claimed = predicted if of == "groups" else _incidence(predicted, sets)
+    claimed = predicted if of == "groups" else incidence(predicted, sets)
     wrong = claimed.astype(float) - other
 
     def component(w: Float[np.ndarray, "M G"]) -> Float[np.ndarray, " n"]:
