@@ -78,7 +78,7 @@ class ConceptAssociationBias(EmbedderTask):
         outcomes |= {f"{name}_calibrated": values for name, values in calibrated.items()}
         guess = np.array([1 / len(s) for s in plain])
         both = others >= 0
-        alone = {name: 1.0 for name in outcomes if name.startswith("alone") and (~both).any()}
+        alone = [name for name in ("alone", "alone_calibrated") if (~both).any()]
         metrics = {name: Metric(name, mean, chance=mean(guess[~both])) for name in alone}
         for suffix in ("", "_calibrated"):
             metrics |= {
