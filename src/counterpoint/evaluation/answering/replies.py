@@ -1,4 +1,4 @@
-"""The functions that the tasks share: getting items, asking about items, reading replies."""
+"""Asking an assistant about items, and reading its replies: what the answering tasks share."""
 
 from __future__ import annotations
 

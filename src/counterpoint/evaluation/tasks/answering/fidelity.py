@@ -65,7 +65,8 @@ class Fidelity(AnsweringTask):
         F_L = share of replies to questions in L whose language is L,     IFL_L = F_L(text only) − F_L(image)
 
     An example is a scene asked about in one language; results by language are those of its subset. Replies whose
-    language cannot be told are left out of F, and their share is reported. ``ifl`` is over all languages but English,
+    language cannot be told are left out of F, and their share is reported; IFL is over the questions both of whose
+    replies can be told, as a mean of paired differences. ``ifl`` is over all languages but English,
     ``control`` over English. Where F(text only) is low there is nothing to lose. ``right``: the reply names what the
     scene shows and nothing else, in whatever language.
 
