@@ -370,11 +370,11 @@ def _seeds_needed(
 
 
 def _p_equivalent(difference: Difference) -> float:
-    """Return the p value of "the difference is at least the margin": the larger of both sides', doubled as ``p`` is."""
+    """Return `VerdictInterval.p_equivalent`; 1 where nothing speaks for an equivalence."""
     interval, margin = difference.interval, difference.margin
     if interval is None or margin is None or abs(interval.estimate) >= margin:
         return 1.0
-    return max(interval.p_value(-margin), interval.p_value(margin))
+    return interval.p_equivalent(margin)
 
 
 def _judge(difference: Difference, p_holm: float, p_equivalent: float) -> Difference:

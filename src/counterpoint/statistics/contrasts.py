@@ -137,7 +137,7 @@ def linear_contrast(
     p = interval.p_value()
     n_failed = sum(map(len, failed.values()))
     margin = outcomes.margin
-    p_equivalent = max(interval.p_value(-margin), interval.p_value(margin)) if margin is not None else 1.0
+    p_equivalent = 1.0 if margin is None else interval.p_equivalent(margin)
     verdict, held_back = decide(
         interval, p_holm=p, p_equivalent=p_equivalent, margin=margin, failed_a=n_failed, failed_b=n_failed
     )

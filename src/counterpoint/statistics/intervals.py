@@ -147,6 +147,10 @@ class VerdictInterval:
         others = [t.p_value(null) for t in (self.over_seeds, self.over_both) if t is not None]
         return max([p, *others])
 
+    def p_equivalent(self, margin: float) -> float:
+        """Return p of the hypothesis that the quantity is ``margin`` or more away from 0: the larger of both sides'."""
+        return max(self.p_value(-margin), self.p_value(margin))
+
 
 def verdict_interval(
     replicates: Float[np.ndarray, " replicates"],
