@@ -71,4 +71,5 @@ def _adding(shift: Float[Tensor, " d"]) -> Any:
 
 def _cache(kwargs: Mapping[str, Any]) -> Any:
     """Return the block's cache, in the words of the transformers at hand."""
-    return cache_of(kwargs) if cache_of(kwargs) is not None else kwargs.get("past_key_value")
+    cache = cache_of(kwargs)
+    return kwargs.get("past_key_value") if cache is None else cache

@@ -57,9 +57,10 @@ def residuals(looks: Iterable[Captured]) -> Residuals:
     cka, ratios = CKA(), []
     steps: tuple[Step, ...] = ()
     for look in looks:
-        entries, added = zip(*look.branches(), strict=True)
+        branches = look.branches()
+        entries, added = zip(*branches, strict=True)
         cka.update(entries, added)
-        ratios.append(torch.stack([_norm(x) / _norm(y) for x, y in look.branches()]))
+        ratios.append(torch.stack([_norm(x) / _norm(y) for x, y in branches]))
         steps = look.steps
     if not ratios:
         raise ValueError("there is no batch to look at")

@@ -278,14 +278,11 @@ def ablation_study(subject: Subject) -> Section:
     model, tower = subject.model, subject.model.image_tower
     pictures = subject.pictures(subject.inside)
     whole = model.embed(subject.picture, pictures)
-    turns = {
-        step: -drop
-        for step, drop in ablations(
-            tower, lambda: -float((1 - (model.embed(subject.picture, pictures) * whole).sum(1)).mean())
-        ).items()
-    }
-    numbers = {f"turn without {step}": -value for step, value in turns.items()}
-    shown = {f"without {step}": -value for step, value in turns.items()}
+    turns = ablations(
+        tower, lambda: -float((1 - (model.embed(subject.picture, pictures) * whole).sum(1)).mean())
+    )
+    numbers = {f"turn without {step}": turn for step, turn in turns.items()}
+    shown = {f"without {step}": turn for step, turn in turns.items()}
     worst = max(shown, key=lambda name: shown[name])
     sentence = f"The embedding turns most {worst}: by {shown[worst]:.2f} (1 − cosine)."
     if subject.of_captions:
