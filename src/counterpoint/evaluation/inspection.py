@@ -151,7 +151,8 @@ def _worst(scores: Scores, outcome: str, higher_is_better: bool, most: int) -> l
     """Find examples that fell short of the best possible outcome, one of each subset in turn."""
     frame = scores.examples.drop_nulls(outcome)
     # The best outcome is 1 or 0 for shares and errors; of a score that goes further (CIDEr) the best that there is.
-    sign, best = (1, max(1.0, frame[outcome].max() or 0.0)) if higher_is_better else (-1, 0.0)
+    best = float(frame[outcome].to_numpy().max(initial=1.0)) if higher_is_better else 0.0
+    sign = 1 if higher_is_better else -1
     frame = frame.filter(sign * pl.col(outcome) < sign * best)
     margin = ("margin",) if "margin" in frame.columns else ()
     ranked = frame.sort(sign * pl.col(outcome), *margin, "example")
