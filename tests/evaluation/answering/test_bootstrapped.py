@@ -14,7 +14,7 @@ from torch import Tensor
 from counterpoint.data.items import Operator, Question, QuestionVariants, Sample
 from counterpoint.data.pictured import PairedData
 from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.evaluation import breakdown
+from counterpoint.evaluation import breakdown, create
 from counterpoint.evaluation.tasks.answering.vlb import (
     HARD,
     PAIRS,
@@ -220,6 +220,12 @@ class Titles:
 
     def similarity(self, a: Tensor, b: Tensor) -> Tensor:
         return a @ b.T
+
+
+@pytest.mark.parametrize("model", [Constant("yes"), Titles()])
+def test_scores_are_kept_under_the_name_with_its_options(model: Any) -> None:
+    data, name = world(), "vlb,variants=V1/L1,edition=1"
+    assert create(name)(model, data, rows(data)[:4]).task == name
 
 
 def test_embedders_choose_among_captions() -> None:

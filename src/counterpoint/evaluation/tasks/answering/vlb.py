@@ -138,11 +138,12 @@ class Variants:
 
     def scores(
         self,
+        task: str,
         items: QuestionVariants[Any],
         positions: Int[np.ndarray, " k"],
         right: Callable[[list[Sample]], Bool[np.ndarray, " k"]],
     ) -> Scores:
-        """Compute everything that is reported, from a function that tells the samples that a model has right."""
+        """Compute everything that is reported of a task, from a function that tells which samples a model has right."""
         guess = mean(np.array([1 / len(items.questions[k].options) for k in positions]))
         outcomes: dict[str, np.ndarray] = {}
         metrics: dict[str, Metric] = {}
@@ -165,7 +166,7 @@ class Variants:
                 metrics[f"{kind}_{name}"] = Metric(
                     f"{kind}_{name}", mean, higher_is_better=False, chance=chance
                 )
-        return table(NAME, items.ids[positions], [items.kinds[k] for k in positions], outcomes, metrics)
+        return table(task, items.ids[positions], [items.kinds[k] for k in positions], outcomes, metrics)
 
 
 @final
@@ -240,7 +241,7 @@ class VLB(EmbedderTask, AnsweringTask):
                 ]
             return np.array(answered)
 
-        return self.variants.scores(items, np.arange(len(items)), right)
+        return self.variants.scores(self.name, items, np.arange(len(items)), right)
 
     def _chosen(self, features: EmbeddingCache, data: PairedData, rows: Rows) -> Scores:
         items = items_of(data, QuestionVariants, rows, self.name)
@@ -266,7 +267,7 @@ class VLB(EmbedderTask, AnsweringTask):
                     chosen.append(bool(beats(near[answer], others.max())))
             return np.array(chosen)
 
-        return self.variants.scores(items, np.flatnonzero(worded), right)
+        return self.variants.scores(self.name, items, np.flatnonzero(worded), right)
 
     def check_model(self, model: Embedder, data: PairedData) -> None:
         """Raise ValueError for a model, trained or not, whose window cuts off some of the first answers."""
