@@ -11,11 +11,13 @@ import pytest
 import torch
 from PIL import Image
 
+from counterpoint.data.items import QuestionVariants
 from counterpoint.data.worlds.clips.world import Clips
 from counterpoint.data.worlds.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create, failures, inspection
 from counterpoint.evaluation.statistic import mean, spearman
 from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.tasks.answering.vlb import bootstrap
 from counterpoint.types import Embedder, Metric, Scores
 from fixtures.hand_made import Blind, HandChoices, HandRegions, HandSquares, ItemData, SimilarityTable
 from fixtures.tiny import Pixels, TinyData
@@ -81,6 +83,26 @@ def test_of_a_score_that_goes_beyond_one_only_the_best_is_no_failure() -> None:
     examples = pl.DataFrame({"example": ids, "subset": ["all"] * 3, "cider": [1.5, 9.0, 4.0]})
     scores = Scores("explanation", examples, {"cider": Metric("cider", mean)})
     assert [c["example"] for c in inspection._worst(scores, "cider", True, 10)] == [1, 3]
+
+
+def test_failures_of_variants_are_shown_in_the_variant_and_edition_that_were_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = Scenes.parse("scenes:tiny,pixels=24,train=8,test=24")
+    rows = world.splits.test["as trained"]
+    scores = create("vlb,variants=L4,edition=1")(Pixels(), world, rows)
+    drawn: list[inspection.Exhibit] = []
+    monkeypatch.setattr(inspection, "_draw", lambda title, exhibits, *rest: drawn.extend(exhibits))
+    failures(scores, Pixels(), world, rows, tmp_path / "failures.png")
+    items = world.items(QuestionVariants, rows)
+    asked = [
+        {bootstrap(items, k, "L4", edition=edition)[0].question.text for k in range(len(items))}
+        for edition in (0, 1)
+    ]
+    assert drawn
+    assert all(exhibit.lines[0].endswith(", L4]") for exhibit in drawn)
+    assert {exhibit.lines[1] for exhibit in drawn} <= asked[1]
+    assert not {exhibit.lines[1] for exhibit in drawn} <= asked[0]
 
 
 def test_failures_of_twins_are_rows_as_the_kind_calls_them(

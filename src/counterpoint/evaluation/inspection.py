@@ -124,7 +124,7 @@ def failures(
     show = (
         _of_rows(data, _label_of(task, model, data))
         if form is None
-        else _of_items(data.items(form, rows), columns, model, data)
+        else _of_items(task, data.items(form, rows), columns, model, data)
     )
     exhibits = [show(example["example"], example) for example in chosen]
     title = f"{scores.task} on {data.name}: " + (
@@ -198,7 +198,7 @@ def _of_rows(data: Data, label: str | None) -> Callable[[int, dict[str, Any]], E
 
 
 def _of_items(
-    items: Items, columns: Set[str], model: Embedder, data: Data
+    task: Task, items: Items, columns: Set[str], model: Embedder, data: Data
 ) -> Callable[[int, dict[str, Any]], Exhibit]:
     position = {int(key): k for k, key in enumerate(items.ids)}
 
@@ -232,7 +232,7 @@ def _of_items(
             lines = [f"“{items.narrations[k]}”", items.questions[k], f"✓ {right}"]
             return _of_frames(items.frames(at), (kind, *lines))
         if isinstance(items, QuestionVariants):
-            return _of_variants(items, k)
+            return _of_variants(task, items, k)
         if isinstance(items, Twins):
             return _of_rows(data, None)(int(data.ids[items.rows[k]]), outcomes)
         if isinstance(items, Questions):
@@ -251,12 +251,15 @@ def _of_frames(frames: UInt8[Tensor, "1 T 3 H W"], lines: tuple[str, ...]) -> Ex
     return Exhibit(_picture(_pixels(sheet(frames)[0])), lines, of=("video", Clips.of([frames[0].numpy()])[0]))
 
 
-def _of_variants(items: QuestionVariants[Any], k: int) -> Exhibit:
-    """Show an item as it is, and in the variant that counts."""
-    from .tasks.answering.vlb import VLB, bootstrap
+def _of_variants(task: Task, items: QuestionVariants[Any], k: int) -> Exhibit:
+    """Show an item as it is, and in the variant that counts, or the first that was asked."""
+    from .tasks.answering.vlb import VANILLA, VLB, bootstrap
 
-    before, (after, _) = items.sample(k), bootstrap(items, k, VLB.primary)
-    lines = (f"[{items.kinds[k]}, {VLB.primary}]", after.question.text, f"✓ {after.question.answer}")
+    assert isinstance(task, VLB)
+    names, edition = task.variants.names, task.variants.edition
+    variant = task.primary if task.primary in names else next(iter(names), VANILLA)
+    before, (after, _) = items.sample(k), bootstrap(items, k, variant, edition=edition)
+    lines = (f"[{items.kinds[k]}, {variant}]", after.question.text, f"✓ {after.question.answer}")
     return Exhibit(_picture(_side_by_side([_pixels(before.picture), _pixels(after.picture)])), lines)
 
 
