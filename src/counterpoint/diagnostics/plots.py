@@ -166,22 +166,21 @@ def heat(matrix: Float[np.ndarray, "rows columns"], rows: Sequence[str], columns
     return figure
 
 
-def contours(
-    at: Float[np.ndarray, " n"], values: Float[np.ndarray, "n n"], *, x: str, y: str, levels: int = 9
-) -> Figure:
-    """Draw lines of equal value over a square, each with its value, and a cross in the middle.
+def contours(at: Float[np.ndarray, " n"], values: Float[np.ndarray, "n n"], *, x: str, y: str) -> Figure:
+    """Draw up to nine lines of equal value over a square, each with its value, and a cross in the middle.
+
+    Lines are denser near the lowest value.
 
     Args:
         at: positions along both axes.
         values: ``[i, j]`` at ``(at[i], at[j])``; where they are not finite nothing is drawn.
         x, y: what the axes are.
-        levels: about how many lines; more of them near the lowest value.
     """
     figure, axes = _empty(x, y, height=3.4)
     with mpl.rc_context(_STYLE):
         shown = np.ma.masked_invalid(values.T)
         low, high = float(shown.min()), float(shown.max())
-        steps = low + (high - low) * np.linspace(0, 1, levels + 1)[1:] ** 2
+        steps = low + (high - low) * np.linspace(0, 1, 10)[1:] ** 2
         if high > low:
             drawn = axes.contour(at, at, shown, levels=steps, colors=COLOURS[0], linewidths=1.2)
             axes.clabel(drawn, fmt=lambda value: f"{value:.3g}".replace("-", "−"), fontsize=7, colors=INK)
