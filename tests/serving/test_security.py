@@ -9,6 +9,8 @@ from typing import Any
 
 import anyio
 import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
 from starlette.testclient import TestClient
 from starlette.types import Message, Receive, Scope, Send
 
@@ -136,6 +138,20 @@ def test_a_token_is_required_for_data_alone(given: str | None, index: Index) -> 
         assert asking.get(path, headers=headers).status_code == 200
     assert asking.get("/v1/models", headers={"Authorization": "Bearer word"}).status_code == 200
     assert asking.get("/v1/models", headers={"Authorization": "bearer word"}).status_code == 200
+
+
+def test_a_token_and_the_bounds_hold_below_a_path_that_it_is_mounted_at(index: Index) -> None:
+    made = app(index, token="word", limits=Limits(body=100))
+    allowed = {"Authorization": "Bearer word"}
+    for asking in (
+        TestClient(Starlette(routes=[Mount("/below", made)]), base_url=URL),
+        TestClient(made, base_url=URL, root_path="/below"),
+    ):
+        for path in ("/v1/models", "/v1/items/3", "/metrics", "/openapi.json"):
+            assert asking.get(f"/below{path}").status_code == 401
+            assert asking.get(f"/below{path}", headers=allowed).status_code == 200
+        assert asking.get("/below/health").status_code == 200
+        assert asking.post("/below/v1/search", content=b"x" * 101, headers=allowed).status_code == 413
 
 
 @pytest.mark.parametrize(

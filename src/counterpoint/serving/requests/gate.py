@@ -11,6 +11,7 @@ from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .limits import Limits
+from .paths import path_of
 from .refusals import Refusal, bad, busy
 
 _GUARDED = "/v1/"  # the page, health and metrics are answered whatever is in hand
@@ -50,7 +51,7 @@ class Gate:
             await send(message)
 
         try:
-            if scope["path"].startswith(_GUARDED):
+            if path_of(scope).startswith(_GUARDED):
                 await self._guarded(scope, receive, noted)
             else:
                 await self.app(scope, receive, noted)

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from .paths import path_of
 from .refusals import Refusal
 
 _CLOSED = ("/v1", "/metrics", "/openapi.json")  # what a token is for; the page holds no data
@@ -83,7 +84,7 @@ class Security:
             raise Refusal(421, "the server is not called by this name; add it with --name", code="host")
         if origin is not None and other is None and origin.partition("://")[2] != host:
             raise Refusal(403, "pages of other origins may not ask; add one with --origin", code="origin")
-        if self.token is None or not scope["path"].startswith(_CLOSED):
+        if self.token is None or not path_of(scope).startswith(_CLOSED):
             return
         if other is not None and scope["method"] == "OPTIONS":
             return  # a browser asks without the token whether it may send it
