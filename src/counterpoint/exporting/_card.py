@@ -20,7 +20,7 @@ from ..methods.tower_method import TowerMethod
 from ..modalities import noun_of
 from ..models import run_of
 from ..pairwise import Loss
-from ..spec import Spec, slug, without_folders
+from ..spec import slug, without_folders
 from ..study import Study
 from ..study.layout import run_folder
 from ..study.numbers import StudyScores
@@ -241,10 +241,14 @@ def _training(origin: Origin) -> Iterator[str]:
 
 
 def _shown(value: Any) -> Any:
-    """Return a recipe without the folders in it."""
+    """Return a recipe without the folders in it.
+
+    >>> _shown({"towers": {"image": "cnn@/me/runs/first", "text": "transformers:/me/models/small"}})
+    {'towers': {'image': 'cnn@first', 'text': 'transformers:small'}}
+    """
     if isinstance(value, dict):
         return {key: _shown(inner) for key, inner in value.items()}
-    return Spec.parse(value).label if isinstance(value, str) and value and "@" in value else value
+    return _plain(value) if isinstance(value, str) else value
 
 
 def _data(origin: Origin) -> Iterator[str]:
