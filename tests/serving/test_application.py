@@ -239,6 +239,17 @@ def test_it_says_what_it_is(client: TestClient, folder: Path) -> None:
     assert "/v1/items/{id}/picture" in client.get("/openapi.json").json()["paths"]
 
 
+def test_what_is_served_names_no_folder_of_mixed_data(tmp_path: Path) -> None:
+    made = served(tmp_path)
+    data = f"emoji + {tmp_path / 'pairs'},share=0.5 + /home/me/others"
+    told = {"model": made.about.model, "fingerprint": made.about.fingerprint, "data": data}
+    write_vectors(tmp_path / "mixed", {"image": made.vectors(np.arange(9))}, **told)
+    mixed = make_index(tmp_path / "mixed")
+    mixed.model = made.model
+    about = TestClient(app(mixed), base_url=URL).get("/v1/about").json()
+    assert about["data"] == "emoji + pairs,share=0.5 + others"
+
+
 @pytest.mark.parametrize("origin", ["example.org", "https://example.org/", "https://", "*"])
 def test_an_origin_that_no_browser_names_so_is_refused(origin: str, index: Index) -> None:
     with pytest.raises(ValueError, match="write scheme and host"):

@@ -9,6 +9,7 @@ from typing import final
 
 from starlette.requests import Request
 
+from ...data.derived.mixture import MARK, sources_of
 from ..indexing.index import Index
 from ..requests.forms import AboutAnswer, RequestLimits, Served, Side
 from ..requests.limits import Limits
@@ -93,7 +94,7 @@ class Service:
         return AboutAnswer(
             version=__version__,
             indexes=[self._served(side, engine) for side, engine in self.engines.items()],
-            data=plain_name(about.data),
+            data=MARK.join(map(plain_name, sources_of(about.data))),
             attribution=about.attribution,
             modalities=dict(counts),
             columns=[*PLAIN, *self.first.labels],
