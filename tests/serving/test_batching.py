@@ -147,3 +147,21 @@ def test_the_end_finishes_what_has_begun(batcher: Batcher, held: Held) -> None:
 
     assert len(anyio.run(go)) == 3
     assert held.asked == [["a"], ["b"], ["c"]]
+
+
+def test_two_that_share_a_model_count_their_own_tokens(index: Index) -> None:
+    first, second = (Batcher(index.model, 8) for _ in range(2))
+    alone = asyncio.run(second.embed("text", ["a", "a red car"])).tokens
+    begun: list[int] = []
+
+    def meanwhile(tower: torch.nn.Module, inputs: object, output: object) -> None:
+        if not begun:  # of what the second embeds nothing is begun anew
+            begun.append(0)
+            begun[0] = asyncio.run(second.embed("text", ["a red car on a road", "a"])).tokens
+
+    hook = index.model.text_tower.register_forward_hook(meanwhile)
+    try:
+        assert asyncio.run(first.embed("text", ["a", "a red car"])).tokens == alone
+    finally:
+        hook.remove()
+    assert begun[0] > alone

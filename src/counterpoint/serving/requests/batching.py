@@ -158,22 +158,26 @@ class Batcher:
 
 
 class _Tokens:
-    """A count of the tokens that a model's text tower is given."""
+    """A count of the tokens that a model's text tower is given in the thread that counts: others may use it too."""
 
     def __init__(self, model: TowerMethod) -> None:
         self._seen: list[np.ndarray] = []
+        self._thread = 0
         for tower in model.towers.values():
             if isinstance(tower, TextTower):
                 tower.register_forward_pre_hook(self._see)
 
     def _see(self, tower: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        if threading.get_ident() != self._thread:
+            return
         assert isinstance(tower, TextTower)
         mask = inside(inputs[0], tower.tokenizer.end, begins_with_end=tower.begins_with_end)
         self._seen.append(mask.sum(1).cpu().numpy())
 
     def forget(self) -> None:
-        """Begin to count."""
+        """Begin to count what this thread embeds."""
         self._seen.clear()
+        self._thread = threading.get_ident()
 
     def of_each(self, n: int) -> np.ndarray:
         """Return the tokens of each of n inputs since counting began; none where they were no texts."""
