@@ -113,13 +113,18 @@ def _named(arguments: Sequence[str]) -> Recipe:
 
 
 def value_of(arguments: Sequence[str], flag: str) -> str | None:
-    """Return the value of an option as it was typed, before anything is parsed."""
+    """Return the value of an option as it was typed, before anything is parsed; of several the last counts, as there.
+
+    >>> value_of(["--recipe", "cpu", "--recipe=gpu"], "--recipe")
+    'gpu'
+    """
+    value = None
     for position, word in enumerate(arguments):
         if word == flag and position + 1 < len(arguments):
-            return arguments[position + 1]
-        if word.startswith(f"{flag}="):
-            return word.partition("=")[2]
-    return None
+            value = arguments[position + 1]
+        elif word.startswith(f"{flag}="):
+            value = word.partition("=")[2]
+    return value
 
 
 def _shown(form: type, defaults: Mapping[str, object]) -> type:
