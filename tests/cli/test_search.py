@@ -146,3 +146,11 @@ def test_one_line_says_what_is_wrong_with_an_index(
     assert line.startswith("counterpoint index: ")
     assert message in line
     assert not (work / "new").exists()
+
+
+def test_a_mark_before_a_file_of_texts_is_no_part_of_the_first(
+    work: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    (tmp_path / "lines.txt").write_text("a red car\n", encoding="utf-8-sig")
+    (first,) = searched(capsys, str(work / "index"), "--queries", str(tmp_path / "lines.txt"))
+    assert first["query"] == "a red car"

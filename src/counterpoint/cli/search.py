@@ -72,7 +72,7 @@ def main(arguments: Sequence[str]) -> int:
 def _lines(file: Path) -> list[str]:
     """Return the texts of a file, a line each; empty lines are none."""
     try:
-        texts = file.read_text(encoding="utf-8").splitlines()
+        texts = file.read_text(encoding="utf-8-sig").splitlines()  # editors may put a mark before it
     except FileNotFoundError:
         raise FileNotFoundError(f"there is no file {file}") from None
     except UnicodeDecodeError:
