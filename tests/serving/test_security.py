@@ -374,3 +374,12 @@ def test_a_token_that_others_can_read_is_refused(mode: int, tmp_path: Path) -> N
             token_of(file)
     with pytest.raises(FileNotFoundError, match="no token file"):
         token_of(tmp_path / "nothing")
+
+
+def test_a_file_that_is_no_text_holds_no_token(tmp_path: Path) -> None:
+    from counterpoint.serving.application.server import token_of
+
+    (tmp_path / "token").write_bytes(b"\xff\xfe")
+    (tmp_path / "token").chmod(0o600)
+    with pytest.raises(ValueError, match=r"token must hold a token: one word of ASCII"):
+        token_of(tmp_path / "token")

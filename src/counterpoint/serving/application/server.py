@@ -41,7 +41,7 @@ def token_of(file: Path) -> str:
         )
     if file.stat().st_mode & 0o077:
         raise ValueError(f"others can read the token in {file}; run: chmod 600 {file}")
-    token = file.read_text(encoding="utf-8").strip()
+    token = file.read_text(encoding="utf-8", errors="replace").strip()  # what is no text is no token
     if not token or not token.isascii() or not token.isprintable() or " " in token:
         raise ValueError(f"{file} must hold a token: one word of ASCII letters and digits")
     return token
