@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import subprocess
 import sys
 import warnings
@@ -268,3 +269,20 @@ def test_a_named_recipe_is_whole(recipe: str) -> None:
     meant = override(recipes.load(recipe), {"optimizer.lr": 0.5})
     assert parse(Train, words, "train").recipe == meant
     assert parse(Compare, words, "compare").study.recipe == meant
+
+
+def test_status_as_json_is_not_watched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["status", str(tmp_path), "--watch", "--json"]) == 1
+    assert "give one of them" in capsys.readouterr().err
+
+
+def test_the_command_that_judges_a_tiny_model_runs_as_it_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(
+        "counterpoint.training.tiny_vlm.train.train_tiny_vlm", lambda world, folder, *_, **__: folder
+    )
+    folder = tmp_path / "my model"
+    assert main(["train", "tiny-vlm", "--out", str(folder)]) == 0
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("judge it: "))
+    assert str(folder) in shlex.split(line)

@@ -41,6 +41,10 @@ class Status:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(Status, arguments, "status")
+    if options.watch and options.json:
+        raise ValueError(
+            "--watch shows a table again and again, and --json is printed once: give one of them"
+        )
     from ..execution.watch import standings
 
     if options.json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import field
@@ -87,8 +88,6 @@ def main(arguments: Sequence[str]) -> int:
         print()
         return 0
     console.print(f"model: {model}", soft_wrap=True)
-    console.print(
-        f"judge it: counterpoint compare-decoding vcd lcd ritual --model {model} --data {options.data}",
-        soft_wrap=True,
-    )
+    words = ["vcd", "lcd", "ritual", "--model", str(model), "--data", options.data]
+    console.print(f"judge it: counterpoint compare-decoding {shlex.join(words)}", soft_wrap=True)
     return 0
