@@ -154,12 +154,12 @@ def test_two_that_share_a_model_count_their_own_tokens(index: Index) -> None:
     alone = asyncio.run(second.embed("text", ["a", "a red car"])).tokens
     begun: list[int] = []
 
-    def meanwhile(tower: torch.nn.Module, inputs: object, output: object) -> None:
+    def meanwhile(tower: torch.nn.Module, inputs: object) -> None:
         if not begun:  # of what the second embeds nothing is begun anew
             begun.append(0)
             begun[0] = asyncio.run(second.embed("text", ["a red car on a road", "a"])).tokens
 
-    hook = index.model.text_tower.register_forward_hook(meanwhile)
+    hook = index.model.text_tower.register_forward_pre_hook(meanwhile, prepend=True)
     try:
         assert asyncio.run(first.embed("text", ["a", "a red car"])).tokens == alone
     finally:
