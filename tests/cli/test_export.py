@@ -66,6 +66,8 @@ def test_a_push_asks_before_it_replaces_files(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
+        (["--licence", "mit"], "--licence is written into an export: give --to LAYOUT, too"),
+        (["--to", "timm", "--out", "mine", "--yes"], "--yes replaces the files of a repository: give --push"),
         (["--to", "open_clip"], "give --to LAYOUT with --out FOLDER or --push USER/NAME"),
         (["--out", "mine"], "give --to LAYOUT with --out FOLDER or --push USER/NAME"),
         (["--to", "timm", "--out", "mine", "--push", "a/b"], "give --to LAYOUT with --out FOLDER or --push"),

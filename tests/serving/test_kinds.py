@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -204,6 +205,17 @@ def test_lancedb_is_given_few_large_batches_which_it_keeps_in_one_file_each_time
     made.add(tmp_path / "more")
     assert sizes == [[510, 510, 510, 270], [300]]
     assert made._vectors.table.stats()["fragment_stats"]["num_fragments"] == 2  # type: ignore[attr-defined] # of this kind
+
+
+def test_a_database_without_its_rows_is_named_with_what_mends_it(tmp_path: Path) -> None:
+    where = f"file://{tmp_path}/db"
+    write_vectors(tmp_path / "vectors", {"image": clustered(40, 8)})
+    index(tmp_path / "vectors", where, kind="lancedb")
+    shutil.rmtree(tmp_path / "db" / "vectors_rows.lance")
+    with pytest.raises(
+        ValueError, match=rf"{where} is damaged \(its table vectors_rows is missing\): .* {where}"
+    ):
+        Index.open(where)
 
 
 def test_no_queries_have_no_results(searched: Index) -> None:

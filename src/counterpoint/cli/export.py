@@ -47,6 +47,10 @@ def main(arguments: Sequence[str]) -> int:
         raise ValueError(
             "give --to LAYOUT with --out FOLDER or --push USER/NAME to export, or none of them to see what can be"
         )
+    if options.to is None and options.licence is not None:
+        raise ValueError("--licence is written into an export: give --to LAYOUT, too")
+    if options.push is None and options.yes:
+        raise ValueError("--yes replaces the files of a repository: give --push USER/NAME, too")
     if options.push is not None and options.licence is None:
         raise ValueError("a model that is pushed needs a licence: choose one with --licence")
     console = Terminal(stderr=options.json)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, field
@@ -146,6 +147,6 @@ def main(arguments: Sequence[str]) -> int:
     for table in score_tables(scores):
         console.print(table)
     console.print(f"run: {folder}", soft_wrap=True)
-    code = f"import counterpoint as cp; model = cp.load('{folder}')"
-    console.print(f'use it: python -c "{code}"', soft_wrap=True)
+    code = f"import counterpoint as cp; model = cp.load({json.dumps(str(folder))})"
+    console.print(f"use it: python -c {shlex.quote(code)}", soft_wrap=True)
     return 0

@@ -205,12 +205,18 @@ class Database(Storage):
         return formed(Path(self.where), written, Record, again)
 
     def table(self, record: Record) -> pl.DataFrame:
-        table = pl.from_arrow(self._connection.open_table(self._TABLE).to_arrow())
+        stored = opened(self._connection, self._TABLE)
+        if stored is None:
+            raise self._damaged(f"its table {self._TABLE} is missing", record)
+        table = pl.from_arrow(stored.to_arrow())
         assert isinstance(table, pl.DataFrame)
         if len(table) < record.rows:
-            wrong = f"it has {len(table):,} of {record.rows:,} rows"
-            raise Damaged(Path(self.where), wrong, record.remedy(self.where))
+            raise self._damaged(f"it has {len(table):,} of {record.rows:,} rows", record)
         return table[: record.rows]
+
+    def _damaged(self, reason: str, record: Record) -> ValueError:
+        """Return the error of a database, in the words of `Damaged`: a path would lose a slash of its address."""
+        return ValueError(f"{self.where} is damaged ({reason}): {record.remedy(self.where)}")
 
     def files(self, record: Record) -> list[Path]:
         return []
