@@ -13,7 +13,7 @@ from rich.console import Console
 
 from counterpoint.cli.common.study import show
 from counterpoint.cli.common.terminal import Terminal
-from counterpoint.study.schema import TrainingCost, TrainingSummary
+from counterpoint.study.schema import FailedRun, TrainingCost, TrainingSummary
 from counterpoint.study.study import Study
 from counterpoint.study.words.conclusion import conclusion
 from counterpoint.study.words.terminal import leaderboard, shorten, with_short_names
@@ -112,6 +112,15 @@ def test_a_suggestion_says_what_would_make_it_firm() -> None:
     found = conclusion(study({"a": 0.3, "b": 0.5}, {"a": "suggestive: worse"}, seeds=3, low=0.4))
     assert found[0] == "b seems ahead of a on zero_shot animal_top1 (held out)."
     assert found[2] == "3 seeds can only suggest a lead: run the command again with --seeds 5."
+
+
+def test_failed_runs_take_seeds_besides() -> None:
+    found = study({"a": 0.3, "b": 0.5}, {"a": "suggestive: worse"}, low=0.4)
+    lost = found.arms[0].model_copy(update={"failed": (FailedRun(seed=3, reason="it diverged"),)})
+    pairs = [each.model_copy(update={"n_seeds": 4}) for each in found.differences]
+    one_less = found.model_copy(update={"arms": (lost, found.arms[1]), "differences": tuple(pairs)})
+    words = "4 seeds can only suggest a lead: run the command again with --seeds 6."
+    assert conclusion(one_less)[2] == words
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ class _Pair:
         ends: by how much the best arm leads, with the ends of the interval; None where the arms share no seed.
         needed: what would show a difference, as in the summary.
         metric: which both are compared on.
+        seeds: that both have a finished run of; 0 where the summary does not say.
     """
 
     other: str
@@ -71,6 +72,7 @@ class _Pair:
     ends: tuple[float, float, float] | None
     needed: Needed | None
     metric: str
+    seeds: int
 
     @classmethod
     def read(cls, d: Difference, best: str) -> _Pair:
@@ -84,7 +86,7 @@ class _Pair:
             low, high = (d.estimate if end is None else end for end in (d.low, d.high))
             # The lead is above 0 whether high or low scores are good.
             ends = (d.estimate, low, high) if d.estimate >= 0 else (-d.estimate, -high, -low)
-        return cls(d.b if first else d.a, kind, d.firm, ends, d.seeds_needed, d.metric)
+        return cls(d.b if first else d.a, kind, d.firm, ends, d.seeds_needed, d.metric, d.n_seeds)
 
 
 def _who(best: str, where: str, pairs: Sequence[_Pair], others: str) -> str:
@@ -151,7 +153,11 @@ def _beside(pair: _Pair) -> str:
 
 def _what_decides(summary: StudySummary, pairs: Sequence[_Pair]) -> str:
     undecided = [pair for pair in pairs if pair.kind not in {"better", "equivalent"}]
-    seeds, more = len(summary.seeds), f"--seeds {FEW_SEEDS}"
+    seeds, asked = len(summary.seeds), len(summary.seeds)
+    if any(arm.failed for arm in summary.arms):
+        seeds = min((pair.seeds for pair in pairs if pair.seeds), default=asked)
+    # Failed runs are not made anew, so that as many seeds are needed besides.
+    more = f"--seeds {FEW_SEEDS + asked - seeds}"
     if not undecided:
         if all(pair.firm for pair in pairs):
             return ""
