@@ -330,5 +330,5 @@ def test_how_a_mixture_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_rows_that_were_replaced_are_those_of_the_mixture() -> None:
     sources = [TinyData(), Sayings()]
     for source in sources:
-        source.replaced = lambda: [Replaced(3, "3.png", "broken picture", "", "4.png")]  # type: ignore[method-assign]
+        source.replaced = lambda: [Replaced(3, "3.png", "broken picture", "", "4.png")]  # type: ignore[method-assign] # of this source alone
     assert [one.row for one in Mixed(sources).replaced()] == [3, len(sources[0]) + 3]

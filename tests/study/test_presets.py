@@ -302,7 +302,7 @@ def test_three_columns_are_compared_with_every_two_of_them_that_meet() -> None:
     data.columns = {"image": "image", "text": "text", "audio": "audio"}
     lone = np.arange(len(data)) % 2 == 0
     there = {"image": lone, "text": np.ones(len(data), bool), "audio": ~lone}
-    data.present = lambda column, rows: there[column][rows]  # type: ignore[method-assign]
+    data.present = lambda column, rows: there[column][rows]  # type: ignore[method-assign] # of this data alone
     pairs = ("clip,columns=image+text", "clip,columns=text+audio")
     assert preset.arms_for(data) == (*pairs, "more", "more,hub=none")
     assert not {arm for arm in preset.arms if not {*preset.forms(arm, data)} & {*preset.arms_for(data)}}
@@ -315,7 +315,7 @@ def test_more_pairs_of_columns_than_a_preset_makes_arms_of_are_to_be_named() -> 
     preset, data = find("three"), TinyData()
     series = [f"device {number}" for number in range(4)]
     data.columns = {"image": "image", "text": "text", **dict.fromkeys(series, "series")}
-    data.present = lambda column, rows: np.ones(len(rows), bool)  # type: ignore[method-assign]
+    data.present = lambda column, rows: np.ones(len(rows), bool)  # type: ignore[method-assign] # of this data alone
     with pytest.raises(
         ValueError, match=r"three has an arm of clip for every .* most 10, .* 15 such pairs .*: name"
     ):
@@ -324,7 +324,7 @@ def test_more_pairs_of_columns_than_a_preset_makes_arms_of_are_to_be_named() -> 
     del data.columns["device 3"]
     assert len(preset.arms_for(data)) == MOST_PAIRS + 2, "five columns"
     data.columns["device 3"] = "series"
-    data.present = lambda column, rows: np.arange(len(rows)) % 2 == (column in series)  # type: ignore[method-assign]
+    data.present = lambda column, rows: np.arange(len(rows)) % 2 == (column in series)  # type: ignore[method-assign] # of this data alone
     assert len(preset.arms_for(data)) == 1 + 6 + 2, "two columns and four, which never meet"
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 
 from ..lab import Comparison, Lab
 from .data import names
 
 DATA = f"{names.__file__}:OWN"
-BATCH = 128
+BATCH, SEEDS = 128, 5
 PICTURES, TEXTS = "pictures", "texts"
 PRETRAINING = Comparison(
     {PICTURES: "moco", TEXTS: "simcse"},
@@ -22,19 +21,19 @@ PRETRAINING = Comparison(
         "towers.context": 24,
         "towers.vocabulary": 2048,
     },
+    seeds=SEEDS,
 )
 WAYS = ("i2t", "t2i")
 RETRIEVAL = {"retrieval": tuple(f"{way}_R@1" for way in WAYS)}
 """Both directions of retrieval, of which arms are asked."""
 
 
-def towers(lab: Lab, seeds: int | Sequence[int] = PRETRAINING.seeds) -> str:
-    """Train the towers under some seeds, and return them as an arm takes those of its seed."""
-    name = "pretraining" if seeds == PRETRAINING.seeds else f"pretraining, {seeds}"
-    trained = lab.study(replace(PRETRAINING, seeds=seeds), name)
+def towers(lab: Lab, *further: int) -> str:
+    """Train the towers under each seed and further ones, and return them as an arm takes those of its seed."""
+    trained = lab.study(replace(PRETRAINING, seeds=(*range(SEEDS), *further)), "pretraining")
     return f'image="mlp@{trained.each(PICTURES)}",text="bag@{trained.each(TEXTS)}"'
 
 
-def paired(share: float) -> str:
+def with_pairs(share: float) -> str:
     """Return the name of the data in which a share of the pictures to train on keep their names, by their ids."""
     return f"{DATA},missing=text:{1 - share:g}/in:train"

@@ -51,7 +51,7 @@ def run(lab: Lab) -> Iterator[Result]:
     unmixed = replace(aligned, arms={NONE: arms[NONE]}, changes={**aligned.changes, **half})
     found, means = {}, []
     for share in SHARES:
-        data = unpaired.paired(share)
+        data = unpaired.with_pairs(share)
         studies = (
             lab.study(replace(aligned, data=data), f"share {share:g}"),
             lab.study(replace(unmixed, data=data), f"share {share:g}, half batch"),

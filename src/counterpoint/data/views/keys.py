@@ -75,6 +75,13 @@ def uniform(keys: UInt64[np.ndarray, " n"], purpose: str, count: int = 1) -> Flo
     return (bits >> np.uint64(11)) * 2.0**-53
 
 
+def between(
+    key: UInt64[np.ndarray, " 1"], purpose: str, low: float = 0.0, high: float = 1.0, count: int = 1
+) -> Float64[np.ndarray, " count"]:
+    """Return numbers uniform on [low, high) for one key; see `uniform`."""
+    return low + (high - low) * uniform(key, purpose, count)[0]
+
+
 def white(key: UInt64[np.ndarray, " 1"], count: int) -> Float32[np.ndarray, " count"]:
     """Return uniform white noise of variance 1; of more numbers the first ones are the same."""
     # Made of a generator's words, which no version of numpy may change, four numbers of 16 bits each.

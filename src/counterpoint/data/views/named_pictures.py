@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Protocol, runtime_checkable
+from typing import Protocol, TypeVar, runtime_checkable
 
 from ...registry import unknown
 from .pictures import EitherView, ImageView
+
+V = TypeVar("V")
 
 _WEAK = ImageView(crop=(0.5, 1.0))
 _SIMCLR = ImageView(
@@ -138,16 +140,24 @@ def meant(name: str, augmentation: Options) -> str:
     return {"weak": augmentation.paired, "simclr": augmentation.contrasted}.get(name, name)
 
 
-def unless_plain(name: str, augmentation: Options | None) -> str:
-    """Return the name of a view of another modality: ``plain`` where a recipe has that in the place of ``weak``.
+def named(views: Mapping[str, V], noun: str, name: str, augmentation: Options | None) -> V:
+    """Return a view of another modality by its name: the plain one where a recipe has that in the place of ``weak``.
 
     Other names that a recipe may have there are those of views of pictures, which stand beside this modality.
 
     >>> from counterpoint.recipes.schema import Augmentation
-    >>> unless_plain("weak", Augmentation(paired="plain")), unless_plain("weak", Augmentation(paired="convirt"))
-    ('plain', 'weak')
+    >>> views = {"plain": 0, "weak": 1}
+    >>> [named(views, "sounds", "weak", Augmentation(paired=paired)) for paired in ("plain", "convirt")]
+    [0, 1]
+
+    Raises:
+        UnknownName: for a name that no view has.
     """
-    return "plain" if augmentation is not None and (name, augmentation.paired) == ("weak", "plain") else name
+    if augmentation is not None and (name, augmentation.paired) == ("weak", "plain"):
+        name = "plain"
+    if name not in views:
+        raise unknown(f"view of {noun}", name, views)
+    return views[name]
 
 
 def _of_parts(name: str) -> ImageView:

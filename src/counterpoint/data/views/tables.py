@@ -13,9 +13,8 @@ from torch import Tensor
 
 from ...networks.towers.table import Cells
 from ...raw import Table
-from ...registry import unknown
 from .keys import uniform
-from .named_pictures import Options, unless_plain
+from .named_pictures import Options, named
 
 
 @final
@@ -70,7 +69,4 @@ def table(name: str, augmentation: Options | None = None) -> TableView:
     Raises:
         UnknownName: for any other name.
     """
-    name = unless_plain(name, augmentation)
-    if name not in TABLE_VIEWS:
-        raise unknown("view of tables", name, TABLE_VIEWS)
-    return TABLE_VIEWS[name]
+    return named(TABLE_VIEWS, "tables", name, augmentation)

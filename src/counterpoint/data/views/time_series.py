@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -12,9 +13,8 @@ from torch import Tensor
 
 from ...networks.towers.series import Standardised
 from ...raw import Series
-from ...registry import unknown
-from .keys import uniform, white
-from .named_pictures import Options, unless_plain
+from .keys import between, uniform, white
+from .named_pictures import Options, named
 
 _AXES = "xyz"
 
@@ -77,11 +77,7 @@ class SeriesView:
         input: Standardised,
         chosen: Sequence[int],
     ) -> Float32[np.ndarray, "t C"]:
-        def draw(
-            purpose: str, low: float = 0.0, high: float = 1.0, count: int = 1
-        ) -> Float64[np.ndarray, " c"]:
-            return low + (high - low) * uniform(key, purpose, count)[0]
-
+        draw = partial(between, key)
         if self.window < 1:
             share = self.window + (1.0 - self.window) * uniform(part, "window")[0, 0]
             steps = max(1, round(share * min(len(series), input.steps)))
@@ -191,7 +187,4 @@ def series(name: str, augmentation: Options | None = None) -> SeriesView:
     Raises:
         UnknownName: for any other name.
     """
-    name = unless_plain(name, augmentation)
-    if name not in SERIES_VIEWS:
-        raise unknown("view of series", name, SERIES_VIEWS)
-    return SERIES_VIEWS[name]
+    return named(SERIES_VIEWS, "series", name, augmentation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import final
 
 import numpy as np
@@ -12,9 +13,8 @@ from torch import Tensor
 
 from ...networks.towers.sound import Waveform
 from ...raw import Waves
-from ...registry import unknown
-from .keys import uniform, white
-from .named_pictures import Options, unless_plain
+from .keys import between, uniform, white
+from .named_pictures import Options, named
 
 _REFLECTIONS = 24
 _DECAY = np.log(1000.0)  # over the time in which a room's sound falls by 60 dB
@@ -77,11 +77,7 @@ class WaveView:
         part: UInt64[np.ndarray, " 1"],
         input: Waveform,
     ) -> Float32[np.ndarray, " t"]:
-        def draw(
-            purpose: str, low: float = 0.0, high: float = 1.0, count: int = 1
-        ) -> Float64[np.ndarray, " c"]:
-            return low + (high - low) * uniform(key, purpose, count)[0]
-
+        draw = partial(between, key)
         spare = max(len(sound) - input.samples, 0)
         start = int(uniform(part, "window")[0, 0] * (spare + 1)) if self.window else 0
         heard = sound[start : start + input.samples]
@@ -150,7 +146,4 @@ def audio(name: str, augmentation: Options | None = None) -> WaveView:
     Raises:
         UnknownName: for any other name.
     """
-    name = unless_plain(name, augmentation)
-    if name not in WAVE_VIEWS:
-        raise unknown("view of sounds", name, WAVE_VIEWS)
-    return WAVE_VIEWS[name]
+    return named(WAVE_VIEWS, "sounds", name, augmentation)

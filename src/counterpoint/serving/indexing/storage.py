@@ -242,7 +242,7 @@ def is_address(where: str | Path) -> bool:
 
 
 def _ours(path: Path) -> bool:
-    """Return whether a file or a folder is one that an index consists of, finished or not."""
+    """Return whether a file or a folder is one that an index consists of."""
     stem, _, number = path.stem.rpartition("-")
     numbered = number.isdigit() and stem in ("vectors", "table", "hnsw", "ivf")
     return numbered or path.name in (RECORD, "vectors.lance")
