@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 import timm
 import torch
@@ -51,6 +54,22 @@ def test_timm_itself_reads_it_and_cuts_as_the_tower_does(made: Made, exported: R
     torch.testing.assert_close(
         F.normalize(found, dim=-1), features(model, pixels.permute(0, 3, 1, 2)), rtol=0, atol=1e-5
     )
+
+
+@pytest.mark.parametrize(
+    "imports",
+    ["import counterpoint, timm", "import timm, counterpoint", "import counterpoint, open_clip, timm"],
+)
+def test_timm_knows_our_towers_by_an_import_of_the_package_in_any_order(imports: str) -> None:
+    code = f"{imports}; print(timm.create_model('counterpoint_cnn.32').num_features)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip().isdigit(), done.stderr
+
+
+def test_the_package_itself_loads_no_timm() -> None:
+    code = "import counterpoint, sys; print({'timm', 'torch'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == "set()", done.stderr
 
 
 def test_a_model_of_texts_is_refused(made: Made, exported: Round) -> None:

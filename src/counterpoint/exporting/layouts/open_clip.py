@@ -59,8 +59,6 @@ class OpenClip(Layout):
     def read(self, folder: Path) -> Embed:
         import open_clip
 
-        from ...networks.towers import in_timm  # noqa: F401 # tells timm of the built-in towers
-
         model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")
         model, tokenizer = model.eval(), open_clip.get_tokenizer(f"local-dir:{folder}")
 
@@ -79,11 +77,7 @@ class OpenClip(Layout):
         return [
             "",
             "import open_clip",
-            *(
-                ["import counterpoint.networks.towers.in_timm  # tells timm of the picture tower"]
-                if ours
-                else []
-            ),
+            *(["import counterpoint  # tells timm of the picture tower"] if ours else []),
             "",
             *(where if hf_text else []),
             'model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")',

@@ -53,7 +53,7 @@ class Timm(Layout):
         converted.save(folder)
 
     def use(self, model: TowerMethod) -> Sequence[str]:
-        imports = ["import counterpoint.networks.towers.in_timm  # tells timm of the picture tower"]
+        imports = ["import counterpoint  # tells timm of the picture tower"]
         return [
             "",
             "import timm",
@@ -65,8 +65,6 @@ class Timm(Layout):
 
     def read(self, folder: Path) -> Embed:
         import timm
-
-        from ...networks.towers import in_timm  # noqa: F401 # tells timm of the built-in towers
 
         model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
         transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))

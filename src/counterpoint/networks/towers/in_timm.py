@@ -1,4 +1,4 @@
-"""The built-in towers of pictures as models of timm: importing this file tells timm of them.
+"""The built-in towers of pictures as models of timm, which `when_timm` has registered there once timm is imported.
 
 Their names are ``counterpoint_cnn``, ``counterpoint_vit``, ``counterpoint_vit_map``, ``counterpoint_mlp`` and
 ``counterpoint_patches``, each with the size of its pictures after a dot, as in ``counterpoint_vit.48``: open_clip gives

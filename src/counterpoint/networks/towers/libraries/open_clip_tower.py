@@ -225,8 +225,6 @@ def open_clip_model(
     """
     import open_clip
 
-    from .. import in_timm  # noqa: F401 # an export may be of a built-in tower of pictures, which timm knows by this
-
     path, tag = source.path, None
     folder = path is not None and path.is_dir()
     if not folder and not source.name.startswith("hf-hub:") and source.name not in open_clip.list_models():

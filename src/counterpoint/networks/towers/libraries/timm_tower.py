@@ -159,8 +159,6 @@ def timm_model(source: Source, size: int | tuple[int, int] | None, seed: int) ->
     """
     import timm
 
-    from .. import in_timm  # noqa: F401 # an export may be of a built-in tower, which timm knows by this
-
     name = source.name
     if not (name.startswith(("hf-hub:", "hf_hub:")) or timm.is_model(name)):
         raise unknown("timm model", name, timm.list_models())
