@@ -52,6 +52,17 @@ def shards(table: Path, folder: Path) -> Path:
     return folder
 
 
+def test_data_sets_in_two_folders_may_have_the_same_ids(tmp_path: Path) -> None:
+    for folder in ("animals", "jobs"):
+        files = {"0.png": b"not read here", "0.json": json.dumps({"text": folder, "id": "cook"}).encode()}
+        tar(tmp_path / folder / "train-0.tar", files)
+    records = read(f"{tmp_path}/*/*.tar", Ledger())
+    assert dict(zip(records.frame["id"], records.frame["text"].list.first(), strict=True)) == {
+        "animals/cook": "animals",
+        "jobs/cook": "jobs",
+    }
+
+
 def test_shards_are_the_pairs_they_were_made_of(table: Path, tmp_path: Path) -> None:
     of_table, of_shards = Pairs(table, 24), load(str(shards(table, tmp_path / "shards")), 18)
     assert len(of_shards) == len(of_table) == 70

@@ -217,7 +217,7 @@ def _with_unique_ids(listed: Sequence[Shard], records: Sequence[Records]) -> lis
         every.group_by("part", "id", maintain_order=True).agg("where").filter(pl.col("where").list.len() > 1)
     )
     for _, identity, (first, second, *_) in twice.head(1).iter_rows():
-        raise ValueError(f"{second} has the id {identity} of {first}")
+        raise ValueError(f"{second} has the id {identity} of {first}: give each its own, or keep one of them")
 
     def named(shard: Shard, frame: pl.DataFrame) -> pl.DataFrame:
         return frame.with_columns(

@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -50,8 +50,9 @@ class WebDataset(Source):
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
         files = files_of(*(_in_folder(written) or [written]))
+        parts = _parts(files)
         return [
-            Shard(name, file, "webdataset", files[file], options)
+            Shard(name, file, "webdataset", files[file], options, parts[file])
             for file, name in zip(files, short_names(files), strict=True)
         ]
 
@@ -80,6 +81,14 @@ def _in_folder(written: str) -> list[str]:
     if is_url(written):
         return [file for file in inside(written) if suffix_of(file) == ".tar"]
     return sorted(map(str, Path(written).glob("*.tar"))) if os.path.isdir(written) else []
+
+
+def _parts(files: Iterable[str]) -> dict[str, str]:
+    """Return the part that each file is of: its folder, as data sets that lie in several may count their keys alike."""
+    folder_of = {file: file.replace(os.sep, "/").rpartition("/")[0] for file in files}
+    folders = sorted({*folder_of.values()})
+    names = dict(zip(folders, short_names(folders), strict=True)) if len(folders) > 1 else {}
+    return {file: names.get(folder, "") for file, folder in folder_of.items()}
 
 
 @dataclass
