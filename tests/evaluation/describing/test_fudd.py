@@ -18,6 +18,7 @@ from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.describing import Differential
 from counterpoint.evaluation.describing.differential import likeliest
+from counterpoint.evaluation.task import NotApplicable
 from counterpoint.evaluation.tasks.classification.fudd import FuDD
 from counterpoint.types import Scores
 from fixtures.hand_made import Blind, SimilarityTable, numbered
@@ -213,9 +214,9 @@ def test_bad_input_is_named() -> None:
         score(2, data=Beasts(("ant", "bee", "ant")))
     data = Beasts()
     data.labels["concept"].values[:] = -1
-    with pytest.raises(ValueError, match="0 of these 12 rows are labelled"):
+    with pytest.raises(NotApplicable, match="0 of these 12 rows are labelled"):
         score(2, data=data)
-    with pytest.raises(ValueError, match="has 1 class"):
+    with pytest.raises(NotApplicable, match="has 1 class"):
         score(2, data=Beasts(("ant",)))
 
 
