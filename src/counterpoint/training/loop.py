@@ -173,27 +173,12 @@ def fit(
             # None and not zeros: the optimiser leaves alone, undecayed too, what no loss of this step reaches.
             method.zero_grad(set_to_none=True)
 
-            checked: list[StepNumbers] = []
-
-            def check(
-                losses: dict[str, Tensor],
-                batch: Batch = batch,
-                clock: Clock = clock,
-                checked: list[StepNumbers] = checked,
-            ) -> None:
-                # Before the backward pass, so that no NaN gets into weights or moments; what led here is still written.
-                checked.append(step_numbers(losses, max(stop.number or 0, broken.asks), ranks))
-                if not checked[-1].finite:
-                    log.save()
-                    raise _non_finite(checked[-1].terms, batch, clock)
-
             if in_parts:
                 losses, z = caching.backward(
                     method,
                     batch,
                     clock,
                     recipe.microbatch,
-                    check=check,
                     propagate=precision.backward,
                     autocast=precision.autocast,
                     parallel=course.parallel,
@@ -201,16 +186,20 @@ def fit(
             else:
                 with precision.autocast():
                     losses, z = forward(method, batch, clock)
-                check(losses)
                 total = torch.stack(list(losses.values())).sum()
                 course.parallel.last([total])
                 precision.backward(total)
             # Before the norm is clipped: it is that of the whole batch's gradient, the same on every rank.
             course.parallel.average()
-            now = checked[-1]
-            taken = precision.step(course.optimizer, recipe.optimizer.clip_norm)
+            overflow = precision.unscale(course.optimizer, recipe.optimizer.clip_norm)
+            now = step_numbers(losses, overflow, max(stop.number or 0, broken.asks), ranks)
+            # Before the optimiser steps, so that no NaN gets into weights or moments; what led here is still written.
+            if not now.finite:
+                log.save()
+                raise _non_finite(now.terms, batch, clock)
+            precision.step(course.optimizer, now.overflow)
             # Copies and queues stay where the weights do. The end of a task comes, its last step taken or not.
-            if taken or clock.ends_task:
+            if not now.overflow or clock.ends_task:
                 with torch.no_grad():
                     method.after_step({k: v.detach() for k, v in z.items()}, batch, clock)
             done = clock.step + 1
@@ -290,30 +279,35 @@ class StepNumbers:
         terms: the losses by name.
         loss: their sum.
         finite: every term is, on all ranks.
+        overflow: gradients of float16 do, on any rank.
         ends: the signal that this step is the last for, on any rank, or `ASKED`; 0 for none.
     """
 
     terms: dict[str, float]
     loss: float
     finite: bool
+    overflow: bool
     ends: int
 
 
-def step_numbers(losses: dict[str, Tensor], asks: int, ranks: Ranks) -> StepNumbers:
+def step_numbers(losses: dict[str, Tensor], overflow: Tensor, asks: int, ranks: Ranks) -> StepNumbers:
     """Bring a step's numbers from the device and from all ranks, in the step's one wait for either.
 
     All ranks stop behind the same step: one that went on alone would wait for the others for ever.
 
-    >>> step_numbers({"a": torch.tensor(1.0), "b": torch.tensor(0.5)}, 0, Ranks())
-    StepNumbers(terms={'a': 1.0, 'b': 0.5}, loss=1.5, finite=True, ends=0)
+    >>> step_numbers({"a": torch.tensor(1.0), "b": torch.tensor(0.5)}, torch.zeros(()), 0, Ranks())
+    StepNumbers(terms={'a': 1.0, 'b': 0.5}, loss=1.5, finite=True, overflow=False, ends=0)
     """
     terms = torch.stack([term.detach() for term in losses.values()])
-    here = torch.cat([terms, terms.sum()[None], torch.full_like(terms[:1], asks)])
+    here = torch.cat([terms, terms.sum()[None], overflow[None].to(terms), torch.full_like(terms[:1], asks)])
     every = torch.stack(ranks.stack(here)).tolist()
-    *values, loss, _ = every[ranks.rank]
-    finite = all(np.isfinite(value) for row in every for value in row)
+    *values, loss, _, _ = every[ranks.rank]
     return StepNumbers(
-        dict(zip(losses, values, strict=True)), loss, finite, max(int(row[-1]) for row in every)
+        dict(zip(losses, values, strict=True)),
+        loss,
+        finite=all(np.isfinite(value) for row in every for value in row),
+        overflow=any(row[-2] for row in every),
+        ends=max(int(row[-1]) for row in every),
     )
 
 

@@ -35,7 +35,6 @@ def backward(
     clock: Clock,
     microbatch: int,
     *,
-    check: Callable[[Losses], None] = lambda losses: None,
     propagate: Callable[[Tensor], None] = Tensor.backward,
     autocast: Callable[[], AbstractContextManager[object]] = nullcontext,
     parallel: Parallel | None = None,
@@ -53,7 +52,6 @@ def backward(
         batch: all examples of the step.
         clock: where the run stands.
         microbatch: how many are encoded at a time; the last may be fewer.
-        check: sees the losses before anything is propagated, and may raise.
         propagate: the backward pass of the loss; scales it where gradients are scaled.
         autocast: the precision that encoding and losses run under.
         parallel: the way in which processes share the method; one process unless given.
@@ -79,7 +77,6 @@ def backward(
     del encoded
     with autocast():
         losses = method.losses(targets | features, batch, clock)
-    check(losses)
     propagate(torch.stack(list(losses.values())).sum())
     start = 0
     # The second encoding draws what was drawn; whoever draws after the step must not notice.

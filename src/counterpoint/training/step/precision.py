@@ -34,21 +34,26 @@ class Precision:
         """Add the gradients of a loss, scaled, to those of its parameters."""
         self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call] # torch's
 
-    def step(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> bool:
-        """Unscale the gradients, clip them to a norm (0: to none) and let the optimiser step.
+    def unscale(self, optimizer: torch.optim.Optimizer, clip_norm: float) -> Tensor:
+        """Unscale the gradients and clip them to a norm (0: to none).
 
         Returns:
-            Whether it did: where gradients of float16 overflow, it does not.
+            1 if gradients of float16 overflow, else 0, on their device.
         """
         # First, as the norm that is clipped is that of the gradients themselves.
         self.scaler.unscale_(optimizer)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        overflow = torch.zeros((), device=self.device)
+        if self.scaler.is_enabled():
+            norms = [torch.linalg.vector_norm(p.grad, torch.inf) for p in parameters if p.grad is not None]
+            overflow = (~torch.stack(norms).isfinite()).any().float()
         if clip_norm:
-            parameters = [p for group in optimizer.param_groups for p in group["params"]]
             clip_gradients(parameters, clip_norm)
-        # The scaler says only by a lower scale that a step was left out, which would be two more waits for the device.
-        taken: list[bool] = []
-        hook = optimizer.register_step_post_hook(lambda *_: taken.append(True))
-        self.scaler.step(optimizer)
-        hook.remove()
+        return overflow
+
+    def step(self, optimizer: torch.optim.Optimizer, overflow: bool) -> None:
+        """Let the optimiser step unless gradients overflow, and set the next scale accordingly."""
+        # Not the scaler's own step, which would wait for the device to learn of the overflow.
+        if not overflow:
+            optimizer.step()
         self.scaler.update()
-        return bool(taken)
