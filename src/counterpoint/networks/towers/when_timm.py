@@ -7,10 +7,10 @@ PyTorch, which take seconds: so a finder waits for timm's import and registers t
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
+from typing import Any
 
 
 class WhenTimm(MetaPathFinder):
@@ -19,9 +19,7 @@ class WhenTimm(MetaPathFinder):
     The finder stays in its place: libraries also look for timm without loading it.
     """
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
+    def find_spec(self, name: str, path: Any, target: ModuleType | None = None) -> ModuleSpec | None:
         spec = PathFinder.find_spec(name, path, target) if name == "timm" else None
         if spec is not None and spec.loader is not None:
             load = spec.loader.exec_module
