@@ -125,6 +125,14 @@ def test_spurious_backgrounds_and_colours(strength: float) -> None:
     assert likely((scene.things[0].colour == given[scene.things[0].concept] for scene in dyed), strength)
 
 
+def test_the_background_of_a_mark_alone_is_any() -> None:
+    found = scenes(
+        objects=0, spurious="background", backgrounds="white+brick", marked=1, concepts="cat+dog", sizes="small"
+    )
+    assert all([thing.clutter for thing in scene] == [True] for scene in found)
+    assert likely((scene.background == "brick" for scene in found), 0.5)
+
+
 def test_relations_and_their_probability() -> None:
     found = scenes(objects="2-3", relations=0.6)
     assert likely((bool(scene.relations) for scene in found), 0.6)

@@ -63,7 +63,7 @@ def compose(config: SceneConfig, seed: int, index: int, stream: str = "") -> Sce
         )
         for i in range(total)
     )
-    background = _background(plan, draws, concepts)
+    background = _background(plan, draws, concepts[: count + clutter])
     worse = config.corrupted > 0 and draws.happens("corrupted", config.corrupted)
     corruption = draws.choice("corruption", config.corruptions) if worse else None
     return Scene(index, things, (relation,) if relation else (), background, corruption)
@@ -129,6 +129,7 @@ def _colour(plan: Plan, draws: Rng, i: int, concept: str) -> Colour | None:
 
 
 def _background(plan: Plan, draws: Rng, concepts: Sequence[str]) -> str:
+    """Draw the background; a mark, which is none of the concepts, has none of its own."""
     config = plan.config
     if config.spurious == "background" and concepts:
         return _spurious(draws, "background", config.backgrounds, plan.place[concepts[0]], config.strength)
