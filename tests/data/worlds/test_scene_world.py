@@ -136,6 +136,14 @@ def test_captions_may_speak_of_one_thing_of_several() -> None:
         assert one.captions(row)[0] == captions.short(one.scene(row)).text
 
 
+def test_one_thing_that_is_told_is_none_of_the_clutter() -> None:
+    world = Scenes.parse("scenes:basic,objects=0-2,clutter=1-2,sizes=small,one_told=1,train=60,test=4")
+    counts = [len(world.scene(row).subjects) for row in range(60)]
+    assert {*counts} == {0, 1, 2}
+    for row in np.flatnonzero(counts).tolist():
+        assert world.captions(row)[0] in {captions.phrase(thing) for thing in world.scene(row).subjects}
+
+
 @pytest.mark.parametrize("unsaid", ["colour", "size", "colour+size"])
 def test_captions_may_leave_out_what_pictures_show(unsaid: str) -> None:
     sizes = "tiny,objects=1,tinted=1,sizes=small+large,train=30,validation=4,test=10"

@@ -133,8 +133,8 @@ class Scenes(World[SceneConfig, Scene], PairedData):
     def _mentioned(self, row: int) -> Scene:
         """Return what the captions of a row say of the scene that they speak of: all of it, or one thing of several."""
         scene, draws, config = self.captioned(row), self.draws(row), self.config(row)
-        if len(scene.things) > 1 and draws.happens("one is told", config.one_told):
-            scene = replace(scene, things=(draws.choice("which is told", scene.things),), relations=())
+        if len(scene.subjects) > 1 and draws.happens("one is told", config.one_told):
+            scene = replace(scene, things=(draws.choice("which is told", scene.subjects),), relations=())
         if config.unsaid:
             plain = {name: _PLAIN[name] for name in config.unsaid.split("+")}
             scene = replace(scene, things=tuple(replace(thing, **plain) for thing in scene.things))
