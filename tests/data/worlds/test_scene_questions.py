@@ -16,6 +16,7 @@ from counterpoint.data.worlds.scenes.items.questions import OPTIONS, POPULAR, QU
 from counterpoint.data.worlds.scenes.layout.compose import compose
 from counterpoint.data.worlds.scenes.scene import OPPOSITE, SIZES, Scene, Thing, relation_holds
 from counterpoint.data.worlds.scenes.words.captions import phrase
+from counterpoint.data.worlds.scenes.words.lexicon import lexicon
 from counterpoint.registry import UnknownName
 
 CAT = Thing("cat", "red", "small", 160, 200, 500)
@@ -125,6 +126,20 @@ def test_counts_are_exact() -> None:
         numbers = sorted(map(NUMBERS.index, question.options))
         assert numbers == list(range(numbers[0], numbers[0] + OPTIONS))
         assert numbers[0] >= 1
+
+
+@pytest.mark.parametrize("kind", ["count", "choose count"])
+def test_as_many_things_as_fit_are_asked_about_in_words(kind: str) -> None:
+    crowded = SceneConfig(objects=(23, 25), same=True, sizes=("small",))
+    known = lexicon("en").numbers
+    for scene, question in of(kind, crowded):
+        (count,) = scene.counts().values()
+        if kind == "count":
+            (number,) = (known.index(word) for word in re.split("[ ?]", question.text) if word in known)
+            assert (number == count) == (question.answer == "yes")
+        else:
+            assert question.answer == known[count]
+            assert len(question.options) == OPTIONS
 
 
 def test_colours_and_sizes_are_those_of_the_only_thing_of_its_name() -> None:

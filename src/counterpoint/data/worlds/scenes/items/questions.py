@@ -162,7 +162,7 @@ def _count(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Question, ...
     if not scene.things:
         return ()
     concept, count = draws.choice("count", list(scene.counts().items()))
-    near = [n for n in range(max(count - 2, 1), count + 3) if n != count]
+    near = [n for n in range(max(count - 2, 1), min(count + 3, len(_WORDS.numbers))) if n != count]
     yes, no = (
         f"{'Is' if n == 1 else 'Are'} there exactly {_WORDS.numbers[n]} {named(concept, '', n)} in the picture?"
         for n in (count, draws.choice("count wrong", near))
@@ -273,6 +273,7 @@ def _choose_count(scene: Scene, draws: Rng, config: SceneConfig) -> tuple[Questi
         return ()
     concept, count = draws.choice("choose count", list(scene.counts().items()))
     first = max(1, count - draws.integer("choose count first", 0, OPTIONS - 1))
+    first = min(first, len(_WORDS.numbers) - OPTIONS)  # there are words up to twenty-five
     numbers = [_WORDS.numbers[n] for n in range(first, first + OPTIONS)]
     text = f"How many {named(concept, '', 2)} are in the picture?"
     return _choice("choose count", draws, text, _WORDS.numbers[count], numbers)
