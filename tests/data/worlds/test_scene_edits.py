@@ -201,6 +201,30 @@ def test_counts_change_alone() -> None:
     assert len(seen) > 4
 
 
+def test_counts_change_of_the_group_that_is_said_where_there_are_two_of_a_concept() -> None:
+    scene = Scene(
+        0,
+        tuple(
+            Thing("cat", colour, "small", 160, 100 + 200 * k, y)
+            for colour, y, count in (("red", 100, 2), ("blue", 700, 3))
+            for k in range(count)
+        ),
+    )
+    changed = [
+        change
+        for seed in range(12)
+        if (change := edit("replace count", scene, Rng(0, seed), configured(objects="2-6", repeats=0.5)))
+    ]
+    colours = [
+        {side.things[index].colour for side, places in zip(both, change.things, strict=True) for index in places}
+        for change in changed
+        for both in [(change.before, change.after)]
+    ]
+    assert colours.count({"red"}) + colours.count({"blue"}) == len(changed)
+    assert {"red"} in colours
+    assert {"blue"} in colours
+
+
 def test_recount_for_words_needs_no_room() -> None:
     cat, dog = Thing("cat", None, "small", 160, 200, 500), Thing("dog", None, "small", 160, 700, 500)
     scene = Scene(0, (cat, cat, dog, dog), (Relation("left of", 0, 2),))

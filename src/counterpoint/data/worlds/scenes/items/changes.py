@@ -174,10 +174,10 @@ def _recounted(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change
             copy = _placed(model, draws, purpose, partial(_clear, others=(*scene, *copies)))
             copies += [copy] if copy else []
         if len(group) + len(copies) >= count:
-            after, concept = recount(scene, group, count, copies), scene.things[group[0]].concept
-            yield Change(
-                after, group, next(g for g in _alike(after) if after.things[g[0]].concept == concept)
-            )
+            after, lost = recount(scene, group, count, copies), group[count:]
+            kept = (index - sum(other < index for other in lost) for index in group[:count])
+            new = range(len(after.things) - len(copies), len(after.things))
+            yield Change(after, group, (*kept, *new))
 
 
 def _moved(scene: Scene, draws: Rng, config: SceneConfig) -> Iterator[Change]:
