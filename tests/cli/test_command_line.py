@@ -226,8 +226,8 @@ def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     ("given", "message"),
     [
         ("basic,train=0", "train"),
-        ("basic,objects=30", "objects: must be at most 25, got 30"),
-        ("cooccurrence,strength=2", "strength: must be at most 1.0, got 2"),
+        ("basic,objects=30", "objects: must be at most 25, got '30'"),
+        ("cooccurrence,strength=2", "strength: must be at most 1, got '2'"),
     ],
 )
 def test_making_scenes_that_cannot_be(

@@ -68,10 +68,12 @@ def test_options_change_what_splits_share_and_leave_what_they_override() -> None
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("scenes:basic,tinted=2", "scenes:basic: tinted: must be at most 1.0, got 2"),
-        ("scenes:counts,objects=30", "scenes:counts: objects: must be at most 25, got 30"),
+        ("scenes:basic,tinted=2", "scenes:basic: tinted: must be at most 1, got '2'"),
+        ("scenes:counts,objects=30", "scenes:counts: objects: must be at most 25, got '30'"),
         ("scenes:counts,objects=0-24", "scenes:counts, test 'clutter': 28 things"),
         ("scenes:basic,languages=xx", "unknown language 'xx'"),
+        ("scenes:basic,languages=de+de", "at least one language, and none twice; got de, de"),
+        ("scenes:basic,table=x++y", "unknown attribute of scenes ''"),
     ],
 )
 def test_what_is_wrong_with_a_name(source: str, message: str) -> None:

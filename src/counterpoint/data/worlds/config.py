@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar, Self
 
 from pydantic import ValidationError, field_validator, model_validator
 
+from ...forms import fault
 from ...recipes.schema import Section
 from ...registry import unknown
 
@@ -32,7 +33,7 @@ class WorldConfig(Section):
         name = info.field_name or ""
         if name in cls.ranges:
             return _range(value)
-        return _names(name, value, cls.known[name]) if name in cls.known else value
+        return names(name, value, cls.known[name]) if name in cls.known else value
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -51,19 +52,9 @@ class WorldConfig(Section):
         try:
             return type(self).model_validate({**self.model_dump(), **changes})
         except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(str(part) for part in first["loc"][:1])
-            limits = [
-                f"{_LIMITS[name]} {limit}" for name, limit in first.get("ctx", {}).items() if name in _LIMITS
-            ]
-            reason = first["msg"].removeprefix("Value error, ")
-            if limits:
-                reason = f"must be {' and '.join(limits)}, got {first['input']}"
-            raise ValueError(f"{origin}: {field + ': ' if field else ''}{reason}") from None
-
-
-_LIMITS = {"le": "at most", "lt": "below", "ge": "at least", "gt": "above"}
-"""Names that pydantic gives to the limits of numbers, and the words for these limits."""
+            raise ValueError(
+                fault(error, lambda name: f"{origin}: {name}:" if name else f"{origin}: ")
+            ) from None
 
 
 def shown(value: Any) -> str:
@@ -82,14 +73,23 @@ def _range(value: Any) -> Any:
     return (value, value) if isinstance(value, int) else value
 
 
-def _names(kind: str, value: Any, known: tuple[str, ...]) -> tuple[str, ...]:
-    names = tuple(value.split("+")) if isinstance(value, str) else tuple(value)
-    for name in names:
+def names(kind: str, value: str | Iterable[str], known: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the names of a list, which a text has with ``+`` between them.
+
+    >>> names("colour", "blue+red", ("red", "blue"))
+    ('blue', 'red')
+
+    Raises:
+        UnknownName: for a name that is not known.
+        ValueError: for a name given twice, and for none at all.
+    """
+    listed = tuple(value.split("+")) if isinstance(value, str) else tuple(value)
+    for name in listed:
         if name not in known:
             raise unknown(kind, str(name), known)
-    if not names or len(set(names)) < len(names):
-        raise ValueError(f"expected at least one, and none twice; got {', '.join(names) or 'none'}")
-    return names
+    if not listed or len(set(listed)) < len(listed):
+        raise ValueError(f"expected at least one {kind}, and none twice; got {', '.join(listed) or 'none'}")
+    return listed
 
 
 def whole(kind: str, options: Mapping[str, str], least: Mapping[str, int]) -> dict[str, int]:

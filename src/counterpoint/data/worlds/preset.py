@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -15,27 +15,6 @@ Overrides = Mapping[str, Mapping[str, Any]]
 """Named splits of one side, each with the options that it overrides."""
 C = TypeVar("C", bound=WorldConfig)
 P = TypeVar("P", bound="Preset[Any]")
-
-
-def names_of(noun: str, known: Sequence[str]) -> Callable[[str], tuple[str, ...]]:
-    """Return a function that reads names with ``+`` between them.
-
-    >>> names_of("colour", ("red", "blue"))("blue+red")
-    ('blue', 'red')
-
-    Args:
-        noun: what is named, for messages.
-        known: the names that there are; another one raises `UnknownName`.
-    """
-
-    def read(text: str) -> tuple[str, ...]:
-        names = tuple(name for name in text.split("+") if name)
-        for name in names:
-            if name not in known:
-                raise unknown(noun, name, known)
-        return names
-
-    return read
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from types import MappingProxyType
 from typing import Literal, cast
 
@@ -11,8 +12,9 @@ from torch import Tensor
 
 from ....registry import unknown
 from ...pictures.frames import middle, sheet
-from ..preset import Overrides, Preset, names_of
-from ..scenes.words.lexicon import languages
+from ..config import names
+from ..preset import Overrides, Preset
+from ..scenes.words.lexicon import LANGUAGES
 from .clip import DIRECTIONS
 from .config import ClipConfig
 from .words.contrasts import CONTRASTS
@@ -44,7 +46,11 @@ class ClipPreset(Preset[ClipConfig]):
 
     world = "clips"
     readers = MappingProxyType(
-        {"languages": languages, "picture": _picture, "contrasts": names_of("kind of contrast", CONTRASTS)}
+        {
+            "languages": partial(names, "language", known=LANGUAGES),
+            "picture": _picture,
+            "contrasts": partial(names, "kind of contrast", known=CONTRASTS),
+        }
     )
 
     tests: Overrides = field(

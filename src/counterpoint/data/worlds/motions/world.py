@@ -15,6 +15,7 @@ from ....registry import unknown
 from ....spec import Spec
 from ...base import Data, Rows
 from ...labels import Classes
+from ..config import names
 from ..preset import preset_of
 from ..world import World
 from .activity import ACTIVITIES, DEVICES, Motion, captions
@@ -67,10 +68,7 @@ class Motions(World[MotionConfig, Motion]):
         """
         spec = Spec.parse(source)
         options = dict(spec.options)
-        columns = options.pop("columns", "+".join(COLUMNS)).split("+")
-        for column in columns:
-            if column not in COLUMNS:
-                raise unknown("column of motions", column, COLUMNS)
+        columns = names("column of motions", options.pop("columns", tuple(COLUMNS)), tuple(COLUMNS))
         return cls(preset_of(Spec(spec.name, options), PRESETS), str(spec), columns)
 
     def make(self, config: MotionConfig, index: int, stream: str) -> Motion:
@@ -109,9 +107,8 @@ class Motions(World[MotionConfig, Motion]):
     @cached_property
     def labels(self) -> Mapping[str, Classes]:
         motions = [self.motion(row) for row in range(len(self))]
-        names = tuple(ACTIVITIES)
-        nouns = tuple(ACTIVITIES[name].noun for name in names)
-        activities = np.array([names.index(motion.longest) for motion in motions])
+        nouns = tuple(activity.noun for activity in ACTIVITIES.values())
+        activities = np.array([list(ACTIVITIES).index(motion.longest) for motion in motions])
         users = tuple(f"user {number}" for number in range(USERS))
         return {
             "activity": Classes(nouns, activities, ("{}", "somebody who is {}")),

@@ -8,14 +8,16 @@ stays as it is: there ``test: broken`` keeps its strength of 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 
-from ..preset import Preset, names_of
+from ..config import names
+from ..preset import Preset
 from .attributes import ATTRIBUTES
 from .concepts import CONCEPTS
 from .config import MARKS, SceneConfig
 from .items.changes import EDITS
-from .words.lexicon import languages
+from .words.lexicon import LANGUAGES
 
 
 @dataclass(frozen=True)
@@ -33,9 +35,9 @@ class ScenePreset(Preset[SceneConfig]):
     world = "scenes"
     readers = MappingProxyType(
         {
-            "languages": languages,
-            "table": names_of("attribute of scenes", tuple(ATTRIBUTES)),
-            "negatives": names_of("kind of edit", EDITS),
+            "languages": partial(names, "language", known=LANGUAGES),
+            "table": partial(names, "attribute of scenes", known=tuple(ATTRIBUTES)),
+            "negatives": partial(names, "kind of edit", known=EDITS),
         }
     )
 

@@ -157,21 +157,5 @@ def lexicon(language: str) -> Lexicon:
     )
 
 
-def languages(text: str) -> tuple[str, ...]:
-    """Read languages as they are written on a command line.
-
-    >>> languages("de+fr")
-    ('de', 'fr')
-
-    Raises:
-        UnknownName: for one without words.
-    """
-    chosen = tuple(text.split("+"))
-    for language in chosen:
-        if language not in LANGUAGES:
-            raise unknown("language", language, LANGUAGES)
-    return chosen
-
-
 def _forms(read: Mapping[str, list[str]]) -> dict[str, Forms]:
     return {name: tuple(forms) for name, forms in read.items()}
