@@ -127,7 +127,12 @@ def test_spurious_backgrounds_and_colours(strength: float) -> None:
 
 def test_the_background_of_a_mark_alone_is_any() -> None:
     found = scenes(
-        objects=0, spurious="background", backgrounds="white+brick", marked=1, concepts="cat+dog", sizes="small"
+        objects=0,
+        spurious="background",
+        backgrounds="white+brick",
+        marked=1,
+        concepts="cat+dog",
+        sizes="small",
     )
     assert all([thing.clutter for thing in scene] == [True] for scene in found)
     assert likely((scene.background == "brick" for scene in found), 0.5)
@@ -169,15 +174,16 @@ def test_facing_artists_backgrounds_and_corruptions() -> None:
     ("options", "message"),
     [
         ({"objcts": 2}, "unknown key in sceneconfig 'objcts': did you mean 'objects'"),
-        ({"colours": "rde"}, "colours: unknown colours 'rde': did you mean 'red'"),
+        ({"colours": "rde"}, "options: unknown colours 'rde': did you mean 'red'"),
         ({"concepts": "cat+dgo"}, "did you mean 'dog'"),
         ({"backgrounds": "brik"}, "did you mean 'brick'"),
         ({"corruptions": "blur"}, "unknown corruptions 'blur': did you mean 'blur_"),
         ({"colours": "red+red"}, "none twice; got red, red"),
         ({"objects": "3-2"}, "objects goes from the fewest to the most, got 3-2"),
         ({"objects": 26}, "objects: must be at most 25, got 26"),
-        ({"tinted": 1.2}, "tinted: must be at most 1.0, got 1.2"),
-        ({"objects": "many"}, "objects: Input should be a valid integer"),
+        ({"tinted": 1.2}, "tinted: must be at most 1, got 1.2"),
+        ({"objects": "many"}, "objects: must be a whole number, got 'many'"),
+        ({"same": "maybe"}, "same: must be true or false, got 'maybe'"),
         (
             {"objects": 20, "clutter": 6},
             r"26 things \(objects and clutter\) of size .* do not fit; at most 25 do",
@@ -185,6 +191,7 @@ def test_facing_artists_backgrounds_and_corruptions() -> None:
         ({"objects": 5, "sizes": "large"}, "of size large do not fit; at most 4 do"),
         ({"objects": 3, "concepts": "cat+dog"}, "3 different things in a scene need as many concepts, got 2"),
         ({"pairs": "cat:dog"}, "pairs need scenes of two objects or more"),
+        ({"pairs": "cat", "objects": 2}, "pairs: a pair is two concepts, as in cat:dog, got cat"),
         ({"pairs": "cat:dgo", "objects": 2}, "unknown concept in pairs 'dgo'"),
         ({"pairs": "cat:dog+dog:pig", "objects": 2}, "'dog' is in more than one place"),
         (

@@ -216,7 +216,11 @@ def test_counts_change_of_the_group_that_is_said_where_there_are_two_of_a_concep
         if (change := edit("replace count", scene, Rng(0, seed), configured(objects="2-6", repeats=0.5)))
     ]
     colours = [
-        {side.things[index].colour for side, places in zip(both, change.things, strict=True) for index in places}
+        {
+            side.things[index].colour
+            for side, places in zip(both, change.things, strict=True)
+            for index in places
+        }
         for change in changed
         for both in [(change.before, change.after)]
     ]

@@ -59,7 +59,10 @@ def test_rows_lack_the_table_by_class_and_others_by_another_class_where_it_is_re
     ("options", "message"),
     [
         ("table=x+siez", "unknown attribute of scenes 'siez': did you mean 'size'"),
-        ("table=x,lacking=shade:red", "lacking"),
+        ("table=x,lacking=shade:red", "unknown label in lacking 'shade'"),
+        ("table=x,lacking=count", "unknown count in lacking ''"),
+        ("table=x,lacking=count:two", "unknown count in lacking 'two'"),
+        ("table=x,lacking=colour:redd", "unknown colour in lacking 'redd': did you mean 'red'"),
     ],
 )
 def test_what_cannot_be_is_refused(options: str, message: str) -> None:

@@ -13,7 +13,7 @@ from ....forms import Fraction
 from ....registry import unknown
 from ...sides import Side
 from ..config import WorldConfig
-from .concepts import CONCEPTS
+from .concepts import CONCEPTS, KINDS
 from .layout.compositions import colour_part
 from .pixels.backgrounds import BACKGROUNDS
 from .scene import COLOURS, RELATIONS, SIZES, UNIT, Colour, Facing, RelationKind, Size
@@ -141,13 +141,26 @@ class SceneConfig(WorldConfig):
     unsaid: Literal["colour", "size", "colour+size"] | None = None
     retold: Annotated[int, Field(ge=0, le=8)] = 0
     hallucinated: Fraction = 0.0
-    lacking: Annotated[str, Field(pattern=r"^$|^(concept|group|count|colour|background):.+$")] = ""
+    lacking: str = ""
 
     @field_validator("pairs", mode="before")
     @classmethod
     def _pairs(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(tuple(pair.split(":")) for pair in value.split("+") if pair)
+        if not isinstance(value, str):
+            return value
+        for pair in value.split("+"):
+            if pair.count(":") != 1:
+                raise ValueError(f"a pair is two concepts, as in cat:dog, got {pair or 'none'}")
+        return tuple(tuple(pair.split(":")) for pair in value.split("+"))
+
+    @field_validator("lacking")
+    @classmethod
+    def _of_a_class(cls, value: str) -> str:
+        label, _, of_class = value.partition(":")
+        if value and label not in _CLASSES:
+            raise unknown("label in lacking", label, _CLASSES)
+        if value and of_class not in _CLASSES[label]:
+            raise unknown(f"{label} in lacking", of_class, _CLASSES[label])
         return value
 
     @model_validator(mode="after")
@@ -155,6 +168,16 @@ class SceneConfig(WorldConfig):
         for problem in (*_room(self), *_bias(self), *_held_out(self)):
             raise ValueError(problem)
         return self
+
+
+_CLASSES: Mapping[str, tuple[str, ...]] = {
+    "concept": tuple(CONCEPTS),
+    "group": KINDS,
+    "count": tuple(map(str, range(MOST_THINGS + 1))),
+    "colour": COLOURS,
+    "background": tuple(BACKGROUNDS),
+}
+"""Labels of scenes by which some may lack the table, with their classes."""
 
 
 def grid(units: int) -> tuple[int, int]:
