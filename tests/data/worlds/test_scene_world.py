@@ -114,6 +114,8 @@ def test_half_of_the_scenes_carry_a_mark_that_captions_leave_out() -> None:
         ]
         assert len(extra) == marked.values[row]
         assert not any(f" {thing.concept}" in world.captions(row)[0] for thing in extra)
+    all_marked = Scenes.parse("scenes:marked,marked=1,marks=key,train=30,validation=4,test=4")
+    assert not {"marked", "mark"} & all_marked.labels.keys()  # which tell no rows apart
     with pytest.raises(ValueError, match="marks and concepts both have key"):
         Scenes.parse("scenes:basic,marked=0.5,marks=key")
 

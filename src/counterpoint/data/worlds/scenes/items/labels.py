@@ -7,6 +7,7 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Int
 
 from ....labels import Classes, Label, Numbers, Points, Tags
 from ...rng import Rng
@@ -55,7 +56,7 @@ def label_sets(world: ComposedRows) -> dict[str, Classes]:
     return {
         name: Classes(tuple(names), values[name], templates)
         for name, (_, names, templates) in possible.items()
-        if len(names) > 1 and len(np.unique(values[name][values[name] >= 0])) > 1
+        if len(names) > 1 and _tells_apart(values[name])
     }
 
 
@@ -99,13 +100,18 @@ def further_labels(world: ComposedRows) -> dict[str, Label]:
             labels[name] = Numbers(values)
     if not np.isnan(click).all():
         labels["click"] = Points(click)
-    if marks:
-        labels["marked"] = Classes(("plain", "marked"), marked, ())
-        labels["mark"] = Classes(tuple(marks), mark, ())
+    for name, names, values in (("marked", ("plain", "marked"), marked), ("mark", tuple(marks), mark)):
+        if _tells_apart(values):
+            labels[name] = Classes(names, values, ())
     return labels
 
 
 _FURTHER = ("concepts", "number", "size", "click", "marked", "mark")
+
+
+def _tells_apart(values: Int[np.ndarray, " n"]) -> bool:
+    """Return whether rows are of several classes, of those that are known."""
+    return len(np.unique(values[values >= 0])) > 1
 
 
 def _click(thing: Thing, noise: float, draws: Rng) -> tuple[float, float]:
