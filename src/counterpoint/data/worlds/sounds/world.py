@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Self, final
 
@@ -69,9 +69,6 @@ class Sounds(Soundscapes):
 
     def read_training(self, column: str, rows: Rows) -> Any:
         return [self.captions(int(row)) for row in rows] if column == "text" else self.read(column, rows)
-
-    def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
-        return self.captions(row)
 
     def suited(self, inputs: Mapping[str, Input], *, training: bool = False) -> Self:
         heard = inputs.get("audio")
