@@ -150,8 +150,12 @@ def test_no_row_lacks_both_and_what_is_missing_is_silent() -> None:
     assert np.array_equal(np.array(data.read("text", few)) != "", said[:20])
     with pytest.raises(ValueError, match="together at most 1"):
         Speech.parse("speech:basic,missing_speech=0.6,missing_captions=0.6")
-    with pytest.raises(ValueError, match="label_noise"):
-        Speech.parse("speech:basic,label_noise=0.1")
+
+
+@pytest.mark.parametrize("option", ["label_noise=0.1", "one_told=1", "unsaid=colour", "lacking=count:2"])
+def test_what_speech_would_not_heed_is_refused(option: str) -> None:
+    with pytest.raises(ValueError, match=f"{option.partition('=')[0]} is of scenes alone"):
+        Speech.parse(f"speech:basic,{option}")
 
 
 @speaking

@@ -16,12 +16,17 @@ Percent = Annotated[int, Field(ge=1, le=400)]
 Decibels = Annotated[int, Field(ge=0, le=60)]
 Person = Annotated[int, Field(ge=0, le=1_000_000)]
 Milliseconds = Annotated[int, Field(ge=1, le=5_000)]
+_OF_SCENES_ALONE = (
+    *("label_noise", "one_told", "unsaid", "retold", "hallucinated"),
+    *("missing_tables", "lacking", "click_noise", "missing_clicks"),
+)
 
 
 class SpeechConfig(SceneConfig):
     """The configuration of a world of spoken scenes. On the command line: ``speakers=plain+deep``, ``speed=80-120``.
 
-    All options of `counterpoint.data.worlds.scenes.SceneConfig` say what there is to speak of.
+    The options of `counterpoint.data.worlds.scenes.SceneConfig` say what there is to speak of, but for those that make
+    captions say something else, and those of tables and clicks.
 
     Attributes:
         speakers: the voices, each as likely.
@@ -39,7 +44,7 @@ class SpeechConfig(SceneConfig):
 
     Raises:
         ValueError: for an unknown option or name, a value out of range, a person of number 0 beside others, more
-            missing rows than there are, or label noise.
+            missing rows than there are, or an option of scenes alone.
     """
 
     ranges: ClassVar[tuple[str, ...]] = (*SceneConfig.ranges, "people", "speed", "levels", "pause")
@@ -63,6 +68,9 @@ class SpeechConfig(SceneConfig):
             )
         if self.people[0] == 0 < self.people[1]:
             raise ValueError(f"people={self.people[0]}-{self.people[1]}: people are numbered from 1 on")
-        if self.label_noise:
-            raise ValueError("label_noise gives scenes the captions of others, and speech says what is there")
+        for name in _OF_SCENES_ALONE:
+            if getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(
+                    f"{name} is of scenes alone: speech says what is there, and has no tables and no clicks"
+                )
         return self
