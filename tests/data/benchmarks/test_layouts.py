@@ -145,7 +145,7 @@ def test_coco_without_instances_has_no_regions(tmp_path: Path) -> None:
     data = load(f"coco:{root / 'annotations' / 'captions_val2017.json'}", 6)
     with pytest.raises(LookupError, match=r"has no file instances_….json"):
         data.items(Regions, np.arange(2))
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError, match="has no minimal pairs"):
         load(f"coco:{root}", 6).items(MinimalPairs, np.arange(2))
 
 

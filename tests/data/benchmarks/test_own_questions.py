@@ -88,6 +88,7 @@ def test_tasks_ask_all_of_them(tmp_path: Path) -> None:
             "'red' is not among the options blue",
         ),
         ({"image": "a.png", "question": "?", "answer": " "}, "question 1: the answer is empty"),
+        ({"image": "a.png", "question": "?", "answer": None}, "question 1: the answer is empty"),
         ({"image": "c.png", "question": "?", "answer": "red"}, "1 of 1 pictures are not there"),
     ],
 )
@@ -108,6 +109,20 @@ def test_an_empty_file_a_broken_picture_and_another_form(tmp_path: Path) -> None
     (tmp_path / "a.png").write_bytes(b"no picture")
     with pytest.raises(ValueError, match=r"a\.png cannot be read as a picture"):
         data.images(np.arange(1))
+
+
+def test_spaces_around_a_chosen_answer_do_not_count(tmp_path: Path) -> None:
+    path = written(tmp_path, [ROWS[2] | {"answer": " red "}], "csv")
+    assert load(f"questions:{path}").items(Questions, np.arange(1)).questions[0].answer == "red"
+
+
+def test_lines_of_json_end_where_its_texts_do_not_and_may_have_a_mark_before_them(tmp_path: Path) -> None:
+    path = written(tmp_path, ROWS, "jsonl")
+    asked = "Is there\u2028a cat?"
+    rows = [ROWS[0] | {"question": asked}, *ROWS[1:]]
+    path.write_text("\ufeff" + "\r\n".join(json.dumps(row, ensure_ascii=False) for row in rows), "utf-8")
+    questions = load(f"questions:{path}").items(Questions, np.arange(2)).questions
+    assert [question.text for question in questions] == [row["question"] for row in rows]
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:

@@ -199,10 +199,10 @@ def read_json(path: Path) -> Any:
     Raises:
         ValueError: if it is neither.
     """
-    text = path.read_text(encoding="utf-8")
+    text = path.read_text(encoding="utf-8-sig")  # editors may put a mark before it
     try:
         if path.suffix == ".jsonl":
-            lines = text.splitlines()
+            lines = text.split("\n")  # JSON's texts may hold what else ends a line (U+2028)
             return [_read_line(line, f"{path}, line {k}") for k, line in enumerate(lines, 1) if line.strip()]
         return json.loads(text)
     except json.JSONDecodeError as error:

@@ -63,7 +63,8 @@ def read(path: Path, size: int) -> OwnQuestions:
 
 
 def _read(record: Mapping[str, Any], where: str) -> tuple[str, Question]:
-    image, text, answer = map(str, fields(record, ("image", "question", "answer"), where))
+    given = fields(record, ("image", "question", "answer"), where)
+    image, text, answer = ("" if value is None else str(value) for value in given)
     for name, value in (("question", text), ("answer", answer)):
         if not value.strip():
             raise ValueError(f"{where}: the {name} is empty")
@@ -73,6 +74,7 @@ def _read(record: Mapping[str, Any], where: str) -> tuple[str, Question]:
     if answer.strip().lower().rstrip(".") in _YES_OR_NO:
         answer = answer.strip().lower().rstrip(".")
         options = tuple(option.lower() for option in options) or _YES_OR_NO
+    answer = answer.strip() if options else answer
     if options and answer not in options:
         raise ValueError(f"{where}: the answer {answer!r} is not among the options {', '.join(options)}")
     return image, Question(str(record.get("kind") or "question"), text, answer, options)
