@@ -38,6 +38,26 @@ def test_no_recipe_that_ships_is_written_as_earlier_ones_were(name: str) -> None
         assert last not in sections.get(section, {})
 
 
+def test_text_dropout_is_as_published_for_each_method() -> None:
+    published = {"rocket-cc3m": (0.2, 0.2), "rocket-cc12m": (0.05, 0.1)}
+    for name, (plain, others) in published.items():
+        dropouts = {
+            method: it["dropout"] for method, it in recipes.load(name).options.items() if "dropout" in it
+        }
+        assert dropouts.pop("clip-rocket") == plain
+        assert dropouts == dict.fromkeys(
+            ("siamlip-rocket", "byolip-rocket", "barlip-rocket", "swalip-rocket"), others
+        )
+
+
+def test_epochs_go_before_the_length_of_a_recipe() -> None:
+    changed = override(recipes.load("seconds"), {"epochs": 10})
+    assert (changed.steps, changed.epochs, changed.most_passes) == (None, 10, None)
+    both = override(recipes.load("cpu"), {"epochs": 10, "most_passes": 3})
+    assert (both.steps, both.epochs, both.most_passes) == (None, 10, 3)
+    assert override(recipes.load("cpu"), {"epochs": 10, "steps": 7}).steps == 7
+
+
 @pytest.mark.parametrize("options", [3, {"clip": 3}, {"clip": {"temperature": []}}])
 def test_options_of_another_form_are_refused_in_a_line(options: object) -> None:
     with pytest.raises(ValueError, match=r"^recipe: options") as told:

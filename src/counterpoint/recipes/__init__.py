@@ -112,10 +112,16 @@ def _of_today(values: Mapping[str, Any]) -> Mapping[str, Any]:
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:
     """Return a recipe with some keys changed, by dotted name.
 
+    Epochs go before the recipe's own length and its limit of passes, unless these are changed too.
+
     >>> override(load("cpu"), {"optimizer.lr": 1e-4, "steps": 10}).optimizer.lr
     0.0001
+    >>> override(load("seconds"), {"epochs": 10}).steps is None
+    True
     """
     values = recipe.model_dump()
+    if "epochs" in changes:
+        values |= {"steps": None, "most_passes": None}
     for key, value in changes.items():
         *sections, last = key.split(".")
         inner = values
