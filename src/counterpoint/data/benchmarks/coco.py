@@ -72,11 +72,12 @@ class COCO(Benchmark):
         self._instances = instances
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        if not issubclass(_CategoryRegions, form):
-            return super().items(form, rows, kinds)
-        if self._instances is None:
+        if self._instances is None and issubclass(Regions, form):
             raise LookupError(f"{self.name!r} has no file instances_….json beside its captions")
-        return _CategoryRegions(self, rows, self._instances, kinds)
+        if self._instances is None:
+            return super().items(form, rows, kinds)
+        regions = _CategoryRegions(self, rows, self._instances, kinds)
+        return regions if isinstance(regions, form) else super().items(form, rows, kinds)
 
 
 class _Instances:

@@ -96,9 +96,10 @@ def edit(
     what they are, their colours or their sizes. ``add``: a thing that was not there, or a colour where there was
     none. Everything else stays as it is, also the relations that nobody speaks of, unless a thing moves.
 
-    The edited scene is one that the configuration could have made: of its concepts, colours, sizes, relations, facings
-    and numbers of things. Where the configuration holds compositions out, the scene shows none of another part than
-    its own, so that an edit of a training scene never shows what is kept for the test.
+    The edited scene keeps to the concepts, colours, sizes, relations, facings and numbers of things of the
+    configuration, and not to what goes together in it (``pairs``, ``spurious``). Where the configuration holds
+    compositions out, the scene shows none of another part than its own, so that an edit of a training scene never
+    shows what is kept for the test.
 
     Args:
         kind: one of `EDITS`.
