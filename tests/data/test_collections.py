@@ -162,7 +162,15 @@ def test_a_resource_file_that_is_cut_is_refused(length: int, tmp_path: Path) -> 
     (tmp_path / "x.rcc").write_bytes(whole)
     assert [found.read() for found in resources(tmp_path / "x.rcc").values()] == [b"some text", b"other text"]
     (tmp_path / "x.rcc").write_bytes(whole[: min(length, len(whole) - 40)])
-    with pytest.raises(ValueError, match=r"x.rcc is no Qt resource file, or cut short"):
+    with pytest.raises(ValueError, match=r"x.rcc cannot be read as a Qt resource file"):
+        resources(tmp_path / "x.rcc")
+
+
+def test_what_zstandard_packed_is_named(tmp_path: Path) -> None:
+    whole = bytearray(resource_file({"/a/b.txt": b"some text"}))
+    struct.pack_into(">H", whole, 20 + 2 * 14 + 4, 4)  # the flags of the file, behind its root and its folder
+    (tmp_path / "x.rcc").write_bytes(whole)
+    with pytest.raises(ValueError, match=r"x\.rcc .*: /a/b\.txt is packed by Zstandard"):
         resources(tmp_path / "x.rcc")
 
 

@@ -38,7 +38,7 @@ def resources(archive: Path) -> dict[str, Resource]:
     and first number follow) or a file (the place of its length and bytes in the data).
 
     Raises:
-        ValueError: if it is none, or cut short.
+        ValueError: if it is none, cut short, or holds files that are packed by Zstandard, as newer tools may.
     """
     raw = archive.read_bytes()
     files: dict[str, Resource] = {}
@@ -55,6 +55,8 @@ def resources(archive: Path) -> dict[str, Resource]:
             count, first = struct.unpack_from(">2I", raw, offset + 6)
             for child in range(first, first + count):
                 walk(child, path)
+        elif flags & 4:
+            raise ValueError(f"{path} is packed by Zstandard, which is not read")
         else:
             (start,) = struct.unpack_from(">I", raw, offset + 10)
             (size,) = struct.unpack_from(">I", raw, data + start)
@@ -67,5 +69,5 @@ def resources(archive: Path) -> dict[str, Resource]:
         width = 22 if version > 1 else 14
         walk(0, "")
     except (struct.error, UnicodeDecodeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{archive} is no Qt resource file, or cut short: {error}") from error
+        raise ValueError(f"{archive} cannot be read as a Qt resource file: {error}") from error
     return files
