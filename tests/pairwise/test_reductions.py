@@ -381,14 +381,18 @@ def test_nan_is_passed_on_not_hidden() -> None:
     bad[3, 0] = float("nan")
     for evaluator in ("dense", "tiled"):
         r = reduce(
-            lambda t: {"row": {"a": LogSumExp(t.dot())}, "column": {"a": LogSumExp(t.dot())}},
+            lambda t: {
+                per: {"a": LogSumExp(t.dot()), "b": WeightedMean(t.dot(), t.dot())}
+                for per in ("row", "column")
+            },
             rows={"z": bad},
             columns={"z": y},
             evaluator=evaluator,  # type: ignore[arg-type]
             tile=4,
         )
-        assert r.row.a.isnan().nonzero().flatten().tolist() == [3]
-        assert r.column.a.isnan().all()
+        for name in "ab":
+            assert getattr(r.row, name).isnan().nonzero().flatten().tolist() == [3]
+            assert getattr(r.column, name).isnan().all()
 
 
 @given(

@@ -230,7 +230,8 @@ class WeightedMean(Reduction):
 
     def finish(self, state: State) -> tuple[Tensor, ...]:
         maximum, weight, total = state
-        mean = torch.where(weight > 0, total / weight.masked_fill(weight == 0, 1.0), 0.0)
+        # The total of no weight is 0 already; NaN is passed on.
+        mean = total / weight.masked_fill(weight == 0, 1.0)
         return (mean, maximum + weight.log())  # the second is for `cotangents`: the weights' log-sum-exp
 
     def cotangents(
