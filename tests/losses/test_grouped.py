@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from counterpoint.losses import GroupedInfoNCELoss, InfoNCELoss
+from counterpoint.losses.softmax.grouped_infonce import whole_ranks
 from fixtures.vectors import pair
 
 
@@ -25,6 +26,15 @@ def test_an_anchor_alone_in_its_group_costs_nothing(groups: int) -> None:
     loss = GroupedInfoNCELoss(groups, temperature=0.2)(x, y)
     assert abs(loss.item()) < 1e-12
     assert torch.autograd.grad(loss, x)[0].abs().max() < 1e-12
+
+
+@pytest.mark.parametrize(
+    ("counts", "sizes"),
+    [([4, 4, 0], [1, 2]), ([4, 0, 4], [2, 1]), ([0, 4, 4], [2, 1]), ([4, 4, 0, 0], [1, 3])],
+    ids=str,
+)
+def test_a_rank_without_rows_has_a_group_too(counts: list[int], sizes: list[int]) -> None:
+    assert whole_ranks(counts, 2) == sizes
 
 
 def test_no_similarity_of_two_groups_is_formed() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import ClassVar
@@ -111,8 +112,9 @@ def whole_ranks(counts: Sequence[int], groups: int) -> list[int]:
     >>> whole_ranks([4, 4, 4, 4], 2), whole_ranks([4, 4, 4], 2), whole_ranks([2, 4, 6], 2)
     ([2, 2], [], [2, 1])
     """
-    n, ends = sum(counts), [0, *accumulate(counts)]
+    n, ends = sum(counts), [*accumulate(counts)]
     borders = [n * k // groups for k in range(groups + 1)]
-    if len(set(borders)) < len(borders) or not set(borders) <= set(ends):
+    if len(set(borders)) < len(borders) or not set(borders[1:]) <= set(ends):
         return []
-    return [ends.index(last) - ends.index(first) for first, last in pairwise(borders)]
+    # A rank without rows, the last one too, goes with the one before it: every rank has a group.
+    return [last - first for first, last in pairwise([0, *(bisect(ends, border) for border in borders[1:])])]
