@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache
 from itertools import accumulate
 from typing import Any
 
@@ -131,7 +131,7 @@ class _Sum(torch.autograd.Function):
         return ctx.ranks.total(grad), None
 
 
-@lru_cache(maxsize=64)
+@cache
 def _group(world: Any, members: tuple[int, ...]) -> Any:
     """Return the group of some ranks of a world, formed once."""
     # `world` is a part of the key alone: groups do not outlive the world that they were formed in.
