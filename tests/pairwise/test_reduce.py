@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from counterpoint.pairwise import At, LogSumExp, PairwiseLoss, Sum, Tile, TopK, WholeRow, evaluate_with
 from counterpoint.pairwise import reduce as reduce_module
 from counterpoint.pairwise.guard import SecondDerivative
+from counterpoint.pairwise.ranks import Ranks
 from counterpoint.pairwise.reduce import reduce
 
 EVALUATORS = ["dense", "tiled", "distributed"]
@@ -229,6 +230,27 @@ def test_auto_is_dense_when_small_and_tiled_when_large(
         "pairwise: 5 anchors, each against 6 candidates, are evaluated dense",
         "pairwise: 5 anchors, each against 12 candidates, are evaluated tiled",
     ]
+
+
+@every_evaluator
+def test_one_of_several_ranks_may_have_no_rows_for_columns_that_all_have(
+    monkeypatch: pytest.MonkeyPatch, evaluator: Any
+) -> None:
+    monkeypatch.setattr(Ranks, "present", classmethod(lambda cls: cls(0, 2)))
+
+    def terms(tile: Tile) -> Any:
+        return {"row": {"a": LogSumExp(tile.dot()), "top": TopK(tile.dot(), 2)}}
+
+    x, y = tensors(0, 6)
+    call = {"rows": {"z": x}, "columns": {"z": y.detach()}, "same_columns": True, "evaluator": evaluator}
+    if evaluator != "distributed":  # of this process alone
+        with pytest.raises(ValueError, match="rows must not be empty"):
+            reduce(terms, **call)
+        return
+    r = reduce(terms, **call).row
+    assert (r.a.shape, r.top.values.shape) == ((0,), (0, 2))
+    (r.a.sum() + r.top.values.sum()).backward()
+    assert x.grad is not None
 
 
 def test_the_context_overrules_the_objective() -> None:

@@ -53,7 +53,8 @@ def run(
         # Asked here: within an autograd function gradients are off, whoever calls it.
         torch.is_grad_enabled() and any(t.requires_grad for t in tensors),
     )
-    if not sum(problem.row_counts) or not problem.m:
+    # A rank with columns that are the same everywhere is alone here, and may have no rows where others have.
+    if not problem.m or (ranks.size > 1 and not sum(problem.row_counts)):
         raise ValueError(f"{'columns' if problem.n else 'rows'} must not be empty on all ranks")
     flat: Sequence[Tensor] = _Reduce.apply(problem, *tensors)  # type: ignore[no-untyped-call]
     results: dict[str, dict[str, Any]] = {}
