@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from inspect import unwrap
 
 import pytest
 import torch
@@ -26,6 +27,13 @@ def test_a_weighted_mean_ignores_rows_of_weight_zero_even_infinite_ones() -> Non
     mean.backward()
     assert values.grad is not None
     torch.testing.assert_close(values.grad, torch.tensor([1 / 3, 0.0, 2 / 3]))
+
+
+@pytest.mark.parametrize("weights", [torch.ones(1), torch.ones(3, 1), torch.ones(())], ids=str)
+def test_weights_that_are_not_one_per_row_are_refused(weights: Tensor) -> None:
+    with pytest.raises(ValueError, match=r"^weights must be one per row, \(3,\), got "):
+        # Past the shape annotations, which tests enforce and users' processes do not.
+        unwrap(moments.mean)(torch.ones(3), weights)
 
 
 def test_the_mean_of_nothing_is_zero() -> None:

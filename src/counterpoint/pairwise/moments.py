@@ -18,6 +18,9 @@ def mean(
 ) -> Float[Tensor, "*rest"]:
     """Return the (weighted) mean over the rows of all ranks; 0 where all weights are 0.
 
+    Raises:
+        ValueError: for weights that are not one per row.
+
     >>> mean(torch.tensor([1.0, 5.0, 9.0]), torch.tensor([1.0, 1.0, 0.0])).item()
     3.0
     """
@@ -27,6 +30,8 @@ def mean(
             return values.mean(0)
         # Not the mean of the ranks' means: they may hold different numbers of rows.
         return ranks.sum(values.sum(0)) / sum(ranks.counts(len(values), values.device))
+    if weights.shape != values.shape[:1]:
+        raise ValueError(f"weights must be one per row, ({len(values)},), got {tuple(weights.shape)}")
     weights = weights.to(values.dtype)
     # A row of weight 0 has no say, not even if it is infinite.
     used = torch.where(_beside(weights, values) == 0, 0.0, values)
