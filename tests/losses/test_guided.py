@@ -100,6 +100,13 @@ def test_no_gradient_reaches_the_teacher_and_its_lengths_do_not_matter(rule: Any
     torch.testing.assert_close(call(objective, x, y, 7 * teachers[0], 0.1 * teachers[1]), loss)
 
 
+def test_a_share_is_rounded_down_and_not_by_the_last_bit() -> None:
+    x, y = views(50)
+    teacher = of_classes(*range(5)).repeat(10, 1) + 0.1 * unit(50, 5, seed=3)
+    share, more = (GuidedNTXentLoss("drop_false_negative", ratio=ratio) for ratio in (0.29, 0.295))
+    torch.testing.assert_close(call(share, x, y, teacher, teacher), call(more, x, y, teacher, teacher))
+
+
 def test_defaults_are_the_shares_of_the_paper() -> None:
     assert [GuidedNTXentLoss(rule).ratio for rule in RULES[1:]] == [0.1, 0.05, 0.1]  # type: ignore[arg-type] # literals
 

@@ -32,6 +32,12 @@ def test_keeps_the_hardest_after_those_passed_over(options: dict[str, Any], kept
     torch.testing.assert_close(loss, torch.stack(each).mean(), rtol=1e-12, atol=0)
 
 
+def test_a_share_is_rounded_up_and_not_by_the_last_bit() -> None:
+    queue = unit(100, 5, seed=3)
+    found, seven = (DualViewLoss(0.2, num_hard=num_hard)(Q, K, queue) for num_hard in (0.07, 7))
+    assert torch.equal(found, seven)
+
+
 def test_the_key_as_an_anchor_attracts_and_does_not_repel() -> None:
     q = Q.clone().requires_grad_()
     both, one = DualViewLoss(0.2, num_hard=4, key_weight=0.3), DualViewLoss(0.2, num_hard=4)

@@ -112,7 +112,8 @@ class DualViewLoss(PairwiseLoss):
             raise ValueError(f"skip_top={skip} leaves none of the {size} keys of the queue; lower it")
         m = size
         if filtered and self.num_hard is not None:
-            m = math.ceil(self.num_hard * size if self.num_hard < 1 else self.num_hard)
+            count = self.num_hard * size if self.num_hard < 1 else self.num_hard
+            m = math.ceil(count - 1e-9)  # 0.07 · 100 is 7.000000000000001
         hardest = min(skip + m, size)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:

@@ -95,7 +95,7 @@ class GuidedNTXentLoss(PairwiseLoss):
         if len(c_x) != len(x):
             raise ValueError(f"the teacher must embed the same views: {len(x)} rows, got {len(c_x)}")
         n, item = self.count(x), self.index(x)
-        k = int(self.ratio * 2 * n)
+        k = int(self.ratio * 2 * n + 1e-9)  # 0.29 · 100 is 28.999999999999996
         z, partner = torch.cat([x, y]), torch.cat([y, x])
         scaled, side = (
             self.temperature.scale(z),
