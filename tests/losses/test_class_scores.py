@@ -60,6 +60,15 @@ def test_asymmetric_loss_is_that_of_timm(positive: float, negative: float, margi
     torch.testing.assert_close(gradient(loss, z), gradient(expected, z), rtol=1e-4, atol=1e-6)
 
 
+@pytest.mark.parametrize("power", [0.5, 1.0])
+def test_powers_below_one_keep_a_finite_gradient_where_a_tag_is_certain(power: float) -> None:
+    z = torch.tensor([[120.0, -120.0]], requires_grad=True)
+    targets = torch.tensor([[True, False]])
+    loss = L.AsymmetricLoss(power, power)(z, torch.eye(2), targets=targets)
+    assert loss.item() == 0
+    assert gradient(loss, z)[0].isfinite().all()
+
+
 def test_bce_is_that_of_pytorch_and_leaves_out_what_is_not_known() -> None:
     z, bank, bias, _ = drawn()
     targets, known = torch.rand(12, 5) < 0.3, torch.rand(12, 5) < 0.6
@@ -227,6 +236,7 @@ def test_queries_of_a_class_without_keys_and_keys_of_nobody_count_for_nothing() 
         z, torch.cat([keys, z[:3]]), nobody, labels=torch.cat([labels[:5], torch.tensor([7, 7, -1])])
     )
     torch.testing.assert_close(found, expected)
+    assert loss(z, keys, torch.full_like(key_labels, -1), labels=labels).item() == 0
 
 
 def test_scores_approach_bayes_in_the_limit_of_many_keys() -> None:

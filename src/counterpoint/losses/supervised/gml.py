@@ -81,7 +81,8 @@ class GMLLoss(ClassLoss):
         """
         (z,), (keys,) = paired(z=z), paired(keys=keys)
         _check(z, keys, key_labels, key_ids, labels, ids)
-        start = z.new_zeros(int(key_labels.max()) + 1) if prior is None else prior.to(z).log()
+        # One class at least: of keys that are all of nobody there is none.
+        start = z.new_zeros(max(int(key_labels.max()), 0) + 1) if prior is None else prior.to(z).log()
         label = key_labels.clamp_min(0)
         among = torch.bincount(label[key_labels >= 0], minlength=len(start)).clamp_min(1).to(z).log()
         bias = start - among if self.average else start

@@ -92,7 +92,9 @@ class AsymmetricLoss(ClassLoss):
 
     def positive(self, s: Float[Tensor, "r c"]) -> Float[Tensor, "r c"]:
         """Return what a tag costs that is there."""
-        return (-s).sigmoid() ** self.gamma_positive * softplus(-s)
+        # Not quite 0, where a power below 1 has no gradient; the cost there is 0.
+        rest = (-s).sigmoid().clamp_min(torch.finfo(s.dtype).tiny)
+        return rest**self.gamma_positive * softplus(-s)
 
     def negative(self, s: Float[Tensor, "r c"]) -> Float[Tensor, "r c"]:
         """Return what a tag costs that is not there."""
