@@ -115,3 +115,25 @@ def test_takes_two_views() -> None:
         SyConBatchLoss()(Q, P[:1], FROZEN)
     with pytest.raises(ValueError, match="row i of one must belong"):
         unwrap(SyConBatchLoss.forward)(SyConBatchLoss(), Q, views(3, 0), FROZEN)
+
+
+@pytest.mark.parametrize("count", [1, 3])
+@pytest.mark.parametrize("which", [4, 5], ids=["queue", "previous_queue"])
+def test_queues_come_in_two_views(which: int, count: int) -> None:
+    inputs = [Q, K, P, FROZEN, QUEUE, PREVIOUS]
+    inputs[which] = [*inputs[which], *inputs[which]][:count]
+    with pytest.raises(ValueError, match=f"takes two views, got {count} of "):
+        SyConLoss()(*inputs)
+
+
+@pytest.mark.parametrize(
+    "given", ["ids", "queue_ids", "previous_ids", "ids queue_ids", "queue_ids previous_ids"]
+)
+def test_ids_of_a_part_alone_are_refused(given: str) -> None:
+    every = {
+        "ids": torch.arange(4),
+        "queue_ids": [torch.arange(6)] * 2,
+        "previous_ids": [torch.arange(9)] * 2,
+    }
+    with pytest.raises(ValueError, match="give all of them, or none"):
+        SyConLoss()(Q, K, P, FROZEN, QUEUE, PREVIOUS, **{name: every[name] for name in given.split()})  # type: ignore[arg-type]

@@ -28,15 +28,20 @@ class TwoTerms(PairwiseLoss):
         self.stability_temperature = Temperature.of(stability_temperature, Temperature(0.2))
 
 
+def check_two(**named: Sequence[Tensor] | None) -> None:
+    """Refuse another number of views of what is given."""
+    for name, views in named.items():
+        if views is not None and len(views) != 2:
+            raise ValueError(f"Sy-CON takes two views, got {len(views)} of {name}")
+
+
 def two_views(**named: Sequence[Tensor]) -> list[tuple[Tensor, ...]]:
     """Check two views of each, as `counterpoint.pairwise.paired` checks pairs.
 
     Raises:
         ValueError: for another number of views, or views that do not pair up.
     """
-    for name, views in named.items():
-        if len(views) != 2:
-            raise ValueError(f"Sy-CON takes two views, got {len(views)} of {name}")
+    check_two(**named)
     flat = paired(
         **{f"{name} of view {v}": views[i] for name, views in named.items() for i, v in enumerate("AB")}
     )

@@ -12,7 +12,7 @@ from ...pairwise.inputs import dot
 from ...pairwise.reductions import LogSumExp
 from ...pairwise.tile import Tile
 from ._bank import against, others
-from ._two_views import TwoTerms, two_views
+from ._two_views import TwoTerms, check_two, two_views
 
 PAPERS = {"sy-con": ("SyConLoss",)}
 
@@ -74,6 +74,11 @@ class SyConLoss(TwoTerms):
             queue_ids, previous_ids: the items of the queues.
         """
         q, k, p, f = two_views(q=q, k=k, p=p, f=f)
+        check_two(queue=queue, previous_queue=previous_queue, queue_ids=queue_ids, previous_ids=previous_ids)
+        if not (ids is None) == (queue_ids is None) == (previous_ids is None):
+            raise ValueError(
+                "ids, queue_ids and previous_ids are compared with each other: give all of them, or none"
+            )
         banks = [torch.cat(pair) for pair in zip(queue, previous_queue, strict=True)]
         bank_ids: Sequence[Tensor | None] = (None, None)
         if queue_ids is not None and previous_ids is not None:
