@@ -107,3 +107,8 @@ def test_bad_captions_are_refused() -> None:
         ModularContrastLoss()(x, c, torch.tensor([0, 1, 2]), torch.ones(3, dtype=torch.bool))
     with pytest.raises(ValueError, match="row 1 of x has no true caption"):
         ModularContrastLoss()(x, c, torch.tensor([0, 0, 1]), torch.tensor([True, True, False]))
+    for alone in ({"has": torch.ones(2, 4)}, {"needs": torch.ones(3, 4)}):
+        with pytest.raises(
+            ValueError, match="has and needs are compared with each other: give both, or neither"
+        ):
+            ModularContrastLoss()(x, c, torch.tensor([0, 0, 1]), torch.ones(3, dtype=torch.bool), **alone)

@@ -38,7 +38,7 @@ class ModularContrastLoss(PairwiseLoss):
         temperature: τ; a number is fixed. The default is learned from 0.07 within [0.01, 1].
 
     Raises:
-        ValueError: for captions of no sound, or a sound without a true caption.
+        ValueError: for captions of no sound, a sound without a true caption, or one of ``has`` and ``needs`` alone.
 
     Source: Ghosh et al., "CompA: Addressing the Gap in Compositional Reasoning in Audio-Language Models" (2023),
     arXiv 2310.08753.
@@ -76,6 +76,8 @@ class ModularContrastLoss(PairwiseLoss):
                 features another sound has is not held against that one. Nothing is passed over unless given.
         """
         x, captions = upcast(x), upcast(captions)
+        if (has is None) != (needs is None):
+            raise ValueError("has and needs are compared with each other: give both, or neither")
         first = _first(owner, true, len(x))
         x = self.temperature.scale(x)
         whose = self.index(x)
