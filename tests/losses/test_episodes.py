@@ -91,6 +91,12 @@ def test_points_without_a_class_are_of_none() -> None:
     assert score(z, labels=none) == score(z, labels=apart)
 
 
+def test_vectors_of_a_bank_without_a_class_are_of_none() -> None:
+    z, bank, labels = clusters(1.0)[:3], clusters(1.0)[3:9], torch.tensor([-1, 0, -1])
+    without, others = torch.tensor([0, -1, -1, -1, -1, -1]), torch.tensor([0, 3, 3, 3, 3, 3])
+    assert score(z, bank, without, labels=labels) == score(z, bank, others, labels=labels)
+
+
 @pytest.mark.parametrize("others", ["nearest", "all"])
 def test_a_lone_prototype_has_no_margin(others: Any) -> None:
     z = torch.randn(4, 3, requires_grad=True)

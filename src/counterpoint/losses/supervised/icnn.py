@@ -77,13 +77,14 @@ class ICNNLoss(PairwiseLoss):
         Args:
             z: the points.
             bank: the same on every rank.
-            bank_labels: the class of each vector of the bank.
+            bank_labels: the class of each vector of the bank, −1 for none.
             labels: the class of each point, −1 for none.
         """
         (z,) = paired(z=z)
         check_labels(labels, len(z))
         place = self.index(z)
-        labels = torch.where(labels < 0, -1 - place, labels)
+        # Each in a class of its own, and none in that of a bank's vectors without one.
+        labels = torch.where(labels < 0, -2 - place, labels)
         rows = {"z": z, "place": place}
         if bank is None:
             columns, of_others = rows, self.ranks.everyones(labels)
