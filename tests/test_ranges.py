@@ -52,6 +52,7 @@ class Data(Checked):
         (Module, (), {"scale": -1}, "scale of Module must be greater than 0, got -1"),
         (Child, (), {"count": 0}, "count of Child must be at least 1, got 0"),
         (Module, (), {"count": "2"}, "count of Module must be a whole number, got '2'"),
+        (Module, (), {"count": 4.0}, "count of Module must be a whole number, got 4.0"),
         (Module, (), {"count": True}, "count of Module must be a whole number, got True"),
         (Module, (), {"kind": "c"}, "kind of Module must be one of 'a' or 'b', got 'c'"),
         (Module, (), {"share": 1.5}, "share of Module must be at most 1, got 1.5"),

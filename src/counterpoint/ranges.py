@@ -79,7 +79,8 @@ def _arguments(kind: type, args: tuple[Any, ...], options: Mapping[str, Any]) ->
 
 def _check(kind: type, name: str, validator: Any, value: Any) -> None:
     try:
-        # Numbers of any library may stand for one, but no text and no bool.
-        validator.validate_python(value, strict=isinstance(value, str | bool) or None)
+        # Numbers of any library may stand for one, but no text and no bool; and for a whole number no float, even 4.0,
+        # as what is kept is the value itself.
+        validator.validate_python(value, strict=isinstance(value, str | bool | float) or None)
     except ValidationError as error:
         raise ValueError(fault(error, lambda _: f"{name} of {kind.__name__}")) from None
