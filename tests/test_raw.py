@@ -31,6 +31,8 @@ def test_a_sequence_ends_behind_the_last_that_was_measured() -> None:
         (np.array([], dtype=int), []),
         ([], []),
         (np.array([True, False, True]), [3, 2]),
+        (torch.tensor([True, False, True]), [3, 2]),
+        (torch.tensor([2]), [2]),
         (1, [1]),
         (-1, [2]),
     ],
@@ -38,6 +40,15 @@ def test_a_sequence_ends_behind_the_last_that_was_measured() -> None:
 def test_rows_of_raw_forms(rows: object, lengths: list[int]) -> None:
     assert WAVES[rows].lengths.tolist() == lengths
     assert WAVES[rows].rate == 8
+
+
+def test_a_mask_of_a_single_example_is_a_mask() -> None:
+    assert [len(WAVES[:1][torch.tensor([there])]) for there in (True, False)] == [1, 0]
+
+
+def test_sounds_of_one_length_may_be_one_array() -> None:
+    waves = cp.Waves.of(np.array([[0.5, 0.25], [0.0, -1.0]]), rate=8)  # as `check_waves` advises
+    assert waves.samples.tolist() == [[0.5, 0.25], [0.0, -1.0]]
 
 
 def test_a_row_that_is_not_there() -> None:

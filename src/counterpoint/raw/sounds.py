@@ -34,13 +34,14 @@ class Waves(Raw):
     rate: int
 
     @classmethod
-    def of(cls, sounds: Sequence[np.ndarray], rate: int) -> Waves:
-        """Return sounds of different lengths, each ``(T,)``.
+    def of(cls, sounds: Sequence[np.ndarray] | np.ndarray, rate: int) -> Waves:
+        """Return sounds of different lengths, each ``(T,)``; those of one length may be one array ``(n, T)``.
 
         Raises:
             ValueError: for whole numbers, as files hold them, for several channels, and for a rate that is none.
         """
-        for number, sound in enumerate(map(np.asarray, sounds)):
+        arrays = [np.asarray(sound) for sound in sounds]
+        for number, sound in enumerate(arrays):
             if sound.ndim != 1:
                 raise ValueError(
                     f"sound {number} is of shape {sound.shape}, and a sound has one channel (T,): sound.mean(1) mixes "
@@ -53,7 +54,7 @@ class Waves(Raw):
                 )
         if rate < 1:
             raise ValueError(f"a rate is a number of samples a second, from 1 on, got {rate}")
-        return cls(padded(sounds), rate)
+        return cls(padded(arrays), rate)
 
     @classmethod
     def read(cls, paths: Sequence[str | Path], rate: int = 16_000) -> Waves:
