@@ -48,3 +48,11 @@ def test_only_the_best_token_has_a_gradient() -> None:
     there = torch.ones(2, dtype=torch.bool), torch.ones(3, dtype=torch.bool)
     (gradient,) = torch.autograd.grad(late(h, *there), h)
     assert gradient.tolist() == [[0.5, 0, 0], [0, 0.5, 0]]
+
+
+def test_each_direction_is_explained() -> None:
+    forces = FILIPLoss(temperature=0.1).explain(unit(4, 3, 6, seed=0), unit(4, 2, 6, seed=1)).forces
+    assert len(forces) == 2
+    for force in forces:
+        assert (force.pull.diagonal() > 0).all()
+        assert (force.pull[~torch.eye(4, dtype=torch.bool)] < 0).all()

@@ -138,3 +138,10 @@ def test_inputs_that_do_not_fit_are_refused(change: dict[str, Tensor], message: 
     given = {"x": x, "y": y} | change
     with pytest.raises(ValueError, match=message):
         unwrap(MILLoss.forward)(MILLoss(), **given)
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_it_is_explained_which_pairs_are_pulled_and_pushed(pooling: Any) -> None:
+    (force,) = MILLoss(pooling, temperature=0.1).explain(*bags()).forces
+    assert (force.pull.diagonal() > 0).all()
+    assert (force.pull[~torch.eye(5, dtype=torch.bool)] < 0).all()

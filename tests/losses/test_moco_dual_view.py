@@ -72,6 +72,15 @@ def test_keys_of_the_own_item_do_not_fill_the_places_of_the_hardest(evaluator: s
     assert not gradient.any()
 
 
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_the_hardest_keys_are_explained(weight: float) -> None:
+    away, *_ = DualViewLoss(0.2, num_hard=3, key_weight=weight).explain(Q, K, QUEUE).forces
+    assert (away.pull < 0).sum(1).tolist() == [3] * 4
+    assert [set(away.negatives(i)) for i in range(4)] == [
+        set((Q @ QUEUE.T)[i].topk(3).indices.tolist()) for i in range(4)
+    ]
+
+
 def test_by_default_the_key_is_no_anchor() -> None:
     assert DualViewLoss().key_weight == 0  # a weight near 1 makes the queries collapse
 

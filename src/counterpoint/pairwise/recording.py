@@ -10,7 +10,10 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of rows of ``left`` with rows of ``right``, all or one to one; ``sign`` is −1 for distances."""
+    """Scores of rows of ``left`` with rows of ``right``, all or one to one; ``sign`` is −1 for distances.
+
+    A row that is a bag of vectors is all of them in one.
+    """
 
     values: Tensor
     left: Tensor
@@ -31,7 +34,7 @@ def matrix(values: Tensor, left: Tensor, right: Tensor, sign: int = 1) -> Tensor
     """Note ``values (r, c)`` and return them."""
     recorder = ACTIVE.get()
     if recorder is not None and values.requires_grad:
-        recorder.matrices.append(Scores(values, left, right, sign))
+        recorder.matrices.append(Scores(values, left.flatten(1), right.flatten(1), sign))
     return values
 
 
@@ -39,5 +42,5 @@ def diagonal(values: Tensor, left: Tensor, right: Tensor, sign: int = 1) -> Tens
     """Note ``values (B,)`` and return them."""
     recorder = ACTIVE.get()
     if recorder is not None and values.requires_grad:
-        recorder.diagonals.append(Scores(values, left, right, sign))
+        recorder.diagonals.append(Scores(values, left.flatten(1), right.flatten(1), sign))
     return values

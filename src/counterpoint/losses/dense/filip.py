@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...forms import Positive
+from ...pairwise import recording
 from ...pairwise.inputs import upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction
@@ -61,8 +62,9 @@ class FILIPLoss(PairwiseLoss):
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             h = tile.dot()
-            masks = of_pairs(tile)
-            of_x, of_y = late(h, *masks), late(h.mT, *masks[::-1])
+            masks, a, b = of_pairs(tile), tile.row.z, tile.column.z
+            of_x = recording.matrix(late(h, *masks), a, b)
+            of_y = recording.matrix(late(h.mT, *masks[::-1]).mT, b, a).mT
             return {
                 "row": {"all": LogSumExp(of_x * tile.scale)},
                 "column": {"all": LogSumExp(of_y * tile.scale)},
@@ -78,8 +80,9 @@ class FILIPLoss(PairwiseLoss):
         )
         with torch.autocast(x.device.type, enabled=False):
             h = torch.einsum("bnd,bmd->bnm", x, y)
-            positive = late(h, x_mask, y_mask) + late(h.mT, y_mask, x_mask)
-        return self.mean(r.row.all + r.column.all - positive * scale) / 2
+            of_x = recording.diagonal(late(h, x_mask, y_mask), x, y)
+            of_y = recording.diagonal(late(h.mT, y_mask, x_mask), y, x)
+        return self.mean(r.row.all + r.column.all - (of_x + of_y) * scale) / 2
 
 
 def late(

@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ...forms import Positive
+from ...pairwise import recording
 from ...pairwise.inputs import lacks_rows, upcast
 from ...pairwise.loss import PairwiseLoss
 from ...pairwise.reductions import LogSumExp, Reduction
@@ -90,8 +91,8 @@ class MILLoss(PairwiseLoss):
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
             h = tile.dot()
-            logits = self.score(h, *of_pairs(tile)) * tile.scale
-            everything = LogSumExp(logits)
+            scores = recording.matrix(self.score(h, *of_pairs(tile)), tile.row.z, tile.column.z)
+            everything = LogSumExp(scores * tile.scale)
             return {"row": {"all": everything}, "column": {"all": everything}}
 
         scale = self.temperature.inverse(x.dtype).to(x.device)
@@ -103,7 +104,8 @@ class MILLoss(PairwiseLoss):
             bags=(x.shape[1], y.shape[1]),
         )
         with torch.autocast(x.device.type, enabled=False):
-            positive = self.score(torch.einsum("bnd,bmd->bnm", x, y), x_mask, y_mask) * scale
+            scores = self.score(torch.einsum("bnd,bmd->bnm", x, y), x_mask, y_mask)
+            positive = recording.diagonal(scores, x, y) * scale
         return self.mean(r.row.all + r.column.all - 2 * positive) / 2
 
     def score(

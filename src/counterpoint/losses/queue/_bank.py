@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ...pairwise import recording
 from ...pairwise.reductions import Top
 from ...pairwise.tile import NEG, Tile
 
@@ -72,6 +73,8 @@ def chosen(
     tensor([[0.7311, 0.2689],
             [0.2689, 0.7311]])
     """
+    if recording.ACTIVE.get() is not None:  # `explain` asks for the gradient at every score
+        return recording.matrix(anchors @ bank.T, anchors, bank).gather(1, indices.clamp_min(0))
     return _Chosen.apply(anchors, bank, indices, values)  # type: ignore[no-untyped-call] # torch's
 
 

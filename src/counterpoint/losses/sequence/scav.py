@@ -98,7 +98,7 @@ class SCAVLoss(PairwiseLoss):
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
             a, b = tile.row.z, tile.column.z
             far = self.all_pairs(a, b, tile.row.length, tile.column.length)
-            everything = LogSumExp(-recording.matrix(far, a.flatten(1), b.flatten(1), -1) * tile.scale)
+            everything = LogSumExp(-recording.matrix(far, a, b, -1) * tile.scale)
             return {"row": {"all": everything}, "column": {"all": everything}}
 
         scale = self.temperature.inverse(x.dtype).to(x.device)
@@ -110,7 +110,7 @@ class SCAVLoss(PairwiseLoss):
             bags=bags,
         )
         with torch.autocast(x.device.type, enabled=False):
-            near = recording.diagonal(self.matched(x, y, of_x, of_y), x.flatten(1), y.flatten(1), -1)
+            near = recording.diagonal(self.matched(x, y, of_x, of_y), x, y, -1)
         return self.mean(r.row.all + r.column.all + 2 * near * scale) / 2
 
     @property
