@@ -160,6 +160,14 @@ def test_a_query_without_true_labels_adds_nothing_but_counts(objective: Any) -> 
     assert torch.autograd.grad(with_both, q)[0][1].eq(0).all()
 
 
+@pytest.mark.parametrize("objective", [DecoupledSoftmaxLoss(), SoftTopKLoss(k=2), MultiLabelSoftmaxLoss()])
+def test_nan_is_passed_on(objective: Any) -> None:
+    q, z, y = example(n=3)
+    bad = q.detach().clone()
+    bad[1, 0] = torch.nan
+    assert objective(bad, z, targets=y).isnan()
+
+
 @pytest.mark.parametrize("objective", [DecoupledSoftmaxLoss(), SoftTopKLoss(k=None)])
 @pytest.mark.parametrize("ignored", [False, True])
 def test_a_query_all_of_whose_labels_are_true_costs_nothing(objective: Any, ignored: bool) -> None:

@@ -153,3 +153,10 @@ def test_labels_are_relative_to_the_anchor() -> None:
 def test_bad_labels_are_refused(labels: Tensor) -> None:
     with pytest.raises(ValueError, match=r"labels must be one integer per row, \(6,\)"):
         unwrap(CircleLoss.forward)(CircleLoss(), *views(2, 6, 4), labels=labels)
+
+
+@pytest.mark.parametrize("mix", [0.0, 0.4])
+def test_a_circle_of_nan_is_nan(mix: float) -> None:
+    x, labels = unit(6, 4), torch.tensor([0, 0, 1, 1, 2, 2])
+    x[3, 1] = torch.nan
+    assert CircleLoss(mix=mix)(x, labels=labels).isnan()

@@ -57,4 +57,5 @@ class CircleLoss(ViewPairLoss):
 
     def joined(self, sums: SimpleNamespace) -> Float[Tensor, ""]:
         losses = softplus(sums.pull + sums.push)
-        return self.mean(losses, weights=(losses > 0).to(losses))
+        # NaN is not 0 and stays: a run that has gone wrong is not to look like one that has nothing left to learn.
+        return self.mean(losses, weights=(losses != 0).to(losses))
