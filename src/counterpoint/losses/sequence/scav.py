@@ -38,6 +38,7 @@ class SCAVLoss(PairwiseLoss):
     different pairs could not be compared. Masks cover what is behind the end of a sequence, which changes nothing. With
     one vector a side all but ``"wasserstein"`` and ``"dtw"`` are InfoNCE on the distance of two vectors; so are these
     two, but for the half by which ``"dtw"`` is divided. Sequences that begin and end at different times need ``"dtw"``.
+    On several ranks N and M must be the same everywhere for these two.
 
     A ``tile`` of r and c sequences holds r · c · L distances of vectors, or r · c · N · M; unless given, it is so many
     times smaller.

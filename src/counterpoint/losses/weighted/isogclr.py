@@ -18,8 +18,6 @@ from ...pairwise.reductions import LogSumExp, WeightedMean
 from ...pairwise.tile import NEG, Tile
 
 GRADIENT_BOUND = 5.0
-
-
 """The gradient of a temperature is clipped to ± this."""
 
 
