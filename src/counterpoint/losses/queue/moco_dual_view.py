@@ -113,7 +113,7 @@ class DualViewLoss(PairwiseLoss):
         m = size
         if filtered and self.num_hard is not None:
             count = self.num_hard * size if self.num_hard < 1 else self.num_hard
-            m = math.ceil(count - 1e-9)  # 0.07 · 100 is 7.000000000000001
+            m = max(math.ceil(count - 1e-9), 1)  # 0.07 · 100 is 7.000000000000001
         hardest = min(skip + m, size)
 
         def terms(tile: Tile) -> dict[str, dict[str, Reduction]]:
