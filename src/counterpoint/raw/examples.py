@@ -111,7 +111,8 @@ class Raw(Sequence[Any], ABC):
         if isinstance(rows, slice):
             rows = np.arange(len(self))[rows]  # backwards too, which tensors have no slices for
         elif isinstance(rows, Tensor):
-            rows = rows.cpu().numpy()  # of one element a tensor, even a mask, is a number too, and an array is not
+            # A tensor of one element, even a mask, is a number too, and an array is not.
+            rows = rows.cpu().numpy()
         try:
             row = operator.index(rows)
         except TypeError:
