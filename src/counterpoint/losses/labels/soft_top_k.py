@@ -81,9 +81,8 @@ class SoftTopKLoss(LabelLoss):
         """Return the loss of complete rows."""
         count = positive.sum(1)
         k = count if self.k is None else torch.full_like(count, self.k)
-        defined = (count > 0) & (
-            k < (logits != NEG).sum(1)
-        )  # NaN, too, is a label to choose from, and is passed on
+        # NaN, too, is a label to choose from, and is passed on.
+        defined = (count > 0) & (k < (logits != NEG).sum(1))
         # Where no threshold exists any will do: the row is left out below, with its gradient.
         log_p = log_soft_top_k(logits, torch.where(defined, k, 0.5), self.alpha)
         loss = -torch.where(positive & defined[:, None], log_p, 0.0).sum(1)
