@@ -30,7 +30,7 @@ RETRIEVAL = {"retrieval": tuple(f"{way}_R@1" for way in WAYS)}
 
 def towers(lab: Lab, *further: int) -> str:
     """Train the towers under each seed and further ones, and return them as an arm takes those of its seed."""
-    trained = lab.study(replace(PRETRAINING, seeds=(*range(SEEDS), *further)), "pretraining")
+    trained = lab.study(replace(PRETRAINING, seeds=(*lab.seeds(SEEDS), *further)), "pretraining")
     return f'image="mlp@{trained.each(PICTURES)}",text="bag@{trained.each(TEXTS)}"'
 
 

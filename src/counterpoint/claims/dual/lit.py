@@ -57,7 +57,9 @@ TENTH = f"emoji,missing=text:{1 - FEW:g}/in:train"
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    pretrained, coarse = lab.study(PRETRAINING, "pretraining"), lab.study(COARSE, "coarse pretraining")
+    # A second run has seeds of its own where Lu and uu decide, and the first ones beside.
+    origins = replace(PRETRAINING, seeds=tuple(dict.fromkeys((*lab.seeds(PRETRAINING.seeds), *FIRST))))
+    pretrained, coarse = lab.study(origins, "pretraining"), lab.study(COARSE, "coarse pretraining")
     arms = tuning(pretrained.each(BROAD))
     further = {
         "Uu": f'lit,mode=Uu,image="cnn@{pretrained.each(BROAD)}"',
