@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from counterpoint import claims
 from counterpoint.claims import CLAIMS
 from counterpoint.claims.lab import (
     Arrays,
@@ -31,7 +32,7 @@ from counterpoint.claims.lab import (
     worst,
 )
 from counterpoint.claims.lab.cell import Cell
-from counterpoint.claims.lab.quick import reduced
+from counterpoint.claims.lab.quick import OWN, SIZES, reduced
 from counterpoint.statistics import Outcomes, linear_contrast, seeds_needed, t_interval
 
 RNG = np.random.default_rng(0)
@@ -111,6 +112,13 @@ def test_a_number_that_is_not_finite_or_has_no_common_seed_is_not_measured() -> 
     assert above(per_seed("x", "x", [1.0, np.nan, 2.0])).estimate is None
     one, other = arm("one", {0: HITS["a"][0], 1: None}, "x"), arm("other", {0: None, 1: HITS["a"][1]}, "x")
     assert (one - other).measure().estimate is None
+
+
+def test_a_number_of_the_one_run_that_is_left_has_no_interval() -> None:
+    left = arm("left", {0: 0.25, 1: None, 2: None}, "slope", by_seed=True)
+    assert left.measure() == Measured(0.25, n_seeds=1)
+    result = above(left)
+    assert (result.estimate, result.low, result.verdict, result.needed) == (0.25, None, "inconclusive", None)
 
 
 def test_a_failed_run_takes_its_seed_out_of_every_arm() -> None:
@@ -247,6 +255,8 @@ def test_outcomes_that_are_no_examples_are_reduced_by_seed(tmp_path: Path) -> No
     runs = Lab(tmp_path).grid(trained, AXES, lr=0.5, steps=5)
     found = runs.scores("steps", "mean step", by_seed=np.mean)["DCL", 8].measure()
     assert (found.estimate, found.n_seeds) == (2.0, 5)
+    last = runs.scores("steps", "last step", by_seed=lambda steps: steps[-1])
+    assert last.means([("DCL", 8)], digits=0) == "DCL, batch 8 4"
 
 
 def test_the_rest_of_an_index_fills_the_places_of_an_outcomes_name(tmp_path: Path) -> None:
@@ -337,6 +347,16 @@ def test_no_claim_asks_for_a_smoke_run(slug: str) -> None:
     assert not asked, (
         f"{spec.origin}: lines {sorted(asked)} ask for a smoke run; give the size as a setting in lab.grid"
     )
+
+
+def test_a_smoke_run_knows_no_setting_that_no_claim_has() -> None:
+    folder = Path(claims.__file__).parent
+    trees = [ast.parse(path.read_text(encoding="utf-8")) for path in folder.rglob("*.py")]
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    keys = [key for node in nodes if isinstance(node, ast.Dict) for key in node.keys]
+    named = {key.value for key in keys if isinstance(key, ast.Constant)}
+    named |= {node.arg for node in nodes if isinstance(node, ast.keyword)}
+    assert SIZES | OWN.keys() <= named
 
 
 def test_a_smoke_run_mines_pairs_by_looser_quantiles() -> None:

@@ -198,6 +198,19 @@ def test_arms_of_one_rate_take_the_best_in_the_mean_over_them(
     assert [plan.changes for plan in found.plans.values()] == [{"optimizer.lr": 1e-2}] * 2
 
 
+def test_one_rate_is_not_chosen_where_at_each_some_trial_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = {"K = 64": "moco,queue=64", "K = 32": "moco,queue=32"}
+    failed = {"moco,queue=64": (-np.inf, 0.5), "moco,queue=32": (0.3, -np.inf)}
+    monkeypatch.setattr(
+        lab_module, "validation_score", lambda trial: failed[trial.parent.name][int(trial.name[-1])]
+    )
+    monkeypatch.setattr(Lab, "_train", lambda lab, title, runs: None)
+    with pytest.raises(RuntimeError, match=r"every learning rate \(0\.001, 0\.01\) a trial failed"):
+        Lab(tmp_path).study(replace(SMALL, arms=arms, rates=(1e-3, 1e-2), one_rate=True))
+
+
 def test_a_smoke_run_trains_the_ends_and_builds_every_arm(tmp_path: Path) -> None:
     lab = Lab(tmp_path, quick=True)
     found = lab.study(SMALL)

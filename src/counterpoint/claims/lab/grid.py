@@ -167,7 +167,7 @@ class Scores:
     def means(self, keys: Iterable[Any] | None = None, digits: int = 3) -> str:
         """Return the mean of every arm in words, for a note; of all points unless ``keys`` are given.
 
-        For another statistic than the mean it is that statistic, averaged over seeds.
+        For another statistic than the mean, or where ``by_seed`` reduces runs, it is that number, averaged over seeds.
         """
         return ", ".join(
             f"{', '.join(self._words(key))} {self._mean(key):.{digits}f}"
@@ -175,7 +175,7 @@ class Scores:
         )
 
     def _mean(self, key: Any) -> float:
-        if self.statistic == "mean":
+        if self.statistic == "mean" and self._by_seed is None:
             return float(np.nanmean(self.values(key)))
         estimate = self[key].measure().estimate
         return float("nan") if estimate is None else estimate

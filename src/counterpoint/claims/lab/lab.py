@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import math
 import os
 import re
 import tempfile
@@ -38,7 +39,7 @@ from .study import Comparison, Trained, of_seed
 T = TypeVar("T")
 SEEDS = 5
 FIRST = tuple(range(SEEDS))
-"""Seeds of what the first run decided, or what lies beside: a second run reads these again and adds none."""
+"""Seeds of what the first run decided, or what lies beside: a second run has these too, and no others of it."""
 UNSEEN = range(1, 6)
 """Seeds of an experiment whose settings were chosen after a look at seed 0, which would be no test of them."""
 TUNING_SEEDS = (1000, 1001)
@@ -254,6 +255,11 @@ class Lab:
             fmean(validation_score(of_arm[number]) for of_arm in folders.values())
             for number in range(len(rates))
         ]
+        if max(of_rates) == -math.inf:
+            raise RuntimeError(
+                f"{study_folder}: at every learning rate ({', '.join(f'{rate:g}' for rate in rates)}) a trial failed; "
+                "try smaller ones"
+            )
         best = int(np.argmax(of_rates))
         return {arm: trials[best].plan for arm, trials in search.items()}
 

@@ -20,7 +20,7 @@ SAMPLE = 64
 """Fewest examples of a training or a test set: of fewer, some kind of them would be missing."""
 OF_ALL = 32
 """Examples where the whole experiment takes all that there are: a size of None; a batch of them."""
-_LENGTHS = ("steps", "family", "warm_up", "pretraining", "inversion", "read", "tuned")
+_LENGTHS = ("steps", "family", "inversion", "read", "tuned")
 _NUMBERS = (
     "anchors",
     "compared",
@@ -35,7 +35,6 @@ _NUMBERS = (
     "per_class",
     "pictures",
     "repeats",
-    "samples",
     "scenes",
     "size",
     "sizes",

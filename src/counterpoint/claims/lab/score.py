@@ -36,7 +36,7 @@ Values = Mapping[Arm, float]
 
 @dataclass(frozen=True)
 class Measured:
-    """The value of a score with its 95 % interval; all None where it cannot be measured.
+    """The value of a score with its 95 % interval; all None where it cannot be measured, the interval where it cannot.
 
     Attributes:
         n_seeds: the seeds that it rests on; None where chance plays no part.
@@ -134,6 +134,8 @@ class Score:
         values = np.array([self._value_at(seed) for seed in seeds], dtype=np.float64)
         if not np.isfinite(values).all():
             return Measured(n_seeds=len(values))
+        if len(values) == 1:  # all other runs failed: a value without an interval
+            return Measured(float(values[0]), n_seeds=1)
         t = t_interval(values)
         return Measured(t.estimate, t.low, t.high, len(values), float(np.std(values, ddof=1)), 0.0)
 
