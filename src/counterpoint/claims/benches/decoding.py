@@ -116,7 +116,7 @@ class Replies:
         arms: a name → the arm as on the command line.
         task: a name of `counterpoint.evaluation.TASKS`.
         options: of the assistant, of all arms.
-        own: options of one arm's assistant besides.
+        arm_options: options of one arm's assistant besides.
         label: in the names of its differences, where a claim has several of one task.
         drawn: arms that a seed changes, all unless given; the others are decoded once, for every seed.
         settings: further settings of `answered`.

@@ -18,12 +18,12 @@ REFUTED = "the rule alone affirms as few absent partners"
 
 
 STEPS = (300, 500, 700, 900)
-"""Steps of diffusion noise, out of a thousand; validation scenes choose among these steps."""
+"""Steps of diffusion noise, out of a thousand; questions about balanced pairs, which test nothing here, choose."""
 SYNTHETIC, WORDS = 2000, 50
 
 
 def chosen(lab: Lab) -> int:
-    """Return the amount of noise with the best accuracy on validation questions, sampled with one seed."""
+    """Return the amount of noise with the best accuracy on another test set, sampled with one seed."""
     arms = {step: {"arm": f"vcd,step={step}"} for step in STEPS}
     options = {"do_sample": True, "max_new_tokens": 4}
     validation = lab.grid(

@@ -132,8 +132,8 @@ def run(lab: Lab) -> Iterator[Result]:
         "tables, and each tag has a vector of its own. Scores are cosines at a temperature of 0.05, those of bce",
         f"inner products. The recipe seconds, {STEPS} steps of {BATCH} at its rate of 0.003 for all, as in the first",
         "evidence; by these the softmax's sum had 0.92 on training queries and bce 0.84 under seed 1000, which is",
-        "not tested. The better of the two softmax losses is taken in every seed. R@|P| is the task's R-precision of",
-        f"a model's own answer: on training queries {fit.means()}; on held-out ones {held.means()}. The first",
-        "evidence trained networks of queries and of labels, on all queries at once in a loop of its own, and drew",
-        "queries anew for every seed. The soft top-k loss, several times as slow, was not trained.",
+        "not tested. The better of the two softmax losses is chosen again in every resample. R@|P| is the task's",
+        f"R-precision of a model's own answer: on training queries {fit.means()}; on held-out ones {held.means()}. The",
+        "first evidence trained networks of queries and of labels, on all queries at once in a loop of its own, and",
+        "drew queries anew for every seed. The soft top-k loss, several times as slow, was not trained.",
     )
