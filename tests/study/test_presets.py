@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from inspect import signature
@@ -24,6 +25,7 @@ from counterpoint.evaluation import TASKS, evaluate
 from counterpoint.methods import METHODS
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.fusion.late import Filling
+from counterpoint.methods.options import read
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.registry import UnknownName
@@ -58,6 +60,22 @@ def test_a_preset_names_what_exists(name: str) -> None:
         Arm.parse(arm)
     for task in preset.tasks:
         assert task in TASKS
+
+
+@pytest.mark.parametrize("slug", [*PRESETS, *of_claims("PRESET"), *of_claims("COMPARISON")])
+def test_no_two_arms_of_a_preset_are_the_same_but_for_defaults_that_one_states(slug: str) -> None:
+    def whole(spec: str) -> object:
+        arm = Arm.parse(spec)
+        constructor = arm._constructor()
+        defaults = {
+            n: p.default for n, p in signature(constructor).parameters.items() if p.default is not p.empty
+        }
+        name = arm.method if arm.loss is None else arm.loss[1]
+        options = defaults | read(name, constructor, arm.options)
+        return replace(arm, spec="", options={}), tuple(map(str, sorted(options.items(), key=str)))
+
+    found = [whole(arm) for arm in find(slug).arms]
+    assert all(found.count(arm) == 1 for arm in found)
 
 
 @pytest.mark.slow

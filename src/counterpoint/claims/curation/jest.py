@@ -11,6 +11,7 @@ import torch
 
 from ...data.source import load
 from ...data.worlds.scenes.world import Scenes
+from ...study.presets import Preset
 from ...training.record.metrics import read_metrics
 from ...training.run import Run
 from ...training.start import load as load_run
@@ -48,6 +49,14 @@ COMPARISON = Comparison(
     recipe="cpu",
     changes=LEARNER,
     seeds=UNSEEN,
+)
+PRESET = Preset(
+    "jest",
+    "which pairs to learn from: any, the best one by one, and the best together, by a reference that is to be trained "
+    "first: a run of siglip, in the folder runs/reference",
+    {"arms": tuple(COMPARISON.arms.values())},
+    COMPARISON.arms[UNIFORM],
+    COMPARISON.tasks,
 )
 REFERENCE = replace(
     COMPARISON,

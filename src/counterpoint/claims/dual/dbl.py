@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from ...study.presets import Preset
 from ..lab import UNSEEN, Comparison, Lab, Result, Score, above, beside, combined, decides
 
 CLAIM = (
@@ -29,6 +30,13 @@ COMPARISON = Comparison(
     steps={TWICE: 2 * STEPS},
     rates=(1e-3, 3e-3),
     seeds=UNSEEN,
+)
+PRESET = Preset(
+    "dbl",
+    "a hinge on the hardest negatives, and targets that have to beat an anchor besides, whose steps cost twice as much",
+    {"arms": ("hinge", *BOOSTED.values())},
+    "hinge",
+    COMPARISON.tasks,
 )
 
 

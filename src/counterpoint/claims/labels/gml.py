@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...data.worlds.scenes.concepts import CONCEPTS
+from ...study.presets import Preset
 from ..lab import Comparison, Lab, Result, above, beside, decides
 
 CLAIM = (
@@ -38,6 +39,13 @@ COMPARISON = Comparison(
     recipe="cpu",
     changes={"batch_size": 64, "steps": STEPS, "validate_every": STEPS},
     steps={LONGER: 3 * STEPS},
+)
+PRESET = Preset(
+    "gml",
+    "a logit-adjusted classifier, one without the adjustment, and contrast with keys of every class beside it",
+    {"arms": tuple(arm for name, arm in COMPARISON.arms.items() if name != LONGER)},
+    COSINES,
+    COMPARISON.tasks,
 )
 
 
