@@ -10,10 +10,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten
 
 from ...losses import SigLIPLoss
+from ..benches.largest import Largest
 from ..lab import Comparison, Lab, Result, Score, above, below, beside, decides, exact, mean, within
 
 CLAIM = (
@@ -34,19 +33,6 @@ COMPARISON = Comparison(
     rates=(1e-3, 3e-3, 1e-2, 3e-4),
 )
 """The sigmoid's bias starts at −log(B − 1), where it is balanced, or where the paper has it for batches of 32,768."""
-
-
-class Largest(TorchDispatchMode):  # type: ignore[no-untyped-call] # torch leaves it untyped
-    """Notes the largest tensor that any operation gives, in elements."""
-
-    elements = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        result = func(*args, **(kwargs or {}))
-        for t in tree_flatten(result)[0]:
-            if isinstance(t, Tensor):
-                self.elements = max(self.elements, t.numel())
-        return result
 
 
 def tiles(size: int = 512, width: int = 8, heights: Sequence[int] = (32, 64, 128)) -> tuple[float, float]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ...losses import InfoNCELoss
-from ..dual.siglip import Largest
+from ..benches.largest import Largest
 from ..lab import Lab, Result, below, decides, exact, within
 
 CLAIM = (
