@@ -36,7 +36,9 @@ Values = Mapping[Arm, float]
 
 @dataclass(frozen=True)
 class Measured:
-    """The value of a score with its 95 % interval; all None where it cannot be measured, the interval where it cannot.
+    """The value of a score with its 95 % interval.
+
+    All are None where it cannot be measured, the interval alone where one run is left.
 
     Attributes:
         n_seeds: the seeds that it rests on; None where chance plays no part.
