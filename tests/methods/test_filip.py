@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from method_stubs import SIZE, StubImage, Words, batch, build, run
-from torch import Tensor
+from torch import Tensor, nn
 
 from counterpoint import methods
 from counterpoint.networks.base import TextTower
@@ -87,6 +87,23 @@ def test_the_transformers_states_are_what_it_pools() -> None:
     assert states.shape == (*tokens.shape, 8)
     assert (states[2, 3:] == 0).all()
     torch.testing.assert_close(text(tokens)[2], states[2, 2])
+
+
+def test_a_tower_with_batch_norms_starts_as_it_was_read() -> None:
+    class Normed(StubImage):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm2d(self.width)
+
+        def patches(self, images: Tensor) -> Tensor:
+            return self.norm(super().patches(images))
+
+    image, recipe = Normed(), Recipe(towers=Towers(image_size=SIZE), widths=Widths(embedding=8))
+    before = {name: value.clone() for name, value in image.state_dict().items()}
+    method = methods.create("filip", {"image": image, "text": build("filip").text_tower}, recipe).train()
+    assert method.width == 2 * 8
+    assert all(torch.equal(value, before[name]) for name, value in image.state_dict().items())
+    assert image.norm.training
 
 
 def test_a_tower_without_tokens_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar
 
 import torch
@@ -13,6 +14,7 @@ from ...forms import Positive
 from ...losses import FILIPLoss
 from ...losses.dense.filip import late
 from ...networks.base import Towers
+from ...networks.towers.parts.regions import grid
 from ...pairwise import Temperature
 from ...pairwise.inputs import upcast
 from ...pairwise.ranks import Ranks
@@ -58,18 +60,14 @@ class FILIP(TowerMethod):
         self.views = paired(towers)
         self.projections = nn.ModuleDict(linear_heads(towers, self.token_width))
         self.objective = FILIPLoss(temperature=Temperature(temperature, bounds=(0.01, 1.0)))
-        with torch.no_grad():  # so that a tower without tokens is refused at once
-            size = self.image_tower.size
-            self.features(self.picture, torch.zeros(1, 3, size, size))
+        grid(self.image_tower)  # so that a tower without tokens is refused at once
+        with torch.no_grad():
             self.features(self.text, self.text_tower.tokenizer(["a"]))
 
     @property
     def width(self) -> int:
         """The numbers of a picture's embedding, all places side by side."""
-        size, device = self.image_tower.size, next(self.parameters()).device
-        with torch.no_grad():
-            places = self.image_tower.patches(torch.zeros(1, 3, size, size, device=device))
-        return places[0, 0].numel() * self.token_width
+        return math.prod(grid(self.image_tower)) * self.token_width
 
     def features(self, column: str, inputs: Tensor) -> Tensor:
         """Return places ``(n, N, w)``, or states of words with zeros for padding ``(n, L, w)``."""
