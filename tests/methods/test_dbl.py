@@ -8,8 +8,10 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import READ, batch, build, run, total
+from method_stubs import READ, RECIPE, StubImage, batch, build, run, total
+from torch import Tensor, nn
 
+from counterpoint import methods
 from counterpoint.losses import BoostLoss, HingeLoss
 from counterpoint.types import Clock
 
@@ -82,11 +84,32 @@ def test_a_momentum_anchor_follows_slower_and_slower_in_evaluation_mode() -> Non
                 parameter.add_(1.0)
     method.after_step({}, given, Clock(4, 10))
     m = 1 - 0.1 * (1 + math.cos(math.pi / 2)) / 2
-    assert method.copy.m == pytest.approx(m)
     for name, value in method.copy.module.state_dict().items():
         torch.testing.assert_close(value, start[name] + (1 - m))
+    before = copy.deepcopy(method.copy.module.state_dict())
     method.after_step({}, given, Clock(9, 10))
-    assert method.copy.m == 1.0
+    assert all(torch.equal(value, before[name]) for name, value in method.copy.module.state_dict().items())
+
+
+def test_a_momentum_anchor_has_the_batch_statistics_of_its_target() -> None:
+    # In evaluation mode it has none of its own: they would stay as they began, and its weights go on.
+    class Normed(StubImage):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(self.width)
+
+        def forward(self, images: Tensor) -> Tensor:
+            return self.norm(super().forward(images))
+
+    towers = {"image": Normed(), "text": build("dbl").text_tower}
+    method = methods.create("dbl", towers, RECIPE, anchor="momentum").train()
+    given = batch(method)
+    run(method, given)
+    method.after_step({}, given, Clock(4, 10))
+    slow = method.copy.module.towers["image"].norm
+    assert slow.running_mean.any()
+    assert torch.equal(slow.running_mean, towers["image"].norm.running_mean)
+    assert torch.equal(slow.running_var, towers["image"].norm.running_var)
 
 
 def test_a_frozen_anchor_is_the_target_as_it_was_after_its_share_of_the_steps() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from typing import ClassVar, Literal, Self
 
 import torch
@@ -96,7 +95,6 @@ class DBL(TowerMethod):
         self.hinge, self.boost = HingeLoss(margin), BoostLoss(boost, margin=margin, gamma=gamma)
         self.weight, self.kind, self.start = weight, anchor, start
         self.made: Tensor
-        self.least = 1.0 if anchor == "frozen" else momentum
         self.anchor = None
         if weight and anchor == "beside":
             self.anchor = copy.deepcopy(_Branch(self.towers, self.projections))
@@ -106,7 +104,7 @@ class DBL(TowerMethod):
                 branch_tower.weights_set = branch_tower.weights_set and branch_tower.pretrained
         self.copy = None
         if weight and anchor != "beside":
-            self.copy = MomentumCopy(_Branch(self.towers, self.projections), self.least)
+            self.copy = MomentumCopy(_Branch(self.towers, self.projections), momentum, "cosine")
         self.register_buffer("made", torch.tensor(anchor != "frozen" or start == 0))
 
     def train(self, mode: bool = True) -> Self:
@@ -143,8 +141,8 @@ class DBL(TowerMethod):
             return
         progress = min((clock.step + 1) / clock.steps, 1.0)
         if self.kind == "momentum":
-            self.copy.m = 1 - (1 - self.least) * (1 + math.cos(math.pi * progress)) / 2
-            self.copy.update()
+            self.copy.update(progress)
+            self.copy.take_buffers()
         elif not self.made and progress >= self.start:
             self.copy.restart()
             self.made.fill_(True)

@@ -26,8 +26,8 @@ class MomentumCopy(Checked, nn.Module):
     It starts as an exact copy, and ``update()``, called once after each optimiser step, moves its parameters:
     θ_m ← m θ_m + (1 − m) θ, with m the same all through, or on its way to 1 as the run goes on, at progress t
     1 − (1 − m) (1 + cos πt)/2. Parameters only: batch-norm statistics come from the copy's own forward passes,
-    since it follows ``train()`` and ``eval()`` like any other module. It never has gradients, so no optimiser
-    trains it.
+    since it follows ``train()`` and ``eval()`` like any other module; a copy that is kept in evaluation mode takes the
+    module's (`take_buffers`). It never has gradients, so no optimiser trains it.
 
     >>> online = nn.Linear(2, 2)
     >>> slow = MomentumCopy(online, m=0.9)
@@ -70,6 +70,12 @@ class MomentumCopy(Checked, nn.Module):
         # Not the buffers: batch norms of the copy have statistics of the copy's own features.
         for slow, fast in zip(self.module.parameters(), self._followed[0].parameters(), strict=True):
             slow.lerp_(fast, 1 - m)
+
+    @torch.no_grad()
+    def take_buffers(self) -> None:
+        """Have the buffers of the module followed: of a copy in evaluation mode, whose own would never move."""
+        for slow, fast in zip(self.module.buffers(), self._followed[0].buffers(), strict=True):
+            slow.copy_(fast)
 
     def restart(self) -> None:
         """Be an exact copy again, buffers included."""
