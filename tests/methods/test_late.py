@@ -54,6 +54,20 @@ def test_what_a_view_holds_where_its_column_is_missing_does_not_matter(options: 
         torch.testing.assert_close(one, same, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("fill", ["mean", "linear"])
+def test_features_of_16_bits_are_averaged_too(fill: str) -> None:
+    method = build("late", fill=fill)
+    given = replace(batch(method, 8), present={"image": torch.arange(8) != 1})
+    with torch.autocast("cpu", torch.bfloat16):
+        z = method.encode(given)
+    assert z["image"].dtype == torch.bfloat16
+    method.after_step({name: x.detach() for name, x in z.items()}, given, LATE)
+    exact = build("late", fill=fill)
+    exact.after_step({name: x.detach().float() for name, x in z.items()}, given, LATE)
+    for name, value in exact.state_dict().items():
+        assert torch.equal(method.state_dict()[name], value), name
+
+
 @pytest.mark.parametrize("fill", ["zero", "mean", "linear"])
 def test_filling_changes_nothing_without_gaps(fill: str) -> None:
     method = build("late", fill=fill).double()

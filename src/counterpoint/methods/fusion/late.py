@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from ...forms import BelowOne, Natural, NonNegative
 from ...networks.base import Towers
 from ...networks.heads import mlp
+from ...pairwise.inputs import upcast
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings, Target
 from ..base import Ranges
@@ -188,7 +189,10 @@ class Late(Classifying):
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
         super().after_step(z, batch, clock)
-        h = {} if self.maps is None and not self.means else self.projected(z)
+        if self.maps is None and not self.means:
+            return
+        # Mixed precision is over by now: features may have 16 bits, and heads have 32.
+        h = self.projected({name: upcast(features) for name, features in z.items()})
         for column, mean in self._means():
             mean.add(h[column], batch.has(column))
         if self.maps is not None:
