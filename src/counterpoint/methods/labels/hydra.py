@@ -102,11 +102,13 @@ class Hydra(SingleLoss):
         ranks = Ranks.present()
         counts = ranks.counts(len(classes), classes.device)
         here = ranks.rows(counts)
-        if self.targets_by == "distinct":
-            steps = torch.randint(1, self.count, (sum(counts),))[here].to(classes.device)
-            return torch.where(classes < 0, -1, (classes + steps) % self.count)
-        order = torch.randperm(sum(counts))[here].to(classes.device)
-        return ranks.gather(classes, counts)[order]
+        distinct, whole = self.targets_by == "distinct", sum(counts)
+        drawn = torch.randint(1, self.count, (whole,)) if distinct else torch.randperm(whole)
+        # The first rank's, as each draws others in a step: parts of several permutations are none.
+        mine = ranks.stack(drawn.to(classes.device))[0][here]
+        if distinct:
+            return torch.where(classes < 0, -1, (classes + mine) % self.count)
+        return ranks.gather(classes, counts)[mine]
 
     def numbers(self) -> dict[str, float]:
         return {name: float(value) for name, value in self.seen.items()}
