@@ -210,6 +210,13 @@ def test_classify_gives_probabilities_and_takes_what_there_is() -> None:
     torch.testing.assert_close(nothing[0], nothing[1])
 
 
+def test_one_text_is_one_example() -> None:
+    method = build("late")
+    expected = method.classify({"image": PICTURES[:1], "text": TEXTS[:1]})
+    assert torch.equal(method.classify({"image": PICTURES[:1], "text": TEXTS[0]}), expected)
+    assert method.classify({"text": TEXTS[0]}).shape == (1, 5)
+
+
 def test_classify_is_what_the_losses_are_of() -> None:
     method = build("late")
     prepared = {"image": PICTURES, "text": TEXTS}

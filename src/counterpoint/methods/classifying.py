@@ -143,6 +143,8 @@ class Classifying(TowerMethod):
                     f"give the examples by column, of {', '.join(self.columns)}: {{column: examples}}"
                 )
             inputs = dict.fromkeys(self.columns, inputs)
+        # One text is a list of one, as it is to `embed`: its length is that of its letters.
+        inputs = {column: [raw] if isinstance(raw, str) else raw for column, raw in inputs.items()}
         rows = self._rows(inputs, present or {})
         device, was_training = next(self.parameters()).device, self.training
         n = len(next(iter(rows.values())))
