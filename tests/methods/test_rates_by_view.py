@@ -78,6 +78,23 @@ def test_layers_of_a_tower_have_the_rate_of_each_view_and_then_their_own() -> No
     assert (tower.first.p, tower.second.p) == (0.1, 0.3)
 
 
+def test_one_rate_is_that_of_the_layers_of_a_tower_which_takes_none() -> None:
+    class LayeredImage(StubImage):
+        def __init__(self) -> None:
+            super().__init__()
+            self.drop, self.seen = nn.Dropout(0.1), list[float]()
+
+        def forward(self, images: Tensor) -> Tensor:
+            self.seen.append(self.drop.p)
+            return self.drop(super().forward(images))
+
+    for options, rate in (({"dropout": 0.3}, 0.3), ({}, 0.1), ({"dropout": 0.0}, 0.1)):
+        tower = LayeredImage()
+        method = methods.create("supcon", {"image": tower}, RECIPE, **options).train()
+        method.encode(batch(method))
+        assert tower.seen == [rate, rate]
+
+
 def test_layers_have_their_own_rates_again_after_an_error() -> None:
     method, tower = layered(fails=True)
     with pytest.raises(RuntimeError, match="out of memory"):
@@ -114,6 +131,8 @@ def test_the_loss_is_that_of_all_views_with_the_classes_of_the_data() -> None:
         ({"image": StubImage}, {"dropout": (0.0, 0.1)}, "the image tower .* has no dropout"),
         ({"image": StubImage, "text": StubText}, {"dropout": (0.0, 0.1)}, "for one column, on=COLUMN"),
         ({"text": StubText}, {"dropout": (0.0, 1.5)}, r"dropout=0\+1.5: rates lie between 0 and 1"),
+        ({"image": StubImage}, {"dropout": 0.3}, "the image tower .* has no dropout"),
+        ({"image": StubImage, "text": StubText}, {"dropout": 0.3}, "dropout=0.3: dropout is for one column"),
     ],
 )
 def test_rates_that_cannot_be_are_refused(

@@ -55,12 +55,12 @@ class SingleLoss(TowerMethod):
         views: V; more than 2 where the loss takes them. Unless given, 2, or as many as there are rates of dropout.
         target: the label that a loss which needs classes gets; ``group`` unless given.
         head: of one column: SimCLR's perceptron (``mlp``), none (``identity``), or ReLU alone (``relu``).
-        dropout: of the tower's residual blocks, on one column whose tower takes a rate: on texts; or a rate for each
-            view, of which one at most is 0: two such views would be equal.
+        dropout: of the tower's residual blocks, on one column whose tower takes a rate: on texts, where it is 0.1
+            unless given; or a rate for each view, of which one at most is 0: two such views would be equal.
 
     Raises:
-        ValueError: for a number of views that the loss or the pair does not have; for a head of two columns; for
-            several rates that are not one for each view, twice 0, or of a tower that cannot drop anything.
+        ValueError: for a number of views that the loss or the pair does not have; for a head or dropout of two columns;
+            for several rates that are not one for each view, or twice 0; for a tower that cannot drop anything.
 
     Source: for rates by view, Sedghamiz et al., "SupCL-Seq: Supervised Contrastive Learning for Downstream Optimized
     Sequence Representations" (2021), arXiv 2109.07424; for ReLU, Kini et al., "Symmetric Neural-Collapse
@@ -80,10 +80,10 @@ class SingleLoss(TowerMethod):
         views: int | None = None,
         target: Target | None = None,
         head: Head = "mlp",
-        dropout: Fraction | Rates = 0.1,
+        dropout: Fraction | Rates | None = None,
     ) -> None:
         super().__init__(towers)
-        rates = listed(dropout)
+        rates = listed(0.1 if dropout is None else dropout)
         if views is None:
             views = 2 if len(towers) == 2 else max(2, len(rates))
         # A user's loss may be any module; then it has the facts of a loss that states none.
@@ -101,8 +101,8 @@ class SingleLoss(TowerMethod):
                 raise ValueError(
                     f"head={head}: two columns have linear heads; give on=COLUMN or leave it out"
                 )
-            if len(rates) > 1:
-                raise ValueError(f"dropout={stated(rates)}: rates by view are for one column, on=COLUMN")
+            if dropout:
+                raise ValueError(f"dropout={stated(rates)}: dropout is for one column, on=COLUMN")
             self.views = paired(towers)
             self.projections = nn.ModuleDict(linear_heads(towers, widths.embedding))
         else:
@@ -112,6 +112,8 @@ class SingleLoss(TowerMethod):
             if head == "mlp":
                 projection = mlp(tower.width, widths.ssl_hidden, widths.ssl_output)
             self.projections = nn.ModuleDict({column: projection})
+            if dropout and len(rates) == 1 and not tower.takes_dropout:
+                rates *= views  # of layers of its own, if it has any
             if len(rates) > 1:
                 if len(rates) != views:
                     raise ValueError(
