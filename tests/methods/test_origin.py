@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from method_stubs import build
 
 from counterpoint.data.source import load_any
 from counterpoint.files import write_json
 from counterpoint.methods.arm import Arm
+from counterpoint.methods.origin import lend_heads
 from counterpoint.methods.tower_method import TowerMethod
+from counterpoint.networks.towers.trained import Weights
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.record.provenance import Changed, trained_on
@@ -73,6 +76,26 @@ def test_learned_numbers_come_along_unless_they_are_stated(first: Path, pairs: P
     assert begun(f"clip,from={first}", pairs, recipe).state_dict()[name] == learned
     stated = begun(f"clip,from={first},temperature=0.3", pairs, recipe).state_dict()[name]
     assert stated == begun("clip,temperature=0.3", pairs, recipe).state_dict()[name] != learned
+
+
+def test_a_number_is_stated_by_all_the_words_of_its_option() -> None:
+    weights = Weights(build("clip-rocket", temperature=0.5, local_temperature=0.6).state_dict())
+    for stated, expected in (
+        ((), (0.5, 0.6)),
+        (("local_temperature",), (0.5, 0.3)),
+        (("local_proj",), (0.5, 0.6)),
+    ):
+        method = build("clip-rocket", local_temperature=0.3)
+        lend_heads(weights, method, {}, stated)
+        found = [float(part.temperature.value) for part in (method.objective.global_, method.objective.local)]
+        assert found == pytest.approx(expected)
+
+
+def test_a_temperature_of_another_form_begins_anew() -> None:
+    method, weights = build("fusemix"), Weights(build("clip").state_dict())
+    assert "objective.temperature.parameter" in weights.tensors.keys() & method.state_dict().keys()
+    lend_heads(weights, method, {}, ())
+    assert float(method.objective.temperature.value) == pytest.approx(0.07)
 
 
 def test_what_the_run_has_no_place_for_begins_anew(first: Path, pairs: Path, recipe: Recipe) -> None:

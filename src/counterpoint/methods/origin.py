@@ -10,6 +10,7 @@ from ..networks.base import Towers
 from ..networks.state.momentum import MomentumCopy
 from ..networks.towers.trained import Weights
 from ..networks.weights import Source
+from ..pairwise import Temperature
 from ..reasons import listing
 from .tower_method import TowerMethod, distinct
 
@@ -81,7 +82,8 @@ def lend_heads(
 ) -> None:
     """Read the run's heads behind lent towers, and its learned numbers of the same names, into a method at its start.
 
-    A head of another form or size stays as it starts, and so does all else: classes, queues, predictors.
+    A head of another form or size stays as it starts, and so does all else: classes, queues, predictors; also a
+    temperature that is not learned as the logarithm of its scale, as nearly all are.
 
     Args:
         weights: of the run.
@@ -95,8 +97,14 @@ def lend_heads(
         if (match := _HEAD.fullmatch(name)) and match["tower"] in lent:
             theirs = f"{match['heads']}.{lent[match['tower']]}.{match['rest']}"
             parts.setdefault(f"{match['heads']}.{match['tower']}", {})[name] = theirs
+    temperatures = [part for part in method.modules() if isinstance(part, Temperature)]
+    others = [part.parameter for part in temperatures if part.form != "log"]
     for name, parameter in method.named_parameters():
-        if parameter.ndim == 0 and not set(name.split(".")) & set(stated):
+        if parameter.ndim or any(parameter is other for other in others):
+            continue
+        words = name.split(".")
+        # ``local_temperature`` is said of ``objective.local.temperature``, ``temperature`` of every temperature.
+        if not any(option in words or set(option.split("_")) <= set(words) for option in stated):
             parts[name] = {name: name}
     state = method.state_dict()
     for names in parts.values():
