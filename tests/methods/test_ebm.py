@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from method_stubs import LATE, SIZE, batch, build, run
+import torch.nn.functional as F
+from method_stubs import LATE, RECIPE, SIZE, StubImage, batch, build, run
 from torch import Tensor
 
+from counterpoint import methods
 from counterpoint.losses.parts.contrastive_divergence import ContrastiveDivergenceLoss
 from counterpoint.methods.single.ebm import PLACES, SAMPLED, diverged
 
@@ -76,6 +78,17 @@ def test_noise_is_on_the_data_alone() -> None:
     one, other = method.encode(given)["image"], method.encode(given)["image"]
     assert not torch.allclose(one, other)
     assert torch.equal(method.embed("image", PICTURES), method.embed("image", PICTURES))
+
+
+def test_energies_are_those_of_evaluation_whatever_the_mode() -> None:
+    class Dropping(StubImage):
+        def forward(self, images: Tensor) -> Tensor:
+            return F.dropout(super().forward(images), 0.5, self.training)
+
+    method = methods.create("ebm", {"image": Dropping()}, RECIPE)
+    assert torch.equal(method.train().energy(PICTURES), method.eval().energy(PICTURES))
+    method.train().energy(PICTURES)
+    assert method.training
 
 
 def test_energies_are_of_pictures_as_users_have_them() -> None:

@@ -181,7 +181,7 @@ class ClassHead(nn.Module):
         temperature: τ, of cosines; 0.05 unless given.
 
     Attributes:
-        given: by class, the vector and the bias that it starts from in place of ones by chance.
+        starts: by class, the vector and the bias that it starts from in place of ones by chance.
 
     Raises:
         ValueError: for a temperature of scores that are no cosines.

@@ -113,8 +113,12 @@ class EBM(TowerMethod):
     @torch.no_grad()
     def energy(self, pictures: UInt8[Tensor, "n 3 H W"]) -> Float[Tensor, " n"]:
         """Compute the energy E of pictures as a user has them; a low energy is familiar."""
-        device = next(self.parameters()).device
-        return self._energy(2 * self.image_tower.input(pictures.to(device)) - 1)
+        was_training, device = self.training, next(self.parameters()).device
+        self.eval()
+        try:
+            return self._energy(2 * self.image_tower.input(pictures.to(device)) - 1)
+        finally:
+            self.train(was_training)
 
     def _features(self, x: Float[Tensor, "n 3 H W"]) -> Float[Tensor, "n w"]:
         return self.image_tower((x + 1) / 2)
