@@ -156,6 +156,8 @@ def test_cells_that_were_not_measured_have_no_term() -> None:
     torch.testing.assert_close(run(method, given)["voxels"], expected)
     method.look(All(given), START)
     assert method.components.weight.isfinite().all()
+    given.views["table"].fill_(torch.nan)
+    assert run(method, given)["voxels"].item() == 0.0
 
 
 def test_the_image_tower_stands_still_in_the_first_stage_and_is_slow_in_the_second() -> None:

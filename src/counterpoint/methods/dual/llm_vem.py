@@ -145,7 +145,9 @@ class LLMVEM(TowerMethod):
         wrong = torch.where(measured, self._voxels(features) - voxels.nan_to_num(0.0), 0.0).square()
         # A mean over the cells that there are: rows of few have a smaller say.
         ranks = Ranks.present()
-        return moments.mean(wrong.sum(1), ranks=ranks) / moments.mean(measured.sum(1).to(wrong), ranks=ranks)
+        cells = moments.mean(measured.sum(1).to(wrong), ranks=ranks)
+        # In a batch of which nothing was measured there is nothing to learn, and 0 / 0 would end the run.
+        return moments.mean(wrong.sum(1), ranks=ranks) / torch.where(cells == 0, 1.0, cells)
 
     def _voxels(self, features: Float[Tensor, "n w"]) -> Float[Tensor, "n V"]:
         return self.components(self.mapping(features))
