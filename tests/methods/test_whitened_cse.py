@@ -130,3 +130,10 @@ def test_the_matrix_is_detached_unless_told() -> None:
 def test_groups_of_unequal_size_are_refused() -> None:
     with pytest.raises(ValueError, match="groups must divide the width of 10, got 4"):
         build("whitened-cse", groups=4)
+
+
+def test_dropout_of_a_tower_that_takes_no_rate_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"dropout=0.3: the image tower .* takes no rate"):
+        build("whitened-cse", on="images", dropout=0.3)
+    assert build("whitened-cse", on="images", dropout=None).dropout == 0.0
+    assert build("whitened-cse", dropout=None).dropout == 0.1

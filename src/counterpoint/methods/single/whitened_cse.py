@@ -45,10 +45,11 @@ class WhitenedCSE(TowerMethod):
         shuffle: whether each view draws a shuffle; without it the groups are always the same.
         temperature: fixed.
         detach_whitening: whether the whitening matrix carries no gradient.
-        dropout: of the tower's residual blocks, where the tower takes a rate: on texts.
+        dropout: of the tower's residual blocks, where the tower takes a rate: on texts, where it is 0.1 unless given.
 
     Raises:
-        ValueError: for fewer than two views, or groups that do not divide the width.
+        ValueError: for fewer than two views, groups that do not divide the width, or dropout of a tower that takes no
+            rate.
 
     Source: Zhuo et al., "WhitenedCSE: Whitening-based Contrastive Learning of Sentence Embeddings" (2023),
     arXiv 2305.17746.
@@ -69,7 +70,7 @@ class WhitenedCSE(TowerMethod):
         shuffle: bool = True,
         temperature: Positive = 0.05,
         detach_whitening: bool = True,
-        dropout: Fraction = 0.1,
+        dropout: Fraction | None = None,
     ) -> None:
         super().__init__(towers)
         ((column, tower),) = towers.items()
@@ -81,7 +82,12 @@ class WhitenedCSE(TowerMethod):
         self.shuffle = shuffle
         self.head = nn.Sequential(nn.Linear(width, width), nn.Tanh())
         self.objective = WhitenedCSELoss(temperature)
-        self.dropout = dropout if tower.takes_dropout else 0.0
+        if dropout and not tower.takes_dropout:
+            raise ValueError(
+                f"dropout={dropout:g}: the {tower.modality} tower {tower.name!r} takes no rate; leave it out"
+            )
+        rate = 0.1 if dropout is None else dropout
+        self.dropout = rate if tower.takes_dropout else 0.0
 
     def encode(self, batch: Batch) -> Embeddings:
         dropped = {"dropout": self.dropout} if self.dropout else {}
