@@ -178,9 +178,13 @@ def test_identical_branches_are_plain_decoding_where_weights_sum_to_one(name: st
     for mode in ({}, {"num_beams": 3}, {"do_sample": True, "temperature": 2.0}):
         torch.manual_seed(3)
         plain = generate(name, inputs, **mode)
-        torch.manual_seed(3)
-        bound = LeadingQueryContrastive(alpha=7.3, beta=0).on(inputs, model=model, leading=inputs)
-        assert generate(name, inputs, bound, **mode) == plain
+        for bound in (
+            LeadingQueryContrastive(alpha=7.3, beta=0).on(inputs, model=model, leading=inputs),
+            # The difference of equals says nothing; its rule for that has to find them equal to the last bit.
+            ExampleContrastive(beta=0).on(inputs, model=model, without_examples=inputs),
+        ):
+            torch.manual_seed(3)
+            assert generate(name, inputs, bound, **mode) == plain
     greedy_again = Ritual(beta=0.3).on(inputs, model=model, transformed=inputs)
     assert generate(name, inputs, greedy_again) == generate(name, inputs), "a scale leaves the argmax alone"
 

@@ -189,7 +189,7 @@ class _Together:
     def __call__(self, input_ids: Int[Tensor, "r t"], scores: Float[Tensor, "r v"]) -> Float[Tensor, "r v"]:
         generated = input_ids[:, self.prompt :]
         order = self._order(generated)
-        others = [comparable(run.step(generated, order), scores) for run in self.runs]
+        others = [self._as_scores(comparable(run.step(generated, order), scores)) for run in self.runs]
         keep = self.method.keep(scores, others) & ~scores.isneginf()
         weights = self.method.weights(scores, others)
         combined = combine(scores, others, weights).masked_fill(~keep, -torch.inf)
@@ -205,6 +205,10 @@ class _Together:
             for total, weight in zip(self.weights, weights.others, strict=True)
         ]
         return combined.log_softmax(-1) if self.beams > 1 else combined
+
+    def _as_scores(self, logits: Float[Tensor, "r w"]) -> Float[Tensor, "r w"]:
+        """Return a branch's logits as the loop gives the user's own: beam search scores log-probabilities."""
+        return logits.log_softmax(-1) if self.beams > 1 else logits
 
     def _order(self, generated: Int[Tensor, "r t"]) -> Int[Tensor, " r"] | None:
         """Find which row of the step before each row continues, by its tokens: rows of a beam that agree in
