@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from PIL import Image
 
@@ -27,6 +28,13 @@ def test_a_transform_is_fixed_by_seed_and_picture() -> None:
     assert first.tobytes() == Ritual(seed=1).transform(picture(0)).tobytes()
     torch.manual_seed(7)
     assert torch.equal(after, torch.rand(2)), "torch's random state stays as it is"
+
+
+def test_a_transform_seeds_no_accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    Ritual().transform(picture(0))
+    assert not seeds, "what is sampled on a GPU would be the same after every picture"
 
 
 def test_all_six_transforms_occur_equally_often() -> None:

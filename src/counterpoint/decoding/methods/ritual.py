@@ -66,7 +66,8 @@ class Ritual(Contrastive):
 
         image = image.convert("RGB")
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(zlib.crc32(image.tobytes(), self.seed))
+            # The transforms draw on the CPU; torch.manual_seed would seed every accelerator, for good.
+            torch.default_generator.manual_seed(zlib.crc32(image.tobytes(), self.seed))
             transforms = (
                 v2.RandomHorizontalFlip(1.0),
                 v2.RandomVerticalFlip(1.0),
