@@ -138,6 +138,7 @@ def test_ritual_with_vcd() -> None:
     assert [branch.name for branch in both.branches()] == ["noise", "transformed"]
     assert both.beams
     assert not (both + DescriptionGrounded()).beams
+    assert both + LanguageContrastive() == VisualContrastive() + (Ritual(beta=0.02) + LanguageContrastive())
 
 
 def test_code_sets_weight_and_rule_from_the_divergence() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any, ClassVar, Never, final
 
 from jaxtyping import Bool
@@ -69,7 +70,8 @@ class Decoding(Checked, ABC):
 
     def __add__(self, other: Decoding) -> Decoding:
         """Join two methods: ``l + (what one adds to l) + (what the other adds)``, over what both find plausible."""
-        return SumOfMethods((self, other))
+        methods = [each.methods if isinstance(each, SumOfMethods) else (each,) for each in (self, other)]
+        return SumOfMethods(tuple(chain(*methods)))
 
     @final
     def __call__(self, *args: Any, **options: Any) -> Never:
