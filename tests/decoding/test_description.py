@@ -201,10 +201,18 @@ def test_a_missing_or_wrong_description_is_an_error() -> None:
         model.generate(
             **inputs, custom_generate=DescriptionGrounded().on(inputs, description="a cat"), max_new_tokens=1
         )
-    two = describe(model, KIND.batch([KIND.row(1), KIND.row(2)]), max_new_tokens=2)
-    for method in (DescriptionContrastive(), DescriptionGrounded()):
-        with pytest.raises(ValueError, match="description has 2 rows, and generate has 1"):
-            model.generate(**inputs, custom_generate=method.on(inputs, description=two), max_new_tokens=1)
+    pair = KIND.batch([KIND.row(1), KIND.row(2)])
+    one, two = (describe(model, of, max_new_tokens=2) for of in (inputs, pair))
+    # Returned sequences are rows of one prompt, and no prompts of their own.
+    for given, other, copies, message in (
+        (inputs, two, 1, "description has 2 rows, and generate has 1"),
+        (inputs, two, 2, "description has 2 rows, and generate has 1"),
+        (pair, one, 1, "description has 1 rows, and generate has 2"),
+    ):
+        options = {"do_sample": True, "num_return_sequences": copies, "max_new_tokens": 1}
+        for method in (DescriptionContrastive(), DescriptionGrounded()):
+            with pytest.raises(ValueError, match=message):
+                model.generate(**given, **options, custom_generate=method.on(given, description=other))
 
 
 def test_words_are_those_of_the_answer_only() -> None:

@@ -124,6 +124,5 @@ class Support(Branch):
     needs: ClassVar[str] = "description"
 
     def open(self, call: BranchCall) -> BranchState:
-        description = Description.of(call)
-        table = description.support(self.reduction)
-        return ConstantBranch(table.repeat_interleave(call.rows // len(table), 0))
+        table = Description.of(call).support(self.reduction)
+        return ConstantBranch(table.repeat_interleave(call.rows // call.prompts, 0))

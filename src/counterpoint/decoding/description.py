@@ -46,8 +46,8 @@ class Description:
             raise ValueError(
                 f"description={type(description).__name__}: pass what counterpoint.decoding.describe returns"
             )
-        if call.rows % len(description.words) or len(description.words) > call.rows:
-            raise ValueError(f"description has {len(description.words)} rows, and generate has {call.rows}")
+        if len(description.words) != call.prompts:
+            raise ValueError(f"description has {len(description.words)} rows, and generate has {call.prompts}")
         return description
 
     def row(self, row: int) -> Description:

@@ -37,6 +37,11 @@ class BranchCall:
     config: Any
     rows: int
 
+    @property
+    def prompts(self) -> int:
+        """The prompts that the rows continue."""
+        return self.rows // max(self.config.num_beams or 1, self.config.num_return_sequences or 1)
+
 
 class BranchState(ABC):
     """The source of a branch's next logits.
