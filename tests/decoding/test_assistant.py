@@ -300,6 +300,20 @@ def test_pictures_from_files(tmp_path: Path) -> None:
         read_picture(tmp_path / "none.png")
 
 
+def test_pictures_from_files_are_as_people_see_them(tmp_path: Path) -> None:
+    from PIL import ExifTags, Image
+    from torchvision.transforms.v2.functional import to_pil_image
+
+    on_its_side = Image.Exif()
+    on_its_side[ExifTags.Base.Orientation] = 6
+    to_pil_image(picture(0)).save(tmp_path / "turned.png", exif=on_its_side)
+    assert torch.equal(read_picture(tmp_path / "turned.png"), picture(0).rot90(-1, (1, 2)))
+    clear = to_pil_image(picture(0))
+    clear.putalpha(0)
+    clear.save(tmp_path / "clear.png")
+    assert (read_picture(tmp_path / "clear.png") == 255).all()
+
+
 def test_replies_vary() -> None:
     """The tiny model says different things, so that the tests above compare something."""
     assert len(Counter(assistant().reply([replace(PROMPTS[0], picture=picture(i)) for i in range(6)]))) > 2

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from ..types import Picture, Prompt
@@ -18,7 +18,7 @@ Message = dict[str, Any]
 
 
 def read_picture(path: str | Path) -> Picture:
-    """Read a picture from a file.
+    """Read a picture from a file: upright, as a camera's tag says, and its transparent parts on white.
 
     Raises:
         ValueError: for a file that cannot be decoded.
@@ -26,7 +26,11 @@ def read_picture(path: str | Path) -> Picture:
     """
     try:
         with Image.open(path) as image:
-            return tensor_of(image.convert("RGB"))
+            upright = ImageOps.exif_transpose(image)
+            if upright.has_transparency_data:  # below which any colours may lie
+                white = Image.new("RGBA", upright.size, "white")
+                upright = Image.alpha_composite(white, upright.convert("RGBA"))
+            return tensor_of(upright)
     except FileNotFoundError:
         raise
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
