@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 import uvicorn
 from PIL import Image
-from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from counterpoint.serving import app
 from fixtures.served import served
@@ -256,6 +256,19 @@ def test_labels_of_one_s_own(page: Page, url: str, folder: Path) -> None:
     assert lengths[0] > lengths[-1]
 
 
+def test_who_has_gone_on_is_not_told_of_an_earlier_address(page: Page, url: str) -> None:
+    held: list[Route] = []
+    page.route("**/v1/items/*", lambda route: held.append(route))
+    for begun, gone_to in (("labels?id=12&labels=red", "labels?id=13&labels=red"), ("search", "search?q=red")):
+        page.goto(f"{url}#/{begun}")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Search pairs")
+        page.evaluate("address => { location.hash = address }", f"#/{gone_to}")
+        expect(page.locator("#labels-pick img" if "labels" in begun else "#search .card").first).to_be_attached()
+        while held:
+            held.pop().continue_()
+        expect(page.locator("#trouble")).to_be_hidden()
+
+
 def test_two_models_side_by_side(page: Page, url: str) -> None:
     page.goto(f"{url}#/search?q=red")
     page.get_by_label("Two models side by side").check()
@@ -333,6 +346,22 @@ def test_map_moves_under_the_pointer(page: Page, url: str) -> None:
     page.get_by_role("button", name="Whole map").click()
     page.mouse.move(*where_is(page, 0))
     expect(page.locator("#under")).to_have_attribute("href", "#/search?like=0")
+
+
+def test_map_may_be_left_before_its_points_are_there(page: Page, url: str) -> None:
+    held: list[Route] = []
+    page.route("**/v1/about", lambda route: route.fulfill(json=route.fetch().json() | {"map": True}))
+    page.route("**/v1/map", lambda route: held.append(route))
+    page.goto(url)
+    for view in ("Map", "Search", "Map", "Search"):
+        page.get_by_role("link", name=view, exact=True).click()
+        expect(page.get_by_role("link", name=view, exact=True)).to_have_attribute("aria-current", "page")
+    assert len(held) == 1  # two would listen twice to every click and key
+    held[0].fulfill(json={"id": [0, 1], "modality": [0, 0], "x": [0, 1], "y": [0, 1], "modalities": ["image"]})
+    expect(page.locator("#map-lead")).to_contain_text("Each of the 2 points")
+    expect(page.locator("#trouble")).to_be_hidden()
+    page.get_by_role("link", name="Map", exact=True).click()
+    assert drawn(page) > 0
 
 
 def test_map_by_keys(page: Page, url: str) -> None:
@@ -498,6 +527,9 @@ def test_a_token_is_asked_for_and_kept_from_the_address(page: Page, index: Any) 
     held = Served(app(index, token=TOKEN))
     page.goto(f"{held.url}#/search?q=red")
     entry = page.get_by_label("Token", exact=True)
+    expect(entry).to_be_focused()
+    for _ in range(2):  # a browser lets no page keep a dialog open twice
+        page.keyboard.press("Escape")
     expect(entry).to_be_focused()
     entry.fill("wrong")
     page.keyboard.press("Enter")

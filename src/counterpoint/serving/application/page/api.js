@@ -86,7 +86,7 @@ function enterToken(why) {
     by("entry-trouble").textContent = why;
     by("entry-trouble").hidden = !why;
     by("token").value = "";
-    dialog.oncancel = (event) => event.preventDefault(); // nothing works without it
+    dialog.onclose = () => entering && dialog.showModal(); // nothing works without it
     by("entry-form").onsubmit = () => {
       sessionStorage.setItem(KEPT, by("token").value.trim());
       entering = null;

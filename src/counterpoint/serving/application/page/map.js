@@ -18,7 +18,8 @@ const canvas = by("canvas"); // above the points: pictures and rings
 const context = canvas.getContext("2d");
 
 let about;
-let points = null; // {x, y, id, modality: places in names, names}
+let loading = null; // a promise: the points come once, however often the view is opened meanwhile
+let points; // {x, y, id, modality: places in names, names}
 let shown = []; // by place in names: drawn or not
 let view = null; // {scale: pixels a unit, x, y: what is in the middle}
 let least = 1; // the scale of the whole map
@@ -40,17 +41,25 @@ export function prepare(said) {
 
 /** Load the points once, then draw. */
 export async function show() {
-  if (points === null) {
-    points = read(await get("/v1/map"));
-    shown = points.names.map(() => true);
-    by("map-lead").textContent = `Each of the ${several(points.x.length, "point")} is a row of the data; near points are alike to the model.`;
-    listen();
-  }
+  await (loading ??= load());
+  if (by("map").hidden) return; // left meanwhile: what is not shown has no size
   found = [...points.id.keys()].filter((place) => lately.rows.has(`${points.names[points.modality[place]]} ${points.id[place]}`));
   showKey();
   measure();
   if (view === null) whole();
   draw();
+}
+
+async function load() {
+  try {
+    points = read(await get("/v1/map"));
+  } catch (error) {
+    loading = null;
+    throw error;
+  }
+  shown = points.names.map(() => true);
+  by("map-lead").textContent = `Each of the ${several(points.x.length, "point")} is a row of the data; near points are alike to the model.`;
+  listen();
 }
 
 /** Read the server's columns into typed arrays. */

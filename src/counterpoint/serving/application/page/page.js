@@ -16,8 +16,11 @@ function trouble(message) {
   by("trouble").hidden = !message;
 }
 
+let shows = 0;
+
 /** Show the view that the address names. */
 async function show() {
+  const mine = ++shows;
   const { view, fields } = address.read();
   const name = view in views ? view : "search";
   trouble("");
@@ -30,7 +33,7 @@ async function show() {
   try {
     await views[name].show(fields);
   } catch (error) {
-    trouble(error.message);
+    if (mine === shows) trouble(error.message); // who has gone on is not told what became of an earlier address
   }
 }
 
