@@ -36,6 +36,7 @@ def test_sounds_have_a_player_that_the_page_allows_and_a_spectrogram(tmp_path: P
     assert cards > 16
     assert len(parts(page, "audio/wav")) == len(parts(page, "image/png")) == cards
     assert text.count("<audio controls") == cards
+    assert "<h1>sounds:basic,<wbr>train=20,<wbr>" in text  # on a phone it is broken between options
     policy = re.search(r'Content-Security-Policy" content="([^"]+)"', text)
     assert policy is not None
     assert "media-src data:" in policy[1], "else browsers would play nothing"

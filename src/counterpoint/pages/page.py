@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+from markupsafe import Markup
 
 from ..files import write_text
 
@@ -16,13 +17,24 @@ _TEMPLATES = Path(__file__).parent / "templates"
 @cache
 def environment(*folders: Path) -> jinja2.Environment:
     """Return an environment of these folders' templates, which may use the parts that all pages share."""
-    return jinja2.Environment(
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader([*folders, _TEMPLATES]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.filters["breakable"] = breakable
+    return made
+
+
+def breakable(name: str) -> Markup:
+    """Write the name of an arm or of data so that it may be broken between its options.
+
+    >>> breakable("slip,ssl_weight=0.5")
+    Markup('slip,<wbr>ssl_weight=0.5')
+    """
+    return Markup(",<wbr>").join(name.split(","))
 
 
 def fill(path: Path, template: jinja2.Template, **content: Any) -> Path:

@@ -40,7 +40,7 @@ def drawn(sections: Iterable[Section], numbers: Mapping[str, Mapping[str, Any]])
 @cache
 def _environment() -> jinja2.Environment:
     made = environment(_TEMPLATES)
-    made.filters |= {"number": words.number, "p_value": words.p_value, "breakable": words.breakable}
+    made.filters |= {"number": words.number, "p_value": words.p_value}
     return made
 
 

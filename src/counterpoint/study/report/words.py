@@ -8,8 +8,6 @@ from collections.abc import Sequence
 from pathlib import PurePath
 from typing import Any
 
-from markupsafe import Markup
-
 from ...modalities import MODALITIES, PAIR
 from ...reasons import listing
 from ...statistics.sentences import times
@@ -169,15 +167,6 @@ def question(arms: list[str], data: str) -> str:
     if len(arms) > 4:
         return f"Which of {len(arms)} methods is best on {data}?"
     return f"Which is {'better' if len(arms) == 2 else 'best'} on {data}: {listing(arms, 'or')}?"
-
-
-def breakable(arm: str) -> Markup:
-    """Write an arm's name so that it may be broken between its options.
-
-    >>> breakable("slip,ssl_weight=0.5")
-    Markup('slip,<wbr>ssl_weight=0.5')
-    """
-    return Markup(",<wbr>").join(arm.split(","))
 
 
 def facts(summary: TrainingSummary) -> list[str]:
