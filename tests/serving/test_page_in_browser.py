@@ -259,11 +259,16 @@ def test_labels_of_one_s_own(page: Page, url: str, folder: Path) -> None:
 def test_who_has_gone_on_is_not_told_of_an_earlier_address(page: Page, url: str) -> None:
     held: list[Route] = []
     page.route("**/v1/items/*", lambda route: held.append(route))
-    for begun, gone_to in (("labels?id=12&labels=red", "labels?id=13&labels=red"), ("search", "search?q=red")):
+    for begun, gone_to in (
+        ("labels?id=12&labels=red", "labels?id=13&labels=red"),
+        ("search", "search?q=red"),
+    ):
         page.goto(f"{url}#/{begun}")
         expect(page.get_by_role("heading", level=1)).to_have_text("Search pairs")
         page.evaluate("address => { location.hash = address }", f"#/{gone_to}")
-        expect(page.locator("#labels-pick img" if "labels" in begun else "#search .card").first).to_be_attached()
+        expect(
+            page.locator("#labels-pick img" if "labels" in begun else "#search .card").first
+        ).to_be_attached()
         while held:
             held.pop().continue_()
         expect(page.locator("#trouble")).to_be_hidden()
@@ -357,7 +362,9 @@ def test_map_may_be_left_before_its_points_are_there(page: Page, url: str) -> No
         page.get_by_role("link", name=view, exact=True).click()
         expect(page.get_by_role("link", name=view, exact=True)).to_have_attribute("aria-current", "page")
     assert len(held) == 1  # two would listen twice to every click and key
-    held[0].fulfill(json={"id": [0, 1], "modality": [0, 0], "x": [0, 1], "y": [0, 1], "modalities": ["image"]})
+    held[0].fulfill(
+        json={"id": [0, 1], "modality": [0, 0], "x": [0, 1], "y": [0, 1], "modalities": ["image"]}
+    )
     expect(page.locator("#map-lead")).to_contain_text("Each of the 2 points")
     expect(page.locator("#trouble")).to_be_hidden()
     page.get_by_role("link", name="Map", exact=True).click()

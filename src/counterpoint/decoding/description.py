@@ -47,7 +47,9 @@ class Description:
                 f"description={type(description).__name__}: pass what counterpoint.decoding.describe returns"
             )
         if len(description.words) != call.prompts:
-            raise ValueError(f"description has {len(description.words)} rows, and generate has {call.prompts}")
+            raise ValueError(
+                f"description has {len(description.words)} rows, and generate has {call.prompts}"
+            )
         return description
 
     def row(self, row: int) -> Description:
