@@ -25,6 +25,7 @@ from counterpoint.decoding import (
     create,
     describe,
     first_logits,
+    plausibility_only,
     read_picture,
 )
 from counterpoint.decoding.branch import GivenBranch
@@ -113,6 +114,14 @@ def test_the_neutral_question_is_decoded_and_the_leading_one_subtracted() -> Non
     # without a lead both are the same, and nothing is subtracted
     bare = [replace(prompt, neutral=None) for prompt in PROMPTS]
     assert assistant(LeadingQueryContrastive(beta=0.0)).reply(bare) == assistant().reply(bare)
+
+
+def test_the_rule_alone_reads_the_neutral_question_too() -> None:
+    rule = plausibility_only(LeadingQueryContrastive(beta=0.1))
+    assert rule is not None
+    neutral = encoded("<s> <image> is it :", picture(0))
+    assert assistant(rule).reply([PROMPTS[0]]) == [written(neutral)]
+    assert assistant(rule).reply([PROMPTS[0]]) != assistant().reply([PROMPTS[0]])
 
 
 def test_the_picture_is_transformed_before_the_processor() -> None:

@@ -51,7 +51,9 @@ def plausibility_only(method: Decoding) -> Decoding | None:
     Plain(beta=0.2)
     """
     methods = method.methods if isinstance(method, SumOfMethods) else (method,)
-    if not all(isinstance(each, Contrastive) for each in methods):
+    # Where the leading question is set apart the neutral one is read, by the rule too; plain decoding reads the lead.
+    leads = any(branch.needs == "leading" for branch in method.branches())
+    if leads or not all(isinstance(each, Contrastive) for each in methods):
         return PlausibilityOnly(method)
     beta = max(each.beta for each in methods if isinstance(each, Contrastive))
     return Plain(beta) if beta > 0 else None

@@ -16,7 +16,7 @@ REFUTED = "reading the leading question does as well"
 
 
 def run(lab: Lab) -> Iterator[Result]:
-    arms = {"LQCD": "lqcd", "leading question": "plain", "neutral question": "lqcd,contrast=0"}
+    arms = {"LQCD": "lqcd", "leading question": "plain", "neutral question": "lqcd,alpha=0"}
     replies = Replies(lab, arms, "sycophancy", {"do_sample": True, "max_new_tokens": 12})
     lab.note(
         "Of the model's training questions 15 % came with an opinion that was right four times of five.",
