@@ -62,6 +62,16 @@ def test_what_is_counted_elsewhere_than_on_a_terminal_is_told_once_a_minute(cloc
     assert _lines(console) == ["600 of 1,300 rows", "1,200 of 1,300 rows"]
 
 
+def test_words_about_work_besides_are_told_once_a_minute(clock: _Clock) -> None:
+    console = _console()
+    with WorkProgress(console, clock) as progress:
+        notify = progress.words("dcc")
+        for cell in range(6):
+            clock.now = 25.0 * cell
+            notify(f"cell {cell}")
+    assert _lines(console) == ["dcc: cell 3"]
+
+
 def test_json_lines_hold_the_numbers(
     clock: _Clock, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -63,14 +63,13 @@ def main(arguments: Sequence[str]) -> int:
     from .common.progress import WorkProgress
 
     with WorkProgress(console) as progress:
-        doing = progress.bars.add_task(options.slug, total=None, note="")
         evidence = reproduce(
             options.slug,
             options.quick,
             jobs=options.jobs,
             decide=first,
             listener=progress,
-            notify=lambda text: progress.bars.update(doing, note=text),
+            notify=progress.words(options.slug),
         )
     if path is not None:
         evidence.write(path)

@@ -136,6 +136,17 @@ class WorkProgress:
         self._advance()
         self._say(f"[{self.ended_count}/{self.count}] {unit.key}: {unit.outcome(result)}")
 
+    def words(self, what: str) -> Callable[[str], None]:
+        """Return a function that tells, in words, how work besides the units goes on."""
+        bar = self.bars.add_task(what, total=None, note="")
+
+        def notify(text: str) -> None:
+            self.bars.update(bar, note=text)
+            if not self.console.is_terminal and self._minutes.over(what):
+                self._say(f"{what}: {text}")
+
+        return notify
+
     def waits(self, reason: str) -> None:
         if reason != self.waited_for:
             self.waited_for = reason
