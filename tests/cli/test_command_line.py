@@ -140,7 +140,9 @@ def test_one_line_says_what_is_wrong(
     ("words", "message"),
     [
         (["compare", "clip", "--optimizer.lrr", "1"], "--optimizer.lrr, 1; did you mean --optimizer.lr?"),
-        (["compare", "clip", "--seeds", "two"], "--seeds: invalid literal for int() with base 10: 'two'"),
+        (["compare", "clip", "--seeds", "two"], "--seeds takes a whole number, got 'two' (see"),
+        (["compare", "clip", "--margin", "1%"], "--margin takes a number, got '1%' (see"),
+        (["embed", "runs/mine"], "embed: DATA is missing (see"),
         (["list", "nonsense"], "invalid choice 'nonsense'"),
     ],
 )

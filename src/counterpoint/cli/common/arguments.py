@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, get_origin
 
 import tyro
 from pydantic import BaseModel
@@ -22,6 +23,11 @@ from ...recipes import Recipe, override
 from ...recipes import load as load_recipe
 
 T = TypeVar("T")
+
+_NUMBERS = {
+    "invalid literal for int() with base 10": "whole number",
+    "could not convert string to float": "number",
+}
 
 _POSITIONAL: Any = tyro.conf.Positional  # which a type checker takes for an annotation
 
@@ -94,6 +100,8 @@ def _in_a_line(box: str, command: str) -> str:
     ]
     near = f"; did you mean {meant[0]}?" if meant and first.startswith("Unrecognized") else ""
     words = " ".join([first, *others]).removesuffix(".")
+    if (wrong := re.match(r"Error parsing (\S+): (.+): ('.*')$", words)) and wrong[2] in _NUMBERS:
+        return f"{wrong[1]} takes a {_NUMBERS[wrong[2]]}, got {wrong[3]} (see: counterpoint {command} --help)"
     return f"{words[0].lower()}{words[1:]}{near} (see: counterpoint {command} --help)"
 
 
@@ -137,7 +145,8 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
     for name, field in _options(form):
         typed = _mark(field, Typed)
         kind: Any = typed.kind if typed else field.annotation
-        argument = tyro.conf.arg(help=field.description)
+        said = _paragraphs(field.description)
+        argument = tyro.conf.arg(help=said)
         if _is_form(kind):
             start = defaults.get(name, field.get_default(call_default_factory=True))
             inner = _shown(kind, vars(start) if isinstance(start, BaseModel) else defaults)
@@ -151,9 +160,12 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
             )
             rows.append((_filled(name, kind), Annotated[inner, argument], whole))
             continue
-        if _mark(field, Positional):
-            kind = _POSITIONAL[kind]
         default = defaults.get(name, field.get_default(call_default_factory=True))
+        if _mark(field, Positional):
+            # Unless named, it stands as its type in the usage, and where it is missing.
+            many, needed = get_origin(kind) is tuple, default is PydanticUndefined
+            shape = "[{} ...]" if many else "{}" if needed else "[{}]"
+            kind, argument = _POSITIONAL[kind], tyro.conf.arg(help=said, metavar=shape.format(name.upper()))
         if typed:
             default = default if typed.default is None else typed.default
             default = str(default) if isinstance(default, Path) else default
@@ -162,6 +174,15 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
     shown = dataclasses.make_dataclass(form.__name__, rows, frozen=True, kw_only=True)
     shown.__doc__ = form.__doc__
     return shown
+
+
+def _paragraphs(text: str | None) -> str | None:
+    """Return a description with a line for each paragraph: tyro breaks it where the source does, and again.
+
+    >>> _paragraphs("Models that are\\nscored.\\n\\nOn the same rows.")
+    'Models that are scored.\\n\\nOn the same rows.'
+    """
+    return text and "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 def _values(form: type, filled: Any, recipe: Recipe) -> dict[str, object]:
