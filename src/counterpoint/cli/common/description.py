@@ -24,7 +24,8 @@ def show(console: Console, report: Report, alike: Path | None) -> None:
     """
     for part in _parts(report, alike):
         console.print(part)
-    console.print(Text("\nnext", style="bold"))
+    if report.commands:
+        console.print(Text("\nnext", style="bold"))
     for command, why in report.commands:
         console.print(f"  {why}:")
         console.print(Text(f"  $ {command}", style="bold"), soft_wrap=True)

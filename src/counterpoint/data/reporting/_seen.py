@@ -117,6 +117,12 @@ class Seen:
         return len(self.keys)
 
     @property
+    def enough(self) -> bool:
+        """No split is empty that training or testing needs; numbers that are estimated from a sample count as such."""
+        trains, validates, tests = (self.sides.get(side) for side in ("train", "validation", "test"))
+        return self.about or bool(tests and (validates or not trains))
+
+    @property
     def pictures(self) -> list[Look]:
         """The files that are pictures."""
         return [look for look in self.looks if look.hash is not None]

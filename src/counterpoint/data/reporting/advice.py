@@ -59,6 +59,10 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
         seen: the data.
     """
     data, held = shlex.quote(seen.source), set(seen.columns)
+    if not seen.enough:  # comparisons and training would be refused
+        if seen.examples:
+            yield f"counterpoint embed MODEL {data}", "embed the rows with a model that you have"
+        return
     labelled = any(len(np.unique(it.values[it.known])) > 1 for it in of_kind(seen.labels, Classes).values())
     if held == {"image"}:
         presets = tuple(_presets(seen.labels))

@@ -28,9 +28,14 @@ class Contents(Section):
             findings.add("pictures looked at", f"{looked:,}, a sample", looked)
         sides = {side: seen.sides[side] for side in SIDES if seen.sides.get(side)}
         how = "the data's own" if seen.given else seen.division.notes.get("splits", "made here")
-        findings.add(
-            "splits", about + ", ".join(f"{side} {n:,}" for side, n in sides.items()) + f" ({how})", sides
-        )
+        divided = about + ", ".join(f"{side} {n:,}" for side, n in sides.items()) + f" ({how})"
+        if not sides:
+            divided = "none: there is no example that can be used"
+        elif not seen.enough:
+            divided += (
+                "; a split is empty: give six rows or more, or a column split of train, validation and test"
+            )
+        findings.add("splits", divided, sides, warning=not seen.enough)
         for name, line in seen.division.notes.items():
             if name != "splits":
                 findings.add(name, line, line)
