@@ -72,6 +72,12 @@ def test_bad_input_is_told_before_a_model_is_loaded(model: str, tmp_path: Path) 
         cp.export(model, "kep", tmp_path / "out")
     with pytest.raises(ValueError, match="is not a run folder"):
         cp.export(str(tmp_path / "there"), "kept", tmp_path / "out")
+    (tmp_path / "study").mkdir()
+    (tmp_path / "study" / "study.yaml").touch()
+    with pytest.raises(ValueError, match=r"it is a study's, whose runs are .*ARM.seed-K"):
+        cp.export(str(tmp_path / "study"), "kept", tmp_path / "out")
+    with pytest.raises(ValueError, match="is not a run folder: there is no such folder"):
+        cp.export(str(tmp_path / "nowhere"), "kept", tmp_path / "out")
 
 
 def test_a_folder_that_cannot_be_written_is_told_before_a_model_is_loaded(

@@ -230,6 +230,7 @@ def test_fewer_rows_than_k_may_fulfil_the_condition(vectors: Path) -> None:
         ("", "the condition is empty"),
         ("  ", "the condition is empty"),
         ("splot = 'train'", r"unknown column 'splot': did you mean 'split'\?"),
+        ("split = train", "unknown column 'train'.*a text stands in single quotes: 'train'"),
         ('split = "train"', "unknown column 'train'.*a text stands in single quotes: 'train'"),
         ("split = 'train", "no SQL condition: a quote is not closed"),
         ("split = 'train' AND", "no SQL condition"),

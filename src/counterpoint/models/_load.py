@@ -9,7 +9,7 @@ from .. import files
 from ..methods.tower_method import TowerMethod
 from ..networks.weights import has_weights
 from ..registry import Room, UnknownName
-from ..training.folder import is_checkpoint, is_run
+from ..training.folder import is_checkpoint, is_run, not_a_run
 from ._kind import Kind
 
 KINDS = Room("kind of model", "counterpoint.models")
@@ -66,7 +66,7 @@ def kind_of(text: str) -> Kind:
     name, colon, rest = text.partition(":")
     forms = "; ".join(kind.form for kind in kinds.values())
     if not colon or Path(text).exists():
-        raise ValueError(f"{text} is not a run folder: it has no recipe.yaml. Models are written {forms}")
+        raise ValueError(f"{not_a_run(Path(text))}. Models are written {forms}")
     if name not in KINDS:
         raise UnknownName(
             f"{text}: there is no folder of that name, and no kind of model {name!r}; write {forms}"

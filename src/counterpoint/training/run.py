@@ -26,7 +26,7 @@ from ..modalities import PAIR, passes_by_modality
 from ..reasons import listing
 from ..recipes import Recipe, parse
 from ..types import Target
-from .folder import is_run, remedy
+from .folder import is_run, not_a_run, remedy
 from .record.environment import Environment, environment
 
 
@@ -109,7 +109,7 @@ class Run:
         """
         path = folder / "recipe.yaml"
         if not is_run(folder):
-            raise ValueError(f"{folder} is not a run folder: it has no recipe.yaml")
+            raise ValueError(not_a_run(folder))
         plain = read_yaml(path, _RunFile, remedy(folder))
         try:
             data = of_today(plain.data, plain.columns)

@@ -149,7 +149,10 @@ def test_one_broken_picture_in_many_is_left_out_and_told(table: Path) -> None:
             lambda f: f.with_columns(text=pl.lit("  ")),
             r"70 of 70 examples cannot be used: 70 × empty caption \(.*metadata\.csv, row 1: 0\.png; row 2: ",
         ),
-        (lambda f: f.with_columns(id=pl.lit(3)), r"column id holds a value twice: 3 \(rows 1 and 2\)"),
+        (
+            lambda f: f.with_columns(id=pl.lit(3)),
+            r"column id holds a value twice: 3 \(rows 1 and 2\); number the rows anew",
+        ),
         (
             lambda f: f.with_columns(file_name="gone-" + pl.col("file_name")),
             "70 of 70 examples cannot be used: 70 × no such file",
@@ -190,7 +193,9 @@ def test_outcomes_name_examples_as_the_user_does(table: Path) -> None:
 def test_what_is_no_data_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="did you mean 'emoji'"):
         load("emojy")
-    with pytest.raises(ValueError, match="unknown data set"):
+    with pytest.raises(
+        ValueError, match=r"unknown data set.*nor is there a folder or a file of that name here"
+    ):
         load("a\0b")
     with pytest.raises(FileNotFoundError, match="no data at"):
         load("./nothing.csv")
@@ -200,6 +205,9 @@ def test_what_is_no_data_at_all(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match=r"expected a metadata\.csv"):
         Pairs(tmp_path / "empty")
+    (tmp_path / "photos.zip").write_bytes(b"PK")
+    with pytest.raises(ValueError, match="; unpack it and name the folder"):
+        Pairs(tmp_path / "photos.zip")
     (tmp_path / "notes.pdf").write_text(json.dumps({}))
     with pytest.raises(ValueError, match="expected a folder or one of"):
         Pairs(tmp_path / "notes.pdf")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from ...registry import named_in_file, unknown
+from ...registry import UnknownName, named_in_file, unknown
 from ...spec import Spec
 from ...types import Fit
 from ..base import Data
@@ -199,7 +199,8 @@ class _Missing(Kind):
             )
         simulated, benchmarks = f"{voxels.NAME}:SOURCE", (f"{name}:PATH" for name in BENCHMARKS.names())
         known = [*WORLDS.names(), simulated, *COLLECTIONS.names(), *benchmarks]
-        raise unknown("data set", self.source, known)
+        refusal = unknown("data set", self.source, known)
+        raise UnknownName(f"{refusal}; nor is there a folder or a file of that name here")
 
 
 def _plain(path: str) -> str:

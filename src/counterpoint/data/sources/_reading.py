@@ -83,6 +83,18 @@ def rooted(place: str) -> str:
     return place if head and not os.path.exists(path) else f"{head}{seen_from('', path)}"
 
 
+_SHEET = "; save the sheet as .csv"
+_INSTEAD = {
+    ".zip": "; unpack it and name the folder",
+    ".json": "; write an object a line, as .jsonl",
+    ".txt": "; a table is .csv or .tsv, and a list of files is written @FILE",
+    ".xlsx": _SHEET,
+    ".xls": _SHEET,
+    ".ods": _SHEET,
+}
+"""Advice by the suffix of a file that is not read."""
+
+
 def recognised(written: str) -> Source:
     """Return the source that reads what a user wrote.
 
@@ -94,7 +106,8 @@ def recognised(written: str) -> Source:
     for source in _sources().values():
         if source.recognises(written):
             return source
-    raise ValueError(f"{written}: expected a folder or one of {', '.join(suffixes())}")
+    instead = _INSTEAD.get(Path(written).suffix.lower(), "")
+    raise ValueError(f"{written}: expected a folder or one of {', '.join(suffixes())}{instead}")
 
 
 def shards(written: str, ledger: Ledger) -> list[Shard]:

@@ -145,6 +145,6 @@ def _column(name: str, where: str, table: pl.DataFrame) -> str:
     if name in table.columns:
         return '"' + name.replace('"', '""') + '"'
     error = unknown("column", name, table.columns)
-    if f'"{name}"' in where:  # which other databases take for a text
+    if f'"{name}"' in where or re.search(rf"[=(,]\s*{re.escape(name)}\b", where):  # meant as a text
         raise type(error)(f"{error}; a text stands in single quotes: '{name}'")
     raise error

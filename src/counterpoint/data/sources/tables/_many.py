@@ -63,7 +63,10 @@ def records_of(
     twice = rows.drop_nulls("id").filter(pl.col("id").is_duplicated())
     if len(twice):
         a, b, *_ = twice.filter(pl.col("id") == twice["id"][0])["row"]
-        raise ValueError(f"{path}: the column id holds a value twice: {twice['id'][0]} (rows {a} and {b})")
+        raise ValueError(
+            f"{path}: the column id holds a value twice: {twice['id'][0]} (rows {a} and {b}); "
+            "number the rows anew, or call the column otherwise"
+        )
     alone = rows["picture"].drop_nulls().is_unique().all()
     cells = [pl.col(CELL + made.name).alias(made.name) for made in roles.made if made.held != "values"]
     return Records(

@@ -199,7 +199,10 @@ def _agree(path: str, rows: pl.DataFrame) -> None:
     )
     twice = pictures.group_by("id", maintain_order=True).agg("row").filter(pl.col("row").list.len() > 1)
     for value, (a, b, *_) in twice.head(1).iter_rows():
-        raise ValueError(f"{path}: the column id holds a value twice: {value} (rows {a} and {b})")
+        raise ValueError(
+            f"{path}: the column id holds a value twice: {value} (rows {a} and {b}); "
+            "number the rows anew, or call the column otherwise"
+        )
 
 
 def _missing(joined: pl.DataFrame) -> pl.Series:
