@@ -26,6 +26,7 @@ from ..modalities import noun_of
 from ..pairwise import Loss
 from ..reasons import counted, listing
 from ..recipes import Recipe
+from ..statistics.bootstrap import FEW_EXAMPLES
 from ..training.run import Run, target_of
 from ..training.start import build
 from ..training.trained import trained_rows
@@ -297,9 +298,18 @@ def check_sizes(tasks: Sequence[Task], data: Data) -> None:
     for name, rows in data.splits.test.items():
         for task in tasks:
             check_rows(data, rows, task.name, task.least, f"test set {name!r}")
+        if len(rows) < FEW_EXAMPLES:
+            _say_few(name, len(rows))
     curve = "retrieval" if len(data.columns) > 1 else "probe"
     for name, rows in data.splits.validation.items():
         check_rows(data, rows, "a learning curve", create(curve).least, f"validation set {name!r}")
+
+
+@cache
+def _say_few(test: str, rows: int) -> None:
+    """Say once, before hours of training, that a test set is too small for any verdict."""
+    few = counted(rows, "example")
+    _LOG.info("test set %r has %s: fewer than %d show no difference", test, few, FEW_EXAMPLES)
 
 
 def check_batch(method: Method, arm: str, recipe: Recipe, data: Data) -> None:
