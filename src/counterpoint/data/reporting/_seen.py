@@ -118,7 +118,7 @@ class Seen:
 
     @property
     def enough(self) -> bool:
-        """No split is empty that training or testing needs; numbers that are estimated from a sample count as such."""
+        """True where no split that training or testing needs is empty, or where splits are estimated from a sample."""
         trains, validates, tests = (self.sides.get(side) for side in ("train", "validation", "test"))
         return self.about or bool(tests and (validates or not trains))
 
