@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
 import hashlib
 import re
@@ -164,6 +165,15 @@ class Room:
             raise unknown(self.kind, name, self.modules)
         return f"{self.modules[name]}:{self.symbol or _public_class(self.modules[name], self.base)}"
 
+    def about(self, name: str) -> str:
+        """Return the first paragraph of the docstring of a name's file, which is not imported for it.
+
+        >>> Room("loss", "counterpoint.losses").about("siglip")
+        'The pairwise sigmoid loss.'
+        """
+        module = self.reference(name).partition(":")[0]
+        return " ".join((ast.get_docstring(ast.parse(_text(module))) or "").partition("\n\n")[0].split())
+
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._named(name) in self.modules
 
@@ -171,9 +181,13 @@ class Room:
         return load(self.reference(name))
 
 
-def _public_class(module: str, base: str = "") -> str:
+def _text(module: str) -> str:
     package, _, file = module.rpartition(".")
-    text = (files(package) / f"{file}.py").read_text(encoding="utf-8")
+    return (files(package) / f"{file}.py").read_text(encoding="utf-8")
+
+
+def _public_class(module: str, base: str = "") -> str:
+    text = _text(module)
     derived = rf"\([^)]*{base}\b" if base else ""
     classes = re.findall(rf"^class ([A-Z]\w*){derived}", text, re.MULTILINE)
     if len(classes) != 1:

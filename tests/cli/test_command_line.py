@@ -12,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint import __version__, recipes
+from counterpoint import __version__, methods, recipes
 from counterpoint.cli import COMMANDS, main
 from counterpoint.cli.common.arguments import parse
 from counterpoint.cli.compare import Compare
+from counterpoint.cli.list import Kind, known
 from counterpoint.cli.train import Train
 from counterpoint.data.collections import COLLECTIONS
 from counterpoint.modalities import MODALITIES, Modality
@@ -52,6 +53,16 @@ def test_answers_without_torch(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", _WITHOUT_TORCH, *words], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+@pytest.mark.parametrize("kind", ["losses", "methods", "tasks", "decoding", "presets", "recipes"])
+def test_everything_that_is_listed_says_what_it_is(kind: Kind) -> None:
+    assert [name for name, about in known(kind).items() if not about] == []
+
+
+def test_a_list_for_programs_is_of_names_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "methods", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == list(methods.names())
 
 
 def test_modalities_are_listed_with_what_they_are_read_from_and_trained_with(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Positional
+from ..reasons import listing
+from ..registry import Room, load
 from .common.arguments import parse
 
 if TYPE_CHECKING:
@@ -17,65 +19,70 @@ if TYPE_CHECKING:
 Kind = Literal["losses", "methods", "tasks", "decoding", "presets", "recipes", "towers", "modalities"]
 
 
+_ROOMS = {
+    "losses": "counterpoint.losses:LOSSES",
+    "methods": "counterpoint.methods:METHODS",
+    "tasks": "counterpoint.evaluation:TASKS",
+    "decoding": "counterpoint.decoding:DECODING",
+}
+
+
 @form(frozen=True, config=FORM)
 class List:
-    """List what can be named on the command line."""
+    """List what can be named on the command line, and what each is."""
 
     kind: Annotated[Kind, Positional()]
     """Kind of thing to list."""
     json: bool = False
-    """Print a JSON list of names."""
+    """Print a JSON list of names alone."""
 
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(List, arguments, "list")
-    names = known(options.kind)
+    named = known(options.kind)
     if options.json:
-        print(json.dumps(list(names)))
+        print(json.dumps(list(named)))
         return 0
-    if options.kind == "modalities":
-        from .common.terminal import Terminal
+    from .common.terminal import Terminal
 
-        Terminal().print(modalities())
-        return 0
-    for name in names:
-        print(name)
+    Terminal().print(modalities() if options.kind == "modalities" else lines(named))
     return 0
 
 
-def known(kind: Kind) -> tuple[str, ...]:
-    """Return the names of a kind, without loading torch."""
+def known(kind: Kind) -> Mapping[str, str]:
+    """Return what each thing of a kind is, by name, without loading torch."""
     if kind == "recipes":
         from .. import recipes
 
-        return recipes.names()
+        return {name: recipes.about(name) for name in recipes.names()}
     if kind == "presets":
         from ..study.presets import PRESETS
 
-        return tuple(PRESETS)
-    if kind == "methods":
-        from .. import methods
-
-        return methods.METHODS.names()
-    if kind == "losses":
-        from .. import losses
-
-        return losses.names()
-    if kind == "tasks":
-        from .. import evaluation
-
-        return evaluation.TASKS.names()
-    if kind == "decoding":
-        from .. import decoding
-
-        return decoding.DECODING.names()
+        return {name: preset.about for name, preset in PRESETS.items()}
     if kind == "modalities":
         from ..modalities import MODALITIES
 
-        return MODALITIES.names()
-    from .. import networks
+        return {modality.name: modality.noun for modality in MODALITIES}
+    if kind == "towers":
+        from ..modalities import MODALITIES
+        from ..networks import TOWERS
 
-    return networks.TOWERS
+        of = {name: [it.noun for it in MODALITIES if name in it.towers] for name in TOWERS}
+        return {name: f"for {listing(nouns)}" if nouns else "" for name, nouns in of.items()}
+    room: Room = load(_ROOMS[kind])
+    return {name: room.about(name) for name in room.names()}
+
+
+def lines(named: Mapping[str, str]) -> Table:
+    """Return names with what each is beside them."""
+    from rich.table import Table
+
+    shown = Table.grid(padding=(0, 2))
+    shown.add_column(no_wrap=True)
+    shown.add_column()
+    for name, about in named.items():
+        shown.add_row(name, about)
+    return shown
 
 
 def modalities() -> Table:

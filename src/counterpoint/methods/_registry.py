@@ -56,6 +56,12 @@ class _Methods(Room):
     def reference(self, name: str) -> str:
         return super().reference(self.resolve(name)[0])
 
+    def about(self, name: str) -> str:
+        if name not in SHORT:
+            return super().about(name)
+        method, options = SHORT[name]
+        return f"Short for {','.join([method, *(f'{key}={value}' for key, value in options.items())])}."
+
     def resolve(self, name: str) -> tuple[str, Mapping[str, str]]:
         """Return the method that a name stands for, and the options that the name implies.
 

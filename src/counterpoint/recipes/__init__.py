@@ -14,13 +14,22 @@ from ..forms import validated
 from ..registry import unknown
 from .schema import Augmentation, Optimizer, Option, Recipe, Towers, Widths
 
-__all__ = ["Augmentation", "Optimizer", "Recipe", "Towers", "Widths", "load", "names", "override"]
+__all__ = ["Augmentation", "Optimizer", "Recipe", "Towers", "Widths", "about", "load", "names", "override"]
 
 
 def names() -> tuple[str, ...]:
     """Return the recipes that ship with the package."""
     folder = files(__package__)
     return tuple(sorted(f.name.removesuffix(".yaml") for f in folder.iterdir() if f.name.endswith(".yaml")))
+
+
+def about(name: str) -> str:
+    """Return the first line of the comment at a recipe's head, of one of `names`: what the recipe is for.
+
+    >>> about("cpu")
+    'For two CPU cores and a few thousand pairs: the recipe of the demo.'
+    """
+    return _shipped(name).partition("\n")[0].removeprefix("# ")
 
 
 def load(source: str | os.PathLike[str] = "cpu") -> Recipe:
@@ -38,8 +47,11 @@ def load(source: str | os.PathLike[str] = "cpu") -> Recipe:
         return parse(_read(path), str(path))
     if str(source) not in names():
         raise unknown("recipe", str(source), names())
-    shipped = files(__package__).joinpath(f"{source}.yaml").read_text(encoding="utf-8")
-    return parse(yaml.safe_load(shipped), f"recipe {source}")
+    return parse(yaml.safe_load(_shipped(str(source))), f"recipe {source}")
+
+
+def _shipped(name: str) -> str:
+    return files(__package__).joinpath(f"{name}.yaml").read_text(encoding="utf-8")
 
 
 def _read(path: Path) -> Any:
