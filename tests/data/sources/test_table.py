@@ -128,6 +128,11 @@ def test_jsonl_in_latin_1_and_with_values_of_every_kind(folder: Path) -> None:
         ),
         (
             "t.csv",
+            "0.png,a red car\n1.png,a blue car\n",
+            "the first line names the file '0.png' and no columns: write a line above it with the names of the columns",
+        ),
+        (
+            "t.csv",
             "file_name,text\n0.png,a\n1.png,b, and c\n",
             "line 3: 3 fields, where the header names 2: put a text that holds ',' in quotes$",
         ),

@@ -216,6 +216,11 @@ def _csv_rows(
             raise ValueError(
                 f"{path}: the header names {twice[0]!r} twice: give each column a name of its own, or take one out"
             )
+        if files := [name for name in names if name and kind_of([name]).form == "files"]:
+            raise ValueError(
+                f"{path}: the first line names the file {files[0]!r} and no columns: write a line above it with the "
+                "names of the columns, for example image,text"
+            )
         picture = next((k for k, name in enumerate(names) if name in file_columns(user_columns)), None)
         rows, front = csv.reader(file, delimiter=separator, strict=True), before + 1
         before = front
