@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import time
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +26,7 @@ from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sharded.open_shards import ShardGone
 from counterpoint.data.sharded.pictures import ShardedPairs
 from counterpoint.data.source import load_any
+from counterpoint.data.sources import Records
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.side_by_side import evaluate
@@ -82,6 +86,26 @@ def test_few_shards_are_open_at_a_time(made: Path, monkeypatch: pytest.MonkeyPat
     for row in range(80):
         data.captions(row)
         assert len(data._open._opened) <= 2
+
+
+class _Interrupted(OrderedDict[int, Records]):
+    """Opened shards of which a thread that has found one lets another go on first."""
+
+    def __contains__(self, number: object) -> bool:
+        found = super().__contains__(number)
+        time.sleep(0.001)
+        return found
+
+
+def test_several_threads_read_rows_of_few_open_shards(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    data = load(str(made))
+    assert isinstance(data, Sharded)
+    expected = {row: data.captions(row) for row in range(80)}
+    monkeypatch.setattr(open_shards, "_OPEN", 25)
+    data._open._opened = _Interrupted()
+    rows = np.random.default_rng(0).integers(0, 80, 400).tolist()
+    with ThreadPoolExecutor(8) as pool:
+        assert list(pool.map(data.captions, rows)) == [expected[row] for row in rows]
 
 
 def test_pictures_are_of_the_size_that_is_asked_for(made: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
@@ -20,6 +21,7 @@ from .counting import of_side, usable
 from .index import Index
 
 _OPEN = 400_000  # records of opened shards that are held at a time
+_ORDER = threading.Lock()  # held while what is open changes: a server shows pictures in several threads
 
 
 class ShardGone(OSError):
@@ -61,9 +63,10 @@ class OpenShards:
         """
         if number in self.gone:
             raise ShardGone(self.gone[number])
-        if number in self._opened:
-            self._opened.move_to_end(number)
-            return self._opened[number]
+        with _ORDER:
+            if number in self._opened:
+                self._opened.move_to_end(number)
+                return self._opened[number]
         shard, advice = self.index.shards[number], self.index.advice
         place = Path(shard.place)
         try:
@@ -78,9 +81,10 @@ class OpenShards:
             raise ShardGone(f"{shard.place} is not there any more: bring it back, or {advice}") from error
         if not len(records):
             raise ShardGone(f"{shard.place} holds no record that can be read any more: {advice}")
-        self._opened[number] = records
-        while len(self._opened) > 1 and sum(map(len, self._opened.values())) > _OPEN:
-            self._opened.popitem(last=False)
+        with _ORDER:
+            self._opened[number] = records
+            while len(self._opened) > 1 and sum(map(len, self._opened.values())) > _OPEN:
+                self._opened.popitem(last=False)
         return records
 
     def _kept_as(self, shard: Shard) -> str:
