@@ -141,6 +141,6 @@ def _means(z: Float[Tensor, "n d"], labels: Int[Tensor, " n"]) -> Float[Tensor, 
 
 
 def _distance(means: Float[Tensor, "k d"], frame: Float[Tensor, "k k"]) -> float:
-    products = means @ means.T
+    products, frame = means @ means.T, frame.to(means)
     scale = products.norm()
     return float((products / scale - frame / frame.norm()).norm()) if scale > 0 else math.nan

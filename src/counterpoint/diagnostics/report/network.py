@@ -380,6 +380,6 @@ def _loss(model: TowerMethod, batch: Batch) -> Tensor:
 @contextmanager
 def _drawing(seed: int) -> Iterator[None]:
     """Draw alike at every call, as a loss that is drawn anew is another function; other draws are not touched."""
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(range(torch.cuda.device_count())):
         torch.manual_seed(seed)
         yield
