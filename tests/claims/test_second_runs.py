@@ -18,7 +18,7 @@ from counterpoint.study.training.tuning import TUNING_SEED
 
 
 class Reached(Exception):
-    """What no plan has: a number."""
+    """The end of a plan: a number is asked for, which no plan has."""
 
 
 class Numbers:

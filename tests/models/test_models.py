@@ -273,7 +273,7 @@ def broken(change: str, tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("reference", "message"),
     [
-        ("nowhere", "nowhere is not a run folder: it has no recipe.yaml. Models are written"),
+        ("nowhere", "nowhere is not a run folder: there is no such folder. Models are written"),
         ("clap:x", "no kind of model 'clap'; write .*open_clip:NAME@TAG"),
         ("open_clip:", "open_clip: names no model; write open_clip:NAME@TAG or open_clip:NAME@PATH"),
         ("transformers:", "transformers: names no model; write transformers:PATH"),
