@@ -172,7 +172,7 @@ class Room:
         'The pairwise sigmoid loss.'
         """
         module = self.reference(name).partition(":")[0]
-        return " ".join((ast.get_docstring(ast.parse(_text(module))) or "").partition("\n\n")[0].split())
+        return " ".join((ast.get_docstring(ast.parse(source_of(module))) or "").partition("\n\n")[0].split())
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._named(name) in self.modules
@@ -181,13 +181,14 @@ class Room:
         return load(self.reference(name))
 
 
-def _text(module: str) -> str:
+def source_of(module: str) -> str:
+    """Return the text of a module's file, which is not imported for it."""
     package, _, file = module.rpartition(".")
     return (files(package) / f"{file}.py").read_text(encoding="utf-8")
 
 
 def _public_class(module: str, base: str = "") -> str:
-    text = _text(module)
+    text = source_of(module)
     derived = rf"\([^)]*{base}\b" if base else ""
     classes = re.findall(rf"^class ([A-Z]\w*){derived}", text, re.MULTILINE)
     if len(classes) != 1:

@@ -5,12 +5,11 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from importlib.resources import files
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ..losses import LOSSES
-from ..registry import Room
+from ..registry import Room, source_of
 
 if TYPE_CHECKING:
     from ..networks.base import Towers
@@ -95,8 +94,7 @@ def _takes_views(module: str) -> bool:
 
 def _forward_in(module: str, name: str = "") -> ast.arguments | None:
     """Return the arguments of the ``forward`` of a file's class, the public one or that of a name, or of its base."""
-    package, _, file = module.rpartition(".")
-    tree = ast.parse((files(package) / f"{file}.py").read_text(encoding="utf-8"))
+    tree = ast.parse(source_of(module))
     kinds = [it for it in tree.body if isinstance(it, ast.ClassDef)]
     kind = next((it for it in kinds if it.name == name or (not name and not it.name.startswith("_"))), None)
     if kind is None:
@@ -108,7 +106,7 @@ def _forward_in(module: str, name: str = "") -> ast.arguments | None:
     for node in tree.body:  # a base from a file beside it
         if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module is not None:
             for base in bases & {alias.name for alias in node.names}:
-                return _forward_in(f"{package}.{node.module}", base)
+                return _forward_in(f"{module.rpartition('.')[0]}.{node.module}", base)
     return None
 
 

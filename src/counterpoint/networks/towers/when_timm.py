@@ -28,7 +28,7 @@ class WhenTimm(MetaPathFinder):
                 load(module)
                 from . import in_timm  # noqa: F401 # registers
 
-            spec.loader.exec_module = load_and_register  # type: ignore[method-assign]
+            spec.loader.exec_module = load_and_register  # type: ignore[method-assign] # of this one loader
         return spec
 
 
