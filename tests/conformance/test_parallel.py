@@ -68,6 +68,11 @@ def same_run(found: list[Any], arm: str) -> None:
             )
 
 
+def test_chains_of_all_ranks_are_in_the_one_checkpoint(rank_pool: Callable[[int], RankPool]) -> None:
+    (_, first), (_, second) = rank_pool(2).run(job_run, "ebm,buffer=200", 0, None, "ddp", 2, BATCH)
+    torch.testing.assert_close(first, second, rtol=0, atol=0)
+
+
 @pytest.mark.parametrize("arm", ["byolip", "clip", *slow("moco,queue=40", "siglip")])
 def test_a_shared_run_is_the_run_of_one_process(arm: str, rank_pool: Callable[[int], RankPool]) -> None:
     mode, microbatch = TOGETHER[arm]

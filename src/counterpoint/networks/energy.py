@@ -55,7 +55,7 @@ def langevin(
 class ReplayBuffer(Checked, nn.Module):
     """States of the chains of earlier steps, in [−1, 1]; they start as uniform noise and are saved with the model.
 
-    Kept in half precision. On several ranks each has its own.
+    Kept in half precision.
 
     Args:
         capacity: chains.

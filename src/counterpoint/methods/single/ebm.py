@@ -13,6 +13,7 @@ from ...losses.parts.contrastive_divergence import ContrastiveDivergenceLoss
 from ...networks.base import Towers
 from ...networks.energy import ReplayBuffer, langevin
 from ...networks.heads import Linear
+from ...pairwise.ranks import Ranks
 from ...recipes.schema import Recipe
 from ...types import Batch, Clock, Embeddings
 from ..base import Ranges
@@ -103,8 +104,11 @@ class EBM(TowerMethod):
         return {"ebm": self.objective(positive, self._energy(z[SAMPLED]))}
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
-        # Here and not where they are drawn: state moves once per step, and not with a step that is left out.
-        self.buffer.put(z[PLACES], z[SAMPLED])
+        # Here and not where they are drawn: state moves once per step, and not with a step that is left out. The chains
+        # of all ranks, so that a checkpoint, which one rank writes, holds them.
+        ranks = Ranks.present()
+        counts = ranks.counts(len(batch), z[PLACES].device)
+        self.buffer.put(ranks.gather(z[PLACES], counts), ranks.gather(z[SAMPLED], counts))
         super().after_step(z, batch, clock)
 
     def passes(self) -> dict[str, float]:
