@@ -15,6 +15,7 @@ import pytest
 
 from counterpoint.claims import CLAIMS
 from counterpoint.claims._presets import find
+from counterpoint.claims._registry import module
 from counterpoint.cli import main
 from counterpoint.cli.common.terminal import Terminal
 from counterpoint.cli.compare import show_standings
@@ -48,6 +49,12 @@ def of_claims(statement: str) -> list[str]:
         if (spec := find_spec(CLAIMS.reference(slug).partition(":")[0])) is not None
         if re.search(rf"^{statement} = ", Path(spec.origin or "").read_text(encoding="utf-8"), re.MULTILINE)
     ]
+
+
+@pytest.mark.parametrize("name", sorted({*of_claims("COMPARISON")} - {*of_claims("PRESET")}))
+def test_arms_of_a_claim_that_take_other_steps_get_the_same_of_something_else_as_a_preset(name: str) -> None:
+    # ``steps`` of a claim make passes or time equal on its own data; on a user's the budget has to.
+    assert (find(name).budget == "steps") == (not module(name).COMPARISON.steps)
 
 
 @pytest.mark.parametrize("name", [*PRESETS, *of_claims("PRESET"), *of_claims("COMPARISON")])

@@ -16,7 +16,7 @@ from ...evaluation.statistic import name_of as statistic_name
 from ...recipes import Recipe, load, override
 from ...spec import Spec
 from ...statistics.outcomes import AnyStatistic, ArmOutcomes
-from ...study.design import ArmPlan, Design
+from ...study.design import ArmPlan, Budget, Design
 from ...study.layout import run_folder
 from ...study.numbers import name_of
 from ...study.presets import Preset
@@ -50,6 +50,7 @@ class Comparison:
         recipe: a recipe or its name.
         changes: keys of the recipe, by dotted name.
         steps: of arms that take other steps than the recipe's.
+        budget: as a preset on other data, where `steps` do not fit: what all arms get the same of.
         rates: learning rates, of which every arm takes the one that is best on validation under a seed of its own,
             `counterpoint.study.training.tuning.TUNING_SEED`. Of several, an arm with ``{seed}`` needs a run of that
             seed to begin from, too.
@@ -66,6 +67,7 @@ class Comparison:
     recipe: str | Recipe = "seconds"
     changes: Mapping[str, Any] = field(default_factory=dict)
     steps: Mapping[str, int] = field(default_factory=dict)
+    budget: Budget = "steps"
     rates: tuple[float, ...] = ()
     one_rate: bool = False
     margin: float = 0.01
@@ -100,7 +102,7 @@ class Comparison:
     def preset(self, slug: str, about: str) -> Preset:
         """Return the comparison as a preset of ``counterpoint compare``, for whatever data a user has."""
         arms = tuple(dict.fromkeys(self.arms.values()))
-        return Preset(slug, about, {"arms": arms}, arms[0], self.tasks, margin=self.margin)
+        return Preset(slug, about, {"arms": arms}, arms[0], self.tasks, self.budget, self.margin)
 
 
 @final

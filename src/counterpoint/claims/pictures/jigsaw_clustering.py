@@ -26,6 +26,7 @@ COMPARISON = Comparison(
     recipe="cpu",
     changes={"batch_size": BATCH, "steps": STEPS, "validate_every": STEPS},
     steps={VIEWS: STEPS // 2},
+    budget="passes",
 )
 """A picture is one montage or two views, so that NT-Xent takes half of the steps."""
 

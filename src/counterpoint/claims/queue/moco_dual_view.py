@@ -57,6 +57,7 @@ COMPARISON = Comparison(
     data="emoji",
     changes={"batch_size": 32, "steps": STEPS, "validate_every": STEPS},
     steps={VIEWS: STEPS // 2, BOTH: STEPS // 2},
+    budget="passes",
     rates=(3e-4, 1e-3, 3e-3, 1e-4),
     one_rate=True,
     margin=0.02,
