@@ -89,6 +89,26 @@ def test_a_folder_in_which_a_process_was_killed_counts_as_empty(tmp_path: Path) 
     assert contents(tmp_path) == contents(tmp_path / "mine.txt") == [tmp_path / "mine.txt"]
 
 
+def test_a_folder_that_its_holder_removes_while_it_is_taken_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, look, looks = tmp_path / "cells" / "unit", lease._live, []
+
+    def removed_behind_the_first_look(path: Path, but: Path | None = None) -> list[tuple[Holder, float]]:
+        found = look(path, but)
+        if not looks:
+            path.rmdir()
+            path.parent.rmdir()
+        looks.append(path)
+        return found
+
+    monkeypatch.setattr(lease, "_live", removed_behind_the_first_look)
+    with leased(folder):
+        assert (held := holder(folder)) is not None
+        assert held.process == os.getpid()
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_error_gives_the_folder_back(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), leased(tmp_path):
         raise ZeroDivisionError

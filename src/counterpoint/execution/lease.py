@@ -102,12 +102,16 @@ def leased(folder: Path, wait: bool = False) -> Iterator[None]:
     if os.environ.get("RANK", "0") != "0":
         yield
         return
-    made = _make(folder)
-    try:
-        hold = _Hold(_take(folder, wait))
-    except BaseException:
-        _unmake(made)
-        raise
+    while True:
+        made = _make(folder)
+        try:
+            hold = _Hold(_take(folder, wait))
+            break
+        except FileNotFoundError:  # the holder before has removed the folder, empty, since it was looked for
+            continue
+        except BaseException:
+            _unmake(made)
+            raise
     _holds[folder] = hold
     threading.Thread(target=hold.beat, name="lease", daemon=True).start()
     try:
@@ -224,6 +228,8 @@ def _write(path: Path, holder: Holder) -> None:
     try:
         part.write_text(json.dumps(asdict(holder)), encoding="utf-8")
         part.replace(path)
+    except FileNotFoundError:
+        raise
     except OSError as error:
         part.unlink(missing_ok=True)
         raise unwritable(path.parent, error) from error
