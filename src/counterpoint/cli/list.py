@@ -32,7 +32,7 @@ class List:
     """List what can be named on the command line, and what each is."""
 
     kind: Annotated[Kind, Positional()]
-    """Kind of thing to list."""
+    """Kind of thing to list: methods, losses, tasks, decoding, presets, recipes, towers or modalities."""
     json: bool = False
     """Print a JSON list of names alone."""
 

@@ -250,8 +250,6 @@ def test_the_command_says_what_it_made_and_how_it_is_used(
     assert f"counterpoint train clip --data {out}" in said
     assert main(["data", "index", str(shards)]) == 1
     assert "where to? For example: --out" in capsys.readouterr().err
-    assert main(["data", "show", str(shards), "--executor", "slurm"]) == 1
-    assert "--executor is for data index and data describe" in capsys.readouterr().err
 
 
 _KILLED = """

@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from contextlib import redirect_stderr
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_origin
+from types import NoneType
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import tyro
 from pydantic import BaseModel
@@ -146,10 +147,10 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
         typed = _mark(field, Typed)
         kind: Any = typed.kind if typed else field.annotation
         said = _paragraphs(field.description)
-        argument = tyro.conf.arg(help=said)
         if _is_form(kind):
             start = defaults.get(name, field.get_default(call_default_factory=True))
             inner = _shown(kind, vars(start) if isinstance(start, BaseModel) else defaults)
+            argument = tyro.conf.arg(help=said)
             if kind is Recipe:
                 rows.append((name, Annotated[str, argument], "cpu"))
             argument = tyro.conf.arg(name="") if _flat(field) else argument
@@ -161,19 +162,39 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
             rows.append((_filled(name, kind), Annotated[inner, argument], whole))
             continue
         default = defaults.get(name, field.get_default(call_default_factory=True))
-        if _mark(field, Positional):
-            # Unless named, it stands as its type in the usage, and where it is missing.
-            many, needed = get_origin(kind) is tuple, default is PydanticUndefined
-            shape = "[{} ...]" if many else "{}" if needed else "[{}]"
-            kind, argument = _POSITIONAL[kind], tyro.conf.arg(help=said, metavar=shape.format(name.upper()))
         if typed:
             default = default if typed.default is None else typed.default
             default = str(default) if isinstance(default, Path) else default
+        shape = _unless_none(kind)
+        if _mark(field, Positional):
+            # Unless named, it stands as its type in the usage, and where it is missing.
+            many, needed = get_origin(kind) is tuple, default is PydanticUndefined
+            shape = ("[{} ...]" if many else "{}" if needed else "[{}]").format(name.upper())
+            kind = _POSITIONAL[kind]
+        # Of a default that is nothing, the words of the option say what it means.
+        hint = "" if default in (None, "", ()) else None
+        argument = tyro.conf.arg(help=said, metavar=shape, help_behavior_hint=hint)
         stands = dataclasses.field() if default is PydanticUndefined else dataclasses.field(default=default)
         rows.append((name, Annotated[kind, argument], stands))
     shown = dataclasses.make_dataclass(form.__name__, rows, frozen=True, kw_only=True)
     shown.__doc__ = form.__doc__
     return shown
+
+
+def _unless_none(kind: Any) -> str | None:
+    """Return how the value of an option that may be none is shown: its type, or its words; None for other options.
+
+    >>> _unless_none(int | None), _unless_none(Literal["a", "b"] | None), _unless_none(int)
+    ('INT', '{a,b}', None)
+    """
+    if NoneType not in get_args(kind) or len(get_args(kind)) != 2:
+        return None
+    (one,) = (one for one in get_args(kind) if one is not NoneType)
+    if get_origin(one) is Annotated:
+        one = get_args(one)[0]
+    if get_origin(one) is Literal:
+        return f"{{{','.join(get_args(one))}}}"
+    return one.__name__.upper() if get_origin(one) is None else None
 
 
 def _paragraphs(text: str | None) -> str | None:

@@ -1,0 +1,33 @@
+"""counterpoint data: what is done with a data set is a file each, with its options."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated, Literal, get_args
+
+from pydantic.dataclasses import dataclass as form
+
+from ...forms import FORM, Positional
+from ..common.arguments import parse
+
+Action = Literal["show", "describe", "audit", "convert", "index", "condense"]
+
+
+@form(frozen=True, config=FORM)
+class Data:
+    """Show a data set in a picture or page, describe it in a table, audit its labels, index, convert or condense it."""
+
+    action: Annotated[Action, Positional()]
+    """show writes a picture or a page; describe reports what is there and what is wrong with it; audit lists the rows
+    of a run whose labels are probably wrong; convert writes a data set's rows as shards, index what shards hold, and
+    condense makes few pictures of each class, for --data: these go on where they were stopped. Each has its own
+    --help."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    if not arguments or arguments[0] not in get_args(Action):
+        parse(Data, arguments, "data")  # answers --help, and a wrong word with what is right
+        return 2
+    action = import_module(f"{__name__}.{arguments[0]}")
+    return action.main(parse(action.Form, arguments[1:], f"data {arguments[0]}"))

@@ -1,0 +1,33 @@
+"""The part that actions on a data set have in common: which one, and how its files are read."""
+
+from __future__ import annotations
+
+from dataclasses import field
+from typing import Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass as form
+
+from ...forms import FORM, Flat, Positional
+from ..common.files import Files
+
+_SOURCE = (
+    "emoji (:artist, :both, :stream), digits (:stream), glosses (:graded), scenes:, clips:, sounds:, speech: or "
+    "motions:PRESET; stamps, drawings or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) "
+    "or a shard (tar), several by braces, a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; "
+    "coco: or ptbxl:PATH; or FILE.py:NAME, data or a source that a file of Python defines."
+)
+
+
+@form(frozen=True, config=FORM, kw_only=True)
+class Source:
+    """Data set that an action is about."""
+
+    # The help of fields that other forms inherit is given in full: the text below a field stays with its own class.
+    source: Annotated[str, Positional(), Field(description=_SOURCE)] = "emoji"
+    files: Annotated[Files, Flat()] = field(default_factory=Files)
+
+    @property
+    def named(self) -> str:
+        """Return the name of the data with the options of its files."""
+        return self.files.of(self.source)
