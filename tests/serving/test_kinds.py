@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
+import lancedb.index as lance_index
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -145,6 +147,39 @@ def test_few_chosen_rows_are_compared_exactly_by_every_kind(searched: Index) -> 
     expected, _ = brute(WHOLE, queries, 10, mask)
     for query, one in enumerate(searched.nearest(queries, where="id < 150")):
         np.testing.assert_allclose(one.rows["score"].to_numpy(), expected[query], rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_pictures_are_found_by_texts_which_lie_apart_from_them(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The groups that are nearest to a text are of texts, and hold hardly a picture."""
+    monkeypatch.setattr(_faiss, "_FEW", 100)
+    monkeypatch.setattr(lancedb, "_FLAT", 1000)
+    monkeypatch.setattr(lance_index, "IvfFlat", partial(lance_index.IvfFlat, num_partitions=256))
+    pictures, texts, queries = clustered(3000, 24), clustered(3000, 24, 5), clustered(20, 24, 9)
+    pictures[:, 0], texts[:, 0], queries[:, 0] = 0.5, -0.5, -0.5
+    write_vectors(tmp_path / "vectors", {"image": pictures, "text": texts})
+    made = index(tmp_path / "vectors", tmp_path / "index", kind=kind)
+    pictures /= np.linalg.norm(pictures, axis=1, keepdims=True)
+    queries /= np.linalg.norm(queries, axis=1, keepdims=True)
+    for k in (1, 10):
+        expected, _ = brute(pictures, queries, k, np.ones(3000, bool))
+        found = np.stack([one.rows["score"].to_numpy() for one in made.nearest(queries, k, modality="image")])
+        assert (found >= expected[:, -1:] - 1e-6).mean() >= 0.95
+
+
+def test_lancedb_gives_as_many_as_there_are_where_they_are_far_away(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lancedb, "_FLAT", 1000)
+    monkeypatch.setattr(lance_index, "IvfFlat", partial(lance_index.IvfFlat, num_partitions=64))
+    vectors = np.concatenate([clustered(3000, 24), -clustered(50, 24, 5)])
+    write_vectors(tmp_path / "vectors", {"image": vectors})
+    made = index(tmp_path / "vectors", tmp_path / "index", kind="lancedb")
+    for k, where, there in ((20, "id >= 3100", 20), (60, "id >= 3100", 50), (3050, None, 3050)):
+        found = made.nearest(clustered(3, 24, 9), k, where=where)
+        assert [len(one) for one in found] == [there] * 3
 
 
 def test_as_many_as_there_are(searched: Index) -> None:

@@ -241,8 +241,8 @@ class Index:
         return k
 
     def _chosen(self, where: str | None, searched: tuple[str, ...]) -> Chosen | None:
-        parts = []
-        if len(searched) < len(self._modalities):
+        parts, apart = [], len(searched) < len(self._modalities)
+        if apart:
             (modality,) = searched
             parts.append(f"\"modality\" = '{modality.replace(chr(39), chr(39) * 2)}'")
         if where is not None:
@@ -250,7 +250,7 @@ class Index:
         if not parts:
             return None
         whole = " AND ".join(parts)
-        return Chosen(whole, lambda: _condition.rows(whole, self._columns))
+        return Chosen(whole, lambda: _condition.rows(whole, self._columns), apart)
 
     @cached_property
     def _columns(self) -> pl.DataFrame:

@@ -79,17 +79,24 @@ class FaissKind(Kind):
         self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None
     ) -> tuple[Scores, Positions]:
         if chosen is None:
-            # One object for all searches: to make one takes as long as a tenth of a search.
-            if k not in self._unrestricted:
-                self._unrestricted[k] = self.among(require("faiss", "index"), k, 1.0)
-            results = self.index.search(queries, k, params=self._unrestricted[k])
-            return self._completed(results, queries, None)
+            return self._completed(self._among_all(queries, k), queries, None)
         faiss, count = require("faiss", "index"), int(chosen.mask.sum())
         if count <= max(_FEW, k):
             return self.exactly(queries, k, chosen.mask)
-        parameters = self.among(faiss, k, count / self.index.ntotal)
+        share = count / self.index.ntotal
+        parameters = self.among(faiss, k, share)
         parameters.sel = faiss.IDSelectorBitmap(np.packbits(chosen.mask, bitorder="little"))
-        return self._completed(self.index.search(queries, k, params=parameters), queries, chosen.mask)
+        scores, rows = self.index.search(queries, k, params=parameters)
+        # A text may be near to texts alone: of pictures, a search around it meets a few, and not the nearest.
+        near = self._among_all(queries, min(_LOOK, self.index.ntotal))[1]
+        rows[chosen.mask[near].mean(1) < share / 4] = -1
+        return self._completed((scores, rows), queries, chosen.mask)
+
+    def _among_all(self, queries: Float[np.ndarray, "m d"], k: int) -> tuple[Scores, Positions]:
+        # One object for all searches: to make one takes as long as a tenth of a search.
+        if k not in self._unrestricted:
+            self._unrestricted[k] = self.among(require("faiss", "index"), k, 1.0)
+        return self.index.search(queries, k, params=self._unrestricted[k])
 
     def _completed(
         self,
@@ -108,3 +115,6 @@ class FaissKind(Kind):
 
 _FEW = 20_000
 """Chosen rows of which every one is compared, which takes no longer than a search that must pass over all others."""
+
+_LOOK = 64
+"""Rows nearest to a query, which show whether it lies among those that are chosen."""

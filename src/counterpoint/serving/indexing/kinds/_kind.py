@@ -46,10 +46,12 @@ class Chosen:
     Attributes:
         condition: on their columns, as SQL.
         find: says of every row whether it holds.
+        apart: they are of one modality among several, so that a query of another may be near to none of them.
     """
 
     condition: str
     find: Callable[[], Bool[np.ndarray, " n"]]
+    apart: bool = False
 
     @cached_property
     def mask(self) -> Bool[np.ndarray, " n"]:

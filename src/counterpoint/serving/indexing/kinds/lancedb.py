@@ -34,7 +34,8 @@ class LanceDB(Kind):
 
     def __init__(self, table: Any, rows: int) -> None:
         self.table, self.rows = table, rows
-        self.more = table.count_rows() > rows
+        held = table.count_rows()
+        self.more, self.grouped = held > rows, held > _FLAT
 
     @classmethod
     def build(cls, additions: Additions, location: str | None) -> Self:
@@ -82,8 +83,24 @@ class LanceDB(Kind):
     def nearest(
         self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None
     ) -> tuple[Scores, Positions]:
+        # LanceDB reads the groups that are nearest to a query, whatever rows they hold.
+        exactly = self.grouped and chosen is not None and chosen.apart
+        scores, rows = self._found(queries, k, chosen, exactly=exactly)
+        if self.grouped and not exactly:
+            there = min(k, self.rows if chosen is None else int(chosen.mask.sum()))
+            short = (rows >= 0).sum(1) < there
+            if short.any():
+                scores[short], rows[short] = self._found(queries[short], k, chosen, exactly=True)
+        return scores, rows
+
+    def _found(
+        self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None, *, exactly: bool
+    ) -> tuple[Scores, Positions]:
+        """Search by LanceDB's own index, or compare queries with every row that counts."""
         search = self.table.search(queries, vector_column_name="vector", query_type="vector")
         search = search.distance_type("cosine").select([POSITION, "_distance"]).limit(k)
+        if exactly:
+            search = search.bypass_vector_index()
         conditions = [f"{POSITION} < {self.rows}"] * self.more + ([f"({chosen.condition})"] if chosen else [])
         if conditions:
             search = search.where(" AND ".join(conditions), prefilter=True)
