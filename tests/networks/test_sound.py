@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
-from transformers import ClapFeatureExtractor
+from transformers import ClapFeatureExtractor, WhisperFeatureExtractor
 
 import counterpoint as cp
 from counterpoint.networks import build_towers, initialise
@@ -80,6 +80,18 @@ def test_a_spectrogram_is_that_of_the_library_with_its_settings() -> None:
     ours = 10 * LogMel(RATE, 40, low=50, high=3500, window=256, hop=80)(torch.from_numpy(sound)[None])
     expected = theirs(sound, sampling_rate=RATE, return_tensors="pt")["input_features"]
     torch.testing.assert_close(ours, expected[0].float(), rtol=0, atol=1e-3)
+
+
+def test_a_spectrogram_is_that_of_whisper_with_its_settings() -> None:
+    theirs = WhisperFeatureExtractor(feature_size=80, chunk_length=1)
+    fft, hop = theirs.n_fft, theirs.hop_length
+    (sound,) = noises(16_000)
+    sound[:fft] = sound[-fft:] = 0  # they mirror the ends, and there is silence here
+    mel = LogMel(16_000, 80, window=fft, hop=hop, fft=fft)(torch.from_numpy(sound)[None])
+    (expected,) = theirs(sound, sampling_rate=16_000, return_tensors="pt")["input_features"]
+    # They leave the last window out, and what is 8 powers of ten below the loudest, and rescale.
+    ours = (torch.maximum(mel, mel.max() - 8) + 4) / 4
+    torch.testing.assert_close(ours[0, :-1].T, expected, rtol=0, atol=1e-4)
 
 
 def test_bands_that_would_be_empty_are_refused() -> None:
