@@ -101,6 +101,11 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
         BytePairTokenizer.load(tmp_path / "broken.json")
 
 
+def test_a_context_without_room_for_a_text_is_refused() -> None:
+    with pytest.raises(ValueError, match="context=2 is too small: .* need 3"):
+        trained(context=2)
+
+
 def test_captions_that_the_context_cuts() -> None:
     tokenizer = BytePairTokenizer.train(["red"] * 9, 300, 5)
     assert [len(row) for row in tokenizer(["red red red"])] == [5]

@@ -248,6 +248,16 @@ def test_a_context_longer_than_the_models(tmp_path: Path) -> None:
         tower(f"transformers:bert@{tmp_path}", context=64)
 
 
+@pytest.mark.parametrize(("kind", "needed"), [("bert", 3), ("gpt2", 2)])
+def test_a_context_without_room_for_a_text(tmp_path: Path, kind: str, needed: int) -> None:
+    """In fewer tokens than a tokenizer puts around a text, all texts would be the same, or not be cut at all."""
+    save(tmp_path, kind)
+    for context in range(1, needed):
+        with pytest.raises(ValueError, match=rf"context={context} is too small: .* need {needed}$"):
+            tower(f"transformers:{kind}@{tmp_path}", context=context)
+    assert tower(f"transformers:{kind}@{tmp_path}", context=needed).tokenizer(["red"]).shape == (1, needed)
+
+
 def test_nearest_kind() -> None:
     with pytest.raises(UnknownName, match="did you mean 'distilbert'"):
         tower("transformers:distillbert")

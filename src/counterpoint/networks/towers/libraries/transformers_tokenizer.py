@@ -27,6 +27,9 @@ class TransformersTokenizer:
 
     Attributes:
         begins_with_end: whether captions begin with the end token too.
+
+    Raises:
+        ValueError: for a tokenizer without an end, or a context without room for any text.
     """
 
     def __init__(self, tokenizer: Any, context: int, *, full: bool = False) -> None:
@@ -38,6 +41,15 @@ class TransformersTokenizer:
         self.context, self.vocabulary, self.end = context, len(tokenizer), int(end)
         self._pad = int(self.end if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
         self.begins_with_end: bool = tokenizer("a")["input_ids"][0] == self.end
+        around = tokenizer("")["input_ids"]
+        if context < (needed := len(around) + (not self._ended(around)) + 1):
+            raise ValueError(
+                f"context={context} is too small: what its tokenizer puts around a text, and at least one token of "
+                f"the text, need {needed}"
+            )
+
+    def _ended(self, row: Sequence[int]) -> bool:
+        return len(row) >= (2 if self.begins_with_end else 1) and row[-1] == self.end
 
     def __call__(self, captions: Sequence[str]) -> Int[Tensor, "B L"]:
         if not captions:
@@ -45,9 +57,7 @@ class TransformersTokenizer:
         rows = self._tokenizer(
             list(captions), truncation=True, max_length=self.context, split_special_tokens=True
         )["input_ids"]
-        least = 2 if self.begins_with_end else 1
-        ended = (len(r) >= least and r[-1] == self.end for r in rows)
-        rows = [r if e else [*r[: self.context - 1], self.end] for r, e in zip(rows, ended, strict=True)]
+        rows = [r if self._ended(r) else [*r[: self.context - 1], self.end] for r in rows]
         longest = self.context if self._full else max(map(len, rows))
         return torch.tensor([r + [self._pad] * (longest - len(r)) for r in rows])
 
