@@ -46,7 +46,8 @@ def ratio(ours: Callable[[], Any], theirs: Callable[[], Any], repeats: int) -> f
 def spectrograms(repeats: int) -> None:
     waves = np.random.default_rng(0).standard_normal((SOUNDS, SECONDS * RATE)).astype(np.float32) / 10
     extractor = WhisperFeatureExtractor()
-    mel = LogMel(RATE, extractor.feature_size, window=extractor.n_fft, hop=extractor.hop_length)
+    fft, hop = extractor.n_fft, extractor.hop_length
+    mel = LogMel(RATE, extractor.feature_size, window=fft, hop=hop, fft=fft)
     given = torch.from_numpy(waves)
     theirs = partial(
         extractor, list(waves), sampling_rate=RATE, padding="longest", return_tensors="pt", truncation=False
