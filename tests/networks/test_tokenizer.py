@@ -102,7 +102,7 @@ def test_files_that_are_none_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_context_without_room_for_a_text_is_refused() -> None:
-    with pytest.raises(ValueError, match="context=2 is too small: .* need 3"):
+    with pytest.raises(ValueError, match=r"context=2 is too small: .* need 3"):
         trained(context=2)
 
 
