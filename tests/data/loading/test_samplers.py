@@ -222,6 +222,11 @@ def test_a_sampler_that_is_none_is_refused_where_the_arm_is_written(written: str
     ("written", "classes", "says"),
     [
         ("classes:2", [0, 0, 0, 0, 1, 1, 1, 1], "needs 4 classes a batch, and there are 2"),
+        (
+            "classes:9",
+            [0, 0, 0, 0, 0, 1, 1, 1, 1, 1],
+            "needs 9 rows of a class, more than a batch has, .* 9 at least",
+        ),
         ("groups", [0, 0, 1, 1, 2, 2, 3, 3], "the largest has 2"),
         ("bound:4", [0, 0, 0, 0, 1, 1, 1, 1, 1], "binds 8 rows"),
         ("balanced", [-1] * 9, "no row to train on has one"),

@@ -108,7 +108,7 @@ class Sampler:
         if not members:
             raise ValueError(f"sampler={self} goes by classes, and no row to train on has one")
         if self.name == "classes":
-            return _classes(members, len(classes) // batch, batch // max(self.each, 1), self.each, draws)
+            return _classes(members, len(classes), batch // self.each, self.each, draws)
         if self.name == "groups":
             return _groups(members, batch, draws)
         if self.name == "bound":
@@ -185,13 +185,19 @@ def _weighted(
 
 
 def _classes(
-    members: list[Int[np.ndarray, " _"]], steps: int, many: int, each: int, draws: np.random.Generator
+    members: list[Int[np.ndarray, " _"]], count: int, many: int, each: int, draws: np.random.Generator
 ) -> Batches:
     if not 0 < many <= len(members):
-        raise ValueError(
-            f"sampler=classes:{each} needs {many} classes a batch, and there are {len(members)}: make batch_size "
-            f"{each * len(members)} at most and {each} at least, or K larger"
+        fault = (
+            f"needs {many} classes a batch"
+            if many
+            else f"needs {each} rows of a class, more than a batch has"
         )
+        raise ValueError(
+            f"sampler=classes:{each} {fault}, and there are {len(members)} classes: make batch_size "
+            f"{each * len(members)} at most and {each} at least, or take another K"
+        )
+    steps = count // (many * each)
     chosen = draws.random((steps, len(members))).argsort(1)[:, :many]
     batches = np.empty((steps, many, each), dtype=np.int64)
     for number, rows in enumerate(members):
