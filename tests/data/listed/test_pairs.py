@@ -203,7 +203,7 @@ def test_what_is_no_data_at_all(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"broken\.jsonl cannot be read"):
         Pairs(tmp_path / "broken.jsonl")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(ValueError, match=r"expected a metadata\.csv"):
+    with pytest.raises(ValueError, match=r"expected pictures, .* a metadata\.csv"):
         Pairs(tmp_path / "empty")
     (tmp_path / "photos.zip").write_bytes(b"PK")
     with pytest.raises(ValueError, match="; unpack it and name the folder"):

@@ -92,8 +92,8 @@ class Folder(Source):
 
 
 _EXPECTED = (
-    "expected a metadata.csv (or .jsonl, .parquet) with columns file_name and text, or pictures with a .txt caption "
-    "beside each, or .tar shards"
+    "expected pictures, in a folder for each kind or with a .txt caption beside each, a metadata.csv (or .jsonl, "
+    ".parquet) with columns file_name and text, or .tar shards"
 )
 
 
