@@ -108,6 +108,15 @@ def test_one_arm_ahead_of_all_others() -> None:
     ]
 
 
+def test_arms_that_learn_from_other_things_are_said_to() -> None:
+    found = study({"a": 0.3, "b": 0.5, "c": 0.4}, {"a": "worse", "c": "worse"}, low=0.4)
+    learns = {"a": "pictures", "b": "pictures; folder", "c": "pictures; folder"}
+    arms = tuple(arm.model_copy(update={"learns": learns[arm.name]}) for arm in found.arms)
+    lines = conclusion(found.model_copy(update={"arms": arms}))
+    assert lines[1].endswith("over a (17.0 to 22.0). b learns from other things than a.")
+    assert len(lines) == 2
+
+
 def test_a_suggestion_says_what_would_make_it_firm() -> None:
     found = conclusion(study({"a": 0.3, "b": 0.5}, {"a": "suggestive: worse"}, seeds=3, low=0.4))
     assert found[0] == "b seems ahead of a on zero_shot animal_top1 (held out)."

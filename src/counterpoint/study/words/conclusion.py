@@ -18,9 +18,10 @@ MOST_NAMED = 3
 def conclusion(summary: StudySummary) -> list[str]:
     """Return what a study answers on its primary metric, in at most three lines, and one for each arm that lacks it.
 
-    The first says who is ahead, the second by how much, the third what would decide what is not decided. They follow
-    from the differences of the arm with the best mean from every other arm, whose verdicts stand in the summary. An arm
-    without a number on the primary metric is told by the other metrics that it shares with each of the others.
+    The first says who is ahead, the second by how much and whether others learn from the same, the third what would
+    decide what is not decided. They follow from the differences of the arm with the best mean from every other arm,
+    whose verdicts stand in the summary. An arm without a number on the primary metric is told by the other metrics that
+    it shares with each of the others.
     """
     primary = summary.primary
     key = primary.key
@@ -45,9 +46,7 @@ def conclusion(summary: StudySummary) -> list[str]:
         lines = [_who(best, where, pairs, others), _by_how_much(best, pairs), decides]
     else:
         lines = [f"No two arms can be compared on {where}; {best} scores {value}.", ""]
-    floor = _floor(best, score)
-    if floor:
-        lines[1:2] = [f"{lines[1]} {floor[0]}".strip()]
+    lines[1] = " ".join([lines[1], *_floor(best, score), *_learning(summary, best, pairs)]).strip()
     lines += [_elsewhere(summary, arm) for arm in without]
     return [line for line in lines if line]
 
@@ -186,6 +185,13 @@ def _floor(best: str, score: Score) -> list[str]:
         return []
     what = "chance" if constant is None or constant <= (chance or 0.0) else "the best constant answer"
     return [f"{best} is not shown to be above {what} ({number(level)} percent)."]
+
+
+def _learning(summary: StudySummary, best: str, pairs: Sequence[_Pair]) -> list[str]:
+    """Return a sentence where arms learn from other things than the best one does."""
+    learns = {arm.name: arm.learns for arm in summary.arms}
+    others = [pair.other for pair in pairs if learns[pair.other] != learns[best]]
+    return [f"{best} learns from other things than {_named(others)}."] if others else []
 
 
 def points(effect: float) -> str:
