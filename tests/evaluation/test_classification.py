@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 from jaxtyping import Bool
-from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
+from sklearn.metrics import accuracy_score, balanced_accuracy_score, f1_score, roc_auc_score
 from torch import Tensor
 
 from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.labels import Classes
 from counterpoint.evaluation import create, evaluate
-from counterpoint.evaluation.statistic import auroc
+from counterpoint.evaluation.statistic import auroc, calibration_error
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.raw import Table
 from counterpoint.types import Target
@@ -113,6 +113,27 @@ def test_numbers_are_scikit_learns(classes: tuple[str, ...]) -> None:
     assert scores.constant("accuracy") == np.bincount(truth).max() / len(truth)
     commonest = np.full_like(truth, np.bincount(truth).argmax())
     assert scores.constant("macro_f1") == pytest.approx(f1_score(truth, commonest, average="macro"))
+
+
+def test_the_own_answer_is_told_by_class_by_shot_and_beside_its_confidence() -> None:
+    data = Cells()
+    data.splits = Splits(
+        np.arange(60), {}, data.splits.test
+    )  # of low 18 rows to train on, of the others 20 and more
+    results = evaluate(model(), data, ["classification"])
+    rows = np.delete(np.arange(60), 5)
+    p, truth = expected(data, rows), data.labels["risk"].values[rows]
+    hits = p.argmax(1) == truth
+
+    def value(metric: str) -> float:
+        return results.value("classification", "test", metric)
+
+    for number, name in enumerate(CLASSES):
+        assert value(f"accuracy_on_{name}") == pytest.approx(hits[truth == number].mean())
+    assert value("accuracy_few") == pytest.approx(hits[truth == 0].mean())
+    assert value("accuracy_medium") == pytest.approx(hits[truth > 0].mean())
+    assert value("mean_per_class") == pytest.approx(balanced_accuracy_score(truth, p.argmax(1)))
+    assert value("calibration_error") == pytest.approx(calibration_error(np.stack([p.max(1), hits], 1)))
 
 
 def test_auroc_counts_ties_half_as_scikit_learn_does() -> None:
