@@ -15,7 +15,7 @@ from method_stubs import LATE, RECIPE, StubImage, StubText, batch, run
 from torch import nn
 
 from counterpoint import methods, networks
-from counterpoint.methods.arm import Arm
+from counterpoint.methods.arm import Arm, is_fixed
 from counterpoint.methods.user_loss import LossError
 from counterpoint.recipes import override
 from counterpoint.recipes.schema import Towers
@@ -115,7 +115,7 @@ def test_parsing_and_listing_load_no_torch() -> None:
     code = """
 import sys
 from counterpoint import methods
-from counterpoint.methods.arm import Arm
+from counterpoint.methods.arm import Arm, is_fixed
 arm = Arm.parse("slip,ssl_weight=0.5")
 assert methods.names() and arm.label and arm.slug
 sys.exit("torch" in sys.modules)
@@ -153,6 +153,22 @@ def test_pretrained_towers_are_clip_arms(text: str, towers: dict[str, str]) -> N
     arm = Arm.parse(text)
     assert arm.method == "clip"
     assert dict(arm.towers) == towers
+
+
+@pytest.mark.parametrize(
+    ("text", "column"),
+    [
+        ("timm:resnet18@hub,tune=none", "image"),
+        ("transformers:bert@hub,tune=none", "text"),
+        (f"{PAIR},on=images,tune=none", "image"),
+    ],
+)
+def test_a_tower_as_it_is_is_an_arm_of_its_column_alone(text: str, column: str) -> None:
+    arm = Arm.parse(text)
+    assert arm.reads() == {column: column}
+    assert arm.reads({"sound": "audio", column: column}) == {column: column}
+    assert is_fixed(text)
+    assert Arm.parse(arm.spec) == arm
 
 
 @pytest.mark.parametrize(
@@ -230,7 +246,11 @@ def build_views(text: str) -> dict[str, float]:
         ("clip-rocket,reduction=max", "option reduction of clip-rocket must be one of 'mean' or 'sum'"),
         ("clip-rocket,separate_proj=perhaps", "option separate_proj of clip-rocket must be true or false"),
         ("clip,tune=lora", "tune=lora is for pretrained towers, and neither 'cnn' nor 'transformer' is one"),
-        ("timm:x@hub,tune=none", "tune=none trains nothing"),
+        ("clip,image=timm:x@hub,tune=none", "tune=none trains nothing"),
+        (
+            "moco,image=timm:x@hub,tune=none",
+            "needs a pretrained tower by itself, timm:NAME@FILE, a pretrained pair",
+        ),
     ],
 )
 def test_refuses_options_when_it_builds(text: str, message: str) -> None:

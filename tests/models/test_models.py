@@ -200,6 +200,16 @@ def test_a_folder_of_timm_is_the_image_tower_of_an_arm(form: str, tmp_path: Path
     )
 
 
+def test_a_pretrained_tower_as_it_is_is_an_arm_of_pictures_alone(tmp_path: Path) -> None:
+    network = timm.create_model("test_vit.r160_in1k", num_classes=0)
+    save_file(network.state_dict(), tmp_path / "vit.safetensors")
+    name = f"timm:test_vit.r160_in1k@{tmp_path / 'vit.safetensors'}"
+    arm = Arm.parse(f"{name},tune=none").build(Recipe(), {}, 0, columns={"photo": "image"})
+    assert (arm.embeds, [*arm.projections["photo"].parameters()]) == (("photo",), [])
+    assert not any(parameter.requires_grad for parameter in arm.parameters())
+    torch.testing.assert_close(arm.embed("photo", PICTURES), cp.load(name).embed("image", PICTURES))
+
+
 def test_a_folder_of_a_sentence_encoder_is_the_text_tower_of_an_arm(tmp_path: Path) -> None:
     folder = foreign.sentences(tmp_path / "model")
     for reference in (str(folder), f"sentence-transformers:{folder}"):

@@ -43,6 +43,8 @@ class Arm:
     ``open_clip:ViT-B-32@FILE,tune=lora``     CLIP from a pretrained pair; also ``timm:…``, ``transformers:…``,
                                               ``sentence-transformers:…``, of which some are pairs
     ``transformers:FOLDER``, ``FOLDER``       the same of a folder with its weights, as `counterpoint.load` takes it
+    ``timm:resnet18@FILE,tune=none``          a pretrained tower as it is, on its column alone; of a pair
+                                              ``open_clip:ViT-B-32@FILE,on=images,tune=none``
     ``clip,from=RUN``                         a method that goes on from a run of your own: from its towers
                                               and their sizes, its vocabulary, its heads
     ``cnn@RUN``                               CLIP from the image tower of a run of your own; so ``text=bag@RUN`` …
@@ -109,6 +111,9 @@ class Arm:
             options = {**implied, **options}
         elif embedded := modalities_of(head := of_folder(text, head)):
             towers = {**dict.fromkeys(embedded, head), **towers}
+            if tune == "none" and 1 in (len(columns), len(towers)):
+                # The tower's own features, as nothing would train a head.
+                method, options, columns = "ntxent", {"head": "identity", **options}, columns or tuple(towers)
         elif ".py" in head:
             loss = loss_in_file(head)
         else:
@@ -286,6 +291,7 @@ class Arm:
         from .dual_encoder import begin_as_identity
         from .options import read
         from .origin import lend_heads, lend_towers
+        from .single_loss import SingleLoss
         from .tower_method import distinct
 
         constructor = self._constructor()
@@ -346,10 +352,12 @@ class Arm:
         if self.sampler:
             method.sampler = self._sampler(constructor)
         if self.tune == "none":
-            if not pair and not self.origin:
+            bare = isinstance(method, SingleLoss) and method.head == "identity"
+            if not (pair or bare or self.origin):
                 raise ValueError(
-                    f"arm {self.spec!r}: tune=none trains nothing, so it needs a pretrained pair of towers "
-                    "with a common space, for example open_clip:ViT-B-32@FILE, or from=RUN"
+                    f"arm {self.spec!r}: tune=none trains nothing, so it needs a pretrained tower by itself, "
+                    "timm:NAME@FILE, a pretrained pair of towers with a common space, for example "
+                    "open_clip:ViT-B-32@FILE, or from=RUN"
                 )
             method.requires_grad_(False)
         return method
