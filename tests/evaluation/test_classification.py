@@ -117,9 +117,8 @@ def test_numbers_are_scikit_learns(classes: tuple[str, ...]) -> None:
 
 def test_the_own_answer_is_told_by_class_by_shot_and_beside_its_confidence() -> None:
     data = Cells()
-    data.splits = Splits(
-        np.arange(60), {}, data.splits.test
-    )  # of low 18 rows to train on, of the others 20 and more
+    # Of the first class 18 rows are to train on, of the others 20 and more.
+    data.splits = Splits(np.arange(60), {}, data.splits.test)
     results = evaluate(model(), data, ["classification"])
     rows = np.delete(np.arange(60), 5)
     p, truth = expected(data, rows), data.labels["risk"].values[rows]

@@ -115,7 +115,7 @@ def test_parsing_and_listing_load_no_torch() -> None:
     code = """
 import sys
 from counterpoint import methods
-from counterpoint.methods.arm import Arm, is_fixed
+from counterpoint.methods.arm import Arm
 arm = Arm.parse("slip,ssl_weight=0.5")
 assert methods.names() and arm.label and arm.slug
 sys.exit("torch" in sys.modules)
