@@ -47,7 +47,7 @@ class Train:
     recipe: Recipe = field(default_factory=Recipe)
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
     labels: Labelled = ""
-    """Label of the data that methods which learn from labels learn from (late, multimodn, m3col, supcon), with what is
+    """Label of the data that methods which learn from labels learn from (cross-entropy, supcon, late …), with what is
     to be wrong with it in training: share=0.1 shows it in a tenth of the rows, noise=0.2 gives a fifth of these another
     class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes,
     missing=0.4 hides tags."""

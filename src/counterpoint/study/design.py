@@ -286,7 +286,7 @@ class Design(FolderDesign):
     """Evaluation tasks, with options behind commas: few_shot,ways=10. Unless given: retrieval, zero_shot, probe, shift,
     as far as the data has labels for them, and multi_label or regression where --labels names tags or numbers."""
     labels: Labelled = ""
-    """Label of the data that methods which learn from labels learn from (late, multimodn, m3col, supcon), with what is
+    """Label of the data that methods which learn from labels learn from (cross-entropy, supcon, late …), with what is
     to be wrong with it in training: share=0.1 shows it in a tenth of the rows, noise=0.2 gives a fifth of these another
     class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes,
     missing=0.4 hides tags."""
