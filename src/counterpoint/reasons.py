@@ -72,6 +72,15 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{ending if n != 1 else ''}"
 
 
+def a_second(pairs: float) -> str:
+    """Write pairs a second, of which few have two digits.
+
+    >>> a_second(1234.5), a_second(0.114)
+    ('1,234', '0.11')
+    """
+    return f"{pairs:,.0f}" if pairs >= 10 else f"{pairs:.2g}"
+
+
 def listing(names: Sequence[str], last: str = "and") -> str:
     """Join names with commas, and the last name with a word.
 

@@ -120,6 +120,23 @@ def test_processes_end_at_a_checkpoint_with_their_launcher(number: signal.Signal
     assert newest.name == f"step-{state.steps:07d}", "of the step at which it was stopped"
 
 
+def of_two(code: str, *words: str) -> list[subprocess.Popen[str]]:
+    """Begin a program as two ranks that find each other."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
+    return [
+        subprocess.Popen(
+            [sys.executable, "-c", code, *words],
+            env=os.environ | meet | {"RANK": str(rank)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+
+
 _ASKED_MEANWHILE = """
 import os, signal, sys
 import torch
@@ -145,21 +162,34 @@ with raised(), distributed.joined() as ranks:
 
 @pytest.mark.parametrize("moment", ["before", "while"])
 def test_a_launcher_that_asks_the_others_to_end_does_not_hide_the_cause(moment: str, tmp_path: Path) -> None:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    meet = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "WORLD_SIZE": "2"}
-    command = [sys.executable, "-c", _ASKED_MEANWHILE, moment]
-    first, second = (
-        subprocess.Popen(
-            command, env=os.environ | meet | {"RANK": str(rank)}, stderr=subprocess.PIPE, text=True
-        )
-        for rank in range(2)
-    )
+    first, second = of_two(_ASKED_MEANWHILE, moment)
     second.communicate()
     said = first.communicate()[1].splitlines()[-1]
     assert "RankFailed: rank 1 on " in said
     assert f"process {second.pid} is gone without a word" in said
+
+
+_LONG_WORK = """
+import datetime, time
+import torch.distributed as dist
+from counterpoint.training.sharing import distributed
+with distributed.joined():
+    short = datetime.timedelta(seconds=2)
+    dist.distributed_c10d._get_default_store().set_timeout(short)
+    dist.distributed_c10d._set_pg_timeout(short, dist.group.WORLD)
+    for _ in range(2):
+        with distributed.first_alone() as first:
+            time.sleep(5 * first)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_the_others_wait_for_the_first_for_longer_than_their_group_does() -> None:
+    first, second = of_two(_LONG_WORK)
+    for process in (first, second):
+        _, said = process.communicate()
+        assert process.returncode == 0, said
 
 
 _BREAKS_ONCE = """

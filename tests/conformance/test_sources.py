@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import tarfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,10 +22,17 @@ import torch
 from PIL import Image
 from scipy.io import wavfile
 
+from counterpoint.cli.compare import Compare
+from counterpoint.cli.data import Data as DataCommand
+from counterpoint.cli.train import Train
 from counterpoint.data.base import Data
+from counterpoint.data.collections import COLLECTIONS
+from counterpoint.data.kinds.written import WRITTEN
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load, load_any
 from counterpoint.data.sources import SOURCES, Ledger, read, shards
+from counterpoint.data.worlds import WORLDS
+from counterpoint.forms import fields_of
 
 
 @dataclass(frozen=True)
@@ -207,6 +215,16 @@ UNWRITTEN = {"hub": ("it lies in a store on the network", "tests/data/sources/te
 UNDIVIDED = {"ljspeech", "ts"}
 """Sources whose rows do not say all three splits."""
 every_source = pytest.mark.parametrize("name", sorted(OF_SOURCES))
+
+
+def test_help_names_whatever_can_be_written_as_data() -> None:
+    heads = [SOURCES.get(name).head for name in SOURCES.names()]
+    for name in (*WORLDS.names(), *COLLECTIONS.names(), *filter(None, heads)):
+        assert re.search(rf"\b{name}", WRITTEN), name
+    for form, option in ((DataCommand, "source"), (Train, "data"), (Compare, "data")):
+        said = fields_of(form)[option].description
+        assert said is not None
+        assert said.startswith(WRITTEN)
 
 
 def test_every_source_has_a_writer_or_a_reason() -> None:

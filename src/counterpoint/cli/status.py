@@ -6,7 +6,7 @@ import dataclasses
 import json
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass as form
@@ -72,7 +72,7 @@ def table(runs: Sequence[Standing], now: float) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from ..reasons import counted
+    from ..reasons import a_second, counted
 
     statuses = [run.status for run in runs]
     counts = ", ".join(f"{statuses.count(status)} {status}" for status in dict.fromkeys(statuses))
@@ -85,16 +85,16 @@ def table(runs: Sequence[Standing], now: float) -> Table:
             Text(run.key),
             Text(f"{run.status}: {run.words}" if run.words and run.status != "done" else run.status),
             f"{done.done:,}/{done.total:,}" if done.total else f"{done.done:,}" if done.done else "",
-            _written(done.numbers, "pairs_per_second", ",.0f"),
-            _written(done.numbers, "waiting_for_data", ".0%"),
+            _written(done.numbers, "pairs_per_second", a_second),
+            _written(done.numbers, "waiting_for_data", "{:.0%}".format),
             Text(run.where),
             "" if run.at is None else ago(now - run.at),
         )
     return shown
 
 
-def _written(numbers: Mapping[str, float], name: str, form: str) -> str:
-    return format(numbers[name], form) if name in numbers else ""
+def _written(numbers: Mapping[str, float], name: str, write: Callable[[float], str]) -> str:
+    return write(numbers[name]) if name in numbers else ""
 
 
 def ago(seconds: float) -> str:

@@ -10,9 +10,11 @@ from dataclasses import asdict, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+from pydantic import Field
 from pydantic.dataclasses import dataclass as form
 
 from ..data.derived.labelling import Labelled
+from ..data.kinds.written import MIXED
 from ..forms import FORM, Flat, Folder, Names, Positional, Seed
 from ..recipes import Recipe
 from . import train_tiny_vlm as tiny_vlm
@@ -35,12 +37,7 @@ class Train:
 
     method: Annotated[str, Positional()] = ""
     """A method, with options after commas (see: counterpoint list methods); tiny-vlm has options of its own."""
-    data: str = "emoji"
-    """emoji (:artist, :both, :stream), digits (:stream), glosses (:graded), scenes:, clips:, sounds:, speech: or
-    motions:PRESET; stamps, drawings or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or
-    a shard (tar), several by braces, a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco:
-    or ptbxl:PATH; or FILE.py:NAME, data or a source that a file of Python defines. Given several times, sources are
-    mixed: share=0.5 behind one is its part of every batch."""
+    data: Annotated[str, Field(description=MIXED)] = "emoji"
     files: Annotated[Files, Flat()] = field(default_factory=Files)
     seed: Seed = 0
     """Seed of the initial weights, the order of the data and every view."""

@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ..data.derived.labelling import Labelled
 from ..data.derived.mixture import together
+from ..data.kinds.written import MIXED
 from ..data.worlds import of_today
 from ..execution.lease import unwritable
 from ..files import FORMAT, Damaged, read_yaml, write_yaml
@@ -265,12 +266,7 @@ class Design(FolderDesign):
     arms: Annotated[Names, Positional()] = ()
     """Methods (see: counterpoint list methods), with options after commas: slip,ssl_weight=0.5; pretrained towers:
     open_clip:ViT-B-32@PATH,tune=lora; your own loss: ./my_loss.py:MyLoss."""
-    data: Annotated[str, BeforeValidator(together)] = "emoji"
-    """emoji (:artist, :both, :stream), digits (:stream), glosses (:graded), scenes:, clips:, sounds:, speech: or
-    motions:PRESET; stamps, drawings or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) or
-    a shard (tar), several by braces, a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; coco:
-    or ptbxl:PATH; or FILE.py:NAME, data or a source that a file of Python defines. Given several times, sources are
-    mixed: share=0.5 behind one is its part of every batch."""
+    data: Annotated[str, BeforeValidator(together), Field(description=MIXED)] = "emoji"
     seeds: Annotated[Seeds, Typed(int, 3)] = (0, 1, 2)
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
     recipe: Annotated[Recipe, BeforeValidator(_recipe_of)] = field(default_factory=lambda: load_recipe("cpu"))

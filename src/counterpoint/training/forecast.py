@@ -15,6 +15,7 @@ from ..data.base import Data
 from ..data.loading.loader import Loader
 from ..data.loading.samplers import NATURAL
 from ..pairwise.ranks import Ranks
+from ..reasons import a_second
 from ..recipes import override
 from ..spec import Spec
 from .loop import Progress, fit
@@ -114,8 +115,8 @@ class Forecast:
         if needed <= self.cores:
             return f"the loader is the slower part: --workers {needed} keeps up with the model"
         return (
-            f"the loader is the slower part, and {self.cores} cores prepare {prepared * self.cores:,.0f} pairs/s at "
-            "most: smaller pictures, or more cores"
+            f"the loader is the slower part, and {self.cores} cores prepare {a_second(prepared * self.cores)} pairs/s "
+            "at most: smaller pictures, or more cores"
         )
 
     def _faster_model(self) -> str:

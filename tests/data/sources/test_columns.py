@@ -104,8 +104,9 @@ def test_columns_of_what_is_no_table_are_refused(tmp_path: Path) -> None:
         load(str(tmp_path), columns={"image": "path"})
 
 
-def test_the_command_takes_them(tmp_path: Path) -> None:
-    columns = [f"{role}={column}" for role, column in COLUMNS.items()]
+@pytest.mark.parametrize("between", [" ", ","])
+def test_the_command_takes_them(between: str, tmp_path: Path) -> None:
+    columns = between.join(f"{role}={column}" for role, column in COLUMNS.items()).split()
     command = [
         "data",
         "show",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ...reasons import counted, sized
+from ...reasons import a_second, counted, sized
 from ...recipes import Recipe
 from .progress import in_words
 from .terminal import Terminal
@@ -102,12 +102,12 @@ def show_forecast(console: Terminal, run: Run, report: MemoryReport, free: int |
         fitting=0 if free is None else report.encoded(free, share),
     )
     by = f"{counted(recipe.workers, 'worker')}" if recipe.workers else "the training process"
-    console.print(f"loader: {forecast.delivered:,.0f} pairs/s from {by}")
-    console.print(f"model: {speed.taken:,.0f} pairs/s, measured in steps of {speed.examples:,}")
+    console.print(f"loader: {a_second(forecast.delivered)} pairs/s from {by}")
+    console.print(f"model: {a_second(speed.taken)} pairs/s, measured in steps of {speed.examples:,}")
     for line in forecast.advice():
         console.print(f"! {line}", style="yellow", soft_wrap=True)
     console.print(
         f"{in_words(3600 * forecast.hours)} for {recipe.total_steps:,} steps of {batch:,}, "
-        f"at {forecast.pairs:,.0f} pairs/s; evaluation comes on top",
+        f"at {a_second(forecast.pairs)} pairs/s; evaluation comes on top",
         soft_wrap=True,
     )

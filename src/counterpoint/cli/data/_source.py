@@ -8,23 +8,16 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass as form
 
+from ...data.kinds.written import WRITTEN
 from ...forms import FORM, Flat, Positional
 from ..common.files import Files
-
-_SOURCE = (
-    "emoji (:artist, :both, :stream), digits (:stream), glosses (:graded), scenes:, clips:, sounds:, speech: or "
-    "motions:PRESET; stamps, drawings or monuments (packages of Debian); a folder, a table (CSV, TSV, JSONL, Parquet) "
-    "or a shard (tar), several by braces, a glob or @list.txt, here or at s3://, gs://, https://; an index; hf:NAME; "
-    "coco: or ptbxl:PATH; or FILE.py:NAME, data or a source that a file of Python defines."
-)
-
 
 @form(frozen=True, config=FORM, kw_only=True)
 class Source:
     """Data set that an action is about."""
 
     # The help of fields that other forms inherit is given in full: the text below a field stays with its own class.
-    source: Annotated[str, Positional(), Field(description=_SOURCE)] = "emoji"
+    source: Annotated[str, Positional(), Field(description=WRITTEN)] = "emoji"
     files: Annotated[Files, Flat()] = field(default_factory=Files)
 
     @property

@@ -156,16 +156,16 @@ def without_budget(written: str) -> str:
 
 
 def columns_of(words: Sequence[str]) -> dict[str, str]:
-    """Return the columns that ``--columns`` names.
+    """Return the columns that ``--columns`` names, word by word or with commas between them.
 
     Raises:
         ValueError: for a word that says nothing, a use that there is not, or one that is named twice.
 
-    >>> columns_of(["image=path", "text=alt+title"]), columns_of(["question", "answer"])
+    >>> columns_of(["image=path", "text=alt+title"]), columns_of(["question,answer"])
     ({'image': 'path', 'text': 'alt+title'}, {'question': 'question', 'answer': 'answer'})
     """
     columns: dict[str, str] = {}
-    for word in words:
+    for word in ",".join(words).split(",") if words else ():
         role, equals, column = (part.strip() for part in word.partition("="))
         column = column if equals else role
         if not (role and column):

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, final
 from ... import execution
 from ...data.base import Data
 from ...files import latest_checkpoint
+from ...reasons import a_second
 from ...recipes import parse as parse_recipe
 from ...training.loop import Progress
 from ...training.record.metrics import read_metrics
@@ -144,5 +145,5 @@ def note_of(now: Progress) -> str:
     """
     if math.isnan(now.loss):
         return ""
-    speed = f"{now.pace.pairs:,.0f} pairs/s, {now.pace.waiting:.0%} waiting for data"
+    speed = f"{a_second(now.pace.pairs)} pairs/s, {now.pace.waiting:.0%} waiting for data"
     return f"loss {now.loss:.3f}, lr {now.lr:.1e}, {speed}, {now.memory / 2**30:.1f} GB"
