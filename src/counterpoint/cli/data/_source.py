@@ -12,6 +12,7 @@ from ...data.kinds.written import WRITTEN
 from ...forms import FORM, Flat, Positional
 from ..common.files import Files
 
+
 @form(frozen=True, config=FORM, kw_only=True)
 class Source:
     """Data set that an action is about."""
