@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,28 @@ def step(precision: Precision, optimizer: torch.optim.Optimizer, clip_norm: floa
     overflow = bool(precision.unscale(optimizer, clip_norm))
     precision.step(optimizer, overflow)
     return not overflow
+
+
+@pytest.mark.parametrize("microbatch", [0, 3])
+@pytest.mark.parametrize("precision", ["32", "16-mixed"])
+def test_a_step_waits_once_for_the_device(
+    precision: str, microbatch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method, waits, counts = build("clip"), _Waits(), list[int]()
+    changes = {"batch_size": 8, "steps": 4, "precision": precision, "microbatch": microbatch, "log_every": 9}
+    # AdamW reads the number of its step from a tensor, the processor's.
+    recipe = override(RECIPES.get("clip", RECIPE), {**changes, "optimizer.name": "sgd"})
+    loader = loader_of(method, OneBatch)
+    loader.prepared = loader_of(method).batch(0)
+
+    def listed(tensor: Tensor, real: Any = Tensor.tolist) -> Any:
+        waits.count += tensor.is_floating_point()  # ids stay with the processor
+        return real(tensor)
+
+    monkeypatch.setattr(Tensor, "tolist", listed)
+    with waits:
+        fit(method, loader, recipe, accelerator="cpu", on_step=lambda _: counts.append(waits.count))
+    assert [after - before for before, after in pairwise(counts[:-1])] == [1, 1]
 
 
 class TestPrecision:
