@@ -135,6 +135,20 @@ def test_a_missing_tag_is_found_and_those_that_are_given_stay() -> None:
     assert sorted(suspects(judge, data, ROWS, "tags")["row"].to_list()) == FLIPPED.tolist()
 
 
+def test_a_tag_that_is_likely_everywhere_is_not_the_one_that_is_proposed() -> None:
+    data, names = TinyData(), (*DATA.labels["subgroup"].names, "seen")
+    values = np.zeros((70, 8), dtype=np.int8)
+    values[ROWS, TRUE] = 1
+    values[24] = 0
+    data.labels = {"tags": Tags(names, values)}
+    judge = Judge(np.where(ROWS == 24, 0.8, 0.1))
+    judge.target = Target("tags", names, "tags")
+    judge.classify = lambda inputs, present=None: F.pad(  # type: ignore[method-assign]
+        oracle().embed("image", inputs["image"]), (0, 1), value=1.0
+    )
+    assert suspects(judge, data, ROWS, "tags")["proposed"].to_list() == [names[TRUE[24]]]
+
+
 def test_where_no_label_is_suspected_there_is_nothing_to_correct(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -110,7 +110,7 @@ def _lacking(model: Embedder, data: Data, rows: Rows, label: str, tags: Tags) ->
         )
     values = tags.values[rows]
     wrong, p = _tag_judgement(model, data, rows, values, label)
-    others = np.where(values == 0, p, -1.0)
+    others = np.where(values == 0, p, -np.inf)
     given = ["|".join(tags.names[k] for k in np.flatnonzero(row == 1)) for row in values]
     return _table(data, rows, given, [tags.names[k] for k in others.argmax(1)], wrong)
 
@@ -118,11 +118,13 @@ def _lacking(model: Embedder, data: Data, rows: Rows, label: str, tags: Tags) ->
 def _tag_judgement(
     model: Embedder, data: Data, rows: Rows, values: Int[np.ndarray, "n C"], label: str
 ) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, "n C"]]:
-    """Return the probability that each row lacks a tag, and that of every tag."""
+    """Return the probability that each row lacks a tag, and numbers whose largest says which."""
     if isinstance(model, JudgesLabels) and judges(model, label):
         wrong = model.wrong(torch.from_numpy(data.ids_of(rows))).double().cpu().numpy()
         if not np.isnan(wrong).any():  # else the run ended before it judged
-            return wrong, np.nan_to_num(probabilities(model, data, rows))
+            p = np.nan_to_num(probabilities(model, data, rows))
+            # What every row has is lacking in none: such tags were not judged, and come behind all others.
+            return wrong, np.where(p > p.mean(0), p, p - 1)
     features = _features(model, data, rows)
     fold = np.random.default_rng(0).permutation(len(rows)) % _FOLDS
     p = np.zeros(values.shape)
