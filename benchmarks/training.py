@@ -1,9 +1,9 @@
 """The cost of the loop over a hand-written one: the same towers, views, loss and optimiser, in alternation.
 
-    python benchmarks/training.py [PAIRS] [STEPS] [THREADS] [DATA]
+    python benchmarks/training.py [PAIRS] [STEPS] [THREADS] [DATA] [ARM]
 
 DATA is ``emoji`` unless given; ``clips:basic``, ``sounds:basic`` and the like are learned by the towers of their
-modalities. Prints the ratio of the loop's time to the plain loop's, pair by pair: lowest, median, highest.
+modalities. ARM is ``clip`` unless given, and says which columns where there are more than two. Prints the ratio of the loop's time to the plain loop's, pair by pair: lowest, median, highest.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ from counterpoint.training.step.optim import learning_rate
 from counterpoint.types import Clock
 
 
-def prepared(recipe: Recipe, data: str) -> tuple[TowerMethod, Loader]:
-    return prepare(Run("clip", data, recipe), load_any(data))
+def prepared(recipe: Recipe, data: str, arm: str) -> tuple[TowerMethod, Loader]:
+    return prepare(Run(arm, data, recipe), load_any(data))
 
 
-def ours(recipe: Recipe, data: str) -> float:
-    method, loader = prepared(recipe, data)
+def ours(recipe: Recipe, data: str, arm: str) -> float:
+    method, loader = prepared(recipe, data, arm)
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         fit(method, loader, recipe, Path(folder))
         return time.perf_counter() - began
 
 
-def plain(recipe: Recipe, data: str) -> float:
-    method, loader = prepared(recipe, data)
+def plain(recipe: Recipe, data: str, arm: str) -> float:
+    method, loader = prepared(recipe, data, arm)
     o = recipe.optimizer
     groups = [
         {"params": [p for p in method.parameters() if p.ndim >= 2], "weight_decay": o.weight_decay},
@@ -68,19 +68,19 @@ def plain(recipe: Recipe, data: str) -> float:
 
 
 def main() -> None:
-    *numbers, data = [*sys.argv[1:], *("5", "30", "1", "emoji")[len(sys.argv) - 1 :]]
+    *numbers, data, arm = [*sys.argv[1:], *("5", "30", "1", "emoji", "clip")[len(sys.argv) - 1 :]]
     pairs, steps, threads = map(int, numbers)
     torch.set_num_threads(threads)
     recipe = override(load_recipe("cpu"), {"steps": steps})
-    ours(override(recipe, {"steps": 2}), data)
+    ours(override(recipe, {"steps": 2}), data, arm)
     ratios, pace = [], []
     for pair in range(pairs):
         first, second = (ours, plain) if pair % 2 else (plain, ours)
-        times = {first: first(recipe, data), second: second(recipe, data)}
+        times = {first: first(recipe, data, arm), second: second(recipe, data, arm)}
         ratios.append(times[ours] / times[plain])
         pace.append(steps * recipe.batch_size / times[ours])
     print(
-        f"{data}, torch {torch.__version__}, {threads} thread(s), {pairs} pairs of {steps} steps, batch "
+        f"{data}, {arm}, torch {torch.__version__}, {threads} thread(s), {pairs} pairs of {steps} steps, batch "
         f"{recipe.batch_size}"
     )
     print(

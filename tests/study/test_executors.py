@@ -81,9 +81,11 @@ def kill_all(session: Session) -> None:
     session.process.wait()
 
 
-def disturbed(log: Path, words: list[Any], study: Path, moments: Iterator[float]) -> None:
+def disturbed(
+    log: Path, words: list[Any], study: Path, moments: Iterator[float], kills: int = KILLS
+) -> None:
     """Begin a command and kill it at a random moment of its work, again and again, then let it end."""
-    for moment in itertools.islice(moments, KILLS):
+    for moment in itertools.islice(moments, kills):
         with started(log, *words) as session:
             session.wait_until(lambda: begun(study) or not session.alive(), "a run to begin")
             time.sleep(moment)
@@ -273,12 +275,29 @@ def test_a_study_on_ray_whose_workers_are_killed(
     check(study, undisturbed)
 
 
-def test_runs_of_several_gpus_are_jobs_of_ray_train(options: list[str], cluster: Any, tmp_path: Path) -> None:
-    words = ["compare", "clip", "siglip", *options, "--steps", "20", "--seeds", "1", "--validate-every", "20"]
+def test_a_study_on_ray_whose_command_is_killed(
+    options: list[str], undisturbed: Path, moments: Iterator[float], cluster: Any, tmp_path: Path
+) -> None:
+    study = tmp_path / "study"
+    there = ["--executor", "ray", "--address", cluster.address, "--out", study]
+    words = [sys.executable, "-m", "counterpoint", *COMPARE, *options, *there]
+    # Fewer than elsewhere: a command is long in finding the cluster, and so are its workers in beginning.
+    disturbed(tmp_path / "log", words, study, moments, kills=4)
+    check(study, undisturbed)
+
+
+def test_runs_of_several_gpus_are_jobs_of_ray_train_which_outlive_a_process(
+    options: list[str], cluster: Any, tmp_path: Path
+) -> None:
+    words = ["compare", "clip", "siglip", *options, "--steps", "40", "--seeds", "1", "--validate-every", "40"]
     there = ["--executor", "ray", "--address", cluster.address, "--gpus-per-run", "2"]
-    for folder, where in (("one", ["--jobs", "1"]), ("two", there)):
-        with counterpoint(tmp_path / "log", *words, *where, "--out", tmp_path / folder) as session:
-            assert session.ends() == 0, session.output
+    with counterpoint(tmp_path / "log", *words, "--jobs", "1", "--out", tmp_path / "one") as session:
+        assert session.ends() == 0, session.output
+    with counterpoint(tmp_path / "log", *words, *there, "--out", tmp_path / "two") as session:
+        session.wait_until(lambda: any(tmp_path.glob("two/runs/*/*/checkpoint/step-*")), "a checkpoint")
+        (held,) = tmp_path.glob("two/runs/*/*/.lease-*.json")
+        os.kill(json.loads(held.read_text())["process"], signal.SIGKILL)
+        assert session.ends(400) == 0, session.output
     assert states(tmp_path / "two") == ["finished"] * 2
     assert (tmp_path / "two" / "report.html").exists()
     for run in runs(tmp_path / "two"):
