@@ -81,9 +81,7 @@ def kill_all(session: Session) -> None:
     session.process.wait()
 
 
-def disturbed(
-    log: Path, words: list[Any], study: Path, moments: Iterator[float], kills: int = KILLS
-) -> None:
+def disturbed(log: Path, words: list[Any], study: Path, moments: Iterator[float], kills: int = KILLS) -> None:
     """Begin a command and kill it at a random moment of its work, again and again, then let it end."""
     for moment in itertools.islice(moments, kills):
         with started(log, *words) as session:

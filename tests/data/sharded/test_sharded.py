@@ -17,6 +17,7 @@ import torch
 
 from counterpoint.data import load
 from counterpoint.data.listed import stored
+from counterpoint.data.loading.order import Windowed
 from counterpoint.data.pictured import PairedData
 from counterpoint.data.pictures.squares import Pictures
 from counterpoint.data.sharded import open_shards
@@ -80,12 +81,31 @@ def test_nothing_is_held_per_row(made: Path) -> None:
 
 
 def test_few_shards_are_open_at_a_time(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_shards, "_OPEN", 25)
     data = load(str(made))
     assert isinstance(data, Sharded)
-    monkeypatch.setattr(open_shards, "_OPEN", 25)
     for row in range(80):
         data.captions(row)
         assert len(data._open._opened) <= 2
+
+
+def test_an_order_that_goes_from_shard_to_shard_leaves_open_those_of_its_windows(
+    made: Path, recipe: Recipe
+) -> None:
+    data = load(str(made))
+    assert isinstance(data, Sharded)
+    _, loader = prepare(Run("clip", str(made), override(recipe, {"batch_size": 8, "steps": 30})), data)
+    loader.data = data = pickle.loads(pickle.dumps(data))  # with nothing open
+    sizes, met, most = data._open.sizes, set[int](), 0
+    loader.order = Windowed(sizes, 8, seed=0, window=16)
+    for step, _ in enumerate(loader.batches(0, 30)):
+        met |= data._open._opened.keys()
+        most = max(most, len(loader.order.shards_of(step, 0, 1)) * sizes.max())
+        assert sum(map(len, data._open._opened.values())) <= most < sizes.sum()
+    at_a_worker = pickle.loads(pickle.dumps(data))._open
+    for number in met:
+        at_a_worker.records(number)
+    assert len(at_a_worker._opened) < len(met)
 
 
 class _Interrupted(OrderedDict[int, Records]):
@@ -98,10 +118,10 @@ class _Interrupted(OrderedDict[int, Records]):
 
 
 def test_several_threads_read_rows_of_few_open_shards(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(open_shards, "_OPEN", 25)
     data = load(str(made))
     assert isinstance(data, Sharded)
     expected = {row: data.captions(row) for row in range(80)}
-    monkeypatch.setattr(open_shards, "_OPEN", 25)
     data._open._opened = _Interrupted()
     rows = np.random.default_rng(0).integers(0, 80, 400).tolist()
     with ThreadPoolExecutor(8) as pool:

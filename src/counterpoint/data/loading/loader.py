@@ -173,6 +173,8 @@ class Loader:
         """Yield the batches of steps ``start`` to ``steps - 1``; `replaced` is of the batch that was yielded last."""
         source: Iterator[tuple[Batch, list[Replaced]]]
         self.data.replaced()  # what was read before is of no batch
+        # Before the workers begin, who take along what the data has heard.
+        self.data.expect(self.order.shards_of(start, self.rank, self.world))
         if self.workers:
             whole = DataLoader(
                 _Steps(self, start, steps),
@@ -184,7 +186,6 @@ class Loader:
                 source = iter(whole)
         else:
             source = ((self.batch(step, steps), self.data.replaced()) for step in range(start, steps))
-        self.data.expect(self.order.shards_of(start, self.rank, self.world))
         for step, (batch, self.replaced) in zip(range(start, steps), source, strict=True):
             self.data.expect(self.order.shards_of(step, self.rank, self.world))
             yield batch, self.order.clock(step, steps)

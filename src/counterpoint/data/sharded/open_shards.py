@@ -20,7 +20,7 @@ from .copies import Ahead, Copies, Unreachable, is_remote, open_local
 from .counting import of_side, usable
 from .index import Index
 
-_OPEN = 400_000  # records of opened shards that are held at a time
+_OPEN = 400_000  # most records of opened shards that are held at a time
 _ORDER = threading.Lock()  # held while what is open changes: a server shows pictures in several threads
 
 
@@ -44,6 +44,7 @@ class OpenShards:
         self.gone = dict(index.lost)
         self._ends = self.sizes.cumsum()
         self._opened: OrderedDict[int, Records] = OrderedDict()
+        self._most: int | None = None  # records of those that are open
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process opens shards itself.
@@ -83,7 +84,8 @@ class OpenShards:
             raise ShardGone(f"{shard.place} holds no record that can be read any more: {advice}")
         with _ORDER:
             self._opened[number] = records
-            while len(self._opened) > 1 and sum(map(len, self._opened.values())) > _OPEN:
+            most = min(_OPEN, self._most or _OPEN)
+            while len(self._opened) > 1 and sum(map(len, self._opened.values())) > most:
                 self._opened.popitem(last=False)
         return records
 
@@ -129,6 +131,8 @@ class OpenShards:
 
     def expect(self, numbers: Sequence[int]) -> None:
         """Hear which shards will be read soon, soonest first; those that lie elsewhere are fetched ahead."""
+        # An order that goes from shard to shard does not come back to those that it is done with.
+        self._most = max(self._most or 0, len(numbers) * int(self.sizes.max())) if numbers else None
         asked = [self.index.shards[number] for number in numbers if number not in self.gone]
         if wanted := [shard for shard in asked if is_remote(shard)]:
             self._ahead.fetch(wanted)
