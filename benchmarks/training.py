@@ -3,7 +3,8 @@
     python benchmarks/training.py [PAIRS] [STEPS] [THREADS] [DATA] [ARM]
 
 DATA is ``emoji`` unless given; ``clips:basic``, ``sounds:basic`` and the like are learned by the towers of their
-modalities. ARM is ``clip`` unless given, and says which columns where there are more than two. Prints the ratio of the loop's time to the plain loop's, pair by pair: lowest, median, highest.
+modalities. ARM is ``clip`` unless given, and says which columns where there are more than two. Prints the ratio of the
+loop's time to the plain loop's, pair by pair: lowest, median, highest.
 """
 
 from __future__ import annotations
