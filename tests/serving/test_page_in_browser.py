@@ -368,6 +368,7 @@ def test_map_may_be_left_before_its_points_are_there(page: Page, url: str) -> No
     expect(page.locator("#map-lead")).to_contain_text("Each of the 2 points")
     expect(page.locator("#trouble")).to_be_hidden()
     page.get_by_role("link", name="Map", exact=True).click()
+    expect(page.get_by_role("link", name="Map", exact=True)).to_have_attribute("aria-current", "page")
     assert drawn(page) > 0
 
 

@@ -118,12 +118,14 @@ function draw() {
 
 /** Paint pictures and rings alone: what changes under the pointer. */
 function drawRings() {
-  waiting ||= requestAnimationFrame(() => {
-    waiting = 0;
-    if (stale) paintPoints();
-    stale = false;
-    paintRings();
-  });
+  waiting ||= requestAnimationFrame(paint);
+}
+
+function paint() {
+  waiting = 0;
+  if (stale) paintPoints();
+  stale = false;
+  paintRings();
 }
 
 function paintPoints() {
@@ -375,7 +377,8 @@ function listen() {
   new ResizeObserver(() => {
     if (by("map").hidden) return;
     measure();
-    draw();
+    stale = true;
+    paint(); // in this frame: measured anew, the canvas is empty
   }).observe(by("map-frame"));
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
     measure();
