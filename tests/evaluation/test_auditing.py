@@ -143,7 +143,7 @@ def test_a_tag_that_is_likely_everywhere_is_not_the_one_that_is_proposed() -> No
     data.labels = {"tags": Tags(names, values)}
     judge = Judge(np.where(ROWS == 24, 0.8, 0.1))
     judge.target = Target("tags", names, "tags")
-    judge.classify = lambda inputs, present=None: F.pad(  # type: ignore[method-assign]
+    judge.classify = lambda inputs, present=None: F.pad(  # type: ignore[method-assign] # of this one judge
         oracle().embed("image", inputs["image"]), (0, 1), value=1.0
     )
     assert suspects(judge, data, ROWS, "tags")["proposed"].to_list() == [names[TRUE[24]]]

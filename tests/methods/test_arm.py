@@ -246,6 +246,7 @@ def build_views(text: str) -> dict[str, float]:
         ("clip-rocket,reduction=max", "option reduction of clip-rocket must be one of 'mean' or 'sum'"),
         ("clip-rocket,separate_proj=perhaps", "option separate_proj of clip-rocket must be true or false"),
         ("clip,tune=lora", "tune=lora is for pretrained towers, and neither 'cnn' nor 'transformer' is one"),
+        ("ntxent,on=images,head=identity,tune=none", "tune=none is for pretrained towers, and 'cnn' is none"),
         ("clip,image=timm:x@hub,tune=none", "tune=none trains nothing"),
         (
             "moco,image=timm:x@hub,tune=none",

@@ -109,7 +109,7 @@ def leased(folder: Path, wait: bool = False) -> Iterator[None]:
             break
         except FileNotFoundError:  # the holder before has removed the folder, empty, since it was looked for
             continue
-        except BaseException:
+        except BaseException:  # Ctrl-C too leaves no empty folder
             _unmake(made)
             raise
     _holds[folder] = hold
@@ -228,7 +228,7 @@ def _write(path: Path, holder: Holder) -> None:
     try:
         part.write_text(json.dumps(asdict(holder)), encoding="utf-8")
         part.replace(path)
-    except FileNotFoundError:
+    except FileNotFoundError:  # the folder is gone, which `leased` makes anew
         raise
     except OSError as error:
         part.unlink(missing_ok=True)

@@ -316,10 +316,10 @@ class Arm:
                 say_taken(self.spec, modality, named[modality])
         pretrained = [tower for tower in distinct(towers).values() if tower.pretrained]
         if self.tune is not None and not pretrained:
-            names = " nor ".join(repr(tower.name) for tower in distinct(towers).values())
+            names = [repr(tower.name) for tower in distinct(towers).values()]
+            none = f"neither {' nor '.join(names)} is one" if len(names) > 1 else f"{names[0]} is none"
             raise ValueError(
-                f"arm {self.spec!r}: tune={self.tune} is for pretrained towers, and neither {names} is one; "
-                "name weights after an @"
+                f"arm {self.spec!r}: tune={self.tune} is for pretrained towers, and {none}; name weights after an @"
             )
         pair = len(pretrained) == len(towers) == 2 and all(tower.projected for tower in pretrained)
         pair = pair and pretrained[0].name == pretrained[1].name

@@ -77,6 +77,6 @@ def run(lab: Lab) -> Iterator[Result]:
     lab.note(
         f"{len(ANIMALS.split('+'))} animals in scenes of one thing at {SIDE} pixels, {PER_CLASS} pictures of each.",
         f"200 networks of width {WIDTH} are matched where the paper takes 1,000, each by one step of the pictures, as",
-        f"it does for so few; the first 50 warm up class by class. {NETWORKS} new ones learn",
+        f"it does for one of a class; the first 50 warm up class by class. {NETWORKS} new ones learn",
         f"the pictures for 300 epochs without augmentation. Accuracy by way and background: {accuracy.means()}.",
     )

@@ -44,7 +44,7 @@ class OpenShards:
         self.gone = dict(index.lost)
         self._ends = self.sizes.cumsum()
         self._opened: OrderedDict[int, Records] = OrderedDict()
-        self._most: int | None = None  # records of those that are open
+        self._most: int | None = None  # records that an order needs open, where it says so
 
     def __getstate__(self) -> dict[str, Any]:
         # Another process opens shards itself.
