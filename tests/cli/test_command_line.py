@@ -139,6 +139,19 @@ def test_one_line_says_what_is_wrong(
     assert message in error
 
 
+def test_a_pattern_that_the_shell_has_replaced_is_to_be_quoted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shards = [tmp_path / f"{number}.tar" for number in range(3)]
+    for shard in shards:
+        shard.touch()
+    with pytest.raises(SystemExit):
+        main(["data", "describe", *map(str, shards)])
+    assert (
+        "is to be quoted: 'shards/*.tar' (see: counterpoint data describe --help)" in capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

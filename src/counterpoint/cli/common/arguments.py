@@ -101,6 +101,10 @@ def _in_a_line(box: str, command: str) -> str:
     ]
     near = f"; did you mean {meant[0]}?" if meant and first.startswith("Unrecognized") else ""
     words = " ".join([first, *others]).removesuffix(".")
+    if first.startswith("Unrecognized") and any(
+        Path(word.strip()).exists() for word in words.partition(":")[2].split(",")
+    ):
+        near = "; a pattern that stands for several files is to be quoted: 'shards/*.tar'"
     if (wrong := re.match(r"Error parsing (\S+): (.+): ('.*')$", words)) and wrong[2] in _NUMBERS:
         return f"{wrong[1]} takes a {_NUMBERS[wrong[2]]}, got {wrong[3]} (see: counterpoint {command} --help)"
     return f"{words[0].lower()}{words[1:]}{near} (see: counterpoint {command} --help)"
