@@ -86,7 +86,9 @@ def test_not_shown(difference: Difference) -> None:
 def test_more_seeds_cannot_show_it(difference: Difference) -> None:
     needed = SeedsNeeded(None, 0.01, 0.8, 0.02, 4.0)
     text = told(difference, 0.004, -0.010, 0.021, verdict=Verdict.NOT_SHOWN, seeds_needed=needed)
-    assert text.endswith("; to show a difference of 1 point you need a test set about 4.0 times as large.")
+    assert text.endswith(
+        "; to show a difference of 1 point you need a test set at least 4.0 times as large, and more seeds."
+    )
 
 
 def test_withheld_after_correction(difference: Difference) -> None:

@@ -65,7 +65,9 @@ def _needed(needed: SeedsNeeded, unit: str) -> str:
         return f"about {needed.n} seeds would show a difference of {effect}"
     if needed.examples_factor > 1:
         larger = times(needed.examples_factor)
-        return f"to show a difference of {effect} you need a test set about {larger} as large"
+        return (
+            f"to show a difference of {effect} you need a test set at least {larger} as large, and more seeds"
+        )
     return f"not even 10,000 seeds would show a difference of {effect}"
 
 

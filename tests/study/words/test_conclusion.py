@@ -141,7 +141,7 @@ def test_failed_runs_take_seeds_besides() -> None:
         ),
         (
             {"effect": 0.01, "n": None, "examples_factor": 4.23},
-            "To show a difference of 1 point from a you need a test set about 4.2 times as large.",
+            "To show a difference of 1 point from a you need a test set at least 4.2 times as large, and more seeds.",
         ),
         (None, "Nothing is known about other runs with 1 seed: run the command again with --seeds 5."),
     ],

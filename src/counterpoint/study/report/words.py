@@ -225,7 +225,9 @@ def needed(differences: Sequence[Difference]) -> list[str]:
         if seeds is None:
             lines.append(f"{pair}: unknown, since it takes two seeds on which both finished")
         elif seeds.n is None and (seeds.examples_factor or 1.0) > 1:
-            lines.append(f"{pair}: a test set about {times(seeds.examples_factor or 1.0)} as large")
+            lines.append(
+                f"{pair}: a test set at least {times(seeds.examples_factor or 1.0)} as large, and more seeds"
+            )
         elif seeds.n is None:
             lines.append(f"{pair}: more than any number of seeds on this test set")
         else:

@@ -170,7 +170,7 @@ def _what_decides(summary: StudySummary, pairs: Sequence[_Pair]) -> str:
     if needed.n is not None:
         return f"To show a difference of {effect} from {nearest.other} takes about {needed.n} seeds."
     if factor > 1:
-        larger = f"a test set about {times(factor)} as large"
+        larger = f"a test set at least {times(factor)} as large, and more seeds"
         return f"To show a difference of {effect} from {nearest.other} you need {larger}."
     return f"A difference of {effect} from {nearest.other} is out of reach: runs vary too much between seeds."
 
