@@ -239,6 +239,21 @@ def test_a_condition_and_its_error_in_the_server_s_words(page: Page, url: str) -
     expect(page.get_by_role("alert").first).to_be_hidden()
 
 
+def test_the_first_answer_leaves_the_focus_where_somebody_types(page: Page, url: str) -> None:
+    held: list[Route] = []
+    page.route("**/v1/search", lambda route: held.append(route))
+    page.goto(f"{url}#/search?q=red")
+    page.get_by_text("Only where").click()
+    where = page.get_by_label("Condition over the columns, in SQL")
+    page.get_by_role("button", name="split", exact=True).click()
+    page.keyboard.type(" = ")
+    held.pop().continue_()
+    likes(page)
+    expect(where).to_be_focused()
+    page.keyboard.type("'test'")
+    expect(where).to_have_value("split = 'test'")
+
+
 def test_labels_of_one_s_own(page: Page, url: str, folder: Path) -> None:
     page.goto(f"{url}#/labels")
     content = (folder / "pairs" / "12.png").read_bytes()

@@ -63,7 +63,8 @@ try {
   listen(trouble);
   addEventListener("hashchange", show);
   await show();
-  if (!matchMedia("(pointer: coarse)").matches && !by("search").hidden) by("query").focus();
+  const untouched = document.activeElement === document.body; // who has begun elsewhere meanwhile goes on there
+  if (untouched && !matchMedia("(pointer: coarse)").matches && !by("search").hidden) by("query").focus();
 } catch (error) {
   trouble(error.message);
 }
