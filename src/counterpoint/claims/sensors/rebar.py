@@ -34,6 +34,8 @@ ARMS = {
     "augmented": "ntxent,on=wrist",
 }
 METRIC = "macro-F1 of activities"
+FIRST_STAGE, BOTH_STAGES = 150, 80
+"""Steps of a method that only learns to reconstruct, and of one that goes on to learn embeddings."""
 
 
 def nearest(measure: str, seed: int, steps: int, trained: int, tested: int) -> Arrays:
@@ -61,14 +63,14 @@ def nearest(measure: str, seed: int, steps: int, trained: int, tested: int) -> A
 
 def run(lab: Lab) -> Iterator[Result]:
     scores = lab.grid(
-        nearest, {"measure": ("REBAR", "Euclidean")}, steps=300, trained=600, tested=300
+        nearest, {"measure": ("REBAR", "Euclidean")}, steps=FIRST_STAGE, trained=600, tested=300
     ).scores("right", "nearest of one of each class is of the same class")
     embedded = lab.grid(
         few_labels,
         {"positive": {name: {"arm": arm} for name, arm in ARMS.items()}},
         preset="long",
         options="columns=wrist,steps=360,changes=2-4",
-        steps=200,
+        steps=BOTH_STAGES,
         trained=300,
         tested=500,
         per_class=10,
@@ -84,7 +86,8 @@ def run(lab: Lab) -> Iterator[Result]:
         else "made recordings, one activity each"
     )
     lab.note(
-        f"Nearest stretches: {where}; 300 steps of the first stage: {scores.means()}. Embeddings: made recordings of",
-        "18 seconds by one device, with two to four transitions; 200 steps, three tenths of them of the first stage;",
-        f"ten labelled recordings of each activity for a logistic regression: {embedded.means()}.",
+        f"Nearest stretches: {where}; {FIRST_STAGE} steps of the first stage: {scores.means()}. Embeddings: made",
+        f"recordings of 18 seconds by one device, with two to four transitions; {BOTH_STAGES} steps, three tenths of",
+        "them of the first stage; ten labelled recordings of each activity for a logistic regression:",
+        f"{embedded.means()}.",
     )
