@@ -54,8 +54,8 @@ def run(lab: Lab) -> Iterator[Result]:
         below(to_text[FIRST] - to_text[NONE]),
     )
     lab.note(
-        f"Scenes of one thing or two alike, spoken by six voices; {STEPS} steps of {BATCH} pairs, of which the first half",
-        "learns labels where there are any. a2t R@1:",
+        f"Scenes of one thing or two alike, spoken by six voices; {STEPS} steps of {BATCH} pairs, of which the first",
+        "half learns labels where there are any. a2t R@1:",
         f"{to_text.means()}; in noise {noisy.means()}. A text tower that reads from left to right and is read at the",
         "first token gives every text one feature.",
     )

@@ -146,6 +146,6 @@ def run(lab: Lab) -> Iterator[Result]:
         for arm, of in read.items()
     ]
     lab.note(
-        f"A small Wav2Vec2 of random weights, {STEPS} steps of {BATCH} × 1.5 s. Phonemes are espeak's own, at the middle",
-        f"of a frame; the probe learns from clean frames. Clean and noisy: {'; '.join(means)}.",
+        f"A small Wav2Vec2 of random weights, {STEPS} steps of {BATCH} × 1.5 s. Phonemes are espeak's own, at the",
+        f"middle of a frame; the probe learns from clean frames. Clean and noisy: {'; '.join(means)}.",
     )
