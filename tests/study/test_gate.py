@@ -162,7 +162,7 @@ def test_a_batch_that_is_larger_than_the_data_is_said(
     caplog.set_level("INFO", "counterpoint")
     larger = replace(design, recipe=override(design.recipe, {"batch_size": 500}))
     rows = len(prepare(larger, tmp_path / "study").data.splits.train)
-    assert f"batches hold all {rows} training rows: --batch-size 500 is more than there are" in caplog.text
+    assert f"batches hold all {rows} training rows: the recipe has a batch size of 500" in caplog.text
 
 
 def test_a_test_set_that_can_show_nothing_is_said_before_training(
@@ -283,11 +283,13 @@ SMALL = [
         ("compare", "a study needs at least one arm, for example: counterpoint compare clip slip"),
         ("compare clip dcl slip,ssl_wieght=1", "unknown option of slip 'ssl_wieght'"),
         ("compare clip --batch-size 1", "--batch-size must be at least 2"),
+        ("compare clip --batch-size 31", "that are trained on: give at most 30, or leave it out"),
         ("train clip --seed -1", "--seed must be at least 0, got -1"),
         ("train clip --steps 0", "--steps must be at least 1, got 0"),
         ("train tiny-vlm --perception.optimizer.beta2 1", "--perception.optimizer.beta2 must be less than 1"),
         ("train clip,ssl_weight=1", "unknown option of clip 'ssl_weight'"),
         ("train clip --batch-size 1", "--batch-size must be at least 2"),
+        ("train clip --batch-size 31", "--batch-size 31 is more than the 30 rows of"),
         (
             "compare-decoding vcd --model m --data d --temperature inf",
             "--temperature must be a finite number",

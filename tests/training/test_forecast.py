@@ -113,7 +113,7 @@ def test_a_batch_is_looked_at_before_a_dry_run_as_before_a_run(
     train += ["--dry-run"] if dry else []
     assert main([*train, "--batch-size", "1"]) == 1
     assert "and a batch would hold one: --batch-size must be at least 2" in capsys.readouterr().err
-    assert main([*train, "--batch-size", "5000"]) == 0
-    said = "batches hold all 30 training rows: --batch-size 5000 is more than there are"
+    assert main(train) == 0
+    said = "batches hold all 30 training rows: the recipe has a batch size of 128"
     assert caplog.messages.count(said) == 1
     assert "in a batch of 30" in capsys.readouterr().out

@@ -73,6 +73,7 @@ def main(arguments: Sequence[str]) -> int:
 
     image_size = design.recipe.towers.image_size
     show_data_report(console, design)
+    check_batch_size(arguments, design)
     if preset and design.arms == preset.arms:
         data = load_any(design.data, image_size)
         design = replace(design, arms=preset.arms_for(data, design.labels))
@@ -107,6 +108,22 @@ def show_data_report(console: Any, planned: Run | Design) -> None:
         findings = open_data(planned).findings()
     for title, line in findings.items():
         console.print(f"{title}: {line}", soft_wrap=True)
+
+
+def check_batch_size(arguments: Sequence[str], planned: Run | Design) -> None:
+    """Refuse a batch size that was typed and is more than there is to train on; a recipe's own gives way.
+
+    Raises:
+        ValueError: naming the largest one.
+    """
+    from ..study.opened import open_data
+
+    rows = len(open_data(planned).splits.train)
+    if value_of(arguments, "--batch-size") and planned.recipe.batch_size > rows:
+        raise ValueError(
+            f"--batch-size {planned.recipe.batch_size} is more than the {counted(rows, 'row')} of {planned.data} that "
+            f"are trained on: give at most {rows}, or leave it out"
+        )
 
 
 def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tuple[Any, Any]:

@@ -94,7 +94,7 @@ def main(arguments: Sequence[str]) -> int:
         from ..training.sharing.distributed import first_alone, joined
         from ..training.start import with_steps
         from ..training.trackers import check as check_trackers
-    from .compare import show_data_report
+    from .compare import check_batch_size, show_data_report
 
     check_trackers(options.track)
     folder = options.out or Path("runs") / f"{short_name(source)}-{slug}-{options.seed}"
@@ -106,6 +106,7 @@ def main(arguments: Sequence[str]) -> int:
     with joined() as ranks:
         console.quiet = ranks.rank > 0
         show_data_report(console, planned)
+        check_batch_size(arguments, planned)
         with first_alone():
             data = open_data(planned)
             check_asked([Arm.parse(options.method)], [create(name) for name in options.tasks], data)

@@ -337,7 +337,7 @@ def check_batch(method: Method, arm: str, recipe: Recipe, data: Data) -> None:
 @cache
 def _say_small(rows: int, batch_size: int) -> None:
     """Say once, and not again for every arm and run, that a batch holds all rows."""
-    _LOG.info("batches hold all %d training rows: --batch-size %d is more than there are", rows, batch_size)
+    _LOG.info("batches hold all %d training rows: the recipe has a batch size of %d", rows, batch_size)
 
 
 def asked_of(method: Method, tasks: Sequence[Task]) -> tuple[Task, ...]:
