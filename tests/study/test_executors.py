@@ -20,6 +20,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from counterpoint.execution.lease import holder
 from fixtures import ray_cluster, slurm
 from fixtures.commands import Session, counterpoint, started
 from fixtures.compared import runs, same_study
@@ -63,9 +64,10 @@ def states(study: Path) -> list[str]:
     return [json.loads((run / "run.json").read_text())["status"] for run in runs(study)]
 
 
-def begun(study: Path) -> bool:
-    """Return whether a run is in someone's hands."""
-    return any(study.glob("runs/*/*/.lease-*.json"))
+def begun(study: Path, since: float) -> bool:
+    """Return whether somebody has taken a run since a time: those who are killed leave their leases behind."""
+    holders = (holder(run) for run in study.glob("runs/*/*"))
+    return any(each.since > since for each in holders if each is not None)
 
 
 def check(study: Path, undisturbed: Path) -> None:
@@ -81,13 +83,29 @@ def kill_all(session: Session) -> None:
     session.process.wait()
 
 
-def disturbed(log: Path, words: list[Any], study: Path, moments: Iterator[float], kills: int = KILLS) -> None:
-    """Begin a command and kill it at a random moment of its work, again and again, then let it end."""
-    for moment in itertools.islice(moments, kills):
+def killed(log: Path, words: list[Any], study: Path, moments: Iterator[float]) -> None:
+    """Begin a command and kill it at a random moment after it has taken a run, again and again.
+
+    The first is killed in training: how long it took to get there is added to the moments of the others in part.
+    """
+    parts = random.Random(0)
+    before_training = 0.0
+    for moment in itertools.islice(moments, KILLS):
+        since = time.time()
         with started(log, *words) as session:
-            session.wait_until(lambda: begun(study) or not session.alive(), "a run to begin")
-            time.sleep(moment)
+            session.wait_until(lambda at=since: begun(study, at) or not session.alive(), "a run to begin")
+            if not before_training:
+                taken = time.monotonic()
+                session.wait_until(lambda: any(study.glob("runs/*/*/checkpoint/step-*")), "a checkpoint")
+                before_training = time.monotonic() - taken
+            else:
+                time.sleep(parts.uniform(0, before_training) + moment)
             kill_all(session)
+
+
+def disturbed(log: Path, words: list[Any], study: Path, moments: Iterator[float]) -> None:
+    """Kill a command again and again, then let it end."""
+    killed(log, words, study, moments)
     with started(log, *words) as session:
         assert session.ends() == 0, session.output
 
@@ -119,15 +137,18 @@ def handed_over(options: list[str], study: Path, log: Path, *more: str) -> str:
         return session.output
 
 
-def test_works_of_which_one_is_killed_again_and_again(
+def test_a_work_that_is_killed_again_and_again_before_two_end_it(
     options: list[str], undisturbed: Path, moments: Iterator[float], tmp_path: Path
 ) -> None:
     study = tmp_path / "study"
     handed_over(options, study, tmp_path / "log")
-    with counterpoint(tmp_path / "other", "work", study) as other:
-        words = [sys.executable, "-m", "counterpoint", "work", study]
-        disturbed(tmp_path / "log", words, study, moments)
-        assert other.ends() == 0, other.output
+    words = [sys.executable, "-m", "counterpoint", "work", study]
+    killed(tmp_path / "log", words, study, moments)
+    with (
+        counterpoint(tmp_path / "other", "work", study) as other,
+        counterpoint(tmp_path / "log", "work", study) as one,
+    ):
+        assert (other.ends(), one.ends()) == (0, 0), (other.output, one.output)
     check(study, undisturbed)
     with counterpoint(tmp_path / "log", "status", study, "--json") as session:
         assert session.ends() == 0
@@ -279,8 +300,7 @@ def test_a_study_on_ray_whose_command_is_killed(
     study = tmp_path / "study"
     there = ["--executor", "ray", "--address", cluster.address, "--out", study]
     words = [sys.executable, "-m", "counterpoint", *COMPARE, *options, *there]
-    # Fewer than elsewhere: a command is long in finding the cluster, and so are its workers in beginning.
-    disturbed(tmp_path / "log", words, study, moments, kills=4)
+    disturbed(tmp_path / "log", words, study, moments)
     check(study, undisturbed)
 
 
