@@ -55,6 +55,7 @@ COMPARISON = Comparison(
     labels=LABEL,
     recipe="cpu",
     changes={"batch_size": BATCH, "steps": STEPS, "validate_every": STEPS, "optimizer.lr": RATE},
+    seeds=10,
 )
 MORE = replace(COMPARISON, arms=DECIDING, data=f"{ORDERS}:ORDERS_1000", seeds=3)
 

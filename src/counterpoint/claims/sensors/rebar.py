@@ -34,7 +34,7 @@ ARMS = {
     "augmented": "ntxent,on=wrist",
 }
 METRIC = "macro-F1 of activities"
-FIRST_STAGE, BOTH_STAGES = 150, 80
+FIRST_STAGE, BOTH_STAGES = 150, 160
 """Steps of a method that only learns to reconstruct, and of one that goes on to learn embeddings."""
 
 

@@ -14,7 +14,7 @@ REFUTED = (
     "clips and series find each other no better than by chance, or as often as under a term of their own"
 )
 
-STEPS, TESTED, K = 500, 300, 10
+STEPS, TESTED, K = 700, 300, 10
 CHANCE = K / TESTED
 COMPARISON = Comparison(
     {

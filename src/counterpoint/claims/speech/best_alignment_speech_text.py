@@ -32,7 +32,7 @@ COMPARISON = Comparison(
     "validation=100,test=300",
     recipe="cpu",
     changes={
-        "batch_size": 24,
+        "batch_size": 48,
         "steps": 500,
         "threads": 1,
         "widths.embedding": 128,
