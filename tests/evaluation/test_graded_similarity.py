@@ -75,17 +75,23 @@ def test_pairs_in_the_order_of_their_grades_correlate_wholly() -> None:
 def test_a_model_of_one_column_embeds_others_of_its_modality_as_that_one() -> None:
     data, task = Graded(), create("graded_similarity")
     one = Angles([0.0] * 6, ("first",))
-    asked: list[str] = []
+    asked: set[str] = set()
     embed = one.embed
 
     def told(column: str, inputs: list[str], head: str = "default") -> Tensor:
-        asked.append(column)
+        asked.add(column)
         return embed(inputs[0].split()[0], inputs, head)
 
     one.embed, one.angles = told, torch.tensor([0.9, 0.1, 0.7, 0.4, 0, 0])  # type: ignore[method-assign]
     task.check_model(one, data)
     assert task(one, data, data.ids).value("spearman") == pytest.approx(1)
-    assert set(asked) == {"first"}
+    assert asked == {"first"}
+    # Of pictures and captions, of which the data has neither.
+    one.embeds = ("image", "text")
+    task.check_model(one, data)
+    assert task(one, data, data.ids).value("spearman") == pytest.approx(1)
+    assert asked == {"first", "text"}
+    one.embeds = ("first",)
     data.columns = {"first": "text", "second": "image"}
     with pytest.raises(NotApplicable, match="two columns that the model embeds"):
         task.check_model(one, data)

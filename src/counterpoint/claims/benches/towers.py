@@ -8,15 +8,15 @@ from typing import Any, TypeVar, final
 from jaxtyping import UInt8
 from torch import Tensor
 
-from ...data.base import ImageSource, Rows
+from ...data.base import Data, ImageSource, Rows
 from ...data.loading.loader import Loader
-from ...data.loading.order import Shuffled
 from ...data.pictured import PairedData
 from ...methods.arm import Arm
 from ...methods.base import Method
 from ...methods.tower_method import TowerMethod
 from ...recipes import Recipe, load, override
 from ...training.loop import fit
+from ...training.start import order_of
 
 M = TypeVar("M", bound=Method)
 
@@ -47,11 +47,11 @@ def build(arm: str, recipe: Recipe, data: PairedData, rows: Rows, seed: int) -> 
     return method
 
 
-def train(method: M, data: PairedData, rows: Rows, recipe: Recipe, seed: int) -> M:
-    """Train a method on some rows of a data set."""
+def train(method: M, data: Data, rows: Rows, recipe: Recipe, seed: int) -> M:
+    """Train a method on some rows of a data set, or of several that are mixed."""
     loader = Loader(
         data,
-        Shuffled(rows, recipe.batch_size, seed),
+        order_of(data, recipe.batch_size, seed, rows),
         method.views,
         augmentation=recipe.augmentation,
         inputs=method.inputs,

@@ -19,8 +19,9 @@ from ...task import EmbedderTask, NotApplicable, check_rows, scatter, scores
 class GradedSimilarity(EmbedderTask):
     """The order of pairs by a model's similarity, held against a label that says how alike the pairs are.
 
-    A pair is a row of the first two columns that the model embeds and that all rows with the label have. A model of one
-    column embeds others of its modality as that one: SimCSE's, which learned from single sentences, ranks pairs.
+    A pair is a row of the first two columns that the model embeds and that all rows with the label have. A model that
+    has one of the columns, or none, embeds others of a modality as its own column of that: SimCSE's, which learned from
+    single sentences, and CLIP's, which learned from captions, rank pairs of texts.
     The label is one of numbers, or of classes in rising order, as those of whole numbers in a table are.
 
     Metrics: ``spearman``, the rank correlation of similarity and label over the pairs, 0 by chance; outcomes are
@@ -109,7 +110,7 @@ def _pair(ways: Mapping[str, str], data: Data, rows: Rows) -> list[str]:
 
 def _ways(features: EmbeddingCache) -> dict[str, str]:
     """Return the columns of the data that the model embeds, each with that of the model that it is embedded as."""
-    if len(features.shared) != 1:
+    if len(features.shared) > 1:
         return {column: column for column in features.shared}
-    ((own, modality),) = features.shared.items()
-    return {column: own for column, it in features.data.columns.items() if it == modality}
+    own = {modality: column for column, modality in (features.shared or features.columns).items()}
+    return {column: own[it] for column, it in features.data.columns.items() if it in own}
