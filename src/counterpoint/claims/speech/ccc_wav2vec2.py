@@ -142,6 +142,6 @@ def run(lab: Lab) -> Iterator[Result]:
     ]
     lab.note(
         f"A small Wav2Vec2 of random weights, {STEPS} steps of {BATCH} × 1.5 s. Phonemes are espeak's own, at the",
-        f"middle of a frame; the probe learns from clean frames. The terms across the copy come with clusters of",
+        "middle of a frame; the probe learns from clean frames. The terms across the copy come with clusters of",
         f"the negatives, as in the paper. Clean and noisy: {'; '.join(means)}.",
     )
