@@ -40,8 +40,8 @@ class SCAVLoss(PairwiseLoss):
     two, but for the half by which ``"dtw"`` is divided. Sequences that begin and end at different times need ``"dtw"``.
     On several ranks N and M must be the same everywhere for these two.
 
-    A ``tile`` of r and c sequences holds r · c · L distances of vectors, or r · c · N · M; unless given, it is so many
-    times smaller.
+    A ``tile`` of r and c sequences holds r · c · L distances of vectors (``"euclidean"``), r · c · N · M (``"dtw"``,
+    ``"wasserstein"``) or r · c; unless given, it is so many times smaller.
 
     Args:
         distance: D.
@@ -94,7 +94,8 @@ class SCAVLoss(PairwiseLoss):
             local_longest = max([1, *of_x.tolist(), *of_y.tolist()])  # of a rank without rows too
             longest = max(self.ranks.counts(local_longest, x.device))
             x, y = resampled(x, of_x, longest), resampled(y, of_y, longest)
-        bags = (x.shape[1], 1 if self.in_step else y.shape[1])
+        # What a pair of sequences holds at once: distances in step, those of all times, or one product over time.
+        bags = {"euclidean": (x.shape[1], 1), "squared": (1, 1)}.get(self.distance, (x.shape[1], y.shape[1]))
 
         def terms(tile: Tile) -> dict[str, dict[str, LogSumExp]]:
             a, b = tile.row.z, tile.column.z
