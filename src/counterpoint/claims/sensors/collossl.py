@@ -24,7 +24,7 @@ PRESET = Preset(
 )
 
 OPTIONS = "columns=wrist+ankle+hip,steps=120"
-STEPS = 150
+STEPS = 85
 ARMS = {
     "closest": "collossl",
     "random": "collossl,positive=random",
