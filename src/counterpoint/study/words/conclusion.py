@@ -95,7 +95,8 @@ def _who(best: str, where: str, pairs: Sequence[_Pair], others: str) -> str:
     verb = "is" if all(pair.firm for pair in ahead) else "seems"
     if not ahead:
         if len(equal) == len(pairs):
-            return f"{_named([best, *equal])} are equivalent on {where}."
+            are = "are" if all(pair.firm for pair in pairs) else "seem"
+            return f"{_named([best, *equal])} {are} equivalent on {where}."
         tied = [pair.other for pair in pairs if pair.ends is not None and pair.ends[0] == 0]
         means = f"{_named([best, *tied])} have the same mean" if tied else f"{best} has the best mean"
         return f"No arm is shown to be ahead on {where}; {means}."
