@@ -123,7 +123,7 @@ def exact(vectors: Vectors, folder: Path, repeats: int) -> None:
 
 def graph(vectors: Vectors, folder: Path, repeats: int) -> None:
     made = index(vectors, folder / "hnsw", kind="hnsw")
-    theirs: Any = made._vectors.index  # type: ignore[attr-defined] # the graph itself
+    theirs: Any = made._vectors.parts[0].index  # type: ignore[attr-defined] # the graph itself
     parameters = faiss.SearchParametersHNSW(efSearch=hnsw._LEAST)
     for count in BATCHES:
         queries = np.split(unit(ASKED * count, vectors.about.width, 10_000), ASKED)

@@ -77,9 +77,9 @@ class Index:
     def _read(cls, record: Record, storage: Storage) -> Self:
         table, files = storage.table(record), storage.files(record)
         try:
-            vectors = INDEX_KINDS.get(record.kind).open(storage.where, files, record.rows, record.about.width)
             if len(table) != record.rows:
                 raise ValueError(f"its table has {len(table):,} rows, not {record.rows:,}")
+            vectors = INDEX_KINDS.get(record.kind).open(storage.where, files, table, record.about.width)
         except (ValueError, OSError) as error:
             broken = files[0] if files else Path(storage.where)
             raise Damaged(broken, str(error), record.remedy(storage.where)) from error
@@ -241,8 +241,8 @@ class Index:
         return k
 
     def _chosen(self, where: str | None, searched: tuple[str, ...]) -> Chosen | None:
-        parts, apart = [], len(searched) < len(self._modalities)
-        if apart:
+        parts, modality = [], None
+        if len(searched) < len(self._modalities):
             (modality,) = searched
             parts.append(f"\"modality\" = '{modality.replace(chr(39), chr(39) * 2)}'")
         if where is not None:
@@ -250,7 +250,7 @@ class Index:
         if not parts:
             return None
         whole = " AND ".join(parts)
-        return Chosen(whole, lambda: _condition.rows(whole, self._columns), apart)
+        return Chosen(whole, lambda: _condition.rows(whole, self._columns), modality, every=where is None)
 
     @cached_property
     def _columns(self) -> pl.DataFrame:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Self
@@ -38,6 +38,18 @@ class Additions:
     def __len__(self) -> int:
         return len(self.table)
 
+    def of(self, modality: str) -> Additions:
+        """Return those of one modality."""
+        here = (self.table["modality"] == modality).to_numpy()
+
+        def blocks() -> Iterator[Float[np.ndarray, "n d"]]:
+            first = 0
+            for block in self.blocks():
+                yield block[here[first : first + len(block)]]
+                first += len(block)
+
+        return self if here.all() else replace(self, table=self.table.filter(here), blocks=blocks)
+
 
 @dataclass(frozen=True)
 class Chosen:
@@ -46,12 +58,14 @@ class Chosen:
     Attributes:
         condition: on their columns, as SQL.
         find: says of every row whether it holds.
-        apart: they are of one modality among several, so that a query of another may be near to none of them.
+        modality: they are of this one among several, so that a query of another may be near to none of them.
+        every: they are all rows of the modality.
     """
 
     condition: str
     find: Callable[[], Bool[np.ndarray, " n"]]
-    apart: bool = False
+    modality: str | None = None
+    every: bool = False
 
     @cached_property
     def mask(self) -> Bool[np.ndarray, " n"]:
@@ -99,12 +113,18 @@ class Kind(ABC):
 
     @classmethod
     @abstractmethod
-    def open(cls, location: str, files: Sequence[Path], rows: int, width: int) -> Self:
+    def open(cls, location: str, files: Sequence[Path], table: pl.DataFrame, width: int) -> Self:
         """Open what was built at a location.
+
+        Args:
+            location: the folder, or the database.
+            files: that hold it, in order.
+            table: what is known of each vector, in order.
+            width: of a vector.
 
         Raises:
             MissingPackage: without the package that reads it.
-            ValueError: for files that do not hold so many vectors of this width; the message is what is wrong.
+            ValueError: for files that do not hold these vectors; the message is what is wrong.
             OSError: for a file that cannot be read.
         """
 

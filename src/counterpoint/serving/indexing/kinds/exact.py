@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import ClassVar, Self, final
 
 import numpy as np
+import polars as pl
 import torch
 from jaxtyping import Bool, Float, Int
 
@@ -56,11 +57,11 @@ class Exact(Kind):
         return type(self)([*self.arrays, _mapped(path)], [*self.files, path])
 
     @classmethod
-    def open(cls, location: str, files: Sequence[Path], rows: int, width: int) -> Self:
+    def open(cls, location: str, files: Sequence[Path], table: pl.DataFrame, width: int) -> Self:
         arrays = [_mapped(path) for path in files]
         shapes = {array.shape[1:] for array in arrays}
-        if sum(map(len, arrays)) != rows or shapes != {(width,)}:
-            raise ValueError(f"its vectors are not {rows:,} of {width} numbers")
+        if sum(map(len, arrays)) != len(table) or shapes != {(width,)}:
+            raise ValueError(f"its vectors are not {len(table):,} of {width} numbers")
         return cls(arrays, files)
 
     def nearest(

@@ -30,21 +30,24 @@ class HNSW(FaissKind):
         index.hnsw.efConstruction = _WHILE_BUILDING
         return index
 
-    def among(self, faiss: Any, k: int, share: float) -> Any:
+    @staticmethod
+    def among(faiss: Any, index: Any, k: int, share: float) -> Any:
         # The walk passes over rows that do not count as over those that do.
         return faiss.SearchParametersHNSW(efSearch=int(max(_LEAST, 2 * k) / share))
 
+    @staticmethod
     def exactly(
-        self, queries: Float[np.ndarray, "m d"], k: int, mask: Bool[np.ndarray, " n"]
+        index: Any, queries: Float[np.ndarray, "m d"], k: int, mask: Bool[np.ndarray, " n"]
     ) -> tuple[Scores, Positions]:
-        return exact.nearest([self._vectors], queries, k, mask)
+        return exact.nearest([_stored(index)], queries, k, mask)
 
-    def take(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
-        return self._vectors[rows]
+    @staticmethod
+    def vectors(index: Any, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+        return _stored(index)[rows]
 
-    @property
-    def _vectors(self) -> Float[np.ndarray, "n d"]:
-        """The vectors where FAISS has them."""
-        faiss = require("faiss", "index")
-        held = faiss.downcast_index(self.index.storage)
-        return faiss.rev_swig_ptr(held.get_xb(), held.ntotal * held.d).reshape(held.ntotal, held.d)
+
+def _stored(index: Any) -> Float[np.ndarray, "n d"]:
+    """Return the vectors where FAISS has them."""
+    faiss = require("faiss", "index")
+    held = faiss.downcast_index(index.storage)
+    return faiss.rev_swig_ptr(held.get_xb(), held.ntotal * held.d).reshape(held.ntotal, held.d)

@@ -36,22 +36,26 @@ class IVF(FaissKind):
         index.train(np.concatenate(kept))
         return index
 
-    def among(self, faiss: Any, k: int, share: float) -> Any:
-        return faiss.SearchParametersIVF(nprobe=max(8, self.index.nlist // _SHARE))
+    @staticmethod
+    def among(faiss: Any, index: Any, k: int, share: float) -> Any:
+        return faiss.SearchParametersIVF(nprobe=max(8, index.nlist // _SHARE))
 
+    @staticmethod
     def exactly(
-        self, queries: Float[np.ndarray, "m d"], k: int, mask: Bool[np.ndarray, " n"]
+        index: Any, queries: Float[np.ndarray, "m d"], k: int, mask: Bool[np.ndarray, " n"]
     ) -> tuple[Scores, Positions]:
         faiss = require("faiss", "index")
         chosen = faiss.IDSelectorBitmap(np.packbits(mask, bitorder="little"))
-        parameters = faiss.SearchParametersIVF(sel=chosen, nprobe=self.index.nlist)
-        scores, rows = self.index.search(queries, k, params=parameters)
+        scores, rows = index.search(
+            queries, k, params=faiss.SearchParametersIVF(sel=chosen, nprobe=index.nlist)
+        )
         scores[rows < 0] = -np.inf
         return scores, rows
 
-    def take(self, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
-        self.index.make_direct_map()
-        return self.index.reconstruct_batch(rows)
+    @staticmethod
+    def vectors(index: Any, rows: Int[np.ndarray, " n"]) -> Float[np.ndarray, "n d"]:
+        index.make_direct_map()
+        return index.reconstruct_batch(rows)
 
 
 def _groups(rows: int) -> int:

@@ -64,27 +64,27 @@ class LanceDB(Kind):
         return type(self)(_indexed(table), additions.first + len(additions))
 
     @classmethod
-    def open(cls, location: str, files: Sequence[Path], rows: int, width: int) -> Self:
-        table = opened(connected(location), TABLE)
-        if table is None:
+    def open(cls, location: str, files: Sequence[Path], table: pl.DataFrame, width: int) -> Self:
+        stored, rows = opened(connected(location), TABLE), len(table)
+        if stored is None:
             raise ValueError(f"it has no table {TABLE!r}")
         try:
             # The positions are read, and with them the ends of all files.
             held, list_size = (
-                table.count_rows(f"{POSITION} < {rows}"),
-                table.schema.field("vector").type.list_size,
+                stored.count_rows(f"{POSITION} < {rows}"),
+                stored.schema.field("vector").type.list_size,
             )
         except (ValueError, RuntimeError, KeyError) as error:
             raise ValueError(f"LanceDB cannot read its table: {str(error).splitlines()[0]}") from error
         if held != rows or list_size != width:
             raise ValueError(f"its table holds {held:,} vectors of {list_size}, not {rows:,} of {width}")
-        return cls(table, rows)
+        return cls(stored, rows)
 
     def nearest(
         self, queries: Float[np.ndarray, "m d"], k: int, chosen: Chosen | None
     ) -> tuple[Scores, Positions]:
         # LanceDB reads the groups that are nearest to a query, whatever rows they hold.
-        exactly = self.grouped and chosen is not None and chosen.apart
+        exactly = self.grouped and chosen is not None and chosen.modality is not None
         scores, rows = self._found(queries, k, chosen, exactly=exactly)
         if self.grouped and not exactly:
             there = min(k, self.rows if chosen is None else int(chosen.mask.sum()))
