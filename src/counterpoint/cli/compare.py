@@ -119,7 +119,7 @@ def check_batch_size(arguments: Sequence[str], planned: Run | Design) -> None:
     from ..study.opened import open_data
 
     rows = len(open_data(planned).splits.train)
-    if value_of(arguments, "--batch-size") and planned.recipe.batch_size > rows:
+    if value_of(arguments, "--batch-size") and planned.recipe.batch_size > rows > 0:
         raise ValueError(
             f"--batch-size {planned.recipe.batch_size} is more than the {counted(rows, 'row')} of {planned.data} that "
             f"are trained on: give at most {rows}, or leave it out"

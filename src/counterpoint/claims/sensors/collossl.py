@@ -25,6 +25,7 @@ PRESET = Preset(
 
 OPTIONS = "columns=wrist+ankle+hip,steps=120"
 STEPS = 85
+"""Steps that five seeds of four arms have time for within a quarter of an hour on two cores."""
 ARMS = {
     "closest": "collossl",
     "random": "collossl,positive=random",
