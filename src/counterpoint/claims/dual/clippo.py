@@ -28,8 +28,8 @@ from ..lab import Arrays, Lab, Result, above, below, beside, decides
 CLAIM = (
     "One tower for pictures and for texts that are drawn as pictures finds the captions of digits within ten points of "
     "CLIP, whose tower of texts is as large as that of pictures, with about half the parameters; captions in a script "
-    "that the vocabulary has never seen are found better than by CLIP; and with pairs of texts as half of each batch it "
-    "orders pairs of nouns by their likeness better than without."
+    "that the vocabulary has never seen are found better than by CLIP; and with pairs of texts as half of each batch "
+    "it orders pairs of nouns by their likeness better than without."
 )
 REFUTED = (
     "it is more than ten points worse, has over 0.6 of the parameters, is no better in the other script, or "
