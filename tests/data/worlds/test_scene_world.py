@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +32,15 @@ def likely(outcomes: Iterable[bool], probability: float) -> bool:
 @pytest.fixture(scope="module")
 def world() -> Scenes:
     return Scenes.parse("scenes:basic,train=150,validation=20,test=30")
+
+
+def test_a_preset_that_was_changed_in_python_is_another_world(world: Scenes) -> None:
+    same = Scenes(world.preset, world.name)
+    fewer = world.preset.config.changed({"objects": "1-2"}, "here")
+    other = Scenes(replace(world.preset, config=fewer), world.name)
+    assert same.made_of() == world.made_of()
+    assert world.made_of().endswith("(('test', 'as trained'), 30)])")  # as runs of earlier versions have it
+    assert other.fingerprint.parts != world.fingerprint.parts
 
 
 def test_splits_share_no_scene(world: Scenes) -> None:

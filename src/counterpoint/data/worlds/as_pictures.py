@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from ...registry import unknown
 from ...spec import Spec
@@ -48,11 +48,15 @@ def written_as(source: str, presets: Mapping[str, Preset[C]], world: Any, pictur
         ValueError: for a value that an option cannot have, or an option without one.
     """
     spec, pictured = asked_as(source)
-    return (pictures if pictured else world)(preset_of(spec, presets), str(Spec.parse(source)))
+    return pictures.parse(source) if pictured else world(preset_of(spec, presets), str(spec))
 
 
 class AsPictures(World[C, R], PairedData):
     """Rows of a world whose name ends in ``as=pictures``: a picture of each, and its captions."""
+
+    @classmethod
+    def parse(cls, source: str) -> Self:
+        return cls(preset_of(asked_as(source)[0], cls.presets), str(Spec.parse(source)))
 
     def made_of(self) -> str:
         # Runs of earlier versions, in which these worlds were always pictures, kept a digest of this.

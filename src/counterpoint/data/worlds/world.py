@@ -97,8 +97,19 @@ class World(Data, Generic[C, R]):
         yield self.made_of().encode()
 
     def made_of(self) -> str:
-        """Return what determines the rows: the world with its options and its version, its seed and its splits."""
-        return repr((self.name, self._key, self.preset.seed, list(self._counts.items())))
+        """Return what determines the rows: the world with its options and its version, its seed and its splits.
+
+        A preset that was changed in Python bears the name of the one that it was, so that its options are added.
+        """
+        stated = (self.name, self._key, self.preset.seed, list(self._counts.items()))
+        return repr(stated if self.preset == self._named() else (*stated, self.configs))
+
+    def _named(self) -> Preset[C] | None:
+        """Return the preset that the name stands for."""
+        try:
+            return self.parse(self.name).preset
+        except ValueError:
+            return None
 
     def side(self, row: int) -> tuple[Side, str]:
         """Return the split of a row."""
