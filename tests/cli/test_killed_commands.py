@@ -22,7 +22,7 @@ def killed(folder: Path, ranks: int, first: str, *words: str) -> tuple[Path, Pat
     """Return the folders that an undisturbed command and one that was killed have left."""
     done = subprocess.run(
         [sys.executable, "-P", killed_commands.__file__, folder, str(ranks), first, *words],
-        env={**os.environ, "COUNTERPOINT_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
