@@ -1,118 +1,39 @@
-"""Studies under every executor, killed at random moments: the runs are those of an undisturbed study, bit for bit."""
+"""Studies here, by `work` and under SLURM, killed at random moments: the runs are those of an undisturbed study."""
 
 from __future__ import annotations
 
 import itertools
 import json
-import os
-import random
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
 
-import polars as pl
 import pytest
 
-from counterpoint.execution.lease import holder
-from fixtures import ray_cluster, slurm
-from fixtures.commands import Session, counterpoint, started
-from fixtures.compared import runs, same_study
+from fixtures import slurm
+from fixtures.commands import counterpoint, started
+from fixtures.compared import runs
+from fixtures.killed_studies import COMPARE, Undisturbed, disturbed, killed, options_of, states
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
-
-COMPARE = ("compare", "clip", "siglip", "--seeds", "2")
-KILLS = 20
 
 
 @pytest.fixture(scope="module")
 def options(pairs: Path) -> list[str]:
-    """Return the options of runs that take some seconds."""
-    return [
-        *("--data", str(pairs), "--steps", "150", "--batch-size", "8", "--checkpoint-every", "10"),
-        *("--log-every", "10", "--validate-every", "150", "--tasks", "retrieval", "--widths.embedding", "32"),
-        *("--towers.image-size", "16", "--towers.vocabulary", "300"),
-    ]
+    return options_of(pairs)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("undisturbed")
-    with counterpoint(
-        folder / "log", *COMPARE, *options, "--jobs", "1", "--out", folder / "study"
-    ) as session:
-        assert session.ends() == 0, session.output
-    return folder / "study"
+def undisturbed(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    return Undisturbed(options, tmp_path_factory.mktemp("undisturbed"))
 
 
-@pytest.fixture
-def moments(undisturbed: Path) -> Iterator[float]:
-    """Return seconds from the beginning of work to a kill: some twenty kills come before the work of two is done."""
-    work = sum(json.loads((run / "run.json").read_text())["seconds"] for run in runs(undisturbed))
-    random_stream = random.Random(KILLS)
-    return iter(lambda: random_stream.uniform(0.0, work / 2 / (KILLS / 2)), None)
-
-
-def states(study: Path) -> list[str]:
-    """Return the status of every run that has begun."""
-    return [json.loads((run / "run.json").read_text())["status"] for run in runs(study)]
-
-
-def begun(study: Path, since: float) -> bool:
-    """Return whether somebody has taken a run since a time: those who are killed leave their leases behind."""
-    holders = (holder(run) for run in study.glob("runs/*/*"))
-    return any(each.since > since for each in holders if each is not None)
-
-
-def check(study: Path, undisturbed: Path) -> None:
-    assert states(study) == ["finished"] * 4
-    assert (study / "report.html").exists()
-    assert not list(study.rglob(".lease-*"))
-    same_study(study, undisturbed)
-
-
-def kill_all(session: Session) -> None:
-    for process in session.alive():
-        os.kill(process, signal.SIGKILL)
-    session.process.wait()
-
-
-def killed(log: Path, words: list[Any], study: Path, moments: Iterator[float]) -> None:
-    """Begin a command and kill it at a random moment after it has taken a run, again and again.
-
-    The first is killed in training: how long it took to get there is added to the moments of the others in part.
-    """
-    parts = random.Random(0)
-    before_training = 0.0
-    for moment in itertools.islice(moments, KILLS):
-        since = time.time()
-        with started(log, *words) as session:
-            session.wait_until(lambda at=since: begun(study, at) or not session.alive(), "a run to begin")
-            if not before_training:
-                taken = time.monotonic()
-                session.wait_until(lambda: any(study.glob("runs/*/*/checkpoint/step-*")), "a checkpoint")
-                before_training = time.monotonic() - taken
-            else:
-                time.sleep(parts.uniform(0, before_training) + moment)
-            kill_all(session)
-
-
-def disturbed(log: Path, words: list[Any], study: Path, moments: Iterator[float]) -> None:
-    """Kill a command again and again, then let it end."""
-    killed(log, words, study, moments)
-    with started(log, *words) as session:
-        assert session.ends() == 0, session.output
-
-
-def test_a_study_that_is_killed(
-    options: list[str], undisturbed: Path, moments: Iterator[float], tmp_path: Path
-) -> None:
+def test_a_study_that_is_killed(options: list[str], undisturbed: Undisturbed, tmp_path: Path) -> None:
     words = [
         sys.executable,
         "-m",
@@ -124,8 +45,8 @@ def test_a_study_that_is_killed(
         "--out",
         tmp_path / "study",
     ]
-    disturbed(tmp_path / "log", words, tmp_path / "study", moments)
-    check(tmp_path / "study", undisturbed)
+    disturbed(tmp_path / "log", words, tmp_path / "study", undisturbed.moments())
+    undisturbed.check(tmp_path / "study")
 
 
 def handed_over(options: list[str], study: Path, log: Path, *more: str) -> str:
@@ -138,34 +59,34 @@ def handed_over(options: list[str], study: Path, log: Path, *more: str) -> str:
 
 
 def test_a_work_that_is_killed_again_and_again_before_two_end_it(
-    options: list[str], undisturbed: Path, moments: Iterator[float], tmp_path: Path
+    options: list[str], undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     study = tmp_path / "study"
     handed_over(options, study, tmp_path / "log")
     words = [sys.executable, "-m", "counterpoint", "work", study]
-    killed(tmp_path / "log", words, study, moments)
+    killed(tmp_path / "log", words, study, undisturbed.moments())
     with (
         counterpoint(tmp_path / "other", "work", study) as other,
         counterpoint(tmp_path / "log", "work", study) as one,
     ):
         assert (other.ends(), one.ends()) == (0, 0), (other.output, one.output)
-    check(study, undisturbed)
+    undisturbed.check(study)
     with counterpoint(tmp_path / "log", "status", study, "--json") as session:
         assert session.ends() == 0
         assert [run["status"] for run in json.loads(session.output)] == ["done"] * 4
 
 
 def test_jobs_of_an_array_that_are_killed(
-    options: list[str], undisturbed: Path, moments: Iterator[float], tmp_path: Path
+    options: list[str], undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
     study = tmp_path / "study"
     handed_over(options, study, tmp_path / "log")
     array = (study / "slurm" / "runs.sh").read_text()
     assert re.search(r"^#SBATCH --array=1-4$", array, re.MULTILINE)
-    disturbed(tmp_path / "log", ["bash", study / "slurm" / "runs.sh"], study, moments)
+    disturbed(tmp_path / "log", ["bash", study / "slurm" / "runs.sh"], study, undisturbed.moments())
     with started(tmp_path / "log", "bash", study / "slurm" / "end.sh") as session:
         assert session.ends() == 0, session.output
-    check(study, undisturbed)
+    undisturbed.check(study)
 
 
 @pytest.fixture
@@ -242,7 +163,9 @@ sys.exit(main(sys.argv[1:]))
 """
 
 
-def test_a_work_that_hangs_loses_its_run(options: list[str], undisturbed: Path, tmp_path: Path) -> None:
+def test_a_work_that_hangs_loses_its_run(
+    options: list[str], undisturbed: Undisturbed, tmp_path: Path
+) -> None:
     study = tmp_path / "study"
     handed_over(options, study, tmp_path / "log")
     words = [sys.executable, "-c", _QUICK_TO_NOTICE, "work", study]
@@ -251,78 +174,8 @@ def test_a_work_that_hangs_loses_its_run(options: list[str], undisturbed: Path, 
         hangs.press(signal.SIGSTOP)
         with started(tmp_path / "other", *words) as other:
             assert other.ends() == 0, other.output
-        check(study, undisturbed)
+        undisturbed.check(study)
         hangs.press(signal.SIGCONT)
         hangs.ends(60)
         assert "was taken over while this process hung" in hangs.output
-    check(study, undisturbed)
-
-
-@pytest.fixture
-def cluster() -> Iterator[Any]:
-    """Return a Ray cluster of a head and two machines that work, with a processor and, so they say, a GPU each."""
-    with ray_cluster.cluster() as made:
-        ray_cluster.machines(made)
-        yield made
-
-
-def test_a_study_on_ray_whose_workers_are_killed(
-    options: list[str], undisturbed: Path, moments: Iterator[float], cluster: Any, tmp_path: Path
-) -> None:
-    study, ended = tmp_path / "study", threading.Event()
-
-    def kill() -> None:
-        for moment in itertools.islice(moments, KILLS):
-            while not (held := list(study.glob("runs/*/*/.lease-*.json"))) and not ended.is_set():
-                time.sleep(0.05)
-            ended.wait(moment)
-            try:
-                os.kill(json.loads(held[0].read_text())["process"], signal.SIGKILL)
-            except (OSError, ValueError, IndexError):
-                continue  # it has ended meanwhile
-
-    words = [*COMPARE, *options, "--executor", "ray", "--address", cluster.address, "--out", study]
-    with counterpoint(tmp_path / "log", *words) as session:
-        thread = threading.Thread(target=kill)
-        thread.start()
-        try:
-            status = session.ends(400)
-        finally:
-            ended.set()
-            thread.join()
-        assert status == 0, session.output
-    check(study, undisturbed)
-
-
-def test_a_study_on_ray_whose_command_is_killed(
-    options: list[str], undisturbed: Path, moments: Iterator[float], cluster: Any, tmp_path: Path
-) -> None:
-    study = tmp_path / "study"
-    there = ["--executor", "ray", "--address", cluster.address, "--out", study]
-    words = [sys.executable, "-m", "counterpoint", *COMPARE, *options, *there]
-    disturbed(tmp_path / "log", words, study, moments)
-    check(study, undisturbed)
-
-
-def test_runs_of_several_gpus_are_jobs_of_ray_train_which_outlive_a_process(
-    options: list[str], cluster: Any, tmp_path: Path
-) -> None:
-    words = ["compare", "clip", "siglip", *options, "--steps", "40", "--seeds", "1", "--validate-every", "40"]
-    there = ["--executor", "ray", "--address", cluster.address, "--gpus-per-run", "2"]
-    with counterpoint(tmp_path / "log", *words, "--jobs", "1", "--out", tmp_path / "one") as session:
-        assert session.ends() == 0, session.output
-    with counterpoint(tmp_path / "log", *words, *there, "--out", tmp_path / "two") as session:
-        session.wait_until(lambda: any(tmp_path.glob("two/runs/*/*/checkpoint/step-*")), "a checkpoint")
-        (held,) = tmp_path.glob("two/runs/*/*/.lease-*.json")
-        os.kill(json.loads(held.read_text())["process"], signal.SIGKILL)
-        assert session.ends(400) == 0, session.output
-    assert states(tmp_path / "two") == ["finished"] * 2
-    assert (tmp_path / "two" / "report.html").exists()
-    for run in runs(tmp_path / "two"):
-        losses = [
-            pl.read_parquet(folder / "metrics.parquet").filter(name="loss")["value"].to_list()
-            for folder in (run, tmp_path / "one" / run.relative_to(tmp_path / "two"))
-        ]
-        assert losses[0] == pytest.approx(
-            losses[1], rel=1e-3
-        )  # float32: Adam's first steps enlarge its rounding
+    undisturbed.check(study)

@@ -171,9 +171,9 @@ def test_equivalent_arms_and_some_ahead() -> None:
     assert conclusion(study({"a": 0.499, "b": 0.5}, {"a": "equivalent"}, low=0.4))[0] == (
         "b and a are equivalent on zero_shot animal_top1 (held out)."
     )
-    assert conclusion(study({"a": 0.499, "b": 0.5}, {"a": "suggestive: equivalent"}, seeds=1, low=0.4))[0] == (
-        "b and a seem equivalent on zero_shot animal_top1 (held out)."
-    )
+    assert conclusion(study({"a": 0.499, "b": 0.5}, {"a": "suggestive: equivalent"}, seeds=1, low=0.4))[
+        0
+    ] == ("b and a seem equivalent on zero_shot animal_top1 (held out).")
     means = {name: 0.1 * k for k, name in enumerate("abcdefg", 1)}
     verdicts = {name: "worse" if name == "a" else "no difference shown" for name in "abcdef"}
     needed = {"effect": 0.01, "n": 9, "examples_factor": 1.0}
