@@ -15,7 +15,7 @@ from counterpoint.data.worlds.digits.world import LEANS, NAMES, STROKES
 from counterpoint.registry import unknown
 
 TESTED = 30
-"""Of all ninety things that can be said; the others are trained on, but for some by which a run is validated."""
+"""Things that test sentences say, of ninety; the others are trained on, but for some by which a run is validated."""
 VALIDATED = 6
 
 
