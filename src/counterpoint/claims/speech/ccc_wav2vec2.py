@@ -26,7 +26,7 @@ REFUTED = (
 
 PLAIN, FULL = "wav2vec 2.0", "cross terms and clusters"
 METHOD = "ccc-wav2vec2,audio=wav2vec2"
-STEPS, BATCH = 160, 24
+STEPS, BATCH = 220, 24
 COMPARISON = Comparison(
     {PLAIN: f"{METHOD},scale=1,cross=0,crossed=0", FULL: METHOD},
     {"probe": ("logistic_speaker_top1",)},
