@@ -583,3 +583,16 @@ def test_modalities_that_share_no_space(model: str, tmp_path: Path) -> None:
             with pytest.raises(ValueError, match=f"{own} and {other} share no space in this model"):
                 apart.search(query, 2, modality=modality)  # type: ignore[call-overload] # a text or a picture
         assert len(apart.search(query, 2, modality=own)) == 2  # type: ignore[call-overload] # as above
+
+
+def test_an_index_of_both_modalities_in_one_graph_is_made_again(tmp_path: Path) -> None:
+    """Versions before had one graph for all."""
+    write_vectors(tmp_path / "pictures", {"image": unit_vectors(30, 8, 0)})
+    write_vectors(tmp_path / "both", {"image": unit_vectors(30, 8, 0), "text": unit_vectors(30, 8, 1)})
+    index(tmp_path / "pictures", tmp_path / "one", kind="hnsw")
+    index(tmp_path / "both", tmp_path / "two", kind="hnsw")
+    record = json.loads((tmp_path / "two" / "index.json").read_text())
+    record["files"] = json.loads((tmp_path / "one" / "index.json").read_text())["files"]
+    (tmp_path / "two" / "index.json").write_text(json.dumps(record))
+    with pytest.raises(Damaged, match=r"1 file of FAISS for 2 modalities.*make it again: counterpoint index"):
+        Index.open(tmp_path / "two")

@@ -13,6 +13,7 @@ import polars as pl
 from jaxtyping import Bool, Float, Int
 
 from ....files import writing
+from ....reasons import counted
 from ....registry import require
 from ._kind import Additions, Chosen, Kind, Positions, Scores, next_file
 
@@ -102,7 +103,7 @@ class FaissKind(Kind):
     def open(cls, location: str, files: Sequence[Path], table: pl.DataFrame, width: int) -> Self:
         faiss, parts, held = require("faiss", "index"), [], [*_rows_of(table)]
         if len(files) != len(held):
-            raise ValueError(f"it has {len(files)} files of FAISS, and vectors of {len(held)} modalities")
+            raise ValueError(f"it has {counted(len(files), 'file')} of FAISS for {len(held)} modalities")
         for path, (modality, rows) in zip(files, held, strict=True):
             try:
                 index = faiss.read_index(str(path))
