@@ -18,19 +18,9 @@ import pytest
 from fixtures import slurm
 from fixtures.commands import counterpoint, started
 from fixtures.compared import runs
-from fixtures.killed_studies import COMPARE, Undisturbed, disturbed, killed, options_of, states
+from fixtures.killed_studies import COMPARE, Undisturbed, disturbed, killed, states
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
-
-
-@pytest.fixture(scope="module")
-def options(pairs: Path) -> list[str]:
-    return options_of(pairs)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    return Undisturbed(options, tmp_path_factory.mktemp("undisturbed"))
 
 
 def test_a_study_that_is_killed(options: list[str], undisturbed: Undisturbed, tmp_path: Path) -> None:

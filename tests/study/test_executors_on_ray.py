@@ -19,19 +19,9 @@ import pytest
 from fixtures import ray_cluster
 from fixtures.commands import counterpoint
 from fixtures.compared import runs
-from fixtures.killed_studies import COMPARE, KILLS, Undisturbed, disturbed, options_of, states
+from fixtures.killed_studies import COMPARE, KILLS, Undisturbed, disturbed, states
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
-
-
-@pytest.fixture(scope="module")
-def options(pairs: Path) -> list[str]:
-    return options_of(pairs)
-
-
-@pytest.fixture(scope="module")
-def undisturbed(options: list[str], tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
-    return Undisturbed(options, tmp_path_factory.mktemp("undisturbed"))
 
 
 @pytest.fixture
