@@ -304,6 +304,17 @@ def read_table(path: Path, columns: Mapping[str, Any], remedy: str) -> pl.DataFr
     return frame
 
 
+def files_within(folder: Path) -> list[Path]:
+    """Return the files of a folder and of those within; what goes meanwhile is in it or is not.
+
+    `Path.rglob` fails where a folder goes while it is listed.
+
+    >>> files_within(Path("no/such/folder"))
+    []
+    """
+    return sorted(Path(top, name) for top, _, names in os.walk(folder) for name in names)
+
+
 def latest_checkpoint(folder: Path) -> Path | None:
     """Return the newest of a folder's checkpoints, each a folder ``step-N``; None where there is none."""
     return next(iter(checkpoints_in(folder)), None)

@@ -6,12 +6,9 @@ import errno
 import io
 import json
 import os
-import random
-import signal
 import subprocess
 import sys
 import tarfile
-import time
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
@@ -386,8 +383,10 @@ def test_it_goes_on_where_it_was_stopped(tmp_path: Path, monkeypatch: pytest.Mon
         assert (tmp_path / "out" / file.name).read_bytes() == file.read_bytes()
 
 
-_SLOWED = """
-import sys, time
+_KILLED = """
+import os, random, signal, sys, time
+from pathlib import Path
+import counterpoint.data.sharded.indexing  # what a process that is killed shall not import itself
 from counterpoint.data import converting
 converting.ROWS = 7
 real = converting.reduced
@@ -395,8 +394,17 @@ def slow(data, **how):
     time.sleep(0.01)
     return real(data, **how)
 converting.reduced = slow
-print("begun", flush=True)
-converting.convert(sys.argv[1], sys.argv[2], to=sys.argv[3], size=24, jobs=1)
+source, out, form, whole = sys.argv[1:]
+for moment in range(20):
+    process = os.fork()
+    if process == 0:
+        converting.convert(source, out, to=form, size=24, jobs=1)
+        os._exit(0)
+    time.sleep(random.Random(moment).uniform(0, 0.8))
+    os.kill(process, signal.SIGKILL)
+    os.waitpid(process, 0)
+    shards = [path for path in Path(out).glob("[!.]*") if path.suffix in (".tar", ".parquet")]
+    print(len(shards), *[path.name for path in shards if path.read_bytes() != Path(whole, path.name).read_bytes()])
 """
 
 
@@ -404,24 +412,17 @@ converting.convert(sys.argv[1], sys.argv[2], to=sys.argv[3], size=24, jobs=1)
 @pytest.mark.system
 @pytest.mark.parametrize("form", FORMS)
 def test_a_killed_conversion_goes_on(form: writing.Form, tmp_path: Path) -> None:
-    source, out = table(tmp_path), tmp_path / "out"
-    convert(source, tmp_path / "whole", to=form, size=24)
-    for moment in range(20):
-        command = [sys.executable, "-c", _SLOWED, source, str(out), form]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE)
-        assert process.stdout is not None
-        process.stdout.readline()
-        time.sleep(random.Random(moment).uniform(0, 0.8))
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-        process.stdout.close()
-        for file in out.glob("[!.]*"):
-            if file.suffix in {".tar", ".parquet"}:
-                assert file.read_bytes() == (tmp_path / "whole" / file.name).read_bytes()
+    source, out, whole = table(tmp_path), tmp_path / "out", tmp_path / "whole"
+    convert(source, whole, to=form, size=24)
+    command = [sys.executable, "-c", _KILLED, source, str(out), form, str(whole)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    shards = [int(line) for line in done.stdout.splitlines()]  # and no shard that is not whole
+    assert len(shards) == 20
+    assert len(set(shards)) > 2, "the kills come while shards are written"
     convert(source, out, to=form, size=24)
-    names = {file.name for file in (tmp_path / "whole").iterdir()}
+    names = {file.name for file in whole.iterdir()}
     assert {file.name for file in out.iterdir()} == names
-    assert told(load_any(str(out))) == told(load_any(str(tmp_path / "whole")))
+    assert told(load_any(str(out))) == told(load_any(str(whole)))
 
 
 def test_what_cannot_be_converted(tmp_path: Path) -> None:

@@ -12,21 +12,12 @@ from pathlib import Path
 import pytest
 
 from fixtures.commands import Session, counterpoint, started
-from fixtures.compared import runs, same, steps
+from fixtures.compared import runs, steps
+from fixtures.killed_studies import COMPARE, Undisturbed
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
 
 ARMS = ("clip", "siglip")
-
-
-@pytest.fixture
-def options(pairs: Path) -> list[str]:
-    """Return the options of runs that take some seconds."""
-    return [
-        *("--data", str(pairs), "--steps", "200", "--batch-size", "8", "--checkpoint-every", "50"),
-        *("--log-every", "50", "--validate-every", "200", "--tasks", "retrieval", "--widths.embedding", "32"),
-        *("--towers.image-size", "16", "--towers.vocabulary", "300"),
-    ]
 
 
 def end_of(session: Session) -> Callable[[], bool]:
@@ -35,11 +26,11 @@ def end_of(session: Session) -> Callable[[], bool]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_stopped_study_begins_no_run_and_goes_on_bit_exactly(
-    number: signal.Signals, options: list[str], tmp_path: Path
+    number: signal.Signals, options: list[str], undisturbed: Undisturbed, tmp_path: Path
 ) -> None:
-    words = ["compare", *ARMS, *options, "--seeds", "2", "--jobs", "2", "--out"]
-    stopped, whole = tmp_path / "stopped", tmp_path / "whole"
-    with counterpoint(tmp_path / "log", *words, stopped) as session:
+    stopped = tmp_path / "stopped"
+    words = [*COMPARE, *options, "--jobs", "2", "--out", stopped]
+    with counterpoint(tmp_path / "log", *words) as session:
         session.wait_until(lambda: [steps(run) > 0 for run in runs(stopped)] == [True] * 2, "two runs")
         begun = runs(stopped)
         if number == signal.SIGTERM:
@@ -54,12 +45,9 @@ def test_a_stopped_study_begins_no_run_and_goes_on_bit_exactly(
     assert runs(stopped) == begun
     assert not list(stopped.rglob(".lease-*"))
     if number == signal.SIGINT:
-        for folder, jobs in ((stopped, "2"), (whole, "1")):
-            with counterpoint(tmp_path / "log", *words, folder, "--jobs", jobs) as session:
-                assert session.ends() == 0, session.output
-        assert len(runs(stopped)) == 4
-        for run in runs(stopped):
-            same(run, whole / run.relative_to(stopped))
+        with counterpoint(tmp_path / "log", *words) as session:
+            assert session.ends() == 0, session.output
+        undisturbed.check(stopped)
 
 
 def test_no_run_lives_on_without_its_study(options: list[str], tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import uuid
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import fsspec
 import pytest
 
-from counterpoint.files import checkpoints_in, latest_checkpoint
+from counterpoint.files import checkpoints_in, files_within, latest_checkpoint
 from counterpoint.registry import MissingPackage
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress
@@ -71,6 +72,41 @@ def test_the_copy_keeps_the_checkpoints_that_the_folder_keeps(what: Run, url: st
         "step-0000006",
         "step-0000009",
     }
+
+
+def test_a_checkpoint_may_go_while_the_folder_is_listed(
+    what: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(what, tmp_path / "run", tasks=())
+    old, scandir = tmp_path / "run" / "checkpoint" / "step-0000006", os.scandir
+
+    def listed(path: Any = ".") -> Any:
+        if Path(path) == old:
+            monkeypatch.undo()
+            shutil.rmtree(old)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", listed)
+    copy = Copy(tmp_path / "run", url)
+    copy.keep_up()
+    assert not old.exists()
+    assert copy._steps() == ["step-0000009"]
+
+
+def test_a_checkpoint_that_comes_while_the_folder_is_copied_stays(
+    what: Run, url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run(what, tmp_path / "run", tasks=())
+    checkpoints = tmp_path / "run" / "checkpoint"
+
+    def one_more(folder: Path) -> list[Path]:
+        (checkpoints / "step-0000006").rename(checkpoints / "step-0000012")
+        return files_within(folder)
+
+    monkeypatch.setattr(remote, "files_within", one_more)
+    copy = Copy(tmp_path / "run", url)
+    copy.keep_up()
+    assert copy._steps() == ["step-0000009", "step-0000012"]
 
 
 def test_a_checkpoint_that_is_not_whole_there_is_none(what: Run, url: str, tmp_path: Path) -> None:

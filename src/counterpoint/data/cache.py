@@ -6,10 +6,11 @@ import os
 import re
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .. import files
+from ..files import files_within
 
 SIZE = "COUNTERPOINT_CACHE_SIZE"
 """Environment variable with the most bytes that copies of shards may take, and as many that decoded pictures may."""
@@ -71,6 +72,16 @@ def writing(path: Path) -> Iterator[Path]:
             f"cannot write {path}: {error.strerror or error}; "
             f"set COUNTERPOINT_CACHE to a folder that can be written and has room"
         ) from error
+
+
+def blocks_in(folder: Path) -> dict[Path, int]:
+    """Return the blocks of a folder, whatever is gone while it is listed left out, and the bytes of each."""
+    sizes = {}
+    for path in files_within(folder):
+        if path.suffix == ".npy":
+            with suppress(FileNotFoundError):  # another process makes room
+                sizes[path] = path.stat().st_size
+    return sizes
 
 
 def last_use(block: Path) -> float:

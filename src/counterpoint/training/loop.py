@@ -149,7 +149,7 @@ def fit(
     def look(clock: Clock) -> None:
         watch.go()  # this is no waiting for data
         examples = AllExamples(loader, clock, device, recipe.microbatch if in_parts else part)
-        _seeded(seed, clock.step, "look")
+        _seeded(device, seed, clock.step, "look")
         method.eval()
         with torch.no_grad(), precision.autocast():
             method.look(examples, clock)
@@ -164,11 +164,11 @@ def fit(
             watch.go()
             broken.add(clock.step, len(batch.ids), loader.replaced)
             # The same on all ranks, as what is chosen of a batch must be.
-            _seeded(seed, clock.step, "prepare")
+            _seeded(device, seed, clock.step, "prepare")
             with torch.no_grad(), precision.autocast():
                 batch = method.prepare(batch.to(device), clock)
             # The step's own seed makes dropout a function of (seed, step), which is what makes resuming exact.
-            _seeded(seed, clock.step, "step", ranks.rank)
+            _seeded(device, seed, clock.step, "step", ranks.rank)
             rate = course.rate(clock.step)
             # None and not zeros: the optimiser leaves alone, undecayed too, what no loss of this step reaches.
             method.zero_grad(set_to_none=True)
@@ -258,9 +258,14 @@ def _batches(
         yield batch, course.clock(batch_clock)
 
 
-def _seeded(seed: int, step: int, purpose: str, rank: int = 0) -> None:
-    """Let torch's generator draw what follows from the seed and the step."""
-    torch.manual_seed(int(view_key(seed, step, np.array([rank]), purpose)[0] >> np.uint64(1)))
+def _seeded(device: torch.device, seed: int, step: int, purpose: str, rank: int = 0) -> None:
+    """Let torch's generators draw what follows from the seed and the step."""
+    key = int(view_key(seed, step, np.array([rank]), purpose)[0] >> np.uint64(1))
+    if device.type == "cpu":
+        # For accelerators that are not in use `torch.manual_seed` writes down its callers, a hundredth of a step.
+        torch.default_generator.manual_seed(key)
+    else:
+        torch.manual_seed(key)
 
 
 def forward(method: Method, batch: Batch, clock: Clock) -> tuple[dict[str, Tensor], Embeddings]:

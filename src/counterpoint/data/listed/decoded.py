@@ -17,7 +17,7 @@ from jaxtyping import Int
 from ... import files as whole_files
 from ...modalities import MODALITIES, resolve
 from ...networks.base import FormedInput, Input
-from ..cache import cache_folder, is_idle, last_use, most_bytes, remove_block, writing
+from ..cache import blocks_in, cache_folder, is_idle, last_use, most_bytes, remove_block, writing
 from ..progress import with_bar
 from ..reading.file_examples import ReadOptions
 from ..sources import Asset, digest_of
@@ -246,7 +246,7 @@ def _kept(path: Path, rest: tuple[int, ...] | None) -> _Block | None:
 
 def _has_room(folder: Path, size: int) -> bool:
     """Return whether there is room for so many bytes, for which blocks that nobody used for a day are removed."""
-    blocks = {path: path.stat().st_size for path in folder.glob("*/*.npy")}
+    blocks = blocks_in(folder)
     room = most_bytes() - sum(blocks.values())
     for path in sorted(blocks, key=last_use):
         if room >= size or not is_idle(path):

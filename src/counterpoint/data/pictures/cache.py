@@ -18,7 +18,7 @@ from jaxtyping import UInt8
 
 from ... import files
 from ...types import Fit
-from ..cache import cache_folder, is_idle, last_use, most_bytes, remove_block, writing
+from ..cache import blocks_in, cache_folder, is_idle, last_use, most_bytes, remove_block, writing
 from .decode import DECODER, MOST_PIXELS, side_of
 
 _BYTES = 2**26  # of the pixels of a block: what waits in memory, and what a kill can cost
@@ -124,8 +124,8 @@ class PictureCache:
             if block is not None:
                 self._take(block)
         self._used: set[int] = set()
-        there = [*self.folder.parent.glob("*/*.npy")]
-        self._room = most_bytes() - sum(map(_size, there))
+        there = blocks_in(self.folder.parent)
+        self._room = most_bytes() - sum(there.values())
         self._idle = deque(sorted(filter(is_idle, there), key=last_use))
 
     def __contains__(self, digest: str) -> bool:

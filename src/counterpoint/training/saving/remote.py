@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from ...execution import leased
-from ...files import checkpoints_in, put_in_place, writing
+from ...files import checkpoints_in, files_within, put_in_place, writing
 from ...reasons import reason
 from ...registry import MissingPackage
 from ..run import OtherRun, Run
@@ -155,17 +155,18 @@ class Copy:
     def keep_up(self) -> None:
         """Copy what is new there, and remove checkpoints that are gone here."""
         with self._copy_errors("write"):
-            kept = {path.name for path in checkpoints_in(self.folder / _CHECKPOINTS)}
-            for path in sorted(self.folder.rglob("*"), key=lambda path: (path.name == TRAINER, path)):
+            for path in sorted(files_within(self.folder), key=lambda path: path.name == TRAINER):
                 inside = path.relative_to(self.folder)
                 unfinished = any(name.startswith(".") and name != ".metadata" for name in inside.parts)
                 try:
-                    if not unfinished and path.is_file():
+                    if not unfinished:
                         self._put(path, inside.as_posix())
                 except FileNotFoundError:
                     # A checkpoint may be forgotten while it is copied; a bucket that is not there is told.
                     if path.exists():
                         raise
+            # Looked for after the copying: one that came meanwhile may be there already.
+            kept = {path.name for path in checkpoints_in(self.folder / _CHECKPOINTS)}
             if kept:
                 for step in sorted(set(self._steps()) - kept):
                     self.system.rm(str(self.root / _CHECKPOINTS / step), recursive=True)

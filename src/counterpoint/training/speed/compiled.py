@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from ...files import files_within
 from ...networks.base import Tower
 from ...networks.towers.parts.blocks import residual_blocks
 from ...reasons import reason
@@ -45,7 +46,9 @@ def _remove_unfinished() -> None:
     """Remove the empty libraries that a kill left in torch's cache: it takes each for whole, and fails to load it."""
     from torch._inductor.runtime.cache_dir_utils import cache_dir  # here, as it loads the compiler
 
-    for path in Path(cache_dir()).rglob("*.so"):
+    for path in files_within(Path(cache_dir())):
+        if path.suffix != ".so":
+            continue
         try:
             stat = path.stat()
             if not stat.st_size and time.time() - stat.st_mtime > _LINKED:
