@@ -282,7 +282,7 @@ class Arm:
                 pretrained, a sampler of a method that learns from no label, or a tower without what the method needs.
         """
         from ..files import run_of
-        from ..networks import build_towers
+        from ..networks import build_towers, tune
         from ..networks.init import initialise
         from ..networks.towers.trained import Weights
         from ..networks.weights import is_restored
@@ -291,8 +291,7 @@ class Arm:
         from .dual_encoder import begin_as_identity
         from .options import read
         from .origin import lend_heads, lend_towers
-        from .single_loss import SingleLoss
-        from .tower_method import distinct
+        from .pretrained import as_wide, check_bare, check_pretrained, is_pair, pretrained
 
         constructor = self._constructor()
         kind = self.method if self.loss is None else self.loss[1]
@@ -314,24 +313,14 @@ class Arm:
         if not is_restored():
             for modality in named.keys() - self.towers.keys():
                 say_taken(self.spec, modality, named[modality])
-        pretrained = [tower for tower in distinct(towers).values() if tower.pretrained]
-        if self.tune is not None and not pretrained:
-            names = [repr(tower.name) for tower in distinct(towers).values()]
-            none = f"neither {' nor '.join(names)} is one" if len(names) > 1 else f"{names[0]} is none"
-            raise ValueError(
-                f"arm {self.spec!r}: tune={self.tune} is for pretrained towers, and {none}; name weights after an @"
-            )
-        pair = len(pretrained) == len(towers) == 2 and all(tower.projected for tower in pretrained)
-        pair = pair and pretrained[0].name == pretrained[1].name
+        if self.tune is not None:
+            check_pretrained(towers, self.tune, f"arm {self.spec!r}")
+        pair = is_pair(towers)
         if pair:
-            # Heads as wide as the pair's own space, so that they can begin as the identity.
-            widths = recipe.widths.model_copy(update={"embedding": pretrained[0].width})
-            recipe = recipe.model_copy(update={"widths": widths})
+            recipe = as_wide(recipe, towers)
         # Before the method is built: momentum copies are made of towers that have adapters, or are frozen, already.
         if (way := self.tune or recipe.towers.tune) is not None and self.method != "lit":
-            from ..networks import tune
-
-            for tower in pretrained:
+            for tower in pretrained(towers):
                 tune(tower, "frozen" if way == "none" else way, seed=seed)
         if target is None and self.classes:
             target = Target(self.labels, tuple(map(str, range(self.classes))))
@@ -352,13 +341,8 @@ class Arm:
         if self.sampler:
             method.sampler = self._sampler(constructor)
         if self.tune == "none":
-            bare = isinstance(method, SingleLoss) and method.head == "identity"
-            if not (pair or bare or self.origin):
-                raise ValueError(
-                    f"arm {self.spec!r}: tune=none trains nothing, so it needs a pretrained tower by itself, "
-                    "timm:NAME@FILE, a pretrained pair of towers with a common space, for example "
-                    "open_clip:ViT-B-32@FILE, or from=RUN"
-                )
+            if not (pair or self.origin):
+                check_bare(method, f"arm {self.spec!r}")
             method.requires_grad_(False)
         return method
 
