@@ -72,19 +72,19 @@ def call(inputs: dict[str, Any], name: str = "Llava") -> BranchCall:
 def test_words_take_the_place_of_each_run_of_picture_tokens() -> None:
     ids = torch.tensor([[0, 0, 5, IMAGE, IMAGE, 7], [5, IMAGE, IMAGE, 9, IMAGE, 8]])
     inputs = {"input_ids": ids, "attention_mask": torch.tensor([[0, 0, 1, 1, 1, 1], [1] * 6])}
-    removed = spell(call(inputs), "text", lambda row, run: [])
+    removed = spell(call(inputs), "text", lambda row, last: [])
     assert removed["input_ids"].tolist() == [[0, 5, 7], [5, 9, 8]]
     assert removed["attention_mask"].tolist() == [[0, 1, 1], [1, 1, 1]]
-    unknown = spell(call(inputs), "unk", lambda row, run: [3])
+    unknown = spell(call(inputs), "unk", lambda row, last: [3])
     assert unknown["input_ids"].tolist() == [[0, 0, 5, 3, 7], [5, 3, 9, 3, 8]]
-    described = spell(call(inputs), "text", lambda row, run: [10, 11, 12][: row + 2] if run == 0 else [])
-    assert described["input_ids"].tolist() == [[0, 0, 5, 10, 11, 7], [5, 10, 11, 12, 9, 8]]
+    described = spell(call(inputs), "text", lambda row, last: [10, 11, 12][: row + 2] if last else [])
+    assert described["input_ids"].tolist() == [[0, 0, 5, 10, 11, 7], [5, 9, 10, 11, 12, 8]]
     assert ids[0].tolist() == [0, 0, 5, IMAGE, IMAGE, 7], "the user's inputs stay"
 
 
 def test_the_frame_of_a_picture_goes_with_it() -> None:
     ids = torch.tensor([[5, START_VISION, IMAGE, IMAGE, END_VISION, 7]])
-    removed = spell(call({"input_ids": ids}, "Qwen2VL"), "text", lambda row, run: [])
+    removed = spell(call({"input_ids": ids}, "Qwen2VL"), "text", lambda row, last: [])
     assert removed["input_ids"].tolist() == [[5, 7]]
 
 
@@ -93,7 +93,7 @@ def test_right_padding_of_the_user_does_not_matter() -> None:
         "input_ids": torch.tensor([[5, IMAGE, 7, 0]]),
         "attention_mask": torch.tensor([[1, 1, 1, 0]]),
     }
-    assert spell(call(inputs), "text", lambda row, run: [])["input_ids"].tolist() == [[5, 7]]
+    assert spell(call(inputs), "text", lambda row, last: [])["input_ids"].tolist() == [[5, 7]]
 
 
 def test_inputs_without_a_picture_are_errors() -> None:
@@ -102,8 +102,8 @@ def test_inputs_without_a_picture_are_errors() -> None:
     with pytest.raises(ValueError, match="return_tensors='pt'"):
         pixels({"pixel_values": [[1.0]]}, "noise")
     with pytest.raises(ValueError, match="row 0 of input_ids has no picture token"):
-        spell(call({"input_ids": torch.tensor([[5, 7]])}), "text", lambda row, run: [])
+        spell(call({"input_ids": torch.tensor([[5, 7]])}), "text", lambda row, last: [])
     with pytest.raises(ValueError, match="nothing is left of row 0"):
-        spell(call({"input_ids": torch.tensor([[IMAGE]])}), "text", lambda row, run: [])
+        spell(call({"input_ids": torch.tensor([[IMAGE]])}), "text", lambda row, last: [])
     with pytest.raises(ValueError, match="needs input_ids; the inputs hold only pixel_values"):
-        spell(call({"pixel_values": torch.zeros(1)}), "text", lambda row, run: [])
+        spell(call({"pixel_values": torch.zeros(1)}), "text", lambda row, last: [])

@@ -90,7 +90,7 @@ class TextOnly(Branch):
 
     def open(self, call: BranchCall) -> BranchState:
         word = [] if self.placeholder == "none" else [self.unknown]
-        inputs = spell(call, self.name, lambda row, run: word)
+        inputs = spell(call, self.name, lambda row, last: word)
         if self.model is None:
             return ForwardBranch(call, self.name, call.decoder, inputs)
         return ForwardBranch(call, self.name, self.model, inputs, self.unknown)
@@ -99,14 +99,14 @@ class TextOnly(Branch):
 @final
 @dataclass(frozen=True)
 class Described(Branch):
-    """The prompt with the description's words in the place of the picture's tokens."""
+    """The prompt with the description's words in the place of the picture's tokens, and no picture of earlier turns."""
 
     name: str = "description"
     needs: ClassVar[str] = "description"
 
     def open(self, call: BranchCall) -> BranchState:
         words = Description.of(call).words
-        inputs = spell(call, self.name, lambda row, run: words[row] if run == 0 else [])
+        inputs = spell(call, self.name, lambda row, last: words[row] if last else [])
         return ForwardBranch(call, self.name, call.decoder, inputs)
 
 

@@ -121,13 +121,13 @@ def _each(values: Tensor, sizes: Sequence[int] | None) -> Iterator[Tensor]:
         yield from values.reshape(-1, *values.shape[-3:])
 
 
-def spell(call: BranchCall, branch: str, words: Callable[[int, int], Sequence[int]]) -> dict[str, Tensor]:
+def spell(call: BranchCall, branch: str, words: Callable[[int, bool], Sequence[int]]) -> dict[str, Tensor]:
     """Return token ids and mask with words in the place of each run of picture tokens, padded on the left.
 
     Args:
         call: the call, whose inputs hold ``input_ids``.
         branch: named in errors.
-        words: of row and number of the run.
+        words: of a row, for its last run or another one; the last is of the picture that the question is about.
 
     Raises:
         ValueError: for a model without picture tokens, or a prompt without one.
@@ -147,16 +147,16 @@ def spell(call: BranchCall, branch: str, words: Callable[[int, int], Sequence[in
     rows = []
     for row, (tokens, real) in enumerate(zip(ids.tolist(), mask.bool().tolist(), strict=True)):
         kept = [token for token, is_real in zip(tokens, real, strict=True) if is_real]
-        spelt: list[int] = []
-        runs = 0
-        for is_picture, group in groupby(kept, placeholders.__contains__):
-            spelt += words(row, runs) if is_picture else group
-            runs += is_picture
+        parts = [(is_picture, [*part]) for is_picture, part in groupby(kept, placeholders.__contains__)]
+        runs = [number for number, (is_picture, _) in enumerate(parts) if is_picture]
         if not runs:
             raise ValueError(
                 f"branch {branch!r} takes the picture out of the prompt, but row {row} of input_ids has no "
                 f"picture token (any of {sorted(placeholders)})"
             )
+        spelt: list[int] = []
+        for number, (is_picture, part) in enumerate(parts):
+            spelt += words(row, number == runs[-1]) if is_picture else part
         if not spelt:
             raise ValueError(
                 f"branch {branch!r}: nothing is left of row {row} of input_ids without its picture"
