@@ -235,16 +235,25 @@ def _write(path: Path, holder: Holder) -> None:
         raise unwritable(path.parent, error) from error
 
 
+def _files(folder: Path) -> list[Path]:
+    """Return the files of the leases of a folder; none of one that is gone, as its last holder may remove it."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.name.startswith(PREFIX))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
 def _live(folder: Path, but: Path | None = None) -> list[tuple[Holder, float]]:
     """Return the live processes with a lease in a folder, with their last beats; remove the files of dead ones."""
     live = []
-    for part in folder.glob(f"{PREFIX}*.part"):  # of a process that was killed while it wrote
-        machine, _, process = part.stem.rpartition(".")[2].rpartition("-")
-        gone = machine == _machine_digest() and _started(int(process)) is None
-        with suppress(OSError):
-            if gone or time.time() - part.stat().st_mtime > STALE:
-                part.unlink()
-    for path in sorted(folder.glob(f"{PREFIX}*.json")):
+    for path in _files(folder):
+        if path.suffix == ".part":  # of a process that was killed while it wrote
+            machine, _, process = path.stem.rpartition(".")[2].rpartition("-")
+            gone = machine == _machine_digest() and _started(int(process)) is None
+            with suppress(OSError):
+                if gone or time.time() - path.stat().st_mtime > STALE:
+                    path.unlink()
+            continue
         if path == but:
             continue
         try:
