@@ -307,7 +307,7 @@ def read_table(path: Path, columns: Mapping[str, Any], remedy: str) -> pl.DataFr
 def files_within(folder: Path) -> list[Path]:
     """Return the files of a folder and of those within; what goes meanwhile is in it or is not.
 
-    `Path.rglob` fails where a folder goes while it is listed.
+    Before Python 3.13, `Path.rglob` fails where a folder goes while it is listed.
 
     >>> files_within(Path("no/such/folder"))
     []

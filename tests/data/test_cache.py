@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.data.cache import CacheError, cache_folder, writing
+from counterpoint.data.cache import CacheError, blocks_in, cache_folder, writing
 
 
 def test_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -17,6 +17,15 @@ def test_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert cache_folder() == Path.home() / ".cache" / "counterpoint"
     monkeypatch.setenv("COUNTERPOINT_CACHE", "~/elsewhere")
     assert cache_folder() == Path.home() / "elsewhere"
+
+
+def test_a_block_that_goes_while_they_are_counted_is_none(tmp_path: Path) -> None:
+    (tmp_path / "64").mkdir()
+    (tmp_path / "64" / "here.npy").write_bytes(b"12345")
+    (tmp_path / "64" / "here.json").write_text("{}")
+    # Is listed, and cannot be asked for its size.
+    (tmp_path / "64" / "gone.npy").symlink_to(tmp_path / "nowhere")
+    assert blocks_in(tmp_path) == {tmp_path / "64" / "here.npy": 5}
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:

@@ -176,6 +176,13 @@ def test_a_damaged_file_is_nobodys(tmp_path: Path) -> None:
         assert holder(tmp_path) is None
 
 
+def test_a_folder_that_goes_while_it_is_looked_at_is_nobodys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "is_dir", lambda _: True)  # so it was a moment ago
+    assert holder(tmp_path / "gone") is None
+
+
 def test_who_waits_gets_the_folder_when_it_is_free(tmp_path: Path) -> None:
     order: list[str] = []
 

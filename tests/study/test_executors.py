@@ -54,9 +54,8 @@ def test_a_work_that_is_killed_again_and_again_before_two_end_it(
     study = tmp_path / "study"
     handed_over(options, study, tmp_path / "log")
     words = [sys.executable, "-m", "counterpoint", "work", study]
-    killed(
-        tmp_path / "log", words, study, undisturbed.moments(), kills=6
-    )  # others kill jobs, which are this command
+    # The jobs of an array are this very command, and are killed as often as any other.
+    killed(tmp_path / "log", words, study, undisturbed.moments(), kills=6)
     with (
         counterpoint(tmp_path / "other", "work", study) as other,
         counterpoint(tmp_path / "log", "work", study) as one,

@@ -10,7 +10,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .. import files
-from ..files import files_within
 
 SIZE = "COUNTERPOINT_CACHE_SIZE"
 """Environment variable with the most bytes that copies of shards may take, and as many that decoded pictures may."""
@@ -75,9 +74,9 @@ def writing(path: Path) -> Iterator[Path]:
 
 
 def blocks_in(folder: Path) -> dict[Path, int]:
-    """Return the blocks of a folder, whatever is gone while it is listed left out, and the bytes of each."""
+    """Return the blocks of a folder and of those within, with the bytes of each; without one that goes meanwhile."""
     sizes = {}
-    for path in files_within(folder):
+    for path in files.files_within(folder):
         if path.suffix == ".npy":
             with suppress(FileNotFoundError):  # another process makes room
                 sizes[path] = path.stat().st_size
