@@ -9,13 +9,27 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
 from counterpoint.execution import lease
-from counterpoint.execution.lease import STALE, Holder, InUse, check_held, contents, holder, leased
+from counterpoint.execution.folders import contents
+from counterpoint.execution.holder import Holder, mark
+from counterpoint.execution.lease import (
+    STALE,
+    InUse,
+    LeaseLostError,
+    check_held,
+    holder,
+    last_beat,
+    leased,
+)
+from counterpoint.execution.state import FILE, State, finish
+from counterpoint.execution.unit import OnProgress, Progress
+from counterpoint.execution.watch import standings
 
 
 def write(folder: Path, by: Holder, age: float = 0.0) -> Path:
@@ -29,7 +43,9 @@ def write(folder: Path, by: Holder, age: float = 0.0) -> Path:
 @pytest.fixture
 def gone() -> Holder:
     """A process of this machine that has ended."""
-    code = "from counterpoint.execution.lease import *; print(json.dumps(asdict(Holder.present())))"
+    code = (
+        "import json; from counterpoint.execution.holder import *; print(json.dumps(vars(Holder.present())))"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return Holder(**json.loads(done.stdout))
 
@@ -92,9 +108,9 @@ def test_a_folder_in_which_a_process_was_killed_counts_as_empty(tmp_path: Path) 
 def test_a_folder_that_its_holder_removes_while_it_is_taken_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder, look, looks = tmp_path / "cells" / "unit", lease._live, []
+    folder, look, looks = tmp_path / "cells" / "unit", lease._leases, []
 
-    def removed_behind_the_first_look(path: Path, but: Path | None = None) -> list[tuple[Holder, float]]:
+    def removed_behind_the_first_look(path: Path, but: Path | None = None) -> list[lease._Lease]:
         found = look(path, but)
         if not looks:
             path.rmdir()
@@ -102,7 +118,7 @@ def test_a_folder_that_its_holder_removes_while_it_is_taken_is_made_again(
         looks.append(path)
         return found
 
-    monkeypatch.setattr(lease, "_live", removed_behind_the_first_look)
+    monkeypatch.setattr(lease, "_leases", removed_behind_the_first_look)
     with leased(folder):
         assert (held := holder(folder)) is not None
         assert held.process == os.getpid()
@@ -133,7 +149,10 @@ def test_another_process_of_the_same_number_is_not_the_holder(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(("age", "held"), [(0.0, True), (STALE - 10, True), (STALE + 10, False)])
-def test_a_process_elsewhere_lives_as_long_as_it_beats(tmp_path: Path, age: float, held: bool) -> None:
+def test_a_process_elsewhere_lives_as_long_as_it_beats(
+    tmp_path: Path, age: float, held: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.01)
     write(tmp_path, replace(Holder.present(), host="elsewhere", machine="another"), age)
     assert (holder(tmp_path) is not None) == held
     if held:
@@ -229,18 +248,230 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         pass
 
 
+def elsewhere(**different: object) -> Holder:
+    """A process of another machine."""
+    return replace(Holder.present(), host="elsewhere", machine="another", **different)  # type: ignore[arg-type]
+
+
+def test_a_process_elsewhere_is_not_looked_up_here(tmp_path: Path, gone: Holder) -> None:
+    write(tmp_path, elsewhere(process=gone.process, started=gone.started))
+    assert holder(tmp_path) is not None
+    with pytest.raises(InUse, match="on elsewhere since"), leased(tmp_path):
+        pass
+
+
+def test_who_only_looks_changes_nothing(tmp_path: Path, gone: Holder) -> None:
+    files = {
+        ".lease-dead.json": json.dumps(asdict(gone)),
+        ".lease-hangs.json": json.dumps(asdict(Holder.present())),
+        ".lease-away.json": json.dumps(asdict(elsewhere())),
+        ".lease-damaged.json": "{",
+        f".lease-written.{mark_of(gone)}.part": "{",
+        f".lease-lost.{mark_of(gone)}.taken": "{",
+        f".{FILE}": "",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, (0, 0))
+    State("working", Progress(1, 3), "", "here", 1, 0.0, 0.0).write(tmp_path)
+    assert holder(tmp_path) is None
+    assert last_beat(tmp_path) is None
+    assert [standing.status for standing in standings(tmp_path, time.time())] == ["lost"]
+    assert {path.name for path in tmp_path.iterdir()} == {*files, FILE}
+
+
+def mark_of(holder: Holder) -> str:
+    return f"{mark().partition('-')[0]}-{holder.process}"
+
+
+@pytest.mark.parametrize("off", [-300.0, 300.0])
+def test_a_reader_whose_clock_is_off_sees_the_holder_and_takes_nothing(
+    tmp_path: Path, off: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = time.time
+    with leased(tmp_path):
+        before = list(tmp_path.iterdir())
+        State("working", Progress(1, 3), "", "here", 1, 0.0, 0.0).write(tmp_path)
+        monkeypatch.setattr(time, "time", lambda: right() + off)
+        beat = last_beat(tmp_path)
+        assert beat is not None
+        assert beat[1] < STALE / 2
+        (standing,) = standings(tmp_path, time.time())
+        assert (standing.status, standing.at) == ("working", pytest.approx(time.time(), abs=STALE / 2))
+        with pytest.raises(InUse), leased(tmp_path):
+            pass
+        assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / FILE])
+        check_held(tmp_path)
+
+
+@pytest.mark.parametrize("jump", [-300.0, 300.0])
+def test_a_clock_of_the_file_server_that_jumps_takes_nothing(
+    tmp_path: Path, jump: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write(tmp_path, elsewhere(), age=jump)
+    monkeypatch.setattr(time, "sleep", lambda _: os.utime(path))  # the next beat, by the clock as it is now
+    with pytest.raises(InUse), leased(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_taker_that_was_suspended_itself_waits_for_a_beat(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, right, pauses = write(tmp_path, elsewhere(), age=STALE + 10), time.monotonic, [0]
+
+    def suspended(_: float) -> None:
+        pauses[0] += 1
+        if pauses[0] == 2:  # both wake, and the other one beats only now
+            os.utime(path)
+
+    monkeypatch.setattr(time, "sleep", suspended)
+    monkeypatch.setattr(time, "monotonic", lambda: right() + 1000 * pauses[0])
+    with pytest.raises(InUse), leased(tmp_path):
+        pass
+
+
+def test_a_holder_that_wakes_while_its_folder_is_taken_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.01)
+    path, rename = write(tmp_path, elsewhere(), age=STALE + 10), Path.rename
+
+    def beaten_first(source: Path, target: Path) -> Path:
+        if target.suffix == ".taken":
+            os.utime(source)
+        return rename(source, target)
+
+    monkeypatch.setattr(Path, "rename", beaten_first)
+    with pytest.raises(InUse), leased(tmp_path):
+        pass
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_sleeper_whose_folder_nobody_took_goes_on(tmp_path: Path) -> None:
+    with leased(tmp_path):
+        (path,) = tmp_path.glob(".lease-*.json")
+        os.utime(path, (0, 0))
+        assert holder(tmp_path) is None
+        check_held(tmp_path)
+        path.unlink()
+        check_held(tmp_path)
+        assert path.exists()
+        assert holder(tmp_path) is not None
+
+
+def test_a_holder_whose_file_was_removed_ends_where_another_has_come(tmp_path: Path) -> None:
+    with leased(tmp_path):
+        (path,) = tmp_path.glob(".lease-*.json")
+        path.unlink()
+        write(tmp_path, elsewhere())
+        with pytest.raises(LeaseLostError):
+            check_held(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [".lease-other.json"]
+
+
+_FINISHES = """
+import sys
+from pathlib import Path
+from counterpoint.execution import lease
+lease.HEARTBEAT = 0.01
+with lease.leased(Path(sys.argv[1])):
+    Path(sys.argv[1], "done").touch()
+"""
+
+
+def finished_by_another(folder: Path) -> None:
+    """Let another process take a folder that this one holds, as if this one was suspended, and finish there."""
+    (path,) = folder.glob(".lease-*.json")
+    os.utime(path, (0, 0))
+    subprocess.run([sys.executable, "-c", _FINISHES, str(folder)], check=True)
+
+
+def test_a_sleeper_whose_folder_was_finished_meanwhile_ends(tmp_path: Path) -> None:
+    with leased(tmp_path):
+        finished_by_another(tmp_path)
+        assert holder(tmp_path) is None
+        with pytest.raises(LeaseLostError, match=f"another process took over {tmp_path}"):
+            check_held(tmp_path)
+    assert list(tmp_path.iterdir()) == [tmp_path / "done"]
+
+
+@dataclass(frozen=True)
+class _Overtaken:
+    """A unit that another process finishes meanwhile.
+
+    Attributes:
+        folder: of the unit.
+        speaks: tell of progress afterwards.
+    """
+
+    folder: Path
+    speaks: bool
+    key: ClassVar[str] = "overtaken"
+    lighter: ClassVar[str] = ""
+
+    def read(self) -> int | None:
+        return None
+
+    def work(self, on_progress: OnProgress) -> int:
+        finished_by_another(self.folder)
+        State("done", Progress(3, 3), "by another", "there", 1, 0.0, 0.0).write(self.folder)
+        if self.speaks:
+            on_progress(Progress(1, 3))
+            (self.folder / "written over").touch()
+        return 1
+
+    def outcome(self, result: int) -> str:
+        return "by this one"
+
+
+@pytest.mark.parametrize("speaks", [True, False])
+def test_a_unit_that_was_finished_by_another_between_two_heartbeats_is_left_alone(
+    tmp_path: Path, speaks: bool
+) -> None:
+    with pytest.raises(LeaseLostError), leased(tmp_path):
+        finish(_Overtaken(tmp_path, speaks))
+    state = State.read(tmp_path)
+    assert state is not None
+    assert (state.status, state.words) == ("done", "by another")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["done", FILE]
+
+
+def test_the_thread_that_holds_a_lost_folder_is_told_and_the_process_lives(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.01)
+    errors: list[LeaseLostError] = []
+
+    def hold(folder: Path) -> None:
+        with leased(folder):
+            (path,) = folder.glob(".lease-*.json")
+            path.rename(path.with_suffix(".taken"))
+            with pytest.raises(LeaseLostError, match=f"took over {folder}") as error:
+                for _ in range(3000):
+                    time.sleep(0.01)
+        errors.append(error.value)
+
+    hold(tmp_path / "main")
+    thread = threading.Thread(target=hold, args=(tmp_path / "thread",))
+    thread.start()
+    thread.join()
+    assert len(errors) == 2
+    assert list(tmp_path.iterdir()) == []
+
+
 _HANGS = """
-import sys, time
+import itertools, sys, time
 from pathlib import Path
 from counterpoint.execution import lease
 lease.HEARTBEAT, lease.STALE = 0.1, 1.0
 folder = Path(sys.argv[1])
 with lease.leased(folder):
     print("held", flush=True)
-    while True:
+    for step in itertools.count():
         time.sleep(0.05)
         lease.check_held(folder)
-        (folder / "written").write_text(str(time.time()))
+        (folder / "written").write_text(str(step))
 """
 
 
@@ -264,14 +495,5 @@ def test_a_hanging_process_loses_its_folder_and_ends_when_it_wakes(
             os.kill(hangs.pid, signal.SIGCONT)
             _, said = hangs.communicate(timeout=30)
             assert hangs.returncode == 1
-            assert "was taken over while this process hung" in said
+            assert f"another process took over {folder} while this one was suspended" in said
             assert (folder / "written").read_text() == last, "nothing was written by who had lost the folder"
-
-
-def test_a_sleeper_whose_folder_nobody_took_goes_on(tmp_path: Path) -> None:
-    with leased(tmp_path):
-        (path,) = tmp_path.glob(".lease-*.json")
-        os.utime(path, (0, 0))
-        lease._holds[tmp_path].touched = 0.0
-        check_held(tmp_path)
-        assert path.stat().st_mtime > time.time() - STALE

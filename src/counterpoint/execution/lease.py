@@ -1,22 +1,28 @@
 """Leases: a folder is worked on by one process at a time.
 
-A process that takes a folder writes a file of its own there, under a name that no other uses, and then looks for
-others' files: where it sees one of a live process it takes its own back. Of two that come at once each sees the other,
-or one comes wholly after: never do both hold the folder. A dead process's file is never live again, so that anyone may
-remove it. Only files whole at their first sight and listings are needed, which network file systems have.
+A lease is a file in the folder that its process touches every `HEARTBEAT` seconds. To take a folder, a process writes
+its own lease and then lists those of others; if one of them is live, it removes its own again. If two processes come at
+the same time, each sees the other, or one comes wholly after the other, so both never hold the folder.
 
-A process on this machine is dead when it is gone; any process, a hanging one too, when its file has not been touched
-for `STALE` seconds, which it does every `HEARTBEAT` seconds. One that was taken for dead and goes on after all ends at
-once when it finds its folder in other hands: it would write over what the other has done.
+A lease is dead if its process was on this machine and exists no more. It is stale if it was not touched for `STALE`
+seconds, because the process hangs, is suspended, or its machine is gone. The clocks of two machines are never compared:
+the age of a lease is the time between its last touch and a touch now, both by the clock of the file server. That clock
+may jump, too, so a process that takes a folder first watches a stale lease for two more heartbeats.
+
+Only a process that takes the folder changes the leases of others: it removes dead ones and renames stale ones, in one
+step that fails for one of the two if the other process wakes at that moment. A process that wakes and finds its lease
+renamed must end, because it would overwrite what the other has written. Otherwise it goes on.
+
+All of this needs only atomic renames and listings, which network file systems have.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
+import logging
 import os
 import random
-import socket
+import tempfile
 import threading
 import time
 import uuid
@@ -26,43 +32,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import final
 
+from .folders import LEASES, make, unmake, unwritable
+from .holder import Holder, is_orphan, mark
+from .signals import raise_in
+
 HEARTBEAT = 10.0
 STALE = 120.0
-PREFIX = ".lease-"
-
-
-@dataclass(frozen=True)
-class Holder:
-    """Process that holds a folder.
-
-    Attributes:
-        host: its machine's name.
-        process: its number.
-        machine: what makes process numbers comparable: this start of the machine, this space of numbers.
-        started: when the process started, as the system counts, so that a number used again is told apart; 0 where
-            the system does not say.
-        since: when it took the folder, in seconds since 1970.
-    """
-
-    host: str
-    process: int
-    machine: str
-    started: int
-    since: float
-
-    def __str__(self) -> str:
-        began = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
-        return f"process {self.process} on {self.host} since {began}"
-
-    @classmethod
-    def present(cls) -> Holder:
-        """Describe this process."""
-        process = os.getpid()
-        return cls(socket.gethostname(), process, _machine(), _started(process) or 0, time.time())
-
-    def alive(self) -> bool:
-        """Return whether a process of this machine is still there."""
-        return _started(self.process) == self.started
+_LEASE, _PART, _TAKEN = ".json", ".part", ".taken"
+_log = logging.getLogger(__name__)
 
 
 class InUse(RuntimeError):
@@ -75,14 +52,29 @@ class InUse(RuntimeError):
         self.folder, self.holder = folder, holder
 
 
+class LeaseLostError(RuntimeError):
+    """Another process took the folder of this one, which was suspended or hung for too long."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(
+            f"another process took over {folder} while this one was suspended. This process stops and leaves the "
+            "folder to it. Run the same command again to continue"
+        )
+
+
 def holder(folder: Path) -> Holder | None:
     """Return the live process that holds a folder; None where there is none."""
-    return next((holder for holder, _ in _live(folder)), None)
+    beat = last_beat(folder)
+    return None if beat is None else beat[0]
 
 
 def last_beat(folder: Path) -> tuple[Holder, float] | None:
-    """Return the live process that holds a folder, and when it was last heard of; None where there is none."""
-    return next(iter(_live(folder)), None)
+    """Return the live process that holds a folder, and the seconds since its last heartbeat; None where there is none.
+
+    Only reads the leases.
+    """
+    live = [(lease.holder, age) for lease in _leases(folder) if (age := lease.age()) < STALE]
+    return live[0] if live else None
 
 
 @contextmanager
@@ -97,136 +89,224 @@ def leased(folder: Path, wait: bool = False) -> Iterator[None]:
 
     Raises:
         InUse: if another process holds it.
+        LeaseLostError: in the block, if this process was suspended and another one took the folder.
         OSError: if it cannot be written.
     """
     if os.environ.get("RANK", "0") != "0":
         yield
         return
     while True:
-        made = _make(folder)
+        made = make(folder)
         try:
             hold = _Hold(_take(folder, wait))
             break
         except FileNotFoundError:  # the holder before has removed the folder, empty, since it was looked for
             continue
         except BaseException:  # Ctrl-C too leaves no empty folder
-            _unmake(made)
+            unmake(made)
             raise
-    _holds[folder] = hold
+    _holds[folder.absolute()] = hold
     threading.Thread(target=hold.beat, name="lease", daemon=True).start()
     try:
         yield
     finally:
-        del _holds[folder]  # before the folder is free, and another thread's
+        del _holds[folder.absolute()]  # before the folder is free, and another thread's
         hold.end()
-        _unmake(made)
-
-
-def contents(folder: Path) -> list[Path]:
-    """Return what a folder holds beside leases and what is still being written; a file holds itself.
-
-    A process that is killed leaves such names behind: a folder with nothing else counts as empty.
-    """
-    if not folder.is_dir():
-        return [folder] if folder.exists() else []
-    return [path for path in folder.iterdir() if not path.name.startswith(PREFIX) and path.suffix != ".part"]
-
-
-def check_writable(folder: Path) -> None:
-    """Check that a folder could be made and written, before there is anything to write; nothing of the trial is left.
-
-    Raises:
-        OSError: if it could not.
-    """
-    made = _make(folder)
-    _unmake(made)
+        unmake(made)
 
 
 def check_held(folder: Path) -> None:
-    """End this process if it holds a folder that others have taken since; to be called before something is written.
+    """Check that no other process took a folder that this one holds; to be called before something is written.
 
-    Costs a look at the clock, unless the process was not heard of for a while.
+    It costs one look for a file.
+
+    Raises:
+        LeaseLostError: if another process took the folder while this one was suspended.
     """
-    if (hold := _holds.get(folder)) is not None:
+    if (hold := _holds.get(folder.absolute())) is not None:
         hold.check()
 
 
 @final
 class _Hold:
-    """A lease that this process has: it touches the file until the lease ends.
+    """Lease of this process. A thread touches the file until the lease ends.
 
     Args:
         path: the lease's file.
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.ended, self.lock = path, threading.Event(), threading.Lock()
-        self.touched = time.time()
+        self.path, self.folder, self.thread = path, path.parent, threading.get_ident()
+        self.ended, self.lock, self.lost = threading.Event(), threading.Lock(), False
 
     def beat(self) -> None:
         while not self.ended.wait(HEARTBEAT):
-            self.touch()
+            with self.lock:
+                if self.ended.is_set() or self.lost:
+                    return
+                self.lost = not self._touch()
+                if self.lost:
+                    raise_in(self.thread, LeaseLostError(self.folder))
 
     def check(self) -> None:
-        if time.time() - self.touched > 2 * HEARTBEAT:
-            self.touch()
-
-    def touch(self) -> None:
+        if os.path.exists(self.path):
+            return
         with self.lock:
-            if self.ended.is_set():
-                return
-            try:
-                os.utime(self.path)
-            except FileNotFoundError:
-                folder = self.path.parent
-                if time.time() - self.touched > STALE or _live(folder):
-                    _lost(folder)
-                with suppress(OSError):
-                    _write(self.path, Holder.present())
-            except OSError:  # a file system that is away for a moment
-                return
-            self.touched = time.time()
+            self.lost = self.lost or not self._touch()
+        if self.lost:
+            raise LeaseLostError(self.folder)
 
     def end(self) -> None:
         with self.lock:
             self.ended.set()
             self.path.unlink(missing_ok=True)
+            self.path.with_suffix(_TAKEN).unlink(missing_ok=True)
+
+    def _touch(self) -> bool:
+        """Touch the file, or write it again; return False if another process has taken the folder."""
+        try:
+            os.utime(self.path)
+        except FileNotFoundError:
+            if self.path.with_suffix(_TAKEN).exists():
+                return False
+            # Somebody has removed the file, so that another process may have found the folder free.
+            with suppress(OSError):
+                _write(self.path)
+            if any(lease.age() < STALE for lease in _leases(self.folder, but=self.path)):
+                self.path.unlink(missing_ok=True)
+                return False
+        except OSError:  # a file system that is away for a moment
+            pass
+        return True
 
 
 _holds: dict[Path, _Hold] = {}
-"""Folders that this process holds."""
-
-
-def _lost(folder: Path) -> None:
-    """End this process, which others have taken for dead."""
-    word = f"\n{folder} was taken over while this process hung: it ends here, and what it had done is kept.\n"
-    with suppress(OSError):
-        os.write(2, word.encode())
-    os._exit(1)
+"""Leases of this process, by folder."""
 
 
 def _take(folder: Path, wait: bool) -> Path:
-    path = folder / f"{PREFIX}{uuid.uuid4().hex}.json"
-    refusals = 0
-    while True:
-        others = _live(folder)
-        if not others:
-            _write(path, Holder.present())
-            others = _live(folder, but=path)
-            if not others:
-                return path
-            path.unlink(missing_ok=True)
-        refusals += 1
-        # The other may be one that has come at the same moment, and has stepped back likewise.
-        if refusals > 3 and not wait:
-            raise InUse(folder, others[0][0])
-        time.sleep(random.uniform(0.02, 0.1))
-
-
-def _write(path: Path, holder: Holder) -> None:
-    part = path.with_suffix(f".{_machine_digest()}-{holder.process}.part")
+    path = folder / f"{LEASES}{uuid.uuid4().hex}.{mark()}{_LEASE}"
+    watch, refusals = _Watch(folder), 0
     try:
-        part.write_text(json.dumps(asdict(holder)), encoding="utf-8")
+        while True:
+            others = watch.look()
+            if not others:
+                _write(path)
+                others = watch.look(but=path)
+                if not others and watch.clear():
+                    return path
+                path.unlink(missing_ok=True)
+            refusals += 1
+            # The other may be one that has come at the same moment, and has stepped back likewise.
+            if refusals > 3 and not wait and others:
+                newest = max(others, key=others.__getitem__)
+                if others[newest] > 2 * HEARTBEAT:
+                    raise InUse(folder, newest.holder)
+            time.sleep(random.uniform(0.02, 0.1))
+    except BaseException:
+        path.unlink(missing_ok=True)
+        raise
+
+
+@final
+class _Watch:
+    """Watch of the leases in a folder, by a process that wants to take it.
+
+    Args:
+        folder: where the leases are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._looked = folder, time.monotonic()
+        self._left: dict[_Lease, float] = {}
+
+    def look(self, but: Path | None = None) -> dict[_Lease, float]:
+        """Return the leases that may be live but for that of a file, with the seconds after which each is stale."""
+        now = time.monotonic()
+        # The time that this process was suspended does not count: the others may have been suspended with it.
+        passed, self._looked = min(now - self._looked, HEARTBEAT), now
+        before, self._left = self._left, {}
+        for lease in _leases(self.folder, but):
+            if lease in before:
+                self._left[lease] = before[lease] - passed
+            elif any(lease.path == known.path for known in before):  # touched since
+                self._left[lease] = STALE
+            else:
+                self._left[lease] = max(STALE - (age := lease.age()), 2 * HEARTBEAT)
+                if age >= STALE:
+                    _log.info(
+                        f"{self.folder} is held by {lease.holder}, which was last active {age:.0f} s ago: taking over "
+                        f"unless it shows activity within {2 * HEARTBEAT:.0f} s"
+                    )
+        return {lease: left for lease, left in self._left.items() if left > 0}
+
+    def clear(self) -> bool:
+        """Rename the stale leases and remove the dead ones; return False if a stale one was touched again."""
+        for lease in self._left:
+            taken = lease.path.with_suffix(_TAKEN)
+            with suppress(FileNotFoundError):  # its process has ended
+                lease.path.rename(taken)
+                if taken.stat().st_mtime != lease.beat:
+                    taken.rename(lease.path)
+                    return False
+        for path in _files(self.folder):
+            dead = path.suffix == _LEASE and _read(path) is None
+            if dead or (path.suffix in {_PART, _TAKEN} and is_orphan(path.stem.rpartition(".")[2])):
+                with suppress(OSError):
+                    path.unlink()
+        return True
+
+
+@dataclass(frozen=True)
+class _Lease:
+    """Lease of another process, which is not known to be dead.
+
+    Attributes:
+        path: the lease's file.
+        holder: its process.
+        beat: when it was touched last, by the clock of the file server.
+    """
+
+    path: Path
+    holder: Holder
+    beat: float
+
+    def age(self) -> float:
+        """Return the seconds since the last touch; a touch in the future is as far away as one in the past."""
+        return abs(_server_time(self.path.parent) - self.beat)
+
+
+def _leases(folder: Path, but: Path | None = None) -> list[_Lease]:
+    """Return the leases in a folder but for dead and damaged ones, and that of a file."""
+    leases = [_read(path) for path in _files(folder) if path.suffix == _LEASE and path != but]
+    return [lease for lease in leases if lease is not None]
+
+
+def _read(path: Path) -> _Lease | None:
+    """Read a lease; return None for one that has ended, is damaged (none is written in parts) or is dead."""
+    try:
+        # In this order: to open a file makes network file systems ask the server for its times.
+        holder = Holder(**json.loads(path.read_text(encoding="utf-8")))
+        lease = _Lease(path, holder, path.stat().st_mtime)
+    except (FileNotFoundError, ValueError, TypeError):
+        return None
+    return None if holder.gone else lease
+
+
+def _server_time(folder: Path) -> float:
+    """Return the time by the clock of a folder's file server; by that of this machine where nothing can be written."""
+    try:
+        with tempfile.TemporaryFile(prefix=LEASES, dir=folder) as probe:
+            os.utime(probe.fileno())
+            return os.fstat(probe.fileno()).st_mtime
+    except OSError:
+        return time.time()
+
+
+def _write(path: Path) -> None:
+    part = path.with_suffix(_PART)
+    try:
+        part.write_text(json.dumps(asdict(Holder.present())), encoding="utf-8")
         part.replace(path)
     except FileNotFoundError:  # the folder is gone, which `leased` makes anew
         raise
@@ -238,98 +318,6 @@ def _write(path: Path, holder: Holder) -> None:
 def _files(folder: Path) -> list[Path]:
     """Return the files of the leases of a folder; none of one that is gone, as its last holder may remove it."""
     try:
-        return sorted(path for path in folder.iterdir() if path.name.startswith(PREFIX))
+        return sorted(path for path in folder.iterdir() if path.name.startswith(LEASES))
     except (FileNotFoundError, NotADirectoryError):
         return []
-
-
-def _live(folder: Path, but: Path | None = None) -> list[tuple[Holder, float]]:
-    """Return the live processes with a lease in a folder, with their last beats; remove the files of dead ones."""
-    live = []
-    for path in _files(folder):
-        if path.suffix == ".part":  # of a process that was killed while it wrote
-            machine, _, process = path.stem.rpartition(".")[2].rpartition("-")
-            gone = machine == _machine_digest() and _started(int(process)) is None
-            with suppress(OSError):
-                if gone or time.time() - path.stat().st_mtime > STALE:
-                    path.unlink()
-            continue
-        if path == but:
-            continue
-        try:
-            holder = Holder(**json.loads(path.read_text(encoding="utf-8")))
-            beaten = path.stat().st_mtime
-        except FileNotFoundError:  # released in the meantime
-            continue
-        except (ValueError, TypeError):  # a damaged file says nothing: no process writes one in parts
-            path.unlink(missing_ok=True)
-            continue
-        if _alive(holder, beaten):
-            live.append((holder, beaten))
-        else:
-            with suppress(OSError):
-                path.unlink()
-    return live
-
-
-def _alive(holder: Holder, beaten: float) -> bool:
-    fresh = time.time() - beaten < STALE
-    return fresh and (holder.machine != _machine() or holder.alive())
-
-
-def _machine() -> str:
-    """Return what process numbers are counted in: a start of a machine and a space of numbers, or a machine."""
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
-    except OSError:
-        return socket.gethostname()
-
-
-def _machine_digest() -> str:
-    """Return a few letters that stand for the machine in a file's name."""
-    return hashlib.sha256(_machine().encode()).hexdigest()[:12]
-
-
-def _started(process: int) -> int | None:
-    """Return when a process of this machine started, in the system's ticks; 0 if unknown, None where it is gone."""
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return None
-    except OSError:  # another user's
-        pass
-    try:
-        fields = (
-            Path(f"/proc/{process}/stat")
-            .read_text(encoding="utf-8", errors="replace")
-            .rpartition(")")[2]
-            .split()
-        )
-    except OSError:
-        return 0
-    return None if fields[0] in {"Z", "X"} else int(fields[19])
-
-
-def _make(folder: Path) -> list[Path]:
-    """Create a folder and return those that had to be, the innermost first."""
-    made = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise unwritable(folder, error) from error
-    return made
-
-
-def _unmake(made: list[Path]) -> None:
-    """Remove created folders that are empty."""
-    for path in made:
-        try:
-            path.rmdir()
-        except OSError:
-            return
-
-
-def unwritable(folder: Path, error: OSError) -> OSError:
-    """Return the error that a folder cannot be written, in words that say what to do."""
-    return OSError(f"cannot write to {folder}: {error.strerror}; choose another folder with --out")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -179,6 +180,18 @@ def request_end() -> None:
     """Ask this process to end, from any of its threads."""
     # Not os.kill, which may interrupt another thread than the main one, which handles signals, and let that wait on.
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
+
+
+def raise_in(thread: int, error: Exception) -> None:
+    """Raise an error in another thread, as soon as that runs Python code.
+
+    A signal would reach the main thread alone, and may be ignored there or mean something else to the program.
+    """
+    # The interpreter takes a class, and calls it without arguments.
+    kind = type(error)
+    members = {"__init__": lambda self: Exception.__init__(self, *error.args), "__module__": kind.__module__}
+    bound = type(kind.__name__, (kind,), members)
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(bound))
 
 
 def lapse() -> None:

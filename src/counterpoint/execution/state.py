@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from ..reasons import reason
-from .lease import PREFIX, check_held
+from .folders import LEASES
+from .lease import check_held
 from .signals import Stopped
 from .unit import OnProgress, Progress, Unit
 
@@ -78,6 +79,9 @@ def finish(unit: Unit[T], on_progress: OnProgress | None = None) -> T:
     Args:
         unit: what is to be done.
         on_progress: told of its progress.
+
+    Raises:
+        LeaseLostError: if this process was suspended and another one took the folder; nothing is noted then.
     """
     note = _Note(unit, on_progress)
     result = unit.read()
@@ -115,9 +119,10 @@ class _Note(Generic[T]):
 
     def end(self, status: Status, words: str) -> None:
         folder = self.unit.folder
+        check_held(folder)
         if not self.first or not folder.is_dir():
             return
-        if any(not path.name.startswith((PREFIX, FILE)) for path in folder.iterdir()):
+        if any(not path.name.startswith((LEASES, FILE)) for path in folder.iterdir()):
             self._write(status, words)
         else:  # its result is elsewhere, or it was refused
             (folder / FILE).unlink(missing_ok=True)

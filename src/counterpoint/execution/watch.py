@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .lease import HEARTBEAT, Holder, last_beat
+from .holder import Holder
+from .lease import HEARTBEAT, last_beat
 from .listed import FILE, Listed
 from .state import State
 from .unit import Progress
@@ -24,7 +25,8 @@ class Standing:
         key: its name.
         folder: its folder.
         status: ``waiting`` for someone to take it, ``working``, ``silent`` (at work, without a sign of life), ``lost``
-            (who worked on it is gone), ``stopped``, ``failed`` or ``done``.
+            (its process is gone, or silent for so long that another one may take it), ``stopped``, ``failed`` or
+            ``done``.
         progress: how far it has come.
         words: how it ended.
         where: the machine and the process, of a unit that someone has or had in hand.
@@ -71,9 +73,11 @@ def _standing(key: str, folder: Path, now: float, state: State | None) -> Standi
         return Standing(**known, status="waiting", progress=Progress(0), words="", where="", at=None)
     progress = Progress(0) if state is None else state.progress
     if beat is not None:
-        holder, beaten = beat
-        status = "working" if now - beaten < UNSEEN else "silent"
-        return Standing(**known, status=status, progress=progress, words="", where=_where(holder), at=beaten)
+        holder, age = beat
+        status = "working" if age < UNSEEN else "silent"
+        return Standing(
+            **known, status=status, progress=progress, words="", where=_where(holder), at=now - age
+        )
     assert state is not None
     status = "lost" if state.status == "working" else state.status
     where = f"{state.host} ({state.process})"

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..execution.lease import check_writable
+from ..execution.folders import check_writable
 from ..files import writing_folder
 from ..methods.tower_method import TowerMethod
 from ..models import load

@@ -16,7 +16,7 @@ from ..data.derived.labelling import Labelled
 from ..data.derived.mixture import together
 from ..data.kinds.written import MIXED
 from ..data.worlds import of_today
-from ..execution.lease import unwritable
+from ..execution.folders import unwritable
 from ..files import FORMAT, Damaged, read_yaml, write_yaml
 from ..forms import FORM, Margin, Names, Natural, Positional, Seeds, Typed, validated
 from ..methods.arm import is_fixed

@@ -17,7 +17,7 @@ from ..data.derived.nouns import NOUNS
 from ..data.source import located
 from ..data.sources import without_budget
 from ..data.worlds import of_today
-from ..execution.lease import unwritable
+from ..execution.folders import unwritable
 from ..files import FORMAT, Damaged, read_json, read_yaml, run_of, write_json, write_yaml
 from ..methods.arm import Arm
 from ..methods.origin import lend_recipe

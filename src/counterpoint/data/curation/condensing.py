@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torchvision.transforms.v2.functional import resize
 
-from ...execution.lease import contents
+from ...execution.folders import contents
 from ...files import FORMAT, read_json, write_json, writing
 from ...forms import Count, Natural
 from ...reasons import counted

@@ -14,7 +14,7 @@ import polars as pl
 
 from ...execution import Executor, Listener, Needs, NullListener, Then, leased
 from ...execution.executors import LOCAL, executor_of
-from ...execution.lease import contents
+from ...execution.folders import contents
 from ...files import FORMAT, read_json, sweep, write_json, write_table
 from ...modalities import PAIR
 from ...reasons import counted

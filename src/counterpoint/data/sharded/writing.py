@@ -14,7 +14,7 @@ from typing import Any, Literal, final
 
 import polars as pl
 
-from ...execution.lease import contents
+from ...execution.folders import contents
 from ...files import sweep, writing
 from ...modalities import MODALITIES
 from ..sources import noted

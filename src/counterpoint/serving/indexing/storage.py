@@ -14,7 +14,7 @@ import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from ...execution import leased
-from ...execution.lease import contents
+from ...execution.folders import contents
 from ...files import (
     FORMAT,
     Damaged,

@@ -20,6 +20,7 @@ from ...diagnostics import describe
 from ...evaluation import applicable, create, evaluate
 from ...evaluation.task import is_classifier
 from ...execution import leased
+from ...execution.lease import check_held
 from ...files import latest_checkpoint, sweep, write_json, write_table
 from ...methods.arm import Arm
 from ...methods.base import Method
@@ -151,6 +152,7 @@ def _run(
 
     def write(state: RunState) -> RunState:
         if first:
+            check_held(folder)
             state.write(folder)
         return state
 
@@ -240,6 +242,7 @@ def score(method: Method, data: Data, folder: Path, tasks: Sequence[str] | None 
     with torch.inference_mode():
         results = evaluate(method, data, tasks=tasks)
         inside = {name: describe(method, data, rows) for name, rows in data.splits.test.items()}
+    check_held(folder)
     if scores := results.scores():
         write_json(folder / "scores.json", scores)
         write_table(folder / "examples.parquet", with_keys(results.examples(), data))

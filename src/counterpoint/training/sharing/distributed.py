@@ -19,7 +19,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.rendezvous import rendezvous
 
-from ...execution.lease import Holder
+from ...execution.holder import Holder
 from ...execution.ranks import first_to_fail
 from ...execution.signals import postponed
 from ...pairwise.ranks import Ranks
