@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 import subprocess
 import sys
 import warnings
@@ -22,6 +23,8 @@ from counterpoint.cli.list import Kind, known
 from counterpoint.cli.papers import FORMS
 from counterpoint.cli.train import Train
 from counterpoint.data.collections import COLLECTIONS
+from counterpoint.execution.state import State
+from counterpoint.execution.unit import Progress
 from counterpoint.modalities import MODALITIES, Modality
 from counterpoint.networks import TOWERS
 from counterpoint.recipes import override
@@ -292,6 +295,32 @@ def test_a_named_recipe_is_whole(recipe: str) -> None:
 def test_status_as_json_is_not_watched(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", str(tmp_path), "--watch", "--json"]) == 1
     assert "give one of them" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["status", "--watch"], "stopped by SIGTERM."),
+        (["report"], "stopped by SIGTERM; the same command goes on from here."),
+    ],
+)
+def test_only_a_command_that_continues_says_so_when_it_is_stopped(
+    words: list[str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    State("working", Progress(1, 3), "", "here", 1, 0.0, 0.0).write(tmp_path)
+
+    def stop(*_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("counterpoint.cli.status.time.sleep", stop)
+    monkeypatch.setattr("counterpoint.cli.report.parse", stop)
+    command, *options = words
+    assert main([command, str(tmp_path), *options]) == 128 + signal.SIGTERM
+    assert capsys.readouterr().err.strip() == said
 
 
 def test_the_command_that_judges_a_tiny_model_runs_as_it_stands(

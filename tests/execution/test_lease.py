@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import ClassVar
@@ -437,6 +438,12 @@ def test_a_unit_that_was_finished_by_another_between_two_heartbeats_is_left_alon
     assert sorted(path.name for path in tmp_path.iterdir()) == ["done", FILE]
 
 
+def until(happened: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not happened() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 def test_the_thread_that_holds_a_lost_folder_is_told_and_the_process_lives(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -448,8 +455,7 @@ def test_the_thread_that_holds_a_lost_folder_is_told_and_the_process_lives(
             (path,) = folder.glob(".lease-*.json")
             path.rename(path.with_suffix(".taken"))
             with pytest.raises(LeaseLostError, match=f"took over {folder}") as error:
-                for _ in range(3000):
-                    time.sleep(0.01)
+                until(lambda: False)
         errors.append(error.value)
 
     hold(tmp_path / "main")

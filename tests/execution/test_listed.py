@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
+import sys
 import threading
 import time
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.execution import Listed, Local, Progress, Then, UnitFailed, leased, work
+from counterpoint.execution import Listed, Local, Progress, Then, UnitFailed, lease, leased, work
 from counterpoint.execution.listed import FILE, NOTHING
 from counterpoint.execution.orders import Order
 from counterpoint.execution.state import State
 from counterpoint.execution.watch import UNSEEN, standings
+from fixtures.commands import Session, started
 from fixtures.units import Counting, Heard
 
 
@@ -156,16 +160,60 @@ def test_units_stand_as_their_folders_say(tmp_path: Path) -> None:
     with leased(tmp_path / "c"):
         now = time.time()
         found = {standing.key: standing for standing in standings(tmp_path, now)}
-        silent = {standing.key: standing for standing in standings(tmp_path, now + 2 * UNSEEN)}
+        (path,) = (tmp_path / "c").glob(".lease-*.json")
+        os.utime(path, (now - 2 * UNSEEN,) * 2)
+        silent = {standing.key: standing for standing in standings(tmp_path, now)}
     statuses = {key: standing.status for key, standing in found.items()}
     assert statuses == {"a": "done", "b": "failed", "c": "working", "d": "lost", "e": "waiting"}
     assert silent["c"].status == "silent"
+    assert silent["c"].at == pytest.approx(now - 2 * UNSEEN, abs=UNSEEN)
     assert found["b"].words == "two is too much"
     assert found["c"].progress.done == 2
     assert found["c"].where == f"{socket.gethostname()} ({os.getpid()})"
     assert found["e"].at is None
     (alone,) = standings(tmp_path / "a", now)
     assert (alone.key, alone.status) == ("a", "done")
+
+
+_QUICK_TO_NOTICE = """
+import sys
+from counterpoint.cli import status
+from counterpoint.execution import lease
+lease.HEARTBEAT, lease.STALE, status._EVERY = 0.05, 0.5, 0.05
+from counterpoint.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.system
+def test_a_work_that_is_suspended_and_watched_goes_on_when_it_wakes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "STALE", 0.5)
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent), prepend=os.pathsep)
+    study = tmp_path / "study"
+    unit = Counting("a", study / "a", total=200, seconds=0.01)
+    listed(study, [unit])
+
+    def command(*words: str) -> AbstractContextManager[Session]:
+        program = [sys.executable, "-c", _QUICK_TO_NOTICE, *words, str(study)]
+        return started(tmp_path / words[0], *program)
+
+    def shown() -> str:
+        return standings(study, time.time())[0].status
+
+    with command("work") as worker, command("status", "--watch") as watcher:
+        worker.wait_until(lambda: len(unit.steps) > 2, "the work to begin")
+        worker.press(signal.SIGSTOP)
+        watcher.wait_until(lambda: shown() == "lost", "the work to be shown as lost")
+        (before,) = unit.folder.glob(".lease-*.json")
+        worker.press(signal.SIGCONT)
+        assert worker.ends() == 0, worker.output
+        assert watcher.ends() == 0, watcher.output
+    assert len(unit.steps) == 200
+    assert not before.exists()
+    assert not list(unit.folder.glob(".lease-*"))
 
 
 def test_the_command_shows_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

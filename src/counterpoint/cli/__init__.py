@@ -37,6 +37,12 @@ COMMANDS = {
 }
 
 
+_RESUMED = {
+    *("compare", "compare-decoding", "train", "work", "report", "embed", "index", "data", "reproduce")
+}
+"""Commands that save what they have done, so that the same command continues after a stop."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the return value is the process's exit status."""
     # Not list(…): the command of that name is a module of this package, and so the name here.
@@ -61,7 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, signals.Stopped) else signals.Stopped()
         if first_to_fail(str(stopped)):
-            print(f"\n{stopped}; the same command goes on from here.", file=sys.stderr)
+            advice = "; the same command goes on from here" if command in _RESUMED else ""
+            print(f"\n{stopped}{advice}.", file=sys.stderr)
         return stopped.status
     except BrokenPipeError:
         from .common.terminal import silence

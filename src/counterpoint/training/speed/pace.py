@@ -15,6 +15,8 @@ import torch
 _PAGE = resource.getpagesize()
 _WINDOW = 30.0
 """Seconds that a pace is taken over."""
+_PAUSE = 20
+"""A step that takes so many times as long as those before it, and longer than the window, holds a pause."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class Stopwatch:
         self.batch, self.waited, self._clock = batch, 0.0, clock
         # After every step of the window: the time, and how much of it was waited until then.
         self._ends = deque([(clock(), 0.0)])
-        self._began = 0.0
+        self._began, self._paused = 0.0, False
 
     def wait(self) -> None:
         """Begin to wait for data."""
@@ -65,9 +67,20 @@ class Stopwatch:
         self.waited += self._clock() - self._began
 
     def step(self, left: int) -> Pace:
-        """End a step, with so many left, and return the pace."""
+        """End a step, with so many left, and return the pace.
+
+        The time in which the process was suspended says nothing about the steps that are left. It counts neither here
+        nor in the share of waiting.
+        """
+        now, (last, waited) = self._clock(), self._ends[-1]
+        usual = (last - self._ends[0][0]) / max(len(self._ends) - 1, 1)
+        # Two in a row are the new pace.
+        self._paused = not self._paused and now - last > max(_WINDOW, _PAUSE * usual) and len(self._ends) > 1
+        if self._paused:
+            pause, idle = now - last - usual, max(self.waited - waited - usual, 0.0)
+            self._ends = deque((end + pause, until + idle) for end, until in self._ends)
         ends = self._ends
-        ends.append((self._clock(), self.waited))
+        ends.append((now, self.waited))
         while len(ends) > 2 and ends[-1][0] - ends[1][0] >= _WINDOW:
             ends.popleft()
         seconds = max(ends[-1][0] - ends[0][0], 1e-9)
