@@ -149,7 +149,9 @@ def test_another_process_of_the_same_number_is_not_the_holder(tmp_path: Path) ->
     assert holder(tmp_path) is None, "it hangs"
 
 
-@pytest.mark.parametrize(("age", "held"), [(0.0, True), (STALE - 10, True), (STALE + 10, False)])
+@pytest.mark.parametrize(
+    ("age", "held"), [(0.0, True), (STALE - 10, True), (STALE + 10, False), (-STALE - 10, False)]
+)
 def test_a_process_elsewhere_lives_as_long_as_it_beats(
     tmp_path: Path, age: float, held: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

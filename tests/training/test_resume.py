@@ -21,9 +21,11 @@ import torch
 
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.evaluation import create
+from counterpoint.execution.lease import LeaseLostError, leased
 from counterpoint.files import Damaged, latest_checkpoint
 from counterpoint.methods import Arm
 from counterpoint.recipes import Recipe, override
+from counterpoint.study.training import runner
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress
 from counterpoint.training.run import OtherRun, Run, RunState
@@ -31,7 +33,7 @@ from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving import saver
 from counterpoint.training.saving.checkpoint import CheckpointError
 from counterpoint.training.start import keep_order, load
-from fixtures.run_folders import contents
+from fixtures.run_folders import contents, marks
 
 _KILL = """
 import os, signal, sys
@@ -103,6 +105,36 @@ def test_a_run_that_is_refused_leaves_no_folder(
     assert not (tmp_path / "run").exists(), "so that it can hold another run"
     other = Run(what.arm, what.data, what.recipe, what.seed + 1)
     assert run(other, tmp_path / "run", tasks=("retrieval",)).status == "finished"
+
+
+@pytest.mark.parametrize("moment", ["a checkpoint", "an error", "the evaluation"])
+def test_a_run_whose_folder_another_process_took_writes_nothing_any_more(
+    moment: str, what: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, before, describe = tmp_path / "run", {}, runner.describe
+
+    def take() -> None:
+        (lease,) = folder.glob(".lease-*.json")
+        lease.rename(lease.with_suffix(".taken"))
+        RunState(status="finished").write(folder)
+        before.update(marks(folder))
+
+    def on_step(now: Progress) -> None:
+        if now.step == 6 and moment != "the evaluation":
+            take()
+            if moment == "an error":
+                raise ZeroDivisionError
+
+    def describe_later(*of: Any) -> dict[str, Any]:
+        take()
+        return describe(*of)
+
+    if moment == "the evaluation":
+        monkeypatch.setattr(runner, "describe", describe_later)
+    with pytest.raises(LeaseLostError), leased(folder):
+        run(what, folder, tasks=("retrieval",), on_step=on_step)
+    assert before
+    assert marks(folder).items() <= before.items()
 
 
 @pytest.mark.slow

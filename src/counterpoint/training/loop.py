@@ -17,6 +17,7 @@ from ..data.loading.examples import AllExamples
 from ..data.loading.loader import Loader
 from ..data.views import key as view_key
 from ..execution import Stopped, postponed
+from ..execution.lease import check_held
 from ..methods.base import Method
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
@@ -99,6 +100,7 @@ def fit(
             stages and rates of parameters that there are not.
         NonFiniteLoss: if a loss is NaN or infinite.
         CheckpointError: if a checkpoint cannot be written or read.
+        LeaseLostError: if another process took the folder while this one was suspended.
         TooMuchBroken: if more examples had to be replaced than the data allows; the run stands at a checkpoint.
     """
     ranks = Ranks.present()
@@ -142,7 +144,8 @@ def fit(
         saver = Saver(folder / "checkpoint", method, precision.scaler)
 
     def save(step: int, last: bool) -> None:
-        if saver is not None:
+        if saver is not None and folder is not None:
+            check_held(folder)
             log.save()
             saver.save(step, course.optimizer, time.perf_counter() - began if step else 0.0, last)
 

@@ -11,7 +11,6 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from ...execution.lease import check_held
 from ...files import checkpoints_in, put_in_place, write_json, writing_folder
 from ...pairwise.ranks import Ranks
 from ...room import unwritten
@@ -64,9 +63,7 @@ class Saver:
 
         Raises:
             CheckpointError: if this one or the one before it cannot be written.
-            LeaseLostError: if another process took the run's folder while this one was suspended.
         """
-        check_held(self.folder.parent)
         self.finish()
         if last or not self.in_parts:
             save(self.folder, step, self.module, optimizer, self.scaler, seconds)
