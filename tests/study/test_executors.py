@@ -168,5 +168,7 @@ def test_a_work_that_hangs_loses_its_run(
         undisturbed.check(study)
         hangs.press(signal.SIGCONT)
         hangs.ends(60)
-        assert "was taken over while this process hung" in hangs.output
+        assert "counterpoint work: another process took over" in hangs.output
+        assert hangs.process.returncode == 1
     undisturbed.check(study)
+    assert not list(study.rglob(".lease-*"))
