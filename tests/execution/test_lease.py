@@ -126,6 +126,21 @@ def test_a_folder_that_its_holder_removes_while_it_is_taken_is_made_again(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_lease_outlives_a_change_of_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lease, "HEARTBEAT", 0.01)
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with leased(Path("run")):
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        (path,) = (tmp_path / "run").glob(".lease-*.json")
+        os.utime(path, (0, 0))
+        until(lambda: path.stat().st_mtime > 0)
+        assert path.stat().st_mtime > 0
+    assert list((tmp_path / "run").iterdir()) == []
+
+
 def test_an_error_gives_the_folder_back(tmp_path: Path) -> None:
     with pytest.raises(ZeroDivisionError), leased(tmp_path):
         raise ZeroDivisionError

@@ -71,7 +71,7 @@ def holder(folder: Path) -> Holder | None:
 def last_beat(folder: Path) -> tuple[Holder, float] | None:
     """Return the live process that holds a folder, and the seconds since its last heartbeat; None where there is none.
 
-    Only reads the leases.
+    It changes no lease, so that it is safe for programs that only look.
     """
     live = [(lease.holder, age) for lease in _leases(folder) if (age := lease.age()) < STALE]
     return live[0] if live else None
@@ -105,12 +105,12 @@ def leased(folder: Path, wait: bool = False) -> Iterator[None]:
         except BaseException:  # Ctrl-C too leaves no empty folder
             unmake(made)
             raise
-    _holds[folder.absolute()] = hold
+    _holds[hold.folder] = hold
     threading.Thread(target=hold.beat, name="lease", daemon=True).start()
     try:
         yield
     finally:
-        del _holds[folder.absolute()]  # before the folder is free, and another thread's
+        del _holds[hold.folder]  # before the folder is free, and another thread's
         hold.end()
         unmake(made)
 
@@ -118,7 +118,7 @@ def leased(folder: Path, wait: bool = False) -> Iterator[None]:
 def check_held(folder: Path) -> None:
     """Check that no other process took a folder that this one holds; to be called before something is written.
 
-    It costs one look for a file.
+    It costs one call of the file system.
 
     Raises:
         LeaseLostError: if another process took the folder while this one was suspended.
@@ -136,7 +136,8 @@ class _Hold:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path, self.folder, self.thread = path, path.parent, threading.get_ident()
+        self.path = path.absolute()  # the working directory may change
+        self.folder, self.thread = self.path.parent, threading.get_ident()
         self.ended, self.lock, self.lost = threading.Event(), threading.Lock(), False
 
     def beat(self) -> None:
