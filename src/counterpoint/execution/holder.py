@@ -45,7 +45,7 @@ class Holder:
 
     @property
     def gone(self) -> bool:
-        """Whether the process was on this machine and exists no more."""
+        """Return whether the process was on this machine and no longer exists."""
         return self.machine == _machine() and not self.alive()
 
 
@@ -54,9 +54,9 @@ def mark() -> str:
     return f"{_machine_digest()}-{os.getpid()}"
 
 
-def is_orphan(mark: str) -> bool:
-    """Return whether a `mark` is that of a process that was on this machine and exists no more."""
-    machine, _, process = mark.rpartition("-")
+def is_orphan(name: str) -> bool:
+    """Return whether a `mark` is that of a process that was on this machine and no longer exists."""
+    machine, _, process = name.rpartition("-")
     return machine == _machine_digest() and _started(int(process)) is None
 
 

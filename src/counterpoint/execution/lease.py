@@ -4,7 +4,7 @@ A lease is a file in the folder that its process touches every `HEARTBEAT` secon
 its own lease and then lists those of others; if one of them is live, it removes its own again. If two processes come at
 the same time, each sees the other, or one comes wholly after the other, so both never hold the folder.
 
-A lease is dead if its process was on this machine and exists no more. It is stale if it was not touched for `STALE`
+A lease is dead if its process was on this machine and no longer exists. It is stale if it was not touched for `STALE`
 seconds, because the process hangs, is suspended, or its machine is gone. The clocks of two machines are never compared:
 the age of a lease is the time between its last touch and a touch now, both by the clock of the file server. That clock
 may jump, too, so a process that takes a folder first watches a stale lease for two more heartbeats.
