@@ -20,7 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from ...data.derived.mixture import together
 from ...forms import Derived, Flat, Positional, Typed, fields_of, validated
-from ...recipes import Recipe, override
+from ...recipes import DEFAULT, Recipe, override
 from ...recipes import load as load_recipe
 from ...recipes.schema import Augmentation, Optimizer, Parallel, Towers, Widths
 from .execution import Execution
@@ -136,7 +136,7 @@ def _named(arguments: Sequence[str]) -> Recipe:
     Raises:
         ValueError: for a length in steps and in epochs.
     """
-    recipe = load_recipe(value_of(arguments, "--recipe") or "cpu")
+    recipe = load_recipe(value_of(arguments, "--recipe") or DEFAULT)
     if value_of(arguments, "--epochs") is None:
         return recipe
     if value_of(arguments, "--steps") is not None:
@@ -182,7 +182,7 @@ def _shown(form: type, defaults: Mapping[str, object], short: bool = False) -> t
             inner = _shown(kind, vars(start) if isinstance(start, BaseModel) else defaults, short)
             argument = tyro.conf.arg(help=said)
             if kind is Recipe:
-                rows.append((name, Annotated[str, argument], "cpu"))
+                rows.append((name, Annotated[str, argument], DEFAULT))
             argument = tyro.conf.arg(name="") if _flat(field) else argument
             whole = (
                 dataclasses.field()
