@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -117,6 +118,24 @@ def test_every_command_has_help(command: str, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert f"usage: counterpoint {command} " in said
     assert "None" not in said, "what holds unless an option is given is said in words"
+
+
+def test_short_help_is_a_part_of_the_long_one(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    pages = []
+    for flag in ("--help", "--help-all"):
+        with pytest.raises(SystemExit):
+            main(["compare", flag])
+        pages.append(capsys.readouterr().out)
+    short, whole = pages
+    assert len(short.splitlines()) <= 80
+    assert "More options: counterpoint compare --help-all" in short
+    assert "--help-all" not in whole
+    options = [set(re.findall(r"--[a-z][\w.-]*", page)) for page in pages]
+    assert options[0] - {"--help-all"} < options[1]
+    assert {"--optimizer.lr", "--broken", "--gpus-per-run"} <= options[1] - options[0]
 
 
 @pytest.mark.parametrize(

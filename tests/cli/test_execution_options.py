@@ -45,7 +45,7 @@ def test_what_would_be_in_vain_is_refused() -> None:
 @pytest.mark.parametrize("command", ["compare", "compare-decoding", "embed"])
 def test_the_commands_have_them(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main([command, "--help"])
+        main([command, "--help-all"])
     said = capsys.readouterr().out
     assert all(option in said for option in ("--executor", "--gpus-per-run", "--submit", "--address"))
 

@@ -11,7 +11,9 @@ import torch.nn.functional as F
 from method_stubs import LATE, batch, build, run, total
 from torch import Tensor, nn
 
+from counterpoint import recipes
 from counterpoint.methods.arm import Arm
+from counterpoint.recipes import override
 from counterpoint.types import Batch
 
 F64 = torch.float64
@@ -192,3 +194,9 @@ def test_without_a_queue_the_other_keys_of_the_batch_are_the_negatives() -> None
 def test_a_method_that_chooses_keys_needs_a_queue(name: str) -> None:
     with pytest.raises(ValueError, match="queue=0"):
         build(name, queue=0)
+
+
+def test_a_tower_with_batch_norms_is_named() -> None:
+    recipe = override(recipes.load(), {"towers.vocabulary": 300})
+    with pytest.warns(UserWarning, match=r"'image' has batch norms.*--towers.image cnn"):
+        Arm.parse("moco").build(recipe, {}, seed=0, columns={"image": "image"})

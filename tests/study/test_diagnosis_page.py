@@ -12,7 +12,7 @@ import pytest
 
 from counterpoint.cli import main
 from counterpoint.diagnostics.report import embeddings, network, patches
-from counterpoint.diagnostics.report.sections import SECTIONS
+from counterpoint.diagnostics.report.sections import SECTIONS, SLOW
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.report import write_report
 from counterpoint.study.report.diagnosis import FILE, PAGE, conclusion, diagnose_model, not_measured
@@ -79,9 +79,11 @@ def test_it_leads_with_three_lines_and_groups_what_was_not_measured() -> None:
 
 
 def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> None:
-    told: list[str] = []
-    found = diagnose_model(trained, notify=told.append)
-    assert len(told) == len(SECTIONS)
+    shares: list[float] = []
+    found = diagnose_model(trained, notify=lambda title, share: shares.append(share), slow=True)
+    assert len(shares) == len(SECTIONS)
+    assert shares == sorted(shares)
+    assert shares[-1] == 1
     assert list(found["sections"]) == list(SECTIONS)
     assert json.loads((trained / FILE).read_text(encoding="utf-8")) == found
     looked = found["sections"]["augmentation"]
@@ -110,6 +112,15 @@ def test_every_section_is_on_one_offline_page(trained: Path, cheap: None) -> Non
         "neighbours",
     }
     assert not missing & always
+
+
+def test_slow_sections_are_left_out_unless_requested(trained: Path, tmp_path: Path) -> None:
+    sections = diagnose_model(trained, out=tmp_path)["sections"]
+    assert list(sections) == list(SECTIONS)
+    for name in SLOW:
+        assert not sections[name]["numbers"]
+        assert "--what all" in sections[name]["sentence"]
+    assert sections["spread"]["numbers"]
 
 
 @pytest.mark.slow
@@ -151,7 +162,7 @@ def test_other_data_does_where_those_of_the_run_are_gone(
         tasks=["retrieval"],
     )
     shutil.rmtree(moved)
-    sections = diagnose_model(folder, str(pairs))["sections"]
+    sections = diagnose_model(folder, str(pairs), slow=True)["sections"]
     assert sections["spread"]["numbers"]
     assert sections["cka"]["numbers"], "its start is known without its data"
     assert "not known" in sections["landscape"]["sentence"]
@@ -178,7 +189,7 @@ def test_another_library_s_model_is_looked_into_without_its_training(
 ) -> None:
     reference = f"open_clip:tiny@{foreign.open_clip_folder(tmp_path / 'tiny')}"
     words = ["diagnose", reference, "--data", str(pairs), "--out", str(tmp_path / "page")]
-    assert main([*words, "--json"]) == 0
+    assert main([*words, "--what", "all", "--json"]) == 0
     sections = json.loads(capsys.readouterr().out)["sections"]
     measured = {name for name, section in sections.items() if section["numbers"]}
     assert measured >= {"spread", "rank", "gap", "hardness", "inversion", "attention"}

@@ -14,7 +14,21 @@ from ..forms import validated
 from ..registry import unknown
 from .schema import Augmentation, Optimizer, Option, Recipe, Towers, Widths
 
-__all__ = ["Augmentation", "Optimizer", "Recipe", "Towers", "Widths", "about", "load", "names", "override"]
+__all__ = [
+    "DEFAULT",
+    "Augmentation",
+    "Optimizer",
+    "Recipe",
+    "Towers",
+    "Widths",
+    "about",
+    "load",
+    "names",
+    "override",
+]
+
+DEFAULT = "small"
+"""Recipe of ``train`` and ``compare`` unless another one is named."""
 
 
 def names() -> tuple[str, ...]:
@@ -26,13 +40,13 @@ def names() -> tuple[str, ...]:
 def about(name: str) -> str:
     """Return the first line of the comment at a recipe's head, of one of `names`: what the recipe is for.
 
-    >>> about("cpu")
-    'For two CPU cores and a few thousand pairs: the recipe of the demo.'
+    >>> about("gpu")
+    "The sizes of the papers' heads on a ResNet-50 and CLIP's text tower, for one large GPU."
     """
     return _shipped(name).partition("\n")[0].removeprefix("# ")
 
 
-def load(source: str | os.PathLike[str] = "cpu") -> Recipe:
+def load(source: str | os.PathLike[str] = DEFAULT) -> Recipe:
     """Load a recipe by its name, or from a YAML file.
 
     >>> load("cpu").towers.image

@@ -269,7 +269,7 @@ class Design(FolderDesign):
     data: Annotated[str, BeforeValidator(together), Field(description=MIXED)] = "emoji"
     seeds: Annotated[Seeds, Typed(int, 3)] = (0, 1, 2)
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
-    recipe: Annotated[Recipe, BeforeValidator(_recipe_of)] = field(default_factory=lambda: load_recipe("cpu"))
+    recipe: Annotated[Recipe, BeforeValidator(_recipe_of)] = field(default_factory=lambda: load_recipe())
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
     budget: Annotated[Budget, Typed(TypedBudget), BeforeValidator(_budget_of)] = "steps"
     """Budget that is the same for every arm: optimiser steps, passes through the tower of pictures (through the first

@@ -20,8 +20,11 @@ from pydantic_core import PydanticUndefined
 
 from ...data.derived.mixture import together
 from ...forms import Derived, Flat, Positional, Typed, fields_of, validated
-from ...recipes import Recipe, override
+from ...recipes import DEFAULT, Recipe, override
 from ...recipes import load as load_recipe
+from ...recipes.schema import Augmentation, Optimizer, Parallel, Towers, Widths
+from .execution import Execution
+from .files import Files
 
 T = TypeVar("T")
 
@@ -31,6 +34,19 @@ _NUMBERS = {
 }
 
 _POSITIONAL: Any = tyro.conf.Positional  # which a type checker takes for an annotation
+_HIDDEN: Any = tyro.conf.Suppress
+
+COMMON: Mapping[type, frozenset[str]] = {
+    Recipe: frozenset({"batch_size", "steps", "epochs", "workers"}),
+    Towers: frozenset(),
+    Optimizer: frozenset(),
+    Widths: frozenset(),
+    Augmentation: frozenset(),
+    Parallel: frozenset(),
+    Files: frozenset({"columns", "captions"}),
+    Execution: frozenset({"executor", "jobs"}),
+}
+"""Options of forms that several commands share which ``--help`` shows; ``--help-all`` shows the others too."""
 
 
 def parse(
@@ -54,12 +70,16 @@ def parse(
     arguments = _mixed(arguments)
     recipe = _named(arguments)
     named = {"recipe": recipe} if _trains(form) else {}
-    shown = _shown(form, {**(defaults or {}), **named})
+    short = "--help-all" not in arguments
+    arguments = [word if word != "--help-all" else "--help" for word in arguments]
+    shown = _shown(form, {**(defaults or {}), **named}, short and "--help" in arguments)
     refusal = io.StringIO()
     try:
         with redirect_stderr(refusal):
             filled: object = tyro.cli(shown, args=[*arguments], prog=f"counterpoint {command}")
     except SystemExit as ended:
+        if not ended.code and short and _hides(form):
+            print(f"More options: counterpoint {command} --help-all")
         if ended.code:
             print(f"counterpoint {command}: {_in_a_line(refusal.getvalue(), command)}", file=sys.stderr)
         raise
@@ -116,7 +136,7 @@ def _named(arguments: Sequence[str]) -> Recipe:
     Raises:
         ValueError: for a length in steps and in epochs.
     """
-    recipe = load_recipe(value_of(arguments, "--recipe") or "cpu")
+    recipe = load_recipe(value_of(arguments, "--recipe") or DEFAULT)
     if value_of(arguments, "--epochs") is None:
         return recipe
     if value_of(arguments, "--steps") is not None:
@@ -140,7 +160,13 @@ def value_of(arguments: Sequence[str], flag: str) -> str | None:
     return value
 
 
-def _shown(form: type, defaults: Mapping[str, object]) -> type:
+def _hides(form: type) -> bool:
+    """Return whether the short help leaves out options of a form or of a form within."""
+    kinds = [field.annotation for _, field in _options(form)]
+    return form in COMMON or any(_is_form(kind) and _hides(kind) for kind in kinds if isinstance(kind, type))
+
+
+def _shown(form: type, defaults: Mapping[str, object], short: bool = False) -> type:
     """Return the form as tyro fills it: the same options, without constraints.
 
     tyro builds the parts of a form one after another, and where one refuses its values it prints many lines that do
@@ -153,10 +179,10 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
         said = _paragraphs(field.description)
         if _is_form(kind):
             start = defaults.get(name, field.get_default(call_default_factory=True))
-            inner = _shown(kind, vars(start) if isinstance(start, BaseModel) else defaults)
+            inner = _shown(kind, vars(start) if isinstance(start, BaseModel) else defaults, short)
             argument = tyro.conf.arg(help=said)
             if kind is Recipe:
-                rows.append((name, Annotated[str, argument], "cpu"))
+                rows.append((name, Annotated[str, argument], DEFAULT))
             argument = tyro.conf.arg(name="") if _flat(field) else argument
             whole = (
                 dataclasses.field()
@@ -177,6 +203,8 @@ def _shown(form: type, defaults: Mapping[str, object]) -> type:
             kind = _POSITIONAL[kind]
         # Of a default that is nothing, the words of the option say what it means.
         hint = "" if default in (None, "", ()) else None
+        if short and name not in COMMON.get(form, {name}):
+            kind = _HIDDEN[kind]
         argument = tyro.conf.arg(help=said, metavar=shape, help_behavior_hint=hint)
         stands = dataclasses.field() if default is PydanticUndefined else dataclasses.field(default=default)
         rows.append((name, Annotated[kind, argument], stands))

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass as form
 from ...execution import HandedOver
 from ...execution.executors import LOCAL
 from ...forms import FORM, Count, Flat, Folder, Name
+from ...recipes import DEFAULT
 from ..common.execution import Execution
 from ..common.terminal import Terminal
 from ._source import Source
@@ -26,7 +27,7 @@ class Form(Source):
     """Print JSON instead of tables."""
     sample: Count | None = None
     """Look at the pictures of so many examples, and give shares with intervals; at all unless given."""
-    recipe: Name = "cpu"
+    recipe: Name = DEFAULT
     """The recipe that captions and pictures are measured against."""
     card: Folder = None
     """Write a data card too, Markdown with the metadata that Hugging Face reads."""

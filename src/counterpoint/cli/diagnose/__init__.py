@@ -11,14 +11,21 @@ from ...registry import unknown
 from ..common.arguments import parse, value_of
 from ..common.terminal import Terminal
 
-WHAT = ("inside", "lens", "language", "in-context")
+PARTS = {
+    "inside": "inside",
+    "all": "inside",
+    "lens": "lens",
+    "language": "language",
+    "in-context": "in_context",
+}
+"""What is measured, with the module that measures it."""
 
 
 def main(arguments: Sequence[str]) -> int:
     what = value_of(arguments, "--what") or "inside"
-    if what not in WHAT:
-        raise unknown("thing to look at", what, WHAT)
-    part = import_module(f"{__name__}.{what.replace('-', '_')}")
+    if what not in PARTS:
+        raise unknown("thing to look at", what, PARTS)
+    part = import_module(f"{__name__}.{PARTS[what]}")
     options = parse(part.Form, arguments, "diagnose")
     console = Terminal(stderr=options.json)
     with console.status("loading torch") as status:

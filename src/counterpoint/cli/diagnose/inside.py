@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
@@ -16,7 +18,11 @@ from ._look import Diagnosis, Look, Notify
 
 @form(frozen=True, config=FORM, kw_only=True)
 class Form(Look):
-    """Look inside a model (spread, gap, attention, layers, curvature), a run above all, or at one that answers."""
+    """Look inside a model, a run above all, or at one that answers.
+
+    ``--what inside`` measures spread, gap, attention and layers. ``--what all`` also measures what takes gradients many
+    times: inversion, and the curvature of the loss. It takes about five times as long.
+    """
 
     model: Annotated[str, Positional()]
     """A run folder, or another model that evaluate takes, with --data and --out; with another --what, a model that
@@ -32,12 +38,26 @@ def look(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Examine a run and write its page."""
     from ...study.report.diagnosis import PAGE, diagnose_model, not_measured
 
-    notify("looking inside")
+    notify("reading the model and the data")
+    start = time.monotonic()
+
+    forecast: list[float] = []
+
+    def progressed(title: str, share: float) -> None:
+        spent = time.monotonic() - start
+        if not forecast:  # the first section embeds the test rows, and is the unit of the others' costs
+            forecast.append(spent / share)
+            print(f"forecast: about {forecast[0]:.0f} s", file=sys.stderr)
+        left = f"about {spent * (1 / share - 1):.0f} s left" if share < 1 else "writing the page"
+        bar = "█" * round(20 * share)
+        notify(f"{bar:░<20} {share:.0%} {title}, {left}")
+
     values = diagnose_model(
         options.model,
         options.files.of(options.data),
         options.out,
-        notify=lambda title: notify(f"looking inside: {title}"),
+        notify=progressed,
+        slow=options.what == "all",
     )
     sections = values["sections"]
     measured = [f"• {s['title']}: {s['sentence']}" for s in sections.values() if s["numbers"]]

@@ -11,8 +11,10 @@ any size, keep their transparency and are drawn from the vectors that both packa
 from __future__ import annotations
 
 import io
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from hashlib import blake2b
 from importlib.metadata import version
 from importlib.resources import files
@@ -171,21 +173,28 @@ class Artist(ABC):
                 f"{self.package} {version(self.package)} has no picture of {len(lacking)} emoji "
                 f"(first: {lacking[0]}); run: pip install --upgrade {self.package}"
             )
-        drawing = track(
-            codepoints, f"Drawing {self.name}, once", console=Console(stderr=True), transient=True
-        )
+
+        def rendered(each: str) -> np.ndarray:
+            source = sources[picture_key(each)]
+            try:
+                return draw(source.read_bytes())
+            except (OSError, ValueError) as error:
+                raise MissingPicture(
+                    f"{self.package}: {source.name} cannot be drawn ({error}); "
+                    f"run: pip install --force-reinstall {self.package}"
+                ) from error
+
         header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        with writing(path) as part, part.open("wb") as file:
+        # Threads suffice: the renderer and the decoder of PNG release the interpreter's lock.
+        with writing(path) as part, part.open("wb") as file, ThreadPoolExecutor(os.cpu_count()) as pool:
             np.lib.format.write_array_header_1_0(file, header)
-            for each in drawing:
-                source = sources[picture_key(each)]
-                try:
-                    picture = draw(source.read_bytes())
-                except (OSError, ValueError) as error:
-                    raise MissingPicture(
-                        f"{self.package}: {source.name} cannot be drawn ({error}); "
-                        f"run: pip install --force-reinstall {self.package}"
-                    ) from error
+            for picture in track(
+                pool.map(rendered, codepoints),
+                f"Drawing {self.name}, once",
+                total=len(codepoints),
+                console=Console(stderr=True),
+                transient=True,
+            ):
                 file.write(picture.tobytes())  # not through a memory map: there a full disk kills the process
 
 

@@ -13,7 +13,7 @@ from PIL import Image
 from ...execution import Executor, Listener, Local, Needs, NullListener
 from ...execution.executors import LOCAL, executor_of
 from ...files import write_text, writing
-from ...recipes.schema import Towers
+from ...recipes import Towers, load
 from ..kinds.parsing import parse
 from ..listed.ledgers import keep, ledger_file
 from ..source import load_any
@@ -111,7 +111,7 @@ def report(
     Args:
         source: whatever ``--data`` takes: a folder, a table, shards, the name of a world.
         sample: look at the pictures of so many examples, and give shares with intervals; at all unless given.
-        towers: of the recipe that captions and pictures are measured against; those of ``cpu`` unless given.
+        towers: of the recipe that captions and pictures are measured against; those of the default recipe unless given.
         jobs: processes that look at pictures.
         executor: where pictures are looked at: ``"local"``, ``"ray"`` or an executor (`counterpoint.execution`); other
             machines must see the cache folder.
@@ -132,7 +132,7 @@ def report(
         needs = needs or Needs()
         chosen = Local(jobs) if executor == LOCAL else executor_of(executor, needs)
         looking = partial(looks_of_units, executor=chosen, needs=needs, listener=listener or NullListener())
-    seen = _seen(source, sample, towers or Towers(), looking)
+    seen = _seen(source, sample, towers or load().towers, looking)
     parts: list[Section] = sorted((SECTIONS.get(name)() for name in SECTIONS.names()), key=lambda s: s.order)
     sections = {part.title: tuple(findings) for part in parts if (findings := part.findings(seen))}
     left_out = ledger_file(Path(source)) if len(seen.ledger) else None

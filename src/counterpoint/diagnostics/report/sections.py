@@ -34,14 +34,41 @@ SECTIONS: dict[str, tuple[str, Callable[[Subject], Section]]] = {
 }
 """A diagnostic's name to its title and what carries it out."""
 
+COSTS: dict[str, float] = {
+    "spread": 1.0,
+    "classes": 1.6,
+    "inversion": 12.0,
+    "hessian": 17.0,
+    "landscape": 11.0,
+}
+"""CPU time of diagnostics in units of the first one, which embeds the test rows; of the others 0.3.
 
-def diagnose(subject: Subject) -> Iterator[Section]:
-    """Carry out every diagnostic, one after the other.
+Measured with the default towers on the test rows of ``emoji``. A forecast needs no more than the order of magnitude.
+"""
 
-    One that does not apply (attention of convolutions, a gap between modalities of which there is one) is a
+SLOW = frozenset({"inversion", "hessian", "landscape"})
+"""Diagnostics that take gradients many times. Together they cost four fifths of all."""
+
+
+def cost(name: str) -> float:
+    """Return the CPU time of a diagnostic in units of the first one."""
+    return COSTS.get(name, 0.3)
+
+
+def diagnose(subject: Subject, slow: bool = False) -> Iterator[Section]:
+    """Carry out the diagnostics, one after the other.
+
+    A diagnostic that does not apply (attention of convolutions, a gap between modalities of a model with one) is a
     section that says why.
+
+    Args:
+        subject: the model and the data.
+        slow: carry out those of `SLOW` too.
     """
     for name, (title, examine) in SECTIONS.items():
+        if name in SLOW and not slow:
+            yield Section(name, title, "Not measured: slow, ask with --what all.", {}, None)
+            continue
         try:
             section = examine(subject)
             yield dataclasses.replace(section, sentence=_typeset(section.sentence))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import abstractmethod
 from itertools import permutations
 from typing import ClassVar, TypedDict
@@ -60,6 +61,12 @@ class MomentumContrast(TowerMethod):
     ) -> None:
         super().__init__(towers)
         ((column, tower),) = towers.items()
+        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in tower.modules()):
+            warnings.warn(
+                f"{self.name}: the tower of {column!r} has batch norms, whose statistics may tell a query which key is "
+                "in its batch; a tower without them is safe (--towers.image cnn)",
+                stacklevel=2,
+            )
         self.views = contrasted(column, tower, 2)
         self.query_and_key = list(permutations(self.views, 2))[: 1 + symmetric]
         width = recipe.widths.ssl_output

@@ -25,9 +25,9 @@ class MoCo(MomentumContrast):
     queue takes the keys of a step once its loss is done with. Keys of a picture's own are no negatives of it.
     g is a perceptron of one hidden layer and is left off afterwards: a user gets the tower's own features.
 
-    The paper shuffles the batch between devices, lest batch norms tell a query which key is in its batch. The
-    towers of this package norm the channels of each example alone, so there is nothing to shuffle; an image
-    tower with batch norms would be open to it.
+    The paper shuffles the batch between devices, so that batch norms do not tell a query which key is in its batch.
+    There is no shuffling here. The towers of this package have no batch norms; for a tower with them, such as the
+    default one, a warning names another.
 
     Args:
         towers: the tower, by its column.

@@ -12,7 +12,8 @@ import torch
 
 from ... import models
 from ...data.source import load_any
-from ...diagnostics.report import Subject, diagnose
+from ...diagnostics.report import Section, Subject, diagnose
+from ...diagnostics.report.sections import SECTIONS, SLOW, cost
 from ...files import write_json
 from ...training.run import Run, data_of
 from ...training.start import build, prepare
@@ -29,7 +30,9 @@ def diagnose_model(
     reference: str | Path,
     data: str | None = None,
     out: Path | None = None,
-    notify: Callable[[str], None] = lambda title: None,
+    notify: Callable[[str, float], None] = lambda title, share: None,
+    *,
+    slow: bool = False,
 ) -> dict[str, Any]:
     """Examine a model and write ``diagnosis.html``, which opens offline, and ``diagnosis.json``.
 
@@ -40,7 +43,8 @@ def diagnose_model(
         reference: a run folder with a checkpoint, or what else `counterpoint.load` takes.
         data: another data set to examine it on; the run's own unless given.
         out: the folder to write into; the run's own unless given.
-        notify: called with the title of each section when it is done.
+        notify: called with the title of each section when it is done, and the estimated share of the work that is done.
+        slow: measure the sections that take gradients many times too.
 
     Returns:
         What the JSON file holds: the model, the test set and every section's sentence and numbers.
@@ -78,10 +82,11 @@ def diagnose_model(
     decay = 0.0 if run is None else run.recipe.optimizer.weight_decay
     augmentation = None if run is None else run.recipe.augmentation
     subject = Subject(model, control, examined, examined.splits.test[test], loader, decay, augmentation)
-    sections = []
-    for section in diagnose(subject):
-        notify(section.title)
+    sections: list[Section] = []
+    costs = {name: 0.0 if name in SLOW and not slow else cost(name) for name in SECTIONS}
+    for section in diagnose(subject, slow):
         sections.append(section)
+        notify(section.title, sum(costs[done.name] for done in sections) / sum(costs.values()))
     diagnosis: dict[str, Any] = {
         "format": 1,
         "run": str(reference),
@@ -100,6 +105,7 @@ def diagnose_model(
     cleaned: dict[str, Any] = finite(diagnosis)
     write_json(target / FILE, cleaned)
     command = ["counterpoint", "diagnose", str(reference), *(["--data", data] if data else [])]
+    command += ["--what", "all"] if slow else []
     write_page(
         target / PAGE,
         "diagnosis.html.j2",

@@ -25,7 +25,7 @@ from ...files import latest_checkpoint, sweep, write_json, write_table
 from ...methods.arm import Arm
 from ...methods.base import Method
 from ...methods.tower_method import TowerMethod
-from ...recipes import Recipe, override
+from ...recipes import DEFAULT, Recipe, override
 from ...recipes import load as load_recipe
 from ...training.loop import Progress, fit
 from ...training.record.peak_memory import PeakMemory
@@ -186,7 +186,7 @@ def train(
     method: str,
     data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] = "emoji",
     *,
-    recipe: str | Recipe = "cpu",
+    recipe: str | Recipe = DEFAULT,
     seed: int = 0,
     labels: str = "",
     folder: str | os.PathLike[str],

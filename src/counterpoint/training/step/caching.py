@@ -115,8 +115,8 @@ def refuse_batch_norms(method: nn.Module) -> None:
         if any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in tower.modules()):
             raise ValueError(
                 f"the tower {name!r} has batch norms, so its features depend on the batch they are computed in, "
-                "and a microbatch would change the result: take a tower with layer or group norms, freeze it "
-                "(tune=frozen), or leave --microbatch out"
+                "and a microbatch would change the result: take a tower without them (--towers.image cnn), "
+                "freeze it (tune=frozen), or leave --microbatch out"
             )
 
 
