@@ -214,6 +214,31 @@ def shared_example_variance(
     return max(total, 0.0)
 
 
+def noise_variance(
+    a: Float[np.ndarray, "replicates a_seeds"], b: Float[np.ndarray, "replicates b_seeds"] | None = None
+) -> float:
+    """Return the variance of one seed's value that comes from single examples, from scores on resampled examples.
+
+    This is the variance of one seed's score over resamples without the part that all seeds share
+    (`shared_example_variance`). Two seeds that disagree on some examples have it even where their scores are equal by
+    chance. The variance over seeds is at least this large. Of two sides it is the sum, scaled to the smaller number of
+    seeds; a side of one seed shows nothing of it.
+    """
+    sides = [a] if b is None else [a, b]
+    procedures = [side for side in sides if side.shape[1] > 1]
+    if not procedures:
+        return 0.0
+    n_seeds = min(side.shape[1] for side in procedures)
+    total = 0.0
+    for side in procedures:
+        defined = side[~np.isnan(side).any(1)]
+        if len(defined) < 2:
+            continue
+        covariance = np.cov(defined, rowvar=False)
+        total += (float(np.diag(covariance).mean()) - _between_seeds(covariance)) / side.shape[1]
+    return max(total * n_seeds, 0.0)
+
+
 def _between_seeds(covariance: Float[np.ndarray, "seeds seeds"]) -> float:
     n = len(covariance)
     if n == 1:

@@ -247,7 +247,9 @@ def _metric(good: Mapping[int, RunScores], key: Key, definition: MetricDefinitio
 
 
 def _needed(seeds: SeedsNeeded) -> Needed:
-    return Needed(effect=seeds.effect, n=seeds.n, examples_factor=seeds.examples_factor)
+    return Needed(
+        effect=seeds.effect, n=seeds.n, examples_factor=seeds.examples_factor, at_least=seeds.at_least
+    )
 
 
 def name_of(key: Key) -> str:

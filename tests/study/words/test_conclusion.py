@@ -140,6 +140,10 @@ def test_failed_runs_take_seeds_besides() -> None:
             "To show a difference of 1 point from a takes about 9 seeds.",
         ),
         (
+            {"effect": 0.01, "n": 107, "at_least": True},
+            "To show a difference of 1 point from a takes at least 107 seeds.",
+        ),
+        (
             {"effect": 0.01, "n": None, "examples_factor": 4.23},
             "To show a difference of 1 point from a you need a test set at least 4.2 times as large, and more seeds.",
         ),

@@ -222,7 +222,9 @@ def needed(differences: Sequence[Difference]) -> list[str]:
     for d in differences:
         seeds = d.seeds_needed
         pair = f"{d.a} and {d.b}"
-        if seeds is None:
+        if seeds is None and d.n_seeds > 1:
+            lines.append(f"{pair}: unknown, since their runs agree on every example")
+        elif seeds is None:
             lines.append(f"{pair}: unknown, since it takes two seeds on which both finished")
         elif seeds.n is None and (seeds.examples_factor or 1.0) > 1:
             lines.append(
@@ -231,5 +233,5 @@ def needed(differences: Sequence[Difference]) -> list[str]:
         elif seeds.n is None:
             lines.append(f"{pair}: more than any number of seeds on this test set")
         else:
-            lines.append(f"{pair}: about {seeds.n} seeds")
+            lines.append(f"{pair}: {'at least' if seeds.at_least else 'about'} {seeds.n:,} seeds")
     return lines
