@@ -13,7 +13,7 @@ import numpy as np
 
 from ..registry import unknown
 from .bootstrap import FEW_EXAMPLES, FEW_SEEDS, check_options, is_mean, plug_in_scores, resample
-from .intervals import VerdictInterval, holm, interval_of_difference, noise_variance
+from .intervals import VerdictInterval, bounds_of, holm, interval_of_difference, noise_variance
 from .outcomes import Outcomes, check_same_examples, parse_runs
 from .power import FEW_PILOT_SEEDS, SeedsNeeded, from_spread
 
@@ -305,6 +305,9 @@ def _differences(
             zip(finished, resample(list(finished.values()), example_rng, n_boot, o.statistic), strict=True)
         )
     plug_in = {name: plug_in_scores(runs, o.statistic) for name, runs in finished.items()}
+    # Only a metric in points is known to be a fraction.
+    stated = o.bounds or (None if o.unit == "points" else (-math.inf, math.inf))
+    least, most = bounds_of(o.statistic, finished.values(), stated)
 
     differences = []
     for a, b in pairs:
@@ -332,7 +335,7 @@ def _differences(
                 paired=paired_seeds,
                 confidence=confidence,
                 rng=np.random.default_rng(seed_seed),
-            )
+            ).within(least - most, most - least)
             if interval.n_undefined:
                 notes.append(
                     f"the metric was undefined on {interval.n_undefined} of {n_boot} resamples, left out"
