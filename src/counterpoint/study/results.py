@@ -78,14 +78,8 @@ class StudyResults(Generic[R]):
 
     @cached_property
     def numbers(self) -> StudyScores:
-        """Return the numbers of all arms under all seeds; a run that is unfinished counts as one that failed."""
-        scored = {
-            arm: {
-                seed: runs[seed].scored if seed in runs else None
-                for seed in (runs if arm in self.fixed else self.seeds)
-            }
-            for arm, runs in self.runs.items()
-        }
+        """Return the numbers of all arms under the seeds whose runs ended; unfinished runs are left out."""
+        scored = {arm: {seed: run.scored for seed, run in runs.items()} for arm, runs in self.runs.items()}
         return StudyScores(scored, self.margin, self.fixed)
 
     def each(self) -> Iterator[tuple[str, int, R]]:

@@ -195,9 +195,10 @@ def _floor(best: str, score: Score) -> list[str]:
 
 
 def _learning(summary: StudySummary, best: str, pairs: Sequence[_Pair]) -> list[str]:
-    """Return a sentence where arms learn from other things than the best one does."""
+    """Return a sentence where arms are known to learn from other things than the best one does."""
     learns = {arm.name: arm.learns for arm in summary.arms}
-    others = [pair.other for pair in pairs if learns[pair.other] != learns[best]]
+    known = [pair.other for pair in pairs if learns[pair.other] and learns[best]]
+    others = [name for name in known if learns[name] != learns[best]]
     return [f"{best} learns from other things than {_named(others)}."] if others else []
 
 
