@@ -15,7 +15,6 @@ from ...spec import Spec
 from ...training.folder import is_checkpoint, is_run
 from ...training.run import Run
 
-
 _ANY_LOSS = "dcl"
 
 
