@@ -275,6 +275,7 @@ class StudySummary(Part):
     """A summary of any study.
 
     Attributes:
+        title: of the report page; empty where none was given.
         seeds: those that have a run.
         environment: of a run.
         primary: the metric that the verdict is about first.
@@ -284,6 +285,7 @@ class StudySummary(Part):
     """
 
     format: int = FORMAT
+    title: str = ""
     data: str
     seeds: tuple[int, ...]
     margin: float

@@ -152,6 +152,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
     differences, multiplicity = results.numbers.differences(results.main_metrics(design.tasks))
     costs = {arm: plans[arm].cost for arm in design.arms}
     return TrainingSummary(
+        title=design.title,
         data=design.data,
         seeds=design.seeds,
         labels=design.labels,
@@ -175,7 +176,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
             *cut_in_words({arm: cost.cut_captions for arm, cost in costs.items() if cost}),
             *gaps_in_words({arm.name: (arm.cost.rows, arm.cost.left_out) for arm in arms}),
         ),
-        winner=_winner(results, arms, headline),
+        winner=_winner(results, arms, headline, design.data),
         cannot_show=tuple(_cannot_show(results, design)),
     )
 
@@ -294,7 +295,9 @@ def _searches(folder: Path, plans: Mapping[str, ArmPlan]) -> Iterator[Search]:
         )
 
 
-def _winner(results: StudyResults[FinishedRun], arms: Sequence[TrainedArm], headline: Key) -> Winner:
+def _winner(
+    results: StudyResults[FinishedRun], arms: Sequence[TrainedArm], headline: Key, data: str
+) -> Winner:
     # An arm that failed on a seed is not recommended over one that did not.
     best = min(ranked(arms, headline), key=lambda arm: len(arm.failed)).name
     folder = results.finished(best)[0].folder
@@ -303,7 +306,7 @@ def _winner(results: StudyResults[FinishedRun], arms: Sequence[TrainedArm], head
     return Winner(
         name=best,
         folder=str(folder),
-        command=f"counterpoint evaluate {shlex.quote(str(folder))}",
+        command=shlex.join(["counterpoint", "embed", str(folder), data]),
         python=f"import counterpoint as cp; model = cp.load({str(folder)!r}){used}",
     )
 

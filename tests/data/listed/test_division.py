@@ -175,7 +175,8 @@ def test_a_large_set_that_looks_alike_is_not_kept_together_and_told_of() -> None
     division = divide([None] * 3000, [*links(*single(3000)), link])
     assert (
         division.notes["sets of one look not kept together"]
-        == "1, of up to 40 rows: more than copies would be"
+        == "1 set, the largest of 40 rows: too many rows share one look to be copies of one example, so they may lie in "
+        "different splits"
     )
     assert len(set(division.sides[100:140])) > 1
 
