@@ -19,7 +19,7 @@ from counterpoint.study.study import resummarise
 from counterpoint.study.words.learning import learns_from
 from counterpoint.study.words.names import renamed, short_names, with_short_names
 from counterpoint.study.words.tables import ranked, write_tables
-from counterpoint.study.words.terminal import for_terminal
+from counterpoint.study.words.terminal import for_terminal, leaderboard
 from counterpoint.training.run import Run, RunState
 from fixtures.synthetic_study import write_data, write_study
 
@@ -82,6 +82,7 @@ def test_a_title_is_on_the_page_in_the_summary_and_in_the_command(study: Path) -
     page = content(study, summary)
     assert page["title"] == "Which loss finds a recipe?"
     assert summary.data in page["facts"]
+    assert str(leaderboard(summary)[0]) == "Which loss finds a recipe?"
     assert "--title 'Which loss finds a recipe?'" in page["commands"]["compare"]
     text = (study / "report.html").read_text()
     assert "<h1>Which loss finds a recipe?</h1>" in text

@@ -89,8 +89,9 @@ def leaderboard(
     shown = [*keys, *(others if every or len(others) <= _FEW_LABELS else ())]
     wide = max(len(name) for name in [*(arm.name for arm in arms), CONSTANT])
     several = max(1, (width - wide - 2) // (_CELL + 2))
-    title = f"{summary.title or summary.data}: {counted(len(arms), 'arm')}, {_seeds_each(summary)}"
-    tables: list[Table | Text] = [Text(f"{title}; percent, 95 % interval")]
+    title = f"{summary.data}: {counted(len(arms), 'arm')}, {_seeds_each(summary)}"
+    tables: list[Table | Text] = [Text(summary.title, "bold")] if summary.title else []
+    tables.append(Text(f"{title}; percent, 95 % interval"))
     for start in range(0, len(shown), several):
         part = shown[start : start + several]
         table = _arms_table()
