@@ -72,6 +72,29 @@ def test_page_of_a_measured_paper_shows_the_numbers(measured: catalog.Paper) -> 
         assert part in text
 
 
+def test_words_stay_whole_at_eighty_columns(measured: catalog.Paper) -> None:
+    """In a table of seven columns a verdict was broken within a word."""
+    text = shown(render.page(measured), width=80)
+    assert max(map(len, text.splitlines())) <= 80
+    assert "reproduced: sigmoid minus softmax [B=8]" in text
+    assert "expected > 0, measured 0.031 (95 % interval 0.012 … 0.05, 5 seeds)" in text
+
+
+def test_results_that_do_not_decide_are_in_brackets_that_are_explained(measured: catalog.Paper) -> None:
+    text = shown(render.page(measured))
+    assert "in brackets" not in text
+    assert measured.evidence is not None
+    evidence = Evidence.read(measured.evidence)
+    aside = evidence.results[0].model_copy(
+        update={"name": "loss", "decides": False, "low": 0.031, "high": 0.031}
+    )
+    evidence.model_copy(update={"results": (*evidence.results, aside)}).write(measured.evidence)
+    text = shown(render.page(measured))
+    assert "(loss)" in text
+    assert "expected > 0, measured 0.031 (5 seeds)" in text
+    assert "Results in brackets are reported beside the others" in text
+
+
 def test_plain_data_is_json(measured: catalog.Paper) -> None:
     plain = json.loads(json.dumps(render.as_dict(measured)))
     assert plain["status"] == "verified"

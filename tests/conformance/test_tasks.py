@@ -24,6 +24,7 @@ from counterpoint.data.source import load_any
 from counterpoint.evaluation import STATISTICS, TASKS, RunResults, Task, create, evaluate
 from counterpoint.evaluation.statistic import name_of
 from counterpoint.evaluation.task import ModelKind, NotApplicable, check_data
+from counterpoint.study.scored import limits
 from counterpoint.types import Assistant, Classifier, Embedder, Prompt, Scores, Target
 from fixtures.assistants import Says
 from fixtures.tiny import Pixels, TinyData, TraitsData
@@ -175,6 +176,8 @@ def test_numbers_follow_from_the_examples_alone(name: str, asked: ModelKind) -> 
         assert len(values) == row["n"]
         assert value == pytest.approx(row["value"], abs=1e-12)
         assert statistic.least <= value <= statistic.most
+        bounds = limits(row["bounds"])
+        assert bounds is None or bounds[0] <= value <= bounds[1]
 
 
 @each_task

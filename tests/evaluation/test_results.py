@@ -52,6 +52,7 @@ KEYS = [
     "higher_is_better",
     "columns",
     "statistic",
+    "bounds",
 ]
 
 

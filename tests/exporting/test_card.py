@@ -11,12 +11,15 @@ from huggingface_hub import ModelCard, metadata_load
 
 import counterpoint as cp
 from counterpoint.data.collections import COLLECTIONS
-from counterpoint.exporting._card import listed
+from counterpoint.exporting._card import Origin, _results, _scores, listed
 from counterpoint.exporting._licence import LICENCES, check
 from counterpoint.recipes import Recipe
 from counterpoint.registry import UnknownName
 from counterpoint.study import compare
+from counterpoint.study.layout import run_folder
+from counterpoint.training.run import Run
 from fixtures import foreign
+from fixtures.synthetic_study import write_data, write_study
 from fixtures.trained import made_run
 
 
@@ -56,7 +59,7 @@ def test_it_says_what_the_model_is_and_no_folder_of_this_machine(run: Path, expo
         "torch ",
         'folder = "mine"',
         "counterpoint.load(folder)",
-        "says nothing of other training runs",
+        "say nothing of other training runs",
     ):
         assert said in text, said
     assert str(run.parent) not in text
@@ -118,13 +121,42 @@ def test_a_run_of_a_study_has_its_intervals_and_verdicts(pairs: Path, recipe: Re
     )
     exported = cp.export(study.folder / "runs" / "siglip" / "seed-1", "safetensors", tmp_path / "out").folder
     text = (exported / "README.md").read_text()
-    assert "Means over the seeds 0, 1 of its study" in text
+    assert "Values are of this one run" in text
+    assert (
+        "The mean of its arm is over the runs of its study with the seeds 0, 1; this run has seed 1." in text
+    )
     assert study.sentences[0] in text
     assert study.summary.multiplicity in text
     assert "None was chosen, so nobody may use this model" in text
-    value = metadata_load(exported / "README.md")["model-index"][0]["results"][0]["metrics"][0]["value"]
+    stated = metadata_load(exported / "README.md")["model-index"][0]["results"][0]["metrics"][0]
     arm = next(arm for arm in study.summary.arms if arm.name == "siglip")
-    assert value == pytest.approx(arm.metrics[0].mean, abs=1e-4)
+    own = arm.metrics[0].seeds["1"]
+    assert own is not None
+    assert stated["value"] == pytest.approx(own, abs=1e-4)
+
+
+def test_the_numbers_are_those_of_the_exported_run_beside_the_mean_of_its_arm(tmp_path: Path) -> None:
+    data = write_data(tmp_path / "data")
+    summary = write_study(tmp_path / "study", str(data / "metadata.csv"), arms=("clip",), failed=None)
+    run = run_folder(tmp_path / "study", "clip", 1)
+    origin = Origin("clip", Run.read(run), run)
+    scores = _scores(origin)
+    of_arm = {score.key: score for score in summary.arms[0].metrics}
+    assert scores
+    for score in scores:
+        arm = of_arm[score.key]
+        assert score.mean == arm.seeds["1"]
+        assert score.low is not None
+        assert score.high is not None
+        assert 0 <= score.low <= score.mean <= score.high <= 1
+    lines = list(_results(origin, scores))
+    assert "| mean of its arm, 3 seeds |" in lines[0]
+    first = scores[0]
+    cells = [cell.strip() for cell in lines[2].strip("| ").split("|")]
+    assert cells[3] == f"{100 * first.mean:.1f}"
+    assert cells[5] == f"{100 * of_arm[first.key].mean:.1f}"
+    assert cells[3] != cells[5]
+    assert "seeds 0, 1, 2; this run has seed 1." in "\n".join(lines)
 
 
 def test_a_model_of_another_library_and_data_that_is_gone(run: Path, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ def difference(
     a: np.ndarray, b: np.ndarray, *, paired: bool = True, confidence: float = 0.95
 ) -> VerdictInterval:
     comparison = compare_arms(
-        {"m": Outcomes({"a": a, "b": b})}, paired_seeds=paired, confidence=confidence, n_boot=1000
+        {"m": Outcomes({"a": a, "b": b}, unit="")}, paired_seeds=paired, confidence=confidence, n_boot=1000
     )
     interval = comparison.differences[0].interval
     assert interval is not None
@@ -167,6 +167,43 @@ def test_interval_of_mean() -> None:
     assert median.estimate == np.mean(np.median(x, axis=1))
     with pytest.raises(ValueError, match=r"no finished run \(failed: \[0\]\)"):
         interval_of_mean({0: None})
+
+
+HITS = hnp.arrays(np.bool_, st.tuples(st.just(2), st.integers(2, 4), st.integers(10, 20)))
+
+
+@given(HITS)
+def test_intervals_of_accuracies_hold_accuracies_alone_and_verdicts_stay(x: np.ndarray) -> None:
+    arms = {"a": x[0], "b": x[1]}
+    found, free = (
+        compare_arms({"m": Outcomes(arms, unit=unit, margin=0.3)}, n_boot=200).differences[0]
+        for unit in ("points", "")
+    )
+    assert -1 <= found.low <= found.estimate <= found.high <= 1
+    assert found.low == max(free.low, -1)
+    assert found.high == min(free.high, 1)
+    assert (found.verdict, found.p, found.p_holm) == (free.verdict, free.p, free.p_holm)
+    mean = interval_of_mean(x[0], n_boot=200)
+    assert 0 <= mean.low <= mean.estimate <= mean.high <= 1
+
+
+def test_bounds_that_a_metric_states() -> None:
+    """Two seeds, one degree of freedom: t alone would reach from below 0 to beyond the number of candidates."""
+    rng = np.random.default_rng(0)
+    ranks = np.stack([rng.integers(1, 59, 58), rng.integers(1, 30, 58)]).astype(float)
+    bounds = (1.0, 58.0)
+    free, found = (interval_of_mean(ranks, statistic=np.median, n_boot=200, bounds=b) for b in (None, bounds))
+    assert (free.low < 1, free.high > 58) == (True, True)
+    assert (found.low, found.high) == bounds
+    outcomes = Outcomes({"a": ranks, "b": 59 - ranks}, np.median, bounds=bounds, unit="ranks")
+    difference = compare_arms({"rank": outcomes}).differences[0]
+    assert -57 <= difference.low <= difference.high <= 57
+
+
+def test_a_mean_that_states_bounds_is_not_taken_for_a_fraction() -> None:
+    apart = np.stack([np.zeros(20), np.ones(20)])
+    assert interval_of_mean(apart, n_boot=200).high == 1.0
+    assert interval_of_mean(apart, n_boot=200, bounds=(0.0, np.inf)).high > 1.0
 
 
 def test_holm_by_hand() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from pydantic import BaseModel
 
 from counterpoint.evaluation import RunResults
 from counterpoint.evaluation.several import mean_average_precision
-from counterpoint.evaluation.statistic import f1
+from counterpoint.evaluation.statistic import f1, median
 from counterpoint.evaluation.task import table
 from counterpoint.files import write_json
 from counterpoint.study.numbers import StudyScores, _metric
@@ -33,6 +34,31 @@ def test_the_interval_of_an_f1_of_two_seeds_does_not_leave_its_range(monkeypatch
     found = _metric(runs, KEY, MetricDefinition(("there", "yes"), "f1", True, None), fixed=False)
     assert found.mean == pytest.approx(0.75)
     assert (found.low, found.high) == (0.0, 1.0)
+
+
+def test_the_interval_of_a_median_rank_of_two_seeds_stays_within_its_bounds(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ranks = {"0": np.arange(1.0, 59.0), "1": np.arange(1.0, 59.0) // 2 + 1}
+    monkeypatch.setattr(RunScores, "outcome", lambda self, key: ranks[self.folders[0].name])
+    runs = {seed: RunScores(Path(str(seed))) for seed in (0, 1)}
+    stated = MetricDefinition(("i2t_rank",), "median", False, None, bounds=(1.0, 58.0))
+    found = _metric(runs, ("retrieval", "all", "all", "i2t_median_rank"), stated, fixed=False)
+    assert (found.low, found.high) == (1.0, 58.0)
+
+
+def test_bounds_of_a_metric_go_through_the_files_of_a_run(tmp_path: Path) -> None:
+    examples = table("ranks", np.arange(3), ["all"] * 3, {"rank": np.array([1.0, 2.0, 3.0])}, {})
+    metrics = {
+        "median_rank": Metric("rank", median, higher_is_better=False, bounds=(1.0, 3.0)),
+        "deviation": Metric("rank", bounds=(0.0, np.inf)),
+        "plain": Metric("rank"),
+    }
+    results = RunResults({"test": (replace(examples, metrics=metrics),)})
+    results.examples().write_parquet(tmp_path / "examples.parquet")
+    write_json(tmp_path / "scores.json", results.scores())
+    found = {key[3]: definition.bounds for key, (definition, _) in RunScores(tmp_path).definitions.items()}
+    assert found == {"median_rank": (1.0, 3.0), "deviation": (0.0, np.inf), "plain": None}
 
 
 PACKED = Path(__file__).parents[1] / "fixtures" / "packed_outcomes"

@@ -8,9 +8,11 @@ from dataclasses import asdict
 from typing import Any
 
 from rich.console import Group, RenderableType
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from ..reasons import counted
 from .entries import STATUSES, Paper
 from .evidence import RESERVE, Evidence, Result
 
@@ -186,18 +188,37 @@ def _second_run(evidence: Evidence) -> str:
 
 
 def _evidence(evidence: Evidence) -> Group:
-    table = Table(caption_justify="left")
-    for column in COLUMNS:
-        table.add_column(column, overflow="fold")
-    for result in evidence.results:
-        *cells, verdict = row(result)
-        table.add_row(*map(Text, cells), Text(verdict, style=_STYLES[verdict]))
+    aside = []
+    if any(not result.decides for result in evidence.results):
+        aside = [
+            Text("Results in brackets are reported beside the others; the verdict does not rest on them.")
+        ]
     machine = evidence.machine
-    table.caption = f"{evidence.date}, {evidence.seconds:,.0f} s on {machine.cores} cores ({machine.device})"
+    made = (
+        f"{evidence.date}, {evidence.seconds:,.0f} s on {counted(machine.cores, 'core')} ({machine.device})"
+    )
     return Group(
         Text.assemble("Verdict: ", (evidence.verdict, f"bold {_STYLES[evidence.verdict]}")),
         Text(f"Claim: {evidence.claim}"),
-        table,
+        "",
+        *(_result(result) for result in evidence.results),
+        *aside,
+        Text(made, style="dim"),
+        "",
         *map(Text, questions(evidence)),
         Text(evidence.notes),
+    )
+
+
+def _result(result: Result) -> Padding:
+    """Return a result as a block of lines, which fits a terminal of any width."""
+    name, metric, expected, estimate, interval, _, verdict = row(result)
+    known = [] if result.low == result.high else [f"95 % interval {interval}"]
+    known += [] if result.n_seeds is None else [counted(result.n_seeds, "seed")]
+    beside = f" ({', '.join(known)})" if known else ""
+    found = f"expected {expected}, measured {estimate}{beside}"
+    lines = Group(Text(metric), Text(found))
+    return Padding(
+        Group(Text.assemble((verdict, _STYLES[verdict]), f": {name}"), Padding(lines, (0, 0, 0, 2))),
+        (0, 0, 1, 0),
     )

@@ -138,6 +138,7 @@ def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tupl
     from rich.table import Table
 
     from ..modalities import leading
+    from ..study.words.names import short_names
     from ..study.words.terminal import NAME, shorten
     from ..training.record.negatives import negatives_in_words
 
@@ -179,10 +180,11 @@ def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tupl
         table.add_column("arm", no_wrap=True)
         for heading in headings:
             table.add_column(heading, justify="right")
-    names = shorten(list(priced), NAME)
+    short = short_names(list(priced))
+    names = shorten(list(short.values()), NAME)
     for arm, (steps, cost) in priced.items():
         times.add_row(
-            names[arm],
+            names[short[arm]],
             *([share_in_words(cost.rows, cost.left_out)] if gaps else []),
             f"{steps:,}",
             f"{cost.seconds_per_step * steps:.0f}" if timed else "",
@@ -190,7 +192,7 @@ def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tupl
             f"{round(cost.passes_of_run(modality, steps)):,}",
         )
         sizes.add_row(
-            names[arm],
+            names[short[arm]],
             negatives_in_words(cost.negatives),
             f"{cost.parameters / 1e6:.1f} M",
             f"{cost.peak_memory_bytes / 2**30:.1f} GB",

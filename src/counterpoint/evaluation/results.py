@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -50,9 +51,10 @@ class RunResults:
         ``chance`` (guessing at random; None where unknown), ``constant`` (the best answer that is the same for all
         of these examples; None where there is none), ``role`` (``"primary"``, the metric that a verdict is about;
         ``"main"``, the same of another label or pair of columns; ``"other"``; empty where the scores do not say),
-        ``higher_is_better``, and how to recompute the value from `examples`: ``columns``, the outcomes that are put
-        side by side, and ``statistic`` (a key of `counterpoint.evaluation.STATISTICS`). What no example has an outcome
-        for (a label that a subset does not have) is undefined and has no row; `value` says NaN.
+        ``higher_is_better``, ``bounds`` (the least and the greatest possible value, None for no limit; None where the
+        metric states none), and how to recompute the value from `examples`: ``columns``, the outcomes that are put side
+        by side, and ``statistic`` (a key of `counterpoint.evaluation.STATISTICS`). What no example has an outcome for
+        (a label that a subset does not have) is undefined and has no row; `value` says NaN.
         """
         return [
             {
@@ -68,6 +70,7 @@ class RunResults:
                 "higher_is_better": metric.higher_is_better,
                 "columns": list(metric.names),
                 "statistic": name_of(metric.statistic),
+                "bounds": _finite(metric.bounds),
             }
             for test, tasks in self.by_test.items()
             for scores in tasks
@@ -108,6 +111,11 @@ class RunResults:
         if metric not in tasks[task].metrics:
             raise unknown("metric", metric, tasks[task].metrics)
         return tasks[task].value(metric, subset)
+
+
+def _finite(bounds: tuple[float, float] | None) -> list[float | None] | None:
+    """Return bounds in values that JSON has."""
+    return None if bounds is None else [end if math.isfinite(end) else None for end in bounds]
 
 
 def default_tasks(data: Data, *, classifies: bool = False) -> tuple[str, ...]:

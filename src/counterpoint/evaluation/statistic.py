@@ -226,7 +226,7 @@ STATISTICS: Mapping[str, Statistic] = {
     for each in (
         Statistic(np.mean),
         Statistic(median),
-        Statistic(magnitude),
+        Statistic(magnitude, (), 0.0),
         Statistic(mean_per_class, ("class", "hit"), 0.0, 1.0),
         *(
             Statistic(function, _TYPES, 0.0, 1.0)

@@ -20,6 +20,7 @@ from ..methods.tower_method import TowerMethod
 from ..modalities import noun_of
 from ..models import run_of
 from ..pairwise import Loss
+from ..reasons import counted
 from ..spec import slug, without_folders
 from ..study import Study
 from ..study.layout import run_folder
@@ -165,12 +166,9 @@ def _loading(model: TowerMethod, layout: Layout, location: str, *, on_hub: bool)
 
 
 def _scores(origin: Origin) -> list[Score]:
-    """Return every number of the model with its interval: over the seeds of its study, or over the run's examples."""
+    """Return every number of the run itself, with its interval over the test examples."""
     if origin.folder is None or origin.run is None or origin.earlier:
         return []
-    arm, _ = _of_study(origin)
-    if arm is not None:
-        return list(arm.metrics)
     if not (origin.folder / "scores.json").is_file():
         return []
     name = origin.run.arm
@@ -199,21 +197,34 @@ def _main(scores: Sequence[Score]) -> list[Score]:
 def _results(origin: Origin, scores: Sequence[Score]) -> Iterator[str]:
     if not scores:
         return
-    rows = [["task", "test", "metric", "value", "95 % interval", "chance", "examples"]]
+    arm, summary = _of_study(origin)
+    seeds = sorted({int(seed) for score in arm.metrics for seed in score.seeds}) if arm is not None else []
+    of_arm = [f"mean of its arm, {counted(len(seeds), 'seed')}"] if arm is not None else []
+    rows = [["task", "test", "metric", "value", "95 % interval", *of_arm, "chance", "examples"]]
     for score in _main(scores):
         value, low, high = cells_of(score)
+        means = []
+        if arm is not None:
+            of_all = arm.score(score.key)
+            means = [number(None if of_all is None else of_all.mean, score.metric)]
         chance = number(score.chance, score.metric)
-        rows.append([score.task, score.test, score.metric, value, f"{low} to {high}", chance, str(score.n)])
+        rows.append(
+            [score.task, score.test, score.metric, value, f"{low} to {high}", *means, chance, str(score.n)]
+        )
     yield from as_markdown(rows)
     if (total := sum(score.mean is not None for score in scores)) > len(rows) - 1:
         yield f"\nOf {total} numbers in all; the others are of further tests and of subsets of the examples."
-    arm, summary = _of_study(origin)
     yield ""
+    yield (
+        "Values are of this one run; the intervals are over its test examples, and say nothing of other training runs."
+    )
     if arm is None or summary is None:
-        yield "Of this one run; the interval is over its test examples, and says nothing of other training runs."
         return
-    seeds = ", ".join(map(str, summary.seeds))
-    yield f"Means over the seeds {seeds} of its study, this run being one of them; intervals over seeds and examples."
+    assert origin.run is not None
+    yield (
+        f"The mean of its arm is over the runs of its study with the seeds {', '.join(map(str, seeds))}; this run has "
+        f"seed {origin.run.seed}. The verdicts of the study are about arms, over seeds and examples."
+    )
     shown = columns(summary)
     verdicts = [d.sentence for d in summary.differences if d.key in shown and arm.name in (d.a, d.b)]
     if verdicts:

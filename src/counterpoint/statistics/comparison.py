@@ -13,9 +13,9 @@ import numpy as np
 
 from ..registry import unknown
 from .bootstrap import FEW_EXAMPLES, FEW_SEEDS, check_options, is_mean, plug_in_scores, resample
-from .intervals import VerdictInterval, holm, interval_of_difference
+from .intervals import VerdictInterval, bounds_of, holm, interval_of_difference, noise_variance
 from .outcomes import Outcomes, check_same_examples, parse_runs
-from .power import SeedsNeeded, from_spread
+from .power import FEW_PILOT_SEEDS, SeedsNeeded, from_spread
 
 _ONE_POINT = 0.01
 
@@ -52,7 +52,7 @@ class Difference:
         failed_b: the same for b.
         notes: what limits the verdict, in plain English.
         seeds_needed: how many seeds would show a difference of the margin (else of one point, else the
-            observed).
+            observed); ``None`` with one seed, and where the runs agree on every example.
         n_tests: how many tests ``p_holm`` is corrected for.
     """
 
@@ -305,13 +305,17 @@ def _differences(
             zip(finished, resample(list(finished.values()), example_rng, n_boot, o.statistic), strict=True)
         )
     plug_in = {name: plug_in_scores(runs, o.statistic) for name, runs in finished.items()}
+    # Only a metric in points is known to be a fraction.
+    stated = o.bounds or (None if o.unit == "points" else (-math.inf, math.inf))
+    least, most = bounds_of(o.statistic, finished.values(), stated)
 
     differences = []
     for a, b in pairs:
         notes = [f"{name} failed on seeds {list(arms[name].failed)}" for name in (a, b) if arms[name].failed]
         chosen = {name: list(range(len(arms[name].seeds))) for name in (a, b)}
         both = {name: arms[name] for name in (a, b)}
-        if paired_seeds and not any(runs.fixed for runs in both.values()):
+        paired = paired_seeds and not any(runs.fixed for runs in both.values())
+        if paired:
             common = [s for s in arms[a].seeds if s in arms[b].seeds]
             for name, other in ((a, b), (b, a)):
                 # A seed whose partner failed has been told already.
@@ -319,17 +323,19 @@ def _differences(
                 notes += [f"seeds {lost} of {name} have no partner and were left out"] if lost else []
             chosen = {name: [arms[name].seeds.index(s) for s in common] for name in (a, b)}
             both = {name: arms[name].restrict(common) for name in (a, b)}
-        interval = None
+        interval, noise = None, 0.0
         if all(runs.seeds for runs in both.values()):
+            resampled = [scores[name][:, chosen[name]] for name in (a, b)]
+            noise = noise_variance(*([resampled[0] - resampled[1]] if paired else resampled))
             interval = interval_of_difference(
                 both[a],
                 both[b],
-                [scores[name][:, chosen[name]] for name in (a, b)],
+                resampled,
                 [plug_in[name][chosen[name]] for name in (a, b)],
                 paired=paired_seeds,
                 confidence=confidence,
                 rng=np.random.default_rng(seed_seed),
-            )
+            ).within(least - most, most - least)
             if interval.n_undefined:
                 notes.append(
                     f"the metric was undefined on {interval.n_undefined} of {n_boot} resamples, left out"
@@ -346,7 +352,7 @@ def _differences(
                 failed_a=arms[a].failed,
                 failed_b=arms[b].failed,
                 notes=tuple(notes),
-                seeds_needed=_seeds_needed(interval, o, power, 1 - (1 - confidence) / n_tests),
+                seeds_needed=_seeds_needed(interval, noise, o, power, 1 - (1 - confidence) / n_tests),
                 n_tests=n_tests,
                 higher_is_better=o.higher_is_better,
                 margin=o.margin,
@@ -357,16 +363,25 @@ def _differences(
 
 
 def _seeds_needed(
-    interval: VerdictInterval | None, o: Outcomes, power: float, confidence: float
+    interval: VerdictInterval | None, noise: float, o: Outcomes, power: float, confidence: float
 ) -> SeedsNeeded | None:
+    """Return the seeds needed; None with one seed, and where the runs agree on every example."""
     if interval is None or interval.n_seeds < 2:
+        return None
+    if not (interval.seed_sd or noise or interval.example_se):
         return None
     effect = o.margin or (_ONE_POINT if o.unit == "points" else abs(interval.estimate))
     if effect == 0:
         return None
-    return from_spread(
-        interval.seed_sd, effect, example_se=interval.example_se, power=power, confidence=confidence
+    needed = from_spread(
+        interval.seed_sd,
+        effect,
+        example_se=interval.example_se,
+        noise_sd=math.sqrt(noise),
+        power=power,
+        confidence=confidence,
     )
+    return replace(needed, at_least=interval.n_seeds < FEW_PILOT_SEEDS)
 
 
 def _p_equivalent(difference: Difference) -> float:

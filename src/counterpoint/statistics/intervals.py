@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -14,12 +15,13 @@ from .bootstrap import (
     average_over_seeds,
     check_options,
     draw_seeds,
+    is_mean,
     percentiles,
     plug_in_scores,
     resample,
     tie,
 )
-from .outcomes import AnyStatistic, ArmOutcomes, Runs, parse_runs
+from .outcomes import AnyStatistic, ArmOutcomes, Runs, Statistic, parse_runs
 
 
 @dataclass(frozen=True)
@@ -110,8 +112,8 @@ class VerdictInterval:
 
     Attributes:
         estimate: the plug-in value.
-        low: lower end.
-        high: upper end.
+        low: lower end; where the quantity has bounds, within them.
+        high: upper end; likewise.
         n_seeds: how many seeds the estimate averages (the smaller side's, where sides differ).
         example_se: the part of the standard error that more seeds do not remove.
         seed_sd: the standard deviation over seeds of one seed's value; NaN with one seed.
@@ -132,6 +134,10 @@ class VerdictInterval:
     seed_sd: float
     n_undefined: int
     replicates: Float[np.ndarray, " replicates"] = field(repr=False)
+
+    def within(self, least: float, most: float) -> VerdictInterval:
+        """Return the interval without what lies outside the values that the quantity can have."""
+        return replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def p_value(self, null: float = 0.0) -> float:
         """Return two-sided p of the hypothesis that the quantity is ``null``: the largest of the intervals' own p
@@ -214,6 +220,31 @@ def shared_example_variance(
     return max(total, 0.0)
 
 
+def noise_variance(
+    a: Float[np.ndarray, "replicates a_seeds"], b: Float[np.ndarray, "replicates b_seeds"] | None = None
+) -> float:
+    """Return the variance of one seed's value that comes from single examples, from scores on resampled examples.
+
+    This is the variance of one seed's score over resamples without the part that all seeds share
+    (`shared_example_variance`). Two seeds that disagree on some examples have it even where their scores are equal by
+    chance. The variance over seeds is at least this large. Of two sides it is the sum, scaled to the smaller number of
+    seeds; a side of one seed shows nothing of it.
+    """
+    sides = [a] if b is None else [a, b]
+    procedures = [side for side in sides if side.shape[1] > 1]
+    if not procedures:
+        return 0.0
+    n_seeds = min(side.shape[1] for side in procedures)
+    total = 0.0
+    for side in procedures:
+        defined = side[~np.isnan(side).any(1)]
+        if len(defined) < 2:
+            continue
+        covariance = np.cov(defined, rowvar=False)
+        total += (float(np.diag(covariance).mean()) - _between_seeds(covariance)) / side.shape[1]
+    return max(total * n_seeds, 0.0)
+
+
 def _between_seeds(covariance: Float[np.ndarray, "seeds seeds"]) -> float:
     n = len(covariance)
     if n == 1:
@@ -254,6 +285,26 @@ def interval_of_difference(
     )
 
 
+def bounds_of(
+    statistic: AnyStatistic, sides: Iterable[Runs], stated: tuple[float, float] | None = None
+) -> tuple[float, float]:
+    """Return the least and the greatest value that a metric can have; infinities where it has no limit.
+
+    Args:
+        statistic: that makes the metric from outcomes; its own bounds hold in any case.
+        sides: the outcomes of all arms.
+        stated: the metric's own bounds. Unless given, a mean of outcomes that lie between 0 and 1 does so too.
+    """
+    least, most = stated or (-math.inf, math.inf)
+    if stated is None and is_mean(statistic):
+        values = [np.asarray(runs.values) for runs in sides if runs.seeds]
+        if all(((v >= 0) & (v <= 1)).all() for v in values):
+            least, most = 0.0, 1.0
+    if isinstance(statistic, Statistic):
+        least, most = max(least, statistic.least), min(most, statistic.most)
+    return least, most
+
+
 def interval_of_mean(
     outcomes: ArmOutcomes,
     *,
@@ -261,10 +312,19 @@ def interval_of_mean(
     confidence: float = 0.95,
     n_boot: int = 1000,
     seed: int = 0,
+    bounds: tuple[float, float] | None = None,
 ) -> VerdictInterval:
     """Return one arm's metric, with the interval that seeds and examples leave: the hull of Multi-Bootstrap and t.
 
     Failed runs (``None``) are left out: report them beside the number.
+
+    Args:
+        outcomes: of the arm.
+        statistic: from outcomes to the metric.
+        confidence: of the interval.
+        n_boot: replicates.
+        seed: of the resampling.
+        bounds: see `Outcomes.bounds`.
 
     Raises:
         ValueError: NaN outcomes, or no finished run.
@@ -281,7 +341,7 @@ def interval_of_mean(
         raise ValueError(f"outcomes has no finished run (failed: {list(runs.failed)})")
     seed_rng, example_rng = (np.random.default_rng(s) for s in np.random.SeedSequence(seed).spawn(2))
     scores = resample([runs], example_rng, n_boot, statistic)
-    return interval_of_difference(
+    interval = interval_of_difference(
         runs,
         None,
         scores,
@@ -290,6 +350,7 @@ def interval_of_mean(
         confidence=confidence,
         rng=seed_rng,
     )
+    return interval.within(*bounds_of(statistic, [runs], bounds))
 
 
 def holm(p_values: ArrayLike) -> Float[np.ndarray, " tests"]:

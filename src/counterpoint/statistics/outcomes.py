@@ -104,6 +104,8 @@ class Outcomes:
         margin: differences within ± this do not matter (in the metric's units); enables `Verdict.EQUIVALENT`.
         unit: ``"points"``: the metric is a fraction and is told in hundredths; anything else is told as it
             is.
+        bounds: the least and the greatest value that the metric can have, which no interval leaves. Unless stated they
+            are those of the statistic, and 0 and 1 for a mean in points of outcomes between 0 and 1.
     """
 
     arms: Mapping[str, ArmOutcomes]
@@ -111,6 +113,7 @@ class Outcomes:
     higher_is_better: bool = True
     margin: float | None = None
     unit: str = "points"
+    bounds: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True, eq=False)

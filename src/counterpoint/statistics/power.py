@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -11,6 +11,8 @@ from scipy import stats
 from .bootstrap import FEW_SEEDS
 from .intervals import satterthwaite
 
+FEW_PILOT_SEEDS = 3
+"""Number of seeds below which their spread gives only a lower bound of the seeds needed."""
 _MOST = 10_000
 _KNOWN = 1e6  # degrees of freedom of a variance that is taken as known
 
@@ -26,6 +28,7 @@ class SeedsNeeded:
         smallest: the smallest difference that any number of seeds can show on this test set.
         examples_factor: how many times the test examples to have, at least, before seeds can help; 1 where
             they do.
+        at_least: the pilot has fewer than 3 seeds, so that ``n`` is a lower bound.
     """
 
     n: int | None
@@ -33,6 +36,7 @@ class SeedsNeeded:
     power: float
     smallest: float
     examples_factor: float
+    at_least: bool = False
 
 
 def seeds_needed(
@@ -63,15 +67,30 @@ def seeds_needed(
     differences = np.asarray(pilot, dtype=np.float64).reshape(-1)
     if len(differences) < 2 or not np.isfinite(differences).all():
         raise ValueError(f"pilot is {differences.tolist()}; give the finite differences of at least 2 seeds")
-    return from_spread(
+    needed = from_spread(
         float(np.std(differences, ddof=1)), effect, example_se=example_se, power=power, confidence=confidence
     )
+    return replace(needed, at_least=len(differences) < FEW_PILOT_SEEDS)
 
 
 def from_spread(
-    sd: float, effect: float, *, example_se: float, power: float, confidence: float
+    sd: float, effect: float, *, example_se: float, power: float, confidence: float, noise_sd: float = 0.0
 ) -> SeedsNeeded:
-    """Return `seeds_needed` where the standard deviation over seeds is known already."""
+    """Return `seeds_needed` where the standard deviation over seeds is known already.
+
+    The standard deviation over seeds is at least ``noise_sd``. The Multi-Bootstrap, whose interval a verdict must
+    exclude zero by as well, resamples seeds and examples and so counts that noise twice: with S seeds its variance is
+    sd² (S − 1) / S² + noise_sd² (2 S − 1) / S² + example_se².
+
+    Args:
+        sd: of the differences of single seeds, as observed.
+        effect: the difference to show; its sign does not matter.
+        example_se: the standard error from test examples that all seeds share.
+        power: how often that many seeds are to show the difference.
+        confidence: of the intervals.
+        noise_sd: the standard deviation over seeds that comes from single examples, as of `noise_variance`.
+    """
+    sd = max(sd, noise_sd)
     effect = abs(effect)
     if not effect > 0:
         raise ValueError(f"effect is {effect}; give a difference other than 0")
@@ -82,19 +101,30 @@ def from_spread(
     if effect <= smallest:
         return SeedsNeeded(None, effect, power, smallest, (smallest / effect) ** 2)
     low, high = FEW_SEEDS, _MOST
-    if _power(high, sd, effect, example_se, confidence) < power:
+    spread = _Spread(sd, noise_sd, example_se)
+    if _power(high, spread, effect, confidence) < power:
         return SeedsNeeded(None, effect, power, smallest, 1.0)
     while low < high:
         middle = (low + high) // 2
-        if _power(middle, sd, effect, example_se, confidence) >= power:
+        if _power(middle, spread, effect, confidence) >= power:
             high = middle
         else:
             low = middle + 1
     return SeedsNeeded(low, effect, power, smallest, 1.0)
 
 
-def _power(n: int, sd: float, effect: float, example_se: float, confidence: float) -> float:
-    variances = [sd**2 / n, example_se**2]
+@dataclass(frozen=True)
+class _Spread:
+    """The standard deviations that a difference's uncertainty is made of; see `from_spread`."""
+
+    sd: float
+    noise_sd: float
+    example_se: float
+
+
+def _power(n: int, spread: _Spread, effect: float, confidence: float) -> float:
+    """Return how often ``n`` seeds show an effect: the t interval and the bootstrap's must both exclude zero."""
+    variances = [spread.sd**2 / n, spread.example_se**2]
     standard_error = float(np.sqrt(sum(variances)))
     if standard_error == 0:
         return 1.0
@@ -102,4 +132,7 @@ def _power(n: int, sd: float, effect: float, example_se: float, confidence: floa
     critical = float(stats.t.ppf((1 + confidence) / 2, degrees))
     ratio = effect / standard_error
     # Far out the noncentral t is numerically delicate and its tail beyond doubt.
-    return 1.0 if ratio > critical + 10 else float(stats.nct.sf(critical, degrees, ratio))
+    by_t = 1.0 if ratio > critical + 10 else float(stats.nct.sf(critical, degrees, ratio))
+    resampled = spread.sd**2 * (n - 1) / n**2 + spread.noise_sd**2 * (2 * n - 1) / n**2 + spread.example_se**2
+    half_width = float(stats.norm.ppf((1 + confidence) / 2)) * float(np.sqrt(resampled))
+    return min(by_t, float(stats.norm.sf((half_width - effect) / standard_error)))

@@ -62,7 +62,9 @@ def sentence(difference: Difference) -> str:
 def _needed(needed: SeedsNeeded, unit: str) -> str:
     effect = _amount(needed.effect, unit)
     if needed.n is not None:
-        return f"about {needed.n} seeds would show a difference of {effect}"
+        if needed.at_least:
+            return f"at least {needed.n:,} seeds are needed to show a difference of {effect}"
+        return f"about {needed.n:,} seeds would show a difference of {effect}"
     if needed.examples_factor > 1:
         larger = times(needed.examples_factor)
         return (

@@ -40,7 +40,7 @@ REMEDY = "restore it from a copy, or give another folder with --out; the runs be
 
 _JOINED = {"arms", "seeds"}
 """Parts of a design that a folder's study can get more of."""
-_REPORTED = {"margin"}
+_REPORTED = {"margin", "title"}
 """Parts of a design that no run depends on: a finished study can be given others."""
 
 
@@ -133,6 +133,7 @@ class FolderDesign(ABC):
     data: str
     seeds: tuple[int, ...]
     margin: float
+    title: str
 
     def __post_init__(self) -> None:
         if not self.seeds:
@@ -203,7 +204,12 @@ class FolderDesign(ABC):
                 "give another folder with --out, or delete this one"
             )
         whole: Any = self  # a dataclass, as all of its kinds are
-        return replace(whole, arms=_union(there.arms, self.arms), seeds=_union(there.seeds, self.seeds))
+        return replace(
+            whole,
+            arms=_union(there.arms, self.arms),
+            seeds=_union(there.seeds, self.seeds),
+            title=self.title or there.title,
+        )
 
     def reserve(self, folder: Path) -> Self:
         """Make a folder this study's; arms and seeds that the folder already holds stay in the study.
@@ -286,6 +292,8 @@ class Design(FolderDesign):
     to be wrong with it in training: share=0.1 shows it in a tenth of the rows, noise=0.2 gives a fifth of these another
     class (kind=similar: the most similar one, by small pictures or encoder=MODEL), imbalance=100 thins classes,
     missing=0.4 hides tags."""
+    title: str = ""
+    """Title of the report page; the question of the study unless given."""
 
     def __post_init__(self) -> None:
         if not self.arms:
@@ -314,6 +322,7 @@ class Design(FolderDesign):
             "margin": self.margin,
             "tasks": list(self.tasks),
             **({"labels": self.labels} if self.labels else {}),
+            **({"title": self.title} if self.title else {}),
             "recipe": self.recipe.model_dump(),
         }
 
@@ -336,6 +345,7 @@ class DesignOptions(TypedDict, total=False):
     margin: float
     tasks: Sequence[str] | None
     labels: str
+    title: str
 
 
 def check_names(design: Design) -> None:

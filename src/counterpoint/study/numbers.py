@@ -210,25 +210,24 @@ class StudyScores:
         return rows, comparison.multiplicity
 
 
-def bounded(statistic: str, runs: Mapping[int, np.ndarray] | np.ndarray) -> tuple[float, float, float]:
-    """Return a metric with its 95 % interval, which lies where the statistic must, whatever the seeds say.
+def bounded(
+    statistic: str, runs: Mapping[int, np.ndarray] | np.ndarray, bounds: tuple[float, float] | None
+) -> tuple[float, float, float]:
+    """Return a metric with its 95 % interval, which lies within the metric's bounds.
 
     Args:
         statistic: a key of `counterpoint.evaluation.STATISTICS`.
         runs: the outcomes of the examples, by seed; or of one fixed model, whose examples alone vary.
+        bounds: of the metric; see `counterpoint.statistics.Outcomes`.
     """
-    chosen = STATISTICS[statistic]
-    least, most = chosen.least, chosen.most
-    outcomes = [runs] if isinstance(runs, np.ndarray) else list(runs.values())
-    if statistic == "mean" and all(((v >= 0) & (v <= 1)).all() for v in outcomes):
-        least, most = 0.0, 1.0
-    interval = interval_of_mean(runs, statistic=chosen, n_boot=500)
-    return interval.estimate, max(interval.low, least), min(interval.high, most)
+    interval = interval_of_mean(runs, statistic=STATISTICS[statistic], n_boot=500, bounds=bounds)
+    return interval.estimate, interval.low, interval.high
 
 
 def _metric(good: Mapping[int, RunScores], key: Key, definition: MetricDefinition, *, fixed: bool) -> Score:
     runs = {seed: run.outcome(key) for seed, run in good.items()}
-    mean, low, high = bounded(definition.statistic, next(iter(runs.values())) if fixed else runs)
+    outcomes = next(iter(runs.values())) if fixed else runs
+    mean, low, high = bounded(definition.statistic, outcomes, definition.bounds)
     task, test, subset, metric = key
     return Score(
         task=task,
@@ -247,7 +246,9 @@ def _metric(good: Mapping[int, RunScores], key: Key, definition: MetricDefinitio
 
 
 def _needed(seeds: SeedsNeeded) -> Needed:
-    return Needed(effect=seeds.effect, n=seeds.n, examples_factor=seeds.examples_factor)
+    return Needed(
+        effect=seeds.effect, n=seeds.n, examples_factor=seeds.examples_factor, at_least=seeds.at_least
+    )
 
 
 def name_of(key: Key) -> str:

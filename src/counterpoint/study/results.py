@@ -9,7 +9,7 @@ from typing import Generic, Protocol, TypeVar, final, runtime_checkable
 
 from ..evaluation import create
 from ..files import Damaged
-from ..reasons import counted
+from ..reasons import counted, listing
 from ..statistics.bootstrap import FEW_SEEDS
 from .agreement import check_agreement, of_earlier_versions
 from .numbers import StudyScores
@@ -78,14 +78,8 @@ class StudyResults(Generic[R]):
 
     @cached_property
     def numbers(self) -> StudyScores:
-        """Return the numbers of all arms under all seeds; a run that is unfinished counts as one that failed."""
-        scored = {
-            arm: {
-                seed: runs[seed].scored if seed in runs else None
-                for seed in (runs if arm in self.fixed else self.seeds)
-            }
-            for arm, runs in self.runs.items()
-        }
+        """Return the numbers of all arms under the seeds whose runs ended; unfinished runs are left out."""
+        scored = {arm: {seed: run.scored for seed, run in runs.items()} for arm, runs in self.runs.items()}
         return StudyScores(scored, self.margin, self.fixed)
 
     def each(self) -> Iterator[tuple[str, int, R]]:
@@ -140,6 +134,18 @@ class StudyResults(Generic[R]):
             "and the same folder; what is finished is not repeated."
         ]
 
+    def _of_two_seeds(self) -> list[str]:
+        """Return a line on why the intervals of arms with two finished runs are wide."""
+        trained = [arm for arm in self.runs if arm not in self.fixed]
+        two = [arm for arm in trained if len(self.finished(arm)) == 2]
+        if not two:
+            return []
+        which = "2 seeds" if two == trained else f"{listing(two)}: 2 finished runs"
+        return [
+            f"{which}: the 95 % intervals are wide, because an interval over 2 seeds reaches 12.7 standard errors to "
+            "each side; over 3 seeds it reaches 4.3, over 5 2.8"
+        ]
+
     def _folders(self) -> list[Path]:
         """Return the folders of all runs, or of their units, that did not fail."""
         return [f for run in self.finished() if run.scored is not None for f in run.scored.folders]
@@ -152,6 +158,7 @@ class StudyResults(Generic[R]):
                 f"{arm} (seed {', '.join(map(str, seeds))})" for arm, seeds in self.unfinished.items()
             )
             lines.append(f"unfinished and left out: {named}: run the study's command again to finish them")
+        lines += self._of_two_seeds()
         for arm, runs in self.runs.items():
             if failed := self.failed(arm):
                 seeds = ", ".join(str(run.seed) for run in failed)

@@ -89,11 +89,13 @@ class Needed(Part):
         effect: the difference.
         n: the number of seeds; None where no number is enough.
         examples_factor: the size of the test set that would be, in times of this one's.
+        at_least: ``n`` is a lower bound, since it follows from fewer than 3 seeds.
     """
 
     effect: float
     n: int | None
     examples_factor: Number = 1.0
+    at_least: bool = False
 
 
 class Difference(Metric):
@@ -104,7 +106,7 @@ class Difference(Metric):
         verdict: a value of `counterpoint.statistics.Verdict`.
         family: ``"main"``, ``"by subset"``, ``"on other labels"`` or ``"on metrics of some arms"``.
         sentence: the same in words.
-        seeds_needed: None where nothing is known of other seeds.
+        seeds_needed: None with one seed, and where the runs agree on every example.
     """
 
     a: str
@@ -273,6 +275,7 @@ class StudySummary(Part):
     """A summary of any study.
 
     Attributes:
+        title: of the report page; empty where none was given.
         seeds: those that have a run.
         environment: of a run.
         primary: the metric that the verdict is about first.
@@ -282,6 +285,7 @@ class StudySummary(Part):
     """
 
     format: int = FORMAT
+    title: str = ""
     data: str
     seeds: tuple[int, ...]
     margin: float

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -35,6 +36,7 @@ class MetricDefinition:
         constant: what the best answer that is the same for all examples scores.
         role: in verdicts, as of `RunResults.scores`.
         packed: its outcomes are those of an earlier version; see `unpacked`.
+        bounds: the least and the greatest value, infinities where it has no limit; None where the metric states none.
     """
 
     columns: tuple[str, ...]
@@ -44,6 +46,7 @@ class MetricDefinition:
     constant: float | None = None
     role: str = ""
     packed: bool = False
+    bounds: tuple[float, float] | None = None
 
     def outcomes(self, arms: Mapping[str, RunOutcomes], margin: float | None = None) -> Outcomes:
         fraction = self.statistic == "mean"
@@ -53,6 +56,7 @@ class MetricDefinition:
             higher_is_better=self.higher_is_better,
             margin=margin if fraction else None,
             unit="points" if fraction else "",
+            bounds=self.bounds,
         )
 
 
@@ -73,6 +77,7 @@ class _Row(BaseModel):
     outcome: str = ""
     constant: float | None = None
     role: str = ""
+    bounds: tuple[float | None, float | None] | None = None
 
     @property
     def definition(self) -> MetricDefinition:
@@ -84,7 +89,16 @@ class _Row(BaseModel):
             constant=self.constant,
             role=self.role,
             packed=not self.columns,
+            bounds=limits(self.bounds),
         )
+
+
+def limits(bounds: Sequence[float | None] | None) -> tuple[float, float] | None:
+    """Return the bounds of a row of scores as numbers, infinities where there is no limit."""
+    if bounds is None:
+        return None
+    least, most = bounds
+    return -math.inf if least is None else least, math.inf if most is None else most
 
 
 class _Rows(RootModel[Annotated[list[_Row], Field(min_length=1)]]):

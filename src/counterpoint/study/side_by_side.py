@@ -27,6 +27,7 @@ from ..training.run import Run, data_of
 from ..types import Scores
 from .numbers import bounded
 from .opened import open_data
+from .scored import limits
 
 ALL = "all rows"
 """The name of the set that holds every row of a data set."""
@@ -67,7 +68,7 @@ class SideBySide:
             for row in results.scores():
                 scores = _scores(results, row)
                 values = scores.outcomes(row["metric"], row["subset"]).astype(float)
-                _, low, high = bounded(row["statistic"], values)
+                _, low, high = bounded(row["statistic"], values, limits(row["bounds"]))
                 several = {"model": name, "difference": self._difference(name, row)}
                 scored.append({**(several if len(self.results) > 1 else {}), **row, "low": low, "high": high})
         primary = [row["difference"] for row in scored if row.get("difference") and row["role"] == "primary"]
@@ -99,7 +100,10 @@ class SideBySide:
             it: scores.outcomes(metric).astype(float) for it, scores in ((name, scored), (first, reference))
         }
         outcomes = Outcomes(
-            arms, evaluation.STATISTICS[row["statistic"]], higher_is_better=row["higher_is_better"]
+            arms,
+            evaluation.STATISTICS[row["statistic"]],
+            higher_is_better=row["higher_is_better"],
+            bounds=limits(row["bounds"]),
         )
         difference = compare_arms({metric: outcomes}, pairs=[(name, first)]).differences[0]
         return {

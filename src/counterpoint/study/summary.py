@@ -15,7 +15,7 @@ from pydantic import RootModel
 
 from ..data.columns import subject
 from ..files import Damaged, read_json
-from ..methods.arm import Arm, is_fixed
+from ..methods.arm import is_fixed
 from ..modalities import MODALITIES, PAIR, leading
 from ..reasons import counted, listing, share_in_words
 from ..recipes import override
@@ -35,7 +35,7 @@ from .schema import Difference, Key, Metric, Search, TrainedArm, TrainingCost, T
 from .scored import RunScores
 from .training.convergence import Convergence, warnings_of
 from .training.plans import read_plans
-from .words.learning import learns_from
+from .words.learning import arm_of, learns_from
 from .words.remarks import cut_in_words, gaps_in_words
 from .words.tables import ranked
 
@@ -152,6 +152,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
     differences, multiplicity = results.numbers.differences(results.main_metrics(design.tasks))
     costs = {arm: plans[arm].cost for arm in design.arms}
     return TrainingSummary(
+        title=design.title,
         data=design.data,
         seeds=design.seeds,
         labels=design.labels,
@@ -175,7 +176,7 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
             *cut_in_words({arm: cost.cut_captions for arm, cost in costs.items() if cost}),
             *gaps_in_words({arm.name: (arm.cost.rows, arm.cost.left_out) for arm in arms}),
         ),
-        winner=_winner(results, arms, headline),
+        winner=_winner(results, arms, headline, design.data),
         cannot_show=tuple(_cannot_show(results, design)),
     )
 
@@ -186,8 +187,8 @@ def _by_subject(results: StudyResults[FinishedRun]) -> Iterable[Mapping[Path, Ru
     for arm, _, run in results.each():
         if run.scored is not None:
             group = None
-            with suppress(OSError, ValueError):  # of a loss whose file is gone
-                group = subject(Arm.parse(arm).reads(Run.read(run.folder).columns))
+            with suppress(OSError, ValueError):  # of towers whose file is gone
+                group = subject(arm_of(arm).reads(Run.read(run.folder).columns))
             groups.setdefault(group, {})[run.folder] = run.scored
     return groups.values()
 
@@ -205,8 +206,9 @@ def _with_remarks(
     if difference.family not in {"main", OF_SOME}:
         return difference
     compared, remarks = [arm for arm in arms if arm.name in (difference.a, difference.b)], ""
-    if len({arm.learns for arm in compared}) > 1:
-        phrases = [f"{arm.name} ({arm.learns or 'not known'})" for arm in compared]
+    # An arm that nothing is known of is not known to differ.
+    if len({arm.learns for arm in compared if arm.learns}) > 1:
+        phrases = [f"{arm.name} ({arm.learns})" for arm in compared]
         remarks += f" They learn from different things: {', '.join(phrases)}."
     if any(arm.cost.left_out for arm in compared):
         phrases = [f"{arm.name} on {share_in_words(arm.cost.rows, arm.cost.left_out)}" for arm in compared]
@@ -262,7 +264,7 @@ def _target(results: StudyResults[FinishedRun], arm: str) -> Target | None:
 
 
 def _learns(planned: Run) -> str:
-    """Return what an arm learns from; nothing where a file that it names, as that of a user's loss, is gone."""
+    """Return what an arm learns from; nothing where a file that it names, as that of a tower, is gone."""
     with suppress(OSError, ValueError):
         return learns_from(planned)
     return ""
@@ -293,16 +295,18 @@ def _searches(folder: Path, plans: Mapping[str, ArmPlan]) -> Iterator[Search]:
         )
 
 
-def _winner(results: StudyResults[FinishedRun], arms: Sequence[TrainedArm], headline: Key) -> Winner:
+def _winner(
+    results: StudyResults[FinishedRun], arms: Sequence[TrainedArm], headline: Key, data: str
+) -> Winner:
     # An arm that failed on a seed is not recommended over one that did not.
     best = min(ranked(arms, headline), key=lambda arm: len(arm.failed)).name
     folder = results.finished(best)[0].folder
-    texts = "text" in Arm.parse(best).reads(Run.read(folder).columns)
+    texts = "text" in arm_of(best).reads(Run.read(folder).columns)
     used = "; model.embed('text', ['a red heart'])" if texts else ""
     return Winner(
         name=best,
         folder=str(folder),
-        command=f"counterpoint evaluate {shlex.quote(str(folder))}",
+        command=shlex.join(["counterpoint", "embed", str(folder), data]),
         python=f"import counterpoint as cp; model = cp.load({str(folder)!r}){used}",
     )
 

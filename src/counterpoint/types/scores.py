@@ -36,6 +36,8 @@ class Metric:
         chance: what guessing at random scores, where that is known.
         constant: from positions in the examples table to what the best answer that is the same for all of these
             examples scores; None where there is no such answer.
+        bounds: the least and the greatest value that the number can have, which no interval of it leaves. Unless
+            stated they are those of the statistic, and 0 and 1 for a mean of outcomes between 0 and 1.
     """
 
     columns: str | tuple[str, ...]
@@ -43,6 +45,7 @@ class Metric:
     higher_is_better: bool = True
     chance: float | None = None
     constant: Constant | None = None
+    bounds: tuple[float, float] | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

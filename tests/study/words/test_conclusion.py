@@ -16,7 +16,7 @@ from counterpoint.cli.common.terminal import Terminal
 from counterpoint.study.schema import FailedRun, TrainingCost, TrainingSummary
 from counterpoint.study.study import Study
 from counterpoint.study.words.conclusion import conclusion
-from counterpoint.study.words.terminal import leaderboard, shorten, with_short_names
+from counterpoint.study.words.terminal import for_terminal, leaderboard, shorten
 from fixtures.synthetic_study import EIGHT, write_study
 
 PRIMARY = {"task": "zero_shot", "test": "held out", "subset": "all", "metric": "animal_top1"}
@@ -140,6 +140,10 @@ def test_failed_runs_take_seeds_besides() -> None:
             "To show a difference of 1 point from a takes about 9 seeds.",
         ),
         (
+            {"effect": 0.01, "n": 107, "at_least": True},
+            "To show a difference of 1 point from a takes at least 107 seeds.",
+        ),
+        (
             {"effect": 0.01, "n": None, "examples_factor": 4.23},
             "To show a difference of 1 point from a you need a test set at least 4.2 times as large, and more seeds.",
         ),
@@ -222,12 +226,12 @@ def test_eight_arms_begin_with_the_answer_and_fit_a_terminal(
     show(Terminal(), eight, every, as_json=False)
     text = capsys.readouterr().out
     lines = text.splitlines()
-    answer = conclusion(with_short_names(eight.summary))
+    answer = conclusion(for_terminal(eight.summary))
     assert 1 <= len(answer) <= 3
     assert " ".join(" ".join(line.strip() for line in lines).split()).startswith(" ".join(answer))
     tables = [line for line in lines if line.startswith(" ")]
     assert max(map(len, tables)) <= 80
-    for name in with_short_names(eight.summary).arms:
+    for name in for_terminal(eight.summary).arms:
         assert any(line.startswith(f" {name.name} ") for line in tables)
     assert text.count("•") == (len(eight.summary.plain()["differences"]) if every else 0)
 
@@ -235,7 +239,7 @@ def test_eight_arms_begin_with_the_answer_and_fit_a_terminal(
 def test_a_narrow_and_a_wide_table_hold_the_same_numbers(eight: Study[Any]) -> None:
     def numbers(width: int) -> list[str]:
         console = Console(width=width, record=True)
-        for table in leaderboard(with_short_names(eight.summary), width=width):
+        for table in leaderboard(for_terminal(eight.summary), width=width):
             console.print(table)
         return sorted(word for word in console.export_text().split() if "–" in word)
 

@@ -70,14 +70,14 @@ def carry_out(
 
 def show(console: Terminal, study: Study[Any], every: bool, as_json: bool) -> None:
     """Print the answer, the table, on demand a sentence per pair, and what to do next; or the summary as JSON."""
-    from ...study.words.terminal import leaderboard, with_short_names
+    from ...study.words.terminal import for_terminal, leaderboard
 
     summary = study.summary
     if as_json:
         json.dump(summary.plain(), sys.stdout, indent=2, ensure_ascii=False)
         print()
         return
-    short = with_short_names(summary)
+    short = for_terminal(summary)
     for line in study.kind.answer(short):
         console.print(line)
     console.print()

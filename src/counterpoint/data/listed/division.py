@@ -12,6 +12,7 @@ from jaxtyping import Bool, Int, UInt64
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from ...reasons import counted
 from ..pictures.alike import sets
 from ..sides import MOST_HELD_OUT, SIDES
 
@@ -147,7 +148,8 @@ def divide(stated: Sequence[str | None], links: Sequence[Links], held_out: int =
     for link in links:
         if link.too_many:
             notes[f"sets of one {link.name} not kept together"] = (
-                f"{len(link.too_many):,}, of up to {max(link.too_many):,} rows: more than copies would be"
+                f"{counted(len(link.too_many), 'set')}, the largest of {max(link.too_many):,} rows: too many rows "
+                f"share one {link.name} to be copies of one example, so they may lie in different splits"
             )
     telling = [link for link in links if link.name != ROW and (link.name != "group" or link in binding)]
     leaked = {link.name: _leaks(link, sides) for link in telling}
@@ -171,7 +173,10 @@ def _how(
         )
     if counts.max() > largest:
         held = counts[counts > largest]
-        notes["large sets of linked rows"] = f"{len(held):,}, of up to {held.max():,} rows, all trained on"
+        notes["large sets of linked rows"] = (
+            f"{counted(len(held), 'set')}, the largest of {held.max():,} rows: rows that have to stay together form a "
+            "set, and these sets are too large for validation or test, so all of them are trained on"
+        )
     return notes
 
 

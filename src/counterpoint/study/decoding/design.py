@@ -58,6 +58,8 @@ class DecodingDesign(FolderDesign):
     """Tokens after which a reply is cut off."""
     margin: Margin = 0.01
     """Margin of equivalence: differences within ± this margin are called equivalent."""
+    title: str = ""
+    """Title of the report page; the question of the study unless given."""
     image_size: Annotated[int, Derived()] = 336
     weights: Annotated[str, Derived()] = ""
 
@@ -107,6 +109,7 @@ class DecodingDesign(FolderDesign):
             "image_size": self.image_size,
             "margin": self.margin,
             "weights": self.weights,
+            **({"title": self.title} if self.title else {}),
         }
 
     @classmethod
@@ -126,6 +129,7 @@ class DecodingOptions(TypedDict, total=False):
     temperature: float
     max_new_tokens: int
     margin: float
+    title: str
 
 
 def check_names(design: DecodingDesign) -> None:

@@ -60,9 +60,9 @@ def compare_decoding(
         folder: of the study; finished units in it are not repeated. ``runs/MODEL-DATA-METHODS`` unless given.
         listener: told how it goes.
         on_cost: told what is left to do and what it will take, before it starts; a False stops it there.
-        options: ``data``, ``tasks``, ``seeds``, ``limit``, ``temperature``, ``max_new_tokens``, ``margin``: the fields
-            of `counterpoint.study.decoding.design.DecodingDesign`, which has their meanings and defaults. ``seeds``
-            says how many or which.
+        options: ``data``, ``tasks``, ``seeds``, ``limit``, ``temperature``, ``max_new_tokens``, ``margin`` and
+            ``title``: the fields of `counterpoint.study.decoding.design.DecodingDesign`, which has their meanings and
+            defaults. ``seeds`` says how many or which.
 
     Raises:
         ValueError: for an unknown method, task or data set, a model that takes no pictures, or an arm that a task does

@@ -85,6 +85,7 @@ def summarise(results: StudyResults[AskedRun], design: DecodingDesign) -> Decodi
     conclusions = _conclusions(design, differences)
     again = "delete it and run the study's compare-decoding command again, which writes it anew"
     return DecodingSummary(
+        title=design.title,
         data=design.data,
         model=design.model,
         tasks=design.tasks,

@@ -8,7 +8,7 @@ from typing import Any
 
 import yaml
 
-from ...reasons import listing
+from ...reasons import counted, listing
 from ..schema import DecodingSummary, Worth
 from ..words.tables import columns, ranked
 from . import charts
@@ -53,13 +53,13 @@ def content(folder: Path, summary: DecodingSummary) -> dict[str, Any]:
     sampling = summary.sampling
     temperature = sampling["temperature"]
     return of_any_study(summary) | {
-        "title": f"Does {listing(methods, 'or')} help {Path(summary.model).name}?",
+        "title": summary.title or f"Does {listing(methods, 'or')} help {Path(summary.model).name}?",
         "facts": [
             summary.data,
-            f"at most {summary.limit} rows of each test set",
-            f"{len(summary.seeds)} seed{'s' * (len(summary.seeds) != 1)} each",
+            f"at most {counted(summary.limit, 'row')} of each test set",
+            f"{counted(len(summary.seeds), 'seed')} each",
             "greedy" if temperature == 0 else f"sampled at temperature {temperature:g}",
-            f"at most {sampling['max_new_tokens']} tokens a reply",
+            f"at most {counted(int(sampling['max_new_tokens']), 'token')} a reply",
             *(str(summary.environment[k]) for k in ("device", "date") if k in summary.environment),
         ],
         "answers": [
@@ -109,6 +109,7 @@ def commands(folder: Path, summary: DecodingSummary) -> dict[str, str]:
     again += ["--seeds", str(max(summary.seeds) + 1), "--limit", str(summary.limit)]
     again += ["--temperature", f"{sampling['temperature']:g}"]
     again += ["--max-new-tokens", str(sampling["max_new_tokens"]), "--margin", f"{summary.margin:g}"]
+    again += ["--title", summary.title] if summary.title else []
     return {
         "compare": shlex.join(again),
         "report": shlex.join(["counterpoint", "report", str(folder)]),

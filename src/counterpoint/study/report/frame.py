@@ -13,6 +13,7 @@ import jinja2
 from ...diagnostics.plots import svg
 from ...diagnostics.report import Section
 from ...pages.page import environment, fill
+from ...reasons import counted
 from . import words
 
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -40,7 +41,7 @@ def drawn(sections: Iterable[Section], numbers: Mapping[str, Mapping[str, Any]])
 @cache
 def _environment() -> jinja2.Environment:
     made = environment(_TEMPLATES)
-    made.filters |= {"number": words.number, "p_value": words.p_value}
+    made.filters |= {"number": words.number, "p_value": words.p_value, "counted": counted}
     return made
 
 

@@ -19,6 +19,7 @@ from ..layout import run_folder, trial_folder
 from ..schema import ArmSummary, Key, StudySummary, TrainedArm, TrainingSummary
 from ..training.tuning import validation_score
 from ..words.conclusion import conclusion, points
+from ..words.names import with_short_names
 from ..words.tables import columns, ranked
 from . import charts, words
 from .examples import gallery
@@ -46,13 +47,14 @@ def write_report(folder: Path, summary: TrainingSummary) -> Path:
 
 def content(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
     """Collect everything the template shows."""
+    full, summary = summary, with_short_names(summary)
     primary = summary.primary.key
     first = [d for d in summary.differences if d.key == primary]
     if len(first) > FEW:  # those with the arm that the page recommends are read first
         first = sorted(first, key=lambda d: summary.winner.name not in (d.a, d.b))
     return of_any_study(summary) | {
-        "title": words.question([arm.name for arm in summary.arms], summary.data),
-        "facts": words.facts(summary),
+        "title": summary.title or words.question([arm.name for arm in summary.arms], summary.data),
+        "facts": [*words.facts(summary), *words.files_of_losses(full)],
         "conclusion": conclusion(summary),
         "answers": [{"verdict": words.verdict(d), "sentence": d.sentence} for d in first],
         "page_curves": _curves(folder, summary),
@@ -65,7 +67,7 @@ def content(folder: Path, summary: TrainingSummary) -> dict[str, Any]:
         "trials": _trials(folder, summary),
         "recipe": yaml.safe_dump(summary.recipe, sort_keys=False),
         "plans": yaml.safe_dump(summary.plain()["plans"], sort_keys=False),
-        "commands": commands(folder, summary),
+        "commands": commands(folder, full),
     }
 
 
@@ -266,6 +268,7 @@ def commands(folder: Path, summary: TrainingSummary) -> dict[str, str]:
     again += ["--budget", summary.budget, "--margin", f"{summary.margin:g}"]
     again += ["--labels", summary.labels] if summary.labels else []
     again += ["--tune", str(summary.tune)] if summary.tune else []
+    again += ["--title", summary.title] if summary.title else []
     return {
         "compare": shlex.join(again),
         "report": shlex.join(["counterpoint", "report", str(folder)]),

@@ -9,9 +9,10 @@ from pathlib import PurePath
 from typing import Any
 
 from ...modalities import MODALITIES, PAIR
-from ...reasons import listing
+from ...reasons import counted, listing
 from ...statistics.sentences import times
 from ..schema import Difference, TrainingSummary
+from ..words.names import short_names
 from ..words.tables import number as plain
 
 METRICS = {
@@ -171,15 +172,25 @@ def question(arms: list[str], data: str) -> str:
 
 def facts(summary: TrainingSummary) -> list[str]:
     """Return the facts of the study, in a few words each."""
-    arms, seeds = len(summary.arms), len(summary.seeds)
     lines = [
-        f"{arms} arm{'s' * (arms != 1)}",
-        f"{seeds} seed{'s' * (seeds != 1)} each",
+        *([summary.data] if summary.title else []),
+        counted(len(summary.arms), "arm"),
+        f"{counted(len(summary.seeds), 'seed')} each",
         f"equal {summary.budget}",
-        f"{summary.tune} tuning trials each" if summary.tune else "not tuned",
+        f"{counted(summary.tune, 'tuning trial')} each" if summary.tune else "not tuned",
         " and ".join(towers(summary)),
     ]
     return lines + [str(summary.environment[k]) for k in ("device", "date") if k in summary.environment]
+
+
+def files_of_losses(summary: TrainingSummary) -> list[str]:
+    """Return the full names of the arms that the page calls by a short one.
+
+    Args:
+        summary: with the full names.
+    """
+    short = short_names([arm.name for arm in summary.arms])
+    return [f"{label}: {name}" for name, label in short.items() if label != name]
 
 
 def towers(summary: TrainingSummary) -> list[str]:
@@ -222,7 +233,9 @@ def needed(differences: Sequence[Difference]) -> list[str]:
     for d in differences:
         seeds = d.seeds_needed
         pair = f"{d.a} and {d.b}"
-        if seeds is None:
+        if seeds is None and d.n_seeds > 1:
+            lines.append(f"{pair}: unknown, since their runs agree on every example")
+        elif seeds is None:
             lines.append(f"{pair}: unknown, since it takes two seeds on which both finished")
         elif seeds.n is None and (seeds.examples_factor or 1.0) > 1:
             lines.append(
@@ -231,5 +244,5 @@ def needed(differences: Sequence[Difference]) -> list[str]:
         elif seeds.n is None:
             lines.append(f"{pair}: more than any number of seeds on this test set")
         else:
-            lines.append(f"{pair}: about {seeds.n} seeds")
+            lines.append(f"{pair}: {'at least' if seeds.at_least else 'about'} {seeds.n:,} seeds")
     return lines

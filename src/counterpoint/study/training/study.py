@@ -63,9 +63,9 @@ def compare(
         listener: gets every event.
         on_cost: called with the steps and the cost of every arm before the study starts; if it returns False, the
             study stops there.
-        options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``, ``labels``: the fields
-            of `counterpoint.study.Design`, which has their meanings and defaults. ``seeds`` says how many or which,
-            ``recipe`` is a recipe, its name or its file.
+        options: ``data``, ``seeds``, ``recipe``, ``budget``, ``tune``, ``margin``, ``tasks``, ``labels`` and
+            ``title``: the fields of `counterpoint.study.Design`, which has their meanings and defaults. ``seeds`` says
+            how many or which, ``recipe`` is a recipe, its name or its file.
 
     Raises:
         FileNotFoundError: if there is nothing at the path of the data or of the recipe.

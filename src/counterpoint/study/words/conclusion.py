@@ -164,12 +164,18 @@ def _what_decides(summary: StudySummary, pairs: Sequence[_Pair]) -> str:
         return f"{counted(seeds, 'seed').capitalize()} can only suggest a lead: run the command again with {more}."
     nearest = min(undecided, key=lambda pair: pair.ends[0] if pair.ends else 0.0)
     needed = nearest.needed
+    if needed is None and nearest.seeds > 1:
+        return (
+            f"The runs of {nearest.other} agree with those of the best arm on every example: only a larger test set "
+            "can tell them apart."
+        )
     if needed is None:
         return f"Nothing is known about other runs with {counted(seeds, 'seed')}: run the command again with {more}."
     effect = points(needed.effect) if is_fraction(nearest.metric) else f"{needed.effect:.3g}"
     factor = needed.examples_factor or 1.0
     if needed.n is not None:
-        return f"To show a difference of {effect} from {nearest.other} takes about {needed.n} seeds."
+        number_of = f"{'at least' if needed.at_least else 'about'} {needed.n:,} seeds"
+        return f"To show a difference of {effect} from {nearest.other} takes {number_of}."
     if factor > 1:
         larger = f"a test set at least {times(factor)} as large, and more seeds"
         return f"To show a difference of {effect} from {nearest.other} you need {larger}."
@@ -189,9 +195,10 @@ def _floor(best: str, score: Score) -> list[str]:
 
 
 def _learning(summary: StudySummary, best: str, pairs: Sequence[_Pair]) -> list[str]:
-    """Return a sentence where arms learn from other things than the best one does."""
+    """Return a sentence where arms are known to learn from other things than the best one does."""
     learns = {arm.name: arm.learns for arm in summary.arms}
-    others = [pair.other for pair in pairs if learns[pair.other] != learns[best]]
+    known = [pair.other for pair in pairs if learns[pair.other] and learns[best]]
+    others = [name for name in known if learns[name] != learns[best]]
     return [f"{best} learns from other things than {_named(others)}."] if others else []
 
 

@@ -15,6 +15,8 @@ from ...spec import Spec
 from ...training.folder import is_checkpoint, is_run
 from ...training.run import Run
 
+_ANY_LOSS = "dcl"
+
 
 def learns_from(run: Run) -> str:
     """Return what an arm learns from, and what the weights were trained on that it starts from or is taught by.
@@ -34,13 +36,33 @@ def learns_from(run: Run) -> str:
     >>> told("open_clip:ViT-B-32@openai,tune=none")
     'open_clip:ViT-B-32@openai (trained on pictures and captions)'
     """
-    arm = Arm.parse(run.arm)
+    arm = arm_of(run.arm)
     reads = arm.reads(run.columns)
     parts = [] if is_fixed(run.arm) else [_nouns(reads)]
     labels = run.labels or (run.target.label if run.target else "")
     if not is_fixed(run.arm) and (label := _label(arm, labels)):
         parts.append(label)
     return "; ".join(dict.fromkeys([*parts, *_trained_before(run, arm, reads)]))
+
+
+def arm_of(text: str) -> Arm:
+    """Return an arm as its name says it, even where the file of a user's loss is not there any more.
+
+    >>> arm_of("gone.py:MyLoss,on=images").reads()
+    {'image': 'image'}
+
+    Raises:
+        FileNotFoundError: for another file that is not there.
+        ValueError: for an arm that cannot be read.
+    """
+    try:
+        return Arm.parse(text)
+    except FileNotFoundError:
+        spec = Spec.parse(text)
+        if ".py" not in spec.name:
+            raise
+        # A loss in a file works on the same columns as any other loss with these options.
+        return Arm.parse(str(Spec(_ANY_LOSS, spec.options)))
 
 
 def _label(arm: Arm, labels: str) -> str:

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from ...files import write_text
+from ...reasons import counted
 from ..schema import ArmSummary, Key, Score, StudySummary
+from .names import with_short_names
 
 AnyArm = TypeVar("AnyArm", bound=ArmSummary)
 
@@ -80,8 +82,9 @@ def heading(key: Key) -> str:
 def write_tables(summary: StudySummary, folder: Path) -> None:
     """Write ``table.csv`` with every number, ``table.md`` and ``table.tex`` with the main ones."""
     write_text(folder / "table.csv", _csv(summary))
-    write_text(folder / "table.md", _markdown(summary))
-    write_text(folder / "table.tex", _latex(summary))
+    short = with_short_names(summary)
+    write_text(folder / "table.md", _markdown(short))
+    write_text(folder / "table.tex", _latex(short))
 
 
 def _csv(summary: StudySummary) -> str:
@@ -126,8 +129,7 @@ def _markdown(summary: StudySummary) -> str:
     lines = as_markdown([head, *body])
     shown = columns(summary)
     sentences = [f"- {d.sentence}" for d in summary.differences if d.key in shown]
-    seeds = len(summary.seeds)
-    note = f"Percent, mean of {seeds} seed{'s' * (seeds != 1)} with its 95 % interval. {summary.multiplicity}"
+    note = f"Percent, mean of {counted(len(summary.seeds), 'seed')} with its 95 % interval. {summary.multiplicity}"
     return "\n".join([*lines, "", note, "", *sentences]) + "\n"
 
 

@@ -16,6 +16,7 @@ from ...modalities import leading
 from ...reasons import counted, share_in_words
 from ...spec import Spec
 from ..schema import ArmSummary, Key, Score, StudySummary
+from .names import with_short_names
 from .tables import beside_all, cells_of, columns, number, ranked
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def leaderboard(
     wide = max(len(name) for name in [*(arm.name for arm in arms), CONSTANT])
     several = max(1, (width - wide - 2) // (_CELL + 2))
     title = f"{summary.data}: {counted(len(arms), 'arm')}, {_seeds_each(summary)}"
-    tables: list[Table | Text] = [Text(f"{title}; percent, 95 % interval")]
+    tables: list[Table | Text] = [Text(summary.title, "bold")] if summary.title else []
+    tables.append(Text(f"{title}; percent, 95 % interval"))
     for start in range(0, len(shown), several):
         part = shown[start : start + several]
         table = _arms_table()
@@ -183,8 +185,9 @@ def _lines(text: str) -> list[str]:
     return [line.rstrip() for line in lines]
 
 
-def with_short_names(summary: AnySummary) -> AnySummary:
+def for_terminal(summary: AnySummary) -> AnySummary:
     """Return a summary whose arms have names that a terminal has room for, and that differ as the arms do."""
+    summary = with_short_names(summary)
     names = shorten([arm.name for arm in summary.arms], NAME)
     arms = tuple(arm.model_copy(update={"name": names[arm.name]}) for arm in summary.arms)
     differences = tuple(d.model_copy(update={"a": names[d.a], "b": names[d.b]}) for d in summary.differences)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import numpy as np
@@ -86,8 +87,8 @@ class Chair(AnsweringTask):
             "instances": Metric(("mentions", "absent"), share, higher_is_better=False),
             "sentences": Metric("sentence", mean, higher_is_better=False),
             "recall": Metric("recall", mean),
-            "mentions": Metric("mentions", mean),
-            "words": Metric("words", mean),
+            "mentions": Metric("mentions", mean, bounds=(0.0, math.inf)),
+            "words": Metric("words", mean, bounds=(0.0, math.inf)),
             "partners": Metric("partner", mean, higher_is_better=False),
             "others": Metric("other", mean, higher_is_better=False),
         }

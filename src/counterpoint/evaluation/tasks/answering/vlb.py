@@ -162,9 +162,9 @@ class Variants:
                 outcomes[f"hard_{level}"] = np.mean(same, axis=0)
                 metrics[f"hard_{level}"] = Metric(f"hard_{level}", mean, chance=guess)
         for name in self.names:
-            for kind, chance in (("drop", 0.0), ("fallback", None)):
+            for kind, chance, least in (("drop", 0.0, -1.0), ("fallback", None, 0.0)):
                 metrics[f"{kind}_{name}"] = Metric(
-                    f"{kind}_{name}", mean, higher_is_better=False, chance=chance
+                    f"{kind}_{name}", mean, higher_is_better=False, chance=chance, bounds=(least, 1.0)
                 )
         return table(task, items.ids[positions], [items.kinds[k] for k in positions], outcomes, metrics)
 

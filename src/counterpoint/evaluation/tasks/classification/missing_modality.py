@@ -91,8 +91,10 @@ class MissingModality(ClassifierTask):
                 importance: shapley(column, true),
             }
             metrics |= {
-                drop: Metric(drop, mean, higher_is_better=False, constant=lambda rows: 0.0),
-                importance: Metric(importance, mean, constant=lambda rows: 0.0),
+                drop: Metric(
+                    drop, mean, higher_is_better=False, constant=lambda rows: 0.0, bounds=(-1.0, 1.0)
+                ),
+                importance: Metric(importance, mean, constant=lambda rows: 0.0, bounds=(-1.0, 1.0)),
             }
         return scores(self.name, data, rows, outcomes, metrics)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import final
 
@@ -131,7 +132,13 @@ class BiasAmplification(EmbedderTask):
                 for kind, component in parts.items():
                     name = f"{size}{suffix}{kind}"
                     outcomes[name] = component
-                    metrics[name] = Metric(name, mean, higher_is_better=False, chance=chances[kind])
+                    metrics[name] = Metric(
+                        name,
+                        mean,
+                        higher_is_better=False,
+                        chance=chances[kind],
+                        bounds=(-math.inf, math.inf),
+                    )
         return table(self.name, data.ids[test], ["all"] * len(test), outcomes, metrics)
 
     def _predictions(

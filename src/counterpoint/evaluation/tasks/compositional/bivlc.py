@@ -37,5 +37,7 @@ class BiVLC(SquareTask):
         outcomes |= {"i2t": i2t, "t2i": t2i, "group": i2t & t2i}
         metrics = shares(outcomes, chances)
         outcomes["picture_gap"] = captions[:, 0].astype(float) - captions[:, 1]
-        metrics["picture_gap"] = Metric("picture_gap", magnitude, higher_is_better=False, chance=0.0)
+        metrics["picture_gap"] = Metric(
+            "picture_gap", magnitude, higher_is_better=False, chance=0.0, bounds=(0.0, 1.0)
+        )
         return outcomes, metrics

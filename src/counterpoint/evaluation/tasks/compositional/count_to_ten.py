@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import final
 
 import numpy as np
@@ -63,7 +64,11 @@ class CountToTen(EmbedderTask):
         metrics = {
             "accuracy": Metric("right", mean, chance=mean(np.array([1 / len(n) for n in numbers]))),
             "deviation": Metric(
-                "deviation", mean, higher_is_better=False, chance=mean(np.array([e.mean() for e in errors]))
+                "deviation",
+                mean,
+                higher_is_better=False,
+                chance=mean(np.array([e.mean() for e in errors])),
+                bounds=(0.0, math.inf),
             ),
         }
         kinds = [WORDS[number] if number < len(WORDS) else str(number) for number in true.tolist()]

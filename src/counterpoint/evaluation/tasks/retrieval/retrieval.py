@@ -82,6 +82,7 @@ class Retrieval(EmbedderTask):
                     median,
                     higher_is_better=False,
                     chance=median(queries.by_row(ranking.chance_rank())),
+                    bounds=(1.0, float(len(answers.rows))),
                 )
                 first = ranking.top[[mine[0] for mine in queries.of_row]]
                 owners = [answers.rows[answer][0] for answer in first]

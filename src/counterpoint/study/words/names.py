@@ -1,0 +1,88 @@
+"""Short names of arms whose loss is in a file, as charts and tables show them."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+from ...spec import Spec
+from ..schema import StudySummary
+
+AnySummary = TypeVar("AnySummary", bound=StudySummary)
+
+
+def short_names(names: Sequence[str]) -> dict[str, str]:
+    """Return a short name for each arm: a loss in a file goes by its class, another arm by its own name.
+
+    Where several arms would have the same short name, each goes by its file without the folder and the class, or by
+    its name in full.
+
+    >>> list(short_names(["clip", "../my_loss.py:Hinge,margin=0.2"]).values())
+    ['clip', 'Hinge,margin=0.2']
+    >>> list(short_names(["a/one.py:Hinge", "b/two.py:Hinge"]).values())
+    ['one.py:Hinge', 'two.py:Hinge']
+    >>> list(short_names(["a/one.py:Hinge", "b/one.py:Hinge"]).values())
+    ['a/one.py:Hinge', 'b/one.py:Hinge']
+    """
+    choices = {name: _from_short_to_full(name) for name in names}
+    chosen = dict.fromkeys(names, 0)
+    while True:
+        short = {name: choices[name][chosen[name]] for name in names}
+        counts = Counter(short.values())
+        ambiguous = [
+            name for name in names if counts[short[name]] > 1 and chosen[name] < len(choices[name]) - 1
+        ]
+        if not ambiguous:
+            return short
+        for name in ambiguous:
+            chosen[name] += 1
+
+
+def _from_short_to_full(name: str) -> list[str]:
+    spec = Spec.parse(name)
+    file, colon, loss = spec.name.rpartition(":")
+    if not (colon and file.endswith(".py")):
+        return [name]
+    return [str(Spec(loss, spec.options)), spec.label, name]
+
+
+def with_short_names(summary: AnySummary) -> AnySummary:
+    """Return a summary whose arms have their short names, in its sentences and warnings too."""
+    names = short_names([arm.name for arm in summary.arms])
+    return renamed(summary, names) if any(name != short for name, short in names.items()) else summary
+
+
+def renamed(summary: AnySummary, names: Mapping[str, str]) -> AnySummary:
+    """Return a summary whose arms have other names.
+
+    Args:
+        summary: of a study.
+        names: the new name of each arm by its name.
+    """
+    longest_first = sorted(names, key=len, reverse=True)
+    pattern = re.compile(rf"(?<![\w./-])(?:{'|'.join(map(re.escape, longest_first))})(?![\w-])")
+
+    def said(text: str) -> str:
+        return pattern.sub(lambda match: names[match[0]], text)
+
+    return summary.model_copy(
+        update={
+            "arms": tuple(arm.model_copy(update={"name": names[arm.name]}) for arm in summary.arms),
+            "differences": tuple(
+                d.model_copy(
+                    update={
+                        "a": names[d.a],
+                        "b": names[d.b],
+                        "sentence": said(d.sentence),
+                        "notes": tuple(map(said, d.notes)),
+                    }
+                )
+                for d in summary.differences
+            ),
+            "warnings": tuple(map(said, summary.warnings)),
+            "cannot_show": tuple(map(said, summary.cannot_show)),
+            "winner": summary.winner.model_copy(update={"name": names[summary.winner.name]}),
+        }
+    )
