@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from ...data.derived.mixture import together
 from ...forms import Derived, Flat, Positional, Typed, fields_of, validated
+from ...reasons import printable
 from ...recipes import Recipe, override
 from ...recipes import load as load_recipe
 
@@ -61,7 +62,8 @@ def parse(
             filled: object = tyro.cli(shown, args=[*arguments], prog=f"counterpoint {command}")
     except SystemExit as ended:
         if ended.code:
-            print(f"counterpoint {command}: {_in_a_line(refusal.getvalue(), command)}", file=sys.stderr)
+            said = f"counterpoint {command}: {_in_a_line(refusal.getvalue(), command)}"
+            print(printable(said), file=sys.stderr)
         raise
     return validated(form, _values(form, filled, recipe), partial(_option, form))
 

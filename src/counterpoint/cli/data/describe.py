@@ -12,7 +12,7 @@ from ...execution import HandedOver
 from ...execution.executors import LOCAL
 from ...forms import FORM, Count, Flat, Folder, Name
 from ..common.execution import Execution
-from ..common.terminal import Terminal
+from ..common.terminal import Terminal, print_json
 from ._source import Source
 
 
@@ -58,9 +58,7 @@ def main(options: Form) -> int:
     if options.card is not None:
         console.print(f"wrote {summary.card(options.card)}", soft_wrap=True)
     if options.json:
-        import json
-
-        print(json.dumps(summary.plain(), indent=2, ensure_ascii=False))
+        print_json(summary.plain())
         return 0
     show(console, summary, alike)
     return 0
