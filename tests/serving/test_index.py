@@ -367,7 +367,7 @@ def test_an_index_of_other_contents_is_refused(kind: str, vectors: Path, tmp_pat
     else:
         shutil.copy(other / FILES[kind], one / FILES[kind])
         record = json.loads((one / "index.json").read_text())
-        record["files"][FILES[kind]] = (other / FILES[kind]).stat().st_size
+        record["files"][FILES[kind]] = json.loads((other / "index.json").read_text())["files"][FILES[kind]]
         (one / "index.json").write_text(json.dumps(record))
     with pytest.raises(Damaged, match=r"7 vectors of 4, not 20|not 20 of 4 numbers|holds 7 vectors"):
         Index.open(one)
@@ -390,6 +390,34 @@ def test_a_lost_database_and_changed_bytes_of_the_table(vectors: Path, tmp_path:
     table.write_bytes(content)
     with pytest.raises(Damaged, match="its content is not what was written"):
         Index.open(tmp_path / "exact")
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_changed_byte_of_the_vectors_is_refused(kind: str, vectors: Path, tmp_path: Path) -> None:
+    index(vectors, tmp_path / "index", kind=kind)
+    file = tmp_path / "index" / FILES[kind]
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(Damaged, match=f"{file.name} is damaged .its content is not what was written"):
+        Index.open(tmp_path / "index")
+
+
+@pytest.mark.parametrize("name", ["../other/{}", "/{}", "part/{}"])
+@pytest.mark.parametrize("of", ["files", "table"])
+def test_a_record_names_files_of_its_own_folder_alone(
+    name: str, of: str, vectors: Path, tmp_path: Path
+) -> None:
+    index(vectors, tmp_path / "index")
+    file = tmp_path / "index" / "index.json"
+    record = json.loads(file.read_text())
+    if of == "table":
+        record["table"] = name.format(record["table"])
+    else:
+        record["files"] = {name.format(file): entry for file, entry in record["files"].items()}
+    file.write_text(json.dumps(record))
+    with pytest.raises(Damaged, match="must be the name of a file in the folder of the index"):
+        Index.open(tmp_path / "index")
 
 
 def test_a_later_format_is_told_as_such(vectors: Path, tmp_path: Path) -> None:
