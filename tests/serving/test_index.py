@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from pyarrow import parquet
 
 import counterpoint as cp
 from counterpoint.data.pictures.single import raw_pictures
@@ -624,3 +625,14 @@ def test_an_index_of_both_modalities_in_one_graph_is_made_again(tmp_path: Path) 
     (tmp_path / "two" / "index.json").write_text(json.dumps(record))
     with pytest.raises(Damaged, match=r"1 file of FAISS for 2 modalities.*make it again: counterpoint index"):
         Index.open(tmp_path / "two")
+
+
+@pytest.mark.parametrize("column", ["key", "id", "modality"])
+def test_vectors_without_a_column_that_names_their_rows_are_refused(
+    column: str, vectors: Path, tmp_path: Path
+) -> None:
+    part = sorted(vectors.glob("*.parquet"))[1]
+    parquet.write_table(parquet.read_table(part).drop_columns([column]), part)
+    with pytest.raises(Damaged, match=f"it has no column '{column}'"):
+        index(vectors, tmp_path / "index")
+    assert not (tmp_path / "index" / "index.json").exists()
