@@ -107,7 +107,8 @@ def _in_a_line(box: str, command: str) -> str:
         Path(word.strip()).exists() for word in words.partition(":")[2].split(",")
     ):
         near = "; a pattern that stands for several files is to be quoted: 'shards/*.tar'"
-    if (wrong := re.match(r"Error parsing (\S+): (.+): ('.*')$", words)) and wrong[2] in _NUMBERS:
+    # Of an option that may be none, more is said of its types before.
+    if wrong := re.match(rf"Error parsing (\S+): .*?({'|'.join(map(re.escape, _NUMBERS))}): ('.*')$", words):
         return f"{wrong[1]} takes a {_NUMBERS[wrong[2]]}, got {wrong[3]} (see: counterpoint {command} --help)"
     return f"{words[0].lower()}{words[1:]}{near} (see: counterpoint {command} --help)"
 
