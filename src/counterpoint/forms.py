@@ -124,7 +124,7 @@ def fault(error: ValidationError, naming: Callable[[str], str] = str) -> str:
         return f"there is no option {naming(name)}"
     elif first["type"] == "missing":
         return f"{naming(name)} is missing"
-    return f"{naming(name)} {words}, got {first['input']!r}"
+    return f"{naming(name)} {words}, got {first['input']!r}".lstrip()
 
 
 _WORDS = {

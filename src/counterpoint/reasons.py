@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Sequence
 
 _EXPECTED = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)
@@ -16,6 +17,25 @@ _REMEDIES = {
     errno.EISDIR: "it is a folder; name a file",
     errno.EMFILE: "allow more open files (ulimit -n)",
 }
+
+CONTROL = re.compile(
+    r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
+)
+"""Control characters except newline and tab, characters that change the direction of writing, and lone surrogates."""
+
+
+def printable(text: str) -> str:
+    r"""Write the control characters of a text as escapes, so that a terminal does not obey them.
+
+    >>> print(printable("red: \x1b[31m"))
+    red: \x1b[31m
+    """
+    return CONTROL.sub(_escape, text)
+
+
+def _escape(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def reason(error: BaseException) -> str:

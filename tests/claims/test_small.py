@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from counterpoint.claims.benches.data import emoji as small
+from counterpoint.claims.sensors import rebar
 from counterpoint.losses import InfoNCELoss
 from counterpoint.networks.heads import mlp
-from counterpoint.registry import UnknownName
+from counterpoint.registry import MissingPackage, UnknownName
 from counterpoint.types import Embedder
 
 
@@ -71,3 +72,11 @@ def test_an_encoder_given_twice_is_trained_once() -> None:
     x = torch.randn(32, 8, generator=torch.Generator().manual_seed(0))
     draw = small.pairs_of(x, x, np.arange(32), 16)
     assert len(small.train((network, network), InfoNCELoss(0.1), draw, steps=2, lr=1e-3, seed=0)) == 2
+
+
+def test_the_data_of_rebar_do_not_depend_on_the_packages_that_are_installed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("counterpoint.claims.benches.data.sensors.find_spec", lambda _: None)
+    with pytest.raises(MissingPackage, match="pip install sktime"):
+        rebar.nearest("Euclidean", 0, 1, rebar.BASIC_MOTIONS)

@@ -179,6 +179,7 @@ def test_a_pattern_that_the_shell_has_replaced_is_to_be_quoted(
     [
         (["compare", "clip", "--optimizer.lrr", "1"], "--optimizer.lrr, 1; did you mean --optimizer.lr?"),
         (["compare", "clip", "--seeds", "two"], "--seeds takes a whole number, got 'two' (see"),
+        (["train", "clip", "--steps", "1e3"], "--steps takes a whole number, got '1e3' (see"),
         (["compare", "clip", "--margin", "1%"], "--margin takes a number, got '1%' (see"),
         (["embed", "runs/mine"], "embed: DATA is missing (see"),
         (["list", "nonsense"], "invalid choice 'nonsense'"),

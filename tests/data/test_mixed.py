@@ -229,6 +229,26 @@ def test_a_row_that_comes_round_is_seen_in_another_way() -> None:
     assert all(not torch.equal(views[0], views[1]) for views in twice)
 
 
+def test_a_row_that_comes_round_within_an_epoch_is_seen_in_another_way() -> None:
+    few, many = np.arange(4), np.arange(4, 70)
+    order = Mixture([many, few], [0.5, 0.5], 8, seed=3)
+    loader = Loader(
+        TinyData(),
+        order,
+        {"image": View("image", "weak")},
+        augmentation=Augmentation(),
+        inputs={"image": Square(24)},
+    )
+    # Each step has all four rows of the small source, and an epoch has eight steps.
+    assert order.steps_per_epoch == 8
+    first = int(TinyData().ids[0])
+    views = [loader.batch(step) for step in range(3)]
+    of_row = [batch["image"][batch.ids == first] for batch in views]
+    assert [len(view) for view in of_row] == [1, 1, 1]
+    assert not torch.equal(of_row[0], of_row[1])
+    assert not torch.equal(of_row[1], of_row[2])
+
+
 @pytest.mark.parametrize("world", [2, 3])
 def test_the_ranks_have_parts_of_every_source(world: int) -> None:
     for step in (0, 4):

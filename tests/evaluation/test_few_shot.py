@@ -39,6 +39,30 @@ def test_an_episode_is_the_nearest_centroids_answer_on_classes_that_no_training_
     assert scores.metrics["subgroup_3way_2shot"].chance == 1 / 3
 
 
+def test_episodes_follow_the_ids_and_not_the_order_of_the_rows() -> None:
+    data = TinyData()
+    shape = data.labels["subgroup"].values
+    data.splits = Splits(np.flatnonzero(shape < 2), {}, {"unseen": np.flatnonzero(shape >= 2)})
+    images = F.normalize(torch.randn(70, 6, generator=torch.Generator().manual_seed(0)), dim=1)
+    task, rows = create("few_shot", labels=("subgroup",), ways=3, shots=(1, 4), episodes=30), data.splits.test
+    scores = task(Oracle(data, images, {}), data, rows["unseen"])
+    other = np.random.default_rng(5).permutation(rows["unseen"])
+    assert other.tolist() != rows["unseen"].tolist()
+    assert task(Oracle(data, images, {}), data, other).examples.equals(scores.examples)
+
+
+def test_a_class_with_one_training_row_is_seen() -> None:
+    data = TinyData()
+    shape = data.labels["subgroup"].values
+    held_out = np.flatnonzero(shape >= 2)
+    data.splits = Splits(np.flatnonzero(shape < 2), {}, {"unseen": held_out})
+    task = create("few_shot", labels=("subgroup",), ways=5, episodes=5)
+    check_data(task, data)  # five classes without a training row
+    data.splits = Splits(np.append(data.splits.train, held_out[0]), {}, {"unseen": held_out[1:]})
+    with pytest.raises(NotApplicable, match="has 4 of subgroup"):
+        check_data(task, data)
+
+
 def test_seen_classes_and_classes_of_one_row_make_no_episode() -> None:
     data = TraitsData()
     check_data(create("few_shot"), data)

@@ -84,3 +84,17 @@ def test_edits_of_random_words_are_jiwers() -> None:
 def test_models_that_do_not_transcribe_are_named() -> None:
     with pytest.raises(NotApplicable, match="models that transcribe speech"):
         create("transcription")(Pixels(), DATA, ROWS)
+
+
+@pytest.mark.usefixtures("read")
+def test_of_several_texts_the_one_with_the_lowest_rate_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Written is "abcdefghij": three edits of three letters, or four of twelve.
+    texts = ["abc", "abcdefghijklmn"]
+    monkeypatch.setattr(
+        "counterpoint.evaluation.tasks.speech.transcription.captions_of",
+        lambda data, rows: [texts] * len(rows),
+    )
+    rows = ROWS[DATA.present("audio", ROWS) & DATA.present("text", ROWS)]
+    scored = create("transcription")(Hears(["abcdefghij"] * len(rows)), DATA, rows)
+    assert scored.examples["character edits"].to_list() == [4] * len(rows)
+    assert scored.value("cer") == pytest.approx(4 / 14)

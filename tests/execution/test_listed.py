@@ -18,7 +18,7 @@ import pytest
 from counterpoint.cli import main
 from counterpoint.execution import Listed, Local, Progress, Then, UnitFailed, lease, leased, work
 from counterpoint.execution.listed import FILE, NOTHING
-from counterpoint.execution.orders import Order
+from counterpoint.execution.orders import Order, given_in
 from counterpoint.execution.state import State
 from counterpoint.execution.watch import UNSEEN, standings
 from fixtures.commands import Session, started
@@ -227,3 +227,9 @@ def test_the_command_shows_them(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert "2 runs: 2 done" in capsys.readouterr().out
     assert main(["status", str(tmp_path / "none")]) == 1
     assert "is not to be seen from here" in capsys.readouterr().err
+
+
+def test_units_that_name_no_folder_are_given_in_the_current_one() -> None:
+    before = Path.cwd()
+    with given_in(""):
+        assert Path.cwd() == before

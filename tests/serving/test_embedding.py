@@ -850,3 +850,17 @@ def test_data_is_told_apart_by_all_that_it_holds(pairs: Path) -> None:
     other = TinyData()
     other._pictures = 255 - other._pictures
     assert other.identity(("text",)) == data.identity(("text",)), "pictures that are not looked at may change"
+
+
+def test_few_captioned_pictures_are_embedded_without_a_test_split(
+    reference: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "new").mkdir()
+    for row in range(3):
+        Image.new("RGB", (24, 24), (80 * row, 0, 0)).save(tmp_path / "new" / f"{row}.png")
+        (tmp_path / "new" / f"{row}.txt").write_text(f"red {row}")
+    assert main(["embed", reference, str(tmp_path / "new"), "--out", str(tmp_path / "vectors")]) == 0
+    assert "6 vectors (image and text)" in capsys.readouterr().out
+    assert main(["train", "clip", "--data", str(tmp_path / "new"), "--out", str(tmp_path / "run")]) == 1
+    assert "the split 'test' is empty" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()

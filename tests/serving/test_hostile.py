@@ -208,6 +208,13 @@ def test_a_body_is_refused(name: str, client: TestClient) -> None:
     )
 
 
+@pytest.mark.parametrize("content", [b"null", b"[]", b"3"])
+def test_a_body_that_is_no_object_is_refused_in_a_whole_sentence(content: bytes, client: TestClient) -> None:
+    answer = client.post("/v1/embeddings", content=content, headers={"Content-Type": "application/json"})
+    assert answer.status_code == 400
+    assert answer.json()["error"]["message"] == "the body must be a JSON object: names and values in braces"
+
+
 INPUTS: dict[str, Any] = {
     "nothing": {},
     "no input": {"input": None},

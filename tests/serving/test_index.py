@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 import torch
 from PIL import Image
+from pyarrow import parquet
 
 import counterpoint as cp
 from counterpoint.data.pictures.single import raw_pictures
@@ -367,7 +368,7 @@ def test_an_index_of_other_contents_is_refused(kind: str, vectors: Path, tmp_pat
     else:
         shutil.copy(other / FILES[kind], one / FILES[kind])
         record = json.loads((one / "index.json").read_text())
-        record["files"][FILES[kind]] = (other / FILES[kind]).stat().st_size
+        record["files"][FILES[kind]] = json.loads((other / "index.json").read_text())["files"][FILES[kind]]
         (one / "index.json").write_text(json.dumps(record))
     with pytest.raises(Damaged, match=r"7 vectors of 4, not 20|not 20 of 4 numbers|holds 7 vectors"):
         Index.open(one)
@@ -390,6 +391,34 @@ def test_a_lost_database_and_changed_bytes_of_the_table(vectors: Path, tmp_path:
     table.write_bytes(content)
     with pytest.raises(Damaged, match="its content is not what was written"):
         Index.open(tmp_path / "exact")
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_a_changed_byte_of_the_vectors_is_refused(kind: str, vectors: Path, tmp_path: Path) -> None:
+    index(vectors, tmp_path / "index", kind=kind)
+    file = tmp_path / "index" / FILES[kind]
+    content = bytearray(file.read_bytes())
+    content[-3] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(Damaged, match=f"{file.name} is damaged .its content is not what was written"):
+        Index.open(tmp_path / "index")
+
+
+@pytest.mark.parametrize("name", ["../other/{}", "/{}", "part/{}"])
+@pytest.mark.parametrize("of", ["files", "table"])
+def test_a_record_names_files_of_its_own_folder_alone(
+    name: str, of: str, vectors: Path, tmp_path: Path
+) -> None:
+    index(vectors, tmp_path / "index")
+    file = tmp_path / "index" / "index.json"
+    record = json.loads(file.read_text())
+    if of == "table":
+        record["table"] = name.format(record["table"])
+    else:
+        record["files"] = {name.format(file): entry for file, entry in record["files"].items()}
+    file.write_text(json.dumps(record))
+    with pytest.raises(Damaged, match="must be the name of a file in the folder of the index"):
+        Index.open(tmp_path / "index")
 
 
 def test_a_later_format_is_told_as_such(vectors: Path, tmp_path: Path) -> None:
@@ -596,3 +625,14 @@ def test_an_index_of_both_modalities_in_one_graph_is_made_again(tmp_path: Path) 
     (tmp_path / "two" / "index.json").write_text(json.dumps(record))
     with pytest.raises(Damaged, match=r"1 file of FAISS for 2 modalities.*make it again: counterpoint index"):
         Index.open(tmp_path / "two")
+
+
+@pytest.mark.parametrize("column", ["key", "id", "modality"])
+def test_vectors_without_a_column_that_names_their_rows_are_refused(
+    column: str, vectors: Path, tmp_path: Path
+) -> None:
+    part = sorted(vectors.glob("*.parquet"))[1]
+    parquet.write_table(parquet.read_table(part).drop_columns([column]), part)
+    with pytest.raises(Damaged, match=f"it has no column '{column}'"):
+        index(vectors, tmp_path / "index")
+    assert not (tmp_path / "index" / "index.json").exists()

@@ -108,6 +108,11 @@ CONDITIONS: list[tuple[str | None, str | None, Callable[[pl.DataFrame], pl.Expr]
     ),
     ("colour IS NULL", "text", lambda _: pl.col("colour").is_null() & (pl.col("modality") == "text")),
     (None, "image", lambda _: pl.col("modality") == "image"),
+    (
+        "split = 'train' OR split = 'test'",
+        "image",
+        lambda _: (pl.col("modality") == "image") & pl.col("split").is_in(["train", "test"]),
+    ),
     ("NOT colour = 'red'", None, lambda _: pl.col("colour") == "blue"),  # a null is neither
     ("id IN (100, 101, 3000)", None, lambda _: pl.col("id").is_in([100, 101, 3000])),
     ("id < 0", None, lambda _: pl.lit(False)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -334,9 +335,26 @@ def test_time_is_bounded() -> None:
         waits = Asked()
         waits.part(b"{}", more=False)
         assert await waits.of(gate) == 503
-        assert waits.headers[b"retry-after"] == b"1"
+        assert b"retry-after" not in waits.headers
+        error = json.loads(waits.sent[1]["body"])["error"]
+        assert error["code"] == "too_slow"
+        assert "took longer than 0.05 seconds; send fewer" in error["message"]
 
     anyio.run(go)
+
+
+def test_an_error_that_comes_again_and_again_does_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        raise RuntimeError
+
+    async def go() -> None:
+        gate = Gate(fails, Limits(), lambda _: None)
+        for _ in range(100):
+            assert await Asked("/health").of(gate) == 500
+
+    anyio.run(go)
+    assert len(caplog.records) == 7, "the 1st, 2nd, 4th, … 64th"
+    assert caplog.records[-1].message.endswith("(64 times)")
 
 
 def test_an_error_below_is_told_and_logged_without_words(caplog: pytest.LogCaptureFixture) -> None:

@@ -321,6 +321,29 @@ def test_hostile_uploads_take_little(server: Server, tmp_path: Path) -> None:
     assert server.processor_seconds - spent <= len(UPLOADS), "a second of the processor for each"
 
 
+def test_requests_that_are_no_http_write_no_line(server: Server) -> None:
+    upgrade = b"GET /v1/search HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    upgrade += b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    long_head = b"GET /health HTTP/1.1\r\nHost: 127.0.0.1\r\n" + b"X: y\r\n" * 3_000 + b"\r\n"
+
+    async def ask(sent: bytes) -> int:
+        connection = Connection(server.port)
+        connection.reader, connection.writer = await asyncio.open_connection("127.0.0.1", server.port)
+        connection.writer.write(sent)
+        try:
+            return (await connection.answer()).status
+        finally:
+            connection.close()
+
+    for _ in range(20):
+        assert anyio.run(ask, b"nonsense\r\n\r\n") == 400
+        assert anyio.run(ask, upgrade) in (200, 404, 405, 426)
+        assert anyio.run(ask, long_head) == 400, "18 kB of headers"
+    before = server.said
+    assert server.end() == 0
+    assert server.said == before
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_end_finishes_what_has_begun(number: int, server: Server) -> None:
     body = {"input": ["a red car and a blue car on a road"] * 256}

@@ -288,6 +288,7 @@ SMALL = [
         ("train clip --steps 0", "--steps must be at least 1, got 0"),
         ("train tiny-vlm --perception.optimizer.beta2 1", "--perception.optimizer.beta2 must be less than 1"),
         ("train clip,ssl_weight=1", "unknown option of clip 'ssl_weight'"),
+        ("train clip --parallel.mode fsdp", "there is one: start several with torchrun, or leave it out"),
         ("train clip --batch-size 1", "--batch-size must be at least 2"),
         ("train clip --batch-size 31", "--batch-size 31 is more than the 30 rows of"),
         (

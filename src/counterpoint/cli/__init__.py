@@ -11,7 +11,7 @@ from importlib import import_module
 
 from ..execution import signals
 from ..execution.ranks import first_to_fail
-from ..reasons import reason
+from ..reasons import printable, reason
 from ..registry import unknown
 
 COMMANDS = {
@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if os.environ.get("COUNTERPOINT_TRACEBACK"):
             raise
         if first_to_fail(message := reason(error)):
-            print(f"counterpoint {command}: {message}", file=sys.stderr)
+            print(printable(f"counterpoint {command}: {message}"), file=sys.stderr)
         return 1
 
 
@@ -95,7 +95,13 @@ def _listen() -> None:
     """Show what the package says of its own choices (how pairs are evaluated), once each, beside the output."""
     import logging
 
-    logging.basicConfig(format="%(message)s")
+    class Plain(logging.Formatter):
+        def format(self, record: logging.LogRecord) -> str:
+            return printable(super().format(record))
+
+    handler = logging.StreamHandler()
+    handler.setFormatter(Plain())
+    logging.basicConfig(handlers=[handler])
     logging.getLogger("counterpoint").setLevel(logging.INFO)
 
 
@@ -106,7 +112,7 @@ def _plain_warnings() -> Iterator[None]:
     def plain(
         message: Warning | str, category: type[Warning], filename: str, lineno: int, line: str | None = None
     ) -> str:
-        return f"! {message}\n"
+        return printable(f"! {message}\n")
 
     before, warnings.formatwarning = warnings.formatwarning, plain
     try:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Flat, Folder, Names, Positional
+from ..reasons import printable
 from .common.arguments import parse
 from .common.files import Files
 from .common.terminal import Terminal
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str]) -> int:
     for note in notes:
         console.print(note, soft_wrap=True)
     for refusal in evaluated.refusals:
-        print(f"counterpoint evaluate: {refusal}", file=sys.stderr)
+        print(printable(f"counterpoint evaluate: {refusal}"), file=sys.stderr)
     return 1 if evaluated.refusals else 0
 
 

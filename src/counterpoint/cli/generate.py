@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -12,7 +10,7 @@ from rich.text import Text
 
 from ..forms import FORM, Count, Positive, Seed
 from .common.arguments import parse
-from .common.terminal import Terminal
+from .common.terminal import Terminal, print_json
 
 
 @form(frozen=True, config=FORM)
@@ -82,8 +80,7 @@ def main(arguments: Sequence[str]) -> int:
             "relative_positions": cost.relative_positions,
         }
         values = {"reply": reply, "decoding": arm.spec, "method": repr(method), "cost": spent}
-        json.dump(values, sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        print_json(values)
         return 0
     console.print(reply or Text("(nothing)", style="dim"), soft_wrap=True)
     console.print(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,7 +10,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Count, Positional
 from .common.arguments import parse
-from .common.terminal import Terminal
+from .common.terminal import Terminal, print_json
 
 if TYPE_CHECKING:
     from ..serving import Hits
@@ -60,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
         hits = index.search(queries, options.k, where=options.where, modality=options.modality)
     if options.json:
         several = [{"query": line, "results": [*one]} for line, one in zip(lines or [], hits, strict=False)]
-        print(json.dumps(several if lines is not None else [*hits[0]], indent=2, ensure_ascii=False))
+        print_json(several if lines is not None else [*hits[0]])
         return 0
     for number, one in enumerate(hits):
         _show(console, one, "" if lines is None else lines[number])

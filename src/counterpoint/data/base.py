@@ -126,6 +126,14 @@ class Data(ABC):
         """Return the ids of some rows."""
         return self.ids[rows]
 
+    def check_splits(self) -> None:
+        """Check that models can be chosen and tested on the data; called before training, and not to embed it.
+
+        Raises:
+            ValueError: for an empty split of validation or test, where the data needs one.
+        """
+        return
+
     def expect(self, shards: Sequence[int]) -> None:
         """Hear which shards will be read soon, soonest first; data that lies elsewhere is fetched ahead."""
         return

@@ -73,7 +73,7 @@ class Order:
 @contextmanager
 def given_in(folder: str) -> Iterator[None]:
     """Stand in the block where orders were given: relative names in them, of data or of a loss, count from there."""
-    with chdir(folder) if Path(folder).is_dir() else nullcontext():
+    with chdir(folder) if folder and Path(folder).is_dir() else nullcontext():
         yield
 
 

@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
-from ..reasons import reason
+from ..reasons import printable, reason
 from .children import environment
 from .lease import InUse, holder, leased
 from .orders import Order
@@ -129,7 +129,7 @@ def main(order: Order) -> int:
         return stopped.status
     except Exception as error:
         if first_to_fail(message := reason(error)):
-            print(f"{order.key}: {message}", file=sys.stderr)
+            print(printable(f"{order.key}: {message}"), file=sys.stderr)
             # Not by the unit's state: the first process writes that, and may be ended before it could.
             with suppress(OSError, KeyError):  # on another machine there is no such place
                 Path(os.environ[_REASON]).write_text(message, encoding="utf-8")

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 from ..files import FORMAT, Damaged, formed, writing
 
+_REQUIRED = ("id", "key", "modality", "vector")
 RESERVED = ("id", "key", "modality", "vector", "split", "text", "score", "x", "y")
 """Columns of vectors, of a search's results and of a map; what the data calls so is here ``label_NAME``."""
 
@@ -213,10 +214,15 @@ def about_of(part: Path) -> About:
     Raises:
         Damaged: if it cannot be read, or no vectors are in it.
     """
-    metadata = (_opened(part).schema_arrow.metadata or {}).get(_ABOUT)
+    schema = _opened(part).schema_arrow
+    metadata = (schema.metadata or {}).get(_ABOUT)
     if metadata is None or not _PART.fullmatch(part.name):
         raise Damaged(part, "it is no part that counterpoint embed wrote", "move it elsewhere")
-    return formed(part, _plain_json(metadata), About, "delete it, and embed again")
+    remedy = "delete it, and embed again"
+    for name in _REQUIRED:
+        if name not in schema.names:
+            raise Damaged(part, f"it has no column {name!r}", remedy)
+    return formed(part, _plain_json(metadata), About, remedy)
 
 
 def agree(folder: Path, about: About, part: Path) -> None:

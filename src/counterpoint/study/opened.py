@@ -28,7 +28,9 @@ def open_data(of: Run | Design) -> Data:
         UnknownName: for data, or a label of it, that there is not.
         ValueError: for data that cannot be used, and for what its label cannot be made.
     """
-    return relabelled(load_any(of.data, of.recipe.towers.image_size), of.labels)
+    data = load_any(of.data, of.recipe.towers.image_size)
+    data.check_splits()
+    return relabelled(data, of.labels)
 
 
 def relabelled(data: Data, labels: str) -> Data:

@@ -118,6 +118,20 @@ def test_rows_without_a_side_follow_those_they_are_linked_to() -> None:
     assert list(divide(sides, links(captions, [*pictures, "x", "y"])).sides[60:]) == ["train", "test"]
 
 
+def test_a_row_that_is_linked_to_several_sides_is_trained_on_if_one_of_them_is() -> None:
+    captions, pictures = single(60)
+    sides: list[str | None] = [*["train"] * 30, *["validation"] * 10, *["test"] * 20, None, None]
+    made = divide(sides, links([*captions, ["caption 0"], ["caption 1"]], [*pictures, "30", "40"]))
+    assert list(made.sides[60:]) == ["train", "train"]
+
+
+def test_a_row_that_is_linked_to_validation_and_test_is_of_validation() -> None:
+    captions, pictures = single(60)
+    sides: list[str | None] = [*["train"] * 30, *["validation"] * 10, *["test"] * 20, None]
+    made = divide(sides, links([*captions, ["caption 30"]], [*pictures, "40"]))
+    assert made.sides[60] == "validation"
+
+
 def test_six_rows_are_enough_for_two_on_each_side() -> None:
     counts = Counter(divide([None] * 6, links(*single(6))).sides.tolist())
     assert counts == {"train": 2, "validation": 2, "test": 2}

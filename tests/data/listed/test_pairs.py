@@ -10,11 +10,16 @@ import numpy as np
 import polars as pl
 import pytest
 
+from counterpoint.data.derived.gaps import Gap
+from counterpoint.data.derived.missing import Missing
+from counterpoint.data.derived.mixed import Mixed
+from counterpoint.data.derived.voxels import Voxels
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load
 from counterpoint.data.sources import Options
 from counterpoint.study.training.runner import with_keys
 from fixtures.files import write_pairs
+from fixtures.tiny import TinyData
 
 
 @pytest.fixture
@@ -139,11 +144,6 @@ def test_one_broken_picture_in_many_is_left_out_and_told(table: Path) -> None:
     [
         (lambda f: f.drop("text"), r"pictures without captions: .*--columns text=NAME"),
         (lambda f: f.drop("file_name"), "holds no pictures: it has the columns text"),
-        (
-            lambda f: f.with_columns(split=pl.lit("train")),
-            r"the split 'test' is empty \({'train': 70, 'validation': 0, 'test': 0}\); give a 'split' column with",
-        ),
-        (lambda f: f.with_columns(split=pl.lit("validation")), "the split 'test' is empty"),
         (lambda f: f.with_columns(split=pl.lit("tset")), "row 1: split 'tset' is none of"),
         (
             lambda f: f.with_columns(text=pl.lit("  ")),
@@ -164,6 +164,45 @@ def test_what_is_wrong_with_a_table(table: Path, change: object, message: str) -
     change(pl.read_csv(table)).write_csv(table)  # type: ignore[operator]
     with pytest.raises(ValueError, match=message):
         Pairs(table, size=24)
+
+
+@pytest.mark.parametrize(
+    ("sides", "message"),
+    [
+        (
+            ["train"] * 70,
+            r"the split 'test' is empty \({'train': 70, 'validation': 0, 'test': 0}\); give a 'split' column with",
+        ),
+        (["validation"] * 70, "the split 'test' is empty"),
+        ([None] * 3, "the split 'test' is empty .* no such column and at least six rows"),
+    ],
+)
+def test_empty_splits_are_refused_before_training_and_not_where_rows_are_read(
+    table: Path, sides: list[str | None], message: str
+) -> None:
+    frame = pl.read_csv(table).head(len(sides))
+    frame.with_columns(split=pl.Series(sides, dtype=pl.String)).write_csv(table)
+    data = Pairs(table, size=24)
+    assert data.images(np.arange(len(sides))).shape[0] == len(sides)
+    with pytest.raises(ValueError, match=message):
+        data.check_splits()
+
+
+def test_empty_splits_of_what_data_is_made_of_are_refused(table: Path) -> None:
+    pl.read_csv(table).with_columns(split=pl.lit("train")).write_csv(table)
+    data = Pairs(table, size=24)
+    for made in (
+        Mixed([TinyData(), data]),
+        Missing(data, [Gap.parse("text:0.2")], "with gaps"),
+        Voxels(data),
+    ):
+        with pytest.raises(ValueError, match="the split 'test' is empty"):
+            made.check_splits()
+
+
+def test_test_rows_alone_may_be_empty_of_the_other_splits(table: Path) -> None:
+    pl.read_csv(table).with_columns(split=pl.lit("test")).write_csv(table)
+    Pairs(table, size=24).check_splits()
 
 
 def test_what_is_open_is_read_again_when_it_was_changed(

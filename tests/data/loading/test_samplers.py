@@ -175,6 +175,16 @@ def test_streams_share_a_batch_and_label_their_rows() -> None:
     assert set(batch.labels) == {*DATA.labels, "stream"}
 
 
+@pytest.mark.parametrize("written", ["natural+natural", "balanced+balanced"])
+def test_streams_of_one_sampler_draw_independently(written: str) -> None:
+    made = order(written, CLASSES, 6)
+    stream = made.labels(0, 1)["stream"]
+    steps = [made.at(step)[0] for step in range(8)]
+    assert any(sorted(rows[stream == 0]) != sorted(rows[stream == 1]) for rows in steps)
+    drawn = [{int(row) for rows in steps for row in rows[stream == number]} for number in (0, 1)]
+    assert drawn[0] != drawn[1]
+
+
 def test_a_row_that_comes_twice_in_a_batch_is_seen_in_two_ways() -> None:
     rows = DATA.splits.train[[0, 1, 2, 3]]
     loader = Loader(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from counterpoint.data.reporting import report
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load, load_any
 from counterpoint.data.sources import Options
+from counterpoint.data.sources._files.places import reaching
 from counterpoint.registry import UnknownName
 from fixtures.files import write_pairs
 from fixtures.shards import write_shards
@@ -118,3 +120,17 @@ def test_a_name_may_be_longer_than_a_file_s(tmp_path: Path, monkeypatch: pytest.
         assert len(load_any(name).splits.train)
     with pytest.raises(UnknownName, match="unknown data set 'aaaa"):
         load_any("a" * 300)
+
+
+def test_an_address_where_no_server_answers_says_so() -> None:
+    address = "http://127.0.0.1:9/a.tar"
+    with (
+        pytest.raises(FileNotFoundError, match="no server answers there, or it has no such file"),
+        reaching(address),
+    ):
+        raise FileNotFoundError(address)
+    with (
+        pytest.raises(OSError, match=r"no server answers there \(Connection refused\): check the address"),
+        reaching("ftp://127.0.0.1:9/a.tar"),
+    ):
+        raise ConnectionRefusedError(errno.ECONNREFUSED, "Connection refused")

@@ -425,6 +425,19 @@ def test_paths_that_lead_out_of_the_folder_are_read_where_the_user_allows_it_alo
         load(str(path))
 
 
+def test_an_address_in_a_table_of_this_machine_is_left_out_as_such(folder: Path) -> None:
+    path = written(folder, "file_name,text\nhttps://example.org/0.png,a\n0.png,b\n")
+    found, ledger = records(path)
+    assert [record.key for record in found] == ["0.png"]
+    assert ledger["reason"].to_list() == ["address of another machine (--allow-outside fetches such files)"]
+
+
+def test_a_parquet_table_without_rows_says_so(folder: Path) -> None:
+    pl.DataFrame(schema={"a": pl.String, "b": pl.Int64}).write_parquet(folder / "none.parquet")
+    with pytest.raises(ValueError, match=r"none\.parquet has no rows"):
+        records(folder / "none.parquet")
+
+
 @pytest.mark.parametrize("place", ["metadata/captions.csv", "captions/all.csv", "data/train.csv"])
 @pytest.mark.parametrize("above", [True, False], ids=["above", "beside"])
 def test_a_table_in_a_folder_of_its_own_describes_the_one_above(

@@ -11,7 +11,7 @@ from ...data.source import load_any
 from ...evaluation import STATISTICS
 from ...methods.sensors.rebar import REBAR
 from ...study.presets import Preset
-from ..benches.data.sensors import basic_motions, few_labels, few_of, label_of, motions, prepared, trained_on
+from ..benches.data.sensors import basic_motions, few_labels, few_of, label_of, prepared, trained_on
 from ..lab import Arrays, Lab, Result, above, beside, decides
 
 CLAIM = (
@@ -34,17 +34,19 @@ ARMS = {
     "augmented": "ntxent,on=wrist",
 }
 METRIC = "macro-F1 of activities"
+BASIC_MOTIONS = "BasicMotions"
+"""Data of the nearest stretches: a setting of the claim, whatever packages are installed."""
 FIRST_STAGE, BOTH_STAGES = 150, 160
 """Steps of a method that only learns to reconstruct, and of one that goes on to learn embeddings."""
 
 
-def nearest(measure: str, seed: int, steps: int, trained: int, tested: int) -> Arrays:
+def nearest(measure: str, seed: int, steps: int, data: str) -> Arrays:
     """Say of each test stretch whether the nearest of one training stretch of each class is of its own class."""
-    data = basic_motions() or motions("basic", trained, tested, "columns=wrist,steps=120,changes=0")
-    there = load_any(data)
+    source = basic_motions() if data == BASIC_MOTIONS else data
+    there = load_any(source)
     # Of so long a first stage that the second has no step. Euclidean distance is of inputs, which no step changes.
     arm = "rebar,candidates_from=batch,first=0.9999"
-    method = trained_on(arm, data, seed, steps if measure == "REBAR" else 1)
+    method = trained_on(arm, source, seed, steps if measure == "REBAR" else 1)
     assert isinstance(method, REBAR)
     values = there.labels[label_of(there)].values
     test = next(iter(there.splits.test.values()))
@@ -63,7 +65,7 @@ def nearest(measure: str, seed: int, steps: int, trained: int, tested: int) -> A
 
 def run(lab: Lab) -> Iterator[Result]:
     scores = lab.grid(
-        nearest, {"measure": ("REBAR", "Euclidean")}, steps=FIRST_STAGE, trained=600, tested=300
+        nearest, {"measure": ("REBAR", "Euclidean")}, steps=FIRST_STAGE, data=BASIC_MOTIONS
     ).scores("right", "nearest of one of each class is of the same class")
     embedded = lab.grid(
         few_labels,
@@ -80,13 +82,9 @@ def run(lab: Lab) -> Iterator[Result]:
         above(embedded["chosen"] - embedded["drawn"], name="chosen − drawn positives"),
     )
     yield from beside(above(embedded["chosen"] - embedded["augmented"], name="chosen − augmentation"))
-    where = (
-        "BasicMotions, as sktime and aeon ship it"
-        if basic_motions()
-        else "made recordings, one activity each"
-    )
     lab.note(
-        f"Nearest stretches: {where}; {FIRST_STAGE} steps of the first stage: {scores.means()}. Embeddings: made",
+        f"Nearest stretches: {BASIC_MOTIONS}, as sktime and aeon ship it; {FIRST_STAGE} steps of the first stage:",
+        f"{scores.means()}. Embeddings: made",
         f"recordings of 18 seconds by one device, with two to four transitions; {BOTH_STAGES} steps, three tenths of",
         "them of the first stage; ten labelled recordings of each activity for a logistic regression:",
         f"{embedded.means()}.",

@@ -20,6 +20,7 @@ from pydantic_core import PydanticUndefined
 
 from ...data.derived.mixture import together
 from ...forms import Derived, Flat, Positional, Typed, fields_of, validated
+from ...reasons import printable
 from ...recipes import DEFAULT, Recipe, override
 from ...recipes import load as load_recipe
 from ...recipes.schema import Augmentation, Optimizer, Parallel, Towers, Widths
@@ -81,7 +82,8 @@ def parse(
         if not ended.code and short and _hides(form):
             print(f"More options: counterpoint {command} --help-all")
         if ended.code:
-            print(f"counterpoint {command}: {_in_a_line(refusal.getvalue(), command)}", file=sys.stderr)
+            said = f"counterpoint {command}: {_in_a_line(refusal.getvalue(), command)}"
+            print(printable(said), file=sys.stderr)
         raise
     return validated(form, _values(form, filled, recipe), partial(_option, form))
 
@@ -125,7 +127,8 @@ def _in_a_line(box: str, command: str) -> str:
         Path(word.strip()).exists() for word in words.partition(":")[2].split(",")
     ):
         near = "; a pattern that stands for several files is to be quoted: 'shards/*.tar'"
-    if (wrong := re.match(r"Error parsing (\S+): (.+): ('.*')$", words)) and wrong[2] in _NUMBERS:
+    # Of an option that may be none, more is said of its types before.
+    if wrong := re.match(rf"Error parsing (\S+): .*?({'|'.join(map(re.escape, _NUMBERS))}): ('.*')$", words):
         return f"{wrong[1]} takes a {_NUMBERS[wrong[2]]}, got {wrong[3]} (see: counterpoint {command} --help)"
     return f"{words[0].lower()}{words[1:]}{near} (see: counterpoint {command} --help)"
 

@@ -10,6 +10,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ...data.reporting import Report
+from ...reasons import printable
 
 _NAMES = 36  # columns of the terminal that names take
 
@@ -28,7 +29,7 @@ def show(console: Console, report: Report, alike: Path | None) -> None:
         console.print(Text("\nnext", style="bold"))
     for command, why in report.commands:
         console.print(f"  {why}:")
-        console.print(Text(f"  $ {command}", style="bold"), soft_wrap=True)
+        console.print(f"  $ {command}", style="bold", soft_wrap=True)
 
 
 def _parts(report: Report, alike: Path | None) -> Iterator[RenderableType]:
@@ -37,14 +38,14 @@ def _parts(report: Report, alike: Path | None) -> Iterator[RenderableType]:
         yield Text(f"\n{title}", style="bold")
         table = Table.grid(Column(width=1), Column(width=_NAMES), Column(overflow="fold"), padding=(0, 1))
         for finding in findings:
-            text = Text(finding.text)
+            # A `Text` drops some control characters when it is made: they are escaped before.
+            text = Text(printable(finding.text))
             for example in finding.examples:
-                text.append(f"\n{example}", style="dim")
+                text.append(printable(f"\n{example}"), style="dim")
             style = "yellow" if finding.warning else ""
-            table.add_row(
-                Text("!" if finding.warning else "", style=style), Text(finding.name, style=style), text
-            )
-        name, path = files.get(title, ("", None))
+            name = Text(printable(finding.name), style=style)
+            table.add_row(Text("!" if finding.warning else "", style=style), name, text)
+        role, path = files.get(title, ("", None))
         if path is not None:
-            table.add_row("", name, Text(str(path)))
+            table.add_row("", role, Text(printable(str(path))))
         yield table

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +10,7 @@ from pydantic.dataclasses import dataclass as form
 from ...execution import HandedOver
 from ...forms import FORM, Folder
 from .progress import LogFormat, progress_in
-from .terminal import Terminal
+from .terminal import Terminal, print_json
 
 if TYPE_CHECKING:
     from ...study.study import Study
@@ -74,8 +72,7 @@ def show(console: Terminal, study: Study[Any], every: bool, as_json: bool) -> No
 
     summary = study.summary
     if as_json:
-        json.dump(summary.plain(), sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        print_json(summary.plain())
         return
     short = for_terminal(summary)
     for line in study.kind.answer(short):

@@ -13,7 +13,7 @@ from ...execution.executors import LOCAL
 from ...forms import FORM, Count, Flat, Folder, Name
 from ...recipes import DEFAULT
 from ..common.execution import Execution
-from ..common.terminal import Terminal
+from ..common.terminal import Terminal, print_json
 from ._source import Source
 
 
@@ -59,9 +59,7 @@ def main(options: Form) -> int:
     if options.card is not None:
         console.print(f"wrote {summary.card(options.card)}", soft_wrap=True)
     if options.json:
-        import json
-
-        print(json.dumps(summary.plain(), indent=2, ensure_ascii=False))
+        print_json(summary.plain())
         return 0
     show(console, summary, alike)
     return 0

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from importlib import import_module
 
 from ...registry import unknown
 from ..common.arguments import parse, value_of
-from ..common.terminal import Terminal
+from ..common.terminal import Terminal, print_json
 
 PARTS = {
     "inside": "inside",
@@ -31,8 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     with console.status("loading torch") as status:
         diagnosis = part.look(options, ["counterpoint", "diagnose", *arguments], status.update)
     if options.json:
-        json.dump(diagnosis.values, sys.stdout, indent=2, ensure_ascii=False)
-        print()
+        print_json(diagnosis.values)
         return 0
     for line in diagnosis.lines:
         console.print(line)

@@ -48,6 +48,9 @@ class Derived(Data):
     def labels(self) -> Mapping[str, Label]:
         return self.data.labels
 
+    def check_splits(self) -> None:
+        self.data.check_splits()
+
     def ids_of(self, rows: Rows) -> Rows:
         return self.data.ids_of(rows)
 

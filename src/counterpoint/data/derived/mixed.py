@@ -107,6 +107,10 @@ class Mixed(Data):
         shares = [left / others if part.share is None else part.share for part in parts]
         return cls(sources, shares, by=by, name=name)
 
+    def check_splits(self) -> None:
+        for source in self.sources:
+            source.check_splits()
+
     def _joined(self, shares: Sequence[float], by: Literal["batch", "steps"]) -> Splits:
         """Return the splits of the whole."""
         train = [source.splits.train + start for start, source in self._numbered()]

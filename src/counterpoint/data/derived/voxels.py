@@ -192,6 +192,9 @@ class Voxels(Data):
         )
         return np.sqrt(1 - self._noise) * self.signal[rows] + np.sqrt(self._noise) * noise
 
+    def check_splits(self) -> None:
+        self.source.check_splits()
+
     @cached_property
     def subsets(self) -> np.ndarray:
         return self.source.subsets

@@ -77,17 +77,10 @@ def subsets(division: Division) -> np.ndarray:
     return np.where(division.sides == "train", "training", np.where(leaked, "leaked", "clean"))
 
 
-def splits(name: str, sides: np.ndarray, *, enough: bool) -> Splits:
-    """Return the rows of every side; refuse too few to choose a model by and to test it, where there must be enough."""
+def splits(sides: np.ndarray) -> Splits:
+    """Return the rows of every side."""
     rows = {side: np.flatnonzero(sides == side) for side in SIDES}
-    counts = {side: len(of_side) for side, of_side in rows.items()}
-    if enough and (not counts["test"] or (counts["train"] and not counts["validation"])):
-        empty = "validation" if counts["test"] else "test"
-        raise ValueError(
-            f"{name}: the split {empty!r} is empty ({counts}); give a 'split' column with train, validation and test, "
-            "or none at all to six rows or more"
-        )
-    held_out = {"held out": rows["validation"]} if counts["validation"] else {}
+    held_out = {"held out": rows["validation"]} if len(rows["validation"]) else {}
     return Splits(rows["train"], held_out, {"held out": rows["test"]})
 
 

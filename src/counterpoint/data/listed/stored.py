@@ -24,6 +24,7 @@ from ..base import Data, Rows
 from ..pictures.traits import TraitsCache
 from ..reading.file_examples import ReadOptions
 from ..replaced import Replaced
+from ..sides import SIDES
 from ..sources import Asset, Ledger, Options, Records, ending_of
 from .columns import Column, FileColumn, TextColumn, ValueColumn
 from .division import divide
@@ -58,8 +59,8 @@ class Stored(Data):
     Raises:
         OtherColumns: if rows of this kind have columns that are not there.
         TooMany: if there are more than `MOST` examples.
-        ValueError: if there is no usable table, no row to test on, a column that no row of a split has, or more than
-            `Options.broken` of the examples are left out.
+        ValueError: if there is no usable table, a column that no row of a split has, or more than `Options.broken` of
+            the examples are left out.
     """
 
     def __init__(
@@ -113,7 +114,7 @@ class Stored(Data):
         stated = records.frame["split"]
         self.split_here = stated.null_count() == len(stated)
         division = divide(stated.to_list(), links_of(records, digests, hashes), options.held_out)
-        self.splits = splits(self.name, division.sides, enough=len(self.columns) > 1)
+        self.splits = splits(division.sides)
         for column in self._held_as("values"):
             values = records.values(column)
             self._columns[column] = ValueColumn.of(
@@ -142,6 +143,17 @@ class Stored(Data):
             notes={**division.notes, **refusal_notes(self.refused), **self._unseen()},
             caption_words=None if captions is None else _words(captions),
             columns={} if {*self.columns} <= {*PAIR} else self._column_notes(records),
+        )
+
+    def check_splits(self) -> None:
+        counts = {side: self.report.examples.get(side, 0) for side in SIDES}
+        # Rows of one column may have nothing to be tested on: they are learned from and embedded.
+        if len(self.columns) == 1 or (counts["test"] and (counts["validation"] or not counts["train"])):
+            return
+        empty = "validation" if counts["test"] else "test"
+        raise ValueError(
+            f"{self.name}: the split {empty!r} is empty ({counts}); give a 'split' column with train, validation and "
+            "test, or no such column and at least six rows"
         )
 
     def _held_as(self, form: str) -> list[str]:

@@ -140,12 +140,11 @@ class PictureCache:
         if not isinstance(error, Exception):
             self._write()
 
-    @property
-    def full(self) -> bool:
-        """True where there is no room for one picture more."""
+    def make_room(self) -> bool:
+        """Delete blocks that nobody used for a day until one more picture fits, and return whether it does."""
         while self._room < 3 * self.size**2 and self._idle:
             self._give_up(self._idle.popleft())
-        return self._room < 3 * self.size**2
+        return self._room >= 3 * self.size**2
 
     def place(self, digest: str) -> tuple[int, int]:
         """Return the number of the block that holds a picture, and its row there, and note its use; −1, −1 for none."""

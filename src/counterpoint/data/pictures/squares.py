@@ -227,7 +227,7 @@ def _read(
     starts = range(0, len(files), _AT_ONCE)
     with quietly(), ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
         for start in with_bar(starts, f"Reading {len(files):,} pictures"):
-            part, full = slice(start, start + _AT_ONCE), kept.full
+            part, full = slice(start, start + _AT_ONCE), not kept.make_room()
             for digest, result, new_traits in pool.map(one, files[part], digests[part]):
                 if not digest:
                     yield "", str(result)

@@ -16,6 +16,7 @@ from .app import LOOPBACK
 if TYPE_CHECKING:
     from fastapi import FastAPI
 
+_HEAD = 16_384  # bytes of a request's first line and headers: each header takes time to be read
 _FILES = 65_536  # connections are files, and systems begin with few
 
 
@@ -83,7 +84,9 @@ def run(app: FastAPI, sock: socket.socket, limits: Limits) -> None:
         ws="none",
         lifespan="on",
         log_config=None,
-        log_level="warning",
+        # Its warnings are of requests that are no HTTP: a line for each would let any client fill the log.
+        log_level="error",
+        h11_max_incomplete_event_size=_HEAD,
         access_log=False,  # its lines hold what is searched for
         server_header=False,
         timeout_graceful_shutdown=int(limits.seconds) + 1,
@@ -100,7 +103,8 @@ def run(app: FastAPI, sock: socket.socket, limits: Limits) -> None:
 
 
 def _protocol(seconds: float) -> Any:
-    """Return uvicorn's protocol, but that a connection without a whole request is closed after some seconds."""
+    """Return uvicorn's protocol with two bounds: on the time of a connection without a request, and on headers."""
+    from h11 import IDLE
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     class Patient(H11Protocol):
@@ -114,6 +118,13 @@ def _protocol(seconds: float) -> Any:
         def connection_lost(self, exc: Exception | None) -> None:
             self._timer.cancel()
             super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            # h11 bounds only headers that arrive in parts, and reads whole ones of any size.
+            if self.conn.their_state is IDLE and b"\r\n\r\n" not in data[:_HEAD] and len(data) > _HEAD:
+                self.send_400_response(f"The headers have more than {_HEAD} bytes.")
+                return
+            super().data_received(data)
 
         def _look(self) -> None:
             """Close the connection where no request has come since it was last looked at."""

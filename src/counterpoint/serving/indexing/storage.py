@@ -8,10 +8,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 import polars as pl
-from pydantic import BaseModel, ConfigDict
+from pydantic import AfterValidator, BaseModel, ConfigDict
 
 from ...execution import leased
 from ...execution.folders import contents
@@ -32,6 +32,17 @@ from .kinds.lancedb import connected, opened, put
 RECORD = "index.json"
 
 
+def _inside(name: str) -> str:
+    """Refuse the name of a file that is not right in the index's own folder."""
+    if Path(name).name != name:
+        raise ValueError(f"must be the name of a file in the folder of the index, got {name!r}")
+    return name
+
+
+FileName = Annotated[str, AfterValidator(_inside)]
+"""Name of a file in the folder of an index."""
+
+
 class Taken(BaseModel):
     """A part of vectors that an index holds.
 
@@ -49,6 +60,19 @@ class Taken(BaseModel):
     data: str
 
 
+class Stored(BaseModel):
+    """A file of an index.
+
+    Attributes:
+        bytes: how many it has.
+        digest: of them.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    bytes: int
+    digest: str
+
+
 class Record(BaseModel):
     """All that an index is beside its vectors and its table; written last, so that it is of what is there.
 
@@ -59,7 +83,7 @@ class Record(BaseModel):
         map: the way in which coordinates were found; None without.
         table: the table's file.
         digest: of the table's bytes.
-        files: those of the vectors, and the bytes of each.
+        files: those of the vectors.
         parts: of vectors, in order.
     """
 
@@ -69,9 +93,9 @@ class Record(BaseModel):
     about: About
     rows: int
     map: Literal["pca", "tsne"] | None = None
-    table: str = ""
+    table: FileName = ""
     digest: str = ""
-    files: dict[str, int] = {}
+    files: dict[FileName, Stored] = {}
     parts: tuple[Taken, ...] = ()
 
     def remedy(self, where: str) -> str:
@@ -124,7 +148,7 @@ class Storage(ABC):
         """Return the files of the vectors.
 
         Raises:
-            Damaged: for one that is missing or has another length.
+            Damaged: for one that is missing or has another content.
         """
 
     @abstractmethod
@@ -161,24 +185,26 @@ class Folder(Storage):
         return read_table(path, {"id": pl.Int64, "modality": pl.String}, remedy)
 
     def files(self, record: Record) -> list[Path]:
-        for name, size in record.files.items():
+        for name, stored in record.files.items():
             path = self.path / name
             actual = path.stat().st_size if path.is_file() else None
-            if actual != size:
-                wrong = "it is missing" if actual is None else f"it has {actual:,} of {size:,} bytes"
+            if actual != stored.bytes:
+                wrong = "it is missing" if actual is None else f"it has {actual:,} of {stored.bytes:,} bytes"
                 raise Damaged(path, wrong, record.remedy(self.where))
+            if digest_of_file(path) != stored.digest:
+                raise Damaged(path, "its content is not what was written", record.remedy(self.where))
         return [self.path / name for name in record.files]
 
     def write(self, record: Record, table: pl.DataFrame, files: Sequence[Path]) -> Record:
         path = next_file(self.path, "table.parquet")
         write_table(path, table)
-        sizes = {file.name: file.stat().st_size for file in files}
+        stored = {file.name: Stored(bytes=file.stat().st_size, digest=digest_of_file(file)) for file in files}
         written = record.model_copy(
-            update={"table": path.name, "digest": digest_of_file(path), "files": sizes}
+            update={"table": path.name, "digest": digest_of_file(path), "files": stored}
         )
         write_json(self.path / RECORD, written.model_dump(mode="json"))
         for other in self.path.iterdir():
-            if other.is_file() and _ours(other) and other.name not in {RECORD, path.name, *sizes}:
+            if other.is_file() and _ours(other) and other.name not in {RECORD, path.name, *stored}:
                 other.unlink()
         return written
 

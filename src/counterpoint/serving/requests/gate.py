@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Callable
 
 from starlette.datastructures import Headers
@@ -12,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .limits import Limits
 from .paths import path_of
-from .refusals import Refusal, bad, busy
+from .refusals import Refusal, bad, busy, too_slow
 
 _GUARDED = "/v1/"  # the page, health and metrics are answered whatever is in hand
 _HELD = 16  # bodies of the largest size that are held at once
@@ -27,7 +28,8 @@ class Gate:
     """A layer that reads the bodies of requests, and lets no more than a number of them in.
 
     A request that does not come in in time is answered with 408; one more than the queue holds, and one whose answer
-    takes too long, with 503. An error below is a line in the log that holds nothing of the request.
+    takes too long, with 503. An error below is a line in the log that holds nothing of the request; of errors at one
+    place of the code only the 1st, 2nd, 4th, 8th … are logged, so that no client can fill the log.
 
     Args:
         app: the application below.
@@ -38,6 +40,7 @@ class Gate:
     def __init__(self, app: ASGIApp, limits: Limits, listener: Callable[[int], None]) -> None:
         self.app, self.limits, self.listener = app, limits, listener
         self._in_hand = self._bytes = 0
+        self._errors: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -61,11 +64,17 @@ class Gate:
             if not started:
                 await refusal.response()(scope, receive, send)
         except Exception as error:
-            _log.error("%s", _location(error))
+            self._log(_location(error))
             if not started:
                 await Refusal(500, "something failed here; the log says where").response()(
                     scope, receive, send
                 )
+
+    def _log(self, place: str) -> None:
+        self._errors[place] += 1
+        count = self._errors[place]
+        if count.bit_count() == 1:  # a power of two
+            _log.error("%s%s", place, f" ({count:,} times)" if count > 1 else "")
 
     async def _guarded(self, scope: Scope, receive: Receive, send: Send) -> None:
         if self._in_hand >= self.limits.queue:
@@ -76,7 +85,7 @@ class Gate:
         try:
             async with asyncio.timeout(self.limits.seconds):
                 await self._read(Headers(scope=scope), receive, body)
-                late = busy()
+                late = too_slow(self.limits.seconds)
                 await self.app(scope, _replaying(bytes(body), receive), send)
         except TimeoutError:
             raise late from None

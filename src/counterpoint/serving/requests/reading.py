@@ -82,5 +82,7 @@ def _refusal(error: ValidationError) -> Refusal:
             f"the body is no JSON that can be read: {first.get('ctx', {}).get('error', 'it is broken')}"
         )
     name = next((part for part in first["loc"] if isinstance(part, str)), None)
+    if first["type"] == "model_type" and not first["loc"]:
+        return bad("the body must be a JSON object: names and values in braces")
     words = fault(error)
     return bad(words if len(words) <= 300 else f"{name} is of another form than it must be", name)

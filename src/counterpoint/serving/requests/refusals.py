@@ -53,6 +53,14 @@ def busy() -> Refusal:
     return Refusal(503, message, code="busy", headers={"Retry-After": "1"})
 
 
+def too_slow(seconds: float) -> Refusal:
+    """Return the refusal of a request whose answer takes too long; the same request again would take as long."""
+    message = (
+        f"the request took longer than {seconds:g} seconds; send fewer texts or pictures, or smaller ones"
+    )
+    return Refusal(503, message, code="too_slow")
+
+
 async def refused(request: Request, error: Exception) -> Response:
     """Answer with a refusal."""
     assert isinstance(error, Refusal)
@@ -84,6 +92,6 @@ MEANINGS = {
     415: "The content is neither JSON nor a picture.",
     421: "The server has another name.",
     500: "Something failed here.",
-    503: "Too much is in hand, or the answer took too long; try again after the seconds of Retry-After.",
+    503: "Too much is in hand (try again after the seconds of Retry-After), or the answer took too long (without it).",
 }
 """Statuses of refusals."""

@@ -33,6 +33,7 @@ from ...training.record.provenance import Provenance
 from ...training.run import OtherRun, Run, RunState
 from ...training.saving.remote import copied
 from ...training.sharing.distributed import first_alone, joined
+from ...training.sharing.parallel import check_mode
 from ...training.start import keep_inputs, keep_order, load, prepare, with_steps
 from ...training.trackers import check as check_trackers
 from ...training.trained import trained_rows
@@ -109,6 +110,7 @@ def _run(
         if begins := latest_checkpoint(folder / "checkpoint") is None:
             method.check_start(len(trained_rows(planned.arm, data)))
         check_model(method, test_tasks, data)
+        check_mode(method, planned.recipe, loader.batch_size)
         if first:  # a run that is refused leaves no folder
             planned.reserve(folder)
             # A run that an earlier version began is of data that nobody knows now.

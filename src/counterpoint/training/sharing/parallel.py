@@ -54,8 +54,8 @@ def shared(method: Method, recipe: Recipe, device: torch.device, batch_size: int
         ValueError: for ``fsdp`` where it cannot be.
     """
     ranks = Ranks.present()
+    check_mode(method, recipe, batch_size)
     if recipe.parallel.mode == "fsdp":
-        _refuse_fsdp(method, recipe, batch_size, ranks)
         return Sharded(method, device, batch_size, ranks)
     if ranks.size == 1 or not any(p.requires_grad for p in method.parameters()):
         return Alone()
@@ -158,9 +158,20 @@ def _with_blocks(method: Method) -> list[Tower]:
     ]
 
 
-def _refuse_fsdp(method: Method, recipe: Recipe, batch_size: int, ranks: Ranks) -> None:
-    """Raise where ``fsdp`` cannot be, before anything is changed."""
-    fault = ""
+def check_mode(method: Method, recipe: Recipe, batch_size: int) -> None:
+    """Check that the processes that there are can share a method as its recipe says; nothing is changed.
+
+    Args:
+        method: what is to be trained.
+        recipe: how.
+        batch_size: examples of a step, of all ranks together.
+
+    Raises:
+        ValueError: for ``fsdp`` where it cannot be.
+    """
+    if recipe.parallel.mode != "fsdp":
+        return
+    fault, ranks = "", Ranks.present()
     smallest, largest = batch_size // ranks.size, -(-batch_size // ranks.size)
     towers = [type(m).__name__ for m in method.modules() if isinstance(m, Tower)]
     if ranks.size == 1:

@@ -15,6 +15,7 @@ from ....data.source import load_any
 from ....evaluation.classification.classifiers import CLASSIFIERS
 from ....methods.tower_method import TowerMethod
 from ....recipes import load, override
+from ....registry import MissingPackage
 from ....training.loop import fit
 from ....training.run import Run
 from ....training.start import prepare
@@ -37,14 +38,18 @@ def motions(preset: str, trained: int, tested: int, options: str = "") -> str:
     return f"motions:{preset},{sizes}{options and f',{options}'}"
 
 
-def basic_motions() -> str | None:
-    """Return where the data BasicMotions lies that sktime and aeon bring along; None where neither is installed."""
+def basic_motions() -> str:
+    """Return the folder of the data BasicMotions, which the packages sktime and aeon bring along.
+
+    Raises:
+        MissingPackage: if neither is installed.
+    """
     for package in ("sktime", "aeon"):
         found = find_spec(package)
         for root in (found and found.submodule_search_locations) or ():
             if (folder := Path(root) / "datasets" / "data" / "BasicMotions").is_dir():
                 return str(folder)
-    return None
+    raise MissingPackage("BasicMotions is part of sktime, which is not installed; run: pip install sktime")
 
 
 def trained_on(arm: str, data: str, seed: int, steps: int) -> TowerMethod:

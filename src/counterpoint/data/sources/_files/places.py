@@ -247,7 +247,16 @@ def reaching(location: str) -> Iterator[None]:
     except ImportError as error:
         raise MissingPackage(f"{location}: {error}; run: pip install 'counterpoint[cloud]'") from error
     except FileNotFoundError:
+        if location.startswith("http"):
+            # fsspec says so whatever was wrong: no server, no name, no page.
+            raise FileNotFoundError(
+                f"{location}: no server answers there, or it has no such file: check the address and the network"
+            ) from None
         raise FileNotFoundError(f"{location}: there is no such file, or no such bucket") from None
+    except ConnectionError as error:
+        raise OSError(
+            f"{location}: no server answers there ({error.strerror or error}): check the address and the network"
+        ) from error
     except Exception as error:
         kind, message = type(error).__name__, " ".join(str(error).split())
         if isinstance(error, PermissionError) or "Credentials" in kind:

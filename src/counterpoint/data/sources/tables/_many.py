@@ -14,7 +14,18 @@ from .._record import LABEL, VALUE, Records
 from .._source import Span
 from ._locating import located
 from ._roles import Columns
-from ._rows import ABSOLUTE, LEADING_OUT, NO_FILE, NUL, leading_out_of, root_of, sided, without
+from ._rows import (
+    ABSOLUTE,
+    ADDRESS,
+    ADDRESSED,
+    LEADING_OUT,
+    NO_FILE,
+    NUL,
+    leading_out_of,
+    root_of,
+    sided,
+    without,
+)
 
 NAME, HELD, CELL = "name: ", "held: ", "cell: "
 """Beginnings of the columns for each of the data: of files their names, and whether the cell itself holds the example;
@@ -98,6 +109,10 @@ def _placed(
     name, held = pl.col(NAME + column), pl.col(HELD + column)
     rows = rows.with_columns(located(root, rows[NAME + column]))
     if not outside:
+        if not is_url(root):
+            rows = without(
+                rows, ~held & name.str.contains(ADDRESSED), ledger, path, ADDRESS, named=NAME + column
+            )
         leading = leading_out_of(root, rows[NAME + column]) & ~rows[HELD + column]
         rows = without(rows, leading, ledger, path, LEADING_OUT, named=NAME + column)
     file = pl.when(name.str.contains(ABSOLUTE)).then(name).otherwise(pl.lit(root) + name)

@@ -53,20 +53,26 @@ def blocks_of(
         raise ValueError(f"{path} cannot be read as {suffix_of(path)}: {error}") from error
     kinds = _Kinds(table)
     noted = {} if user_columns.keys() - {*FACTS} else columns_noted(table.metadata)
-    roles = (
-        as_noted(noted, user_columns, list(schema))
-        if noted
-        else (
-            chosen(
-                path,
-                list(schema),
-                user_columns,
-                kinds,
-                whole=span is None and not is_url(path),
-                stated=_stated(table.metadata),
+    try:
+        roles = (
+            as_noted(noted, user_columns, list(schema))
+            if noted
+            else (
+                chosen(
+                    path,
+                    list(schema),
+                    user_columns,
+                    kinds,
+                    whole=span is None and not is_url(path),
+                    stated=_stated(table.metadata),
+                )
             )
         )
-    )
+    except ValueError:
+        # What columns are for is seen from their cells, of which there may be none.
+        if all(not len(table.head(name)) for name in schema):
+            raise ValueError(f"{path} has no rows, or no value in any of them") from None
+        raise
     for fact, column in roles.facts.items():
         if not _is_scalar(schema, column) and schema[column] != pl.Null:
             raise ValueError(

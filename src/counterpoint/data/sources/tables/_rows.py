@@ -21,11 +21,14 @@ from ._roles import Roles
 
 ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)"
 
+ADDRESSED = r"^(https?|s3|gs|gcs|az|abfs|hf)://"
+
 FOLDERS = ("data", "metadata", "captions")
 """Names of folders for the tables that describe the folder above."""
 _TOLD = 1000  # names of files whose endings tell the modality
 ALONE = "no column of captions, read without"
 NUL, NO_FILE = "NUL in a name", "no such file"
+ADDRESS = "address of another machine (--allow-outside fetches such files)"
 LEADING_OUT = "path that leads out of the table's folder (--allow-outside reads such)"
 
 EMPTY = pl.DataFrame(
@@ -82,6 +85,8 @@ def records_of(
     if not sound["column"].is_not_null().any():
         sound = sound.with_columns(located(root, sound["picture"]))
     if not outside:
+        if not is_url(root):
+            sound = without(sound, ~inline & name.str.contains(ADDRESSED), ledger, path, ADDRESS)
         leading = leading_out_of(root, sound["picture"]) & sound["column"].is_null()
         sound = without(sound, leading, ledger, path, LEADING_OUT)
     file = pl.when(name.str.contains(ABSOLUTE)).then(name).otherwise(pl.lit(root) + name)
