@@ -18,7 +18,17 @@ from ._files.places import (
 from ._files.text import UNKNOWN, caption_lines
 from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
-from ._options import FACTS, OF_THE_WHOLE, Options, checked, columns_of, parted, said_columns, without_budget
+from ._options import (
+    FACTS,
+    OF_THE_WHOLE,
+    Options,
+    checked,
+    columns_of,
+    option_of,
+    parted,
+    said_columns,
+    without_budget,
+)
 from ._reading import (
     CONVERTED,
     SOURCES,
@@ -72,6 +82,7 @@ __all__ = [
     "name_of",
     "noted",
     "open_shard",
+    "option_of",
     "parted",
     "read",
     "read_some",

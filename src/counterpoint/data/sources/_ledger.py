@@ -11,10 +11,12 @@ import polars as pl
 from ._files.places import readable
 
 Kind = Literal["lost", "passed over", "guessed"]
-"""Kinds of entries: an example that is lost, a file that is no example, a text whose encoding was guessed."""
+"""Kinds of entries: an example that is lost, a file that is no example, a guess about encodings, columns or tables."""
 
 BROKEN = 0.01
 """The share of examples that may be lost, for whatever reason, unless another is asked for."""
+COLUMNS = "columns"
+"""The reason of entries about columns whose use was guessed; the detail says which others are possible."""
 _SCHEMA = {"kind": pl.String, "reason": pl.String, "file": pl.String, "row": pl.String, "detail": pl.String}
 _NAMED = 3  # entries that a message names
 

@@ -11,7 +11,7 @@ from typing import final
 import polars as pl
 
 from .._files.places import files_of, inside, short_names, suffix_of
-from .._ledger import Ledger
+from .._ledger import COLUMNS, Ledger
 from .._names import split_of
 from .._options import Options
 from .._record import Records
@@ -91,6 +91,8 @@ def records_of(
 ) -> Records:
     """Return the records of a table, or of a stretch of it, whose rows are given block by block."""
     path, outside, span = shard.place, shard.options.outside, shard.span
+    if roles is not None and roles.guess and (span is None or span.before == 0):
+        ledger.add("guessed", COLUMNS, path, detail=roles.guess)
     if isinstance(roles, Columns):
         return _many.records_of(path, roles, blocks, ledger, outside=outside, span=span)
     return _rows.records_of(path, roles, blocks, ledger, outside=outside, span=span)
