@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageChops, ImageEnhance
+from PIL import Image, ImageChops, ImageDraw, ImageEnhance
 
 from counterpoint.data.pictures import decode
 from counterpoint.data.pictures import traits as module
@@ -134,6 +134,13 @@ def test_the_hash_is_that_of_imagehash(size: tuple[int, int]) -> None:
         picture = scene(seed, *size)
         expected = np.packbits(imagehash.phash(picture, 12, 3).hash).tobytes()
         assert looks_of(picture) == expected
+
+
+def test_the_hash_of_a_symmetric_picture_is_that_of_imagehash() -> None:
+    picture = Image.new("L", (64, 64), "white")
+    ImageDraw.Draw(picture).ellipse((16, 16, 47, 47), fill=80)
+    expected = np.packbits(imagehash.phash(picture, 12, 3).hash).tobytes()
+    assert looks_of(picture) == expected
 
 
 def test_a_drawing_is_drawn_at_the_size_of_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
