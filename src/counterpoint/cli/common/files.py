@@ -38,6 +38,9 @@ class Files:
     """Read no picture of more pixels, whatever its file's size; 100,000,000 unless given."""
     numbers: Names = ()
     """Labels that are numbers though all of them are whole, an age in years for example, and no classes."""
+    least: Count | None = None
+    """Examples that a class or a tag of a label needs; rarer ones are left out. 2 of a class and 5 of a tag unless
+    given."""
 
     @overload
     def of(self, data: str) -> str: ...
@@ -64,6 +67,7 @@ class Files:
             "held-out": self.held_out,
             "max-pixels": self.max_pixels,
             "numbers": "+".join(self.numbers) or None,
+            "least": self.least,
         }
         if "," in self.captions:
             raise ValueError(f"--captions {self.captions!r}: the sentence cannot hold a comma")

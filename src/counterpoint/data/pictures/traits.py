@@ -118,7 +118,9 @@ def looks_of(picture: Image.Image) -> bytes:
     grey = picture.convert("L").resize((side, side), Image.Resampling.LANCZOS)
     cosines = _cosines(side)
     lowest = (cosines @ np.asarray(grey, dtype=np.float64) @ cosines.T)[:_SIDE, :_SIDE]
-    lowest = lowest.round(6)  # frequencies that a symmetric picture lacks are exactly zero, without a random sign
+    lowest = lowest.round(
+        6
+    )  # frequencies that a symmetric picture lacks are exactly zero, without a random sign
     return np.packbits(lowest > np.median(lowest)).tobytes()
 
 

@@ -232,7 +232,7 @@ def seen_in_records(
         sampled,
         division,
         stated.null_count() < len(stated),
-        *labels_of(records.labels(), options.numbers),
+        *labels_of(records.labels(), options.numbers, options.least),
         _within(ledger.frame),
         towers,
         picture,

@@ -87,6 +87,8 @@ class Options:
         held_out: the most rows of validation and of test, each, where the splits are made here.
         max_pixels: of a picture; one of more is broken.
         numbers: labels that are numbers, though all of them are whole.
+        least: the number of examples that a class or a tag of a label needs; rarer ones are left out. None for 2 of a
+            class and 5 of a tag.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mapping has no hash
@@ -97,6 +99,7 @@ class Options:
     held_out: int = MOST_HELD_OUT
     max_pixels: int = MOST_PIXELS
     numbers: tuple[str, ...] = ()
+    least: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -277,6 +280,12 @@ def _max_pixels(option: str, value: str) -> int:
     return int(value)
 
 
+def _least(option: str, value: str) -> int:
+    if not (value.isdecimal() and int(value)):
+        raise ValueError(f"{option}: the examples of a class or a tag are a whole number from 1 on")
+    return int(value)
+
+
 def _numbers(option: str, value: str) -> tuple[str, ...]:
     names = tuple(value.split("+"))
     if not all(names):
@@ -293,6 +302,7 @@ OF_THE_WHOLE: dict[str, Callable[[str, str], Any]] = {
     "broken": _broken,
     "group": _group,
     "held-out": _held_out,
+    "least": _least,
     "max-pixels": _max_pixels,
     "numbers": _numbers,
     "tolerance": _broken,
