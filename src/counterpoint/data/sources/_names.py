@@ -25,6 +25,8 @@ CORPORA: tuple[dict[str, str], ...] = (
     {"audio": "youtube_id", "text": "caption", "id": "audiocap_id"},  # AudioCaps
 )
 """The columns of public tables of sounds by what they are for; a table that has all of one of these is such a one."""
+TEXT_ENDINGS = (".txt", ".caption")
+"""Endings of files with the captions of the file of the same name beside them."""
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),

@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from .._files.places import suffix_of
+from .._files.places import beside, suffix_of
 from .._files.text import as_text, label_text, opened_text
 from .._ledger import Ledger
 from .._names import PICTURES
@@ -24,6 +24,7 @@ from .._source import Span
 from .._template import Template, columns_in, is_template
 from .._values import Identities
 from ._kinds import SAMPLE, kind_of
+from ._locating import located
 from ._many import CELL, HELD, LINE, NAME
 from ._parts import lines_of
 from ._roles import ONE_A_ROW, Columns, Roles, chosen, file_columns, text_columns
@@ -75,6 +76,20 @@ def _rows(
 def _head(path: str, user_columns: Mapping[str, str]) -> list[tuple[int, Mapping[str, Any]]]:
     """Return the first rows of a table."""
     return list(islice(_rows(path, opened_text(path, Ledger()), 0, user_columns), SAMPLE))
+
+
+def first_files(path: str) -> list[str]:
+    """Return the files that the first row of a table names, as seen from its folder; none of what is no table."""
+    try:
+        row = next(_rows(path, opened_text(path, Ledger()), 0, {}), (0, {}))[1]
+    except (OSError, ValueError):
+        return []
+    cells = pl.Series(
+        [cell.strip() for cell in row.values() if isinstance(cell, str) and cell.strip()], dtype=pl.String
+    )
+    folder = beside(path, "")
+    there = (folder + name for cell in cells for name in located(folder, pl.Series([cell])))
+    return [file for file in there if Path(file).suffix and Path(file).is_file()]
 
 
 def _block(

@@ -12,7 +12,7 @@ import polars as pl
 
 from .._files.places import files_of, inside, short_names, suffix_of
 from .._ledger import COLUMNS, Ledger
-from .._names import split_of
+from .._names import TEXT_ENDINGS, split_of
 from .._options import Options
 from .._record import Records
 from .._source import Shard, Source
@@ -35,7 +35,8 @@ class Table(Source):
     A folder is read by its tables where it has one that is called ``metadata``, ``captions`` or ``data``, or some that
     are called after splits (``train.csv``, ``test-00000-of-00002.parquet``) or are Parquet; or where a folder in it
     that is called ``data``, ``metadata`` or ``captions`` has tables. These may name pictures from their own folder or
-    from the one above.
+    from the one above. A folder with exactly one table, whatever its name, is read by it if the table names files of
+    the folder that have no captions in texts beside them.
     """
 
     suffixes = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
@@ -54,6 +55,8 @@ class Table(Source):
             sides = {str(path): side for path, side in taken.items()}
             for other in others:
                 ledger.add("passed over", "beside what is read", other)
+            if (only := next(iter(taken))).stem not in _DESCRIBING and taken == _only_table(Path(written)):
+                ledger.add("guessed", "table", only, detail="the only table of the folder names its files")
         files = files_of(*(sides or _in_store(written) or [written]))
         if not sides:
             sides = sides_by_name(files)
@@ -121,6 +124,18 @@ def _tables_in(folder: Path) -> list[Path]:
     return sorted(p for p in inside if p.suffix.lower() in Table.suffixes and not p.name.startswith("."))
 
 
+def _only_table(folder: Path) -> dict[Path, str | None]:
+    """Return the table of a folder that has exactly one and is described by it; nothing for other folders."""
+    tables = _tables_in(folder)
+    if len(tables) != 1 or not tables[0].is_file():
+        return {}
+    files = _texts.first_files(str(tables[0]))
+    beside = any(
+        os.path.exists(os.path.splitext(file)[0] + ending) for file in files for ending in TEXT_ENDINGS
+    )
+    return {} if beside or not files else {tables[0]: None}
+
+
 def _chosen_tables(folder: Path) -> tuple[dict[Path, str | None], list[Path]]:
     """Return the tables that a folder is read by, each with the split of its name, and those beside them."""
     here = _tables_in(folder)
@@ -136,4 +151,6 @@ def _chosen_tables(folder: Path) -> tuple[dict[Path, str | None], list[Path]]:
                 chosen = dict.fromkeys([p for p in files if p.stem in _DESCRIBING][:1] or files[:1])
             if chosen:
                 break
+    if not chosen:
+        chosen, files = _only_table(folder), here
     return chosen, [p for p in files if p not in chosen] if chosen else []
