@@ -23,9 +23,11 @@ def show(console: Console, report: Report, alike: Path | None) -> None:
         alike: the picture of pictures that look alike, if there are any.
     """
     for part in _parts(report, alike):
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, Text))
     if report.commands:
         console.print(Text("\nnext", style="bold"))
+    if report.repair:
+        console.print(Text(f"  first: {report.repair}", style="yellow"), soft_wrap=True)
     for command, why in report.commands:
         console.print(f"  {why}:")
         console.print(Text(f"  $ {command}", style="bold"), soft_wrap=True)
@@ -46,5 +48,9 @@ def _parts(report: Report, alike: Path | None) -> Iterator[RenderableType]:
             )
         name, path = files.get(title, ("", None))
         if path is not None:
-            table.add_row("", name, Text(str(path)))
-        yield table
+            yield table
+            yield Text(
+                f"  {name}: {path}"
+            )  # on a line of its own, as a path that is broken over lines cannot be copied
+        else:
+            yield table

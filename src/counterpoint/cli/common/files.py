@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Literal, overload
 
 from pydantic.dataclasses import dataclass as form
@@ -92,3 +93,8 @@ class Files:
 
         named = with_columns(data, columns_of(self.columns)) + suffix
         return each_changed(named, lambda one: with_gaps(one, self.missing))
+
+
+def guesses(findings: Mapping[str, str]) -> list[str]:
+    """Return what was guessed of the data, as lines."""
+    return [f"{title}: {line}" for title, line in findings.items() if title.startswith("guessed")]

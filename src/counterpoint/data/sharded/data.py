@@ -240,6 +240,8 @@ class Sharded(Data):
     def findings(self) -> Mapping[str, str]:
         notes = refusal_notes(self.refused)
         notes |= rare_notes({name: label.rare for name, label in self.index.labels.items()})
+        if self.index.guess:
+            notes["guessed"] = self.index.guess
         if self.index.left_out:
             notes["records left out"] = self.index.left_out
         if self.index.labels and self.index.labelled < self._trained:

@@ -148,6 +148,7 @@ def _written(
         labelled=sum(starts[each.shard][1] for each in found),
         words=words,
         lacking=sum(one.get("lacking", 0) for one in counts.values()),
+        guess=sources.guess_of(shards[0]),
     )
     write_json(folder / FILE, file.model_dump())
     return Index.open(folder)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import final
 
 from ....modalities import MODALITIES
+from .._ledger import ALSO_POSSIBLE
 from .._names import CAPTION_COLUMNS, CORPORA, PICTURE_COLUMNS, SOUND_COLUMNS, caption_rank
 from .._options import FACTS, said_columns
 from .._template import columns_in
@@ -310,7 +311,7 @@ def _guess(role: str, taken: str, others: Sequence[str]) -> str:
     said = f"{role} = {taken!r}"
     if not others:
         return said
-    return f'{said}; also possible: {", ".join(map(repr, others))} (--columns "{role}={others[0]}")'
+    return f'{said}; {ALSO_POSSIBLE}{", ".join(map(repr, others))} (--columns "{role}={others[0]}")'
 
 
 def _facts_taken(facts: Mapping[str, str]) -> set[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from io import TextIOWrapper
@@ -13,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from ....modalities import MODALITIES
 from .._files.places import beside, suffix_of
 from .._files.text import as_text, label_text, opened_text
 from .._ledger import Ledger
@@ -79,17 +81,20 @@ def _head(path: str, user_columns: Mapping[str, str]) -> list[tuple[int, Mapping
 
 
 def first_files(path: str) -> list[str]:
-    """Return the files that the first row of a table names, as seen from its folder; none of what is no table."""
+    """Return the files in the folder of a table that its first row names; none of what is no table."""
     try:
         row = next(_rows(path, opened_text(path, Ledger()), 0, {}), (0, {}))[1]
     except (OSError, ValueError):
         return []
-    cells = pl.Series(
-        [cell.strip() for cell in row.values() if isinstance(cell, str) and cell.strip()], dtype=pl.String
-    )
+    endings = tuple(ending for modality in MODALITIES for ending in modality.endings)
     folder = beside(path, "")
-    there = (folder + name for cell in cells for name in located(folder, pl.Series([cell])))
-    return [file for file in there if Path(file).suffix and Path(file).is_file()]
+    cells = (cell.strip() for cell in row.values() if isinstance(cell, str))
+    named = (pl.Series([cell]) for cell in cells if cell.lower().endswith(endings))
+    files = [folder + located(folder, cell)[0] for cell in named]
+    inside = Path(folder).absolute()
+    return [
+        file for file in files if Path(file).is_file() and Path(os.path.abspath(file)).is_relative_to(inside)
+    ]
 
 
 def _block(

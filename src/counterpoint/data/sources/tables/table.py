@@ -74,19 +74,26 @@ class Table(Source):
         Raises:
             ValueError: if it is no table, lacks a column that can be read, or contradicts itself.
         """
-        path, user_columns, span = shard.place, shard.options.columns, shard.span
-        parquet = suffix_of(path) == ".parquet"
-        roles, blocks = (
-            _parquet.blocks_of(path, user_columns, span)
-            if parquet
-            else _texts.blocks_of(path, user_columns, ledger, span)
-        )
+        roles, blocks = _blocks_of(shard, ledger)
         return records_of(shard, roles, blocks, ledger)
+
+    def guess(self, shard: Shard) -> str:
+        """Return what is guessed of the columns of a table, with the alternatives; empty for nothing."""
+        roles, _ = _blocks_of(shard, Ledger())
+        return roles.guess if roles is not None else ""
 
     def divided(self, shard: Shard) -> list[Shard]:
         """Return the parts of a large table, in each of which rows of one picture are one record."""
         spans = spans_of(shard.place)
         return [replace(shard, name=f"{shard.name}[{s.start}:{s.stop}]", span=s) for s in spans] or [shard]
+
+
+def _blocks_of(shard: Shard, ledger: Ledger) -> tuple[Roles | Columns | None, Iterable[pl.DataFrame]]:
+    """Return what the columns of a table are for, and its rows."""
+    path, user_columns, span = shard.place, shard.options.columns, shard.span
+    if suffix_of(path) == ".parquet":
+        return _parquet.blocks_of(path, user_columns, span)
+    return _texts.blocks_of(path, user_columns, ledger, span)
 
 
 def records_of(
