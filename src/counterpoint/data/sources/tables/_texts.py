@@ -84,7 +84,7 @@ def first_files(path: str) -> list[str]:
     """Return the files in the folder of a table that its first row names; none of what is no table."""
     try:
         row = next(_rows(path, opened_text(path, Ledger()), 0, {}), (0, {}))[1]
-    except (OSError, ValueError):
+    except (OSError, ValueError, csv.Error):
         return []
     endings = tuple(ending for modality in MODALITIES for ending in modality.endings)
     folder = beside(path, "")

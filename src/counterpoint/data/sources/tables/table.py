@@ -134,7 +134,7 @@ def _tables_in(folder: Path) -> list[Path]:
 def _only_table(folder: Path) -> dict[Path, str | None]:
     """Return the table of a folder that has exactly one and is described by it; nothing for other folders."""
     tables = _tables_in(folder)
-    if len(tables) != 1 or not tables[0].is_file():
+    if len(tables) != 1 or not tables[0].is_file() or tables[0].suffix.lower() == ".parquet":
         return {}
     files = _texts.first_files(str(tables[0]))
     beside = any(
