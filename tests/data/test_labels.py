@@ -16,7 +16,7 @@ from counterpoint.cli.common.files import Files
 from counterpoint.data import Classes, Data, Mixed, Numbers, Points, Tags
 from counterpoint.data.base import Rows
 from counterpoint.data.fingerprint import FURTHER, Fingerprint
-from counterpoint.data.labels import WrongKind
+from counterpoint.data.labels import Rare, WrongKind
 from counterpoint.data.listed.labels import labels_of
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
@@ -110,10 +110,10 @@ def test_a_table_has_labels_of_every_kind(suffix: str, cached: Path) -> None:
 
 @pytest.mark.parametrize(("most", "kind"), [(200, "classes"), (201, "numbers")])
 def test_whole_numbers_are_classes_until_they_are_too_many(most: int, kind: str) -> None:
-    labels, refused = labels_of({"days": pl.Series([*map(str, range(1, most + 1)), None, "7"])})
+    labels, refused = labels_of({"days": pl.Series([*map(str, [*range(1, most + 1)] * 2), None, "7"])})
     assert refused == {}
     assert labels["days"].kind == kind
-    assert labels["days"].known.tolist() == [True] * most + [False, True]
+    assert labels["days"].known.tolist() == [True] * 2 * most + [False, True]
     assert labels["days"].values[6] == labels["days"].values[-1]
 
 
@@ -185,7 +185,7 @@ def test_a_batch_carries_labels_of_every_kind() -> None:
         ({"click": ["[0.5, -0.1]", "[0.5, 0.5]"]}, r"row 1 lies at \(0.5, -0.1\), outside \[0, 1\]"),
         ({"price": ["inf", "0.5"]}, "row 1 is infinite"),
         ({"kind": ["cat", "cat"]}, "1 value"),
-        ({"folder": ["cat", "cat", "dog"]}, "of the class dog there is one example"),
+        ({"folder": ["cat", "cat", "dog"]}, "one class of 2 or more examples, cat: give each kind a folder"),
     ],
 )
 def test_what_is_no_label_is_said_where_it_is_asked_for(column: dict[str, list[str]], why: str) -> None:
@@ -311,6 +311,59 @@ def test_a_report_tells_of_labels_of_each_kind(cached: Path, capsys: pytest.Capt
 def test_a_column_that_names_every_row_is_no_label() -> None:
     """File names of a second recording, say: nobody can learn a class that one row has."""
     unique = pl.Series([f"np/gyr_{row:03d}.npy" for row in range(50)])
-    labels, refused = labels_of({"ankle": unique, "patient": pl.Series([*map(str, range(49)), "0"])})
-    assert list(labels) == ["patient"]
-    assert refused == {"ankle": "50 values, each of one example"}
+    few = pl.Series([f"patient {row % 20}" for row in range(50)])
+    labels, refused = labels_of(
+        {"ankle": unique, "few": few, "patient": pl.Series([*map(str, range(49)), "0"])}
+    )
+    assert list(labels) == ["few"]
+    assert refused == {
+        "ankle": "50 values, each of one example",
+        "patient": "49 values, of which most have fewer than 2 examples",
+    }
+
+
+def test_rare_classes_and_tags_are_left_out_and_counted() -> None:
+    tags = [["a", "b"]] * 5 + [["a", f"t{k}"] for k in range(3000)]
+    columns = {
+        "folder": pl.Series(["cat"] * 4 + ["dog"] * 3 + ["owl"], dtype=pl.String),
+        "tags": pl.Series(map(json.dumps, tags), dtype=pl.String),
+        "bars": pl.Series(["|".join(each) for each in tags], dtype=pl.String),
+    }
+    labels, refused = zip(*(labels_of({name: values}) for name, values in columns.items()), strict=True)
+    folder, listed, bars = (each[name] for each, name in zip(labels, columns, strict=True))
+    assert (folder.names, folder.values.tolist()) == (("cat", "dog"), [0] * 4 + [1] * 3 + [-1])
+    assert folder.rare == Rare(1, 1, 2, "classes")
+    assert (listed.names, bars.names) == (("a", "b"), ("a", "b"))
+    assert (listed.rare, bars.rare) == (Rare(3000, 3000, 5, "tags"),) * 2
+    assert listed.values[[0, 5]].tolist() == bars.values[[0, 5]].tolist() == [[1, 1], [1, 0]]
+    assert refused == ({}, {}, {})
+
+
+def test_the_least_number_of_examples_is_the_users(cached: Path) -> None:
+    frame = rows(cached).with_columns(
+        kind=pl.Series(["cat"] * 25 + ["dog"] * 14 + ["owl"]),
+        mark=pl.Series([["x", "y", "z"] if k < 3 else ["x"] for k in range(40)]),
+    )
+    table = str(written(frame, cached / "it.jsonl"))
+    named = {least: load_any(Files(least=least).of(table), 24) for least in (None, 1, 15)}
+    assert {least: data.labels["kind"].names for least, data in named.items() if "kind" in data.labels} == {
+        None: ("cat", "dog"),
+        1: ("cat", "dog", "owl"),
+    }
+    assert named[15].refused["kind"] == "1 value of 15 or more examples"
+    assert {least: data.labels["mark"].names for least, data in named.items()} == {
+        None: ("x",),
+        1: ("x", "y", "z"),
+        15: ("x",),
+    }
+    note = "mark: 2 tags of fewer than 5 examples left out (6 examples)"
+    assert note in named[None].findings()["rare classes and tags"]
+    with pytest.raises(ValueError, match="examples of a class or a tag are a whole number from 1 on"):
+        load_any(f"{table},least=0")
+
+
+def test_texts_with_a_bar_now_and_then_are_no_tags() -> None:
+    titles = pl.Series([f"a picture of thing {k}{' | page' * (k % 2)}" for k in range(100)])
+    assert labels_of({"title": titles})[1] == {
+        "title": "101 values, of which most have fewer than 5 examples"
+    }

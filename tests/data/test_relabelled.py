@@ -249,3 +249,8 @@ def test_options_of_another_kind_of_label_are_refused(text: str, message: str) -
         relabelled(text, Tagged())
     with pytest.raises(ValueError, match="a label is one or the other"):
         relabelled("tags,missing=0.1,noise=0.1", Tagged())
+
+
+def test_the_least_number_of_examples_is_an_option_of_the_data() -> None:
+    with pytest.raises(ValueError, match="is said of the data: --least 5"):
+        Labelling.parse("folder,least=5")

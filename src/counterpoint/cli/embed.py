@@ -13,7 +13,7 @@ from ..execution import HandedOver
 from ..forms import FORM, Count, Flat, Names, OutFolder, Positional
 from .common.arguments import parse
 from .common.execution import Execution
-from .common.files import Files
+from .common.files import Files, guesses
 from .common.terminal import Terminal
 
 
@@ -58,7 +58,10 @@ def main(arguments: Sequence[str]) -> int:
     with console.status(f"loading {options.model}"):
         model = models.load(options.model).to(device_of("auto"))
     data = load_any(source, inputs=model.inputs)
-    for line in left_out(data.findings()):
+    findings = data.findings()
+    for line in guesses(findings):
+        console.print(line, soft_wrap=True)
+    for line in left_out(findings):
         console.print(f"! {line}", style="yellow", soft_wrap=True)
     with WorkProgress(console) as progress:
         try:

@@ -14,7 +14,7 @@ from pydantic.dataclasses import dataclass as form
 from ..forms import FORM, Flat, Folder, Names, Positional
 from ..reasons import printable
 from .common.arguments import parse
-from .common.files import Files
+from .common.files import Files, guesses
 from .common.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -72,6 +72,10 @@ def main(arguments: Sequence[str]) -> int:
         )
         scored = evaluated.scores()
     notes = list(evaluated.notes)
+    if source is not None:
+        from ..data.source import load_any
+
+        notes = [*guesses(load_any(source).findings()), *notes]
     if options.out is not None and scored:
         _write(options.out, evaluated, scored)
         notes.append(f"scores and outcomes: {options.out}")

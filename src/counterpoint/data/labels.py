@@ -9,13 +9,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from mmap import mmap
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar, final
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple, TypeVar, final
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
+from ..reasons import counted
 from ..registry import unknown
 from ..types import Kind
 
@@ -25,9 +27,34 @@ Values = Shaped[np.ndarray, "N ..."]
 
 MOST_CLASSES = 200
 """Classes of a label that a column of a table is, at most; the fewest are two."""
+LEAST: Mapping[Kind, int] = MappingProxyType({"classes": 2, "tags": 5})
+"""Examples of a class or a tag, at least, unless another number is given; rarer ones are left out."""
 UNSURE = "?"
 """The mark before a tag of which it is not known whether it applies, in texts."""
 _BLOCK = 2**16
+
+
+class Rare(NamedTuple):
+    """The classes or tags of a label that are left out, as they have too few examples.
+
+    >>> str(Rare(3, 4, 5, "tags"))
+    '3 tags of fewer than 5 examples left out'
+
+    Attributes:
+        names: their number.
+        examples: the number of their examples.
+        least: the number of examples that a class or a tag needs.
+        kind: of the label.
+    """
+
+    names: int
+    examples: int
+    least: int
+    kind: Kind
+
+    def __str__(self) -> str:
+        one = {"classes": "class", "tags": "tag"}[self.kind]
+        return f"{counted(self.names, one)} of fewer than {self.least} examples left out"
 
 
 @dataclass(frozen=True)
@@ -38,11 +65,13 @@ class Label(ABC):
         kind: what it is, in a word.
         names: of its classes or tags, in the order of their numbers; none of other kinds.
         values: of every row.
+        rare: the classes or tags that are left out; None where all are here, and of other kinds.
     """
 
     kind: ClassVar[Kind]
     names: tuple[str, ...]
     values: Values
+    rare: Rare | None = field(default=None, kw_only=True)
 
     @property
     @abstractmethod
@@ -93,7 +122,7 @@ class Classes(Label):
 
     Attributes:
         names: readable class names; a class is its position here.
-        values: the class of every row, −1 where the row has none.
+        values: the class of every row, −1 where the row has none, or one that is left out.
         templates: sentences with one ``{}`` for the class name; none for a label that says nothing of what an example
             shows or means, which tasks ask about where it is named alone.
     """
@@ -109,7 +138,7 @@ class Classes(Label):
 
     @property
     def contents(self) -> str:
-        return f"{len(self.names)} classes"
+        return _with_rare(f"{len(self.names)} classes", self.rare)
 
     def texts(self, rows: Rows) -> list[str | None]:
         return [self.names[value] if value >= 0 else None for value in self.values[rows].tolist()]
@@ -156,7 +185,7 @@ class Tags(Label):
 
     @property
     def contents(self) -> str:
-        return f"{len(self.names)} tags"
+        return _with_rare(f"{len(self.names)} tags", self.rare)
 
     def texts(self, rows: Rows) -> list[str | None]:
         marks = {1: "", -1: UNSURE}
@@ -252,7 +281,13 @@ class Points(Label):
         ]
 
 
-def label_of(kind: Kind, names: Sequence[str], values: Values, templates: Sequence[str] = ("{}",)) -> Label:
+def label_of(
+    kind: Kind,
+    names: Sequence[str],
+    values: Values,
+    templates: Sequence[str] = ("{}",),
+    rare: Rare | None = None,
+) -> Label:
     """Return a label of a kind.
 
     Args:
@@ -260,14 +295,15 @@ def label_of(kind: Kind, names: Sequence[str], values: Values, templates: Sequen
         names: of its classes or tags; none of other kinds.
         values: of every row.
         templates: of classes.
+        rare: the classes or tags that are left out.
 
     Raises:
         ValueError: for values that its kind cannot have.
     """
     if kind == "classes":
-        return Classes(tuple(names), values, tuple(templates))
+        return Classes(tuple(names), values, tuple(templates), rare=rare)
     if kind == "tags":
-        return Tags(tuple(names), values)
+        return Tags(tuple(names), values, rare=rare)
     return Numbers(values) if kind == "numbers" else Points(values)
 
 
@@ -284,15 +320,20 @@ def unknown_values(kind: Kind, names: int, rows: int) -> Values:
 
 
 def tag_values(rows: Sequence[Iterable[str] | None], names: Sequence[str]) -> Int[np.ndarray, "N C"]:
-    """Return the values of rows by their tags, as of `Tags.of`, which all have a name."""
+    """Return the values of rows by their tags, as of `Tags.of`; a tag without a name is left out."""
     number = {name: k for k, name in enumerate(names)}
     values = np.zeros((len(rows), len(names)), dtype=np.int8)
     for row, tags in enumerate(rows):
         if tags is None:
             values[row] = -1
         for tag in tags or ():
-            values[row, number[tag.removeprefix(UNSURE)]] = -1 if tag.startswith(UNSURE) else 1
+            if (column := number.get(tag.removeprefix(UNSURE))) is not None:
+                values[row, column] = -1 if tag.startswith(UNSURE) else 1
     return values
+
+
+def _with_rare(contents: str, rare: Rare | None) -> str:
+    return contents if rare is None else f"{contents}; {rare}"
 
 
 def _blocks(values: Values) -> Iterator[Values]:

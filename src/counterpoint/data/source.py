@@ -26,6 +26,7 @@ from .sources import (
     files_of,
     is_pattern,
     is_url,
+    option_of,
     said_columns,
     seen_from,
     suffixes,
@@ -121,13 +122,15 @@ def with_columns(source: str, columns: Mapping[str, str]) -> str:
     'pairs.csv,columns=image:path+text:alt'
     >>> with_columns("faq.csv", {"question": "question", "answer": "answer"})
     'faq.csv,columns=question+answer'
+    >>> with_columns("icons.jsonl", {"text": "{name}, {tags}"})
+    'icons.jsonl,columns=text:{name}%2C {tags}'
     """
     if columns and parts_of(source):
         raise ValueError(
             "columns of which source? With several --data, say it behind each: pairs.csv,columns=image:path+text:alt"
         )
     option = "+".join(
-        f"{role}:{column}" if role in MODALITIES or role in FACTS else column
+        option_of(role, column) if role in MODALITIES or role in FACTS else column
         for role, named in checked(columns).items()
         for column in said_columns(role, named)
     )

@@ -40,6 +40,10 @@ from .words.remarks import cut_in_words, gaps_in_words
 from .words.tables import ranked
 
 _SPREAD, _COLLAPSED = "std_", 0.05
+_WAITED, _SHORT = (
+    0.25,
+    10.0,
+)  # a share of the training time that is worth a note, and seconds that tell nothing
 """Names of diagnostics that say how far embeddings are spread, and the spread below which they are nearly one."""
 
 
@@ -320,7 +324,19 @@ def _warnings(results: StudyResults[FinishedRun]) -> list[str]:
                 f"{arm}: left out of {named}, where it was asked about other examples than the others"
             )
         lines += [f"{arm}: {line}" for line in _collapsed(results.finished(arm))]
+        lines += [f"{arm}: {line}" for line in _waiting(results.finished(arm))]
     return lines
+
+
+def _waiting(runs: Sequence[FinishedRun]) -> Iterator[str]:
+    """Say that runs without other processes waited much for their data."""
+    states = [run.state for run in runs if run.state.waiting_seconds is not None]
+    seconds, waited = sum(s.seconds for s in states), sum(s.waiting_seconds or 0.0 for s in states)
+    if seconds > _SHORT and waited > _WAITED * seconds and not Run.read(runs[0].folder).recipe.workers:
+        yield (
+            f"{waited / seconds:.0%} of the training time went into waiting for data: --workers 1 or more prepares "
+            "batches in other processes meanwhile"
+        )
 
 
 def _collapsed(runs: Sequence[FinishedRun]) -> Iterator[str]:

@@ -82,7 +82,10 @@ def test_any_number_of_folders_are_classes(folder: Path, tmp_path: Path) -> None
     ("kinds", "why"),
     [
         ({"cat": 4}, "one class in all, cat: give each kind a folder of its own"),
-        ({"cat": 4, "dog": 1}, "of the class dog there is one example: add others, or leave it out"),
+        (
+            {"cat": 4, "dog": 1},
+            "one class of 2 or more examples, cat: give each kind a folder of its own",
+        ),
     ],
 )
 def test_folders_that_are_no_classes_say_why_where_they_are_asked_for(

@@ -41,7 +41,7 @@ def test_a_column_in_parts_is_what_it_is_as_a_whole(name: str, cut: int) -> None
 def test_more_values_than_are_counted_are_still_numbers_or_tags() -> None:
     numbers = Survey.of(pl.Series([str(k) for k in range(9)])).within(5)
     texts = Survey.of(pl.Series([f"t{k}" for k in range(9)])).within(5)
-    parts = Survey.of(pl.Series([f"t{k}|u" for k in range(9)])).within(5)
+    parts = Survey.of(pl.Series([f"t{k}|u|v" for k in range(9)])).within(5)
     assert (numbers.counts, texts.counts, parts.counts) == (None, None, None)
     assert [each.hopeless for each in (numbers, texts, parts)] == [False, True, False]
     assert said(numbers + numbers) == said(Survey.of(pl.Series(["0.5", "1.5"])))  # numbers

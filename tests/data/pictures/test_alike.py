@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import imagehash
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageChops, ImageDraw, ImageEnhance
 
+from counterpoint.data.pictures import decode
 from counterpoint.data.pictures import traits as module
 from counterpoint.data.pictures.alike import MOST_BITS, sets
-from counterpoint.data.pictures.traits import HASH_BYTES, Traits, TraitsCache, traits_of
+from counterpoint.data.pictures.traits import HASH_BYTES, Traits, TraitsCache, looks_of, traits_of
+from counterpoint.data.pictures.vector import drawn
 from fixtures import pictures as made
 
 
@@ -121,3 +126,54 @@ def test_traits_survive_a_stop(cache: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         stopped()
     assert TraitsCache().get(b"seen") == one
+
+
+@pytest.mark.parametrize("size", [(300, 200), (36, 36), (20, 90)])
+def test_the_hash_is_that_of_imagehash(size: tuple[int, int]) -> None:
+    for seed in range(10):
+        picture = scene(seed, *size)
+        expected = np.packbits(imagehash.phash(picture, 12, 3).hash).tobytes()
+        assert looks_of(picture) == expected
+
+
+def test_the_hash_of_a_symmetric_picture_is_that_of_imagehash() -> None:
+    picture = Image.new("L", (64, 64), "white")
+    ImageDraw.Draw(picture).ellipse((16, 16, 47, 47), fill=80)
+    expected = np.packbits(imagehash.phash(picture, 12, 3).hash).tobytes()
+    assert looks_of(picture) == expected
+
+
+def test_a_drawing_is_drawn_at_the_size_of_its_hash(monkeypatch: pytest.MonkeyPatch) -> None:
+    sides = []
+    monkeypatch.setattr(decode, "drawn", lambda svg, side: sides.append(side) or drawn(svg, side))
+    traits_of(
+        b'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"><circle cx="4" cy="4" r="3"/></svg>'
+    )
+    assert sides == [36]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "P", "RGB", "L"])
+def test_bands_of_a_large_picture_are_its_reduction(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = scene(1, 403, 305).convert(mode)
+    if mode == "RGBA":
+        picture.putalpha(scene(2, 403, 305).convert("L"))
+    expected = decode.small(picture, 36, 10**6)
+    monkeypatch.setattr(decode, "_LARGE", 2**13)
+    assert ImageChops.difference(decode.small(picture, 36, 10**6), expected).getbbox() is None
+
+
+def test_large_pictures_are_decoded_one_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside, most = [], []
+
+    def upright(picture: Image.Image, opened: Image.Image) -> Image.Image:
+        inside.append(opened)
+        time.sleep(0.02)
+        most.append(len(inside))
+        inside.remove(opened)
+        return picture
+
+    monkeypatch.setattr(decode, "_LARGE", 100)
+    monkeypatch.setattr(decode, "_upright", upright)
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda seed: decode.small(scene(seed, 40, 30), 36, 10**6), range(8)))
+    assert max(most) == 1

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import json
+import re
+import shlex
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from counterpoint.data.pictures.traits import Traits, traits_of
 from counterpoint.data.reporting import Report, report
 from counterpoint.data.reporting._section import Finding, Share
 from counterpoint.data.sharded.indexing import index
+from counterpoint.data.source import load_any
 from counterpoint.recipes.schema import Towers
 from fixtures import pictures as made
 from fixtures.shards import write_shards
@@ -98,6 +101,7 @@ def test_everything_is_counted_and_named(table: Path) -> None:
         "single": 0,
         "without": 0,
         "largest": 14,
+        "rare": 0,
     }
     assert line(found, "left out", "examples that cannot be used").value == {"count": 2, "of": 30}
     too_large = line(found, "left out", "cannot be used: picture of too many pixels")
@@ -175,8 +179,9 @@ def test_an_interval_holds_the_share(count: int, of: int) -> None:
 def test_pictures_without_captions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
     for n in range(6):
-        (tmp_path / "photos" / f"kind{n % 2}").mkdir(parents=True, exist_ok=True)
-        picture(n).save(tmp_path / "photos" / f"kind{n % 2}" / f"{n}.jpg")
+        folder = tmp_path / "photos" / ("cat", "dog")[n % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(n).save(folder / f"{n}.jpg")
     found = report(str(tmp_path / "photos"))
     assert "captions" not in found.sections
     assert [command.split(" --data ")[0] for command, _ in found.commands] == [
@@ -218,7 +223,8 @@ def test_the_command(
     assert main(["data", "describe", str(table), "--card", "card.md", "--out", "alike.png"]) == 0
     said = capsys.readouterr().out
     assert "longer than twice" in said
-    assert said.rstrip().endswith(f"counterpoint train clip --data {table}")
+    assert said.rstrip().endswith(f"counterpoint train clip --data {table} --broken 0.07")
+    assert "first: 2 of 30 examples cannot be used, and at most 1 % may be left out: mend or remove" in said
     with Image.open("alike.png") as sheet:
         assert sheet.height == 2 * 104
     _, block, text = Path("card.md").read_text().split("---\n", 2)
@@ -270,3 +276,79 @@ def test_commands_that_would_be_refused_are_not_advised(
     assert splits in divided.text
     assert divided.warning
     assert len(found.commands) == commands
+
+
+def food(folder: Path, *, local: Callable[[int], str]) -> Path:
+    """Write pictures of food and a table whose header is somebody else's; return the table's path."""
+    folder.mkdir(parents=True)
+    lines = ["Photo,Food Name,Scientific Name,Local names,Food Group"]
+    for n in range(40):
+        picture(n).save(folder / f"P{n:03d}.jpg")
+        lines.append(f"P{n:03d}.jpg,Bean {n},Genus {n},{local(n)},{('Leaves', 'Roots')[n % 2]}")
+    (folder / "foods.csv").write_text("\n".join(lines))
+    return folder / "foods.csv"
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
+
+
+def dry(found: Report) -> list[int]:
+    """Return what the dry runs of the recommended commands end with."""
+    commands = [shlex.split(command)[1:] for command, _ in found.commands]
+    return [main([*command, "--dry-run"]) for command in commands if command[0] in ("compare", "train")]
+
+
+def test_a_guess_is_told_with_the_alternatives(tmp_path: Path, cache: None) -> None:
+    table = food(tmp_path / "food", local=lambda n: f"a long list of the names of food number {n}")
+    guess = (
+        "image = 'Photo'; text = 'Food Name'; also possible: 'Scientific Name', 'Local names' "
+        '(--columns "text=Scientific Name")'
+    )
+    for source in (table, table.parent):
+        found = report(str(source))
+        assert line(found, "columns", "guessed").text == guess
+        assert line(found, "columns", "text").text == "texts of Food Name"
+        assert found.repair == ""
+        assert load_any(str(source)).findings()["guessed"] == guess
+
+
+@pytest.mark.slow
+def test_recommended_commands_are_accepted(tmp_path: Path, cache: None) -> None:
+    table = food(tmp_path / "food", local=lambda n: "" if n % 5 == 0 else f"one of the names of food {n}")
+    for source, repaired in ((str(table), False), (f"{table},columns=text:Local names", True)):
+        found = report(source)
+        assert bool(found.repair) == repaired
+        codes = dry(found)
+        assert codes
+        assert not any(codes)
+    for n in range(13):
+        folder = tmp_path / "photos" / ("cat" if n < 7 else "dog" if n < 12 else "buttons")
+        folder.mkdir(parents=True, exist_ok=True)
+        picture(n).save(folder / f"{n}.jpg")
+    codes = dry(report(str(tmp_path / "photos")))
+    assert codes
+    assert not any(codes)
+
+
+def test_the_repair_comes_first(tmp_path: Path, cache: None, capsys: pytest.CaptureFixture[str]) -> None:
+    table = food(tmp_path / "food", local=lambda n: "" if n % 5 == 0 else f"one of the names of food {n}")
+    assert main(["data", "describe", str(table), "--columns", "text=Local names"]) == 0
+    said = capsys.readouterr().out
+    assert said.index("first: 8 of 40 examples cannot be used") < said.index("$ counterpoint compare")
+    assert f"--data '{table},columns=text:Local names' --broken 0.2 --seeds 5" in said
+    (path,) = re.findall(r"all of them: (\S+)\n", said)
+    assert Path(path).is_file()  # on one line, so that it can be copied
+
+
+@pytest.mark.parametrize(("name", "advised"), [("P{:03d}", False), ("red bean {}", True)])
+def test_captions_from_names_are_advised_where_names_say_something(
+    name: str, advised: bool, tmp_path: Path, cache: None
+) -> None:
+    words = ("bean", "root", "leaf")
+    (tmp_path / "photos").mkdir()
+    for n in range(12):
+        picture(n).save(tmp_path / "photos" / f"{name.format(n)}{words[n % 3] * advised}.jpg")
+    commands = [command for command, _ in report(str(tmp_path / "photos")).commands]
+    assert any("--captions path" in command for command in commands) == advised

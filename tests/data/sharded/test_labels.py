@@ -21,6 +21,7 @@ from counterpoint.data import load
 from counterpoint.data.derived.labelling import Labelling
 from counterpoint.data.derived.relabelled import Relabelled
 from counterpoint.data.labels import WrongKind
+from counterpoint.data.listed import labels as listed_labels
 from counterpoint.data.sharded import labels
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.index import FILE
@@ -33,6 +34,7 @@ from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
+from fixtures.files import bitmap
 from fixtures.shards import number_of, picture, write_shard, write_shards
 
 KINDS = ("kind 0", "kind 1", "kind 2")
@@ -143,7 +145,7 @@ def test_labels_of_every_kind_are_those_of_the_same_rows_in_a_table(every: Path,
         if name != "spot"  # whose rows come in another order
     }
     assert data.findings()["columns that are no labels"].startswith(
-        "mixed (201 values), only (1 value), spot (the point of row 1 lies"
+        "mixed (201 values, of which most have fewer than 2 examples), only (1 value), spot (the point of row 1 lies"
     )
 
 
@@ -160,7 +162,7 @@ def test_a_label_is_refused_as_one_of_a_table_is(every: Path, recipe: Recipe) ->
 
 
 def test_texts_of_too_many_values_are_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labels, "MOST_TAGS", 9)  # fewer than the records of a shard
+    monkeypatch.setattr(listed_labels, "MOST_VALUES", 9)  # fewer than the records of a shard
     index(write_shards(tmp_path / "shards", labels=of_every_kind), tmp_path / "index", jobs=1)
     data = load(str(tmp_path / "index"))
     assert data.refused["url"] == "more than 2,000 values"
@@ -327,3 +329,32 @@ def test_an_index_of_an_earlier_version_has_its_labels_until_it_is_made_again(
     assert kept == ({"kind": values} if isinstance(earlier["labels"], dict) else {})
     index(tmp_path / "shards", folder, jobs=1)
     assert json.loads((folder / FILE).read_text()) == told
+
+
+def test_rare_classes_and_tags_are_left_out_as_of_a_table(tmp_path: Path) -> None:
+    for k in range(40):
+        (tmp_path / f"{k}.bmp").write_bytes(bitmap(k))
+    frame = pl.DataFrame(
+        {
+            "file_name": [f"{k}.bmp" for k in range(40)],
+            "text": [f"caption {k}" for k in range(40)],
+            "split": ["train"] * 30 + ["validation"] * 5 + ["test"] * 5,
+            "kind": ["cat", "dog"] * 19 + ["cat", "owl"],
+            "look": [["x", "y"] if k < 20 else ["x", f"rare {k % 9}"] for k in range(40)],
+        }
+    )
+    frame.write_parquet(tmp_path / "it.parquet")
+    for least in ("", ",least=1", ",least=3"):
+        source = f"{tmp_path / 'it.parquet'}{least}"
+        index(source, tmp_path / f"index{least}", jobs=1)
+        table, indexed = load(source), load(str(tmp_path / f"index{least}"))
+        told = [
+            {name: (label.names, label.rare) for name, label in data.labels.items()}
+            for data in (table, indexed)
+        ]
+        assert told[0] == told[1]
+        assert table.findings().get("rare classes and tags") == indexed.findings().get(
+            "rare classes and tags"
+        )
+    assert set(told[0]) == {"kind", "look"}
+    assert indexed.labels["look"].texts(np.array([0])) == ['["x", "y"]']

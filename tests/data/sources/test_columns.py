@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import polars as pl
@@ -9,9 +10,12 @@ import pytest
 
 from counterpoint.cli import main
 from counterpoint.cli.common.files import Files
+from counterpoint.data import sources
+from counterpoint.data.derived.mixture import parts_of
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load, load_any, located, short_name, with_columns
-from counterpoint.data.sources import columns_of
+from counterpoint.data.sources import Ledger, columns_of, read
+from counterpoint.data.sources.tables import _parts
 from fixtures.files import bitmap
 
 COLUMNS = {"image": "path", "text": "alt", "id": "uid", "group": "product", "split": "fold"}
@@ -132,3 +136,95 @@ def test_options_that_say_nothing_or_cannot_be_said_are_refused() -> None:
         == "photos,captions=name:a {},outside=yes"
     )
     assert Files().of("photos") == "photos"
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_template_joins_columns(suffix: str, tmp_path: Path) -> None:
+    named = Files(columns=("image=path", "id=uid", "text=a {kind}, {alt} + {fold}.")).of(
+        table(tmp_path, suffix)
+    )
+    assert parts_of(named) == []
+    data = load_any(named, 6)
+    assert isinstance(data, Pairs)
+    assert data.captions(3) == ("a dog, caption 3 + train.",)
+    assert "kind" not in data.labels
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "parquet"])
+def test_a_template_joins_lists_and_leaves_out_what_is_empty(suffix: str, tmp_path: Path) -> None:
+    rows = [
+        {
+            "file_name": f"{k}.bmp",
+            "name": f"n{k % 3}" if k % 3 else "",
+            "tags": ["a", "b"][: k % 3],
+            "kind": "icon",
+        }
+        for k in range(9)
+    ]
+    frame, path = pl.DataFrame(rows), tmp_path / f"it.{suffix}"
+    {"jsonl": frame.write_ndjson, "parquet": frame.write_parquet}[suffix](path)
+    ledger = Ledger()
+    records = read(f"{path},columns=text:{{name}}%2C {{tags}}", ledger)
+    assert records.frame["text"].to_list() == [["n1, a"], ["n2, a, b"]] * 3
+    assert ledger.frame["reason"].to_list() == ["empty caption"] * 3
+    with_kind = read(f"{path},columns=image:file_name+text:{{name}}%2C {{tags}}; {{kind}}", Ledger())
+    assert with_kind.frame["text"].to_list()[:3] == [["icon"], ["n1, a; icon"], ["n2, a, b; icon"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["image={a}, {b}"], 'a template makes captions: write "text={a}, {b}"'),
+        (["text={a}", "text=b"], "names the text twice"),
+    ],
+)
+def test_templates_that_cannot_be_are_refused(words: list[str], message: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(message)):
+        columns_of(words)
+
+
+def test_a_column_of_a_template_that_is_not_there_is_named(tmp_path: Path) -> None:
+    named = with_columns(table(tmp_path, "csv"), {"image": "path", "text": "{alt}, {kinds}"})
+    with pytest.raises(ValueError, match=r"there is no column 'kinds' for the text.*did you mean 'kind'"):
+        load_any(named, 6)
+
+
+@pytest.mark.parametrize(
+    ("columns", "taken"),
+    [
+        ({"note": "a long text of row {}", "Title": "t{}"}, "Title"),
+        ({"Local names": "the names of row {}", "Food Name": "f{}"}, "Food Name"),
+        ({"note": "a long text of row {}", "artist name": "x{}"}, "note"),
+        ({"note": "a long text of row {}", "class_name": "x"}, "note"),
+        ({"name": "cat", "kind": "x"}, None),
+    ],
+)
+def test_names_and_titles_win_over_the_longest_text(
+    columns: dict[str, str], taken: str | None, tmp_path: Path
+) -> None:
+    rows = [{"file": f"{k}.bmp"} | {name: it.format(k) for name, it in columns.items()} for k in range(20)]
+    pl.DataFrame(rows).write_csv(tmp_path / "it.csv")
+    pl.DataFrame(rows).write_parquet(tmp_path / "it.parquet")
+    for path in (tmp_path / "it.csv", tmp_path / "it.parquet"):
+        records = read(str(path), Ledger())
+        assert records.headers.get("text") == (None if taken is None else (taken,))
+
+
+def test_parts_of_a_table_are_read_by_its_beginning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"file": f"{k}.bmp", "Title": f"t{k}" if k < 20 else "", "note": f"the note of row {k}"}
+        for k in range(28)
+    ]
+    pl.DataFrame(rows).write_csv(tmp_path / "it.csv")
+    whole = read(str(tmp_path / "it.csv"), Ledger())
+    monkeypatch.setattr(_parts, "MOST_BYTES", 100)
+    monkeypatch.setattr(_parts, "PART_BYTES", 100)
+    _parts._spans_of.cache_clear()
+    shards = sources.shards(str(tmp_path / "it.csv"), ledger := Ledger())
+    assert len(shards) > 2
+    parts = [sources.open_shard(shard, ledger) for shard in shards]
+    assert sum(len(part) for part in parts) == len(whole) == 20
+    assert {part.headers["text"] for part in parts if len(part)} == {("Title",)}
+    assert ledger.frame.filter(kind="guessed")["detail"].to_list() == [
+        "text = 'Title'; also possible: 'note' (--columns \"text=note\")"
+    ]

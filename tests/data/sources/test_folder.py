@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 import tarfile
+import wave
 from pathlib import Path
 
 import numpy as np
@@ -609,3 +610,40 @@ def test_no_name_is_not_the_current_folder(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="no data is named"):
         load_any(name)
+
+
+def wave_file(path: Path) -> None:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(8000)
+        file.writeframes(bytes(1600))
+
+
+def test_a_folder_is_read_by_its_only_table(tmp_path: Path) -> None:
+    for k in range(6):
+        wave_file(tmp_path / f"p{k}.wav")
+    table = tmp_path / "transcripts.csv"
+    table.write_text("\n".join(["file,prompt", *(f"p{k}.wav,please press {k} now" for k in range(6))]))
+    ledger = Ledger()
+    records = read(str(tmp_path), ledger)
+    assert records.columns == {"audio": "audio", "text": "text"}
+    assert records.frame["text"].to_list()[2] == ["please press 2 now"]
+    assert "the only table of the folder names its files" in ledger.frame["detail"].to_list()
+
+
+def test_a_folder_of_sounds_is_told_about_sounds(tmp_path: Path) -> None:
+    wave_file(tmp_path / "p0.wav")
+    for name in ("a.csv", "b.csv"):
+        (tmp_path / name).write_text("file,prompt\np0.wav,please press now\n")
+    with pytest.raises(
+        ValueError, match=r"expected sounds, .* the table that names the files: a\.csv, b\.csv$"
+    ):
+        read(str(tmp_path), Ledger())
+
+
+def test_captions_beside_the_files_win_over_a_table(tmp_path: Path) -> None:
+    wave_file(tmp_path / "p0.wav")
+    (tmp_path / "p0.txt").write_text("a beep")
+    (tmp_path / "sources.csv").write_text("file,origin\np0.wav,my own recordings here\n")
+    assert read(str(tmp_path), Ledger()).frame["text"].to_list() == [["a beep"]]

@@ -51,7 +51,7 @@ def texts(found: Records) -> list[tuple[str, ...]]:
 def test_a_table_of_another_name_is_found_by_its_path_alone(folder: Path) -> None:
     (folder / "sub").mkdir()
     path = written(folder / "sub", "file_name,text\n../0.png,a\n", "LABELS.CSV")
-    with pytest.raises(ValueError, match=r"; give the path of LABELS\.CSV if that is the table$"):
+    with pytest.raises(ValueError, match=r"; give the path of the table that names the files: LABELS\.CSV$"):
         records(path.parent)
     assert len(records(f"{path},outside=yes")[0]) == 1
 

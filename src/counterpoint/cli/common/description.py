@@ -24,9 +24,11 @@ def show(console: Console, report: Report, alike: Path | None) -> None:
         alike: the picture of pictures that look alike, if there are any.
     """
     for part in _parts(report, alike):
-        console.print(part)
+        console.print(part, soft_wrap=isinstance(part, Text))
     if report.commands:
         console.print(Text("\nnext", style="bold"))
+    if report.repair:
+        console.print(Text(f"  first: {report.repair}", style="yellow"), soft_wrap=True)
     for command, why in report.commands:
         console.print(f"  {why}:")
         console.print(f"  $ {command}", style="bold", soft_wrap=True)
@@ -46,6 +48,7 @@ def _parts(report: Report, alike: Path | None) -> Iterator[RenderableType]:
             name = Text(printable(finding.name), style=style)
             table.add_row(Text("!" if finding.warning else "", style=style), name, text)
         role, path = files.get(title, ("", None))
-        if path is not None:
-            table.add_row("", role, Text(printable(str(path))))
         yield table
+        if path is not None:
+            # On a line of its own: a path that is broken over lines cannot be copied.
+            yield Text(printable(f"  {role}: {path}"))

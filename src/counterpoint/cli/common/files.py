@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Literal, overload
 
 from pydantic.dataclasses import dataclass as form
@@ -38,6 +39,9 @@ class Files:
     """Read no picture of more pixels, whatever its file's size; 100,000,000 unless given."""
     numbers: Names = ()
     """Labels that are numbers though all of them are whole, an age in years for example, and no classes."""
+    least: Count | None = None
+    """Examples that a class or a tag of a label needs; rarer ones are left out. 2 of a class and 5 of a tag unless
+    given."""
 
     @overload
     def of(self, data: str) -> str: ...
@@ -64,6 +68,7 @@ class Files:
             "held-out": self.held_out,
             "max-pixels": self.max_pixels,
             "numbers": "+".join(self.numbers) or None,
+            "least": self.least,
         }
         if "," in self.captions:
             raise ValueError(f"--captions {self.captions!r}: the sentence cannot hold a comma")
@@ -88,3 +93,8 @@ class Files:
 
         named = with_columns(data, columns_of(self.columns)) + suffix
         return each_changed(named, lambda one: with_gaps(one, self.missing))
+
+
+def guesses(findings: Mapping[str, str]) -> list[str]:
+    """Return what was guessed of the data, as lines."""
+    return [f"{title}: {line}" for title, line in findings.items() if title.startswith("guessed")]

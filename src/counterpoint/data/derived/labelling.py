@@ -73,7 +73,11 @@ class Labelling:
         """
         spec = Spec.parse(text)
         known = [field.name for field in dataclasses.fields(cls) if field.name != "label"]
-        for option in spec.options:
+        for option, value in spec.options.items():
+            if option == "least":
+                raise ValueError(
+                    f"labels {text!r}: how many examples a class needs is said of the data: --least {value}"
+                )
             if option not in known:
                 raise unknown("option of labels", option, known)
         return validated(cls, {"label": spec.name, **spec.options}, lambda name: f"labels {text!r}: {name}")

@@ -10,18 +10,21 @@ from typing import final
 import numpy as np
 import polars as pl
 
+from ...reasons import counted
 from ...registry import unknown
 from ...types import Kind
-from ..labels import MOST_CLASSES, Label, Values, label_of, tag_values, unknown_values
+from ..labels import LEAST, MOST_CLASSES, Label, Rare, Values, label_of, tag_values, unknown_values
 from ..sources import FOLDER
-from .surveys import MOST_TAGS, Survey, tags_in
+from .surveys import MOST_TAGS, MOST_VALUES, Survey, tags_in
 
 TEMPLATES = ("{}", "a photo of {}", "a picture of {}")
 """Sentences for the classes of a user's own label."""
 FEW_CLASSES = 10
-"""Classes of which each may have one example; of more, such a column names its rows."""
+"""Classes or tags that are all taken where hardly any is frequent; more of one example each name the rows."""
+_MOST_CELLS = 2**31
+"""Rows times tags of a label, at most: each is a byte."""
 _LONGEST = 256  # characters of a class's name, as of a file's
-MANY = f"more than {MOST_TAGS:,} values"
+MANY = f"more than {MOST_VALUES:,} values"
 """The reason why texts are no label where there are too many to be counted."""
 
 
@@ -35,12 +38,14 @@ class Reading:
         columns: of the texts; two of a point whose x and y are apart.
         names: of its classes or tags, in the order of their numbers; none of other kinds.
         lists: texts are lists, as JSON has them.
+        rare: the classes or tags that are left out; None where all have names.
     """
 
     kind: Kind
     columns: tuple[str, ...]
     names: tuple[str, ...] = ()
     lists: bool = False
+    rare: Rare | None = None
 
     def values(self, columns: Mapping[str, pl.Series], rows: int) -> Values:
         """Read the values of rows.
@@ -68,7 +73,7 @@ class Reading:
 
 
 def labels_of(
-    columns: Mapping[str, pl.Series], numbers: Collection[str] = ()
+    columns: Mapping[str, pl.Series], numbers: Collection[str] = (), least: int | None = None
 ) -> tuple[dict[str, Label], dict[str, str]]:
     """Return the labels that columns of texts are, and why other columns are none; null is no value.
 
@@ -78,20 +83,31 @@ def labels_of(
     >>> labels["look"].names, refused
     (('red', 'round'), {'only': '1 value'})
     """
-    surveys = {name: Survey.of(values) for name, values in columns.items()}
+    surveys = {name: bounded(name, Survey.of(values)) for name, values in columns.items()}
     rows = max(map(len, columns.values()), default=0)
-    return labels_by(surveys, lambda _, reading: reading.values(columns, rows), numbers)
+    return labels_by(surveys, lambda _, reading: reading.values(columns, rows), rows, numbers, least)
+
+
+def bounded(name: str, survey: Survey) -> Survey:
+    """Return a survey that takes little space; there are as many classes as there are folders."""
+    return survey if name == FOLDER else survey.within(MOST_VALUES)
 
 
 def labels_by(
-    surveys: Mapping[str, Survey], read: Callable[[str, Reading], Values], numbers: Collection[str] = ()
+    surveys: Mapping[str, Survey],
+    read: Callable[[str, Reading], Values],
+    rows: int,
+    numbers: Collection[str] = (),
+    least: int | None = None,
 ) -> tuple[dict[str, Label], dict[str, str]]:
     """Return the labels that columns of texts are, whose values are read once their kind is known.
 
     ===========  ===================================================================================================
-    classes      2 to `MOST_CLASSES` values, of `FOLDER` any number; not more than `FEW_CLASSES` of one example each
+    classes      2 to `MOST_CLASSES` values, of `FOLDER` any number; those of fewer examples than are asked for are left
+                 out, unless they are `FEW_CLASSES` at most and hardly any is frequent; they may not hold most examples
     tags         lists of texts, ``["red", "round"]``, or texts with `SEVERAL` between them, ``red|round``; alone it
-                 stands for no tag, and before a tag of which it is not known whether it applies stands `UNSURE`
+                 stands for no tag, and before a tag of which it is not known whether it applies stands `UNSURE`; rare
+                 ones are left out in the same way
     numbers      of which some are not whole, or more than `MOST_CLASSES`, or that are said to be some; NaN is no value
     points       lists of two numbers, or two columns ``x`` and ``y`` (the label ``point``), ``NAME_x`` and ``NAME_y``
                  (the label ``NAME``); shares of width and height
@@ -100,7 +116,9 @@ def labels_by(
     Args:
         surveys: of the columns.
         read: reads the values of all rows for the label of a name.
+        rows: their number.
         numbers: the columns that are numbers, though all of them are whole.
+        least: the number of examples that a class or a tag needs; `LEAST` unless given.
 
     Returns:
         The labels, and of each other column why it is none.
@@ -124,20 +142,25 @@ def labels_by(
         if name in labels or name in apart:
             continue
         try:
-            reading = reading_of(name, survey, number=name in numbers)
-            labels[name] = label_of(reading.kind, reading.names, read(name, reading), TEMPLATES)
+            reading = reading_of(name, survey, number=name in numbers, least=least)
+            if reading.kind == "tags" and rows * len(reading.names) > _MOST_CELLS:
+                raise ValueError(
+                    f"{len(reading.names):,} tags of {rows:,} rows take too much memory: --least leaves out rare ones"
+                )
+            labels[name] = label_of(reading.kind, reading.names, read(name, reading), TEMPLATES, reading.rare)
         except ValueError as error:
             refused[name] = str(error)
     return dict(sorted(labels.items())), dict(sorted(refused.items()))
 
 
-def reading_of(name: str, survey: Survey, *, number: bool = False) -> Reading:
+def reading_of(name: str, survey: Survey, *, number: bool = False, least: int | None = None) -> Reading:
     """Return the way in which a column is read as a label.
 
     Args:
         name: of the column.
         survey: of its values.
         number: they are numbers, though all of them are whole.
+        least: the number of examples that a class or a tag needs; `LEAST` unless given.
 
     Raises:
         ValueError: if it is none; the message says why, in a few words.
@@ -147,7 +170,7 @@ def reading_of(name: str, survey: Survey, *, number: bool = False) -> Reading:
             raise ValueError("said to be numbers, and some values are none")
         return Reading("numbers", (name,))
     if (survey.lists or survey.several) and not survey.empty:
-        return _several(name, survey)
+        return _several(name, survey, least)
     counts = survey.counts
     if counts is None:
         if survey.numbers:
@@ -164,18 +187,52 @@ def reading_of(name: str, survey: Survey, *, number: bool = False) -> Reading:
         raise ValueError(f"one class in all, {counts['value'][0]}: give each kind a folder of its own")
     if (longest := int(counts["value"].str.len_chars().to_numpy().max(initial=0))) > _LONGEST:
         raise ValueError(f"a text of {longest:,} characters, which names no class")
-    if not 2 <= len(counts) <= most:
-        raise ValueError(f"{len(counts):,} value{'' if len(counts) == 1 else 's'}")
-    if name == FOLDER and len(single := counts.filter(pl.col("count") == 1).sort("value")):
+    if len(counts) < 2:
+        raise ValueError(counted(len(counts), "value"))
+    folder = name == FOLDER
+    frequent, rare = _frequent("classes", dict(counts.iter_rows()), least, few=not folder, sure=folder)
+    if folder and len(frequent) == 1 and rare:
         raise ValueError(
-            f"of the class {single['value'][0]} there is one example: add others, or leave it out"
+            f"one class of {rare.least} or more examples, {frequent[0]}: give each kind a folder of its own"
         )
-    if len(counts) > FEW_CLASSES and counts["count"].max() == 1:
+    if not 2 <= len(frequent) <= most:
+        of = "" if rare is None else f" of {rare.least} or more examples"
+        raise ValueError(f"{counted(len(frequent), 'value')}{of}")
+    counts = counts.filter(pl.col("value").is_in(frequent))
+    return Reading("classes", (name,), tuple(counts.sort(value, "value")["value"]), rare=rare)
+
+
+def _frequent(
+    kind: Kind, counts: Mapping[str, int], least: int | None, *, few: bool = True, sure: bool = False
+) -> tuple[list[str], Rare | None]:
+    """Return the classes or tags that have enough examples, and what is said of the others.
+
+    Args:
+        kind: classes or tags.
+        counts: the examples of each.
+        least: the number of examples that each needs; that of its kind unless given.
+        few: up to `FEW_CLASSES` are all taken where too few of them have enough, unless a number is given.
+        sure: they are classes or tags, however few examples the frequent ones have.
+
+    Raises:
+        ValueError: for values most of whose examples are of rare ones, as those of names are.
+    """
+    needed = LEAST[kind] if least is None else least
+    frequent = [value for value, count in counts.items() if count >= needed]
+    every, some = sum(counts.values()), sum(counts[value] for value in frequent)
+    enough = len(frequent) >= (2 if kind == "classes" else 1)
+    if few and not enough and least is None and len(counts) <= FEW_CLASSES:
+        return [*counts], None
+    if len(counts) > FEW_CLASSES and max(counts.values()) == 1 and needed > 1:
         raise ValueError(f"{len(counts):,} values, each of one example")
-    return Reading("classes", (name,), tuple(counts.sort(value, "value")["value"]))
+    if 2 * some < every and not sure:
+        raise ValueError(f"{len(counts):,} values, of which most have fewer than {needed} examples")
+    if len(frequent) == len(counts):
+        return frequent, None
+    return frequent, Rare(len(counts) - len(frequent), every - some, needed, kind)
 
 
-def _several(name: str, survey: Survey) -> Reading:
+def _several(name: str, survey: Survey, least: int | None) -> Reading:
     """Return the way in which a column of lists is read: as points where each is of two numbers, else as tags."""
     if survey.lists and survey.points:
         return Reading("points", (name,), lists=True)
@@ -184,7 +241,18 @@ def _several(name: str, survey: Survey) -> Reading:
     tags = survey.listed if survey.lists else survey.parted
     if tags is None:
         raise ValueError(f"more than {MOST_TAGS:,} tags")
-    return Reading("tags", (name,), tuple(sorted(tags)), survey.lists)
+    if not any(tags.values()):
+        raise ValueError("no row has any of its tags")
+    frequent, rare = _frequent("tags", tags, least, sure=survey.lists)
+    if not frequent:
+        raise ValueError(f"no tag of {rare.least if rare else 1} or more examples: --least 1 keeps all")
+    return Reading("tags", (name,), tuple(sorted(frequent)), survey.lists, rare)
+
+
+def rare_notes(rare: Mapping[str, Rare | None]) -> dict[str, str]:
+    """Return a title and a line on the classes and tags that are left out, by label; nothing where there are none."""
+    lines = [f"{name}: {it} ({counted(it.examples, 'example')})" for name, it in rare.items() if it]
+    return {"rare classes and tags": "; ".join(lines)} if lines else {}
 
 
 def refusal_notes(refused: Mapping[str, str]) -> dict[str, str]:

@@ -28,7 +28,7 @@ from ..sides import SIDES
 from ..sources import Asset, Ledger, Options, Records, ending_of
 from .columns import Column, FileColumn, TextColumn, ValueColumn
 from .division import divide
-from .labels import labels_of, refusal_notes
+from .labels import labels_of, rare_notes, refusal_notes
 from .ledgers import keep, ledger_file
 from .report import Report
 from .rows import identities, links_of, noun_of, splits, subsets
@@ -128,7 +128,7 @@ class Stored(Data):
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, subsets(division)
         told = records.labels()
-        self.labels, self.refused = labels_of(told, options.numbers)
+        self.labels, self.refused = labels_of(told, options.numbers, options.least)
         some = {name: told[name] for name in self.refused if name in told}  # a refused point is two columns
         self._beside = {name: texts for name, texts in some.items() if texts.null_count() < len(texts)}
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
@@ -140,7 +140,12 @@ class Stored(Data):
             ledger=listed if len(ledger.frame) else None,
             duplicates={what: len(values) - values.n_unique() for what, values in same.items()},
             leaked={kind: int(rows.sum()) for kind, rows in division.leaked.items()},
-            notes={**division.notes, **refusal_notes(self.refused), **self._unseen()},
+            notes={
+                **division.notes,
+                **refusal_notes(self.refused),
+                **rare_notes({name: label.rare for name, label in self.labels.items()}),
+                **self._unseen(),
+            },
             caption_words=None if captions is None else _words(captions),
             columns={} if {*self.columns} <= {*PAIR} else self._column_notes(records),
         )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self, final
 
@@ -14,8 +15,10 @@ from ..sources import UNKNOWN
 
 SEVERAL = "|"
 """The mark between the tags of a row in a text."""
-MOST_TAGS = 2_000
-"""Tags of a label, at most."""
+MOST_VALUES = 2_000
+"""Values of a column that are counted, at most; of more, a column of words is no label."""
+MOST_TAGS = 1_000_000
+"""Tags of a column that are counted, at most."""
 
 
 @final
@@ -31,12 +34,13 @@ class Survey:
         lists: all are lists.
         points: all lists are of two numbers.
         words: all lists are of texts.
-        listed: the tags in lists; None of more than `MOST_TAGS`.
-        parted: the tags in texts, `SEVERAL` between them; None of more than `MOST_TAGS`.
+        listed: the tags in lists with the rows that have each; None of more than `MOST_TAGS`.
+        parted: the tags in texts, `SEVERAL` between them, with the rows that have each; None of more than `MOST_TAGS`,
+            and of texts that are not counted and have no `SEVERAL`.
 
     >>> one, other = Survey.of(pl.Series(["red|round"])), Survey.of(pl.Series(["red", None]))
-    >>> sorted((one + other).parted), (one + other).several, other.several
-    (['red', 'round'], True, False)
+    >>> dict((one + other).parted), (one + other).several, other.several
+    ({'red': 2, 'round': 1}, True, False)
     """
 
     counts: pl.DataFrame | None
@@ -46,8 +50,8 @@ class Survey:
     lists: bool
     points: bool
     words: bool
-    listed: frozenset[str] | None
-    parted: frozenset[str] | None
+    listed: Mapping[str, int] | None
+    parted: Mapping[str, int] | None
 
     @classmethod
     def of(cls, values: pl.Series) -> Self:
@@ -56,17 +60,20 @@ class Survey:
         texts = counts["value"]
         numbers = texts.cast(pl.Float64, strict=False)
         lists = lists_in(texts)
-        parted = texts.str.split(SEVERAL).explode().drop_nulls().str.strip_chars()
+        several = bool(texts.str.contains(SEVERAL, literal=True).any())
+        parted = tags_in(texts, lists=False) if several or len(texts) <= MOST_VALUES else None
         return cls(
             counts,
             bool(texts.filter(numbers.is_null()).str.to_lowercase().is_in(UNKNOWN).all()),
             bool((numbers == numbers.round()).all()),  # NaN is NaN
-            bool(texts.str.contains(SEVERAL, literal=True).any()),
+            several,
             lists is not None,
             all(len(each) == 2 and all(map(_is_number, each)) for each in lists or ()),
             all(isinstance(one, str) for each in lists or () for one in each),
-            _few({one for each in lists or () for one in each if isinstance(one, str)}),
-            _few(parted.filter(parted != "").unique()),
+            _counted(
+                ([one for one in each if isinstance(one, str)] for each in lists or ()), counts["count"]
+            ),
+            None if parted is None else _counted(parted, counts["count"]),
         )
 
     def __add__(self, other: Survey) -> Survey:
@@ -75,7 +82,7 @@ class Survey:
             both = pl.concat([self.counts, other.counts])
             counts = both.group_by("value").agg(pl.col("count").sum())
         listed, parted = (
-            None if one is None or two is None else _few(one | two)
+            None if one is None or two is None else _few(_sum(one, two))
             for one, two in ((self.listed, other.listed), (self.parted, other.parted))
         )
         return Survey(
@@ -134,10 +141,30 @@ def tags_in(texts: pl.Series, *, lists: bool) -> list[list[str]]:
     return [[tag for part in text.split(SEVERAL) if (tag := part.strip())] for text in texts]
 
 
-def _few(tags: Iterable[str]) -> frozenset[str] | None:
-    """Return tags without marks of what is not known of them; None where there are more than a label has."""
-    few = frozenset(tag.removeprefix(UNSURE) for tag in tags)
-    return few if len(few) <= MOST_TAGS else None
+def _counted(tags: Iterable[Iterable[str]], counts: pl.Series) -> Mapping[str, int] | None:
+    """Return the tags of texts with the rows that have each; one of which nobody knows whether it applies has none.
+
+    Args:
+        tags: of each text.
+        counts: the rows that have each text.
+    """
+    rows = Counter[str]()
+    for each, count in zip(tags, counts, strict=False):
+        for tag in dict.fromkeys(each):
+            rows[tag.removeprefix(UNSURE)] += 0 if tag.startswith(UNSURE) else count
+    return _few(rows)
+
+
+def _sum(one: Mapping[str, int], two: Mapping[str, int]) -> Counter[str]:
+    """Return the rows of each tag in two parts; unlike a sum of counters it keeps tags without rows."""
+    rows = Counter(one)
+    rows.update(two)
+    return rows
+
+
+def _few(rows: Counter[str]) -> Mapping[str, int] | None:
+    """Return the rows of each tag; None where there are more tags than are counted."""
+    return rows if len(rows) <= MOST_TAGS else None
 
 
 def _is_number(value: object) -> bool:

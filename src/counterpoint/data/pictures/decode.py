@@ -162,11 +162,29 @@ def small(opened: Image.Image, side: int, most: int) -> Image.Image:
     Raises:
         ValueError: for more pixels.
     """
-    _taken(opened, most)
-    opened.load()
-    plain = _of_bytes(opened)
-    factor = max(min(plain.size) // side, 1)
-    return _upright(_on_white(plain.reduce(factor)), opened).convert("L")
+    with _one_large if _taken(opened, most) > _LARGE else nullcontext():
+        opened.load()
+        factor = max(min(opened.size) // side, 1)
+        return _upright(_on_white(_reduced(opened, factor)), opened).convert("L")
+
+
+def _reduced(picture: Image.Image, factor: int) -> Image.Image:
+    """Return the means of boxes of a picture, in a mode as of `_of_bytes`.
+
+    A large picture is converted in bands, so that the result of the conversion never is in memory as a whole.
+    """
+    if picture.mode == "F" or picture.mode.startswith("I") or picture.width * picture.height <= _LARGE:
+        return _of_bytes(picture).reduce(factor)
+    step = factor * max(1, _LARGE // (4 * picture.width * factor))
+    tops = range(0, picture.height, step)
+    bands = [
+        _of_bytes(picture.crop((0, top, picture.width, min(top + step, picture.height)))).reduce(factor)
+        for top in tops
+    ]
+    whole = Image.new(bands[0].mode, (bands[0].width, sum(band.height for band in bands)))
+    for number, band in enumerate(bands):
+        whole.paste(band, (0, number * bands[0].height))
+    return whole
 
 
 def open_picture(data: bytes, side: int, most: int = MOST_PIXELS) -> Image.Image:
@@ -279,10 +297,10 @@ def _of_bytes(picture: Image.Image) -> Image.Image:
     """Return the picture in a mode whose bands can be averaged: ``L``, ``RGB``, ``RGBA`` or ``CMYK``."""
     if picture.mode == "F" or picture.mode.startswith("I"):
         return Image.fromarray(_scaled(picture))
+    if picture.mode == "RGBA" or (picture.mode in {"L", "RGB", "CMYK"} and not picture.has_transparency_data):
+        return picture
     if picture.has_transparency_data:
         return picture.convert("RGBA")
-    if picture.mode in {"L", "RGB", "CMYK"}:
-        return picture
     return picture.convert("L" if picture.mode == "1" else "RGB")
 
 

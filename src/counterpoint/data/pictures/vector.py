@@ -49,9 +49,10 @@ def drawn(svg: bytes, side: int) -> bytes:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError as error:
         raise ValueError(f"a broken drawing: {error}") from None
-    if cut_off(root):
+    referring = refers(text)
+    if referring and cut_off(root):
         text = ElementTree.tostring(root, encoding="unicode")
-    if parts(root) > _MOST_PARTS:
+    if (parts(root) if referring else sum(1 for _ in root.iter())) > _MOST_PARTS:
         raise ValueError(f"a drawing of more than {_MOST_PARTS:,} parts")
     # Both sides are bounded: a drawing whose width alone is given may be millions of pixels high.
     return resvg_py.svg_to_bytes(
@@ -61,6 +62,17 @@ def drawn(svg: bytes, side: int) -> bytes:
         dpi=_INCH,
         skip_system_fonts="<text" not in text,  # they take a while to load
     )
+
+
+def refers(text: str) -> bool:
+    """Return whether a drawing may refer to parts of itself, so that a part may be drawn more than once.
+
+    Entities and escapes of style sheets may spell a reference in other letters.
+
+    >>> refers('<svg><path d="M0 0"/></svg>'), refers('<svg><use href="#a"/></svg>')
+    (False, True)
+    """
+    return any(mark in text for mark in ("href", "url", "&", "\\"))
 
 
 def cut_off(root: Element) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,7 +30,7 @@ from ..pictured import PairedData, Pictured
 from ..pictures.alike import sets
 from ..pictures.decode import shown
 from ..pictures.traits import HASH_BYTES, looks_of
-from ..sources import Asset, Ledger, Options, Records
+from ..sources import BROKEN, Asset, Ledger, Options, Records
 from ._looking import AT_ONCE, Look
 
 _SIDE = 96  # pixels of a sheet's pictures
@@ -90,6 +91,7 @@ class Seen:
         part: the rows here are a sample of the data's, captions and all, as of data over an index.
         about: the numbers of examples and sides are estimated from that sample.
         told: of a user's own files what each column is, by its name.
+        broken: the share of the examples that may be left out.
     """
 
     source: str
@@ -112,6 +114,7 @@ class Seen:
     part: bool = False
     about: bool = False
     told: Mapping[str, Column] = field(default_factory=dict)
+    broken: float = BROKEN
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -121,6 +124,19 @@ class Seen:
         """True where no split that training or testing needs is empty, or where splits are estimated from a sample."""
         trains, validates, tests = (self.sides.get(side) for side in ("train", "validation", "test"))
         return self.about or bool(tests and (validates or not trains))
+
+    @property
+    def lost(self) -> int:
+        """The number of examples that cannot be used."""
+        return len(self.ledger.filter(kind="lost"))
+
+    @property
+    def too_broken(self) -> float | None:
+        """The share that has to be allowed to be left out for the data to be opened; None where it opens as it is."""
+        every = len(self) + self.lost
+        if not len(self) or self.lost <= max(1, self.broken * every):
+            return None
+        return min(math.ceil(100 * self.lost / every) / 100, 0.999)
 
     @property
     def pictures(self) -> list[Look]:
@@ -232,7 +248,7 @@ def seen_in_records(
         sampled,
         division,
         stated.null_count() < len(stated),
-        *labels_of(records.labels(), options.numbers),
+        *labels_of(records.labels(), options.numbers, options.least),
         _within(ledger.frame),
         towers,
         picture,
@@ -241,6 +257,7 @@ def seen_in_records(
         part=part,
         about=part,
         told=seen_columns,
+        broken=options.broken,
     )
 
 

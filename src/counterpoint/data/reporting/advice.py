@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 
 from ..labels import Classes, Label, Numbers, Tags, of_kind
+from ..sources import ALSO_POSSIBLE, BROKEN, COLUMNS, without_budget
 from ._seen import Seen
 
 _FEW = 1_000  # examples below which pretrained towers have more to say than training from nothing
+_OF_CAMERAS = frozenset(
+    (
+        "img",
+        "dsc",
+        "dscn",
+        "dscf",
+        "pict",
+        "pic",
+        "image",
+        "images",
+        "photo",
+        "photos",
+        "picture",
+        "scan",
+        "file",
+    )
+)
+"""Words in names of files that say nothing of what is shown."""
 _LONG = 20  # times the rarest class from which on the most frequent one makes a long tail
 
 
@@ -38,7 +59,7 @@ def _presets(labels: Mapping[str, Label]) -> Iterator[tuple[str, str, str]]:
 
 
 def training(columns: Iterable[str], data: str) -> str:
-    """Return the command that trains one model on data of some columns.
+    """Return the command that trains one model on data of some columns, as a shell reads its name and its options.
 
     >>> training(["image"], "photos/"), training(["image", "text"], "pairs.csv")
     ('counterpoint train moco --data photos/', 'counterpoint train clip --data pairs.csv')
@@ -49,7 +70,40 @@ def training(columns: Iterable[str], data: str) -> str:
         arm = f'"clip,columns={first}+{others[0]}"'
     elif not others:
         arm = "moco" if first == "image" else f'"dcl,on={first}"'
-    return f"counterpoint train {arm} --data {shlex.quote(data)}"
+    return f"counterpoint train {arm} --data {data}"
+
+
+def telling(paths: Sequence[str]) -> bool:
+    """Return whether the paths of files say what is in them, as words do and numbers of a camera do not.
+
+    Args:
+        paths: of files, from the folder of the data on.
+
+    >>> telling(["birds/P061.jpeg", "cats/P062.jpeg"]), telling(["P061.jpeg", "P062.jpeg", "IMG_0001.jpeg"])
+    (True, False)
+    """
+    words = [
+        set(re.findall(r"[^\W\d_]{3,}", os.path.splitext(path)[0].lower())) - _OF_CAMERAS for path in paths
+    ]
+    return 2 * sum(map(bool, words)) >= len(paths) and len(set(map(frozenset, words))) > 1
+
+
+def repair(seen: Seen, left_out: Path | None) -> str:
+    """Return what to do before the commands, in words; empty where the data can be used as it is.
+
+    Args:
+        seen: the data.
+        left_out: the file that lists what is left out.
+    """
+    if (share := seen.too_broken) is None:
+        return ""
+    every = len(seen) + seen.lost
+    columns = seen.ledger.filter(kind="guessed", reason=COLUMNS)["detail"]
+    other = next((f", or choose another column ({it})" for it in columns if ALSO_POSSIBLE in it), "")
+    return (
+        f"{seen.lost:,} of {every:,} examples cannot be used, and at most {100 * seen.broken:g} % may be left out: "
+        f"mend or remove those listed in {left_out}{other}; the commands below leave them out (--broken {share:g})"
+    )
 
 
 def commands(seen: Seen) -> Iterator[tuple[str, str]]:
@@ -58,7 +112,11 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
     Args:
         seen: the data.
     """
-    data, held = shlex.quote(seen.source), set(seen.columns)
+    data, held = shlex.quote(without_budget(seen.source)), set(seen.columns)
+    if (share := seen.too_broken) is not None:
+        data += f" --broken {share:g}"
+    elif seen.broken != BROKEN:
+        data = shlex.quote(seen.source)
     if not seen.enough:  # comparisons and training would be refused
         if seen.examples:
             yield f"counterpoint embed MODEL {data}", "embed the rows with a model that you have"
@@ -72,12 +130,12 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
                 question,
             )
         if not presets:
-            yield training(seen.columns, seen.source), "train on pictures alone"
+            yield training(seen.columns, data), "train on pictures alone"
         yield (
             f"counterpoint embed MODEL {data}",
             "embed the pictures with a model that you have, to search them",
         )
-        if os.path.isdir(seen.source):
+        if os.path.isdir(seen.source) and telling(seen.keys):
             yield (
                 f"counterpoint compare clip siglip --data {data} --captions path --seeds 5",
                 "take captions from the names of folders and files, if they say what is shown",
@@ -92,10 +150,10 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
                 "compare methods on this column alone, by classes",
             )
         else:
-            yield training(seen.columns, seen.source), "train on this column alone"
+            yield training(seen.columns, data), "train on this column alone"
         return
     if len(held) > 2:
-        yield training(seen.columns, seen.source), "train on two of these columns"
+        yield training(seen.columns, data), "train on two of these columns"
         return
     if not seen.sides.get("train"):
         yield f"counterpoint evaluate RUN --data {data}", "evaluate a model: there is nothing to train on"
@@ -109,4 +167,4 @@ def commands(seen: Seen) -> Iterator[tuple[str, str]]:
             f"counterpoint compare clip siglip --data {data} --seeds 5 --recipe frozen",
             (f"the same on frozen pretrained towers, as {seen.examples:,} examples are few"),
         )
-    yield training(seen.columns, seen.source), "train one model"
+    yield training(seen.columns, data), "train one model"

@@ -21,7 +21,7 @@ from ..sources import Ledger
 from ._looking import looks, looks_of_units
 from ._section import Finding, Section
 from ._seen import Looks, Seen, seen_in_data, seen_in_records
-from .advice import commands
+from .advice import commands, repair
 from .card import card
 from .sections import SECTIONS
 
@@ -38,6 +38,7 @@ class Report:
         sections: the findings of each section that has any, by its title.
         commands: that fit the data, each with what it does.
         left_out: the file that lists everything that is left out; None where there is none.
+        repair: what to do before the commands; empty where the data can be used as it is.
     """
 
     source: str
@@ -45,6 +46,7 @@ class Report:
     commands: tuple[tuple[str, str], ...]
     seen: Seen = field(repr=False)
     left_out: Path | None = None
+    repair: str = ""
 
     def plain(self) -> dict[str, Any]:
         """Return the report as JSON can hold it."""
@@ -59,6 +61,7 @@ class Report:
                 }
                 for title, findings in self.sections.items()
             },
+            **({"repair": self.repair} if self.repair else {}),
             "commands": [command for command, _ in self.commands],
         }
 
@@ -136,7 +139,7 @@ def report(
     parts: list[Section] = sorted((SECTIONS.get(name)() for name in SECTIONS.names()), key=lambda s: s.order)
     sections = {part.title: tuple(findings) for part in parts if (findings := part.findings(seen))}
     left_out = ledger_file(Path(source)) if len(seen.ledger) else None
-    return Report(source, sections, tuple(commands(seen)), seen, left_out)
+    return Report(source, sections, tuple(commands(seen)), seen, left_out, repair(seen, left_out))
 
 
 def _seen(source: str, sample: int | None, towers: Towers, looking: Looks) -> Seen:

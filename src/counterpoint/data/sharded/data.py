@@ -19,7 +19,7 @@ from ..derived.joined import joined_raw, joined_texts
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..labels import Label
 from ..listed.columns import TextColumn
-from ..listed.labels import refusal_notes
+from ..listed.labels import rare_notes, refusal_notes
 from ..listed.stored import Stored
 from ..replaced import Replaced
 from ..sources import Asset, Records, ending_of
@@ -239,6 +239,9 @@ class Sharded(Data):
 
     def findings(self) -> Mapping[str, str]:
         notes = refusal_notes(self.refused)
+        notes |= rare_notes({name: label.rare for name, label in self.index.labels.items()})
+        if self.index.guess:
+            notes["guessed"] = self.index.guess
         if self.index.left_out:
             notes["records left out"] = self.index.left_out
         if self.index.labels and self.index.labelled < self._trained:

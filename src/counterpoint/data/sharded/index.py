@@ -54,6 +54,7 @@ class IndexFile(BaseModel):
     labelled: int = 0
     words: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
     lacking: int = 0
+    guess: str = ""
 
     @field_validator("labels", mode="before")
     @classmethod
@@ -97,6 +98,7 @@ class Index:
         words: of the columns of values, by what they are called the categories of each.
         lacking: how many of the records that were read are left out, as they lack one of the columns.
         advice: the command that makes it anew, in words.
+        guess: what was guessed of the columns of its source, with the alternatives; empty for nothing.
     """
 
     folder: Path
@@ -113,6 +115,7 @@ class Index:
     words: Mapping[str, Mapping[str, Sequence[str]]]
     lacking: int
     advice: str
+    guess: str = ""
 
     @classmethod
     def open(cls, folder: Path) -> Index:
@@ -164,6 +167,7 @@ class Index:
             file.words,
             file.lacking,
             advice,
+            file.guess,
         )
 
     @property

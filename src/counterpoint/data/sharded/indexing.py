@@ -112,6 +112,7 @@ def _written(
     most_pixels = options.max_pixels
     told = [table.rows(), columns, held_out, *([] if most_pixels == Options.max_pixels else [most_pixels])]
     told += [options.numbers] if options.numbers else []
+    told += [options.least] if options.least else []
     digest = blake2b(json.dumps(told).encode(), digest_size=16).hexdigest()
     if (folder / FILE).exists():
         made = read_json(folder / FILE, IndexFile, f"delete {folder} and make the index again")
@@ -135,7 +136,7 @@ def _written(
             "split to keep groups together",
             folder,
         )
-    labels, refused = write_labels(folder, found, starts, held, options.numbers)
+    labels, refused = write_labels(folder, found, starts, held, options.numbers, options.least)
     file = IndexFile(
         format=FORMAT,
         source=written,
@@ -147,6 +148,7 @@ def _written(
         labelled=sum(starts[each.shard][1] for each in found),
         words=words,
         lacking=sum(one.get("lacking", 0) for one in counts.values()),
+        guess=sources.guess_of(shards[0]),
     )
     write_json(folder / FILE, file.model_dump())
     return Index.open(folder)

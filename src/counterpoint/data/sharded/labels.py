@@ -14,10 +14,10 @@ from pydantic import BaseModel, ConfigDict
 from ...files import Damaged, write_table, writing
 from ...room import allocate
 from ...types import Kind
-from ..labels import Label, Values, label_of, unknown_values
-from ..listed.labels import MANY, TEMPLATES, Reading, labels_by
-from ..listed.surveys import MOST_TAGS, Survey
-from ..sources import FOLDER, Records
+from ..labels import Label, Rare, Values, label_of, unknown_values
+from ..listed.labels import MANY, TEMPLATES, Reading, bounded, labels_by
+from ..listed.surveys import Survey
+from ..sources import Records
 
 FOUND = "found-labels"
 """Folder of an index, with a table for each shard that was read: the labels of its records, as texts."""
@@ -32,12 +32,14 @@ class LabelFile(BaseModel):
         kind: of the label.
         names: of its classes or tags; none of other kinds.
         file: name of the file with the value of every row.
+        rare: the classes or tags that are left out.
     """
 
     model_config = ConfigDict(extra="forbid")
     kind: Kind
     names: tuple[str, ...]
     file: str
+    rare: Rare | None = None
 
 
 class Found(NamedTuple):
@@ -73,7 +75,7 @@ class Found(NamedTuple):
 def write_found(records: Records, table: Path) -> list[str]:
     """Write the labels of a shard's records as texts; return the names of those of too many values."""
     labels = records.labels()
-    many = [name for name, values in labels.items() if _survey(name, values).hopeless]
+    many = [name for name, values in labels.items() if bounded(name, Survey.of(values)).hopeless]
     table.parent.mkdir(exist_ok=True)
     write_table(table, pl.DataFrame({name: it for name, it in labels.items() if name not in many}))
     return many
@@ -85,6 +87,7 @@ def write_labels(
     starts: Mapping[str, tuple[int, int]],
     held_out: Records,
     numbers: Sequence[str] = (),
+    least: int | None = None,
 ) -> tuple[dict[str, LabelFile], dict[str, str]]:
     """Write the values of every row for each label; kinds are those that columns of tables have.
 
@@ -94,6 +97,7 @@ def write_labels(
         starts: the first row of every shard that is trained on, and the number of its rows.
         held_out: the rows after these.
         numbers: labels that are numbers, though all of them are whole.
+        least: the number of examples that a class or a tag needs; `counterpoint.data.labels.LEAST` unless given.
 
     Returns:
         The labels, and of what is none why.
@@ -102,8 +106,8 @@ def write_labels(
     surveys: dict[str, Survey] = {}
     for labels in chain((each.read() for each in found), [held]):
         for name, values in labels.items():
-            survey = _survey(name, values)
-            surveys[name] = _bounded(name, surveys[name] + survey) if name in surveys else survey
+            survey = bounded(name, Survey.of(values))
+            surveys[name] = bounded(name, surveys[name] + survey) if name in surveys else survey
     many = {name for each in found for name in each.many}
     files: dict[str, str] = {}
 
@@ -124,9 +128,11 @@ def write_labels(
             rows.flush()
         return _mapped(folder / files[name])
 
-    made, refused = labels_by({name: it for name, it in surveys.items() if name not in many}, write, numbers)
+    told = {name: it for name, it in surveys.items() if name not in many}
+    made, refused = labels_by(told, write, count + len(held_out), numbers, least)
     written = {
-        name: LabelFile(kind=label.kind, names=label.names, file=files[name]) for name, label in made.items()
+        name: LabelFile(kind=label.kind, names=label.names, file=files[name], rare=label.rare)
+        for name, label in made.items()
     }
     for path in folder.glob("label-*.npy"):  # of what was refused, and of an earlier state of the shards
         if path.name not in {file.file for file in written.values()}:
@@ -140,17 +146,8 @@ def read_label(folder: Path, file: LabelFile) -> Label:
     Raises:
         ValueError: for values that its kind cannot have.
     """
-    return label_of(file.kind, file.names, _mapped(folder / file.file), TEMPLATES)
+    return label_of(file.kind, file.names, _mapped(folder / file.file), TEMPLATES, file.rare)
 
 
 def _mapped(path: Path) -> Values:
     return np.load(path, mmap_mode="r")
-
-
-def _survey(name: str, values: pl.Series) -> Survey:
-    return _bounded(name, Survey.of(values))
-
-
-def _bounded(name: str, survey: Survey) -> Survey:
-    """Return a survey that takes little space; there are as many classes as there are folders."""
-    return survey if name == FOLDER else survey.within(MOST_TAGS)

@@ -16,13 +16,24 @@ from ._files.places import (
     suffix_of,
 )
 from ._files.text import UNKNOWN, caption_lines
-from ._ledger import BROKEN, Ledger
+from ._ledger import ALSO_POSSIBLE, BROKEN, COLUMNS, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
-from ._options import FACTS, OF_THE_WHOLE, Options, checked, columns_of, parted, said_columns, without_budget
+from ._options import (
+    FACTS,
+    OF_THE_WHOLE,
+    Options,
+    checked,
+    columns_of,
+    option_of,
+    parted,
+    said_columns,
+    without_budget,
+)
 from ._reading import (
     CONVERTED,
     SOURCES,
     Reader,
+    guess_of,
     is_named,
     is_source,
     open_shard,
@@ -37,8 +48,10 @@ from ._record import FOLDER, PLACES, Cell, Record, Records
 from ._source import Shard, Source, Span
 
 __all__ = [
+    "ALSO_POSSIBLE",
     "BROKEN",
     "CAPTION_COLUMNS",
+    "COLUMNS",
     "CONVERTED",
     "FACTS",
     "FOLDER",
@@ -65,6 +78,7 @@ __all__ = [
     "digest_of",
     "ending_of",
     "files_of",
+    "guess_of",
     "is_named",
     "is_pattern",
     "is_source",
@@ -72,6 +86,7 @@ __all__ = [
     "name_of",
     "noted",
     "open_shard",
+    "option_of",
     "parted",
     "read",
     "read_some",

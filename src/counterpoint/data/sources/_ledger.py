@@ -11,10 +11,14 @@ import polars as pl
 from ._files.places import readable
 
 Kind = Literal["lost", "passed over", "guessed"]
-"""Kinds of entries: an example that is lost, a file that is no example, a text whose encoding was guessed."""
+"""Kinds of entries: an example that is lost, a file that is no example, a guess about encodings, columns or tables."""
 
 BROKEN = 0.01
 """The share of examples that may be lost, for whatever reason, unless another is asked for."""
+COLUMNS = "columns"
+"""The reason of entries about columns whose use was guessed; the detail says which others are possible."""
+ALSO_POSSIBLE = "also possible: "
+"""The words before other columns in such details."""
 _SCHEMA = {"kind": pl.String, "reason": pl.String, "file": pl.String, "row": pl.String, "detail": pl.String}
 _NAMED = 3  # entries that a message names
 
@@ -65,9 +69,12 @@ class Ledger:
     def counts(self) -> Mapping[str, str]:
         """Return a line for each kind and reason: how many there are, and the first of them."""
         frame = self.frame
-        return {
+        columns = frame.filter(kind="guessed", reason=COLUMNS)["detail"]
+        guesses = {"guessed": "; ".join(columns.unique(maintain_order=True))} if len(columns) else {}
+        others = frame.filter((pl.col("kind") != "guessed") | (pl.col("reason") != COLUMNS))
+        return guesses | {
             f"{kind}: {reason}": f"{len(part):,}: {named(part)}"
-            for (kind, reason), part in frame.group_by("kind", "reason", maintain_order=True)
+            for (kind, reason), part in others.group_by("kind", "reason", maintain_order=True)
         }
 
     def check(self, name: str, kept: int, broken: float, path: Path) -> None:

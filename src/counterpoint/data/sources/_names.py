@@ -12,12 +12,21 @@ from ...modalities import MODALITIES
 PICTURE_COLUMNS = ("file_name", "image", "image_path", "filepath", "path", "file")
 SOUND_COLUMNS = ("audio", "audio_path", "sound", "audiocap_path", "wav")
 CAPTION_COLUMNS = ("text", "caption", "captions", "title", "transcript", "transcription")
+_CAPTIONS = ("caption", "text", "transcript", "transcription", "sentence", "title", "name")
+"""Words in names of columns that hold captions, the likeliest first."""
+_OTHERS = {
+    *("file", "path", "id", "url", "user", "author", "artist", "creator", "folder", "dir"),
+    *("class", "category", "label", "split", "group", "license", "licence"),
+}
+"""Words in names of columns that hold no captions, whatever other words are there."""
 CORPORA: tuple[dict[str, str], ...] = (
     {"audio": "path", "text": "sentence", "group": "client_id"},  # Common Voice
     {"audio": "path", "text": "transcription", "group": "speakerId"},  # Fluent Speech Commands
     {"audio": "youtube_id", "text": "caption", "id": "audiocap_id"},  # AudioCaps
 )
 """The columns of public tables of sounds by what they are for; a table that has all of one of these is such a one."""
+TEXT_ENDINGS = (".txt", ".caption")
+"""Endings of files with the captions of the file of the same name beside them."""
 SPLITS = {
     **dict.fromkeys(("train", "training"), "train"),
     **dict.fromkeys(("validation", "val", "valid", "dev"), "validation"),
@@ -34,6 +43,18 @@ def split_of(name: str) -> str | None:
     """
     word = re.split(r"[^a-z]", name.lower(), maxsplit=1)[0]
     return SPLITS.get(word)
+
+
+def caption_rank(column: str) -> int | None:
+    """Return how likely a column holds captions by its name, 0 for the likeliest; None if its name does not say so.
+
+    >>> caption_rank("alt_text"), caption_rank("Food Name"), caption_rank("userName"), caption_rank("Local names")
+    (1, 6, None, None)
+    """
+    words = {word.lower() for word in re.findall(r"[A-Z]?[a-z]+|[A-Z]+", column)}
+    if words & _OTHERS:
+        return None
+    return next((rank for rank, word in enumerate(_CAPTIONS) if word in words), None)
 
 
 def modality_of(names: Iterable[str]) -> str | None:

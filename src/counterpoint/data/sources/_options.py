@@ -6,8 +6,10 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
+from itertools import chain
 from pathlib import PurePath
 from typing import Any, Self, final
+from urllib.parse import quote, unquote
 
 from PIL import Image
 
@@ -20,8 +22,11 @@ from ..pictures.decode import MOST_PIXELS
 from ..sides import MOST_HELD_OUT
 from ._files.places import local
 from ._ledger import BROKEN
+from ._template import is_template
 
 _PARTS = ("path", "name", "folder")
+_PLAIN = "".join(chr(code) for code in range(32, 127) if chr(code) not in '%,+"')
+"""Characters that stay in a template, as no option and no mixture of sources ends at them."""
 FACTS = ("id", "split", "group")
 """The values of a record, beside its columns, that a column of a table may be named for."""
 
@@ -73,7 +78,7 @@ class Options:
 
     Attributes:
         columns: the table's own columns, several with a plus between them, for modalities and `FACTS`; and those that
-            are columns of the data by their own names.
+            are columns of the data by their own names. Captions may be a template that joins columns (`Template`).
         captions: where a folder's captions come from, and the sentence that they are put into; see `Named`.
         outside: True where paths in a table may lead out of its folder.
         broken: the share of examples that may be left out, for whatever reason.
@@ -82,6 +87,8 @@ class Options:
         held_out: the most rows of validation and of test, each, where the splits are made here.
         max_pixels: of a picture; one of more is broken.
         numbers: labels that are numbers, though all of them are whole.
+        least: the number of examples that a class or a tag of a label needs; rarer ones are left out. None for 2 of a
+            class and 5 of a tag.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict, hash=False)  # a mapping has no hash
@@ -92,6 +99,7 @@ class Options:
     held_out: int = MOST_HELD_OUT
     max_pixels: int = MOST_PIXELS
     numbers: tuple[str, ...] = ()
+    least: int | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -163,16 +171,19 @@ def columns_of(words: Sequence[str]) -> dict[str, str]:
 
     >>> columns_of(["image=path", "text=alt+title"]), columns_of(["question,answer"])
     ({'image': 'path', 'text': 'alt+title'}, {'question': 'question', 'answer': 'answer'})
+    >>> columns_of(["text={name}, {tags}"])
+    {'text': '{name}, {tags}'}
     """
     columns: dict[str, str] = {}
-    for word in ",".join(words).split(",") if words else ():
+    divided = ([each] if is_template(each) else each.split(",") for each in words)
+    for word in chain.from_iterable(divided):
         role, equals, column = (part.strip() for part in word.partition("="))
         column = column if equals else role
         if not (role and column):
             raise ValueError(
                 f"--columns {word}: write WHAT=COLUMN, for example image=path, or the name of a column alone"
             )
-        if role in columns and not takes_several(role):
+        if role in columns and (not takes_several(role) or is_template(columns[role] + column)):
             raise ValueError(f"--columns names the {role} twice: {columns[role]} and {column}")
         columns[role] = f"{columns[role]}+{column}" if role in columns else column
     checked(columns)
@@ -188,6 +199,10 @@ def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
     """
     for role, column in columns.items():
         is_column = role not in MODALITIES and role not in FACTS
+        if is_template(column) and (is_column or role in FACTS or MODALITIES.get(role).held != "texts"):
+            raise ValueError(f'a template makes captions: write "text={column}"')
+        if is_template(column):
+            continue
         if is_column and role != column:
             raise unknown("use of a column", role, (*MODALITIES.names(), *FACTS))
         if "," in column or ("+" in column and not takes_several(role)) or (is_column and ":" in column):
@@ -203,16 +218,28 @@ def takes_several(role: str) -> bool:
 
 
 def said_columns(role: str, named: str) -> tuple[str, ...]:
-    """Return the columns of a table that a user named for a use: one, or several with a plus between them.
+    """Return the columns of a table that a user named for a use: one, several with a plus between them, or a template.
 
     >>> said_columns("text", "caption_1+caption_2"), said_columns("image", "path")
     (('caption_1', 'caption_2'), ('path',))
+    >>> said_columns("text", "{name} + {tags}")
+    ('{name} + {tags}',)
     """
-    return tuple(named.split("+")) if takes_several(role) else (named,)
+    return tuple(named.split("+")) if takes_several(role) and not is_template(named) else (named,)
+
+
+def option_of(role: str, column: str) -> str:
+    """Return a column and its use as a part of the option ``columns=``; marks of a template are escaped as in URLs.
+
+    >>> option_of("text", "alt"), option_of("text", "{name}, {tags}")
+    ('text:alt', 'text:{name}%2C {tags}')
+    """
+    return f"{role}:{quote(column, safe=_PLAIN) if is_template(column) else column}"
 
 
 def _columns(option: str, value: str) -> Mapping[str, str]:
-    return columns_of([word.replace(":", "=", 1) for word in value.split("+")])
+    words = (word.replace(":", "=", 1) for word in value.split("+"))
+    return columns_of([unquote(word) if is_template(word) else word for word in words])
 
 
 def _outside(option: str, value: str) -> bool:
@@ -253,6 +280,12 @@ def _max_pixels(option: str, value: str) -> int:
     return int(value)
 
 
+def _least(option: str, value: str) -> int:
+    if not (value.isdecimal() and int(value)):
+        raise ValueError(f"{option}: the examples of a class or a tag are a whole number from 1 on")
+    return int(value)
+
+
 def _numbers(option: str, value: str) -> tuple[str, ...]:
     names = tuple(value.split("+"))
     if not all(names):
@@ -269,6 +302,7 @@ OF_THE_WHOLE: dict[str, Callable[[str, str], Any]] = {
     "broken": _broken,
     "group": _group,
     "held-out": _held_out,
+    "least": _least,
     "max-pixels": _max_pixels,
     "numbers": _numbers,
     "tolerance": _broken,

@@ -158,6 +158,11 @@ def _check_whole(folder: Path) -> None:
         )
 
 
+def guess_of(shard: Shard) -> str:
+    """Return what is guessed of the columns of a shard, with the alternatives; empty for nothing."""
+    return _named(shard.source).guess(shard)
+
+
 def open_shard(shard: Shard, ledger: Ledger) -> Records:
     """Read a shard; its records have the split that its name says.
 

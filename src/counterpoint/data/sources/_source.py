@@ -85,6 +85,14 @@ class Source(ABC):
             ValueError: if there is none; the message says what was expected.
         """
 
+    def guess(self, shard: Shard) -> str:
+        """Return what is guessed of the columns of a shard, with the alternatives; empty for nothing.
+
+        Args:
+            shard: of this source.
+        """
+        return ""
+
     def divided(self, shard: Shard) -> list[Shard]:
         """Return the shards that one shard is better read as: itself, unless it is too much to be read at once."""
         return [shard]

@@ -8,6 +8,7 @@ from typing import Any, final
 
 from ._files.text import as_text, label_text
 from ._names import CAPTION_COLUMNS, SPLITS
+from ._template import Template, columns_in, is_template
 
 
 def captions_in(values: Mapping[str, Any], where: str, user_columns: Mapping[str, str]) -> tuple[str, ...]:
@@ -16,6 +17,10 @@ def captions_in(values: Mapping[str, Any], where: str, user_columns: Mapping[str
     Raises:
         ValueError: if they are neither a text nor texts.
     """
+    if is_template(named := user_columns.get("text", "")):
+        texts = {name: captions_in(values, where, {"text": name}) for name in columns_in(named)}
+        joined = Template(named).fill(texts)
+        return (joined,) if joined else ()
     for name in caption_names(user_columns):
         if values.get(name):
             texts = values[name] if isinstance(values[name], list) else [values[name]]
@@ -27,7 +32,7 @@ def captions_in(values: Mapping[str, Any], where: str, user_columns: Mapping[str
 
 def caption_names(user_columns: Mapping[str, str]) -> Sequence[str]:
     """Return the names that captions may have: the user's word alone, if there is one."""
-    return (user_columns["text"],) if "text" in user_columns else CAPTION_COLUMNS
+    return columns_in(user_columns["text"]) if "text" in user_columns else CAPTION_COLUMNS
 
 
 @final

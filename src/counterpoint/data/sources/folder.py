@@ -17,7 +17,7 @@ from ._files.asset import Asset
 from ._files.places import below, readable, state_of
 from ._files.text import caption_lines, decoded
 from ._ledger import Ledger
-from ._names import split_of
+from ._names import TEXT_ENDINGS, split_of
 from ._options import Options
 from ._record import FOLDER, Cell, Record, Records
 from ._source import Shard, Source
@@ -30,7 +30,7 @@ _ABOUT = re.compile(
     r"(read.?me|licen[cs]e|copying|notice|authors|credits|change(s|log)|attribution)", re.IGNORECASE
 )
 """Names of texts that are about a folder and caption nothing."""
-_TEXTS = {".txt", ".caption"}
+_NAMED = 3  # tables that a message names
 _BESIDE = {
     **dict.fromkeys((*MODALITIES.get("audio").endings, ".m4a"), "audio"),
     **dict.fromkeys(MODALITIES.get("video").endings, "video"),
@@ -80,7 +80,7 @@ class Folder(Source):
         captioned = named is None and _captioned(beside.values())
         chosen = [picture for picture in pictures if not captioned or _stem(picture) in noted]
         if not chosen:
-            raise ValueError(f"{folder} holds no pictures: {_EXPECTED}")
+            raise ValueError(f"{folder} holds no {_noun(main)}: {_expected(main)}")
         used = {*chosen, *(file for picture in chosen for file in beside.get(_stem(picture), {}).values())}
         for file in files:
             if file not in used:
@@ -91,10 +91,16 @@ class Folder(Source):
         return Records.collect(found.records(chosen, ledger), columns | others, gaps=bool(others))
 
 
-_EXPECTED = (
-    "expected pictures, in a folder for each kind or with a .txt caption beside each, a metadata.csv (or .jsonl, "
-    ".parquet) with columns file_name and text, or .tar shards"
-)
+def _noun(main: str) -> str:
+    return MODALITIES.get(main).noun
+
+
+def _expected(main: str) -> str:
+    """Return what a folder of files of a modality may hold."""
+    return (
+        f"expected {_noun(main)}, in a folder for each kind or with a .txt caption beside each, a metadata.csv (or "
+        ".jsonl, .parquet) with columns file_name and text, or .tar shards"
+    )
 
 
 def _kinds() -> dict[str, str]:
@@ -112,19 +118,22 @@ def _main(files: Iterable[Path]) -> str:
 def _refuse_alone(folder: Path, files: Iterable[Path], pictures: list[Path], main: str) -> None:
     """Refuse a folder whose texts or tables are of no picture, since they would be passed over with all captions."""
     tables = [file.name for file in files if file.suffix.lower() in Table.suffixes]
-    texts = [file for file in files if file.suffix.lower() in _TEXTS and not _ABOUT.match(file.name)]
+    texts = [file for file in files if file.suffix.lower() in TEXT_ENDINGS and not _ABOUT.match(file.name)]
     if tables:
-        raise ValueError(f"{folder}: {_EXPECTED}; give the path of {tables[0]} if that is the table")
+        some = ", ".join(sorted(tables)[:_NAMED]) + ", …" * (len(tables) > _NAMED)
+        raise ValueError(
+            f"{folder}: {_expected(main)}; give the path of the table that names the files: {some}"
+        )
     if not pictures:
-        raise ValueError(f"{folder} holds no pictures: {_EXPECTED}")
+        raise ValueError(f"{folder} holds no {_noun(main)}: {_expected(main)}")
     if texts:
         alone = f"of {counted(len(pictures), MODALITIES.get(main).one)} there none has one"
-        raise ValueError(f"{folder}: {_EXPECTED}; {alone}")
+        raise ValueError(f"{folder}: {_expected(main)}; {alone}")
 
 
 def _beside(files: Iterable[Path], stems: set[str], main: str) -> dict[str, dict[str, Path]]:
     """Return the files of a picture's name by what they hold: ``text``, ``json``, or another modality."""
-    kinds = {**dict.fromkeys(_TEXTS, "text"), ".json": "json"}
+    kinds = {**dict.fromkeys(TEXT_ENDINGS, "text"), ".json": "json"}
     kinds |= {suffix: kind for suffix, kind in _BESIDE.items() if kind != main}
     beside: dict[str, dict[str, Path]] = {}
     for file in files:
@@ -159,7 +168,7 @@ def _reason(file: Path, main: str) -> str:
     suffix, one = file.suffix.lower(), MODALITIES.get(main).one
     if _kinds().get(suffix) == main:
         return f"{one} without a caption"
-    if suffix in _TEXTS:
+    if suffix in TEXT_ENDINGS:
         return f"text without a {one}"
     return f"{_BESIDE[suffix]} of no {one}" if suffix in _BESIDE else f"{suffix or file.name} file"
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar, final
 
+import polars as pl
+
+from ...sources import COLUMNS
 from ...sources._ledger import named
 from .._section import Finding, Findings, Section
 from .._seen import Seen
@@ -20,16 +23,16 @@ class Broken(Section):
 
     def findings(self, seen: Seen) -> list[Finding]:
         findings = Findings(seen)
-        lost = len(seen.ledger.filter(kind="lost"))
+        lost = seen.lost
         if lost:
             findings.count("examples that cannot be used", lost, len(seen) + lost, above=0.0)
         for kind, words in _WORDS.items():
-            part = seen.ledger.filter(kind=kind)
+            part = seen.ledger.filter(pl.col("kind") == kind, pl.col("reason") != COLUMNS)
             for (reason,), entries in part.group_by("reason", maintain_order=True):
                 text = f"{len(entries):,}"
                 findings.add(
                     f"{words}: {reason}", text, len(entries), [named(entries)], warning=kind == "lost"
                 )
-        if not len(seen.ledger):
+        if not len(seen.ledger.filter(pl.col("reason") != COLUMNS)):
             findings.add("files and examples left out", "none", 0)
         return findings.listed

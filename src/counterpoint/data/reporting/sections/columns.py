@@ -8,6 +8,7 @@ import numpy as np
 
 from ....modalities import MODALITIES
 from ....reasons import counted
+from ...sources import COLUMNS
 from .._section import Finding, Findings, Section, percent
 from .._seen import Column, Seen
 
@@ -41,6 +42,8 @@ class Columns(Section):
                     "rates": {str(rate): count for rate, count in column.rates.items()},
                 },
             )
+        for guess in dict.fromkeys(seen.ledger.filter(kind="guessed", reason=COLUMNS)["detail"]):
+            findings.add("guessed", guess, guess)
         return findings.listed
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar, final
 import numpy as np
 from jaxtyping import Int
 
+from ....reasons import counted
 from ...labels import Classes, Label, Numbers, Points, Tags
 from .._section import Finding, Findings, Section, percent
 from .._seen import Seen
@@ -46,6 +47,13 @@ def _without(label: Label) -> tuple[int, str]:
     return without, f"; {percent(without / len(label.values))} % have none" if without else ""
 
 
+def _left_out(label: Label) -> str:
+    """Return in words which classes or tags are left out, with the option that changes it."""
+    if label.rare is None:
+        return ""
+    return f"; {label.rare} ({counted(label.rare.examples, 'example')}; --least N changes it)"
+
+
 def _largest(label: Label, counts: Int[np.ndarray, " C"]) -> list[str]:
     order = sorted(np.flatnonzero(counts).tolist(), key=lambda k: (-counts[k], label.names[k]))
     return [f"{label.names[k]} {counts[k]:,}" for k in order[:_SHOWN]]
@@ -63,6 +71,7 @@ def _classes(findings: Findings, name: str, label: Classes) -> None:
     even, single = _evenness(sizes), int((sizes == 1).sum())
     line = f"{len(sizes):,} classes of {sizes[0]:,} to {sizes[-1]:,} examples, evenness {even:.2f}"
     line += f"; {single:,} of one example" if single else ""
+    line += _left_out(label)
     held = {
         "classes": len(sizes),
         "evenness": even,
@@ -70,6 +79,7 @@ def _classes(findings: Findings, name: str, label: Classes) -> None:
         "single": single,
         "without": without,
         "largest": int(sizes[-1]),
+        "rare": label.rare.names if label.rare else 0,
     }
     findings.add(name, line + lacking, held, _largest(label, counts), warning=even < _UNEVEN)
 
@@ -81,6 +91,7 @@ def _tags(findings: Findings, name: str, label: Tags) -> None:
     line = f"{len(label.names):,} tags of {counts.min():,} to {counts.max():,} examples, {of_row.mean():.1f} an example"
     line += f" (at most {of_row.max()}; {percent(float((of_row == 0).mean()))} % have no tag)"
     line += f"; of {percent(unsure)} % of the others it is not known whether they apply" if unsure else ""
+    line += _left_out(label)
     held = {
         "tags": len(label.names),
         "mean": float(of_row.mean()),
@@ -88,6 +99,7 @@ def _tags(findings: Findings, name: str, label: Tags) -> None:
         "unsure": unsure,
         "without": without,
         "largest": int(counts.max()),
+        "rare": label.rare.names if label.rare else 0,
     }
     findings.add(name, line + lacking, held, _largest(label, counts))
 

@@ -23,11 +23,13 @@ class Kind(NamedTuple):
         form: of its cells.
         modality: of what is in its files, where their endings or their format say it.
         whole: all numbers are whole, as those of classes are.
+        varied: at least half of the texts differ, as captions do and classes do not.
     """
 
     form: Literal["files", "arrays", "numbers", "sentences", "words", "other"]
     modality: str | None = None
     whole: bool = False
+    varied: bool = False
 
     @property
     def suits(self) -> str:
@@ -43,8 +45,8 @@ class Kind(NamedTuple):
 def kind_of(cells: Sequence[Any]) -> Kind:
     """Return the kind of a column by some of its cells; blank ones say nothing, nor does ``NA`` among numbers.
 
-    >>> kind_of(["1.wav", "", "2.wav"]), kind_of(["1", "NA", "2.5"]).form, kind_of([[0.5, 1.5]]).suits
-    (Kind(form='files', modality='audio', whole=False), 'numbers', 'series')
+    >>> kind_of(["1.wav", "", "2.wav"]).suits, kind_of(["1", "NA", "2.5"]).form, kind_of([[0.5, 1.5]]).suits
+    ('audio', 'numbers', 'series')
     >>> kind_of(["How do I sign up?", "Where is the key?"]).form, kind_of(["cat", "dog"]).form
     ('sentences', 'words')
     """
@@ -70,9 +72,8 @@ def kind_of(cells: Sequence[Any]) -> Kind:
 
 def _of_texts(texts: Sequence[str]) -> Kind:
     """Return whether texts are sentences or words, as tags are."""
-    return Kind(
-        "sentences" if sum(len(text.split()) for text in texts) >= _SENTENCE * len(texts) else "words"
-    )
+    sentences = sum(len(text.split()) for text in texts) >= _SENTENCE * len(texts)
+    return Kind("sentences" if sentences else "words", varied=2 * len(set(texts)) >= len(texts))
 
 
 def is_number(text: str) -> bool:

@@ -21,6 +21,7 @@ from .._options import FACTS
 from .._progress import shown
 from .._record import LABEL, value_name
 from .._source import Span
+from .._template import Template, columns_in, is_template
 from ._kinds import SAMPLE, Kind, kind_of
 from ._many import CELL, HELD, NAME
 from ._roles import ONE_A_ROW, Columns, Made, Roles, as_noted, chosen
@@ -63,7 +64,7 @@ def blocks_of(
                     list(schema),
                     user_columns,
                     kinds,
-                    whole=span is None and not is_url(path),
+                    whole=not is_url(path),
                     stated=_stated(table.metadata),
                 )
             )
@@ -91,7 +92,8 @@ def _blocks(path: str, table: _Table, roles: Roles | Columns) -> Iterator[pl.Dat
     }
     lists = {name: _label(name) for name in schema if name not in roles.taken and _is_label(schema[name])}
     if isinstance(roles, Roles):
-        files, taken = [roles.file], [roles.file, *roles.texts]
+        files = [roles.file]
+        taken = [roles.file, *(column for each in roles.texts for column in columns_in(each))]
         made = [
             *_picture_columns(path, schema, roles.file),
             pl.lit(roles.modality, pl.String).alias("modality"),
@@ -99,7 +101,7 @@ def _blocks(path: str, table: _Table, roles: Roles | Columns) -> Iterator[pl.Dat
         ]
     else:
         files = [header for each in roles.made if each.held == "files" for header in each.headers]
-        taken = [header for each in roles.made for header in each.headers]
+        taken = roles.read
         made = [column for each in roles.made for column in _columns_of(path, schema, each)]
     columns = [
         *made,
@@ -197,7 +199,7 @@ def _table(path: str, span: Span | None) -> _Table:
         with opened(path) as file:
             scan = pl.scan_parquet(path, glob=False)
             stretch = scan if span is None else scan.slice(span.start, span.stop - span.start)
-            return _Local(stretch, parquet.read_schema(file))
+            return _Local(stretch, parquet.read_schema(file), scan)
     if path.startswith("http"):  # a server of the web may know no parts of files
         content = io.BytesIO(part_of(path))
         return _Local(pl.scan_parquet(content), parquet.read_schema(content))
@@ -223,8 +225,8 @@ class _ArrowFile(_Table):
 class _Local(_Table):
     """A Parquet table on this machine's disks, or in memory."""
 
-    def __init__(self, scan: pl.LazyFrame, schema: pa.Schema) -> None:
-        self._scan = scan
+    def __init__(self, scan: pl.LazyFrame, schema: pa.Schema, whole: pl.LazyFrame | None = None) -> None:
+        self._scan, self._whole = scan, scan if whole is None else whole
         self.schema: Mapping[str, Any] = scan.collect_schema()
         self.metadata: Mapping[bytes, bytes] = schema.metadata or {}
 
@@ -233,7 +235,7 @@ class _Local(_Table):
             yield self._scan.slice(start, step)
 
     def head(self, column: str) -> pl.Series:
-        return self._scan.select(column).head(SAMPLE).collect()[column]
+        return self._whole.select(column).head(SAMPLE).collect()[column]
 
 
 class _InStore(_Table):
@@ -364,7 +366,12 @@ def _caption_columns(path: str, schema: Mapping[str, Any], names: Sequence[str])
 
 
 def _captions(path: str, schema: Mapping[str, Any], name: str) -> pl.Expr:
-    """Return the captions of each row in a column, blank ones dropped."""
+    """Return the captions of each row in a column, blank ones dropped, or the one that a template joins."""
+    if is_template(name):
+        fill = Template(name).fill
+        texts = pl.struct(_captions(path, schema, column).alias(column) for column in columns_in(name))
+        joined = texts.map_elements(fill, return_dtype=pl.String)
+        return pl.concat_list(joined).list.eval(pl.element().filter(pl.element() != ""))
     kind = schema[name]
     if isinstance(kind, pl.List) and kind.inner == pl.String:
         texts = pl.col(name)

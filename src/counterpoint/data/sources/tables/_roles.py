@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from ....modalities import MODALITIES
-from .._names import CAPTION_COLUMNS, CORPORA, PICTURE_COLUMNS, SOUND_COLUMNS
+from .._ledger import ALSO_POSSIBLE
+from .._names import CAPTION_COLUMNS, CORPORA, PICTURE_COLUMNS, SOUND_COLUMNS, caption_rank
 from .._options import FACTS, said_columns
+from .._template import columns_in
 from ._kinds import Kind
 
 ONE_A_ROW = (
@@ -28,19 +30,21 @@ class Roles:
     Attributes:
         file: of the picture, or of the sound.
         modality: of what is in its files, where a name says it; None where their endings do.
-        texts: of the captions, one or several; none where the table is of files alone.
+        texts: of the captions, one or several, or a template that joins some; none where the table is of files alone.
         facts: of ``id``, ``split`` and ``group``, as far as the table has them.
+        guess: what was guessed, with the alternatives and the option that changes it; empty if nothing was.
     """
 
     file: str
     modality: str | None
     texts: tuple[str, ...]
     facts: Mapping[str, str]
+    guess: str = ""
 
     @property
     def taken(self) -> set[str]:
         """The columns that are in use and no labels."""
-        return {self.file, *self.texts, *_facts_taken(self.facts)}
+        return {self.file, *_columns_in(self.texts), *_facts_taken(self.facts)}
 
     def headers(self, modality: str) -> dict[str, tuple[str, ...]]:
         """Return the columns of the data, whose files are of a modality, each with those of the table."""
@@ -55,7 +59,7 @@ class Made:
     Attributes:
         name: of the column of the data.
         modality: of its examples.
-        headers: the columns of the table: one, or several of texts or values.
+        headers: the columns of the table: one, or several of texts or values; of texts also a template.
     """
 
     name: str
@@ -76,15 +80,22 @@ class Columns:
     Attributes:
         made: the columns of the data, in their order.
         facts: of ``id``, ``split`` and ``group``, as far as the table has them.
+        guess: what was guessed, with the alternatives and the option that changes it; empty if nothing was.
     """
 
     made: tuple[Made, ...]
     facts: Mapping[str, str]
+    guess: str = ""
 
     @property
     def taken(self) -> set[str]:
         """The columns that are in use and no labels."""
-        return {*(header for each in self.made for header in each.headers), *_facts_taken(self.facts)}
+        return {*self.read, *_facts_taken(self.facts)}
+
+    @property
+    def read(self) -> list[str]:
+        """The columns of the table that the data is made of."""
+        return _columns_in(header for each in self.made for header in each.headers)
 
     @property
     def modalities(self) -> dict[str, str]:
@@ -127,9 +138,11 @@ def chosen(
     """Return the columns of a table by their use.
 
     Where nothing is said, files are those of a usual name, of a modality that the table states, or of endings that say
-    theirs; further columns are files of other modalities. In a table without files, lists of numbers are taken,
-    sentences, and numbers that are not whole. What is said is taken as it is; of files alone, captions are still found
-    by their usual names, and of captions alone, the files. The columns of some public tables are known (`CORPORA`).
+    theirs; further columns are files of other modalities. Captions are in a column of a usual name, else in one whose
+    name holds a word like title or name, else in the first of sentences. In a table without files, lists of numbers are
+    taken, sentences, and numbers that are not whole. What is said is taken as it is; of files alone, captions are still
+    found by their usual names, and of captions alone, the files. The columns of some public tables are known
+    (`CORPORA`).
 
     Args:
         path: of the table, for messages.
@@ -144,7 +157,7 @@ def chosen(
             nothing that is read.
     """
     for role, named in user_columns.items():
-        for column in said_columns(role, named):
+        for column in _columns_in(said_columns(role, named)):
             if column not in columns:
                 near = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
                 of = f" for the {role}" if role != column else ""
@@ -171,10 +184,18 @@ def chosen(
         names = (*(name for name in names if name in stated), *stated, *names)
     file = next((name for name in names if name in columns), None)
     texts = text_columns(columns, user_columns)
+    guesses: list[str] = []
+    usual = file is not None
     if file is None and whole:
-        file = next((name for name in free if name not in texts and kind(name).form == "files"), None)
-        if file is not None and not texts:
-            texts = tuple(name for name in free if kind(name).form == "sentences")[:1]
+        held = [name for name in free if name not in texts and kind(name).form == "files"]
+        if held:
+            file = held[0]
+            guesses.append(_guess(kind(file).modality or "image", held[0], held[1:]))
+    guessing = file is not None and whole and not (texts or files)
+    possible = _captions_in([name for name in free if name != file], kind, usual=usual) if guessing else ()
+    if possible:
+        texts = possible[:1]
+        guesses.append(_guess("text", possible[0], possible[1:]))
     if file is None:
         made = _recognised([name for name in free if name not in texts], texts, kind) if whole else ()
         if made:
@@ -184,7 +205,8 @@ def chosen(
             "image=NAME (or audio=NAME) says which it is, and --columns NAME NAME names columns of the data"
         )
     modality = files[0] if files else stated.get(file, "audio" if file in SOUND_COLUMNS else None)
-    roles = Roles(file, modality, texts, facts)
+    guess = "; ".join(guesses)
+    roles = Roles(file, modality, texts, facts, guess)
     if files or not whole:
         return roles
     main = modality or kind(file).modality or MODALITIES.names()[0]
@@ -192,7 +214,7 @@ def chosen(
     if not others:
         return roles
     captions = (Made("text", "text", texts),) if texts else ()
-    return Columns((Made(main, main, (file,)), *captions, *others), facts)
+    return Columns((Made(main, main, (file,)), *captions, *others), facts, guess)
 
 
 def as_noted(noted: Mapping[str, str], user_columns: Mapping[str, str], columns: Sequence[str]) -> Columns:
@@ -219,7 +241,7 @@ def _named_columns(
     for role, named in data_columns.items():
         modality = role if role in MODALITIES else kind(named).suits
         made.append(Made(role, modality, said_columns(role, named)))
-    headers = [header for each in made for header in each.headers]
+    headers = _columns_in(header for each in made for header in each.headers)
     if twice := [header for header in headers if headers.count(header) > 1 or header in facts.values()]:
         raise ValueError(f"{path}: the column {twice[0]!r} is named for two things; leave one of them out")
     if all(map(_is_file, data_columns)):
@@ -257,6 +279,39 @@ def _recognised(
 
 def _is_file(role: str) -> bool:
     return role in MODALITIES and MODALITIES.get(role).held == "files"
+
+
+def _columns_in(named: Iterable[str]) -> list[str]:
+    """Return the columns of a table that names and templates stand for."""
+    return [column for each in named for column in columns_in(each)]
+
+
+def _captions_in(names: Sequence[str], kind: Callable[[str], Kind], *, usual: bool) -> tuple[str, ...]:
+    """Return the columns that may hold captions, the likeliest first.
+
+    Args:
+        names: of the columns.
+        kind: says what a column holds, by its name.
+        usual: the files are in a column of a usual name, beside which texts that repeat are labels.
+    """
+    kinds = {name: kind(name) for name in names}
+    texts = [name for name in names if kinds[name].form in ("sentences", "words")]
+    varied = [name for name in texts if kinds[name].varied]
+    ranks = {name: rank for name in varied if (rank := caption_rank(name)) is not None}
+    sentences = [name for name in (varied if usual else texts) if kinds[name].form == "sentences"]
+    return tuple(dict.fromkeys([*sorted(ranks, key=lambda name: ranks[name]), *sentences]))
+
+
+def _guess(role: str, taken: str, others: Sequence[str]) -> str:
+    """Return what was guessed in words, with the alternatives and the option that changes it.
+
+    >>> _guess("text", "Food Name", ["Local names"])
+    'text = \'Food Name\'; also possible: \'Local names\' (--columns "text=Local names")'
+    """
+    said = f"{role} = {taken!r}"
+    if not others:
+        return said
+    return f'{said}; {ALSO_POSSIBLE}{", ".join(map(repr, others))} (--columns "{role}={others[0]}")'
 
 
 def _facts_taken(facts: Mapping[str, str]) -> set[str]:

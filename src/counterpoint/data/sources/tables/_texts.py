@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from io import TextIOWrapper
@@ -13,7 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from .._files.places import suffix_of
+from ....modalities import MODALITIES
+from .._files.places import beside, suffix_of
 from .._files.text import as_text, label_text, opened_text
 from .._ledger import Ledger
 from .._names import PICTURES
@@ -21,8 +23,10 @@ from .._options import said_columns
 from .._progress import shown
 from .._record import LABEL, value_name
 from .._source import Span
+from .._template import Template, columns_in, is_template
 from .._values import Identities
 from ._kinds import SAMPLE, kind_of
+from ._locating import located
 from ._many import CELL, HELD, LINE, NAME
 from ._parts import lines_of
 from ._roles import ONE_A_ROW, Columns, Roles, chosen, file_columns, text_columns
@@ -41,29 +45,56 @@ def blocks_of(
     """
     text = opened_text(path, ledger, None if span is None else lines_of(path, span))
     before = 0 if span is None else span.before
-    rows = (
-        _json_rows(path, text, before)
-        if suffix_of(path) in {".jsonl", ".ndjson"}
-        else _csv_rows(path, text, before, user_columns)
-    )
+    rows = _rows(path, text, before, user_columns)
     blocks = iter(lambda: list(islice(rows, _BLOCK)), [])
     first = next(blocks, [])
     if not first:
         return None, iter(())
-    columns = list(dict.fromkeys(name for _, row in first for name in row))
-    sample = first[:SAMPLE]
+    # All parts of a table are read alike: what its columns are for is decided by the rows at its beginning.
+    sample = first[:SAMPLE] if before == 0 else _head(path, user_columns)
+    columns = list(dict.fromkeys(name for _, row in (*sample, *first) for name in row))
     roles = chosen(
         path,
         columns,
         user_columns,
         lambda name: kind_of([row.get(name) for _, row in sample]),
-        whole=span is None,
     )
     ids = Identities()
     each = shown(chain([first], blocks), f"reading {suffix_of(path)}", None)
     if isinstance(roles, Columns):
         return roles, (_block_of_columns(path, block, roles, ids) for block in each)
     return roles, (_block(path, block, roles, ids) for block in each)
+
+
+def _rows(
+    path: str, text: TextIOWrapper, before: int, user_columns: Mapping[str, str]
+) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Yield the rows of a text that is open, behind so many lines, each with its line in the file."""
+    if suffix_of(path) in {".jsonl", ".ndjson"}:
+        return _json_rows(path, text, before)
+    return _csv_rows(path, text, before, user_columns)
+
+
+def _head(path: str, user_columns: Mapping[str, str]) -> list[tuple[int, Mapping[str, Any]]]:
+    """Return the first rows of a table."""
+    return list(islice(_rows(path, opened_text(path, Ledger()), 0, user_columns), SAMPLE))
+
+
+def first_files(path: str) -> list[str]:
+    """Return the files in the folder of a table that its first row names; none of what is no table."""
+    try:
+        row = next(_rows(path, opened_text(path, Ledger()), 0, {}), (0, {}))[1]
+    except (OSError, ValueError, csv.Error):
+        return []
+    endings = tuple(ending for modality in MODALITIES for ending in modality.endings)
+    folder = beside(path, "")
+    cells = (cell.strip() for cell in row.values() if isinstance(cell, str))
+    named = (pl.Series([cell]) for cell in cells if cell.lower().endswith(endings))
+    files = [folder + located(folder, cell)[0] for cell in named]
+    inside = Path(folder).absolute()
+    return [
+        file for file in files if Path(file).is_file() and Path(os.path.abspath(file)).is_relative_to(inside)
+    ]
 
 
 def _block(
@@ -79,7 +110,7 @@ def _block(
     if roles.texts:
         columns["captions"] = _lists(
             [
-                [text for name in roles.texts for text in _captions(path, line, name, row.get(name))]
+                [text for named in roles.texts for text in _captions_of(path, line, named, row)]
                 for line, row in block
             ]
         )
@@ -102,7 +133,7 @@ def _block_of_columns(
         if made.held == "texts":
             columns[CELL + made.name] = _lists(
                 [
-                    [text for name in made.headers for text in _captions(path, line, name, row.get(name))]
+                    [text for named in made.headers for text in _captions_of(path, line, named, row)]
                     for line, row in block
                 ]
             )
@@ -145,6 +176,14 @@ def _fact(path: str, line: int, column: str, value: object, ids: Identities | No
     if isinstance(value, Mapping | list):
         raise ValueError(f"{path}, line {line}: {column} is {_kind(value)}; expected a text or a number")
     return as_text(value) if ids is None else ids.text(value, path, line)
+
+
+def _captions_of(path: str, line: int, named: str, row: Mapping[str, Any]) -> list[str]:
+    """Return the captions of a row in a column, or the one that a template joins."""
+    if not is_template(named):
+        return _captions(path, line, named, row.get(named))
+    texts = {column: _captions(path, line, column, row.get(column)) for column in columns_in(named)}
+    return [caption] if (caption := Template(named).fill(texts)) else []
 
 
 def _captions(path: str, line: int, column: str, value: object) -> list[str]:
@@ -261,11 +300,13 @@ def _one_row(path: str, line: int, row: Sequence[str], picture: int | None, sepa
 def _separator(path: str, header: str, user_columns: Mapping[str, str]) -> str:
     """Return what separates the columns: what the suffix says, or what makes the header name what is needed."""
     usual = "\t" if suffix_of(path) == ".tsv" else ","
-    required = {column for role, named in user_columns.items() for column in said_columns(role, named)}
+    said = (each for role, named in user_columns.items() for each in said_columns(role, named))
+    required = {column for each in said for column in columns_in(each)}
     for captioned in (True, False):
         for separator in (usual, ";", "\t", ",", "|"):
             names = [name.strip() for name in next(csv.reader([header], delimiter=separator), [])]
-            texts = {*text_columns(names, user_columns)} & {*names}
+            captions = text_columns(names, user_columns)
+            texts = {column for each in captions for column in columns_in(each)} & {*names}
             if {*names} & {*file_columns(user_columns)} and (texts or not captioned):
                 return separator
     for separator in (usual, ";", "\t", ",", "|"):

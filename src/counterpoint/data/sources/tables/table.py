@@ -11,8 +11,8 @@ from typing import final
 import polars as pl
 
 from .._files.places import files_of, inside, short_names, suffix_of
-from .._ledger import Ledger
-from .._names import split_of
+from .._ledger import COLUMNS, Ledger
+from .._names import TEXT_ENDINGS, split_of
 from .._options import Options
 from .._record import Records
 from .._source import Shard, Source
@@ -35,7 +35,8 @@ class Table(Source):
     A folder is read by its tables where it has one that is called ``metadata``, ``captions`` or ``data``, or some that
     are called after splits (``train.csv``, ``test-00000-of-00002.parquet``) or are Parquet; or where a folder in it
     that is called ``data``, ``metadata`` or ``captions`` has tables. These may name pictures from their own folder or
-    from the one above.
+    from the one above. A folder with exactly one table, whatever its name, is read by it if the table names files of
+    the folder that have no captions in texts beside them.
     """
 
     suffixes = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
@@ -54,6 +55,8 @@ class Table(Source):
             sides = {str(path): side for path, side in taken.items()}
             for other in others:
                 ledger.add("passed over", "beside what is read", other)
+            if (only := next(iter(taken))).stem not in _DESCRIBING and taken == _only_table(Path(written)):
+                ledger.add("guessed", "table", only, detail="the only table of the folder names its files")
         files = files_of(*(sides or _in_store(written) or [written]))
         if not sides:
             sides = sides_by_name(files)
@@ -71,14 +74,13 @@ class Table(Source):
         Raises:
             ValueError: if it is no table, lacks a column that can be read, or contradicts itself.
         """
-        path, user_columns, span = shard.place, shard.options.columns, shard.span
-        parquet = suffix_of(path) == ".parquet"
-        roles, blocks = (
-            _parquet.blocks_of(path, user_columns, span)
-            if parquet
-            else _texts.blocks_of(path, user_columns, ledger, span)
-        )
+        roles, blocks = _blocks_of(shard, ledger)
         return records_of(shard, roles, blocks, ledger)
+
+    def guess(self, shard: Shard) -> str:
+        """Return what is guessed of the columns of a table, with the alternatives; empty for nothing."""
+        roles, _ = _blocks_of(shard, Ledger())
+        return roles.guess if roles is not None else ""
 
     def divided(self, shard: Shard) -> list[Shard]:
         """Return the parts of a large table, in each of which rows of one picture are one record."""
@@ -86,11 +88,21 @@ class Table(Source):
         return [replace(shard, name=f"{shard.name}[{s.start}:{s.stop}]", span=s) for s in spans] or [shard]
 
 
+def _blocks_of(shard: Shard, ledger: Ledger) -> tuple[Roles | Columns | None, Iterable[pl.DataFrame]]:
+    """Return what the columns of a table are for, and its rows."""
+    path, user_columns, span = shard.place, shard.options.columns, shard.span
+    if suffix_of(path) == ".parquet":
+        return _parquet.blocks_of(path, user_columns, span)
+    return _texts.blocks_of(path, user_columns, ledger, span)
+
+
 def records_of(
     shard: Shard, roles: Roles | Columns | None, blocks: Iterable[pl.DataFrame], ledger: Ledger
 ) -> Records:
     """Return the records of a table, or of a stretch of it, whose rows are given block by block."""
     path, outside, span = shard.place, shard.options.outside, shard.span
+    if roles is not None and roles.guess and (span is None or span.before == 0):
+        ledger.add("guessed", COLUMNS, path, detail=roles.guess)
     if isinstance(roles, Columns):
         return _many.records_of(path, roles, blocks, ledger, outside=outside, span=span)
     return _rows.records_of(path, roles, blocks, ledger, outside=outside, span=span)
@@ -119,6 +131,18 @@ def _tables_in(folder: Path) -> list[Path]:
     return sorted(p for p in inside if p.suffix.lower() in Table.suffixes and not p.name.startswith("."))
 
 
+def _only_table(folder: Path) -> dict[Path, str | None]:
+    """Return the table of a folder that has exactly one and is described by it; nothing for other folders."""
+    tables = _tables_in(folder)
+    if len(tables) != 1 or not tables[0].is_file() or tables[0].suffix.lower() == ".parquet":
+        return {}
+    files = _texts.first_files(str(tables[0]))
+    beside = any(
+        os.path.exists(os.path.splitext(file)[0] + ending) for file in files for ending in TEXT_ENDINGS
+    )
+    return {} if beside or not files else {tables[0]: None}
+
+
 def _chosen_tables(folder: Path) -> tuple[dict[Path, str | None], list[Path]]:
     """Return the tables that a folder is read by, each with the split of its name, and those beside them."""
     here = _tables_in(folder)
@@ -134,4 +158,6 @@ def _chosen_tables(folder: Path) -> tuple[dict[Path, str | None], list[Path]]:
                 chosen = dict.fromkeys([p for p in files if p.stem in _DESCRIBING][:1] or files[:1])
             if chosen:
                 break
+    if not chosen:
+        chosen, files = _only_table(folder), here
     return chosen, [p for p in files if p not in chosen] if chosen else []
