@@ -111,7 +111,12 @@ def _placed(
     if not outside:
         if not is_url(root):
             rows = without(
-                rows, ~held & name.str.contains(ADDRESSED), ledger, path, ADDRESS, named=NAME + column
+                rows,
+                ~held & name.str.contains(ADDRESSED).fill_null(False),
+                ledger,
+                path,
+                ADDRESS,
+                named=NAME + column,
             )
         leading = leading_out_of(root, rows[NAME + column]) & ~rows[HELD + column]
         rows = without(rows, leading, ledger, path, LEADING_OUT, named=NAME + column)

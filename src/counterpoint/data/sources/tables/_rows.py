@@ -86,7 +86,9 @@ def records_of(
         sound = sound.with_columns(located(root, sound["picture"]))
     if not outside:
         if not is_url(root):
-            sound = without(sound, ~inline & name.str.contains(ADDRESSED), ledger, path, ADDRESS)
+            sound = without(
+                sound, ~inline & name.str.contains(ADDRESSED).fill_null(False), ledger, path, ADDRESS
+            )
         leading = leading_out_of(root, sound["picture"]) & sound["column"].is_null()
         sound = without(sound, leading, ledger, path, LEADING_OUT)
     file = pl.when(name.str.contains(ABSOLUTE)).then(name).otherwise(pl.lit(root) + name)
