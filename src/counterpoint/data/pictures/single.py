@@ -24,7 +24,7 @@ def raw_pictures(
 
     >>> picture = Image.new("RGB", (40, 30), "red")
     >>> raw_pictures([picture, picture], Square(24)).shape
-    torch.Size([2, 3, 32, 32])
+    torch.Size([2, 3, 24, 24])
 
     Args:
         pictures: the bytes of files, or pictures as Pillow opened them; at least one.
@@ -39,10 +39,10 @@ def raw_pictures(
 
 
 def form_of(shown: Input | None) -> int | Fit:
-    """Return the form of the stored pictures of a data set that is suited to an input."""
+    """Return the form in which a model outside training wants pictures."""
     if not isinstance(shown, Square):
         return stored_size(IMAGE_SIZE)
-    return stored_size(shown.size) if shown.fit is None else shown.fit
+    return shown.evaluation_fit
 
 
 def _pixels(picture: bytes | Image.Image, form: int | Fit) -> UInt8[np.ndarray, "3 side side"]:
