@@ -21,7 +21,7 @@ from .._parts import plain, solid
 class Timm(Layout):
     """The tower of pictures without its head: ``timm.create_model("local-dir:FOLDER", pretrained=True)``."""
 
-    form: ClassVar[str] = "the picture tower: timm.create_model('local-dir:FOLDER', pretrained=True)"
+    form: ClassVar[str] = "the picture tower; timm"
     library: ClassVar[str] = "timm"
 
     def refusal(self, model: TowerMethod) -> str:
@@ -45,22 +45,21 @@ class Timm(Layout):
             return tower(tower.input(raw))
 
     def write(self, model: TowerMethod, folder: Path) -> None:
-        converted = _tower(model).in_timm()
-        save_file(solid(converted.weights), folder / "model.safetensors", {"format": "pt"})
-        width = _tower(model).width
-        config = {**converted.config, "num_classes": 0, "num_features": width}
-        (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-        converted.save(folder)
+        write_tower(_tower(model), folder)
 
-    def use(self, model: TowerMethod) -> Sequence[str]:
-        imports = ["import counterpoint  # tells timm of the picture tower"]
+    def custom_code(self, model: TowerMethod) -> str:
+        return f"its picture tower {_tower(model).name}" if is_custom(_tower(model)) else ""
+
+    def use(self, model: TowerMethod, picture: str) -> Sequence[str]:
+        imports = ["import counterpoint  # registers the picture tower with timm"]
         return [
             "",
             "import timm",
-            *(imports if _tower(model).kept_in_timm else []),
+            *(imports if self.custom_code(model) else []),
             "",
             'model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()',
             "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
+            f"features = model(transform({picture})[None])",
         ]
 
     def read(self, folder: Path) -> Embed:
@@ -73,6 +72,28 @@ class Timm(Layout):
             return model(torch.stack([transform(picture) for picture in raw]))
 
         return embed
+
+
+def is_custom(tower: ImageTower) -> bool:
+    """Return whether timm has a tower only where this package has registered it.
+
+    Raises:
+        NotExportable: for a tower that timm has not.
+    """
+    return str(tower.in_timm().config["architecture"]).startswith("counterpoint_")
+
+
+def write_tower(tower: ImageTower, folder: Path) -> None:
+    """Write a tower of pictures as timm keeps a model.
+
+    Raises:
+        NotExportable: for a tower that timm has not.
+    """
+    converted = tower.in_timm()
+    save_file(solid(converted.weights), folder / "model.safetensors", {"format": "pt"})
+    config = {**converted.config, "num_classes": 0, "num_features": tower.width}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    converted.save(folder)
 
 
 def _tower(model: TowerMethod) -> ImageTower:

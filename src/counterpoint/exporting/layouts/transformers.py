@@ -20,9 +20,7 @@ from .._parts import head_of, solid
 class Transformers(Layout):
     """A dual encoder with processor and tokenizer, or a text tower alone with its projection."""
 
-    form: ClassVar[str] = (
-        "a dual encoder with processor and tokenizer, or CLIP's text tower alone: from_pretrained"
-    )
+    form: ClassVar[str] = "a dual encoder, or the text tower alone"
     library: ClassVar[str] = "transformers"
     keeps_scale: ClassVar[bool] = True
 
@@ -63,10 +61,14 @@ class Transformers(Layout):
         for half in halves.values():
             half.save(folder)
 
-    def use(self, model: TowerMethod) -> Sequence[str]:
+    def use(self, model: TowerMethod, picture: str) -> Sequence[str]:
         halves = _halves(model)
         kind = next(iter(halves.values())).config["kind"]
-        pictures = ["processor = transformers.AutoImageProcessor.from_pretrained(folder)"]
+        pictures = [
+            "processor = transformers.AutoImageProcessor.from_pretrained(folder)",
+            f'pixels = processor([{picture}], return_tensors="pt")',
+            "image_vectors = model.get_image_features(**pixels)",
+        ]
         return [
             "",
             "import transformers",
