@@ -16,7 +16,12 @@ from counterpoint.exporting._samples import picture_files
 from counterpoint.methods.tower_method import TowerMethod
 from fixtures.trained import made_run
 
-FILES = {"turned by EXIF": "turned.jpg", "transparent": "transparent.png", "16 bits": "deep.png", "large": "large.jpg"}
+FILES = {
+    "turned by EXIF": "turned.jpg",
+    "transparent": "transparent.png",
+    "16 bits": "deep.png",
+    "large": "large.jpg",
+}
 ELSEWHERE = """
 import sys
 sys.modules["counterpoint"] = None  # importing it raises an error
@@ -61,7 +66,8 @@ def test_vectors_are_those_of_embed(layout: str, run: Path, model: TowerMethod, 
         tower = model.image_tower
         with torch.no_grad():
             expected = {
-                f"features {path.name}": F.normalize(tower(tower.input(raw(model, path))), dim=-1) for path in paths
+                f"features {path.name}": F.normalize(tower(tower.input(raw(model, path))), dim=-1)
+                for path in paths
             }
     else:
         expected |= {f"text_vectors {path.name}": model.embed("text", "a red car") for path in paths}
@@ -82,7 +88,9 @@ def raw(model: TowerMethod, path: Path) -> torch.Tensor:
 def test_another_export_needs_this_package_and_says_so(tmp_path: Path) -> None:
     run = made_run(tmp_path, "clip")
     for layout in ("open_clip", "timm", "sentence_transformers"):
-        with pytest.raises(ValueError, match="only where counterpoint is installed, because of .*--allow-custom-code"):
+        with pytest.raises(
+            ValueError, match=r"only where counterpoint is installed, because of .*--allow-custom-code"
+        ):
             cp.export(run, layout, tmp_path / layout)
         assert not (tmp_path / layout).exists()
     done = cp.export(run, "timm", tmp_path / "timm", allow_custom_code=True)

@@ -1,6 +1,6 @@
 from ._encoder import Encoder as Encoder
-from ._export import Exported as Exported
 from ._export import LAYOUTS as LAYOUTS
+from ._export import Exported as Exported
 from ._export import Possibility as Possibility
 from ._export import export as export
 from ._export import opened as opened

@@ -73,7 +73,10 @@ def compare(model: TowerMethod, layout: Layout, folder: Path) -> Comparison:
                 extreme = _beyond({kind: each.pop(kind) for kind in EXTREME}, read)
                 of_files = {kind: (z, _as_file(kind)) for kind, (z, _) in each.items()}
                 opened = _beyond(of_files, read)
-                expected, theirs = torch.stack([z for z, _ in each.values()]), [one for _, one in each.values()]
+                expected, theirs = (
+                    torch.stack([z for z, _ in each.values()]),
+                    [one for _, one in each.values()],
+                )
             gaps[modality] = _apart(expected, read(modality, theirs))
     return Comparison(gaps, extreme, opened)
 

@@ -173,7 +173,9 @@ def possibilities(model: TowerMethod) -> dict[str, Possibility]:
     for name in LAYOUTS.names():
         layout: Layout = LAYOUTS.get(name)()
         missing = [package for package in layout.packages if find_spec(package) is None]
-        refusal = missing_package(missing[0], layout.packages[missing[0]]) if missing else layout.refusal(model)
+        refusal = (
+            missing_package(missing[0], layout.packages[missing[0]]) if missing else layout.refusal(model)
+        )
         needs = not refusal and (layout.ours or bool(layout.custom_code(model)))
         found[name] = Possibility(refusal, needs)
     return found

@@ -235,7 +235,9 @@ class TowerMethod(Method):
         texts = [template.replace("{}", label) for label in labels for template in templates]
         similarity = self.similarity(self.embed(columns[0], pictures), self.embed(columns[1], texts))
         of_labels = similarity.unflatten(1, (len(labels), len(templates))).mean(2)
-        scale = next((part.inverse().mean() for part in self.modules() if isinstance(part, Temperature)), 1 / 0.07)
+        scale = next(
+            (part.inverse().mean() for part in self.modules() if isinstance(part, Temperature)), 1 / 0.07
+        )
         return (scale * of_labels).softmax(-1)
 
     def _embed_windows(self, column: str, raw: Raw, places: int, head: str) -> Tensor:

@@ -95,8 +95,12 @@ def _routes(folder: Path) -> dict[str, _Route]:
         if (encoder := paths.get("Transformer")) is None:
             return {}
         stated = config_of(encoder)
-        modality, name = ("image", f"timm:{stated['architecture']}") if stated else ("text", "transformers:folder")
-        pooling = None if "Pooling" not in paths else pooling_at(ModelFiles(str(folder)), paths["Pooling"].name)
+        modality, name = (
+            ("image", f"timm:{stated['architecture']}") if stated else ("text", "transformers:folder")
+        )
+        pooling = (
+            None if "Pooling" not in paths else pooling_at(ModelFiles(str(folder)), paths["Pooling"].name)
+        )
         files = ModelFiles(str(encoder))
         routes[modality] = _Route(f"{name}@{encoder.absolute()}", files, paths.get("Dense"), pooling)
     return routes if "image" in routes else {}

@@ -128,7 +128,10 @@ def accept_sounds(inputs: Any, input: Input) -> Any:
     if not sounds or not isinstance(input, FormedInput):
         return inputs
     for sound in sounds:
-        if not (isinstance(sound, str | Path | bytes) or (isinstance(sound, np.ndarray | Tensor) and sound.ndim == 1)):
+        if not (
+            isinstance(sound, str | Path | bytes)
+            or (isinstance(sound, np.ndarray | Tensor) and sound.ndim == 1)
+        ):
             return inputs
     return Waves.of([_accepted(sound, input.form) for sound in sounds], input.form)
 

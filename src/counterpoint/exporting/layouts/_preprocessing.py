@@ -77,7 +77,6 @@ class Picture(BaseModel):
         square.paste(resized, (-fit.start(width), -fit.start(height)))
         return np.asarray(square, np.float32).transpose(2, 0, 1)[None] / np.float32(255)
 
-
     def lines(self, picture: str) -> list[str]:
         """Return the lines of Python that make a graph's input, ``pixels``, of a picture; `pixels` in other words."""
         fit = self.fit

@@ -73,7 +73,9 @@ class OpenClip(Layout):
         architecture = _whole(model)[2]["vision_cfg"].get("timm_model_name", "")
         if architecture.startswith("counterpoint_cut"):
             return f"its picture tower {model.image_tower.name}, which open_clip cannot build for this size"
-        return f"its picture tower {model.image_tower.name}" if architecture.startswith("counterpoint_") else ""
+        return (
+            f"its picture tower {model.image_tower.name}" if architecture.startswith("counterpoint_") else ""
+        )
 
     def use(self, model: TowerMethod, picture: str) -> Sequence[str]:
         hf_text = "hf_model_name" in _whole(model)[2]["text_cfg"]
@@ -81,7 +83,11 @@ class OpenClip(Layout):
         return [
             "",
             "import open_clip",
-            *(["import counterpoint  # registers the picture tower with timm"] if self.custom_code(model) else []),
+            *(
+                ["import counterpoint  # registers the picture tower with timm"]
+                if self.custom_code(model)
+                else []
+            ),
             "",
             *(where if hf_text else []),
             'model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")',

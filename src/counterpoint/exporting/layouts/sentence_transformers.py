@@ -18,6 +18,7 @@ from ...networks.towers.libraries.sentence_encoder import pooling_in_sentence_tr
 from ...networks.towers.libraries.transformers_tower import TransformersTower
 from .._layout import Embed, Layout
 from .._parts import head_of, solid
+from .._quiet import quiet
 from .safetensors import Safetensors
 from .timm import is_custom, write_tower
 from .transformers import Transformers
@@ -56,13 +57,18 @@ class SentenceTransformers(Layout):
         return ""
 
     def leaves_out(self, model: TowerMethod) -> Sequence[str]:
-        if self.custom_code(model) or "image" not in self.modalities(model) or "text" not in self.modalities(model):
+        if (
+            self.custom_code(model)
+            or "image" not in self.modalities(model)
+            or "text" not in self.modalities(model)
+        ):
             return ()
         return [
             'texts that end like the name of a picture file: encode opens them as pictures; write {"text": …}',
             "lists of pictures and texts together: encode takes either",
         ]
 
+    @quiet()
     def write(self, model: TowerMethod, folder: Path) -> None:
         if self.custom_code(model):
             (folder / INNER).mkdir()
@@ -84,7 +90,9 @@ class SentenceTransformers(Layout):
             columns = sorted(model.embeds, key=lambda column: model.tower(column).modality != "text")
             routes = {model.tower(c).modality: _modules(model, c, parts / c) for c in columns}
             made = [Router(routes)] if len(routes) > 1 else next(iter(routes.values()))
-        SentenceTransformer(modules=[*made, Normalize()], device="cpu").save(str(folder), create_model_card=False)
+        SentenceTransformer(modules=[*made, Normalize()], device="cpu").save(
+            str(folder), create_model_card=False
+        )
         shutil.rmtree(parts)
 
     def use(self, model: TowerMethod, picture: str) -> Sequence[str]:
@@ -99,6 +107,7 @@ class SentenceTransformers(Layout):
             *([f"image_vectors = model.encode([{picture}])"] if "image" in held else []),
         ]
 
+    @quiet()
     def read(self, folder: Path) -> Embed:
         from sentence_transformers import SentenceTransformer
 

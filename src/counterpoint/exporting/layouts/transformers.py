@@ -15,6 +15,7 @@ from ...networks.towers.libraries.exported import Exported, NotExportable
 from .._layout import Embed, Layout
 from .._left_out import scale_of
 from .._parts import head_of, solid
+from .._quiet import quiet
 
 
 class Transformers(Layout):
@@ -41,6 +42,7 @@ class Transformers(Layout):
     def modalities(self, model: TowerMethod) -> tuple[str, ...]:
         return tuple(_halves(model))
 
+    @quiet()
     @torch.no_grad()
     def write(self, model: TowerMethod, folder: Path) -> None:
         import transformers
@@ -67,7 +69,8 @@ class Transformers(Layout):
         pictures = [
             "processor = transformers.AutoImageProcessor.from_pretrained(folder)",
             f'pixels = processor([{picture}], return_tensors="pt")',
-            "image_vectors = model.get_image_features(**pixels)",
+            "found = model.get_image_features(**pixels)",
+            'image_vectors = getattr(found, "pooler_output", found)  # versions of transformers differ',
         ]
         return [
             "",
@@ -78,6 +81,7 @@ class Transformers(Layout):
             *(pictures if "image" in halves else []),
         ]
 
+    @quiet()
     def read(self, folder: Path) -> Embed:
         import transformers
 

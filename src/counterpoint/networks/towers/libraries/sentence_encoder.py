@@ -86,7 +86,9 @@ def dense_of(files: ModelFiles) -> nn.Linear | None:
     if not folders:
         return None
     if len(folders) > 1:
-        raise ValueError(f"its sentence encoder has parts that are not read here: Dense ({len(folders)} in all)")
+        raise ValueError(
+            f"its sentence encoder has parts that are not read here: Dense ({len(folders)} in all)"
+        )
     return linear_of(files, f"{folders[0]}/")
 
 
