@@ -24,10 +24,14 @@ def open_rgb(file: str | io.BytesIO) -> Image.Image:
     if picture.mode not in ("L", "CMYK"):
         picture = picture.convert("RGB")
     if profile:
-        source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-        if "sRGB" not in ImageCms.getProfileDescription(source):
-            target = ImageCms.createProfile("sRGB")
-            picture = ImageCms.profileToProfile(picture, source, target, outputMode="RGB")
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "sRGB" not in ImageCms.getProfileDescription(source):
+                srgb = ImageCms.createProfile("sRGB")
+                converted = ImageCms.profileToProfile(picture, source, srgb, outputMode="RGB")
+                picture = converted or picture
+        except (OSError, ImageCms.PyCMSError):
+            pass  # The profile is damaged.
     return picture.convert("RGB")
 
 

@@ -62,8 +62,10 @@ def accept_pictures(inputs: Any, input: Input) -> Any:
         FileNotFoundError: for a path without a file.
         ValueError: for a file that is no picture, and values that are not from 0 to 255.
     """
-    if isinstance(inputs, Tensor):
-        return inputs[None] if inputs.ndim == 3 and inputs.shape[0] == 3 else inputs
+    if isinstance(inputs, Tensor) and not (
+        inputs.ndim == 3 and inputs.shape[0] == 3 and inputs.dtype == torch.uint8
+    ):
+        return inputs
     if isinstance(inputs, np.ndarray):
         if inputs.ndim == 4 and inputs.shape[1] == 3 and inputs.shape[3] not in (1, 3, 4):
             return torch.from_numpy(inputs)
