@@ -127,7 +127,7 @@ def test_zero_shot_prefers_the_nearest_label(model: TowerMethod, pixels: np.ndar
     torch.testing.assert_close(shown, (near / 0.07).softmax(-1), rtol=1e-4, atol=1e-5)
     with pytest.raises(ValueError, match="two or more labels"):
         model.zero_shot(pixels, "car")
-    with pytest.raises(ValueError, match="'a car' has no {} in the place of the label"):
+    with pytest.raises(ValueError, match=r"'a car' has no \{\} in the place of the label"):
         model.zero_shot(pixels, labels, ["a car"])
     with pytest.raises(LookupError, match="no tower of texts"):
         made("dcl,on=images").zero_shot(pixels, labels)
