@@ -60,12 +60,11 @@ def exported(
         monkeypatch.chdir(folder)
         found: dict[str, Any] = {"place": str(done.folder)}
         exec(lines, found)
-        if layout != "timm":
-            for modality, raw in {"text": "a red car", "image": "picture.jpg"}.items():
-                if f"{modality}_vectors" in found:
-                    vectors = torch.as_tensor(found[f"{modality}_vectors"]).detach()
-                    own = model.embed(modality, raw)
-                    torch.testing.assert_close(F.normalize(vectors, dim=-1), own, rtol=0, atol=1e-5)
+        for modality, raw in {"text": "a red car", "image": "picture.jpg"}.items():
+            if f"{modality}_vectors" in found:
+                vectors = torch.as_tensor(found[f"{modality}_vectors"]).detach()
+                own = model.embed(modality, raw)
+                torch.testing.assert_close(F.normalize(vectors, dim=-1), own, rtol=0, atol=1e-5)
         monkeypatch.undo()
         return done, cp.load(done.folder)
 

@@ -22,6 +22,9 @@ from ..parts.pixels import Normalise
 from .exported import Exported
 from .packaged import PACKAGE, packaged
 
+EMBEDDING_HEAD = "embedding_head"
+"""Key of the configuration of an export: the name of the classifier, which is the head of the exported model."""
+
 
 class TimmTower(ImageTower):
     """A ``timm`` encoder without its classifier: the pooled features.
