@@ -90,6 +90,7 @@ def test_the_lines_that_load_it_do(
 def test_the_lines_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cp.export(f"transformers:{foreign.clip(tmp_path / 'model')}", "transformers", "mine")
+    Image.new("RGB", (40, 30), "red").save("picture.jpg")
     found: dict[str, Any] = {}
     exec((tmp_path / "mine" / "README.md").read_text().split("```python\n")[1].split("```")[0], found)
     assert type(found["model"]).__name__ == "CLIPModel"

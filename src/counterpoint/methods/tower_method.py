@@ -234,7 +234,7 @@ class TowerMethod(Method):
             raise ValueError(f"the template {broken[0]!r} has no {{}} in the place of the label")
         texts = [template.replace("{}", label) for label in labels for template in templates]
         similarity = self.similarity(self.embed(columns[0], pictures), self.embed(columns[1], texts))
-        of_labels = similarity.unflatten(1, (len(labels), len(templates))).mean(2)
+        of_labels = similarity.view(-1, len(labels), len(templates)).mean(2)
         scale = next(
             (part.inverse().mean() for part in self.modules() if isinstance(part, Temperature)), 1 / 0.07
         )
