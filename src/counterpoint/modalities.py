@@ -30,6 +30,8 @@ class Modality:
         letter: stands for it in the names of metrics: ``i2t_R@1``; the first letter of the name unless given.
         check: ``check(raw) -> raw`` returns a raw form that can be embedded, and refuses others with what would mend
             them.
+        accept: ``accept(inputs, input) -> raw`` makes a raw form for a tower's input of what users have, as paths of
+            files, and returns anything else unchanged; nothing where only raw forms are taken.
         view: ``view(augmentation, options) -> look`` finds a view by its name; ``look(raw, keys, input) -> tensor``
             changes examples, each by its key, and makes them a tower's input; see `counterpoint.data.views`.
         build: ``build(source, start) -> tower`` builds a tower; see `counterpoint.networks.towers.build.Start`.
@@ -73,6 +75,7 @@ class Modality:
     able: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     paired: str = "weak"
     contrasted: str = "simclr"
+    accept: Reference | None = None
     share: Reference | None = None
     draw: Reference | None = None
     play: Reference | None = None
@@ -148,6 +151,7 @@ MODALITIES = Modalities(
     Modality(
         "image",
         check="counterpoint.raw:check_pictures",
+        accept="counterpoint.data.pictures.single:accept_pictures",
         view="counterpoint.data.views.named_pictures:image",
         build="counterpoint.networks.towers.build:image_tower",
         towers=(
@@ -192,6 +196,7 @@ MODALITIES = Modalities(
     Modality(
         "audio",
         check="counterpoint.raw:check_waves",
+        accept="counterpoint.data.reading.sounds:accept_sounds",
         view="counterpoint.data.views.waves:audio",
         build="counterpoint.networks.towers.build:audio_tower",
         towers=("mel", "spectra", "wav2vec2", "transformers:NAME", "timm:NAME", "resemblyzer:NAME"),

@@ -46,9 +46,12 @@ def require(package: str, extra: str) -> Any:
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
-        raise MissingPackage(
-            f"{package} is not installed; run: pip install 'counterpoint[{extra}]'"
-        ) from error
+        raise MissingPackage(missing_package(package, extra)) from error
+
+
+def missing_package(package: str, extra: str) -> str:
+    """Return the line that says how to install an optional package."""
+    return f"{package} is not installed; run: pip install 'counterpoint[{extra}]'"
 
 
 def named_in_file(text: str) -> tuple[Path, str] | None:

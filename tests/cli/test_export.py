@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import huggingface_hub
 import pytest
+import transformers
 
 import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.exporting import LAYOUTS
+from fixtures import foreign
 from fixtures.files import write_pairs
 from fixtures.hub import TOKEN, standing
 
@@ -29,23 +32,43 @@ def test_the_table_says_which_layouts_can_hold_a_run(run: Path, capsys: pytest.C
     assert main(["export", str(run), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found) == set(LAYOUTS.names())
-    assert found["open-clip"] == {"can": True, "why_not": ""}
+    assert found["open-clip"] == {"can": True, "why_not": "", "needs_counterpoint": True}
+    assert not found["transformers"]["needs_counterpoint"]
     assert main(["export", str(run)]) == 0
     table = capsys.readouterr().out
     assert all(name in table for name in LAYOUTS.names())
+    assert "…" not in table
+    assert re.search(r"^open-clip +yes +yes +both towers", table, re.MULTILINE)
+    assert re.search(r"^transformers +yes +no ", table, re.MULTILINE)
 
 
-def test_a_run_there_and_back(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_there_and_back(run: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "mine"
-    assert main(["export", str(run), "--to", "open_clip", "--out", str(out)]) == 0
-    said = capsys.readouterr().out
+    words = ["export", str(run), "--to", "open_clip", "--out", str(out)]
+    assert main(words) == 1
+    assert "give --allow-custom-code" in capfd.readouterr().err
+    assert main([*words, "--allow-custom-code"]) == 0
+    said = capfd.readouterr().out
     assert f"{out}: open-clip reads it back" in said
+    assert "needs counterpoint" in said
     assert "left out: texts as they are" in said
     before, after = cp.load(run), cp.load(out)
     difference = before.embed("text", ["a red square"]) - after.embed("text", ["a red square"])
     assert difference.abs().max() < 1e-5
-    assert main(["export", str(run), "--to", "open_clip", "--out", str(out)]) == 1
-    assert "exists: give another folder" in capsys.readouterr().err
+    assert main(words) == 1
+    assert "exists: give another folder" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("layout", ["transformers", "sentence_transformers"])
+def test_no_bar_or_note_of_another_library_is_shown(
+    layout: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = foreign.clip(tmp_path / "model")
+    transformers.utils.logging.enable_progress_bar()
+    capfd.readouterr()
+    assert main(["export", f"transformers:{folder}", "--to", layout, "--out", str(tmp_path / "mine")]) == 0
+    assert capfd.readouterr().err == ""
+    assert transformers.utils.logging.get_verbosity() != transformers.utils.logging.ERROR
 
 
 def test_a_push_asks_before_it_replaces_files(

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from PIL import Image
 
 import counterpoint as cp
 from counterpoint.exporting import Exported, _export
@@ -39,17 +41,31 @@ def made() -> Made:
 
 
 @pytest.fixture
-def exported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Round:
+def exported(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Round:
     """Return what exports a model, runs the lines of its card, and loads the folder again by its name alone."""
 
     def there_and_back(model: TowerMethod, layout: str) -> tuple[Exported, TowerMethod]:
         monkeypatch.setattr(_export, "load", lambda reference: model)
-        done = cp.export("memory", layout, tmp_path / f"exported to {layout}")
+        out = tmp_path / f"exported to {layout}"
+        done = cp.export("memory", layout, out, allow_custom_code=True)
         monkeypatch.undo()
         card = (done.folder / "README.md").read_text(encoding="utf-8")
         lines = card.partition("```python\n")[2].partition("```")[0].replace(f'"{done.folder.name}"', "place")
-        assert lines.startswith("folder = place\n")
-        exec(lines, {"place": str(done.folder)})
+        assert "folder = place\n" in lines
+        folder = tmp_path_factory.mktemp("files")
+        picture = np.random.default_rng(0).integers(0, 256, (60, 41, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(folder / "picture.jpg")
+        monkeypatch.chdir(folder)
+        found: dict[str, Any] = {"place": str(done.folder)}
+        exec(lines, found)
+        for modality, raw in {"text": "a red car", "image": "picture.jpg"}.items():
+            if f"{modality}_vectors" in found:
+                vectors = torch.as_tensor(found[f"{modality}_vectors"]).detach()
+                own = model.embed(modality, raw)
+                torch.testing.assert_close(F.normalize(vectors, dim=-1), own, rtol=0, atol=1e-5)
+        monkeypatch.undo()
         return done, cp.load(done.folder)
 
     return there_and_back

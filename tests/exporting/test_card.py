@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from huggingface_hub import ModelCard, metadata_load
+from PIL import Image
 
 import counterpoint as cp
 from counterpoint.data.collections import COLLECTIONS
@@ -80,17 +81,19 @@ def test_the_lines_that_load_it_do(
     layout: str, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    exported = cp.export(run, layout, "mine")
+    exported = cp.export(run, layout, "mine", allow_custom_code=True)
     text = (tmp_path / "mine" / "README.md").read_text()
     found: dict[str, object] = {}
+    Image.new("RGB", (40, 30), "red").save("picture.jpg")
     exec(text.split("```python\n")[1].split("```")[0], found)
-    assert {"model", "vectors"} & found.keys()
+    assert {"image_vectors", "features"} & found.keys()
     assert all(phrase in text for phrase in exported.left_out)
 
 
 def test_the_lines_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     cp.export(f"transformers:{foreign.clip(tmp_path / 'model')}", "transformers", "mine")
+    Image.new("RGB", (40, 30), "red").save("picture.jpg")
     found: dict[str, Any] = {}
     exec((tmp_path / "mine" / "README.md").read_text().split("```python\n")[1].split("```")[0], found)
     assert type(found["model"]).__name__ == "CLIPModel"

@@ -106,7 +106,7 @@ def test_a_wrong_name_is_found_and_leaves_nothing(
     for block in model.text_tower.blocks:
         block.norm_1.weight.data.mul_(1.5)
     with pytest.raises(ValueError, match=r"open_clip reads back embeds differently \(text by"):
-        cp.export("memory", "open_clip", tmp_path / "out")
+        cp.export("memory", "open_clip", tmp_path / "out", allow_custom_code=True)
     assert not list(tmp_path.iterdir())
 
 
@@ -118,7 +118,7 @@ def test_an_export_of_an_export_is_the_same_again(
     done, _ = exported(model, "open_clip")
     moved = tmp_path / "a@b"
     done.folder.rename(moved)
-    further = cp.export(moved, "open_clip", tmp_path / "further")
+    further = cp.export(moved, "open_clip", tmp_path / "further", allow_custom_code=True)
     same(model, cp.load(further.folder))
     scale = load_file(moved / "open_clip_model.safetensors")["logit_scale"]
     assert load_file(further.folder / "open_clip_model.safetensors")["logit_scale"].item() == pytest.approx(
@@ -131,7 +131,6 @@ def test_parts_without_a_place_are_said(made: Made, exported: Round) -> None:
     said = "; ".join(done.left_out)
     assert "the head 'local'" in said
     assert "1 temperature beside the first" in said
-    assert "the mean of boxes" in said
     assert "open_clip mends their characters" in said
     assert "dropout" not in said
     done, _ = exported(made("clip-rocket,dropout=0.1"), "safetensors")

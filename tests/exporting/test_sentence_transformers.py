@@ -49,6 +49,25 @@ def test_a_pair_in_its_own_modules(made: Made, exported: Round, tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
+    ("arm", "columns"),
+    [
+        ("clip,image=timm:test_resnet", ["image", "text"]),
+        ("siglip,image=timm:test_vit,text=transformers:bert@{}", ["image", "text"]),
+        ("dcl,on=images,image=timm:test_resnet", ["image"]),
+        ("simcse,on=texts", ["text"]),
+    ],
+)
+def test_a_tower_of_timm_in_its_own_modules(
+    arm: str, columns: list[str], made: Made, exported: Round, tmp_path: Path
+) -> None:
+    model = made(arm.format(foreign.bert(tmp_path / "model")) if "{}" in arm else arm)
+    done, again = exported(model, "sentence-transformers")
+    assert not done.needs_counterpoint
+    assert set(done.differences) == set(columns)
+    same(model, again, columns)
+
+
+@pytest.mark.parametrize(
     "arm", ["clip,text=bag", "clip-rocket,proj=mlp", "siglip,text=transformers:all-MiniLM-L6-v2@package"]
 )
 def test_any_pair_in_a_module_of_this_package(arm: str, made: Made, exported: Round) -> None:
@@ -63,7 +82,9 @@ def test_any_pair_in_a_module_of_this_package(arm: str, made: Made, exported: Ro
     torch.testing.assert_close(torch.from_numpy(mixed[[1, 3]]), texts, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize(("arm", "column"), [("dcl,on=images", "image"), ("simcse,on=texts", "text")])
+@pytest.mark.parametrize(
+    ("arm", "column"), [("dcl,on=images", "image"), ("simcse,on=texts,text=bag", "text")]
+)
 def test_one_modality_in_a_module_of_this_package(arm: str, column: str, made: Made, exported: Round) -> None:
     model = made(arm)
     done, again = exported(model, "sentence-transformers")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass as form
@@ -17,7 +17,7 @@ from .common.terminal import Terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ..exporting import Exported
+    from ..exporting import Exported, Possibility
 
 
 @form(frozen=True, config=FORM)
@@ -34,6 +34,8 @@ class Export:
     """In place of --out: USER/NAME on the Hugging Face hub; a licence has to be chosen."""
     licence: str | None = None
     """The model's licence, by the hub's identifier: apache-2.0, mit, cc-by-sa-4.0, …, other."""
+    allow_custom_code: bool = False
+    """Export a model that the other library can load only where counterpoint is installed."""
     yes: bool = False
     """Replace the files of a repository that has some without asking."""
     json: bool = False
@@ -58,15 +60,21 @@ def main(arguments: Sequence[str]) -> int:
         from .. import exporting
     if options.to is None:
         with console.status("reading the model"):
-            why = exporting.refusals(exporting.opened(options.model))
+            found = exporting.possibilities(exporting.opened(options.model))
         if options.json:
-            print(json.dumps({name: {"can": not reason, "why_not": reason} for name, reason in why.items()}))
+            print(json.dumps({name: _stated(each) for name, each in found.items()}))
         else:
-            console.print(_table(why))
+            console.print(_table(found))
         return 0
     if options.out is not None:
         with console.status("exporting"):
-            done = exporting.export(options.model, options.to, options.out, licence=options.licence)
+            done = exporting.export(
+                options.model,
+                options.to,
+                options.out,
+                licence=options.licence,
+                allow_custom_code=options.allow_custom_code,
+            )
         where = str(done.folder)
     else:
         assert options.push is not None
@@ -77,6 +85,7 @@ def main(arguments: Sequence[str]) -> int:
             options.push,
             licence=options.licence,
             agree=lambda question: options.yes or _agreed(question),
+            allow_custom_code=options.allow_custom_code,
         )
         done, where = pushed.exported, pushed.address
     if options.json:
@@ -92,19 +101,32 @@ def _agreed(question: str) -> bool:
     return sys.stdin.isatty() and input(f"{question}. Go on? [y/N] ").strip().lower() in ("y", "yes")
 
 
-def _table(why: dict[str, str]) -> Table:
+def _stated(possibility: Possibility) -> dict[str, bool | str]:
+    needs = possibility.needs_counterpoint
+    return {"can": not possibility.refusal, "why_not": possibility.refusal, "needs_counterpoint": needs}
+
+
+def _table(possibilities: Mapping[str, Possibility]) -> Table:
     """Return a row for each layout: what lies in the folder, or why it cannot hold the model."""
     from rich.table import Table
 
     from ..exporting import LAYOUTS
 
-    table = Table("layout", "", "the folder holds, or why not", box=None, pad_edge=False)
-    for name, reason in why.items():
-        table.add_row(name, "no" if reason else "yes", reason or LAYOUTS.get(name).form)
+    table = Table(box=None, pad_edge=False)
+    table.add_column("layout", no_wrap=True)
+    table.add_column("")
+    table.add_column("needs\ncounterpoint")
+    table.add_column("content, or why not", overflow="fold")
+    for name, possible in possibilities.items():
+        needs = "" if possible.refusal else "yes" if possible.needs_counterpoint else "no"
+        answer = "no" if possible.refusal else "yes"
+        table.add_row(name, answer, needs, possible.refusal or LAYOUTS.get(name).form)
     return table
 
 
 def _summary(done: Exported, where: str) -> list[str]:
     worst = ", ".join(f"{modality} {value:.0e}" for modality, value in done.differences.items())
     lines = [f"{where}: {done.layout} reads it back; largest difference of embeddings: {worst}"]
+    if done.needs_counterpoint:
+        lines.append("needs counterpoint: it has to be installed wherever this export is loaded")
     return [*lines, *(f"left out: {phrase}" for phrase in done.left_out)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,7 +32,9 @@ from ..study.words.tables import as_markdown, cells_of, columns, number
 from ..training.folder import is_checkpoint
 from ..training.record.environment import Environment
 from ..training.run import Run, data_of
+from ._comparison import Comparison
 from ._layout import Layout
+from ._opening import lines as opening_lines
 
 README = "README.md"
 _PIPELINES = {
@@ -94,7 +97,7 @@ def write_card(
     on_hub: bool,
     licence: str | None,
     left_out: Sequence[str],
-    differences: Mapping[str, float],
+    compared: Comparison,
 ) -> None:
     """Write the card of an export into its folder.
 
@@ -108,14 +111,14 @@ def write_card(
         on_hub: whether that is a name on the hub.
         licence: of the model; None where none was chosen.
         left_out: what of the model the layout has no place for.
-        differences: between embeddings, by modality; see `Exported`.
+        compared: embeddings of the model with those of the export.
     """
     scores = _scores(origin)
     parts = [
         f"# {Path(location).name}",
-        _what(model, origin, name, differences),
+        _what(model, origin, name, compared.differences),
         "## Load it",
-        _loading(model, layout, location, on_hub=on_hub),
+        _loading(model, layout, location, compared, on_hub=on_hub),
         *_section("Left out", [f"- {phrase}" for phrase in left_out]),
         *_section("Results", list(_results(origin, scores))),
         *_section("Training", list(_training(origin))),
@@ -159,10 +162,32 @@ def _what(model: TowerMethod, origin: Origin, name: str, differences: Mapping[st
     )
 
 
-def _loading(model: TowerMethod, layout: Layout, location: str, *, on_hub: bool) -> str:
+def _loading(model: TowerMethod, layout: Layout, location: str, compared: Comparison, *, on_hub: bool) -> str:
     folder = f'huggingface_hub.snapshot_download("{location}")' if on_hub else f'"{Path(location).name}"'
     first = ["import huggingface_hub", ""] if on_hub else []
-    return "\n".join(["```python", *first, f"folder = {folder}", *layout.use(model), "```"])
+    use, after = layout.use(model, 'open_rgb("picture.jpg")'), []
+    if any("open_rgb(" in line for line in use):
+        first = [*first, *opening_lines()]
+        after = ["", _opening(compared)]
+    if custom := layout.custom_code(model):
+        after += ["", f"This export needs the package counterpoint, because of {custom}."]
+    return "\n".join(["```python", *first, f"folder = {folder}", *use, "```", *after])
+
+
+def _opening(compared: Comparison) -> str:
+    """Say what differs where a picture file is opened without `open_rgb`."""
+    differing = {kind: gap for kind, gap in compared.opened.items() if gap < math.inf}
+    refused = [kind for kind in compared.opened if kind not in differing]
+    parts = []
+    if differing:
+        numbers = ", ".join(f"{kind} {gap:.0e}" for kind, gap in differing.items())
+        parts.append(f"embeddings of these files differ from the model's by up to: {numbers}")
+    if refused:
+        parts.append(f"these files raise an error: {', '.join(refused)}")
+    text = "`open_rgb` opens a file as the model does: upright, on white, in sRGB, with 8 bits a channel."
+    if parts:
+        text += f" Where `PIL.Image.open` alone opens them, {'; '.join(parts)}."
+    return f"{text} Scale grey pictures of 32 bits a pixel (TIFF) to 8 bits first."
 
 
 def _scores(origin: Origin) -> list[Score]:

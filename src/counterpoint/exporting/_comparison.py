@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
-import tempfile
+import math
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,33 +15,51 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from ..data.pictures.decode import decode, whole
+from ..data.pictures.single import raw_pictures
 from ..methods.tower_method import TowerMethod
 from ..modalities import MODALITIES, resolve
-from ..networks.base import ImageTower
 from ..networks.towers.footage import Footage
 from ..networks.towers.series import Standardised
 from ..networks.towers.sound import Waveform
 from ..networks.towers.table import Cells
 from ..raw import Clips, Series, Table, Waves
-from ..types import Fit
-from ._layout import Layout
-from ._samples import TEXTS, write_pictures
+from ._layout import Embed, Layout
+from ._opening import open_rgb
+from ._samples import EXTREME, TEXTS, picture_files
 
 MOST = 1e-5
 """The largest difference of two numbers of unit-norm embeddings at which they count as the same."""
 
 
-def differences(model: TowerMethod, layout: Layout, folder: Path) -> dict[str, float]:
-    """Return the largest difference between the model's embeddings and those of what a layout wrote, by modality.
+@dataclass(frozen=True)
+class Comparison:
+    """Largest differences between unit-norm embeddings by a model and by what reads its export.
 
-    Pictures come from files; each side makes of them what it is shown in its own way.
+    Attributes:
+        differences: by modality; of pictures, those that `open_rgb` opens.
+        extreme: by kind of picture, of `EXTREME`, where they are more than `MOST`.
+        opened: by kind of picture, of files that Pillow alone opened, where they are more than `MOST`; infinite where
+            the library raises an error.
+    """
+
+    differences: Mapping[str, float]
+    extreme: Mapping[str, float] = field(default_factory=dict)
+    opened: Mapping[str, float] = field(default_factory=dict)
+
+
+def compare(model: TowerMethod, layout: Layout, folder: Path) -> Comparison:
+    """Compare a model's embeddings with those of what a layout wrote.
+
+    The model is given the bytes of picture files, as ``embed``, ``search`` and ``serve`` are, and the other library the
+    pictures that are opened from them.
 
     Raises:
         ValueError: for a modality that there are no samples of.
     """
     read = layout.read(folder)
     gaps: dict[str, float] = {}
+    extreme: dict[str, float] = {}
+    opened: dict[str, float] = {}
     for modality in layout.modalities(model):
         column = next(name for name in model.embeds if model.tower(name).modality == modality)
         sample = resolve(MODALITIES.get(modality).sample)
@@ -46,31 +67,48 @@ def differences(model: TowerMethod, layout: Layout, folder: Path) -> dict[str, f
             raise ValueError(f"there are no samples of the modality {modality!r} to compare embeddings on")
         ours, theirs = sample(model, column)
         with torch.no_grad():
-            before = F.normalize(layout.embed(model, column, ours), dim=-1)
-            after = F.normalize(read(modality, theirs).detach().float().cpu(), dim=-1)
-        gaps[modality] = float((before - after).abs().max()) if before.shape == after.shape else float("inf")
-    return gaps
+            expected = F.normalize(layout.embed(model, column, ours), dim=-1)
+            if modality == "image":
+                each = dict(zip(picture_files(), zip(expected, theirs, strict=True), strict=True))
+                extreme = _beyond({kind: each.pop(kind) for kind in EXTREME}, read)
+                of_files = {kind: (z, _as_file(kind)) for kind, (z, _) in each.items()}
+                opened = _beyond(of_files, read)
+                expected, theirs = (
+                    torch.stack([z for z, _ in each.values()]),
+                    [one for _, one in each.values()],
+                )
+            gaps[modality] = _apart(expected, read(modality, theirs))
+    return Comparison(gaps, extreme, opened)
 
 
-def fit_of(tower: ImageTower) -> Fit:
-    """Return the way to the pictures that a tower takes, in an export too: a built-in one's as a library would say it.
+def _apart(expected: Tensor, found: Tensor) -> float:
+    found = F.normalize(found.detach().float().cpu(), dim=-1)
+    return float((expected - found).abs().max()) if found.shape == expected.shape else math.inf
 
-    The decoder of this package averages boxes of very large pictures first, which no library does; a tower that was
-    trained here sees a step of a pixel's value here and there.
-    """
-    return tower.fit or Fit(tower.size, tower.size)
+
+def _beyond(pictures: Mapping[str, tuple[Tensor, Image.Image]], read: Embed) -> dict[str, float]:
+    """Return the difference of each kind of picture of which it is more than `MOST`."""
+    beyond = {}
+    for kind, (expected, picture) in pictures.items():
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                difference = _apart(expected[None], read("image", [picture]))
+        except Exception:  # whatever a library raises for a kind of picture that it does not take
+            difference = math.inf
+        if not difference <= MOST:
+            beyond[kind] = difference
+    return beyond
+
+
+def _as_file(kind: str) -> Image.Image:
+    return Image.open(io.BytesIO(picture_files()[kind]))
 
 
 def sample_pictures(model: TowerMethod, column: str) -> tuple[Tensor, list[Image.Image]]:
-    """Return pictures from files, as the tower and as a library reads them."""
-    tower = model.tower(column)
-    assert isinstance(tower, ImageTower)
-    with tempfile.TemporaryDirectory() as folder:
-        files = [file.read_bytes() for file in write_pictures(Path(folder))]
-    ours = [torch.from_numpy(decode(file, fit_of(tower)).copy()) for file in files]
-    # From its pixels: a picture that was turned keeps the tag by which whoever reads it would turn it again.
-    theirs = [Image.fromarray(np.asarray(whole(Image.open(io.BytesIO(file))))) for file in files]
-    return torch.stack(ours), theirs
+    """Return pictures from files, as the tower takes them and as the card of an export opens them."""
+    files = list(picture_files().values())
+    return raw_pictures(files, model.inputs[column]), [open_rgb(io.BytesIO(file)) for file in files]
 
 
 def sample_texts(model: TowerMethod, column: str) -> tuple[list[str], list[str]]:

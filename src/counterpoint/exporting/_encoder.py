@@ -7,16 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor, nn
 
-from ..data.pictures.decode import fitted
+from ..data.pictures.single import raw_pictures
 from ..methods.tower_method import TowerMethod
 from ..models import load
-from ..types import Fit
 
 
 class Encoder(nn.Module):
@@ -91,8 +89,6 @@ class Encoder(nn.Module):
         return self.model.tower(self.columns[modality]).input
 
     def _picture(self, picture: Image.Image) -> Tensor:
-        tower: Any = self.model.tower(self.columns["image"]) if "image" in self.columns else None
-        if tower is None:
+        if "image" not in self.columns:
             raise ValueError("this model has no image embeddings")
-        fit = tower.fit or Fit(tower.size, tower.size)
-        return torch.from_numpy(np.array(fitted(picture, fit)))
+        return raw_pictures([picture], self.model.inputs[self.columns["image"]])[0]

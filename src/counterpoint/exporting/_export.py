@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from ..execution.folders import check_writable
 from ..files import writing_folder
 from ..methods.tower_method import TowerMethod
 from ..models import load
-from ..registry import MissingPackage, Room, require
+from ..registry import Room, missing_package, require
 from ._card import Origin, write_card
-from ._comparison import MOST, differences
+from ._comparison import MOST, Comparison, compare
 from ._layout import Layout
 from ._left_out import left_out
 from ._licence import check
@@ -33,12 +35,27 @@ class Exported:
         differences: the largest difference between the model's unit-norm embeddings and those of what was written, by
             modality, on pictures from files and on texts.
         left_out: what of the model the layout has no place for.
+        needs_counterpoint: whether the other library needs this package to load it.
     """
 
     folder: Path
     layout: str
     differences: Mapping[str, float]
     left_out: tuple[str, ...]
+    needs_counterpoint: bool = False
+
+
+@dataclass(frozen=True)
+class Possibility:
+    """Answer to whether a layout can hold a model.
+
+    Attributes:
+        refusal: the reason why not; empty where it can.
+        needs_counterpoint: whether who reads the export needs this package.
+    """
+
+    refusal: str
+    needs_counterpoint: bool
 
 
 def export(
@@ -48,6 +65,7 @@ def export(
     *,
     licence: str | None = None,
     repository: str | None = None,
+    allow_custom_code: bool = False,
 ) -> Exported:
     """Export a model to another library's layout.
 
@@ -61,14 +79,15 @@ def export(
         out: a folder that does not exist.
         licence: of the model, by the hub's identifier (``apache-2.0``, ``cc-by-sa-4.0``, …, ``other``).
         repository: a name on the hub, for a folder that goes there and is loaded from there alone.
+        allow_custom_code: export a model that the other library can load with this package alone.
 
     Raises:
         UnknownName: for a layout or a licence that is not known.
         MissingPackage: for one whose packages are not installed.
         FileExistsError: for a folder that exists.
         OSError: for one that cannot be written.
-        ValueError: for a model that cannot be loaded, that the layout cannot hold, or whose embeddings changed; for a
-            licence that the attribution of the data contradicts.
+        ValueError: for a model that cannot be loaded, that the layout cannot hold, or whose embeddings changed; for one
+            that needs this package, unless that is allowed; for a licence that the attribution of the data contradicts.
     """
     target: Layout = LAYOUTS.get(layout)()
     folder = Path(out)
@@ -80,6 +99,13 @@ def export(
     model = opened(reference)
     if why := target.refusal(model):
         raise ValueError(f"{os.fspath(reference)} cannot be exported to {layout}: {why}")
+    custom = target.custom_code(model)
+    if custom and not allow_custom_code:
+        raise ValueError(
+            f"{layout} can load this export only where counterpoint is installed, because of {custom}: give "
+            "--allow-custom-code to export it all the same, or choose another layout (counterpoint export MODEL lists "
+            "them)"
+        )
     origin = Origin.of(os.fspath(reference))
     if licence is not None:
         check(licence, origin.attribution)
@@ -87,9 +113,10 @@ def export(
     with writing_folder(folder) as part:
         target.write(model, part)
         target.settle(part, str(part))
-        gaps = _read_back(model, target, part, layout)
+        compared = _read_back(model, target, part, layout)
         target.settle(part, repository or str(folder.resolve()))
-        exported = Exported(folder, name, gaps, tuple(left_out(model, target)))
+        phrases = [*left_out(model, target), *(_extreme(kind, gap) for kind, gap in compared.extreme.items())]
+        exported = Exported(folder, name, compared.differences, tuple(phrases), bool(custom))
         write_card(
             part,
             model,
@@ -100,7 +127,7 @@ def export(
             on_hub=repository is not None,
             licence=licence,
             left_out=exported.left_out,
-            differences=gaps,
+            compared=compared,
         )
     return exported
 
@@ -110,14 +137,19 @@ def opened(reference: str | os.PathLike[str]) -> TowerMethod:
     return merged(load(reference).cpu().eval())
 
 
-def _read_back(model: TowerMethod, target: Layout, folder: Path, layout: str) -> dict[str, float]:
-    """Return the largest difference between embeddings by the model and by who reads the folder, by modality.
+def _extreme(kind: str, difference: float) -> str:
+    by = "the library raises an error" if math.isinf(difference) else f"embeddings differ by {difference:.0e}"
+    return f"pictures like the sample {kind!r}: {by}"
+
+
+def _read_back(model: TowerMethod, target: Layout, folder: Path, layout: str) -> Comparison:
+    """Return how far embeddings by the model and by who reads the folder differ.
 
     Raises:
         ValueError: where it cannot be read, or embeds differently; it says by how much.
     """
     try:
-        gaps = differences(model, target, folder)
+        compared = compare(model, target, folder)
     except (ValueError, OSError, ImportError):
         raise
     except Exception as error:  # whatever another library raises
@@ -125,25 +157,25 @@ def _read_back(model: TowerMethod, target: Layout, folder: Path, layout: str) ->
         raise ValueError(
             f"nothing was exported: what was written for {layout} is not read back: {first}"
         ) from error
-    wrong = [f"{modality} by {value:.1e}" for modality, value in gaps.items() if not value <= MOST]
+    gaps = compared.differences.items()
+    wrong = [f"{modality} by {value:.1e}" for modality, value in gaps if not value <= MOST]
     if wrong:
         raise ValueError(
             f"nothing was exported: what {layout} reads back embeds differently ({', '.join(wrong)}, more than "
             f"{MOST:.0e}); this is a fault of the export, or of the versions of the two libraries"
         )
-    return gaps
+    return compared
 
 
-def refusals(model: TowerMethod) -> dict[str, str]:
-    """Return why each layout cannot hold a model, by the layout's name; nothing where it can."""
-    reasons = {}
+def possibilities(model: TowerMethod) -> dict[str, Possibility]:
+    """Return whether each layout can hold a model, by the layout's name."""
+    found = {}
     for name in LAYOUTS.names():
         layout: Layout = LAYOUTS.get(name)()
-        try:
-            for package, extra in layout.packages.items():
-                require(package, extra)
-        except MissingPackage as error:
-            reasons[name] = str(error)
-        else:
-            reasons[name] = layout.refusal(model)
-    return reasons
+        missing = [package for package in layout.packages if find_spec(package) is None]
+        refusal = (
+            missing_package(missing[0], layout.packages[missing[0]]) if missing else layout.refusal(model)
+        )
+        needs = not refusal and (layout.ours or bool(layout.custom_code(model)))
+        found[name] = Possibility(refusal, needs)
+    return found

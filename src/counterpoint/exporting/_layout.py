@@ -12,8 +12,7 @@ from torch import Tensor
 from ..methods.tower_method import TowerMethod
 
 Embed = Callable[[str, Any], Tensor]
-"""Embeddings ``(n, d)`` of raw inputs of a modality by another library: of pictures as Pillow has them, upright and in
-RGB, of texts."""
+"""Embeddings ``(n, d)`` of raw inputs of a modality by another library: of pictures as Pillow has them, of texts."""
 
 
 class Layout(ABC):
@@ -25,7 +24,7 @@ class Layout(ABC):
         keeps_scale: it has a place for the scale and the bias of similarities.
         keeps_heads: it has a place for every head; else only the first one is kept.
         library: that reads it, by the hub's name.
-        ours: this package reads it, and opens files of pictures as it did for the model.
+        ours: this package reads it.
     """
 
     form: ClassVar[str]
@@ -55,9 +54,18 @@ class Layout(ABC):
     def read(self, folder: Path) -> Embed:
         """Return what embeds, by the other library itself with its own preprocessing, from what `write` wrote."""
 
-    def use(self, model: TowerMethod) -> Sequence[str]:
-        """Return the lines of Python that load it and embed, from a variable ``folder``."""
+    def use(self, model: TowerMethod, picture: str) -> Sequence[str]:
+        """Return the lines of Python that load it and embed, from a variable ``folder``.
+
+        Args:
+            model: that was written.
+            picture: an expression of a picture of Pillow.
+        """
         return ()
+
+    def custom_code(self, model: TowerMethod) -> str:
+        """Return the part of an export for which its reader needs this package; nothing where it needs none."""
+        return ""
 
     def embed(self, model: TowerMethod, column: str, raw: Any) -> Tensor:
         """Return what of a model the layout keeps: its embeddings, unless a layout keeps less."""

@@ -7,7 +7,6 @@ from torch import nn
 
 from ..methods.base import Method
 from ..methods.tower_method import TowerMethod
-from ..networks.base import ImageTower
 from ..pairwise import Temperature
 from ..reasons import counted
 from ._layout import Layout
@@ -33,12 +32,6 @@ def left_out(model: TowerMethod, layout: Layout) -> list[str]:
         phrases.append("the temperature and the bias of similarities, which embeddings do not depend on")
     elif len(scales) > 1:
         phrases.append(f"{counted(len(scales) - 1, 'temperature')} beside the first")
-    if not layout.ours and any(
-        tower.fit is None for tower in model.towers.values() if isinstance(tower, ImageTower)
-    ):
-        phrases.append(
-            "the mean of boxes by which it makes very large pictures smaller, before it resizes them"
-        )
     return [*phrases, *layout.leaves_out(model)]
 
 

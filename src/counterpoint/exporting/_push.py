@@ -38,6 +38,7 @@ def push(
     *,
     licence: str,
     agree: Callable[[str], bool] = lambda question: False,
+    allow_custom_code: bool = False,
 ) -> Pushed:
     """Export a model, and send it to the hub in one commit; a push that was stopped has changed nothing.
 
@@ -47,6 +48,7 @@ def push(
         name: of the repository, ``USER/NAME``; one that does not exist is made.
         licence: of the model; see `export`.
         agree: is asked before the files of a repository are replaced, all of them; the answer is no unless given.
+        allow_custom_code: see `export`.
 
     Raises:
         ValueError: for a name that is none, without a login, for a repository with files that are not to be replaced;
@@ -74,7 +76,14 @@ def push(
         )
     with tempfile.TemporaryDirectory() as above:
         folder = Path(above) / name.rpartition("/")[2]
-        exported = export(reference, layout, folder, licence=licence, repository=name)
+        exported = export(
+            reference,
+            layout,
+            folder,
+            licence=licence,
+            repository=name,
+            allow_custom_code=allow_custom_code,
+        )
         files = _sent(folder)
         with _reached(name):
             address = api.create_repo(name, exist_ok=True)

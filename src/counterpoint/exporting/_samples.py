@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
+from collections.abc import Mapping
+from functools import cache
+from typing import Any
 
 import numpy as np
 from jaxtyping import UInt8
@@ -19,27 +22,37 @@ TEXTS = (
 """Short ones, long ones that no context holds, one of several scripts, and the empty one."""
 
 
-def write_pictures(folder: Path) -> list[Path]:
-    """Write pictures: wide, high, odd, grey, transparent, turned by their EXIF tag, of 16 bits, and of a palette."""
+EXTREME = ("one pixel", "narrow")
+"""Kinds of pictures on which some libraries go wrong, whatever the model is."""
+
+
+@cache
+def picture_files() -> Mapping[str, bytes]:
+    """Return a picture file of every kind and shape, by its kind."""
     transparent = Image.fromarray(_drawn(311, 300))
     transparent.putalpha(Image.fromarray(_drawn(311, 300)[..., 1]))
-    grey = Image.fromarray(_drawn(250, 305)[..., 0])
-    deep = Image.fromarray(_drawn(240, 420)[..., 2].astype(np.uint16) * 257)
-    pictures = {
-        "wide.png": Image.fromarray(_drawn(225, 400)),
-        "high.png": Image.fromarray(_drawn(513, 180)),
-        "odd.png": Image.fromarray(_drawn(33, 32)),
-        "grey.png": grey,
-        "transparent.png": transparent,
-        "deep.png": deep,
-        "palette.png": Image.fromarray(_drawn(200, 260)).quantize(16),
-    }
-    for name, picture in pictures.items():
-        picture.save(folder / name)
     on_its_side = Image.Exif()
     on_its_side[ExifTags.Base.Orientation] = 6
-    Image.fromarray(_drawn(270, 480)).save(folder / "turned.jpg", exif=on_its_side)
-    return [folder / name for name in (*pictures, "turned.jpg")]
+    return {
+        "wide": _file(Image.fromarray(_drawn(225, 400))),
+        "high": _file(Image.fromarray(_drawn(513, 180))),
+        "odd": _file(Image.fromarray(_drawn(33, 32))),
+        "large": _file(Image.fromarray(_drawn(600, 800)), "JPEG"),
+        "grey": _file(Image.fromarray(_drawn(250, 305)[..., 0])),
+        "transparent": _file(transparent),
+        "turned by EXIF": _file(Image.fromarray(_drawn(270, 480)), "JPEG", exif=on_its_side),
+        "16 bits": _file(Image.fromarray(_drawn(240, 420)[..., 2].astype(np.uint16) * 257)),
+        "palette": _file(Image.fromarray(_drawn(200, 260)).quantize(16)),
+        "CMYK": _file(Image.fromarray(_drawn(210, 280)).convert("CMYK"), "JPEG"),
+        "one pixel": _file(Image.fromarray(_drawn(1, 1))),
+        "narrow": _file(Image.fromarray(_drawn(3, 2000))),
+    }
+
+
+def _file(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    file = io.BytesIO()
+    picture.save(file, kind, **options)
+    return file.getvalue()
 
 
 def _drawn(height: int, width: int) -> UInt8[np.ndarray, "h w 3"]:

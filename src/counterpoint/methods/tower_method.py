@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar, TypeVar
 
@@ -15,12 +15,15 @@ from ..modalities import MODALITIES, PAIR, resolve
 from ..networks.base import ImageTower, Input, TextTower, Tower, Towers, WindowedInput
 from ..networks.fingerprint import fingerprint
 from ..networks.towers.parts.pixels import fitted
+from ..pairwise import Temperature
 from ..raw import Raw, check_pictures
 from ..registry import unknown
 from ..types import Batch, Embeddings, Fit, View
 from .base import Method
 
 SomeTower = TypeVar("SomeTower", bound=Tower)
+_AT_ONCE = 256
+"""Examples of a list that go through a tower together, at most."""
 
 
 class TowerMethod(Method):
@@ -169,13 +172,17 @@ class TowerMethod(Method):
 
     @torch.no_grad()
     def embed(self, column: str, inputs: Any, head: str = "default") -> Tensor:
-        """Return unit-norm embeddings ``(n, d)`` of a column's raw form: of uint8 pictures ``(n, 3, H, W)``, of texts.
+        """Return unit-norm embeddings ``(n, d)`` of examples of a column.
 
-        One text is a list of one: ``embed("text", "a cat")`` is ``(1, d)``. Of a sound or a series that is longer than
-        its tower sees at once, it is the mean of the embeddings of windows that are evenly spread over it.
+        A picture is a path, a picture of Pillow, an array ``(H, W, 3)`` or a tensor ``(3, H, W)`` of bytes; a sound is
+        a path, or an array ``(T,)`` at the tower's rate; a text is a string. One example, or a list of them, is given;
+        one alone gives ``(1, d)``. A column's raw form (`counterpoint.modalities.Modality`) is taken too: a uint8
+        tensor ``(n, 3, H, W)``, ``cp.Waves``, ``cp.Series``. Of a sound or a series that is longer than its tower sees
+        at once, the embedding is the mean of those of windows that are evenly spread over it.
 
         Raises:
             UnknownName: for a column or a head the method does not have.
+            FileNotFoundError: for a path without a file.
             ValueError: for inputs that are not of the column's modality, or for none.
         """
         if column not in self.columns:
@@ -186,13 +193,52 @@ class TowerMethod(Method):
                 )
             raise unknown("column", column, self.columns)
         tower = self.tower(column)
-        raw = resolve(MODALITIES.get(tower.modality).check)(inputs)
+        modality = MODALITIES.get(tower.modality)
+        if modality.accept is not None:
+            if isinstance(inputs, list | tuple) and len(inputs) > _AT_ONCE:
+                starts = range(0, len(inputs), _AT_ONCE)
+                return torch.cat([self.embed(column, inputs[n : n + _AT_ONCE], head) for n in starts])
+            inputs = resolve(modality.accept)(inputs, tower.input)
+        raw = resolve(modality.check)(inputs)
         device = next(self.parameters()).device
         if isinstance(raw, Raw) and isinstance(tower.input, WindowedInput):
             return self._embed_windows(column, raw, tower.input.window, head)
         return self.embed_prepared(
             column, tower.input(raw.to(device) if isinstance(raw, Tensor) else raw), head
         )
+
+    @torch.no_grad()
+    def zero_shot(
+        self, pictures: Any, labels: Sequence[str], templates: Sequence[str] = ("{}",)
+    ) -> Float[Tensor, "n k"]:
+        """Return the probability of each label for each picture: the softmax of scaled similarities to the labels.
+
+        The similarity to a label is the mean over the templates. The scale is the one that the model was trained with,
+        1/0.07 for a model without one.
+
+        Args:
+            pictures: as for `embed`.
+            labels: two or more texts.
+            templates: texts with ``{}`` in the place of the label, such as ``"a photo of a {}"``.
+
+        Raises:
+            LookupError: for a model without a tower of pictures or of texts.
+            ValueError: for fewer than two labels, and a template without ``{}``.
+        """
+        columns = []
+        for kind in (self.image_tower, self.text_tower):
+            columns.append(next(column for column in self.columns if self.tower(column).core is kind.core))
+        if isinstance(labels, str) or len(labels) < 2:
+            raise ValueError("zero_shot takes a list of two or more labels")
+        if broken := [template for template in templates if "{}" not in template]:
+            raise ValueError(f"the template {broken[0]!r} has no {{}} in the place of the label")
+        texts = [template.replace("{}", label) for label in labels for template in templates]
+        similarity = self.similarity(self.embed(columns[0], pictures), self.embed(columns[1], texts))
+        of_labels = similarity.view(-1, len(labels), len(templates)).mean(2)
+        scale = next(
+            (part.inverse().mean() for part in self.modules() if isinstance(part, Temperature)), 1 / 0.07
+        )
+        return (scale * of_labels).softmax(-1)
 
     def _embed_windows(self, column: str, raw: Raw, places: int, head: str) -> Tensor:
         (_, first), *others = raw.windows(places)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
+from torch import nn
+
+from ..networks.base import Pooling, TextTower
+from ..networks.towers.build import build_towers
 from ..networks.towers.libraries.hugging_face import ModelFiles
+from ..networks.towers.libraries.sentence_encoder import linear_of, pooling_at
+from ..networks.towers.libraries.timm_tower import config_of
 from ..networks.towers.libraries.transformers_tokenizer import TransformersTokenizer
 from ..networks.weights import Source
+from ..recipes.schema import Towers
 from ._folder import opened
 from ._kind import Kind
 from ._pretrained import Pretrained, pretrained
@@ -28,11 +37,16 @@ class SentenceTransformers(Kind):
     def towers(self, name: str) -> str:
         if (ours := _ours(Path(name))) is not None:
             return Safetensors().towers(str(ours))
+        if routes := _routes(Path(name)):
+            parts = ",".join(f"{modality}={route.tower}" for modality, route in routes.items())
+            raise ValueError(f"{name} has a tower for each modality: name each, as in clip,{parts}")
         return str(self._opened(name)[0])
 
     def load(self, name: str) -> Pretrained:
         if (ours := _ours(Path(name))) is not None:
             return Safetensors().load(str(ours))
+        if routes := _routes(Path(name)):
+            return _routed(routes)
         source, files, command = self._opened(name)
         model = pretrained(source, command, files.context)
         tokenizer = model.text_tower.tokenizer
@@ -46,6 +60,65 @@ class SentenceTransformers(Kind):
             raise ValueError(f"{source.path} is no folder of sentence-transformers: it has no modules.json")
         _check(files)
         return source, files, command
+
+
+@dataclass(frozen=True)
+class _Route:
+    """Modules of an export, from the examples of a modality to embeddings.
+
+    Attributes:
+        tower: its name, with the folder of its weights.
+        files: of the text encoder, or of the model of timm.
+        dense: the folder of the linear layer; None for none.
+        pooling: of a text encoder whose folder does not state it.
+    """
+
+    tower: str
+    files: ModelFiles
+    dense: Path | None
+    pooling: Pooling | None
+
+
+def _routes(folder: Path) -> dict[str, _Route]:
+    """Return the routes of a folder with pictures by a model of timm, as exports have them; none for any other."""
+    listed = ModelFiles(str(folder)).json("modules.json") if folder.is_dir() else None
+    modules = [(str(part["type"]), str(part["path"])) for part in listed or ()]
+    if modules and modules[0][0].endswith(".Router"):
+        router = ModelFiles(str(folder)).json("router_config.json") or {}
+        of_routes = router.get("structure", {}).values()
+        sequences = [[(str(router["types"][name]), name) for name in names] for names in of_routes]
+    else:
+        sequences = [modules]
+    routes: dict[str, _Route] = {}
+    for sequence in sequences:
+        paths = {kind.rpartition(".")[2]: folder / path for kind, path in sequence}
+        if (encoder := paths.get("Transformer")) is None:
+            return {}
+        stated = config_of(encoder)
+        modality, name = (
+            ("image", f"timm:{stated['architecture']}") if stated else ("text", "transformers:folder")
+        )
+        pooling = (
+            None if "Pooling" not in paths else pooling_at(ModelFiles(str(folder)), paths["Pooling"].name)
+        )
+        files = ModelFiles(str(encoder))
+        routes[modality] = _Route(f"{name}@{encoder.absolute()}", files, paths.get("Dense"), pooling)
+    return routes if "image" in routes else {}
+
+
+def _routed(routes: Mapping[str, _Route]) -> Pretrained:
+    columns = {modality: modality for modality in routes}
+    context = next((route.files.context for modality, route in routes.items() if modality == "text"), None)
+    sizes = Towers() if context is None else Towers(context=context)
+    names = {modality: route.tower for modality, route in routes.items()}
+    towers = build_towers(sizes, dict.fromkeys(columns), 0, columns=columns, names=names)
+    heads: dict[str, nn.Module] = {}
+    for modality, route in routes.items():
+        tower = towers[modality]
+        if isinstance(tower, TextTower) and route.pooling is not None:
+            tower.pooling = route.pooling
+        heads[modality] = nn.Identity() if route.dense is None else linear_of(ModelFiles(str(route.dense)))
+    return Pretrained(towers, {"global": heads}).eval()
 
 
 def _ours(folder: Path) -> Path | None:

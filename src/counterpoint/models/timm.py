@@ -5,14 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import ClassVar
 
-from ..networks.towers.libraries.timm_tower import config_of
+from safetensors.torch import load_file
+from torch import nn
+
+from ..networks.towers.libraries.timm_tower import EMBEDDING_HEAD, config_of
 from ..networks.weights import Source
 from ._kind import Kind
 from ._pretrained import Pretrained, pretrained
 
 
 class Timm(Kind):
-    """An encoder of pictures of timm, without its classifier."""
+    """An encoder of pictures of timm, without its classifier; with the head of an export, which stands in its place."""
 
     form: ClassVar[str] = "timm:NAME@hub, timm:NAME@package or timm:NAME@PATH"
 
@@ -26,7 +29,13 @@ class Timm(Kind):
         source = self._source(name)
         if source.weights is None:
             raise ValueError(f"{source} names no weights; write {self.form}")
-        return pretrained(source, _command(source))
+        model = pretrained(source, _command(source))
+        if (head := config_of(Path(name)).get(EMBEDDING_HEAD)) is None:
+            return model
+        weights = load_file(Path(name) / "model.safetensors")
+        layer = nn.Linear(*reversed(weights[f"{head}.weight"].shape))
+        layer.load_state_dict({part: weights[f"{head}.{part}"] for part in ("weight", "bias")})
+        return Pretrained({"image": model.image_tower}, {"global": {"image": layer}}).eval()
 
     def _source(self, name: str) -> Source:
         stated = config_of(Path(name))

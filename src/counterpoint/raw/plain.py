@@ -21,7 +21,7 @@ def check_pictures(pictures: object) -> Tensor:
     """
     wanted = "pictures must be a uint8 tensor (n, 3, H, W)"
     if not isinstance(pictures, Tensor):
-        raise ValueError(f"{wanted}, got {type(pictures).__name__}")
+        raise ValueError(f"{wanted}, paths, arrays or pictures of Pillow, got {type(pictures).__name__}")
     shape = tuple(pictures.shape)
     if pictures.dtype != torch.uint8:
         raise ValueError(

@@ -355,9 +355,9 @@ def check_model(method: TowerMethod, tasks: Sequence[Task], data: Data) -> None:
     Raises:
         ValueError: naming the task and what the model lacks.
     """
-    suited, training = data.suited(method.inputs), method.training
+    training = method.training
     method.eval()
     with torch.inference_mode():
         for task in asked_of(method, tasks):
-            task.check_model(method, suited)
+            task.check_model(method, data)
     method.train(training)

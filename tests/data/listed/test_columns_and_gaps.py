@@ -79,7 +79,7 @@ def test_several_columns_of_files_values_and_text(tmp_path: Path) -> None:
     pictures = data.read("image", some)
     assert [bool(picture.any()) for picture in pictures] == [False, True, True, True]
     larger = data.suited({"image": Square(12)}).read("image", some)
-    assert larger.shape == (4, 3, 16, 16)
+    assert larger.shape == (4, 3, 12, 12)
     table = data.read("table", np.array([0, 1, 2]))
     assert isinstance(table, Table)
     assert table.rows() == [{"age": "20", "sex": "f"}, {"age": "21", "sex": "m"}, {"age": "22", "sex": ""}]

@@ -20,8 +20,9 @@ from torch import Tensor
 from counterpoint.data import load
 from counterpoint.data.items import Regions
 from counterpoint.data.pictured import PairedData
+from counterpoint.data.pictures import single
 from counterpoint.networks import ImageTower, build_towers
-from counterpoint.networks.towers.parts.pixels import fitted
+from counterpoint.networks.towers.parts.pixels import Square, fitted
 from counterpoint.recipes import Recipe, override
 from counterpoint.recipes.schema import Towers
 from counterpoint.study.training import runner
@@ -210,6 +211,14 @@ def test_masks_lie_where_their_pictures_do(tmp_path: Path) -> None:
         mask, white = items.masks(rows), items.pictures(rows).float().mean(1) > 127
         assert mask.shape == white.shape
         assert (mask != white).float().mean() < 0.02
+
+
+def test_the_middle_alone_of_a_very_narrow_picture_is_resized() -> None:
+    shades = np.repeat(np.array([[[10, 200, 90]]], np.uint8), 300_000, 1)
+    for narrow in (shades, shades.transpose(1, 0, 2)):
+        made = single.raw_pictures([Pillow.fromarray(narrow)], Square(32))
+        assert made.shape == (1, 3, 32, 32)
+        assert (made == torch.tensor([10, 200, 90], dtype=torch.uint8).view(1, 3, 1, 1)).all()
 
 
 def test_a_picture_is_cut_and_padded_like_a_square_of_it() -> None:

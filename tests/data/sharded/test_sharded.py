@@ -130,8 +130,9 @@ def test_several_threads_read_rows_of_few_open_shards(made: Path, monkeypatch: p
 
 def test_pictures_are_of_the_size_that_is_asked_for(made: Path) -> None:
     data = load_any(str(made), image_size=48)
-    assert data.suited({"image": Square(24)}).images(np.arange(2)).shape == (2, 3, 32, 32)
-    assert data.suited({"image": Square(24)}).images(np.array([0, 100])).shape == (2, 3, 32, 32)
+    assert data.suited({"image": Square(24)}, training=True).images(np.arange(2)).shape == (2, 3, 32, 32)
+    assert data.suited({"image": Square(24)}).images(np.arange(2)).shape == (2, 3, 24, 24)
+    assert data.suited({"image": Square(24)}).images(np.array([0, 100])).shape == (2, 3, 24, 24)
     assert data.images(np.arange(2)).shape == (2, 3, 64, 64)
 
 

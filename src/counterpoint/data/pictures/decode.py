@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 from ...types import Fit
 from .vector import drawn, is_drawing
 
-DECODER = 4
+DECODER = 5
 """Version of the decoder; raised whenever the code here would make other pixels of the same bytes, or none."""
 MOST_PIXELS = 100_000_000
 """A picture of more pixels is refused by its header, before memory is taken for it, unless another number is given."""
@@ -88,8 +88,11 @@ def decoded(
     pixels = _taken(opened, most) if opened.info.get("progressive") else 0
     drafted = None if isinstance(form, Fit) else opened.draft(None, (_LEFT * form, _LEFT * form))
     pixels = max(pixels, _taken(opened, most))
-    if isinstance(form, Fit) and math.prod(form.resized(opened.height, opened.width)) > most:
-        raise TooLarge(f"{opened.width} × {opened.height} pixels are too narrow to be resized")
+    if isinstance(form, Fit):
+        resized = math.prod(form.resized(opened.height, opened.width))
+        if resized > MOST_PIXELS and form.resizer != "pillow":
+            raise TooLarge(f"{opened.width} × {opened.height} pixels are too narrow to be resized")
+        pixels = max(pixels, min(resized, MOST_PIXELS))
     with _one_large if pixels > _LARGE else nullcontext():
         if isinstance(form, Fit):
             return fitted(opened, form)
@@ -265,10 +268,17 @@ def fitted(picture: Image.Image, fit: Fit) -> UInt8[np.ndarray, "3 side side"]:
     """
     upright = whole(picture)
     height, width = fit.resized(upright.height, upright.width)
-    resized = _resized(upright, (width, height), fit)
     before = fit.start(fit.side)  # pixels of the square that lie before its middle
+    left, top = fit.start(width) - before, fit.start(height) - before
+    if fit.resizer == "pillow" and height * width > MOST_PIXELS:
+        # A narrow picture, whose length would be enlarged too: only the part that is cut out of it is resized.
+        across, down = upright.width / width, upright.height / height
+        box = (left * across, top * down, (left + fit.side) * across, (top + fit.side) * down)
+        filter_ = Image.Resampling[fit.interpolation.upper()]
+        return np.asarray(upright.resize((fit.side, fit.side), filter_, box=box)).transpose(2, 0, 1)
+    resized = _resized(upright, (width, height), fit)
     canvas = Image.new("RGB", (fit.side, fit.side), fit.fill)
-    canvas.paste(resized, (before - fit.start(width), before - fit.start(height)))
+    canvas.paste(resized, (-left, -top))
     return np.asarray(canvas).transpose(2, 0, 1)
 
 

@@ -102,12 +102,13 @@ class Pictures:
 
     @classmethod
     def form_for(cls, input: Input, *, training: bool) -> int | Fit | None:
-        """Return the way to the pictures that an input takes; larger ones in training, as views are cut from them."""
+        """Return the form of the pictures that an input takes; in training a larger one, as views are cut from it."""
         if not isinstance(input, Square):
             return None
-        if input.fit is None:
-            return stored_size(input.size)
-        return input.fit.uncut(stored_size(input.size)) if training else input.fit
+        if not training:
+            return input.evaluation_fit
+        side = stored_size(input.size)
+        return side if input.fit is None else input.fit.uncut(side)
 
     def __getstate__(self) -> dict[str, object]:
         return self.__dict__ | {"_mapped": {}}  # another process maps the files itself

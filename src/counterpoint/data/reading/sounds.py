@@ -7,11 +7,14 @@ import struct
 import warnings
 from collections.abc import Sequence
 from fractions import Fraction
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Float32
+from torch import Tensor
 
+from ...networks.base import FormedInput, Input
 from ...raw import Waves
 from ...registry import require
 
@@ -102,6 +105,48 @@ def _ratio(rate: int, old_rate: int) -> Fraction:
 def pack_sounds(sounds: Sequence[Float32[np.ndarray, " _"]], rate: int) -> Waves:
     """Return sounds of one rate as their raw form."""
     return Waves.of(sounds, rate)
+
+
+def accept_sounds(inputs: Any, input: Input) -> Any:
+    """Return the raw form of sounds as users have them: paths, the bytes of files, or arrays at the tower's rate.
+
+    Anything else stays as it is.
+
+    >>> from counterpoint.networks.towers.sound import Waveform
+    >>> accept_sounds([np.zeros(100), np.zeros(50)], Waveform(16_000)).lengths
+    tensor([100,  50])
+
+    Args:
+        inputs: a path, bytes, an array or a tensor ``(T,)`` of samples in [−1, 1], or a list of these.
+        input: of the model's audio tower, which states the rate that files are resampled to and arrays must have.
+
+    Raises:
+        FileNotFoundError: for a path without a file.
+        ValueError: for a file that is no sound.
+    """
+    sounds = inputs if isinstance(inputs, list | tuple) else [inputs]
+    if not sounds or not isinstance(input, FormedInput):
+        return inputs
+    for sound in sounds:
+        if not (
+            isinstance(sound, str | Path | bytes)
+            or (isinstance(sound, np.ndarray | Tensor) and sound.ndim == 1)
+        ):
+            return inputs
+    return Waves.of([_accepted(sound, input.form) for sound in sounds], input.form)
+
+
+def _accepted(sound: Any, rate: int) -> np.ndarray:
+    if isinstance(sound, bytes):
+        return read_sound(sound, rate)
+    if isinstance(sound, str | Path):
+        try:
+            return read_sound(Path(sound).read_bytes(), rate)
+        except FileNotFoundError:
+            raise FileNotFoundError(f"there is no sound {sound}") from None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{sound} cannot be read as a sound: {error}") from error
+    return sound.cpu().numpy() if isinstance(sound, Tensor) else sound
 
 
 def play_sound(sound: Waves) -> tuple[str, bytes]:

@@ -15,7 +15,6 @@ from ...files import FORMAT
 from ...networks.base import ImageTower, TextTower
 from ...networks.towers.parts.pixels import Normalise
 from ...types import Fit
-from .._comparison import fit_of
 from .._samples import TEXTS
 
 FILE = "preprocessing.json"
@@ -60,7 +59,7 @@ class Picture(BaseModel):
             Normalise((0.0,) * 3, (1.0,) * 3),
         )
         mean, std = (tuple(float(f"{v:.7g}") for v in values.flatten()) for values in (norm.mean, norm.std))
-        return cls(fit=fit_of(tower), mean=mean, std=std)
+        return cls(fit=tower.input.evaluation_fit, mean=mean, std=std)
 
     def pixels(self, picture: Image.Image) -> Float32[np.ndarray, "1 3 size size"]:
         """Return a graph's input of one picture, with Pillow or torchvision alone."""
@@ -77,6 +76,32 @@ class Picture(BaseModel):
         square = Image.new("RGB", (fit.size, fit.size), fit.fill)
         square.paste(resized, (-fit.start(width), -fit.start(height)))
         return np.asarray(square, np.float32).transpose(2, 0, 1)[None] / np.float32(255)
+
+    def lines(self, picture: str) -> list[str]:
+        """Return the lines of Python that make a graph's input, ``pixels``, of a picture; `pixels` in other words."""
+        fit = self.fit
+        if fit.resize == "longest" or fit.resizer != "pillow":
+            zeros = f"numpy.zeros((1, 3, {fit.size}, {fit.size}), numpy.float32)"
+            return [f"pixels = {zeros}  # resize and crop the picture as preprocessing.json states"]
+        lines = [f"picture = {picture}", f"width = height = {fit.side}"]
+        if fit.resize == "shortest":
+            lines += [
+                "short, long = sorted(picture.size)",
+                "if picture.width > picture.height:",
+                f"    width = int({fit.side} * long / short)",
+                "else:",
+                f"    height = int({fit.side} * long / short)",
+            ]
+        starts = [f"round(({n} - {fit.size}) / 2)" for n in ("width", "height")]
+        if fit.half == "lower":
+            starts = [f"({n} - {fit.size}) // 2" for n in ("width", "height")]
+        return [
+            *lines,
+            f"picture = picture.resize((width, height), Image.Resampling.{fit.interpolation.upper()})",
+            f"left, top = {', '.join(starts)}",
+            f"picture = picture.crop((left, top, left + {fit.size}, top + {fit.size}))",
+            "pixels = numpy.asarray(picture, numpy.float32).transpose(2, 0, 1)[None] / 255",
+        ]
 
 
 class Text(BaseModel):

@@ -39,7 +39,7 @@ class Onnx(Layout):
     context, where the tower takes them.
     """
 
-    form: ClassVar[str] = "a graph for each tower, tokenizer.json and preprocessing.json; onnxruntime"
+    form: ClassVar[str] = "a graph for each tower; onnxruntime"
     packages: ClassVar[Mapping[str, str]] = {"onnx": "onnx", "onnxscript": "onnx", "onnxruntime": "onnx"}
     keeps_scale: ClassVar[bool] = True
     keeps_heads: ClassVar[bool] = True
@@ -91,7 +91,7 @@ class Onnx(Layout):
         stated = Preprocessing(graphs=graphs, scale=scale, bias=bias, fingerprint=model.fingerprint)
         write_json(folder / FILE, stated.model_dump(exclude_none=True))
 
-    def use(self, model: TowerMethod) -> Sequence[str]:
+    def use(self, model: TowerMethod, picture: str) -> Sequence[str]:
         lines = ["", "import numpy, onnxruntime, tokenizers", ""]
         for name, tower in _towers(model).items():
             if isinstance(tower, TextTower):
@@ -100,14 +100,13 @@ class Onnx(Layout):
                     "tokenizer.encode_special_tokens = True",
                     'ids = numpy.array([it.ids for it in tokenizer.encode_batch(["a red car"])])',
                     f'graph = onnxruntime.InferenceSession(f"{{folder}}/{name}.onnx")',
-                    f'vectors = graph.run(["{_VECTORS}"], {{"{name}": ids}})[0]',
+                    f'text_vectors = graph.run(["{_VECTORS}"], {{"{name}": ids}})[0]',
                 ]
             elif isinstance(tower, ImageTower):
-                size = tower.size
                 lines += [
-                    f"pixels = numpy.zeros((1, 3, {size}, {size}), numpy.float32)  # as preprocessing.json says",
+                    *Picture.of(tower).lines(picture),
                     f'graph = onnxruntime.InferenceSession(f"{{folder}}/{name}.onnx")',
-                    f'vectors = graph.run(["{_VECTORS}"], {{"{name}": pixels}})[0]',
+                    f'image_vectors = graph.run(["{_VECTORS}"], {{"{name}": pixels}})[0]',
                 ]
         return lines
 

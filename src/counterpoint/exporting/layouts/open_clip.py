@@ -24,7 +24,7 @@ CONFIG = "open_clip_config.json"
 class OpenClip(Layout):
     """A tower of pictures and one of texts: ``open_clip.create_model_and_transforms("local-dir:FOLDER")``."""
 
-    form: ClassVar[str] = "both towers: open_clip.create_model_and_transforms('local-dir:FOLDER')"
+    form: ClassVar[str] = "both towers; open_clip"
     library: ClassVar[str] = "open_clip"
     keeps_scale: ClassVar[bool] = True
 
@@ -69,20 +69,31 @@ class OpenClip(Layout):
 
         return embed
 
-    def use(self, model: TowerMethod) -> Sequence[str]:
-        config = _whole(model)[2]
-        ours = config["vision_cfg"].get("timm_model_name", "").startswith("counterpoint_")
-        hf_text = "hf_model_name" in config["text_cfg"]
+    def custom_code(self, model: TowerMethod) -> str:
+        architecture = _whole(model)[2]["vision_cfg"].get("timm_model_name", "")
+        if architecture.startswith("counterpoint_cut"):
+            return f"its picture tower {model.image_tower.name}, which open_clip cannot build for this size"
+        return (
+            f"its picture tower {model.image_tower.name}" if architecture.startswith("counterpoint_") else ""
+        )
+
+    def use(self, model: TowerMethod, picture: str) -> Sequence[str]:
+        hf_text = "hf_model_name" in _whole(model)[2]["text_cfg"]
         where = ["# Where the folder has moved: set hf_model_name in open_clip_config.json to its place."]
         return [
             "",
             "import open_clip",
-            *(["import counterpoint  # tells timm of the picture tower"] if ours else []),
+            *(
+                ["import counterpoint  # registers the picture tower with timm"]
+                if self.custom_code(model)
+                else []
+            ),
             "",
             *(where if hf_text else []),
             'model, _, transform = open_clip.create_model_and_transforms(f"local-dir:{folder}")',
             'tokenizer = open_clip.get_tokenizer(f"local-dir:{folder}")',
-            'vectors = model.eval().encode_text(tokenizer(["a red car"]), normalize=True)',
+            'text_vectors = model.eval().encode_text(tokenizer(["a red car"]), normalize=True)',
+            f"image_vectors = model.encode_image(transform({picture})[None], normalize=True)",
         ]
 
     def settle(self, folder: Path, location: str) -> None:

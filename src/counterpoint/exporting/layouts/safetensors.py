@@ -6,15 +6,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-import torch
-from PIL import Image
 from torch import Tensor
 
-from ...data.pictures.decode import fitted
 from ...methods.tower_method import TowerMethod
 from ...models import Stated, load
-from .._comparison import fit_of, uncompared
+from .._comparison import uncompared
 from .._layout import Embed, Layout
 from .._left_out import scale_of
 
@@ -26,7 +22,7 @@ class Safetensors(Layout):
     Embeddings are the same bit for bit.
     """
 
-    form: ClassVar[str] = "towers and heads, and a JSON that says what they are; counterpoint.load"
+    form: ClassVar[str] = "towers and heads; counterpoint.load"
     packages: ClassVar[Mapping[str, str]] = {}
     keeps_scale: ClassVar[bool] = True
     keeps_heads: ClassVar[bool] = True
@@ -46,22 +42,24 @@ class Safetensors(Layout):
         scale, bias = scale_of(model) or (None, None)
         Stated.of(model, scale, bias).write(model, folder)
 
-    def use(self, model: TowerMethod) -> Sequence[str]:
-        raw = {"text": '["a red car"]', "image": "pictures"}
-        embeds = [f'model.embed("{c}", {raw.get(model.tower(c).modality, "raw")})' for c in model.embeds]
-        return ["", "import counterpoint", "", "model = counterpoint.load(folder)", *embeds[-1:]]
+    def use(self, model: TowerMethod, picture: str) -> Sequence[str]:
+        examples = {"text": '"a red car"', "image": '"picture.jpg"', "audio": '"sound.wav"'}
+        embeds = [
+            f'{_variable(model, column)} = model.embed("{column}", {examples[model.tower(column).modality]})'
+            for column in model.embeds
+            if model.tower(column).modality in examples
+        ]
+        return ["", "import counterpoint", "", "model = counterpoint.load(folder)", *embeds]
 
     def read(self, folder: Path) -> Embed:
         model = load(folder)
 
         def embed(modality: str, raw: Any) -> Tensor:
-            column = next(name for name in model.embeds if model.tower(name).modality == modality)
-            if modality != "image":
-                return model.embed(column, raw)
-            fit = fit_of(model.image_tower)
-            plain = [
-                Image.fromarray(np.asarray(picture)) for picture in raw
-            ]  # upright already, whatever their tags say
-            return model.embed(column, torch.from_numpy(np.stack([fitted(p, fit) for p in plain])))
+            return model.embed(next(c for c in model.embeds if model.tower(c).modality == modality), raw)
 
         return embed
+
+
+def _variable(model: TowerMethod, column: str) -> str:
+    name = column if column.isidentifier() else model.tower(column).modality
+    return f"{name}_vectors"

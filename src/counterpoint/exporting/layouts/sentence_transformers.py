@@ -12,38 +12,65 @@ import torch
 from torch import Tensor
 
 from ...methods.tower_method import TowerMethod
-from ...networks.towers.libraries.exported import NotExportable
+from ...networks.base import ImageTower, Tower
+from ...networks.towers.libraries.exported import Head, NotExportable
 from ...networks.towers.libraries.sentence_encoder import pooling_in_sentence_transformers
 from ...networks.towers.libraries.transformers_tower import TransformersTower
 from .._layout import Embed, Layout
-from .._parts import head_of
+from .._parts import head_of, solid
+from .._quiet import quiet
 from .safetensors import Safetensors
+from .timm import is_custom, write_tower
 from .transformers import Transformers
 
 INNER = "0_Encoder"
 
 
 class SentenceTransformers(Layout):
-    """An encoder of texts, or of texts and pictures through one ``encode``: ``SentenceTransformer("FOLDER")``."""
+    """An encoder of texts, of pictures, or of both through one ``encode``: ``SentenceTransformer("FOLDER")``.
 
-    form: ClassVar[str] = "what embeds, by encode: SentenceTransformer('FOLDER')"
+    It has the library's own modules where these can hold the model: ``Transformer``, ``Pooling``, ``Dense`` and
+    ``Normalize``, a ``Router`` over them for pictures and texts, which reads pictures by a model of timm. Any other
+    model is one module of this package.
+    """
+
+    form: ClassVar[str] = "texts and pictures; encode"
     library: ClassVar[str] = "sentence-transformers"
     packages: ClassVar[Mapping[str, str]] = {"sentence_transformers": "sentences"}
 
     def refusal(self, model: TowerMethod) -> str:
-        try:
-            if _is_text(model):
-                head_of(model, model.embeds[0])
-                pooling_in_sentence_transformers(model.text_tower)
-                return ""
-        except NotExportable as error:
-            return str(error)
         if strange := sorted({*self.modalities(model)} - {"image", "text"}):
-            return f"sentence-transformers would not know what to do with {', '.join(strange)}"
-        return "" if _pair(model) else Safetensors().refusal(model)
+            return f"sentence-transformers has no {', '.join(strange)} tower like this model's"
+        return Safetensors().refusal(model) if self.custom_code(model) else ""
 
+    def custom_code(self, model: TowerMethod) -> str:
+        if _pair(model):
+            return ""
+        if len(model.embeds) > len(self.modalities(model)):
+            return "its columns, which are more than one of a modality"
+        try:
+            for column in model.embeds:
+                head_of(model, column)
+                _check(model.tower(column))
+        except NotExportable as error:
+            return f"a part that sentence-transformers has no module for ({error})"
+        return ""
+
+    def leaves_out(self, model: TowerMethod) -> Sequence[str]:
+        if (
+            self.custom_code(model)
+            or "image" not in self.modalities(model)
+            or "text" not in self.modalities(model)
+        ):
+            return ()
+        return [
+            'texts that end like the name of a picture file: encode opens them as pictures; write {"text": …}',
+            "lists of pictures and texts together: encode takes either",
+        ]
+
+    @quiet()
     def write(self, model: TowerMethod, folder: Path) -> None:
-        if not _is_text(model) and not _pair(model):
+        if self.custom_code(model):
             (folder / INNER).mkdir()
             Safetensors().write(model, folder / INNER)
             modules = [{"idx": 0, "name": "0", "path": INNER, "type": "counterpoint.exporting.Encoder"}]
@@ -52,25 +79,35 @@ class SentenceTransformers(Layout):
             _json(folder / "config_sentence_transformers.json", about)
             return
         from sentence_transformers import SentenceTransformer
+        from sentence_transformers.sentence_transformer.modules import Normalize, Router, Transformer
 
         parts = folder / "parts"
         parts.mkdir()
-        made = _text(model, parts) if _is_text(model) else _whole(model, parts)
-        SentenceTransformer(modules=made, device="cpu").save(str(folder), create_model_card=False)
+        if _pair(model):
+            Transformers().write(model, parts)
+            made = [Transformer(str(parts))]
+        else:
+            columns = sorted(model.embeds, key=lambda column: model.tower(column).modality != "text")
+            routes = {model.tower(c).modality: _modules(model, c, parts / c) for c in columns}
+            made = [Router(routes)] if len(routes) > 1 else next(iter(routes.values()))
+        SentenceTransformer(modules=[*made, Normalize()], device="cpu").save(
+            str(folder), create_model_card=False
+        )
         shutil.rmtree(parts)
 
-    def use(self, model: TowerMethod) -> Sequence[str]:
-        ours = not _is_text(model) and not _pair(model)
-        why = ["# Its module is counterpoint's, which has to be installed."] if ours else []
+    def use(self, model: TowerMethod, picture: str) -> Sequence[str]:
+        held = self.modalities(model)
+        custom = bool(self.custom_code(model))
         return [
             "",
             "from sentence_transformers import SentenceTransformer",
             "",
-            *why,
-            f"model = SentenceTransformer(folder{', trust_remote_code=True' if ours else ''})",
-            *(['vectors = model.encode(["a red car"])'] if "text" in self.modalities(model) else []),
+            f"model = SentenceTransformer(folder{', trust_remote_code=True' if custom else ''})",
+            *(['text_vectors = model.encode(["a red car"])'] if "text" in held else []),
+            *([f"image_vectors = model.encode([{picture}])"] if "image" in held else []),
         ]
 
+    @quiet()
     def read(self, folder: Path) -> Embed:
         from sentence_transformers import SentenceTransformer
 
@@ -84,41 +121,78 @@ class SentenceTransformers(Layout):
         return embed
 
 
-def _is_text(model: TowerMethod) -> bool:
-    """Return whether a model is an encoder of transformers alone, which a pooling and a head follow."""
-    return len(model.embeds) == 1 and isinstance(model.tower(model.embeds[0]), TransformersTower)
-
-
 def _pair(model: TowerMethod) -> bool:
     """Return whether transformers can hold the whole model as a dual encoder."""
     return not Transformers().refusal(model) and len(Transformers().modalities(model)) == 2
 
 
-def _whole(model: TowerMethod, folder: Path) -> list[Any]:
-    from sentence_transformers.sentence_transformer.modules import Normalize, Transformer
+def _check(tower: Tower) -> None:
+    """Check that modules of sentence-transformers can hold a tower.
 
-    Transformers().write(model, folder)
-    return [Transformer(str(folder)), Normalize()]
+    Raises:
+        NotExportable: where they cannot.
+    """
+    if isinstance(tower, TransformersTower):
+        pooling_in_sentence_transformers(tower)
+    elif isinstance(tower, ImageTower):
+        if is_custom(tower):
+            raise NotExportable(f"timm has no picture tower like {tower.name}")
+    elif not str(tower.in_transformers(_identity(tower)).config["kind"]).endswith("TextModelWithProjection"):
+        raise NotExportable(f"transformers has no text tower like {tower.name} alone")
 
 
-def _text(model: TowerMethod, folder: Path) -> list[Any]:
-    from sentence_transformers.sentence_transformer.modules import Dense, Normalize, Pooling, Transformer
+def _modules(model: TowerMethod, column: str, folder: Path) -> list[Any]:
+    """Return the modules from a column's examples to its embeddings, before these are normalised.
 
-    tower = model.text_tower
-    assert isinstance(tower, TransformersTower)
-    head = tower.below(head_of(model, model.embeds[0]))
-    width = head.weight.shape[1]
-    tower.save(folder)
-    modules = [
-        Transformer(str(folder), max_seq_length=tower.tokenizer.context),
-        Pooling(width, pooling_in_sentence_transformers(tower)),
-    ]
+    Args:
+        model: that embeds.
+        column: of the model.
+        folder: for the files that a module is read from, which does not exist.
+    """
+    from sentence_transformers.sentence_transformer.modules import Dense, Pooling, Transformer
+
+    tower, head = model.tower(column), head_of(model, column)
+    folder.mkdir()
+    if isinstance(tower, TransformersTower):
+        head = tower.below(head)
+        tower.save(folder)
+        width = head.weight.shape[1]
+        made = [
+            Transformer(str(folder), max_seq_length=tower.tokenizer.context),
+            Pooling(width, pooling_in_sentence_transformers(tower)),
+        ]
+    else:
+        if isinstance(tower, ImageTower):
+            write_tower(tower, folder)
+        else:
+            _write_text(tower, folder)
+        pooled = {tower.modality: {"method": "forward", "method_output_name": "pooler_output"}}
+        made = [Transformer(str(folder), modality_config=pooled, module_output_name="sentence_embedding")]
     if not head.is_identity:
-        linear = Dense(
-            width, head.width, head.bias is not None, None, init_weight=head.weight, init_bias=head.bias
-        )
-        modules.append(linear)
-    return [*modules, Normalize()]
+        width, bias = head.weight.shape[1], head.bias
+        dense = Dense(width, head.width, bias is not None, None, init_weight=head.weight, init_bias=bias)
+        made.append(dense)
+    return made
+
+
+@torch.no_grad()
+def _write_text(tower: Tower, folder: Path) -> None:
+    """Write a text tower as the encoder of transformers that it is, without a projection."""
+    import transformers
+
+    exported = tower.in_transformers(_identity(tower))
+    kind = getattr(transformers, str(exported.config["kind"]).removesuffix("WithProjection"))
+    encoder = kind(kind.config_class.from_dict(dict(exported.config["config"]))).eval()
+    names = encoder.state_dict().keys()
+    # Versions of transformers differ in this prefix.
+    weights = {n if n in names else n.removeprefix("text_model."): w for n, w in exported.weights.items()}
+    encoder.load_state_dict(solid({name: weight for name, weight in weights.items() if name in names}))
+    encoder.save_pretrained(folder)
+    exported.save(folder)
+
+
+def _identity(tower: Tower) -> Head:
+    return Head(torch.eye(tower.width))
 
 
 def _json(file: Path, value: object) -> None:

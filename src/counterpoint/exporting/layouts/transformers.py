@@ -15,14 +15,13 @@ from ...networks.towers.libraries.exported import Exported, NotExportable
 from .._layout import Embed, Layout
 from .._left_out import scale_of
 from .._parts import head_of, solid
+from .._quiet import quiet
 
 
 class Transformers(Layout):
     """A dual encoder with processor and tokenizer, or a text tower alone with its projection."""
 
-    form: ClassVar[str] = (
-        "a dual encoder with processor and tokenizer, or CLIP's text tower alone: from_pretrained"
-    )
+    form: ClassVar[str] = "a dual encoder, or the text tower alone"
     library: ClassVar[str] = "transformers"
     keeps_scale: ClassVar[bool] = True
 
@@ -43,6 +42,7 @@ class Transformers(Layout):
     def modalities(self, model: TowerMethod) -> tuple[str, ...]:
         return tuple(_halves(model))
 
+    @quiet()
     @torch.no_grad()
     def write(self, model: TowerMethod, folder: Path) -> None:
         import transformers
@@ -63,10 +63,15 @@ class Transformers(Layout):
         for half in halves.values():
             half.save(folder)
 
-    def use(self, model: TowerMethod) -> Sequence[str]:
+    def use(self, model: TowerMethod, picture: str) -> Sequence[str]:
         halves = _halves(model)
         kind = next(iter(halves.values())).config["kind"]
-        pictures = ["processor = transformers.AutoImageProcessor.from_pretrained(folder)"]
+        pictures = [
+            "processor = transformers.AutoImageProcessor.from_pretrained(folder)",
+            f'pixels = processor([{picture}], return_tensors="pt")',
+            "found = model.get_image_features(**pixels)",
+            'image_vectors = getattr(found, "pooler_output", found)  # versions of transformers differ',
+        ]
         return [
             "",
             "import transformers",
@@ -76,6 +81,7 @@ class Transformers(Layout):
             *(pictures if "image" in halves else []),
         ]
 
+    @quiet()
     def read(self, folder: Path) -> Embed:
         import transformers
 

@@ -52,7 +52,15 @@ def pooling_of(files: ModelFiles) -> Pooling | None:
     further = sorted({kind for kind, _ in kinds} - {"Transformer", "Pooling", "Dense", "Normalize"})
     if further:
         raise ValueError(f"its sentence encoder has parts that are not read here: {', '.join(further)}")
-    folder = next((path for kind, path in kinds if kind == "Pooling"), "1_Pooling")
+    return pooling_at(files, next((path for kind, path in kinds if kind == "Pooling"), "1_Pooling"))
+
+
+def pooling_at(files: ModelFiles, folder: str) -> Pooling | None:
+    """Return what the folder of a pooling module says; None where there is none.
+
+    Raises:
+        ValueError: if it pools in a way that is not known here.
+    """
     settings = files.json(f"{folder}/config.json")
     if settings is None:
         return None
@@ -77,14 +85,25 @@ def dense_of(files: ModelFiles) -> nn.Linear | None:
     folders = [str(m["path"]) for m in listed if str(m["type"]).endswith(".Dense")]
     if not folders:
         return None
-    settings = files.json(f"{folders[0]}/config.json") or {}
+    if len(folders) > 1:
+        raise ValueError(
+            f"its sentence encoder has parts that are not read here: Dense ({len(folders)} in all)"
+        )
+    return linear_of(files, f"{folders[0]}/")
+
+
+def linear_of(files: ModelFiles, folder: str = "") -> nn.Linear:
+    """Return the linear layer in the folder of a ``Dense`` module.
+
+    Raises:
+        ValueError: for one that is not linear or reads something else.
+    """
+    settings = files.json(f"{folder}config.json") or {}
     activation = str(settings.get("activation_function", "")).rpartition(".")[2]
     plain = settings.get("module_input_name", "sentence_embedding") == "sentence_embedding"
-    if len(folders) > 1 or activation != "Identity" or settings.get("use_residual") or not plain:
-        raise ValueError(
-            f"its sentence encoder has parts that are not read here: Dense ({activation}, {len(folders)} in all)"
-        )
-    weights = load_file(files.path(f"{folders[0]}/model.safetensors"))
+    if activation != "Identity" or settings.get("use_residual") or not plain:
+        raise ValueError(f"its sentence encoder has parts that are not read here: Dense ({activation})")
+    weights = load_file(files.path(f"{folder}model.safetensors"))
     layer = nn.Linear(settings["in_features"], settings["out_features"], bool(settings["bias"]))
     layer.load_state_dict({name.removeprefix("linear."): weight for name, weight in weights.items()})
     return layer

@@ -22,6 +22,9 @@ from ..parts.pixels import Normalise
 from .exported import Exported
 from .packaged import PACKAGE, packaged
 
+EMBEDDING_HEAD = "embedding_head"
+"""Key of the configuration of an export: the name of the classifier, which is the head of the exported model."""
+
 
 class TimmTower(ImageTower):
     """A ``timm`` encoder without its classifier: the pooled features.
@@ -169,7 +172,7 @@ def timm_model(source: Source, size: int | tuple[int, int] | None, seed: int) ->
         options: dict[str, Any] = {"num_classes": 0}
         configuration = timm.get_pretrained_cfg(name) if "counterpoint_" not in name else None
         if path is not None and (stated := config_of(path)):
-            options |= {"pretrained_cfg": stated["pretrained_cfg"], **stated.get("model_args", {})}
+            options |= {"pretrained_cfg": stated["pretrained_cfg"], **(stated.get("model_args") or {})}
         if size is not None and configuration is not None and configuration.fixed_input_size:
             options["img_size"] = size
         with seeded(seed, f"timm:{name}"):

@@ -31,6 +31,15 @@ class Square:
     def stated(self) -> str:
         return repr(self)
 
+    @property
+    def evaluation_fit(self) -> Fit:
+        """Fit by which a single picture is prepared outside training: `fit`, or one resize and a centre crop.
+
+        >>> Square(48).evaluation_fit
+        Fit(size=48, side=48, resize='shortest', interpolation='bicubic', fill=(0, 0, 0), resizer='pillow', half='even')
+        """
+        return self.fit or Fit(self.size, self.size)
+
     def scaled(self, share: float) -> Square:
         """Return the input of pictures of a share of the side, resized and not cut.
 
@@ -47,7 +56,7 @@ class Square:
         return replace(self, size=side, fit=None)
 
     def __call__(self, pictures: UInt8[Tensor, "B 3 H W"]) -> Float[Tensor, "B 3 size size"]:
-        return fitted(pictures, self.fit or Fit(self.size, self.size))
+        return fitted(pictures, self.evaluation_fit)
 
 
 def fitted(pictures: UInt8[Tensor, "B 3 H W"], fit: Fit) -> Float[Tensor, "B 3 size size"]:
