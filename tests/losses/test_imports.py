@@ -1,4 +1,4 @@
-"""What creating and calling a loss imports."""
+"""Imports that follow from creating and calling a loss."""
 
 from __future__ import annotations
 
