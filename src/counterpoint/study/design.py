@@ -54,6 +54,7 @@ class ArmCost:
 
     Attributes:
         seconds_per_step: the median of a few; 0 where the loss was not finite.
+        seconds_range: the least and the greatest of those.
         passes: of one example through towers per step, by modality (momentum copies counted), in inputs of full size.
         parameters: of the method, momentum copies included.
         peak_memory_bytes: of the process while it trained those steps.
@@ -77,6 +78,7 @@ class ArmCost:
     rows: int = 0
     left_out: int = 0
     passes_of_all: dict[str, int | float] = field(default_factory=dict)
+    seconds_range: tuple[float, float] = (0.0, 0.0)
 
     def passes_of_run(self, modality: str, steps: int) -> float:
         """Return the passes of examples through towers of a modality in a run of so many steps."""
