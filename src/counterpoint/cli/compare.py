@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Flat, Names
 from ..reasons import between, counted, share_in_words
-from ..study.design import Design, check_names
+from ..study.design import Design, check_names, check_options
 from .common.arguments import parse, value_of
 from .common.execution import Execution
 from .common.files import Files
@@ -60,6 +60,7 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=options.output.json)
     with console.status("loading torch"):
+        check_options(design)
         from ..data.source import load_any
         from ..study.training.study import conduct, default_jobs
         from ..study.words.remarks import remarks

@@ -356,6 +356,19 @@ def check_names(design: Design) -> None:
         check_name(task)
 
 
+def check_options(design: Design) -> None:
+    """Refuse options that a method of the design does not take; loads torch and the methods, and no data.
+
+    Raises:
+        UnknownName: for an unknown option; the message gives the nearest one.
+        ValueError: for a value of another type.
+    """
+    from ..methods.arm import Arm
+
+    for arm in design.arms:
+        Arm.parse(arm).check_options()
+
+
 def kind_of(folder: Path) -> str | None:
     """Return the kind of study that a folder holds, ``"training"`` or ``"decoding"``; None where there is none.
 

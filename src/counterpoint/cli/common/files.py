@@ -7,6 +7,7 @@ from typing import Literal, overload
 
 from pydantic.dataclasses import dataclass as form
 
+from ...data.named import check_named
 from ...forms import FORM, BelowOne, Count, Names
 
 
@@ -49,7 +50,9 @@ class Files:
         """Return the name of data with these options, as a run keeps it; the size of caches is set for all processes.
 
         Raises:
-            ValueError: for options without data, columns or captions that cannot be, or no size.
+            FileNotFoundError: for a path of which nothing exists.
+            ValueError: for options without data, columns or captions that cannot be, or no size; for a name that no
+                data set has, or a column that a table does not have.
         """
         if self.cache_size:
             from ...data.cache import SIZE, size_of
@@ -73,6 +76,8 @@ class Files:
             )
         suffix = "".join(f",{name}={value}" for name, value in treated.items() if value is not None)
         if not (self.columns or suffix or self.missing):
+            if data is not None:
+                check_named(data)
             return data
         if data is None:
             options = {"--missing": self.missing, "--columns": self.columns}
@@ -83,8 +88,8 @@ class Files:
             raise ValueError(f"{option} says how files are read: give it with --data")
         from ...data.derived.gaps import with_gaps
         from ...data.derived.mixture import each_changed
-        from ...data.source import with_columns
-        from ...data.sources import columns_of
+        from ...data.sources import columns_of, with_columns
 
         named = with_columns(data, columns_of(self.columns)) + suffix
+        check_named(named)
         return each_changed(named, lambda one: with_gaps(one, self.missing))

@@ -18,7 +18,17 @@ from ._files.places import (
 from ._files.text import UNKNOWN, caption_lines
 from ._ledger import BROKEN, Ledger
 from ._names import CAPTION_COLUMNS, PICTURE_COLUMNS, split_of
-from ._options import FACTS, OF_THE_WHOLE, Options, checked, columns_of, parted, said_columns, without_budget
+from ._options import (
+    FACTS,
+    OF_THE_WHOLE,
+    Options,
+    checked,
+    columns_of,
+    parted,
+    said_columns,
+    with_columns,
+    without_budget,
+)
 from ._reading import (
     CONVERTED,
     SOURCES,
@@ -85,5 +95,6 @@ __all__ = [
     "suffix_of",
     "suffixes",
     "wholes",
+    "with_columns",
     "without_budget",
 ]

@@ -197,6 +197,34 @@ def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
     return columns
 
 
+def with_columns(source: str, columns: Mapping[str, str]) -> str:
+    """Return the name of data whose table has columns of other names.
+
+    Args:
+        source: as a user wrote it.
+        columns: names of the table's columns by what they are for: a modality, ``id``, ``split``, ``group``; one that
+            is a column of the data by its own name stands for itself.
+
+    Raises:
+        UnknownName: for a use that there is not.
+
+    >>> with_columns("pairs.csv", {"image": "path", "text": "alt"})
+    'pairs.csv,columns=image:path+text:alt'
+    >>> with_columns("faq.csv", {"question": "question", "answer": "answer"})
+    'faq.csv,columns=question+answer'
+    """
+    if columns and parts_of(source):
+        raise ValueError(
+            "columns of which source? With several --data, say it behind each: pairs.csv,columns=image:path+text:alt"
+        )
+    option = "+".join(
+        f"{role}:{column}" if role in MODALITIES or role in FACTS else column
+        for role, named in checked(columns).items()
+        for column in said_columns(role, named)
+    )
+    return f"{source},columns={option}" if option else source
+
+
 def takes_several(role: str) -> bool:
     """Return whether several columns of a table may be one of the data: texts, and values."""
     return role in MODALITIES and MODALITIES.get(role).held != "files"
