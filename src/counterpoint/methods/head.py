@@ -47,7 +47,7 @@ def loss_in_file(head: str) -> tuple[Path, str]:
 def _check_class(file: Path, name: str) -> None:
     """Refuse a class that a file does not define, by the file's text: importing it would load torch.
 
-    Names that the text leaves open, as those of a star import, are left to the import.
+    Names that the text leaves open, as those of a star import, and files without a class are left to the import.
     """
     try:
         nodes = [*ast.walk(ast.parse(text := file.read_text(encoding="utf-8")))]
@@ -60,5 +60,5 @@ def _check_class(file: Path, name: str) -> None:
         *(node.name for node in nodes if isinstance(node, ast.FunctionDef)),
     }
     is_open = "*" in others or any(word in text for word in ("globals", "setattr", "exec"))
-    if not is_open and name not in {*classes, *others}:
+    if classes and not is_open and name not in {*classes, *others}:
         raise unknown(f"class in {file}", name, classes)
