@@ -133,8 +133,10 @@ def _measured(study: Prepared, arms: Sequence[str], turns: Turns | None, clock: 
         assert turns is not None
         ends, memory = [], PeakMemory()
         method, loader = runs[arm]
+        # The first turn does not count: it warms up, and shows what memory a step takes.
+        taken = recipe if arm in peaks else override(recipe, {"steps": turns.warm_up})
         with suppress(NonFiniteLoss):  # such an arm is an outcome of the study, not a reason to have none
-            fit(method, loader, recipe, on_step=lambda progress: ends.append(clock()))
+            fit(method, loader, taken, on_step=lambda progress: ends.append(clock()))
         method.zero_grad()
         method.cpu()  # the next arm has the device to itself
         peaks.setdefault(arm, memory.read())
