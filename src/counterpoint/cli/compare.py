@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic.dataclasses import dataclass as form
 
+from ..data.named import check_named
 from ..forms import FORM, Flat, Names
 from ..reasons import between, counted, share_in_words
 from ..study.design import Design, check_names, check_options
@@ -56,6 +57,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(Compare, arguments, "compare", stated)
     design = replace(options.study, data=options.files.of(options.study.data))
     where, executor = options.execution, options.execution.chosen
+    check_named(design.data)
     check_names(design)  # before torch is loaded, so that a typo is answered at once
 
     console = Terminal(stderr=options.output.json)

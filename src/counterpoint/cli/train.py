@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ..data.derived.labelling import Labelled
 from ..data.kinds.written import MIXED
+from ..data.named import check_named
 from ..forms import FORM, Flat, Folder, Names, Positional, Seed
 from ..recipes import Recipe
 from . import train_tiny_vlm as tiny_vlm
@@ -80,6 +81,7 @@ def main(arguments: Sequence[str]) -> int:
 
     arm = Arm.parse(options.method)
     source = options.files.of(options.data)
+    check_named(source)
     console = Terminal(stderr=options.json)
     with console.status("loading torch"):
         arm.check_options()

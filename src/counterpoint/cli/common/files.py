@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Literal, overload
 
 from pydantic.dataclasses import dataclass as form
 
-from ...data.named import check_named
 from ...forms import FORM, BelowOne, Count, Names
 
 
@@ -39,6 +39,9 @@ class Files:
     """Read no picture of more pixels, whatever its file's size; 100,000,000 unless given."""
     numbers: Names = ()
     """Labels that are numbers though all of them are whole, an age in years for example, and no classes."""
+    least: Count | None = None
+    """Examples that a class or a tag of a label needs; rarer ones are left out. 2 of a class and 5 of a tag unless
+    given."""
 
     @overload
     def of(self, data: str) -> str: ...
@@ -50,9 +53,7 @@ class Files:
         """Return the name of data with these options, as a run keeps it; the size of caches is set for all processes.
 
         Raises:
-            FileNotFoundError: for a path of which nothing exists.
-            ValueError: for options without data, columns or captions that cannot be, or no size; for a name that no
-                data set has, or a column that a table does not have.
+            ValueError: for options without data, columns or captions that cannot be, or no size.
         """
         if self.cache_size:
             from ...data.cache import SIZE, size_of
@@ -67,6 +68,7 @@ class Files:
             "held-out": self.held_out,
             "max-pixels": self.max_pixels,
             "numbers": "+".join(self.numbers) or None,
+            "least": self.least,
         }
         if "," in self.captions:
             raise ValueError(f"--captions {self.captions!r}: the sentence cannot hold a comma")
@@ -76,8 +78,6 @@ class Files:
             )
         suffix = "".join(f",{name}={value}" for name, value in treated.items() if value is not None)
         if not (self.columns or suffix or self.missing):
-            if data is not None:
-                check_named(data)
             return data
         if data is None:
             options = {"--missing": self.missing, "--columns": self.columns}
@@ -91,5 +91,9 @@ class Files:
         from ...data.sources import columns_of, with_columns
 
         named = with_columns(data, columns_of(self.columns)) + suffix
-        check_named(named)
         return each_changed(named, lambda one: with_gaps(one, self.missing))
+
+
+def guesses(findings: Mapping[str, str]) -> list[str]:
+    """Return what was guessed of the data, as lines."""
+    return [f"{title}: {line}" for title, line in findings.items() if title.startswith("guessed")]
