@@ -49,7 +49,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "emoji + pairs.csv,share=0.5",
     ],
 )
-def test_what_may_be_data_is_left_to_whoever_opens_it(source: str) -> None:
+def test_what_may_be_data_is_left_to_its_reader(source: str) -> None:
     check_named(source)
 
 
