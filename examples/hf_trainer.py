@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from datasets import Dataset
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import BertConfig, BertModel, Trainer, TrainingArguments
 
 from counterpoint import losses
 from counterpoint.pairwise import Loss
@@ -38,19 +38,10 @@ class PairEncoder(nn.Module):
         return {"source": self.embed(source), "target": self.embed(target)}
 
 
-class Commit(TrainerCallback):
-    def __init__(self, objective: Loss) -> None:
-        self.objective = objective
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        self.objective.commit()  # once per optimiser step, also where batches are accumulated
-
-
 class ContrastiveTrainer(Trainer):
     def __init__(self, *args: Any, objective: Loss, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.objective = objective.to(self.args.device)
-        self.add_callback(Commit(self.objective))
 
     def compute_loss(
         self, model: nn.Module, inputs: dict[str, Tensor], return_outputs: bool = False, **_: Any

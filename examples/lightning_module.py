@@ -38,10 +38,6 @@ class TwoTowers(L.LightningModule):
         self.history.append(loss.item())
         return loss
 
-    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
-        super().optimizer_step(*args, **kwargs)
-        self.objective.commit()  # on_train_batch_end is no place for it: with accumulation it comes more often
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), lr=1e-2, weight_decay=0)
 

@@ -2,9 +2,9 @@
 
     python examples/open_clip_loss.py
 
-In a copy of ``open_clip_train`` (3.3) it takes two lines: in ``main.py``, instead of ``create_loss(args)``,
-``loss = OpenClipLoss(losses.create("siglip")).to(device)``, and in ``train.py``, after the clamp,
-``loss.objective.commit()``. An objective with a bias needs a model with one, which ``--siglip`` gives.
+In a copy of ``open_clip_train`` (3.3) it takes one line: in ``main.py``, instead of ``create_loss(args)``,
+``loss = OpenClipLoss(losses.create("siglip")).to(device)``. An objective with a bias needs a model with one, which
+``--siglip`` gives.
 """
 
 from __future__ import annotations
@@ -68,7 +68,6 @@ def train_one_epoch(
         optimizer.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(100))
-        loss.objective.commit()
         history.append(total_loss.item())
     return history
 

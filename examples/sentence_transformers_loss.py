@@ -26,7 +26,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor, nn
-from transformers import BertConfig, BertModel, PreTrainedTokenizerFast, TrainerCallback
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from counterpoint.losses import InfoNCELoss
 from counterpoint.pairwise import Loss
@@ -45,14 +45,6 @@ class PairLoss(nn.Module):
         x, y = (F.normalize(self.model(f)["sentence_embedding"], dim=-1) for f in sentence_features)
         loss: Tensor = self.objective(x, y)
         return loss
-
-
-class Commit(TrainerCallback):
-    def __init__(self, objective: Loss) -> None:
-        self.objective = objective
-
-    def on_step_end(self, *args: Any, **kwargs: Any) -> None:
-        self.objective.commit()  # once per optimiser step, also where batches are accumulated
 
 
 def tiny_model(folder: str) -> SentenceTransformer:
@@ -86,9 +78,7 @@ def main(**options: Any) -> list[float]:
             **QUIET,
             **options,
         )
-        trainer = SentenceTransformerTrainer(
-            model, arguments, Dataset.from_dict(pairs), loss=loss, callbacks=[Commit(loss.objective)]
-        )
+        trainer = SentenceTransformerTrainer(model, arguments, Dataset.from_dict(pairs), loss=loss)
         trainer.train()
     history = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     print(f"loss: {history[0]:.3f} in the first five steps, {history[-1]:.3f} in the last")

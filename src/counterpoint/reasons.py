@@ -92,6 +92,16 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{ending if n != 1 else ''}"
 
 
+def between(least: float, greatest: float, digits: int = 0) -> str:
+    """Write a range of numbers, or one number where both ends are rounded to the same.
+
+    >>> between(7.66, 9.2, 1), between(51.7, 52.3)
+    ('7.7 to 9.2', '52')
+    """
+    first, last = f"{least:.{digits}f}", f"{greatest:.{digits}f}"
+    return first if first == last else f"{first} to {last}"
+
+
 def a_second(pairs: float) -> str:
     """Write pairs a second, of which few have two digits.
 

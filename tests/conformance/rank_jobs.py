@@ -56,14 +56,15 @@ def job_on_ranks(
 
 
 def job_state(rank: int, size: int, case_index: int) -> dict[str, Tensor]:
-    """Return what a loss remembers after three steps on this rank's rows."""
+    """Return what a loss remembers after three optimizer steps on this rank's rows."""
     case = CASES[case_index]
     objective = case.build()
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))])
     cuts = {1: [0, 11], 2: [0, 4, 11], 3: [0, 2, 8, 11]}[size]
     for seed in (0, 1, 0):
         whole = case.example(n=11, seed=seed)
         call(objective, case.each(whole, lambda t: t[cuts[rank] : cuts[rank + 1]]))
-        objective.commit()
+        optimizer.step()
     return {name: value.clone() for name, value in objective.state_dict().items()}
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Iterator
 from importlib import import_module
@@ -12,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.optim.optimizer import register_optimizer_step_post_hook
+from torch.optim.optimizer import register_optimizer_step_pre_hook
 
 from counterpoint import losses
-from counterpoint.losses import InfoNCELoss
-from counterpoint.pairwise import Loss, Temperature
+from counterpoint.losses import InfoNCELoss, NTXentLoss, SigLIPLoss
+from counterpoint.pairwise import Temperature
 
 PEERS = {
     "open_clip_loss": "open_clip",
@@ -33,17 +32,11 @@ def example(name: str) -> ModuleType:
 
 @pytest.fixture
 def events(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """Yield what happens, in order: "step" of an optimiser and "commit" of an objective."""
+    """Yield what happens, in order: "step" of an optimizer and "update" of the state that each loss is given here."""
     seen: list[str] = []
-    commit = Loss.commit
-
-    @functools.wraps(commit)
-    def spied(self: Loss) -> None:
-        seen.append("commit")
-        commit(self)
-
-    monkeypatch.setattr(Loss, "commit", spied)
-    hook = register_optimizer_step_post_hook(lambda *_: seen.append("step"))
+    for kind in (InfoNCELoss, NTXentLoss, SigLIPLoss):
+        monkeypatch.setattr(kind, "update_state", lambda _: seen.append("update"))
+    hook = register_optimizer_step_pre_hook(lambda *_: seen.append("step"))
     yield seen
     hook.remove()
 
@@ -63,13 +56,13 @@ def assert_same_loss(ours: Tensor, theirs: Tensor, module: nn.Module) -> None:
 
 
 @pytest.mark.parametrize("name", PEERS)
-def test_the_loss_falls_and_each_step_is_followed_by_one_commit(
+def test_the_loss_falls_and_each_step_is_followed_by_one_update(
     name: str, events: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     history = example(name).main()
     assert history[-1] < 0.8 * history[0]
     assert events
-    assert events == ["step", "commit"] * (len(events) // 2)
+    assert events == ["step", "update"] * (len(events) // 2)
     printed = capsys.readouterr().out
     assert f"{history[0]:.3f}" in printed
     assert f"{history[-1]:.3f}" in printed
@@ -83,9 +76,9 @@ def test_the_loss_falls_and_each_step_is_followed_by_one_commit(
         ("sentence_transformers_loss", "gradient_accumulation_steps", 30),
     ],
 )
-def test_accumulated_batches_share_one_commit(name: str, option: str, steps: int, events: list[str]) -> None:
+def test_accumulated_batches_share_one_update(name: str, option: str, steps: int, events: list[str]) -> None:
     example(name).main(**{option: 2})
-    assert events == ["step", "commit"] * steps
+    assert events == ["step", "update"] * steps
 
 
 @pytest.mark.parametrize(("objective", "bias"), [("infonce", None), ("siglip", -4.0)])

@@ -34,29 +34,29 @@ F64 = torch.float64
 
 
 class Counting(Loss):
-    """Counts how often it is told that a step is over, and tells the loss inside it."""
+    """Counts the updates of its state, and calls the loss inside it."""
 
     def __init__(self, inside: Loss | None = None) -> None:
         super().__init__()
-        self.inside, self.committed = inside, 0
+        self.inside, self.updates = inside, 0
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return (x * y).sum()
+        return (x * y).sum() if self.inside is None else self.inside(x, y)
 
-    def commit(self) -> None:
-        super().commit()
-        self.committed += 1
-        if self.inside is not None:
-            self.inside.commit()
+    def update_state(self) -> None:
+        self.updates += 1
 
 
-def test_a_step_commits_each_loss_once_those_inside_others_too() -> None:
+def test_a_step_updates_each_loss_once_those_inside_others_too() -> None:
     method = build("clip")
     method.objective = Counting(Counting())
     method.more = nn.ModuleList([Counting()])
+    for loss in (method.objective, method.more[0]):
+        loss(torch.ones(2, 2), torch.ones(2, 2))
     given = batch(method)
-    method.after_step(method.targets(given), given, LATE)
-    assert [m.committed for m in method.modules() if isinstance(m, Counting)] == [1, 1, 1]
+    for _ in range(2):
+        method.after_step(method.targets(given), given, LATE)
+        assert [m.updates for m in method.modules() if isinstance(m, Counting)] == [1, 1, 1]
 
 
 def two_views(size: int = 7, width: int = 8) -> tuple[Tensor, Tensor]:

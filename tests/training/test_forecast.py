@@ -12,6 +12,7 @@ from counterpoint.cli import main
 from counterpoint.data.source import load
 from counterpoint.recipes import Recipe, override
 from counterpoint.study import gate
+from counterpoint.training import forecast
 from counterpoint.training.forecast import Forecast, Speed, measured
 from counterpoint.training.run import Run
 
@@ -70,10 +71,22 @@ def test_a_step_that_does_not_fit_is_told_with_the_microbatch_that_does() -> Non
 def test_speeds_are_those_of_the_run_itself(recipe: Recipe) -> None:
     for changes in ({}, {"microbatch": 4}):
         run = Run("clip", "emoji", override(recipe, {"batch_size": 12, "steps": 5, **changes}))
-        speed = measured(run, load("emoji"))
-        assert speed.examples == 12
-        assert 0 < speed.taken < math.inf
-        assert 0 < speed.prepared < math.inf
+        speeds = measured(run, load("emoji"))
+        assert len(speeds) > 1
+        for speed in speeds:
+            assert speed.examples == 12
+            assert 0 < speed.taken < math.inf
+            assert 0 < speed.prepared < math.inf
+
+
+def test_the_forecast_of_a_dry_run_is_a_range(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    speeds = [Speed(1e9, 300 * 128 / seconds, 128) for seconds in (60.0, 90.0, 180.0)]
+    monkeypatch.setattr(forecast, "measured", lambda *given: speeds)
+    assert main(["train", "clip", "--data", "digits", "--recipe", "seconds", "--dry-run"]) == 0
+    assert "60 s to 3 min for 300 steps of 128" in " ".join(capsys.readouterr().out.split())
 
 
 def test_a_dry_run_writes_nothing(

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import Tensor
 
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import InTurn, Shuffled
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.base import Method
+from counterpoint.pairwise import Loss
 from counterpoint.recipes import Augmentation, Optimizer, Recipe, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress, fit
@@ -153,6 +155,29 @@ def test_a_step_that_overflows_moves_neither_weights_nor_copies_nor_queues(recip
         moved.clear()
     fit(method, loader_of(method, recipe, tasks=2), override(recipe, {"steps": 2}), accelerator="cpu")
     assert [clock.ends_task for _, _, clock in moved] == [True]
+
+
+class Counting(Loss):
+    """Counts calls and updates of its state."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.updates = 0, list[int]()
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        self.calls += 1
+        return -(x * y).sum(1).mean()
+
+    def update_state(self) -> None:
+        self.updates.append(self.calls)
+
+
+@pytest.mark.parametrize("microbatch", [0, 4])
+def test_a_loss_is_updated_once_after_each_step(microbatch: int, recipe: Recipe) -> None:
+    method = Arm.parse("clip").build(recipe, {"text": CAPTIONS}, seed=0)
+    method.objective = Counting()
+    fit(method, loader_of(method, recipe), override(recipe, {"steps": 3, "microbatch": microbatch}))
+    assert method.objective.updates == [1, 2, 3]
 
 
 def test_batches_follow_from_seed_and_step(recipe: Recipe) -> None:

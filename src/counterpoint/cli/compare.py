@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic.dataclasses import dataclass as form
 
+from ..data.named import check_named
 from ..forms import FORM, Flat, Names
-from ..reasons import counted, share_in_words
-from ..study.design import Design, check_names
+from ..reasons import between, counted, share_in_words
+from ..study.design import Design, check_names, check_options
 from .common.arguments import parse, value_of
 from .common.execution import Execution
 from .common.files import Files
@@ -56,10 +57,12 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(Compare, arguments, "compare", stated)
     design = replace(options.study, data=options.files.of(options.study.data))
     where, executor = options.execution, options.execution.chosen
+    check_named(design.data)
     check_names(design)  # before torch is loaded, so that a typo is answered at once
 
     console = Terminal(stderr=options.output.json)
     with console.status("loading torch"):
+        check_options(design)
         from ..data.source import load_any
         from ..study.training.study import conduct, default_jobs
         from ..study.words.remarks import remarks
@@ -127,7 +130,7 @@ def check_batch_size(arguments: Sequence[str], planned: Run | Design) -> None:
 
 
 def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tuple[Any, Any]:
-    """Return tables of what the study will cost: measured seconds per step, times what is to be done.
+    """Return tables of what the study will cost: the range of measured seconds per step, times what is to be done.
 
     Args:
         design: the study.
@@ -144,15 +147,20 @@ def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tupl
 
     seeds, trials = len(design.seeds), design.tune
     priced = {arm: (plan.steps, plan.cost) for arm, plan in plans.items() if plan.cost is not None}
-    runs = [cost.seconds_per_step * steps for steps, cost in priced.values()]
     at_once = min(jobs, len(plans) * seeds)
-    timed = any(runs)
-    total = sum(runs) * (seeds + trials) / at_once
+    timed = any(cost.seconds_per_step for _, cost in priced.values())
+    ranges = {
+        arm: (cost.seconds_range[0] * steps, cost.seconds_range[1] * steps)
+        for arm, (steps, cost) in priced.items()
+    }
+    least, greatest = (
+        sum(seconds[end] for seconds in ranges.values()) * (seeds + trials) / at_once / 60 for end in (0, 1)
+    )
     notes = [f"{at_once} runs at a time"] * (at_once > 1)
     notes += [f"{counted(trials, 'tuning trial')} per arm included"] * (trials > 0)
     times = Table(
         title=f"{counted(len(plans), 'arm')} × {counted(seeds, 'seed')} on {design.data}"
-        + (f": about {total / 60:.1f} min of training" if timed else "")
+        + (f": {between(least, greatest, 1)} min of training" if timed else "")
         + (f" ({', '.join(notes)})" if notes and timed else ""),
         title_justify="left",
         box=box.SIMPLE_HEAD,
@@ -187,7 +195,7 @@ def cost_tables(design: Design, plans: Mapping[str, ArmPlan], jobs: int) -> tupl
             names[short[arm]],
             *([share_in_words(cost.rows, cost.left_out)] if gaps else []),
             f"{steps:,}",
-            f"{cost.seconds_per_step * steps:.0f}" if timed else "",
+            between(*ranges[arm]) if timed else "",
             f"{cost.passes.get(modality, 0):g} × {cost.batch_size}",
             f"{round(cost.passes_of_run(modality, steps)):,}",
         )

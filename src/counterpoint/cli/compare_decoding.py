@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic.dataclasses import dataclass as form
 
+from ..data.named import check_named
 from ..forms import FORM, Count, Flat
 from ..reasons import counted
 from ..study.decoding.design import DecodingDesign, check_names
@@ -43,6 +44,7 @@ def main(arguments: Sequence[str]) -> int:
     options = parse(CompareDecoding, arguments, "compare-decoding")
     where, executor = options.execution, options.execution.chosen
     design = replace(options.study, data=options.files.of(options.study.data or None) or "")
+    check_named(design.data)
     check_names(design)  # before torch is loaded, so that a typo is answered at once
     console = Terminal(stderr=options.output.json)
     with console.status("loading torch"):

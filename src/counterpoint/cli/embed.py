@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic.dataclasses import dataclass as form
 
+from ..data.named import check_named
 from ..execution import HandedOver
 from ..forms import FORM, Count, Flat, Names, OutFolder, Positional
 from .common.arguments import parse
@@ -46,6 +47,7 @@ def main(arguments: Sequence[str]) -> int:
     where, executor = options.execution, options.execution.chosen
 
     source = options.files.of(options.data)
+    check_named(source)
     console = Terminal()
     with console.status("loading torch"):
         from .. import models

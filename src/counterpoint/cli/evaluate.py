@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic.dataclasses import dataclass as form
 
+from ..data.named import check_named
 from ..forms import FORM, Flat, Folder, Names, Positional
 from ..reasons import printable
 from .common.arguments import parse
@@ -50,7 +51,8 @@ class Evaluate:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Evaluate, arguments, "evaluate")
 
-    source = options.files.of(options.data)
+    if (source := options.files.of(options.data)) is not None:
+        check_named(source)
     console = Terminal(stderr=options.json)
     with console.status("loading torch"):
         from .. import evaluation

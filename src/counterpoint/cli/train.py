@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ..data.derived.labelling import Labelled
 from ..data.kinds.written import MIXED
+from ..data.named import check_named
 from ..forms import FORM, Flat, Folder, Names, Positional, Seed
 from ..recipes import Recipe
 from . import train_tiny_vlm as tiny_vlm
@@ -78,11 +79,12 @@ def main(arguments: Sequence[str]) -> int:
         )
     from ..methods.arm import Arm
 
-    slug = Arm.parse(options.method).slug
-
+    arm = Arm.parse(options.method)
     source = options.files.of(options.data)
+    check_named(source)
     console = Terminal(stderr=options.json)
     with console.status("loading torch"):
+        arm.check_options()
         from ..data.source import short_name
         from ..evaluation import create
         from ..execution import Local
@@ -97,7 +99,7 @@ def main(arguments: Sequence[str]) -> int:
     from .compare import check_batch_size, show_data_report
 
     check_trackers(options.track)
-    folder = options.out or Path("runs") / f"{short_name(source)}-{slug}-{options.seed}"
+    folder = options.out or Path("runs") / f"{short_name(source)}-{arm.slug}-{options.seed}"
     if not options.resume and (folder / "recipe.yaml").exists():
         raise OtherRun(
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
@@ -109,7 +111,7 @@ def main(arguments: Sequence[str]) -> int:
         check_batch_size(arguments, planned)
         with first_alone():
             data = open_data(planned)
-            check_asked([Arm.parse(options.method)], [create(name) for name in options.tasks], data)
+            check_asked([arm], [create(name) for name in options.tasks], data)
             planned = with_steps(planned, data)
         report, free = show_memory(console, planned, options.recipe)
         if options.dry_run:

@@ -9,7 +9,6 @@ from functools import lru_cache
 from hashlib import blake2b
 from pathlib import Path
 
-from ..modalities import MODALITIES
 from ..networks.base import Input
 from .base import IMAGE_SIZE, Data, stored_size
 from .derived.gaps import gaps_of
@@ -19,17 +18,14 @@ from .kinds.parsing import is_there, parse
 from .pictured import PairedData
 from .pictures.single import form_of
 from .sources import (
-    FACTS,
     Ledger,
     Records,
-    checked,
     files_of,
     is_pattern,
     is_url,
-    option_of,
-    said_columns,
     seen_from,
     suffixes,
+    with_columns,
 )
 
 _LONGEST_NAME = 100  # bytes of a file's name, which has others around it
@@ -105,36 +101,6 @@ def records_of(source: str, ledger: Ledger) -> Records | None:
         ValueError: if the files cannot be read at all.
     """
     return parse(source).records(ledger)
-
-
-def with_columns(source: str, columns: Mapping[str, str]) -> str:
-    """Return the name of data whose table has columns of other names.
-
-    Args:
-        source: as a user wrote it.
-        columns: names of the table's columns by what they are for: a modality, ``id``, ``split``, ``group``; one that
-            is a column of the data by its own name stands for itself.
-
-    Raises:
-        UnknownName: for a use that there is not.
-
-    >>> with_columns("pairs.csv", {"image": "path", "text": "alt"})
-    'pairs.csv,columns=image:path+text:alt'
-    >>> with_columns("faq.csv", {"question": "question", "answer": "answer"})
-    'faq.csv,columns=question+answer'
-    >>> with_columns("icons.jsonl", {"text": "{name}, {tags}"})
-    'icons.jsonl,columns=text:{name}%2C {tags}'
-    """
-    if columns and parts_of(source):
-        raise ValueError(
-            "columns of which source? With several --data, say it behind each: pairs.csv,columns=image:path+text:alt"
-        )
-    option = "+".join(
-        option_of(role, column) if role in MODALITIES or role in FACTS else column
-        for role, named in checked(columns).items()
-        for column in said_columns(role, named)
-    )
-    return f"{source},columns={option}" if option else source
 
 
 def rooted(source: str) -> str:

@@ -381,6 +381,17 @@ class Arm:
             )
         return self.sampler
 
+    def check_options(self) -> None:
+        """Refuse options that the method does not take, before any data is read.
+
+        Raises:
+            UnknownName: for an option that the method does not have; the message gives the nearest one.
+            ValueError: for a value of another type.
+        """
+        from .options import read
+
+        read(self.method if self.loss is None else self.loss[1], self._constructor(), self.options)
+
     def _constructor(self) -> Any:
         if self.loss is None:
             return METHODS.get(self.method)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 
-from ..registry import check_python_file, load, named_in_file
+from ..registry import check_python_file, load, named_in_file, unknown
 
 
 def of_folder(arm: str, head: str) -> str:
@@ -32,10 +33,32 @@ def loss_in_file(head: str) -> tuple[Path, str]:
 
     Raises:
         FileNotFoundError: for a file that is not there.
+        UnknownName: for a class that the file does not define.
         ValueError: for a file without a class.
     """
     loss = named_in_file(head)
     if loss is None:
         raise ValueError(f"a loss is written FILE.py:CLASS, got {head!r}")
     check_python_file(loss[0])
+    _check_class(*loss)
     return loss
+
+
+def _check_class(file: Path, name: str) -> None:
+    """Refuse a class that a file does not define, by the file's text: importing it would load torch.
+
+    Names that the text leaves open, as those of a star import, and files without a class are left to the import.
+    """
+    try:
+        nodes = [*ast.walk(ast.parse(text := file.read_text(encoding="utf-8")))]
+    except (OSError, SyntaxError, ValueError):  # importing it says what is wrong
+        return
+    classes = [node.name for node in nodes if isinstance(node, ast.ClassDef)]
+    others = {
+        *((node.asname or node.name) for node in nodes if isinstance(node, ast.alias)),
+        *(node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)),
+        *(node.name for node in nodes if isinstance(node, ast.FunctionDef)),
+    }
+    is_open = "*" in others or any(word in text for word in ("globals", "setattr", "exec"))
+    if classes and not is_open and name not in {*classes, *others}:
+        raise unknown(f"class in {file}", name, classes)

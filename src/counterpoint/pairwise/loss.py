@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Set as AbstractSet
+from typing import Any, ClassVar, Self
 
 import torch
 from jaxtyping import Float, Int
@@ -13,19 +14,18 @@ from torch import Tensor, nn
 from ..ranges import Checked
 from ..types import Kind
 from . import moments
+from .after_step import follow
 from .explain import Explanation, explain
 from .ranks import Ranks
 from .reduce import Evaluator, Reduced, Terms, TileSize, in_force, known, ranks_of, reduce
 from .temperature import Temperature
-
-Self = TypeVar("Self", bound="Loss")
 
 
 class Loss(Checked, nn.Module, ABC):
     """A loss on bare embeddings: ``(B, d), (B, d) -> ()``.
 
     On several ranks each passes its own rows and gets the value over all of them; a data-parallel average of
-    the gradients is exact. State changes only in `commit`.
+    the gradients is exact. State changes only in `update_state`, once for each optimizer step.
 
     Class attributes are facts, checked by the conformance suite:
         symmetric: swapping the two inputs does not change the loss.
@@ -36,7 +36,7 @@ class Loss(Checked, nn.Module, ABC):
         ordered: the order of the batch decides which examples meet; of an object, where an option decides that.
         tunable: the options that a search draws, log-uniformly, each with its lowest and highest value.
         pairwise: built on similarities of all pairs.
-        stateful: has state that `commit` changes (temperatures apart).
+        stateful: has state that `update_state` changes (temperatures apart).
         tileable: needs no matrix of B × B anywhere.
         bounded_below: the loss cannot fall without end on unit-norm inputs.
         papers: catalog slugs.
@@ -58,11 +58,25 @@ class Loss(Checked, nn.Module, ABC):
     evaluator: Evaluator = "auto"
     tile: TileSize | None = None
 
+    _called = False
+    """True if the loss was called in training mode since the last update of its state."""
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        loss = super().__new__(cls, *args, **options)
+        if cls.update_state is not Loss.update_state:
+            follow(loss)
+        return loss
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self.training:
+            self._called = True
+        return super().__call__(*args, **kwargs)
+
     @abstractmethod
     def forward(self, *args: Any, **kwargs: Any) -> Float[Tensor, ""]:
         """Compute the loss."""
 
-    def evaluated(self: Self, evaluator: Evaluator = "auto", tile: TileSize | None = None) -> Self:
+    def evaluated(self, evaluator: Evaluator = "auto", tile: TileSize | None = None) -> Self:
         """Return the loss itself, with the evaluator and tile of this and all nested losses set."""
         known(evaluator)
         for module in self.modules():
@@ -70,11 +84,28 @@ class Loss(Checked, nn.Module, ABC):
                 module.evaluator, module.tile = evaluator, tile
         return self
 
+    def update_state(self) -> None:
+        """Update the state from what the last call in training mode has computed; by default there is none.
+
+        Called after an optimizer step, once however many calls came before it, on all ranks.
+        """
+
+    def after_step(self, stepped: AbstractSet[int]) -> None:
+        """Update the state after an optimizer step if the loss was called in training mode since the last update."""
+        if self._called:
+            self._called = False
+            self.update_state()
+
     def commit(self) -> None:
-        """Finish an optimiser step, once and after it: temperatures return between their bounds, state moves on."""
+        """Clamp temperatures and update state, as happens by itself after each step of a `torch.optim` optimizer.
+
+        Loops that change weights without such an optimizer call it after each step. A second call changes nothing.
+        """
         for module in self.modules():
             if isinstance(module, Temperature):
                 module.clamp_()
+            elif isinstance(module, Loss):
+                module.after_step(frozenset())
 
     def balanced(self, batch_size: int) -> Mapping[str, float]:
         """Return where a learnt scalar's gradient vanishes before anything is learnt, by parameter, if that is known.

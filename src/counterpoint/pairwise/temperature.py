@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from collections.abc import Set as AbstractSet
+from typing import Any, Literal, Self
 
 import torch
 from jaxtyping import Float
@@ -11,6 +12,7 @@ from torch import Tensor, nn
 
 from ..forms import Positive
 from ..ranges import Checked
+from .after_step import follow
 
 Form = Literal["log", "scale", "direct"]
 
@@ -25,7 +27,9 @@ class Temperature(Checked, nn.Module):
         init: the starting τ, > 0.
         learnable: whether it is a parameter; a fixed one is an exact constant.
         form: ``"log"``, ``"scale"`` or ``"direct"``.
-        bounds: the lowest and highest τ that `clamp_` allows; None on a side (or in all) leaves it free.
+        bounds: the lowest and highest τ; None on a side (or in all) leaves it free. A τ that a step of a
+            `torch.optim` optimizer moves outside is set to the bound after that step. Loops that change weights
+            without such an optimizer call `clamp_`.
 
     Raises:
         ValueError: if ``init`` is not positive or lies outside the bounds.
@@ -39,6 +43,11 @@ class Temperature(Checked, nn.Module):
     >>> temperature.scale(torch.tensor([0.7])).item()
     10.0
     """
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        temperature = super().__new__(cls, *args, **options)
+        follow(temperature)
+        return temperature
 
     def __init__(
         self,
@@ -86,7 +95,7 @@ class Temperature(Checked, nn.Module):
 
     @torch.no_grad()
     def clamp_(self) -> None:
-        """Bring τ back between its bounds; to be called after an optimiser step."""
+        """Set a τ outside its bounds to the nearer bound."""
         if self.parameter is None:
             return
         low, high = (None if tau is None else self._learned(tau) for tau in self.bounds)
@@ -95,6 +104,11 @@ class Temperature(Checked, nn.Module):
             low, high = high, low
         if low is not None or high is not None:
             self.parameter.clamp_(min=low, max=high)
+
+    def after_step(self, stepped: AbstractSet[int]) -> None:
+        """Clamp τ after a step of the optimizer that holds its parameter."""
+        if id(self.parameter) in stepped:
+            self.clamp_()
 
     def _learned(self, tau: float) -> float:
         """Return the parameter at which τ is ``tau``."""

@@ -54,6 +54,7 @@ class ArmCost:
 
     Attributes:
         seconds_per_step: the median of a few; 0 where the loss was not finite.
+        seconds_range: the least and the greatest of those.
         passes: of one example through towers per step, by modality (momentum copies counted), in inputs of full size.
         parameters: of the method, momentum copies included.
         peak_memory_bytes: of the process while it trained those steps.
@@ -77,6 +78,7 @@ class ArmCost:
     rows: int = 0
     left_out: int = 0
     passes_of_all: dict[str, int | float] = field(default_factory=dict)
+    seconds_range: tuple[float, float] = (0.0, 0.0)
 
     def passes_of_run(self, modality: str, steps: int) -> float:
         """Return the passes of examples through towers of a modality in a run of so many steps."""
@@ -362,6 +364,19 @@ def check_names(design: Design) -> None:
         Arm.parse(arm)
     for task in design.tasks:
         check_name(task)
+
+
+def check_options(design: Design) -> None:
+    """Refuse options that a method of the design does not take; loads torch and the methods, and no data.
+
+    Raises:
+        UnknownName: for an unknown option; the message gives the nearest one.
+        ValueError: for a value of another type.
+    """
+    from ..methods.arm import Arm
+
+    for arm in design.arms:
+        Arm.parse(arm).check_options()
 
 
 def kind_of(folder: Path) -> str | None:

@@ -23,7 +23,7 @@ from .run import Run
 from .start import prepare
 from .trained import trained_rows
 
-_FIRST, _TIMED = 8, 2
+_FIRST, _TIMED = 8, 3
 _PATIENCE = 5.0
 """Seconds that a timed step may take."""
 
@@ -127,8 +127,8 @@ class Forecast:
         return "a smaller tower (--towers.image) or more processes (torchrun) make it faster"
 
 
-def measured(run: Run, data: Data, clock: Callable[[], float] = time.perf_counter) -> Speed:
-    """Train a few steps without a folder, and return how fast batches are prepared and taken.
+def measured(run: Run, data: Data, clock: Callable[[], float] = time.perf_counter) -> list[Speed]:
+    """Train a few steps without a folder, and return how fast batches are prepared and taken in each.
 
     In steps of the run's own size, or of as many examples as a few seconds allow, then in two microbatches at least if
     the run has some.
@@ -140,11 +140,14 @@ def measured(run: Run, data: Data, clock: Callable[[], float] = time.perf_counte
     """
     whole = min(run.recipe.batch_size, len(trained_rows(run.arm, data)))
     size = min(_FIRST * Ranks.present().size, whole)
-    seconds, loader = _seconds_of_a_step(run, data, size)
-    if 0 < seconds < _PATIENCE and size < whole:
-        size = min(whole, int(size * _PATIENCE / seconds))
-        seconds, loader = _seconds_of_a_step(run, data, size)
-    return Speed(size / _seconds_of_a_batch(loader, clock), size / seconds if seconds else math.inf, size)
+    steps, loader = _seconds_of_steps(run, data, size)
+    if steps and 0 < median(steps) < _PATIENCE and size < whole:
+        size = min(whole, int(size * _PATIENCE / median(steps)))
+        steps, loader = _seconds_of_steps(run, data, size)
+    return [
+        Speed(size / batch, size / step if step else math.inf, size)
+        for batch, step in zip(_seconds_of_batches(loader, clock), steps or [0.0] * _TIMED, strict=True)
+    ]
 
 
 def cores() -> int:
@@ -152,8 +155,8 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _seconds_of_a_step(run: Run, data: Data, size: int) -> tuple[float, Loader]:
-    """Return the seconds of a step without those of its batch, 0 where nothing is trained; and the step's loader."""
+def _seconds_of_steps(run: Run, data: Data, size: int) -> tuple[list[float], Loader]:
+    """Return the seconds of steps without those of their batches, none where nothing is trained; and their loader."""
     microbatch = min(run.recipe.microbatch, max(size // 2, 1))
     # Fewer examples than a batch has may be too few for what a sampler binds to it.
     arm = Spec.parse(run.arm)
@@ -166,13 +169,13 @@ def _seconds_of_a_step(run: Run, data: Data, size: int) -> tuple[float, Loader]:
     times = [
         (after.seconds - after.waited) - (before.seconds - before.waited) for before, after in pairwise(ends)
     ]
-    return median(times) if times else 0.0, loader
+    return times, loader
 
 
-def _seconds_of_a_batch(loader: Loader, clock: Callable[[], float]) -> float:
+def _seconds_of_batches(loader: Loader, clock: Callable[[], float]) -> list[float]:
     times = []
     for step in range(1, 2 + _TIMED):
         began = clock()
         loader.batch(step)
-        times.append(clock() - began)
-    return max(median(times[1:]), 1e-9)
+        times.append(max(clock() - began, 1e-9))
+    return times[1:]

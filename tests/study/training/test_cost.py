@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -15,18 +18,23 @@ from hypothesis import strategies as st
 
 from counterpoint.cli.compare import cost_tables
 from counterpoint.data.source import load_any
+from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.networks import BytePairTokenizer
 from counterpoint.recipes import Recipe, load, names, override, parse
 from counterpoint.study import compare
 from counterpoint.study.design import ArmCost, ArmPlan, Design
 from counterpoint.study.gate import prepare
 from counterpoint.study.training import cost as costs
-from counterpoint.study.training.cost import in_turns, plan_arms, share_cut, steps_under
+from counterpoint.study.training.cost import Turns, in_turns, plan_arms, share_cut, steps_under
 from counterpoint.study.training.plans import read_plans
 from counterpoint.study.training.runner import run
 from counterpoint.study.words.remarks import cut_in_words, length_in_words, remarks
 from counterpoint.training import start
 from counterpoint.training.run import Run
+
+
+def turns(least: int, most: int = 0, seconds: float = 0.0) -> Turns:
+    return Turns(least, most, seconds, warm_up=1, timed=1)
 
 
 def priced(seconds: float = 0.1, passes: int = 1, **changes: Any) -> ArmCost:
@@ -57,23 +65,37 @@ class FakeClock:
 )
 def test_equal_arms_are_equal_whatever_the_machine_does(speed: Callable[[int], float]) -> None:
     clock = FakeClock(speed)
-    seconds = in_turns({name: clock.arm(0.1) for name in "abcd"}, turns=4)
-    measured = {name: priced(value) for name, value in seconds.items()}
+    seconds = in_turns({name: clock.arm(0.1) for name in "abcd"}, turns(4))
+    measured = {name: priced(median(values)) for name, values in seconds.items()}
     steps = steps_under("time", measured, "a", 200)
     assert max(steps.values()) - min(steps.values()) <= 1
 
 
 def test_a_machine_that_is_busy_for_a_turn_changes_nothing() -> None:
     clock = FakeClock(lambda turn: 5.0 if turn in (7, 8) else 1.0)
-    assert in_turns({"a": clock.arm(0.1), "b": clock.arm(0.2)}, turns=4) == pytest.approx(
-        {"a": 0.1, "b": 0.2}
-    )
+    rounds = in_turns({"a": clock.arm(0.1), "b": clock.arm(0.2)}, turns(4))
+    assert {arm: median(seconds) for arm, seconds in rounds.items()} == pytest.approx({"a": 0.1, "b": 0.2})
+
+
+def test_quick_arms_take_more_turns_until_the_time_is_over() -> None:
+    now = [0.0]
+
+    def turn() -> Sequence[float]:
+        now[0] += 1.0
+        return [1.0]
+
+    def taken(arms: int, limits: Turns) -> int:
+        return len(in_turns({str(arm): turn for arm in range(arms)}, limits, lambda: now[0])["0"])
+
+    assert taken(1, turns(3, most=12, seconds=6.0)) == 5  # and one to warm up
+    assert taken(4, turns(3, most=12, seconds=6.0)) == 3
+    assert taken(1, turns(3, most=12, seconds=99.0)) == 12
 
 
 def test_an_arm_that_takes_no_step_is_not_timed_and_gets_the_reference_s_steps() -> None:
-    seconds = in_turns({"a": lambda: [0.1], "broken": lambda: []}, turns=2)
-    assert seconds == {"a": 0.1, "broken": 0.0}
-    assert steps_under("time", {k: priced(v) for k, v in seconds.items()}, "a", 50) == {"a": 50, "broken": 50}
+    assert in_turns({"a": lambda: [0.1], "broken": lambda: []}, turns(2)) == {"a": [0.1, 0.1], "broken": []}
+    measured = {"a": priced(0.1), "broken": priced(0.0)}
+    assert steps_under("time", measured, "a", 50) == {"a": 50, "broken": 50}
 
 
 def test_what_each_budget_makes_equal() -> None:
@@ -189,6 +211,43 @@ def test_arms_are_timed_with_the_threads_that_their_runs_will_have(
     finally:
         torch.set_num_threads(before)
     assert threads == [1, 2]
+
+
+def test_arms_of_every_budget_are_timed_in_turns_beside_busy_cores(
+    pairs: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    took: list[str] = []
+    cores: list[int] = []
+
+    def fit(method: TowerMethod, *others: object, **options: Any) -> None:
+        took.append(type(method).__name__)
+
+    monkeypatch.setattr(costs, "fit", fit)
+    monkeypatch.setattr(costs, "_busy_cores", lambda count: cores.append(count) or nullcontext())
+    design = Design(("clip", "siglip"), str(pairs), recipe=recipe, tasks=("retrieval",))
+    costs.measure(prepare(design, pairs.parent / "study"), design.arms, jobs=2)
+    assert took[:4] in (["CLIP", "SigLIP", "CLIP", "SigLIP"], ["SigLIP", "CLIP", "CLIP", "SigLIP"])
+    assert cores == [1]
+
+
+def test_other_cores_are_busy_only_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    popen = subprocess.Popen
+    monkeypatch.setattr(subprocess, "Popen", lambda *given: started.append(popen(*given)) or started[-1])
+    with costs._busy_cores(2):
+        assert [process.poll() for process in started] == [None, None]
+    assert all(process.poll() for process in started)
+
+
+def test_the_forecast_is_the_range_of_what_was_measured() -> None:
+    design = Design(("clip", "slip"), data="mine.csv", seeds=(0, 1, 2))
+    plans = {
+        "clip": ArmPlan(100, cost=priced(0.7, seconds_range=(0.6, 0.9))),
+        "slip": ArmPlan(100, cost=priced(1.4, seconds_range=(1.2, 1.8))),
+    }
+    times, _ = cost_tables(design, plans, jobs=2)
+    assert "4.5 to 6.8 min of training (2 runs at a time)" in str(times.title)
+    assert list(times.columns[2].cells) == ["60 to 90", "120 to 180"]
 
 
 def test_steps_that_follow_the_data_are_written_in_before_they_are_used() -> None:

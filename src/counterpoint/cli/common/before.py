@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from dataclasses import replace
+from statistics import median
 from typing import TYPE_CHECKING
 
 from ...reasons import a_second, counted, sized
@@ -71,7 +73,7 @@ def show_memory(console: Terminal, run: Run, asked: Recipe) -> tuple[MemoryRepor
 
 
 def show_forecast(console: Terminal, run: Run, report: MemoryReport, free: int | None) -> None:
-    """Print what the loader delivers and the model takes, the hours of the run, and what would make it faster.
+    """Print what the loader delivers and the model takes, the range of the run's time, and what would make it faster.
 
     Args:
         console: where to.
@@ -81,14 +83,17 @@ def show_forecast(console: Terminal, run: Run, report: MemoryReport, free: int |
     """
     from ...pairwise.ranks import Ranks
     from ...study.opened import open_data
-    from ...training.forecast import Forecast, cores, measured
+    from ...training.forecast import Forecast, Speed, cores, measured
     from ...training.trained import trained_rows
 
     recipe, ranks = run.recipe, Ranks.present().size
     data = open_data(run)
     batch = min(recipe.batch_size, len(trained_rows(run.arm, data)))
     with console.status("timing a few steps"):
-        speed = measured(run, data)
+        speeds = measured(run, data)
+    speed = Speed(
+        median(each.prepared for each in speeds), median(each.taken for each in speeds), speeds[0].examples
+    )
     share = -(-batch // ranks)
     forecast = Forecast(
         speed,
@@ -106,8 +111,10 @@ def show_forecast(console: Terminal, run: Run, report: MemoryReport, free: int |
     console.print(f"model: {a_second(speed.taken)} pairs/s, measured in steps of {speed.examples:,}")
     for line in forecast.advice():
         console.print(f"! {line}", style="yellow", soft_wrap=True)
+    hours = [replace(forecast, speed=each).hours for each in speeds]
+    least, greatest = in_words(3600 * min(hours)), in_words(3600 * max(hours))
     console.print(
-        f"{in_words(3600 * forecast.hours)} for {recipe.total_steps:,} steps of {batch:,}, "
+        f"{least if least == greatest else f'{least} to {greatest}'} for {recipe.total_steps:,} steps of {batch:,}, "
         f"at {a_second(forecast.pairs)} pairs/s; evaluation comes on top",
         soft_wrap=True,
     )

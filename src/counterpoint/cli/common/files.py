@@ -88,8 +88,7 @@ class Files:
             raise ValueError(f"{option} says how files are read: give it with --data")
         from ...data.derived.gaps import with_gaps
         from ...data.derived.mixture import each_changed
-        from ...data.source import with_columns
-        from ...data.sources import columns_of
+        from ...data.sources import columns_of, with_columns
 
         named = with_columns(data, columns_of(self.columns)) + suffix
         return each_changed(named, lambda one: with_gaps(one, self.missing))

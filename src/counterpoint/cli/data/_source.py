@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as form
 
 from ...data.kinds.written import WRITTEN
+from ...data.named import check_named
 from ...forms import FORM, Flat, Positional
 from ..common.files import Files
 
@@ -23,5 +24,7 @@ class Source:
 
     @property
     def named(self) -> str:
-        """Return the name of the data with the options of its files."""
-        return self.files.of(self.source)
+        """Return the name of the data with the options of its files; data that does not exist is refused."""
+        named = self.files.of(self.source)
+        check_named(named)
+        return named

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import final
 
-from ...registry import UnknownName, named_in_file, unknown
+from ...registry import named_in_file
 from ...spec import Spec
 from ...types import Fit
 from ..base import Data
@@ -20,6 +20,7 @@ from ..derived.missing import Missing
 from ..derived.mixed import Mixed
 from ..derived.mixture import Part, parts_of
 from ..derived.voxels import Simulation, Voxels
+from ..named import not_found
 from ..pictures.decode import side_of
 from ..sharded.index import is_index
 from ..sharded.open_index import open_index
@@ -192,15 +193,7 @@ class _Missing(Kind):
     """A text that nothing is found by."""
 
     def open(self, form: int | Fit) -> Data:
-        if any(mark in self.source for mark in "/\\."):
-            raise FileNotFoundError(
-                f"no data at {self.source!r}: expected a folder, a CSV, TSV, JSONL or Parquet file, a tar file, or "
-                "FILE.py:NAME"
-            )
-        simulated, benchmarks = f"{voxels.NAME}:SOURCE", (f"{name}:PATH" for name in BENCHMARKS.names())
-        known = [*WORLDS.names(), simulated, *COLLECTIONS.names(), *benchmarks]
-        refusal = unknown("data set", self.source, known)
-        raise UnknownName(f"{refusal}; nor is there a folder or a file of that name here")
+        raise not_found(self.source)
 
 
 def _plain(path: str) -> str:

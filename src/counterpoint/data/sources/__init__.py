@@ -27,6 +27,7 @@ from ._options import (
     option_of,
     parted,
     said_columns,
+    with_columns,
     without_budget,
 )
 from ._reading import (
@@ -100,5 +101,6 @@ __all__ = [
     "suffix_of",
     "suffixes",
     "wholes",
+    "with_columns",
     "without_budget",
 ]

@@ -20,9 +20,9 @@ from ..derived.gaps import gaps_of, with_gaps
 from ..derived.mixture import each_changed, parts_of
 from ..pictures.decode import MOST_PIXELS
 from ..sides import MOST_HELD_OUT
+from ..template import is_template
 from ._files.places import local
 from ._ledger import BROKEN
-from ._template import is_template
 
 _PARTS = ("path", "name", "folder")
 _PLAIN = "".join(chr(code) for code in range(32, 127) if chr(code) not in '%,+"')
@@ -210,6 +210,36 @@ def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
                 f"the column {column!r} cannot be named here for its '+' or ',': rename it in the table"
             )
     return columns
+
+
+def with_columns(source: str, columns: Mapping[str, str]) -> str:
+    """Return the name of data whose table has columns of other names.
+
+    Args:
+        source: as a user wrote it.
+        columns: names of the table's columns by what they are for: a modality, ``id``, ``split``, ``group``; one that
+            is a column of the data by its own name stands for itself.
+
+    Raises:
+        UnknownName: for a use that there is not.
+
+    >>> with_columns("pairs.csv", {"image": "path", "text": "alt"})
+    'pairs.csv,columns=image:path+text:alt'
+    >>> with_columns("faq.csv", {"question": "question", "answer": "answer"})
+    'faq.csv,columns=question+answer'
+    >>> with_columns("icons.jsonl", {"text": "{name}, {tags}"})
+    'icons.jsonl,columns=text:{name}%2C {tags}'
+    """
+    if columns and parts_of(source):
+        raise ValueError(
+            "columns of which source? With several --data, say it behind each: pairs.csv,columns=image:path+text:alt"
+        )
+    option = "+".join(
+        option_of(role, column) if role in MODALITIES or role in FACTS else column
+        for role, named in checked(columns).items()
+        for column in said_columns(role, named)
+    )
+    return f"{source},columns={option}" if option else source
 
 
 def takes_several(role: str) -> bool:

@@ -6,9 +6,9 @@ import json
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, final
 
+from ..template import Template, columns_in, is_template
 from ._files.text import as_text, label_text
 from ._names import CAPTION_COLUMNS, SPLITS
-from ._template import Template, columns_in, is_template
 
 
 def captions_in(values: Mapping[str, Any], where: str, user_columns: Mapping[str, str]) -> tuple[str, ...]:

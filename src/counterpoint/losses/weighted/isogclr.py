@@ -45,9 +45,9 @@ class ISogCLRLoss(PairwiseLoss):
     divergence cannot exceed log(B − 1) within a batch, so that in small ones a ρ above that drives every
     temperature to its lower bound; ρ near 0 drives it to the upper one.
 
-    State moves in `commit`, by what the last call in training mode saw, and is the same on every rank. The
-    temperatures are no parameters: neither an optimiser nor weight decay touches them. A batch of one has no
-    negatives: the loss is 0 and nothing moves.
+    State moves after each optimizer step, by what the last call in training mode saw, and is the same on every
+    rank. The temperatures are no parameters: neither an optimizer nor weight decay touches them. A batch of one has
+    no negatives: the loss is 0 and nothing moves.
 
     Args:
         temperature: the τ that an item starts from.
@@ -150,8 +150,7 @@ class ISogCLRLoss(PairwiseLoss):
             self._seen = ids, updates
         return loss
 
-    def commit(self) -> None:
-        super().commit()
+    def update_state(self) -> None:
         if self._seen is None:
             return
         ids, updates = self._seen

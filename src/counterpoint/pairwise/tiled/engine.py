@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
+from torch._compile import _disable_dynamo
 
 from .. import guard
 from ..declaration import Declared, Key, check_sizes, declared
@@ -31,7 +32,8 @@ PAPERS = {"inf-cl": ("run",)}
 
 
 # It takes gradients inside an autograd function, tile by tile: that is not compiled, and what is around it is.
-@torch.compiler.disable  # type: ignore[untyped-decorator]
+# `torch.compiler.disable` would import torch._dynamo with this module, which costs as much as torch itself.
+@_disable_dynamo
 def run(
     terms: Callable[[Tile], Any],
     rows: Mapping[str, Tensor],

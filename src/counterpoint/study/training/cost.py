@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
@@ -29,13 +32,38 @@ from ...types import NonFiniteLoss
 from ..design import ArmCost, ArmPlan, Budget, Design
 from ..gate import Prepared, askable, check_model
 
-_WARM_UP, _TIMED, _TURNS = 2, 4, 4
+_BUSY = "import os\nparent = os.getppid()\nwhile os.getppid() == parent:\n    sum(range(100_000))"
+"""Program that keeps a core busy until its parent ends."""
 _CAPTIONS = 10_000
 """Captions that are looked at for their length."""
 
 Turn = Callable[[], Sequence[float]]
 """Take a few steps and return the seconds of each."""
 Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Turns:
+    """The number of turns in which arms are timed, and of the steps of a turn.
+
+    Attributes:
+        least: turns that are taken in any case.
+        most: turns that are taken as long as `seconds` have not passed.
+        seconds: time after which no turn beyond the least one begins.
+        warm_up: steps at the beginning of a turn that do not count.
+        timed: steps that follow them.
+    """
+
+    least: int
+    most: int
+    seconds: float
+    warm_up: int
+    timed: int
+
+
+_FORECAST = Turns(least=3, most=12, seconds=2.0, warm_up=1, timed=1)
+_BUDGET = Turns(least=4, most=4, seconds=0.0, warm_up=2, timed=4)
+"""Turns under a budget of time, where the numbers of steps follow from what is measured."""
 Measure = Callable[[Sequence[str]], Mapping[str, ArmCost]]
 
 
@@ -47,25 +75,37 @@ def measure(
     *,
     timed: bool = True,
 ) -> dict[str, ArmCost]:
-    """Train some arms of a study for a few steps, and see what a step of each costs.
+    """Train some arms of a study for a few steps, and measure what a step of each costs.
 
-    Under a budget of time all are timed in turns, which keeps the models of all in memory.
+    The arms are timed in turns, so the weights of all are in memory, those of one on the device.
 
     Args:
         study: the study.
         arms: those to measure.
-        jobs: runs at a time, later: each has its share of the cores, and is timed with as many threads.
+        jobs: runs at a time, later: each has its share of the cores, and is timed with as many threads while the other
+            cores of those runs are busy.
         clock: seconds that have passed.
         timed: take the steps; otherwise the arms are built alone, and their steps cost nothing.
 
     Raises:
         ValueError: for a model that a task cannot ask, before it is timed.
     """
-    with _threads_of(jobs):
-        if study.design.budget == "time":
-            return _measured(study, arms, _TURNS, clock)
-        turns = 0 if timed else None
-        return {arm: cost for one in arms for arm, cost in _measured(study, [one], turns, clock).items()}
+    if not timed:
+        return _measured(study, arms, None, clock)
+    with _threads_of(jobs), _busy_cores(jobs - 1):
+        return _measured(study, arms, _BUDGET if study.design.budget == "time" else _FORECAST, clock)
+
+
+@contextmanager
+def _busy_cores(count: int) -> Iterator[None]:
+    """Keep some cores busy, as other runs of the study will: where cores are scarce, runs slow each other down."""
+    others = [subprocess.Popen([sys.executable, "-S", "-E", "-c", _BUSY]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 @contextmanager
@@ -80,31 +120,42 @@ def _threads_of(jobs: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _measured(study: Prepared, arms: Sequence[str], turns: int | None, clock: Clock) -> dict[str, ArmCost]:
+def _measured(study: Prepared, arms: Sequence[str], turns: Turns | None, clock: Clock) -> dict[str, ArmCost]:
     design, data = study.design, study.data
-    recipe = override(design.recipe, {"steps": _WARM_UP + _TIMED, "workers": 0})
+    steps = turns.warm_up + turns.timed if turns else 1
+    recipe = override(design.recipe, {"steps": steps, "workers": 0})
     runs = {arm: prepare(Run(arm, design.data, recipe, labels=design.labels), data) for arm in arms}
     for arm, (method, _) in runs.items():
         check_model(method, askable(study.arms[arm], study.tasks, data), data)
-    memory = PeakMemory()
+    peaks: dict[str, int] = {}
 
     def turn(arm: str) -> Sequence[float]:
-        ends = []
+        assert turns is not None
+        ends, memory = [], PeakMemory()
+        method, loader = runs[arm]
+        # The first turn does not count: it warms up, and shows what memory a step takes.
+        taken = recipe if arm in peaks else override(recipe, {"steps": turns.warm_up})
         with suppress(NonFiniteLoss):  # such an arm is an outcome of the study, not a reason to have none
-            fit(*runs[arm], recipe, on_step=lambda progress: ends.append(clock()))
-        return [after - before for before, after in pairwise(ends[_WARM_UP - 1 :])]
+            fit(method, loader, taken, on_step=lambda progress: ends.append(clock()))
+        method.zero_grad()
+        method.cpu()  # the next arm has the device to itself
+        peaks.setdefault(arm, memory.read())
+        return [after - before for before, after in pairwise(ends[turns.warm_up - 1 :])]
 
-    seconds = dict.fromkeys(arms, 0.0)
+    seconds: Mapping[str, Sequence[float]] = {}
     if turns is not None:
-        seconds = in_turns({arm: lambda arm=arm: turn(arm) for arm in arms}, turns)  # type: ignore[misc] # arm is bound
+        rounds = {arm: lambda arm=arm: turn(arm) for arm in arms}  # bound
+        seconds = in_turns(rounds, turns, clock)
     costs = {}
     for arm, (method, loader) in runs.items():
+        measured = seconds.get(arm) or [0.0]
         costs[arm] = ArmCost(
-            seconds_per_step=seconds[arm],
+            seconds_per_step=median(measured),
+            seconds_range=(min(measured), max(measured)),
             passes=method.passes(),
             passes_of_all=method.passes_of_all(),
             parameters=sum(p.numel() for p in method.parameters()),
-            peak_memory_bytes=memory.read(),
+            peak_memory_bytes=peaks.get(arm) or PeakMemory().read(),
             batch_size=loader.batch_size,
             rows=(rows := len(trained_rows(arm, data))),
             left_out=len(data.splits.train) - rows,
@@ -115,24 +166,28 @@ def _measured(study: Prepared, arms: Sequence[str], turns: int | None, clock: Cl
     return costs
 
 
-def in_turns(arms: Mapping[str, Turn], turns: int) -> dict[str, float]:
-    """Return each arm's median seconds of a step, all arms timed in turns.
+def in_turns(
+    arms: Mapping[str, Turn], turns: Turns, clock: Clock = time.perf_counter
+) -> dict[str, list[float]]:
+    """Return each arm's seconds of a step, a median for each turn.
 
-    In a turn every arm takes a few steps, in the other order from turn to turn, so that a machine that becomes slower
-    or faster meanwhile does so for all. The turn before the first warms up and does not count; with 0 turns it is
-    the only one, and counts.
+    In a turn every arm takes a few steps, in reverse order every second turn, so that a machine that becomes slower
+    or faster meanwhile does so for all arms. The turn before the first warms up and does not count.
 
     Args:
         arms: an arm's name to a turn of it.
         turns: how many.
+        clock: seconds that have passed.
     """
     rounds: dict[str, list[float]] = {arm: [] for arm in arms}
-    for number in range(turns + 1):
+    number, began = 0, clock()
+    while number <= turns.least or (number <= turns.most and clock() - began < turns.seconds):
         for arm in list(arms) if number % 2 else list(arms)[::-1]:
             steps = arms[arm]()
-            if steps and (number or not turns):
+            if steps and number:
                 rounds[arm].append(median(steps))
-    return {arm: median(seconds) if seconds else 0.0 for arm, seconds in rounds.items()}
+        number += 1
+    return rounds
 
 
 def plan_arms(

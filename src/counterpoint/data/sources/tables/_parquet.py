@@ -13,6 +13,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from ....modalities import MODALITIES
+from ...template import Template, columns_in, is_template
 from .._files.asset import arrow_file
 from .._files.noted import columns_noted
 from .._files.places import is_url, opened, part_of, sought, suffix_of
@@ -21,7 +22,6 @@ from .._options import FACTS
 from .._progress import shown
 from .._record import LABEL, value_name
 from .._source import Span
-from .._template import Template, columns_in, is_template
 from ._kinds import SAMPLE, Kind, kind_of
 from ._many import CELL, HELD, NAME
 from ._roles import ONE_A_ROW, Columns, Made, Roles, as_noted, chosen

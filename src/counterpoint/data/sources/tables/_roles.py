@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 from ....modalities import MODALITIES
+from ...named import check_columns
+from ...template import columns_in
 from .._ledger import ALSO_POSSIBLE
 from .._names import CAPTION_COLUMNS, CORPORA, PICTURE_COLUMNS, SOUND_COLUMNS, caption_rank
 from .._options import FACTS, said_columns
-from .._template import columns_in
 from ._kinds import Kind
 
 ONE_A_ROW = (
@@ -156,13 +156,12 @@ def chosen(
         ValueError: if one that was named is missing, naming the nearest one and those that there are; or if there is
             nothing that is read.
     """
-    for role, named in user_columns.items():
-        for column in _columns_in(said_columns(role, named)):
-            if column not in columns:
-                near = difflib.get_close_matches(column, columns, n=1, cutoff=0.5)
-                of = f" for the {role}" if role != column else ""
-                hint = f"; did you mean {near[0]!r}?" if near else ""
-                raise ValueError(f"{path}: there is no column {column!r}{of}; found {list(columns)}{hint}")
+    wanted = [
+        (role, column)
+        for role, named in user_columns.items()
+        for column in _columns_in(said_columns(role, named))
+    ]
+    check_columns(path, columns, wanted)
     if user_columns.keys() <= {*FACTS}:
         user_columns = {
             **next((known for known in CORPORA if {*known.values()} <= {*columns}), {}),

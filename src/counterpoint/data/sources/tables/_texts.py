@@ -15,6 +15,7 @@ from typing import Any
 import polars as pl
 
 from ....modalities import MODALITIES
+from ...template import Template, columns_in, is_template
 from .._files.places import beside, suffix_of
 from .._files.text import as_text, label_text, opened_text
 from .._ledger import Ledger
@@ -23,7 +24,6 @@ from .._options import said_columns
 from .._progress import shown
 from .._record import LABEL, value_name
 from .._source import Span
-from .._template import Template, columns_in, is_template
 from .._values import Identities
 from ._kinds import SAMPLE, kind_of
 from ._locating import located
