@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ..modalities import MODALITIES
 from ..networks.base import Input
+from ..trust import given
 from .base import IMAGE_SIZE, Data, stored_size
 from .derived.gaps import gaps_of
 from .derived.mixture import each_changed, parts_of
@@ -50,6 +51,7 @@ def load(
         FileNotFoundError: if there is nothing at the path.
         ValueError: if the files hold no usable pairs, or the data has other columns.
     """
+    given(source)
     data = load_any(with_columns(source, columns or {}), image_size)
     if isinstance(data, PairedData):
         return data
