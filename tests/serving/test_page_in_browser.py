@@ -335,9 +335,9 @@ def test_map_shows_every_point_and_the_pointer_finds_it(page: Page, url: str) ->
     show_points(page, url)
     both = drawn(page)
     assert both > POINTS  # more than a pixel each
-    page.get_by_label("text", exact=True).uncheck()
+    page.get_by_label("texts", exact=True).uncheck()
     assert drawn(page) < 0.7 * both
-    page.get_by_label("text", exact=True).check()
+    page.get_by_label("texts", exact=True).check()
     for place in (0, 8_123, POINTS - 200):
         page.mouse.move(*where_is(page, place))
         row = page.request.get(f"{url}v1/items/{place % 70}").json()

@@ -1,7 +1,7 @@
 """Checkpoints in parts: every rank writes what it has, in the background, and any number of ranks reads it again.
 
-The format is that of ``torch.distributed.checkpoint``. Its index is a pickle, which is read as data: it makes objects of
-the index's own classes, and no others.
+The format is that of ``torch.distributed.checkpoint``. Its index is a pickle, which is read as data: objects of the
+index's own classes, and no others.
 """
 
 from __future__ import annotations
