@@ -12,30 +12,16 @@ from PIL import Image
 from scipy.io import wavfile
 from starlette.testclient import TestClient
 
-import counterpoint as cp
 from counterpoint.data.source import load_any
-from counterpoint.recipes import load, override
 from counterpoint.serving import app
 from counterpoint.serving.application.gallery import HEARD, Gallery
 from counterpoint.serving.requests.refusals import Refusal
-
-RATE, ROWS = 8_000, 24
+from fixtures.rows import index_of, write_rows
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a table with a sound, a clip, a series and numbers in every row."""
-    folder = tmp_path_factory.mktemp("rows")
-    lines = ["sound,clip,walk,height,weight,text"]
-    for k in range(ROWS):
-        wave = 0.5 * np.sin(2 * np.pi * (200 + 60 * k) * np.arange(RATE) / RATE)
-        wavfile.write(folder / f"{k}.wav", RATE, np.rint(wave * 32767).astype(np.int16))
-        frames = [Image.new("RGB", (16, 16), (10 * k, 80 * step, 0)) for step in range(3)]
-        frames[0].save(folder / f"{k}.webp", save_all=True, append_images=frames[1:])
-        np.save(folder / f"{k}.npy", np.cumsum(np.ones((50, 2)) * (k + 1), axis=0))
-        lines.append(f"{k}.wav,{k}.webp,{k}.npy,{k + 150},{k + 50},row number {k}")
-    (folder / "rows.csv").write_text("\n".join(lines) + "\n")
-    return folder / "rows.csv"
+    return write_rows(tmp_path_factory.mktemp("rows"))
 
 
 def media(source: str, what: str, column: str | None = None) -> tuple[str, bytes]:
@@ -81,10 +67,7 @@ def test_a_sound_is_heard_whole(table: Path) -> None:
 
 def test_results_and_items_say_where_they_are_seen_and_heard(table: Path, tmp_path: Path) -> None:
     source = f"{table},columns=audio:sound+text:text"
-    few = override(load("seconds"), {"steps": 2, "batch_size": 8})
-    cp.train("clip", source, recipe=few, folder=tmp_path / "run")
-    cp.index(cp.embed(tmp_path / "run", source, tmp_path / "vectors"), tmp_path / "index")
-    asking = TestClient(app(tmp_path / "index"), base_url="http://127.0.0.1")
+    asking = TestClient(app(index_of(source, tmp_path)), base_url="http://127.0.0.1")
     about = asking.get("/v1/about").json()
     assert about["kinds"]["audio"] == {"modality": "audio", "one": "sound", "many": "sounds"}
     number = int(load_any(source).ids[3])
