@@ -639,5 +639,4 @@ def test_series_and_clips_are_seen(page: Page, rows: Path, tmp_path: Path, colum
     assert len(likes(page)) == 12
     expect_pictures(page)
     expect(page.locator("audio")).to_have_count(0)
-    page.screenshot(path=tmp_path / "page.png")
     held.end()
