@@ -273,7 +273,11 @@ def test_code_beside_a_trusted_file_does_not_take_its_place(tmp_path: Path) -> N
     import importlib._bootstrap_external as external
 
     status = mine.file.stat()
-    compiled.write_bytes(external._code_to_timestamp_pyc(code, int(status.st_mtime), status.st_size))
+    compiled.write_bytes(
+        external._code_to_timestamp_pyc(  # type: ignore[attr-defined]
+            code, int(status.st_mtime), status.st_size
+        )
+    )
     import_file(mine.file)
     assert (mine.ran(), other.ran()) == (True, False)
 
@@ -356,7 +360,7 @@ def strings(content: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...
         for key, value in content.items():
             yield from strings(value, (*path, key))
     elif isinstance(content, list):
-        for position, value in enumerate(content[:3]):
+        for position, value in enumerate(content[:1]):
             yield from strings(value, (*path, position))
 
 
@@ -368,21 +372,32 @@ def put(content: Any, path: tuple[Any, ...], value: str) -> Any:
     return [*content[:first], inside, *content[first + 1 :]]
 
 
-def readers(folder: Path, pairs: Path) -> list[Callable[[], object]]:
-    """Return everything that reads a folder with a study, an index and vectors."""
-    study, run = folder / "study", folder / "study" / "runs" / "clip" / "seed-0"
-    return [
-        lambda: load(run),
-        lambda: standings(study, 0.0),
-        lambda: resummarise(study),
-        lambda: work(study, wait=False),
-        lambda: cp.embed(str(run), str(pairs), folder / "vectors"),
-        lambda: cp.evaluate(str(run), tasks=["retrieval"]),
-        lambda: cp.export(run, "safetensors", folder / "export"),
-        lambda: Index.open(folder / "index").search("red"),
-        lambda: Gallery(Index.open(folder / "index").about.data, offline=True)._data.result(60),
-        lambda: load_any(str(folder / "data-index")),
-    ]
+RUN = "study/runs/clip/seed-0"
+READERS: dict[str, Callable[[Path], object]] = {
+    "load": lambda folder: load(folder / RUN),
+    "status": lambda folder: standings(folder / "study", 0.0),
+    "report": lambda folder: resummarise(folder / "study"),
+    "work": lambda folder: work(folder / "study", wait=False),
+    "embed": lambda folder: main(
+        ["embed", str(folder / RUN), "digits", "--limit", "2", "--out", str(folder / "new")]
+    ),
+    "evaluate": lambda folder: cp.evaluate(str(folder / RUN), tasks=["retrieval"]),
+    "export": lambda folder: main(["export", str(folder / RUN)]),
+    "search": lambda folder: Index.open(folder / "index").search("red"),
+    "serve": lambda folder: Gallery(Index.open(folder / "index").about.data, offline=True)._data.result(60),
+    "data": lambda folder: load_any(str(folder / "data-index")),
+}
+FILES = {
+    f"{RUN}/recipe.yaml": ("load", "evaluate", "embed", "export"),
+    **dict.fromkeys(
+        (f"{RUN}/{name}.json" for name in ("environment", "run", "provenance", "order")), ("load", "report")
+    ),
+    **dict.fromkeys(("study/study.yaml", "study/plans.json"), ("report",)),
+    "study/units.json": ("status", "work"),
+    "index/index.json": ("search", "serve"),
+    **dict.fromkeys(("data-index/data-index.json", "data-index/shards.parquet"), ("data",)),
+}
+"""Files of the folders, each with what reads it."""
 
 
 def fields(file: Path) -> list[tuple[Any, ...]]:
@@ -400,17 +415,6 @@ def poison(file: Path, field: tuple[Any, ...], value: str) -> None:
         changed(file, lambda it: put(it, field, value))
 
 
-RUN = "study/runs/clip/seed-0"
-FILES = [
-    *(
-        f"{RUN}/{name}"
-        for name in ("recipe.yaml", "environment.json", "run.json", "provenance.json", "order.json")
-    ),
-    *(f"study/{name}" for name in ("study.yaml", "units.json", "plans.json")),
-    *("index/index.json", "data-index/data-index.json", "data-index/shards.parquet"),
-]
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("name", FILES)
 def test_no_field_of_any_file_names_code(
@@ -426,12 +430,12 @@ def test_no_field_of_any_file_names_code(
     cp.data.index(str(tmp_path / "shards"), whole / "data-index")
     assert (whole / name).exists()
     original = (whole / name).read_bytes()
+    values = (f"{evil.file}:DATA", "evil:Loss") if name.endswith("units.json") else (f"{evil.file}:DATA",)
     for field in fields(whole / name):
-        for value in (f"{evil.file}:DATA", "evil:Loss"):
+        for value in values:
             poison(whole / name, field, value)
-            for read in readers(whole, pairs):
+            for reader in FILES[name]:
                 with suppress(Exception, SystemExit):
-                    read()
+                    READERS[reader](whole)
                 assert not evil.ran(), f"{name}: {field} ran {value}"
             (whole / name).write_bytes(original)
-            shutil.rmtree(whole / "export", ignore_errors=True)
