@@ -392,7 +392,7 @@ FILES = {
     **dict.fromkeys(
         (f"{RUN}/{name}.json" for name in ("environment", "run", "provenance", "order")), ("load", "report")
     ),
-    **dict.fromkeys(("study/study.yaml", "study/plans.json"), ("report",)),
+    **dict.fromkeys(("study/study.yaml", "study/plan.json"), ("report",)),
     "study/units.json": ("status", "work"),
     "index/index.json": ("search", "serve"),
     **dict.fromkeys(("data-index/data-index.json", "data-index/shards.parquet"), ("data",)),
