@@ -146,6 +146,23 @@ def test_units_lie_below_their_folder(place: str, tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"base"}
 
 
+def test_a_unit_names_no_code(study: Path, tmp_path: Path, evil: Evil) -> None:
+    folder = copied(study, tmp_path)
+
+    def with_another_loss(content: dict[str, Any]) -> dict[str, Any]:
+        unit = content["units"][0] | {"folder": "runs/another"}
+        unit["given"]["run"]["arm"] = f"{evil.file}:Loss"
+        return content | {"units": [unit]}
+
+    changed(folder / "units.json", with_another_loss)
+    with pytest.raises(UntrustedError, match="is Python code that a folder names"):
+        work(folder)
+    assert not evil.ran()
+    with suppress(Exception):  # the report is of other runs
+        work(folder, trust=True)
+    assert evil.ran()
+
+
 @pytest.mark.parametrize("kind", ["embedding", "counting"])
 def test_units_that_write_above_their_folder_lie_in_the_folder_of_parts(kind: str, tmp_path: Path) -> None:
     unit = load_symbol(UNITS[kind])
