@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import doctest
 import inspect
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,6 +37,12 @@ def _from_module_unwrapped(self: doctest.DocTestFinder, module: Any, candidate: 
 
 
 doctest.DocTestFinder._from_module = _from_module_unwrapped  # type: ignore[attr-defined] # as above
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_home(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep the user's own list of trusted files out of the tests."""
+    os.environ["XDG_STATE_HOME"] = str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -45,8 +45,8 @@ class Modality:
         draw: ``draw(axis, example)`` draws one example on an axis of matplotlib.
         corruptions: ways to make examples worse, by name: ``worse(raw, ids, strength) -> raw``, of strength 0 to 2, by
             an example and its id alone; the task ``shift`` asks about them.
-        play: ``play(example) -> kind, file`` returns what is heard of one example, or seen to move, as a file and its
-            MIME type; none for what is silent and still.
+        play: ``play(example, seconds) -> kind, file`` returns what is heard of one example, at most so many seconds, or
+            seen to move, as a file and its MIME type; none for what is silent and still.
         tell: ``tell(example) -> text`` says one example in words; none for what says more when it is drawn.
         sample: ``sample(model, column) -> ours, theirs`` makes some examples for a model, and the same for what it was
             exported to, on which the two are compared; none where an export is not compared.

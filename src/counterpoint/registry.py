@@ -17,6 +17,8 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .trust import trusted_source
+
 
 class UnknownName(ValueError):
     """A name that is not known; the message lists what is, nearest first."""
@@ -79,17 +81,19 @@ def import_file(file: Path) -> ModuleType:
 
     Raises:
         FileNotFoundError: if there is none.
+        UntrustedError: if a folder names it, and the user did not allow it (`counterpoint.trust`).
         Exception: whatever the file raises.
     """
     check_python_file(file)
     path = file.resolve()
+    source = trusted_source(path)
     name = f"_file_{hashlib.blake2b(str(path).encode(), digest_size=6).hexdigest()}"
     spec = spec_from_file_location(name, path)
     assert spec is not None
-    assert spec.loader is not None
     module = module_from_spec(spec)
     sys.modules[name] = module  # so that the classes in it can be pickled and their annotations read
-    spec.loader.exec_module(module)
+    # Not by the loader, which may take other code than this from a .pyc file beside it.
+    exec(compile(source, path, "exec", dont_inherit=True), vars(module))
     return module
 
 

@@ -261,6 +261,13 @@ def test_doctor_finds_what_is_here(capsys: pytest.CaptureFixture[str]) -> None:
     assert "torch" in found["packages"]
     assert {*found["towers of packages"]} <= {*TOWERS}
     assert {*found["collections"], *found["missing"]} >= set(COLLECTIONS.names())
+    assert main(["doctor"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 12
+    assert any(
+        line.startswith("versions ") and f"torch {found['packages']['torch']}" in line for line in lines
+    )
+    assert not any("mypy" in line for line in lines)
 
 
 @pytest.mark.parametrize(

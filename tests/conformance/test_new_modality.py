@@ -37,6 +37,7 @@ from counterpoint.training.loop import Progress, fit
 from counterpoint.training.record.provenance import Changed, counts, trained_on
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
+from counterpoint.trust import given
 
 STEPS, TRAIN = 40, 64
 SHAPES = {"slow wave": 1.0, "fast wave": 3.0, "faster wave": 5.0, "noise": 0.0}
@@ -206,6 +207,7 @@ def test_a_run_on_data_from_a_file_stops_goes_on_and_is_loaded(
     del MODALITIES._known["ring"]
     source, short = f"{tmp_path / 'waves.py'}:DATA", override(recipe(), {"steps": 6, "checkpoint_every": 2})
     what = Run("clip", source, short)
+    given(source)
 
     def stop(now: Progress) -> None:
         if now.step == 4:
@@ -233,6 +235,7 @@ def test_a_run_on_data_from_a_file_stops_goes_on_and_is_loaded(
         run(Run("clip", source, override(short, {"workers": 1})), tmp_path / "other")
     assert not (tmp_path / "other").exists()
     (tmp_path / "waves.py").write_text(FILE + "DATA.series[3] += 1\n")
+    given(source)
     with pytest.raises(Changed, match="1 of 64 train ring differ"):
         run(what, tmp_path / "run")
 
@@ -296,6 +299,7 @@ def test_a_file_without_the_data_is_refused(
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     if content is not None:
         (tmp_path / "waves.py").write_text(content)
+    given(f"{tmp_path / 'waves.py'}:{name}")
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         load_any(f"{tmp_path / 'waves.py'}:{name}")
 

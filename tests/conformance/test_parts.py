@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Callable
 from functools import cache
@@ -70,6 +71,28 @@ def test_one_process_reads_what_two_have_written(in_parts: tuple[Path, dict[str,
     assert saved.model.keys() == state.keys()
     for name, value in state.items():
         assert torch.equal(saved.model[name], value), name
+
+
+class _Touches:
+    """Object whose pickle makes a file where it is read."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str, str]]:
+        return open, (str(self.file), "w")
+
+
+def test_an_index_with_code_is_refused_and_runs_nothing(
+    in_parts: tuple[Path, dict[str, Tensor]], tmp_path: Path
+) -> None:
+    folder, _ = in_parts
+    for index in folder.glob("*/.metadata"):
+        code = pickle.dumps(_Touches(tmp_path / "owned"))
+        index.write_bytes(code.ljust(index.stat().st_size, b"\0"))
+    with pytest.raises(CheckpointError, match=r"it names .*open, which no index of a checkpoint holds"):
+        checkpoints.load(folder)
+    assert not (tmp_path / "owned").exists()
 
 
 def test_of_damaged_parts_the_checkpoint_before_is_taken(in_parts: tuple[Path, dict[str, Tensor]]) -> None:

@@ -21,6 +21,7 @@ from counterpoint.execution.listed import FILE, NOTHING
 from counterpoint.execution.orders import Order, given_in
 from counterpoint.execution.state import State
 from counterpoint.execution.watch import UNSEEN, standings
+from counterpoint.units import STEPS
 from fixtures.commands import Session, started
 from fixtures.units import Counting, Heard
 
@@ -74,16 +75,18 @@ def ended(folder: Path) -> None:
     (folder / "ended").touch()
 
 
-def test_what_comes_then_comes_when_all_are_done(tmp_path: Path) -> None:
-    listed(tmp_path, three(tmp_path), Then(f"{__name__}:further", {"name": "last"}))
+def test_what_comes_then_comes_when_all_are_done(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STEPS, "test-further", f"{__name__}:further")
+    listed(tmp_path, three(tmp_path), Then("test-further", {"name": "last"}))
     work(tmp_path)
     work(tmp_path)
     assert Counting("last", tmp_path / "last").read() == 3
 
 
-def test_units_in_other_hands_are_left_or_waited_for(tmp_path: Path) -> None:
+def test_units_in_other_hands_are_left_or_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(STEPS, "test-ended", f"{__name__}:ended")
     units = three(tmp_path)
-    listed(tmp_path, units, Then(f"{__name__}:ended", more=False))
+    listed(tmp_path, units, Then("test-ended", more=False))
     held, free = threading.Event(), threading.Event()
 
     def hold() -> None:

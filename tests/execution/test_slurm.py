@@ -15,7 +15,7 @@ import pytest
 
 from counterpoint.execution import HandedOver, Listed, Needs
 from counterpoint.execution.executors.slurm import Slurm
-from fixtures.units import Counting
+from fixtures.units import PYTHONPATH, Counting
 
 _SBATCH = """#!/bin/bash
 # Stands for sbatch: keeps what it is told, and says a job's number.
@@ -41,8 +41,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (place / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{place}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("SLURM_STAND_IN", str(place))
-    tests = str(Path(__file__).parents[1])
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")]))
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     return place
 
 

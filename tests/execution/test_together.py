@@ -16,7 +16,7 @@ from counterpoint.execution import InUse, Listed, Local, Needs, Stopped, UnitFai
 from counterpoint.execution.orders import Order
 from counterpoint.execution.state import State
 from counterpoint.execution.together import command
-from fixtures.units import Counting, Heard
+from fixtures.units import PYTHONPATH, Counting, Heard
 
 
 def counting(folder: Path, **options: object) -> Counting:
@@ -120,10 +120,8 @@ def test_a_stop_reaches_all_processes(tmp_path: Path) -> None:
 def test_processes_end_with_a_worker_that_is_killed(tmp_path: Path) -> None:
     unit = counting(tmp_path, total=100_000, seconds=0.01)
     Listed.of("counting", [unit], tmp_path).write(tmp_path)
-    tests = str(Path(__file__).parents[1])
-    path = os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])
     words = [sys.executable, "-m", "counterpoint", "work", str(tmp_path)]
-    with subprocess.Popen(words, env={**os.environ, "PYTHONPATH": path}) as worker:
+    with subprocess.Popen(words, env={**os.environ, "PYTHONPATH": PYTHONPATH}) as worker:
         end = time.monotonic() + 120
         while len(set(unit.steps)) < 2 and time.monotonic() < end:
             time.sleep(0.05)

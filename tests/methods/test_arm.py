@@ -19,6 +19,7 @@ from counterpoint.methods.arm import Arm, is_fixed
 from counterpoint.methods.user_loss import LossError
 from counterpoint.recipes import override
 from counterpoint.recipes.schema import Towers
+from counterpoint.trust import given
 
 PAIR = "open_clip:tiny@/models/tiny.pt"
 HEAD = ["import torch; from torch import nn", "class L(nn.Module):"]
@@ -108,6 +109,7 @@ STUBS = {"image": StubImage(), "text": StubText()}
 
 
 def built(text: str, seed: int = 0) -> Any:
+    given(text)
     return Arm.parse(text).build(RECIPE, {"text": ["a cat"]}, seed)
 
 
@@ -353,6 +355,7 @@ def test_low_rank_updates_leave_the_start_as_it_was() -> None:
 def test_a_users_loss_trains_clips_model(loss: Path) -> None:
     arm = Arm.parse(f"{loss}:MyLoss,margin=0.5")
     assert arm.label == "my_loss.py:MyLoss,margin=0.5"
+    given(arm.spec)
     method: Any = arm.build(RECIPE, {"text": ["a cat"]}, 0)
     losses = run(method, batch(method))
     assert set(losses) == {"MyLoss"}

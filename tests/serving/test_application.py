@@ -207,7 +207,7 @@ def test_a_row_that_has_the_id_by_now_is_not_shown_for_another(
     def shown(id: int) -> bytes | str:
         gallery = Gallery(str(tmp_path))
         try:
-            return gallery.picture(asyncio.run(gallery.opened()), id, names[id])
+            return gallery.picture(asyncio.run(gallery.opened()), id, names[id], None)[1]
         except Refusal as refusal:
             return refusal.message
 

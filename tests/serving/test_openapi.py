@@ -21,7 +21,8 @@ ROUTES = (
         "GET /v1/about",
         "GET /v1/map",
     ),
-    *("GET /v1/items/{id}", "GET /v1/items/{id}/picture", "GET /health", "GET /ready", "GET /metrics"),
+    *("GET /v1/items/{id}", "GET /v1/items/{id}/picture", "GET /v1/items/{id}/sound"),
+    *("GET /health", "GET /ready", "GET /metrics"),
 )
 CHECKED = (
     "not_a_server_error",

@@ -23,6 +23,7 @@ from PIL import Image
 from playwright.sync_api import Browser, BrowserContext, Page, Route, expect, sync_playwright
 
 from counterpoint.serving import app
+from fixtures.rows import ROWS, index_of, write_rows
 from fixtures.served import served
 
 pytestmark = [pytest.mark.slow, pytest.mark.system]
@@ -335,9 +336,9 @@ def test_map_shows_every_point_and_the_pointer_finds_it(page: Page, url: str) ->
     show_points(page, url)
     both = drawn(page)
     assert both > POINTS  # more than a pixel each
-    page.get_by_label("text", exact=True).uncheck()
+    page.get_by_label("texts", exact=True).uncheck()
     assert drawn(page) < 0.7 * both
-    page.get_by_label("text", exact=True).check()
+    page.get_by_label("texts", exact=True).check()
     for place in (0, 8_123, POINTS - 200):
         page.mouse.move(*where_is(page, place))
         row = page.request.get(f"{url}v1/items/{place % 70}").json()
@@ -570,3 +571,72 @@ def test_a_token_is_asked_for_and_kept_from_the_address(page: Page, index: Any) 
     held.end()
     page.get_by_role("button", name="Search", exact=True).click()
     expect(page.get_by_role("alert").first).to_have_text("The server does not answer. Is it still running?")
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_rows(tmp_path_factory.mktemp("rows"))
+
+
+@pytest.fixture(scope="module")
+def sounds(rows: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return index_of(f"{rows},columns=audio:sound+text:text", tmp_path_factory.mktemp("sounds"))
+
+
+def play(page: Page) -> float:
+    """Let the first player play without a sound, and return how many seconds it lasts."""
+    player = page.locator("audio").first
+    player.evaluate("player => { player.muted = true; return player.play(); }")
+    expect(player).not_to_have_js_property("currentTime", 0)
+    duration: float = player.evaluate("player => player.duration")
+    return duration
+
+
+def test_sounds_are_seen_and_heard(page: Page, sounds: Path) -> None:
+    held = Served(app(sounds))
+    page.goto(held.url)
+    expect(page.locator("#facts")).to_contain_text(f"{ROWS} sounds · {ROWS} texts")
+    expect(page.get_by_label("Words to search for")).to_have_attribute(
+        "placeholder", "Type words to find sounds"
+    )
+    page.get_by_label("Words to search for").fill("row number")
+    page.keyboard.press("Enter")
+    assert len(likes(page)) == 12
+    expect_pictures(page)
+    expect(page.locator("audio")).to_have_count(12)
+    assert play(page) == pytest.approx(1, abs=0.01)
+    name = page.locator(".card .caption").first.text_content()
+    expect(page.locator("audio").first).to_have_attribute("aria-label", f"Sound: {name}")
+    assert page.url.endswith("#/search?q=row+number"), "a player is no link"
+    page.locator(".card").first.click()
+    article = page.get_by_role("article", name="The row whose like is looked for")
+    expect(article.locator("audio")).to_have_count(1)
+    page.get_by_label("Find").select_option(label="texts")
+    likes(page)
+    expect(page.locator("#found audio")).to_have_count(0)
+    held.end()
+
+
+def test_sounds_are_heard_with_a_token(page: Page, sounds: Path) -> None:
+    held = Served(app(sounds, token=TOKEN))
+    page.goto(f"{held.url}#/search?q=row")
+    page.get_by_label("Token", exact=True).fill(TOKEN)
+    page.keyboard.press("Enter")
+    assert len(likes(page)) == 12
+    expect_pictures(page)
+    expect(page.locator("audio")).to_have_count(0)
+    page.get_by_role("button", name="Play").first.click()
+    expect(page.locator("audio")).to_have_count(1)
+    assert play(page) == pytest.approx(1, abs=0.01)
+    held.end()
+
+
+@pytest.mark.parametrize(("column", "many"), [("series:walk", "series"), ("video:clip", "clips")])
+def test_series_and_clips_are_seen(page: Page, rows: Path, tmp_path: Path, column: str, many: str) -> None:
+    held = Served(app(index_of(f"{rows},columns={column}+text:text", tmp_path)))
+    page.goto(f"{held.url}#/search?q=row")
+    expect(page.locator("#facts")).to_contain_text(f"{ROWS} {many} · {ROWS} texts")
+    assert len(likes(page)) == 12
+    expect_pictures(page)
+    expect(page.locator("audio")).to_have_count(0)
+    held.end()

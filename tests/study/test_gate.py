@@ -19,6 +19,7 @@ from counterpoint.study.decoding.design import DecodingDesign, DecodingOptions
 from counterpoint.study.design import Design, DesignOptions
 from counterpoint.study.gate import prepare
 from counterpoint.study.training import cost
+from counterpoint.trust import given
 
 
 @pytest.fixture(autouse=True)
@@ -84,6 +85,7 @@ def test_a_study_that_cannot_be(
 def test_a_users_loss_is_built_at_the_gate(design: Design, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(LOSS)
     arms = ("clip", f"{tmp_path / 'mine.py'}:L")
+    given(arms)
     with pytest.raises(ValueError, match=r"L in .*mine.py: missing a required argument: 'p'"):
         prepare(replace(design, arms=arms), tmp_path / "study")
 

@@ -21,6 +21,7 @@ from counterpoint.study.training.study import compare
 from counterpoint.training.loop import Progress
 from counterpoint.training.record.provenance import Changed, counts
 from counterpoint.training.run import OtherRun, Run, RunState
+from counterpoint.trust import given
 from fixtures.files import write_pairs
 from fixtures.run_folders import contents, marks
 
@@ -128,6 +129,7 @@ def test_a_loss_that_was_edited_is_another_loss(options: dict[str, Any]) -> None
     Path("my_loss.py").write_text(LOSS.format(factor=1))
     arm = "./my_loss.py:Mine"
     what = Run(arm, "pairs", options["recipe"], 0)
+    given(arm)
     run(what, Path("run"), tasks=("retrieval",))
     compare(arm, seeds=1, **options)
     Path("my_loss.py").write_text(LOSS.format(factor=2))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 
+from .. import trust
 from ..execution import signals
 from ..execution.ranks import first_to_fail
 from ..reasons import printable, reason
@@ -62,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         signals.follow(os.getppid(), signals.end_with_grace)
     _listen()
     try:
-        with signals.raised(), _plain_warnings():
+        with signals.raised(), _plain_warnings(), trust.command(rest):
             return _run(command, rest)
     except KeyboardInterrupt as error:
         stopped = error if isinstance(error, signals.Stopped) else signals.Stopped()

@@ -17,13 +17,16 @@ from ..registry import MissingPackage
 from .common.arguments import parse
 from .common.terminal import Terminal
 
+_OF_DEVELOPERS = {"dev", "docs"}
+"""Extras that only work on the package itself needs."""
+
 
 @form(frozen=True, config=FORM)
 class Doctor:
     """A report on what is installed, on devices and threads, on what is missing and the command that mends the lack."""
 
     json: bool = False
-    """Print JSON instead of text."""
+    """Print JSON instead of text, with every package."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -49,7 +52,8 @@ def examine() -> dict[str, Any]:
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
-            missing[name] = f"pip install 'counterpoint[{extra}]'"
+            if extra not in _OF_DEVELOPERS:
+                missing[name] = f"pip install 'counterpoint[{extra}]'"
     return {
         "python": platform.python_version(),
         "packages": packages,
@@ -136,24 +140,40 @@ def _cache(broken: dict[str, str]) -> dict[str, Any]:
 
 
 def show(state: dict[str, Any]) -> None:
-    from rich.table import Table
-
+    """Print what matters for the main job, in about ten lines; ``--json`` lists every package."""
     console = Terminal()
-    table = Table(show_header=False, title="counterpoint doctor", title_justify="left")
-    table.add_row("python", state["python"])
-    for name, value in state["devices"].items():
-        table.add_row(name, str(value))
-    table.add_row("WordNet", str(state["wordnet"]))
-    for name in ("towers of packages", "collections"):
-        table.add_row(name, ", ".join(state[name]) or "none")
-    table.add_row("cache", state["cache"])
-    table.add_row("free disk", f"{state['free disk (GB)']} GB")
-    for name, value in sorted(state["packages"].items()):
-        table.add_row(name, value)
-    console.print(table)
+    packages, devices = state["packages"], state["devices"]
+    rows = {"versions": f"Python {state['python']}, torch {packages.get('torch', 'missing')}"}
+    if devices:
+        gpus = devices["cuda"] or ["Apple GPU"] * devices["mps"]
+        rows["processor"] = f"{devices['cores']} cores, torch uses {devices['torch threads']}"
+        rows["GPUs"] = ", ".join(gpus) or "none"
+    rows |= {
+        "cache": f"{state['cache']}, {state['free disk (GB)']} GB free",
+        "WordNet": "found" if state["wordnet"] else "not installed",
+        "packaged towers": ", ".join(map(_bare, state["towers of packages"])) or "none",
+        "packaged data": ", ".join(state["collections"]) or "none",
+    }
+    for name, value in rows.items():
+        console.print(f"{name:<16} {value}", soft_wrap=True)
+    lacking: dict[str, list[str]] = {}
     for name, mend in state["missing"].items():
-        console.print(f"not installed (optional): {name}  →  {mend}")
+        lacking.setdefault(mend, []).append(name)
+    for mend, names in lacking.items():
+        console.print(f"{'not installed':<16} {', '.join(names)} (optional): {mend}", soft_wrap=True)
     for name, mend in state["broken"].items():
-        console.print(f"BROKEN: {name}  →  {mend}", style="red")
+        console.print(f"BROKEN: {name}: {mend}", style="red", soft_wrap=True)
     if not state["broken"]:
-        console.print("everything the main job needs is here", style="green")
+        console.print(
+            "Everything the main job needs is installed. All packages: counterpoint doctor --json",
+            style="green",
+        )
+
+
+def _bare(tower: str) -> str:
+    """Return the name of a packaged tower alone.
+
+    >>> _bare("timm:tf_efficientnet_lite0@package")
+    'tf_efficientnet_lite0'
+    """
+    return tower.partition(":")[2].partition("@")[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass as form
 
+from .. import trust
 from ..forms import FORM, Flat, Names, Positional
 from ..serving.requests.limits import Limits
 from .common.arguments import parse
@@ -24,6 +26,9 @@ class Serve:
     """A folder that counterpoint index wrote; the model is the one that made its vectors."""
     against: str | None = None
     """Another index of the same rows, shown beside it."""
+    data: str | None = None
+    """Data that was embedded, for the pictures and sounds of the rows; unless given, the data that the index names, if
+    it is on this machine."""
     host: str = "127.0.0.1"
     """Address to listen on; 0.0.0.0 for every one of this machine. Any but the loopback's needs a token."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
@@ -42,6 +47,10 @@ class Serve:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Serve, arguments, "serve")
 
+    if not trust.allows_everything():
+        os.environ.setdefault(
+            "HF_HUB_OFFLINE", "1"
+        )  # the index names the model; what is on this machine is loaded
     console = Terminal()
     with console.status("loading torch"):
         from ..serving.application import app as application
@@ -57,6 +66,7 @@ def main(arguments: Sequence[str]) -> int:
             made = application.app(
                 options.index,
                 against=options.against,
+                data=options.data,
                 limits=options.limits,
                 token=token,
                 hosts=(*application.LOOPBACK, options.host, *options.name),

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 from ..execution import leased
 from ..files import FORMAT, read_json, write_json, write_text
 from ..modalities import MODALITIES, PAIR
+from ..trust import given
 from .base import Data, view_size
 from .listed.stored import Stored
 from .pictured import PairedData, Pictured
@@ -102,6 +103,7 @@ def convert(
     ...     convert("digits", folder)
     {'train': 1000, 'validation': 200, 'test': 597}
     """
+    given(source)
     written, folder = with_columns(os.fspath(source), columns or {}), Path(out)
     data = load_any(written)
     with leased(folder):

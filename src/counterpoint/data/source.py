@@ -10,6 +10,7 @@ from hashlib import blake2b
 from pathlib import Path
 
 from ..networks.base import Input
+from ..trust import given
 from .base import IMAGE_SIZE, Data, stored_size
 from .derived.gaps import gaps_of
 from .derived.mixture import each_changed, parts_of
@@ -47,6 +48,7 @@ def load(
         FileNotFoundError: if there is nothing at the path.
         ValueError: if the files hold no usable pairs, or the data has other columns.
     """
+    given(source)
     data = load_any(with_columns(source, columns or {}), image_size)
     if isinstance(data, PairedData):
         return data

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, final
 
+from .. import trust
 from .orders import Order
 from .signals import held_back
 from .unit import Progress, Unit
@@ -198,6 +199,10 @@ def _read(message: dict[str, Any]) -> Message:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return the environment of a child: what can be imported here can be there, with its share of the cores."""
+    """Return the environment of a child: what can be imported here can be there, with its share of the cores.
+
+    Nothing else can be: not what lies in the folder that the child stands in.
+    """
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
-    return {"OMP_NUM_THREADS": str(threads), **os.environ, "PYTHONPATH": path}
+    paths = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+    return {"OMP_NUM_THREADS": str(threads), **os.environ, **trust.environment(), **paths}

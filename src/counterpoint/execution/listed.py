@@ -10,11 +10,13 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from ..files import FORMAT, read_json, write_json
+from .. import trust as trusting
+from ..files import FORMAT, Damaged, read_json, write_json
 from ..registry import load
+from ..units import STEPS, UNITS
 from .executors.local import Local
 from .orders import Order, given_in, here
-from .unit import Listener, NullListener, Unit
+from .unit import Listener, Needs, NullListener, Unit
 
 FILE = "units.json"
 _REMEDY = "run the command that began the work again, which writes it anew"
@@ -22,9 +24,18 @@ _REMEDY = "run the command that began the work again, which writes it anew"
 
 class _Then(BaseModel):
     model_config = ConfigDict(extra="forbid")
-    function: str
+    name: str
     options: dict[str, Any]
     more: bool
+
+
+class _Unit(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    unit: str
+    key: str
+    folder: str
+    given: dict[str, Any]
+    needs: Needs
 
 
 class _File(BaseModel):
@@ -35,7 +46,7 @@ class _File(BaseModel):
     title: str
     given_in: str
     then: _Then
-    units: list[dict[str, Any]]
+    units: list[_Unit]
 
 
 @dataclass(frozen=True)
@@ -43,12 +54,12 @@ class Then:
     """Step that comes when all units of a list are done.
 
     Attributes:
-        function: ``package.module:function``, called with the folder and the options; empty where nothing comes.
+        name: one of `counterpoint.units.STEPS`, called with the folder and the options; empty for no step.
         options: what JSON can carry.
-        more: the function lists further units in the folder, in place of those that are done.
+        more: the step lists further units in the folder, in place of those that are done.
     """
 
-    function: str = ""
+    name: str = ""
     options: Mapping[str, Any] = field(default_factory=dict)
     more: bool = True
 
@@ -77,9 +88,14 @@ class Listed:
         """Return the list of some units.
 
         Raises:
-            TypeError: if other processes cannot be told of one of them.
+            TypeError: for a unit that cannot be described to other processes, or whose class has no name in
+                `counterpoint.units.UNITS`.
+            ValueError: for a unit whose folder is not below the folder.
         """
         orders = [Order.of(unit, folder) for unit in units]
+        for order in orders:
+            _name(order.unit)
+            order.check_below(folder)
         return cls(title, orders, then, here())
 
     @classmethod
@@ -87,8 +103,8 @@ class Listed:
         """Read what a folder lists.
 
         Raises:
-            ValueError: if it lists nothing.
-            Damaged: if ``units.json`` cannot be read.
+            ValueError: if it lists nothing, or a unit whose folder is not below the folder.
+            Damaged: if ``units.json`` cannot be read, or names a unit or a step that is not in `counterpoint.units`.
         """
         path = folder / FILE
         if not path.exists():
@@ -98,19 +114,45 @@ class Listed:
                 "being made, on a disk that this machine shares with the one where the work began"
             )
         file = read_json(path, _File, _REMEDY)
-        orders = [Order.read(plain) for plain in file.units]
+        for kind, name, known in (
+            *(("unit", unit.unit, UNITS) for unit in file.units),
+            *([("step", file.then.name, STEPS)] if file.then.name else []),
+        ):
+            if name not in known:
+                raise Damaged(path, f"there is no {kind} of work {name!r}", _REMEDY)
+        orders = [
+            Order(UNITS[unit.unit], unit.key, unit.folder, unit.given, unit.needs) for unit in file.units
+        ]
+        for order in orders:
+            order.check_below(folder)
         return cls(file.title, orders, Then(**file.then.model_dump()), file.given_in)
 
     def write(self, folder: Path) -> None:
         """Let a folder list these units, in place of those that it listed before."""
-        plain = [order.plain() for order in self.orders]
-        file = _File(
-            title=self.title, given_in=self.given_in, then=_Then(**asdict(self.then)), units=plain
-        ).model_dump()
-        write_json(folder / FILE, file)
+        units = [{**order.plain(), "unit": _name(order.unit)} for order in self.orders]
+        file = {"title": self.title, "given_in": self.given_in, "then": asdict(self.then), "units": units}
+        write_json(folder / FILE, _File.model_validate(file).model_dump())
 
 
-def work(folder: str | os.PathLike[str], *, wait: bool = True, listener: Listener | None = None) -> None:
+def _name(reference: str) -> str:
+    """Return the name of a unit's class.
+
+    Raises:
+        TypeError: if it has none.
+    """
+    for name, known in UNITS.items():
+        if known == reference:
+            return name
+    raise TypeError(f"{reference} has no name in counterpoint.units: no folder can list such units")
+
+
+def work(
+    folder: str | os.PathLike[str],
+    *,
+    wait: bool = True,
+    listener: Listener | None = None,
+    trust: bool = False,
+) -> None:
     """Take the next unfinished unit that a folder lists, one after another, until none is left.
 
     Any number of processes may do so, on any machine that sees the folder. A unit that a killed, removed or hanging
@@ -122,21 +164,23 @@ def work(folder: str | os.PathLike[str], *, wait: bool = True, listener: Listene
         wait: wait for units in other hands, take up what is given up there, and end the work; otherwise return when
             there is no unit left to take.
         listener: told of every event.
+        trust: import the Python files that the folder names (see `counterpoint.trust`).
 
     Raises:
-        ValueError: if the folder lists nothing.
+        ValueError: if the folder lists nothing, or a unit whose folder is not below it.
+        UntrustedError: for a Python file that the folder names and the user did not allow.
         Stopped: after the unit in hand has come to where it can go on.
     """
     base, listener = Path(folder).absolute(), listener or NullListener()
     while True:
         listed = Listed.read(base)
-        with given_in(listed.given_in):
+        with given_in(listed.given_in), trusting.everything(trust):
             units = [order.parse(base) for order in listed.orders]
             listener.begin(listed.title, units)
             results = Local(others="wait" if wait or listed.then.more else "leave").carry_out(units, listener)
             if len(results) < len(units):
                 return
-            if listed.then.function:
-                load(listed.then.function)(base, **listed.then.options)
+            if listed.then.name:
+                load(STEPS[listed.then.name])(base, **listed.then.options)
         if not listed.then.more:
             return

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager, nullcontext
+from contextlib import chdir, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -58,6 +59,18 @@ class Order:
         """Return the unit's folder, of an order that was given with a base."""
         return base.absolute() / self.folder
 
+    def check_below(self, base: Path) -> None:
+        """Refuse an order whose folder is not below a base, by its name or through a link.
+
+        Raises:
+            ValueError: naming the folder.
+        """
+        below = self.folder_in(base).resolve().is_relative_to(base.resolve())
+        if Path(self.folder).is_absolute() or ".." in Path(self.folder).parts or not below:
+            raise ValueError(
+                f"{base}: the folder {self.folder!r} of the unit {self.key!r} is not below {base}"
+            )
+
     def parse(self, base: Path = Path()) -> Portable[Any]:
         """Make the unit."""
         return load(self.unit).parse(self.given, self.folder_in(base), self.needs)
@@ -72,9 +85,20 @@ class Order:
 
 @contextmanager
 def given_in(folder: str) -> Iterator[None]:
-    """Stand in the block where orders were given: relative names in them, of data or of a loss, count from there."""
-    with chdir(folder) if folder and Path(folder).is_dir() else nullcontext():
+    """Stand in the block where orders were given: relative names in them, of data or of a loss, count from there.
+
+    No module is imported from there, as the folder may be anybody's: an empty entry of ``sys.path`` stands for where
+    this process stood before.
+    """
+    if not folder or not Path(folder).is_dir():
         yield
+        return
+    before, sys.path[:] = [*sys.path], [entry or os.getcwd() for entry in sys.path]
+    try:
+        with chdir(folder):
+            yield
+    finally:
+        sys.path[:] = before
 
 
 def here() -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 
 from ..registry import check_python_file, import_file, unknown
+from ..trust import UntrustedError
 
 
 class LossError(RuntimeError):
@@ -26,6 +27,7 @@ def load_loss(file: Path, symbol: str) -> type[nn.Module]:
 
     Raises:
         FileNotFoundError: if there is no such file.
+        UntrustedError: for a file that a folder names and the user did not allow (`counterpoint.trust`).
         UnknownName: if the file does not define the class; the message gives the nearest one.
         LossError: if the file cannot be imported.
         ValueError: if it is not an ``nn.Module`` whose ``forward`` takes the image and the text embeddings.
@@ -85,7 +87,7 @@ def _placed(file: Path, path: Path, what: str = "") -> Iterator[None]:
     """Turn what the user's code raises, an end of the program too, into a `LossError` with file and line."""
     try:
         yield
-    except LossError:
+    except (LossError, UntrustedError):
         raise
     # A loss may end the program, as scripts do; the runs beside it shall go on.
     except (Exception, SystemExit) as error:

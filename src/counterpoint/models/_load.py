@@ -10,13 +10,14 @@ from ..methods.tower_method import TowerMethod
 from ..networks.weights import has_weights
 from ..registry import Room, UnknownName
 from ..training.folder import is_checkpoint, is_run, not_a_run
+from ..trust import everything
 from ._kind import Kind
 
 KINDS = Room("kind of model", "counterpoint.models")
 """Kinds of model; each file holds a `Kind`."""
 
 
-def load(reference: str | os.PathLike[str]) -> TowerMethod:
+def load(reference: str | os.PathLike[str], *, trust: bool = False) -> TowerMethod:
     """Load a model that can ``embed``: a trained run, or one of another library, with that library's own preprocessing.
 
     ============================================  ==============================================================
@@ -39,7 +40,13 @@ def load(reference: str | os.PathLike[str]) -> TowerMethod:
     and tokenizers. Only what ``@hub`` or a tag names is downloaded;
     weights are safetensors, or read as weights alone; code that lies beside them never runs.
 
+    Args:
+        reference: the model.
+        trust: import the Python files that the folder of a run names, such as its loss; without it, only files that a
+            run of yours has used are imported (see `counterpoint.trust`).
+
     Raises:
+        UntrustedError: for a Python file that the folder names and the user did not allow.
         UnknownName: for a kind, or a library's name, that is not known.
         MissingPackage: for weights in a package that is not installed.
         ValueError: for a folder that is no model, a run without a checkpoint, and weights that are missing, broken, or
@@ -47,7 +54,8 @@ def load(reference: str | os.PathLike[str]) -> TowerMethod:
     """
     text = os.fspath(reference)
     kind = kind_of(text)
-    model = kind.load(text if kind.holds(Path(text)) else text.partition(":")[2])
+    with everything(trust):
+        model = kind.load(text if kind.holds(Path(text)) else text.partition(":")[2])
     model.reference = _rooted(text)
     return model
 

@@ -13,6 +13,9 @@ from torch import Tensor
 
 from ..modalities import MODALITIES, resolve
 
+HEARD = 5
+"""Seconds of a sound that a page plays, at most: what it holds travels with the page."""
+
 
 @dataclass(frozen=True)
 class Thing:
@@ -32,16 +35,39 @@ def thing(modality: str, example: Any, caption: str = "") -> Thing:
     known = MODALITIES.get(modality)
     if known.tell is not None:
         return Thing(caption, told=resolve(known.tell)(example))
-    kind, file = ("", b"") if known.play is None else resolve(known.play)(example)
-    if kind.startswith("image/"):  # it moves by itself
-        return Thing(caption, _uri(kind, file))
+    picture, sound = picture_of(modality, example), sound_of(modality, example, HEARD)
+    return Thing(caption, picture and _uri(*picture), sound and _uri(*sound))
+
+
+def picture_of(modality: str, example: Any) -> tuple[str, bytes] | None:
+    """Return the kind and the bytes of a picture of one example: animated where it moves, else drawn.
+
+    None for a modality that cannot be drawn.
+    """
+    known = MODALITIES.get(modality)
+    if (played := _played(modality, example, HEARD)) is not None and played[0].startswith("image/"):
+        return played
     draw = resolve(known.draw)
-    picture = None if draw is None else drawing(lambda axis: draw(axis, example))
-    return Thing(caption, picture, _uri(kind, file) if kind.startswith("audio/") else None)
+    return None if draw is None else ("image/png", _drawn(lambda axis: draw(axis, example)))
+
+
+def sound_of(modality: str, example: Any, seconds: float) -> tuple[str, bytes] | None:
+    """Return the kind and the bytes of the first seconds of one example; None for a modality without sound."""
+    played = _played(modality, example, seconds)
+    return played if played is not None and played[0].startswith("audio/") else None
+
+
+def _played(modality: str, example: Any, seconds: float) -> tuple[str, bytes] | None:
+    play = resolve(MODALITIES.get(modality).play)
+    return None if play is None else play(example, seconds)
 
 
 def drawing(draw: Callable[[Any], Any]) -> str:
     """Return what is drawn on an axis of matplotlib as a part of a page, a picture in its own pixels."""
+    return _uri("image/png", _drawn(draw))
+
+
+def _drawn(draw: Callable[[Any], Any]) -> bytes:
     from matplotlib.figure import Figure
 
     dots = 128  # an inch; a power of two, so that no pixel is lost to rounding
@@ -54,7 +80,7 @@ def drawing(draw: Callable[[Any], Any]) -> str:
         figure.set_size_inches(width / dots, height / dots)
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=dots)
-    return _uri("image/png", file.getvalue())
+    return file.getvalue()
 
 
 def data_uri(picture: UInt8[Tensor, "3 H W"]) -> str:

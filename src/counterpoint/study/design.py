@@ -23,6 +23,7 @@ from ..methods.arm import is_fixed
 from ..modalities import PAIR, passes_by_modality
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
+from ..trust import given
 
 if TYPE_CHECKING:
     from ..training.run import Run
@@ -397,6 +398,7 @@ def filled_by_user(form: type[T], options: Mapping[str, Any]) -> T:
     """
     if "out" in options:
         raise ValueError("there is no option out: name the study's folder with folder=")
+    given(*options.values())
     return validated(form, options)
 
 

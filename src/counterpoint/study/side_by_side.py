@@ -24,6 +24,7 @@ from ..spec import Spec
 from ..statistics import Outcomes, compare_arms, holm
 from ..training.record.provenance import trained_on
 from ..training.run import Run, data_of
+from ..trust import given
 from ..types import Scores
 from .numbers import bounded
 from .opened import open_data
@@ -142,6 +143,7 @@ def evaluate(
         ValueError: for a model that cannot be loaded, one that is named twice, no data, and data without a row to
             score.
     """
+    given(data)
     names = [str(reference) for reference in references]
     if not names:
         raise ValueError(

@@ -37,7 +37,7 @@ REPORT = "report.html"
 """The last file that is written of a study."""
 
 
-REPORTED = Then(f"{__name__}:report", more=False)
+REPORTED = Then("report", more=False)
 """The report, which comes when the last units of a study are done."""
 
 

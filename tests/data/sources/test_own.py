@@ -8,6 +8,7 @@ import pytest
 
 from counterpoint.data.source import load, load_any, located, records_of
 from counterpoint.data.sources import Ledger
+from counterpoint.trust import given
 from fixtures.files import bitmap
 
 SOURCE = '''
@@ -66,6 +67,7 @@ def test_records_of_a_source_of_ones_own_can_be_had_and_those_of_an_object_canno
     assert len(records) == 12
     with file.open("a") as code:
         code.write('\n\nfrom counterpoint.data.source import load\n\nMADE = load("digits")\n')
+    given(f"{file}:MADE")
     assert records_of(f"{file}:MADE", Ledger()) is None
 
 

@@ -34,6 +34,9 @@ _NUMBERS = {
     "could not convert string to float": "number",
 }
 
+_WITHOUT_FOLDERS = {"doctor", "list", "reproduce"}
+"""Commands that read no folder of a run, a study, vectors or an index."""
+
 _POSITIONAL: Any = tyro.conf.Positional  # which a type checker takes for an annotation
 _HIDDEN: Any = tyro.conf.Suppress
 
@@ -74,6 +77,8 @@ def parse(
     short = "--help-all" not in arguments
     arguments = [word if word != "--help-all" else "--help" for word in arguments]
     shown = _shown(form, {**(defaults or {}), **named}, short and "--help" in arguments)
+    if command not in _WITHOUT_FOLDERS:
+        shown = _with_trust(shown)
     refusal = io.StringIO()
     try:
         with redirect_stderr(refusal):
@@ -86,6 +91,17 @@ def parse(
             print(printable(said), file=sys.stderr)
         raise
     return validated(form, _values(form, filled, recipe), partial(_option, form))
+
+
+def _with_trust(shown: type) -> type:
+    """Return a form with the option that `counterpoint.trust.command` has read from the words already."""
+    help = (
+        "Import the Python files that a folder names, such as the loss of a run that somebody else trained."
+    )
+    row = ("trust", Annotated[bool, tyro.conf.arg(help=help)], dataclasses.field(default=False))
+    whole = dataclasses.make_dataclass(shown.__name__, [row], bases=(shown,), frozen=True, kw_only=True)
+    whole.__doc__ = shown.__doc__
+    return whole
 
 
 def _mixed(arguments: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ from ...execution.folders import contents
 from ...files import FORMAT, read_json, write_json, writing
 from ...forms import Count, Natural
 from ...reasons import counted
+from ...trust import given
 from ..base import Rows
 from ..pictured import Pictured
 from ..source import load_any
@@ -100,6 +101,7 @@ def condense(
 
     Source: Lee et al., "Dataset Condensation with Contrastive Signals" (2022), arXiv 2202.02916.
     """
+    given(source)
     folder, written = Path(out), os.fspath(source)
     data = load_any(written)
     if not isinstance(data, Pictured):

@@ -8,6 +8,7 @@ from typing import final
 
 from ...registry import check_python_file, import_file, unknown
 from ...spec import Spec
+from ...trust import UntrustedError
 from ...types import Fit
 from ..base import Data
 from ..collections import COLLECTIONS
@@ -93,6 +94,8 @@ class Defined(Kind):
         check_python_file(file)
         try:
             module = import_file(file)
+        except UntrustedError:
+            raise
         except Exception as error:  # whatever a user's own file raises
             raise ValueError(f"{file} cannot be imported: {type(error).__name__}: {error}") from error
         defined = {

@@ -91,10 +91,10 @@ def store_picture(picture: UInt8[Tensor, "1 3 H W"]) -> tuple[str, bytes]:
 
 
 def draw_sound(axis: Any, sound: Waves) -> None:
-    """Draw the spectrogram of one sound on an axis: time to the right, mel bands upwards."""
+    """Draw the spectrogram of the first minute of one sound on an axis: time to the right, mel bands upwards."""
     from ...networks.towers.sound import LogMel
 
-    samples = sound.samples[:, : int(sound.lengths)].nan_to_num(0.0)
+    samples = sound.samples[:, : int(sound.lengths)][:, : 60 * sound.rate].nan_to_num(0.0)
     axis.imshow(
         LogMel(sound.rate, bands=min(32, sound.rate // 250))(samples)[0].T.numpy(),
         aspect="auto",

@@ -79,8 +79,10 @@ def pack_clips(clips: Sequence[UInt8[np.ndarray, "_ 3 _ _"]], form: int) -> Clip
     return Clips.of(clips)
 
 
-def play_clip(clip: Clips) -> tuple[str, bytes]:
+def play_clip(clip: Clips, seconds: float = 0.0) -> tuple[str, bytes]:
     """Return one clip as an animated WebP, with its kind; of a long one some frames, evenly spread.
+
+    A clip does not say how long it lasts, so that the seconds change nothing.
 
     >>> kind, file = play_clip(Clips.of([np.zeros((3, 3, 8, 8), np.uint8)]))
     >>> kind, Image.open(io.BytesIO(file)).n_frames

@@ -18,8 +18,6 @@ from ...networks.base import FormedInput, Input
 from ...raw import Waves
 from ...registry import require
 
-HEARD = 5
-"""Seconds of a sound that a report plays, at most: what it holds travels with the page."""
 _WAV = b"RIFF"
 _RATES = range(100, 10_000_001)
 """Samples a second that a file may state: of others a damaged header speaks, and resampling them takes gigabytes."""
@@ -149,16 +147,16 @@ def _accepted(sound: Any, rate: int) -> np.ndarray:
     return sound.cpu().numpy() if isinstance(sound, Tensor) else sound
 
 
-def play_sound(sound: Waves) -> tuple[str, bytes]:
-    """Return the first `HEARD` seconds of one sound as a WAV file of 16 bits, with its kind.
+def play_sound(sound: Waves, seconds: float) -> tuple[str, bytes]:
+    """Return the first seconds of one sound as a WAV file of 16 bits, with its kind.
 
-    >>> kind, file = play_sound(Waves.of([np.zeros(100)], rate=8000))
+    >>> kind, file = play_sound(Waves.of([np.zeros(100)], rate=8000), 5)
     >>> kind, file[:4], len(file)
     ('audio/wav', b'RIFF', 244)
     """
     from scipy.io import wavfile
 
-    samples = sound.samples[0, : int(sound.lengths)][: HEARD * sound.rate]
+    samples = sound.samples[0, : int(sound.lengths)][: round(seconds * sound.rate)]
     file = io.BytesIO()
     wavfile.write(file, sound.rate, (samples.clamp(-1, 1) * 32767).round().short().numpy())
     return "audio/wav", file.getvalue()

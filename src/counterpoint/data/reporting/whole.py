@@ -14,6 +14,7 @@ from ...execution import Executor, Listener, Local, Needs, NullListener
 from ...execution.executors import LOCAL, executor_of
 from ...files import write_text, writing
 from ...recipes import Towers, load
+from ...trust import given
 from ..kinds.parsing import parse
 from ..listed.ledgers import keep, ledger_file
 from ..source import load_any
@@ -130,6 +131,7 @@ def report(
     >>> found.sections["contents"][0].text
     '1,797'
     """
+    given(source)
     looking: Looks = looks
     if executor != LOCAL or jobs > 1:
         needs = needs or Needs()

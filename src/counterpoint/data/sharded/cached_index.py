@@ -19,7 +19,7 @@ from ..listed import stored
 from ..sources import Ledger, Options, is_pattern, is_url, parted, size_of, without_budget
 from .copies import is_remote
 from .data import Sharded
-from .indexing import index
+from .indexing import indexed
 from .open_index import open_index
 
 MOST_FETCHED = 2**30
@@ -60,13 +60,13 @@ def open_cached_index(written: str, form: int | Fit) -> Sharded:
         form: side of the pictures, or the way to them that a tower asks for.
 
     Raises:
-        ValueError: as for `index`.
+        ValueError: as for `indexing.index`.
     """
     place, said = parted(without_budget(written))
     source = ",".join(filter(None, [sources.rooted(place), said]))
     folder = cache_folder() / "indices" / blake2b(source.encode(), digest_size=8).hexdigest()
     with _shown() as listener:
-        index(source, folder, held_out=Options.parse(said).held_out, listener=listener)
+        indexed(source, folder, held_out=Options.parse(said).held_out, listener=listener)
     return open_index(folder, form, Options.of(written).broken)
 
 

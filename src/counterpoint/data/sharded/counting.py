@@ -121,6 +121,8 @@ class Counting:
 
     @classmethod
     def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Counting:
+        if folder.parent.name != _PARTS:  # what the unit writes goes two folders up
+            raise ValueError(f"{folder} is no folder of such a unit: it lies in no {_PARTS}")
         return cls(_SHARDS.validate_python(plain["shards"]), dict(plain["columns"]), folder, needs)
 
     def _counted(self) -> set[str]:

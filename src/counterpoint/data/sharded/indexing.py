@@ -19,6 +19,7 @@ from ...files import FORMAT, read_json, sweep, write_json, write_table
 from ...modalities import PAIR
 from ...reasons import counted
 from ...registry import unknown
+from ...trust import given
 from .. import sources
 from ..listed.division import HELD_OUT
 from ..listed.stored import MOST, columns_there
@@ -68,6 +69,23 @@ def index(
         OSError: if there is no such shard, or the folder cannot be written.
         HandedOver: if others go on with it after this call, as in jobs of SLURM.
     """
+    given(source)
+    return indexed(
+        source, out, held_out=held_out, jobs=jobs, executor=executor, needs=needs, listener=listener
+    )
+
+
+def indexed(
+    source: str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    held_out: int,
+    jobs: int | None = None,
+    executor: str | Executor = LOCAL,
+    needs: Needs | None = None,
+    listener: Listener | None = None,
+) -> Index:
+    """Make an index of a source that a folder may have named; see `index`."""
     needs = needs or Needs()
     if executor != LOCAL:
         executor = executor_of(executor, needs)
@@ -90,7 +108,7 @@ def index(
         executor=executor,
         needs=needs,
         listener=listener or NullListener(),
-        then=Then(f"{__name__}:{ended.__name__}", {"source": written, "held_out": held_out}, more=False),
+        then=Then("data-index", {"source": written, "held_out": held_out}, more=False),
     )
     gather(folder)
     with leased(folder, wait=True):  # of several commands that have counted, one does the rest
@@ -99,7 +117,7 @@ def index(
 
 def ended(folder: Path, source: str, held_out: int) -> None:
     """End an index whose shards others have counted."""
-    index(source, folder, held_out=held_out)
+    indexed(source, folder, held_out=held_out)
 
 
 def _written(

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
 
+from ... import trust
 from ...reasons import counted, reason
 from ...registry import require
 from .._work import Work
@@ -221,7 +222,9 @@ class _Tasks:
         # Of several GPUs each process is an actor of Ray Train, which states its own needs.
         options = {"num_cpus": 0} if several else _resources(order.needs)
         task = self.ray.remote(_together if several else _alone)
-        begun = task.options(**options, max_retries=RETRIES, name=order.key).remote(order.plain(), here())
+        begun = task.options(**options, max_retries=RETRIES, name=order.key).remote(
+            order.plain(), here(), trust.environment()
+        )
         self.hand[begun] = index
 
     def _end(self, index: int, reference: Any) -> None:
@@ -257,8 +260,9 @@ def _resources(needs: Needs) -> dict[str, Any]:
     return {"num_cpus": needs.cpus, "num_gpus": needs.gpus, **memory}
 
 
-def _alone(plain: dict[str, Any], began: str) -> dict[str, str]:
+def _alone(plain: dict[str, Any], began: str, trusted: dict[str, str]) -> dict[str, str]:
     """Carry out an order in this process, and say how it ended."""
+    trust.receive(trusted)
     order = Order.read(plain)
     try:
         with given_in(began), raised(), leased(Path(order.folder)):
@@ -270,7 +274,7 @@ def _alone(plain: dict[str, Any], began: str) -> dict[str, str]:
     return {}
 
 
-def _together(plain: dict[str, Any], began: str) -> dict[str, str]:
+def _together(plain: dict[str, Any], began: str, trusted: dict[str, str]) -> dict[str, str]:
     """Carry out an order by the processes of a job of Ray Train, and say how it ended."""
     train, torch = require("ray.train", "cluster"), require("ray.train.torch", "cluster")
     order = Order.read(plain)
@@ -283,7 +287,7 @@ def _together(plain: dict[str, Any], began: str) -> dict[str, str]:
     storage = folder / ".ray"
     trainer = torch.TorchTrainer(
         _part,
-        train_loop_config={"order": plain, "began": began},
+        train_loop_config={"order": plain, "began": began, "trusted": trusted},
         torch_config=_without_group(),
         scaling_config=train.ScalingConfig(
             num_workers=needs.gpus,
@@ -330,6 +334,7 @@ def _part(config: dict[str, Any]) -> None:
     ranks = {"RANK": context.get_world_rank(), "WORLD_SIZE": context.get_world_size()}
     local = {"LOCAL_RANK": context.get_local_rank(), "LOCAL_WORLD_SIZE": context.get_local_world_size()}
     os.environ.update({name: str(value) for name, value in {**ranks, **local, **rendezvous}.items()})
+    trust.receive(config["trusted"])
     order = Order.read(config["order"])
     try:
         # After a loss the folder is in dead hands for a while.

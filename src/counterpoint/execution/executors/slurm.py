@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar, final
 
+from ... import trust
 from ...files import write_text
 from .._work import Work
 from ..unit import HandedOver, Listener, Needs, Portable, Unit
@@ -107,12 +108,23 @@ class Slurm:
         options |= {"gpus-per-node": gpus} if gpus else {}
         options |= {"mem": f"{-(-needs.memory // needs.nodes // 2**20)}M"} if needs.memory else {}
         options |= {"time": self.time} if self.time else {}
-        words = [sys.executable, "-m", "counterpoint", "work", str(folder), *["--no-wait"] * bool(count)]
+        # With -P no module is imported from the folder that the job stands in.
+        words = [
+            sys.executable,
+            "-P",
+            "-m",
+            "counterpoint",
+            "work",
+            str(folder),
+            *["--no-wait"] * bool(count),
+        ]
+        trusted = (f"export {name}={shlex.quote(value)}" for name, value in trust.environment().items())
         return "\n".join(
             [
                 "#!/bin/bash",
                 *(f"#SBATCH --{name}={shlex.quote(str(value))}" for name, value in options.items()),
                 "#SBATCH --requeue",
+                *trusted,
                 f"{shlex.join(words)} &",
                 "work=$!",
                 "# The time limit is near: the run comes to a checkpoint, and goes on when the job is begun again.",

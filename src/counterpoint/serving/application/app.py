@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from ...registry import require
+from ...trust import everything, given
 from ..indexing.index import Index
 from ..requests.limits import Limits
 
@@ -22,22 +23,27 @@ def app(
     index: str | os.PathLike[str] | Index,
     *,
     against: str | os.PathLike[str] | Index | None = None,
+    data: str | None = None,
     limits: Limits | None = None,
     token: str | None = None,
     hosts: Iterable[str] = LOOPBACK,
     origins: Collection[str] = (),
+    trust: bool = False,
 ) -> FastAPI:
     """Return an ASGI application, for uvicorn, gunicorn or Ray Serve: page, search, and embeddings in OpenAI's form.
 
-    It fetches nothing: an address or a path in a request is an error where a picture is asked for, and else a text.
+    It fetches nothing: an address or a path in a request is an error where a picture is asked for, and else a text; an
+    address of data in the index is not opened, and a Python file that the index names is not imported.
 
     Args:
         index: a folder that `counterpoint.index` wrote, or an open index; the model is the one that made its vectors.
         against: another one of the same rows, to be shown beside it.
+        data: what was embedded, for the pictures and sounds of the rows; the data that the index names unless given.
         limits: of the requests; the defaults of `Limits` unless given.
         token: that requests for data must bear, as ``Authorization: Bearer TOKEN``; none unless given.
         hosts: names by which the server may be called; ``0.0.0.0`` stands for any address of version 4, ``::`` for any.
         origins: pages of other origins that may ask, as ``https://example.org``.
+        trust: open addresses and import Python files that the index names (see `counterpoint.trust`).
 
     Raises:
         MissingPackage: where the packages of the extra ``serve`` are missing.
@@ -52,7 +58,10 @@ def app(
     from .routes import assembled
     from .service import Service
 
-    served = Service(_opened(index), None if against is None else _opened(against), limits or Limits())
+    given(data)
+    other = None if against is None else _opened(against)
+    with everything(trust):
+        served = Service(_opened(index), other, limits or Limits(), data, offline=data is None and not trust)
     return assembled(served, hosts=tuple(hosts), origins=frozenset(origins), token=token)
 
 

@@ -11,10 +11,11 @@ from typing import Any, final
 import numpy as np
 from torch import Tensor
 
-from ...modalities import noun_of
+from ...modalities import MODALITIES, noun_of
 from ...training.sharing.distributed import device_of
 from ..indexing.index import Index
 from ..requests.batching import Batcher, Embedded
+from ..requests.forms import RowKind
 from ..requests.limits import Limits
 from ..requests.refusals import Refusal, bad
 from ..requests.uploads import picture
@@ -35,6 +36,7 @@ class Engine:
         listener: is told the modality and the number of inputs of every batch.
 
     Attributes:
+        kinds: the columns of the index, each with its modality and what its rows are called.
         takes: the modalities of what the model embeds, each with the column that embeds queries of it.
     """
 
@@ -46,6 +48,8 @@ class Engine:
         self.model = index.model.to(device_of("auto"))
         self.batcher = Batcher(self.model, limits.batch, listener)
         self._modalities = {column: self.model.tower(column).modality for column in self.model.embeds}
+        columns: list[str] = self.table["modality"].unique(maintain_order=True).to_list()
+        self.kinds = {column: _kind(column, self._modalities.get(column, column)) for column in columns}
         self.takes: dict[str, str] = {}
         for column, modality in self._modalities.items():
             self.takes.setdefault(modality, column)
@@ -121,6 +125,18 @@ class Engine:
         """Return a row of the table as an answer shows it."""
         shown = {name: row.get(name) for name in PLAIN}
         return {**shown, "labels": {name: row[name] for name in self.labels}}
+
+
+def _kind(column: str, modality: str) -> RowKind:
+    """Return what the rows of a column are called.
+
+    >>> _kind("audio", "audio").many, _kind("door", "audio").many, _kind("touch", "unknown").many
+    ('sounds', 'sounds (door)', 'rows of touch')
+    """
+    if modality not in MODALITIES:
+        return RowKind(modality=modality, one=f"row of {column}", many=f"rows of {column}")
+    known, which = MODALITIES.get(modality), "" if column == modality else f" ({column})"
+    return RowKind(modality=modality, one=known.one + which, many=known.noun + which)
 
 
 def plain_name(reference: str) -> str:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Annotated
 
 import numpy as np
 import polars as pl
-from fastapi import Path
+from fastapi import Path, Query
 from starlette.requests import Request
 from starlette.responses import Response
 
 from ..requests.forms import AboutAnswer, Alive, Item, MapAnswer
 from ..requests.refusals import Refusal
+from .gallery import Media
 from .service import service_of
 
 Id = Annotated[str, Path(pattern="^-?[0-9]{1,19}$", description="The id of a row.")]
 """An id in an address: whole numbers in another form are not ids."""
+Column = Annotated[
+    str | None,
+    Query(max_length=200, description="The column that is shown; pictures, else the first that is no text."),
+]
 
 
 async def about(request: Request) -> AboutAnswer:
@@ -28,18 +35,45 @@ async def item(request: Request, id: Id) -> Item:
     service = service_of(request)
     rows = service.first.table[service.first.positions(int(id))]
     shown = service.first.item(rows.row(0, named=True))
-    return Item(**shown, modalities=rows["modality"].to_list(), picture=service.picture_of(int(id)))
+    columns = rows["modality"].to_list()
+    return Item(**shown, modalities=columns, **service.media_of(int(id), columns))
 
 
-async def picture(request: Request, id: Id) -> Response:
-    """Return an item's picture as a JPEG of at most 512 pixels a side."""
+async def picture(request: Request, id: Id, column: Column = None) -> Response:
+    """Return a picture of an item: its own as a JPEG of at most 512 pixels a side, a clip as an animated WebP.
+
+    Of other columns a drawing as a PNG: the spectrogram of a sound, the lines of a series, the cells of a table row.
+    """
+    return await _media(request, id, column, service_of(request).gallery.picture)
+
+
+async def sound(request: Request, id: Id, column: Column = None) -> Response:
+    """Return the first minute of an item's sound as a WAV file."""
+    whole = await _media(request, id, column, service_of(request).gallery.sound)
+    return _part(whole, request.headers.get("range", ""))
+
+
+def _part(whole: Response, asked: str) -> Response:
+    """Return the part of an answer that a player asks for, without which it cannot move within a sound."""
+    whole.headers["Accept-Ranges"] = "bytes"
+    size = len(whole.body)
+    asked_for = re.fullmatch(r"bytes=(\d{1,15})-(\d{0,15})", asked)
+    if asked_for is None or (begin := int(asked_for[1])) >= size:
+        return whole
+    end = min(int(asked_for[2] or size), size - 1)
+    if end < begin:
+        return whole
+    headers = {"Accept-Ranges": "bytes", "Content-Range": f"bytes {begin}-{end}/{size}"}
+    return Response(whole.body[begin : end + 1], 206, headers, whole.media_type)
+
+
+async def _media(request: Request, id: str, column: str | None, make: Callable[..., Media]) -> Response:
     service = service_of(request)
-    key = service.first.table["key"][
-        service.first.positions(int(id))[0]
-    ]  # data may have more rows than were indexed
+    # The data may have more rows than were indexed.
+    key = service.first.table["key"][service.first.positions(int(id))[0]]
     data = await service.gallery.opened()
-    shown = await service.first.do(service.gallery.picture, data, int(id), key)
-    return Response(shown, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})
+    kind, content = await service.first.do(make, data, int(id), key, column)
+    return Response(content, media_type=kind, headers={"Cache-Control": "private, max-age=3600"})
 
 
 async def map_points(request: Request) -> Response:

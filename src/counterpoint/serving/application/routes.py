@@ -32,11 +32,12 @@ from .metrics import Measured
 from .pages import page_files
 from .service import Service
 
-Answer = type[BaseModel] | str | None
+Answer = type[BaseModel] | str | tuple[str, ...] | None
 
 _REFERENCE = "#/components/schemas/{model}"
 _FORMS = (EmbeddingsRequest, SearchRequest, ZeroShotRequest)
 _PICTURES = ("image/jpeg", "image/png", "image/webp", "image/gif")
+_SHOWN = ("image/jpeg", "image/png", "image/webp")
 _BESIDE = "Beside a picture that is sent as it is."
 
 
@@ -62,7 +63,8 @@ def assembled(
     get("/v1/about", items.about, **_route_options())
     get("/v1/map", items.map_points, **_route_options(answer=MapAnswer))
     get("/v1/items/{id}", items.item, **_route_options())
-    get("/v1/items/{id}/picture", items.picture, **_route_options(answer="image/jpeg"))
+    get("/v1/items/{id}/picture", items.picture, **_route_options(answer=_SHOWN))
+    get("/v1/items/{id}/sound", items.sound, **_route_options(answer="audio/wav"))
     get("/health", items.health, **_route_options())
     get("/ready", items.ready, **_route_options())
     get("/metrics", items.metrics, **_route_options(answer="text/plain"))
@@ -105,7 +107,7 @@ def _route_options(
     Args:
         form: of the JSON that it takes.
         query: of the words after the question mark, where it takes a picture as it is too.
-        answer: the form of its answer, or its media type where that is no JSON; what the route returns unless given.
+        answer: the form of its answer, or its media types where that is no JSON; what the route returns unless given.
     """
     extra: dict[str, Any] = {}
     if form is not None:
@@ -120,8 +122,12 @@ def _route_options(
         status: {"model": Failure, "description": meaning} for status, meaning in MEANINGS.items()
     }
     more: dict[str, Any] = {}
-    if isinstance(answer, str):
-        responses[200] = {"content": {answer: {"schema": {"type": "string"}}}, "description": "It is there."}
+    if isinstance(answer, str | tuple):
+        kinds = (answer,) if isinstance(answer, str) else answer
+        responses[200] = {
+            "content": {kind: {"schema": {"type": "string"}} for kind in kinds},
+            "description": "It is there.",
+        }
         more["response_class"] = Response
     elif answer is not None:
         more["response_model"] = answer

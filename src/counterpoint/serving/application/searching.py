@@ -67,7 +67,7 @@ async def search(request: Request) -> SearchAnswer:
         vectors = (await engine.texts(texts, "query")).vectors
     rows = await engine.do(_nearest, engine, vectors, k, options, like)
     results = [
-        Result(**engine.item(row), score=row["score"], picture=service.picture_of(row["id"]))
+        Result(**engine.item(row), score=row["score"], **service.media_of(row["id"], [row["modality"]]))
         for row in rows.iter_rows(named=True)
     ]
     return SearchAnswer(results=results, seconds=time.perf_counter() - began)

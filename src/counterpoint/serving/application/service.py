@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import final
+from typing import Any, final
+from urllib.parse import quote
 
 from starlette.requests import Request
 
@@ -15,7 +16,7 @@ from ..requests.forms import AboutAnswer, RequestLimits, Served, Side
 from ..requests.limits import Limits
 from ..requests.refusals import Refusal, bad
 from .engine import PLAIN, Engine, plain_name
-from .gallery import Gallery
+from .gallery import Gallery, default_column
 from .metrics import Metrics
 
 _HANDS = 2  # pictures are decoded and indexes searched by so many threads, and memory is taken for so many
@@ -30,12 +31,16 @@ class Service:
         index: the one that is searched unless the other one is named.
         against: the other one.
         limits: of the requests.
+        data: what was embedded; the data that the index names unless given.
+        offline: open no address of data.
 
     Raises:
         ValueError: for two indexes of different rows.
     """
 
-    def __init__(self, index: Index, against: Index | None, limits: Limits) -> None:
+    def __init__(
+        self, index: Index, against: Index | None, limits: Limits, data: str | None, *, offline: bool
+    ) -> None:
         if against is not None:
             _check_same(index, against)
         self.limits, self.metrics = limits, Metrics()
@@ -46,7 +51,7 @@ class Service:
         self.engines: Mapping[Side, Engine] = {
             side: Engine(one, limits, self.hands, self.metrics.batch) for side, one in served.items()
         }
-        self.gallery = Gallery(index.about.data)
+        self.gallery = Gallery(data or index.about.data, offline=offline)
         self.created = int(time.time())
 
     @property
@@ -81,9 +86,25 @@ class Service:
             )
         return self.models[name]
 
-    def picture_of(self, id: int) -> str | None:
-        """Return the address of an item's picture; None where there are no pictures."""
-        return f"/v1/items/{id}/picture" if self.gallery.open else None
+    def media_of(self, id: int, columns: Sequence[str]) -> dict[str, Any]:
+        """Return the addresses of an item's picture and sound; None where there is nothing to show or to hear.
+
+        Args:
+            id: of the item.
+            columns: that it has; the first that is no text is shown, and pictures before others.
+        """
+        kinds = self.first.kinds
+        shown = default_column({column: kinds[column].modality for column in columns})
+        if not self.gallery.open:
+            return {"picture": None, "sound": None}
+        address = f"/v1/items/{id}/"
+        # Pictures are what is shown anyway, also of rows whose pictures are not in the index.
+        query = "" if shown in (None, "image") else f"?column={quote(shown)}"
+        heard = shown is not None and kinds[shown].modality == "audio"
+        return {
+            "picture": f"{address}picture{query}",
+            "sound": f"{address}sound{query}" if heard else None,
+        }
 
     def about(self) -> AboutAnswer:
         """Say what is served."""
@@ -97,6 +118,7 @@ class Service:
             data=MARK.join(map(plain_name, sources_of(about.data))),
             attribution=about.attribution,
             modalities=dict(counts),
+            kinds=self.first.kinds,
             columns=[*PLAIN, *self.first.labels],
             examples=self.first.ids[:: max(len(self.first.ids) // _EXAMPLES, 1)][:_EXAMPLES].tolist(),
             pictures=self.gallery.open,

@@ -89,6 +89,8 @@ class Part:
 
     @classmethod
     def parse(cls, plain: dict[str, Any], folder: Path, needs: Needs) -> Part:
+        if folder.parent.name != PARTS:  # what the unit writes goes two folders up
+            raise ValueError(f"{folder} is no folder of such a unit: it lies in no {PARTS}")
         return cls(**plain, folder=folder, needs=needs)
 
 
@@ -119,7 +121,7 @@ def gather(folder: Path) -> None:
             (folder / name).unlink()
 
 
-GATHERED = Then(f"{__name__}:{gather.__name__}", more=False)
+GATHERED = Then("vectors", more=False)
 
 
 @lru_cache(4)

@@ -15,6 +15,7 @@ from ...execution.executors import LOCAL, executor_of
 from ...methods.tower_method import TowerMethod
 from ...registry import unknown
 from ...training.sharing.distributed import device_of
+from ...trust import given
 from ..vectors import About, Vectors, agree
 from .batch_size import BatchSize
 from .column import Column
@@ -85,6 +86,7 @@ def embed(
     if isinstance(data, Data):
         name, suited = rooted(data.name), data.suited(model.inputs)
     else:
+        given(data)
         name = rooted(os.fspath(data))
         suited = load_any(os.fspath(data), inputs=model.inputs)
     count = len(suited) if limit is None else min(limit, len(suited))

@@ -140,6 +140,9 @@ class Result(Row):
 
     score: float
     picture: str | None
+    """Address of a picture: its own, a spectrogram, a drawing, an animated clip."""
+    sound: str | None
+    """Address of its sound."""
 
 
 class SearchAnswer(BaseModel):
@@ -168,6 +171,9 @@ class Item(Row):
 
     modalities: list[str]
     picture: str | None
+    """Address of a picture, as that of a result."""
+    sound: str | None
+    """Address of its sound."""
 
 
 class MapAnswer(BaseModel):
@@ -209,6 +215,16 @@ class RequestLimits(BaseModel):
     results: int
 
 
+class RowKind(BaseModel):
+    """Kind of the rows of a column."""
+
+    modality: str
+    one: str
+    """One row in words: "sound"."""
+    many: str
+    """Several rows in words: "sounds"."""
+
+
 class AboutAnswer(BaseModel):
     """All that is served here."""
 
@@ -218,12 +234,14 @@ class AboutAnswer(BaseModel):
     attribution: str
     modalities: dict[str, int]
     """Rows of each modality."""
+    kinds: dict[str, RowKind]
+    """Kind of the rows of each modality."""
     columns: list[str]
     """Columns that a condition may name."""
     examples: list[int]
     """Some items, from all over the index."""
     pictures: bool
-    """Items have pictures to show."""
+    """Items have pictures, or drawings of what they are, to show."""
     map: bool
     against: bool
     limits: RequestLimits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -15,10 +16,12 @@ from ...data.base import Data
 from ...data.columns import TEXT, ways
 from ...data.source import load_any, located
 from ...pages.things import Thing, thing
+from ...trust import UntrustedError
 from ..layout import run_folder
 from ..schema import TrainingSummary
 
 T = TypeVar("T")
+_LOG = logging.getLogger(__name__)
 
 EACH = 3
 """Examples of a kind (all right, all wrong, arms disagree) for each direction and test set."""
@@ -91,6 +94,8 @@ def gallery(folder: Path, summary: TrainingSummary) -> Gallery:
         ]
     # Whatever is wrong with somebody's pictures must not cost them the rest of the report.
     except Exception as error:
+        if isinstance(error, UntrustedError):
+            _LOG.warning("The report shows no examples: %s", error)
         return Gallery(trouble=f"The data set could not be read again: {error}")
     return Gallery(shelves, seed, data.attribution, lookup.trouble)
 

@@ -37,6 +37,7 @@ from ...training.sharing.parallel import check_mode
 from ...training.start import keep_inputs, keep_order, load, prepare, with_steps
 from ...training.trackers import check as check_trackers
 from ...training.trained import trained_rows
+from ...trust import given
 from ...types import NonFiniteLoss
 from ..gate import asked_of, check_asked, check_batch, check_folder, check_model
 from ..opened import open_data
@@ -224,6 +225,7 @@ def train(
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
     if parallel is not None:
         chosen = override(chosen, {"parallel.mode": parallel})
+    given(method, data)
     source = together(data)
     planned = Run(method, source, chosen, seed, labels)
     planned = with_steps(planned, open_data(planned))

@@ -137,7 +137,7 @@ def conduct(
             write_plans(path, plans)
     if searches := _searches(design, plans, path):
         work = [unit for arm, search in searches.items() for unit in search.runs(design, arm, needs)]
-        carry_out("tuning", work, path, chosen, listener, Then(f"{__name__}:go_on", {"track": list(track)}))
+        carry_out("tuning", work, path, chosen, listener, Then("training", {"track": list(track)}))
         plans = _chosen(searches, path)
     runs = _runs(design, ready.data, {arm: plans[arm] for arm in design.arms}, path, needs, tuple(track))
     carry_out("training", runs, path, chosen, listener)

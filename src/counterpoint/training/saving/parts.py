@@ -1,10 +1,12 @@
 """Checkpoints in parts: every rank writes what it has, in the background, and any number of ranks reads it again.
 
-The format is that of ``torch.distributed.checkpoint``. Its index is a pickle: read folders of people you trust.
+The format is that of ``torch.distributed.checkpoint``. Its index is a pickle, which is read as data: objects of the
+index's own classes, and no others.
 """
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -18,6 +20,15 @@ from torch import Tensor
 
 INDEX = ".metadata"
 """The file that says which part has what; it is written when all parts are."""
+
+_CLASSES = {
+    ("torch", "Size"),
+    ("torch.serialization", "_get_layout"),
+    ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
+    ("pathlib", "PosixPath"),
+    ("pathlib._local", "PosixPath"),  # where Python 3.13 wrote it
+}
+"""Names of an index that are neither number formats nor of ``torch.distributed.checkpoint.metadata``."""
 
 
 def begin(tensors: Mapping[str, Tensor], folder: Path) -> Future[Any]:
@@ -39,19 +50,45 @@ def read(folder: Path, beginning: str, like: Mapping[str, Tensor]) -> dict[str, 
         like: by name, what is wanted as this rank's part alone; the others are read as they are.
     """
     from torch.distributed.checkpoint.filesystem import FileSystemReader
-    from torch.distributed.checkpoint.metadata import TensorStorageMetadata
+    from torch.distributed.checkpoint.metadata import StorageMeta, TensorStorageMetadata
     from torch.distributed.checkpoint.state_dict_loader import load
 
+    class Reader(FileSystemReader):
+        def read_metadata(self, *args: Any, **options: Any) -> Any:
+            with (folder / INDEX).open("rb") as file:
+                index = _Index(file).load()
+            index.storage_meta = StorageMeta(load_id=self.load_id)
+            return index
+
     names, there = {}, {}
-    for key, entry in FileSystemReader(folder).read_metadata().state_dict_metadata.items():
+    for key, entry in Reader(folder).read_metadata().state_dict_metadata.items():
         if key.startswith(beginning) and isinstance(entry, TensorStorageMetadata):
             name = names[key] = key.removeprefix(beginning)
             of_all = torch.empty(entry.size, dtype=entry.properties.dtype)
             there[key] = torch.empty_like(like[name]) if name in like else of_all
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="torch.distributed is disabled")  # as is meant
-        load(there, storage_reader=FileSystemReader(folder), no_dist=True)
+        load(there, storage_reader=Reader(folder), no_dist=True)
     return {name: there[key] for key, name in names.items()}
+
+
+class _Index(pickle.Unpickler):
+    """Reader of the index that refuses whatever is none of its classes.
+
+    Raises:
+        UnpicklingError: naming the class.
+    """
+
+    def find_class(self, module: str, name: str) -> Any:
+        from torch.distributed.checkpoint import metadata
+
+        if module == "torch" and isinstance(kind := getattr(torch, name, None), torch.dtype):
+            return kind
+        described = module == metadata.__name__ and name in vars(metadata)
+        own = described and getattr(vars(metadata)[name], "__module__", "") == metadata.__name__
+        if not own and (module, name) not in _CLASSES:
+            raise pickle.UnpicklingError(f"it names {module}.{name}, which no index of a checkpoint holds")
+        return super().find_class(module, name)
 
 
 def failure(error: BaseException) -> BaseException:

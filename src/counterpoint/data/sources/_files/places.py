@@ -14,6 +14,7 @@ from typing import Any
 from braceexpand import braceexpand
 
 from ....registry import MissingPackage
+from ....trust import check_address
 
 _GLOB = re.compile(r"[*?\[]")
 _MARKS = (
@@ -240,8 +241,10 @@ def reaching(location: str) -> Iterator[None]:
         MissingPackage: if the package for this kind of URL is not installed.
         FileNotFoundError: if there is no such file, or no such bucket.
         PermissionError: without credentials, or with such as do not suffice.
+        UntrustedError: where an index names the location, and the user did not allow it (`counterpoint.trust`).
         OSError: for everything else.
     """
+    check_address(location)
     try:
         yield
     except ImportError as error:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, final
 
+from ....trust import check_address
 from .._files.places import files_of, short_names, suffix_of
 from .._ledger import Ledger
 from .._options import Options
@@ -35,6 +36,7 @@ class Hub(Source):
         return written.startswith(self.head)
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
+        check_address(written)
         try:
             builder = _builder(written)
             files = _files(builder)

@@ -1,6 +1,6 @@
 // Requests to the server that gave the page, and to no other. A refusal carries the server's own sentence.
 
-import { by } from "./parts.js";
+import { by, make } from "./parts.js";
 
 const ROOT = new URL(".", document.baseURI); // so that the page also works below a proxy's prefix
 const KEPT = "counterpoint token";
@@ -75,6 +75,23 @@ export async function showPicture(image, path) {
   } catch {
     image.dispatchEvent(new Event("error"));
   }
+}
+
+/** Let an <audio> play a sound of the server, whose bytes are fetched when it is first played where there is a token. */
+export function giveSound(player, path) {
+  if (!asksToken()) {
+    player.src = at(path);
+    return;
+  }
+  const load = async () => {
+    try {
+      player.src = URL.createObjectURL(await (await fetched(path)).blob());
+      await player.play();
+    } catch {
+      player.dispatchEvent(new Event("error"));
+    }
+  };
+  player.replaceWith(make("button", { type: "button", class: "quiet", onclick: (event) => (event.target.replaceWith(player), load()) }, "Play"));
 }
 
 let entering = null;

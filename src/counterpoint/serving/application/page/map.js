@@ -74,7 +74,7 @@ const read = ({ x, y, id, modality, modalities }) => ({
 function showKey() {
   const kinds = points.names.map((name, place) => {
     const box = make("input", { type: "checkbox", checked: shown[place], onchange: () => ((shown[place] = box.checked), choose(-1), draw()) });
-    return make("li", { class: `arm-${place % COLOURS.length}` }, make("label", {}, box, make("span", { class: "arm" }, name)));
+    return make("li", { class: `arm-${place % COLOURS.length}` }, make("label", {}, box, make("span", { class: "arm" }, about.kinds[name]?.many ?? name)));
   });
   const last = make("li", { class: "found" }, `Found last: ${lately.asked}`);
   by("map-key").replaceChildren(...(kinds.length > 1 ? kinds : []), ...(found.length ? [last] : []));

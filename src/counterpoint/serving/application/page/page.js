@@ -41,7 +41,7 @@ async function show() {
 function introduce(about) {
   const data = about.data.replace(/^\w+:/, ""); // its name is enough for a title, without the kind of source
   by("title").textContent = document.title = `Search ${data}`;
-  const counts = Object.entries(about.modalities).map(([name, count]) => several(count, name === "image" ? "picture" : name));
+  const counts = Object.entries(about.modalities).map(([name, count]) => several(count, about.kinds[name].one, about.kinds[name].many));
   by("facts").textContent = [...counts, modelNames(about).join(" and ")].join(" · ");
   by("api").hidden = asksToken(); // a link bears none
   by("attribution").textContent = about.attribution;

@@ -1,7 +1,7 @@
 // The search: words, a picture or a row of the data; one model or two side by side.
 
 import * as address from "./address.js";
-import { get, post, showPicture } from "./api.js";
+import { get, giveSound, post, showPicture } from "./api.js";
 import { showCode } from "./code.js";
 import { by, make, score, several } from "./parts.js";
 import { choose, givePicturesTo, heldPicture, preview } from "./picture.js";
@@ -18,10 +18,9 @@ let running = new AbortController();
 /** Set the form up, once, from what the server says about itself. */
 export function prepare(said) {
   about = said;
-  const plural = { image: "pictures", text: "texts" };
   const names = Object.keys(about.modalities);
   by("modality").replaceChildren(
-    ...names.map((value) => make("option", { value }, plural[value] ?? value)),
+    ...names.map((value) => make("option", { value }, about.kinds[value].many)),
     make("option", { value: "all" }, "everything"),
   );
   by("of-label").hidden = names.length < 2;
@@ -30,7 +29,11 @@ export function prepare(said) {
   by("query").disabled = !takes.includes("text");
   by("query").placeholder = by("query").disabled
     ? "This model reads no words: paste or drop a picture"
-    : `Type what the ${"image" in about.modalities ? "picture shows" : "text says"}`;
+    : usual() === "image"
+      ? "Type what the picture shows"
+      : isText(usual())
+        ? "Type what the text says"
+        : `Type words to find ${about.kinds[usual()].many}`;
   by("k").max = about.limits.results;
   by("both-label").hidden = !about.against;
   by("columns").replaceChildren(
@@ -58,8 +61,13 @@ function insert(name) {
   field.focus();
 }
 
-/** Pictures are looked for unless there are none. */
-const usual = () => ("image" in about.modalities ? "image" : Object.keys(about.modalities)[0]);
+const isText = (name) => about.kinds[name].modality === "text";
+
+/** Pictures are looked for unless there are none, else what is no text. */
+const usual = () => {
+  const names = Object.keys(about.modalities);
+  return names.find((name) => name === "image") ?? names.find((name) => !isText(name)) ?? names[0];
+};
 const rows = () => about.modalities[by("modality").value] ?? about.indexes[0].rows;
 
 /** Read what is asked: a picture or a row while one is shown, else the words. */
@@ -142,6 +150,7 @@ const begin = [
   make("h2", {}, "Ask in words or with a picture"),
   make("p", {}, "Type a few words, or paste or drop a picture anywhere on this page to find its like."),
 ];
+const inWords = [make("h2", {}, "Ask in words"), make("p", {}, "Type a few words, or choose a row to find its like.")];
 const gone = [
   make("h2", {}, "The picture is not part of the address"),
   make("p", {}, "A picture of your own stays in your browser and goes to the server only as a query. Paste or drop it again."),
@@ -149,9 +158,9 @@ const gone = [
 
 /** Say what to do, and show a few rows to begin with. */
 async function showBeginning(signal) {
-  empty(begin);
+  empty(about.indexes[0].takes.includes("image") ? begin : inWords);
   const rows = await Promise.all(about.examples.map((id) => get(`/v1/items/${id}`, signal)));
-  const items = rows.map((row) => make("li", {}, make("a", { class: "card", href: address.write("search", { like: row.id }) }, ...face(row))));
+  const items = rows.map((row) => make("li", {}, make("a", { class: "card", href: address.write("search", { like: row.id }) }, ...face(row)), player(row)));
   by("found").append(make("ol", { class: "results few", "aria-label": "Rows to begin with" }, ...items));
 }
 
@@ -166,18 +175,19 @@ function empty(said) {
 /** Show the row whose like is looked for, with its columns. */
 function showAsked(row) {
   if (row === null) return by("asked").replaceChildren();
-  const { id, key, text, split, labels, picture } = row;
+  const { id, key, text, split, labels, picture, sound } = row;
   const facts = Object.entries({ id, key, split, ...labels }).filter(([, value]) => value !== null);
   by("asked").replaceChildren(
     make(
       "article",
       { class: "asked", "aria-label": "The row whose like is looked for" },
-      picture ? tile(picture, text || "The picture asked about") : null,
+      picture ? tile(row, text || "The picture asked about") : null,
       make(
         "div",
         {},
         make("p", { class: "kind" }, "more like this"),
         make("h2", {}, text || (key ?? String(id))),
+        sound ? player(row) : null,
         make("dl", {}, ...facts.map(([name, value]) => make("div", {}, make("dt", {}, name), make("dd", {}, String(value))))),
         picture && labelling(about) ? make("a", { href: address.write("labels", { id }) }, "Try labels on it") : null,
       ),
@@ -213,9 +223,14 @@ function answered(answers, fields) {
 const list = (rows, name, others, fields) =>
   make("ol", { class: "results", "aria-label": name }, ...rows.map((row) => card(row, others, fields)));
 
-function tile(path, alt) {
+const DRAWN = ["audio", "series", "table"]; // modalities whose pictures are drawings, wider than high
+
+/** Make the picture of a row: its own, or a drawing of what it is. */
+function tile({ picture: path, modality, modalities = [modality] }, alt) {
+  const kinds = modalities.map((name) => about.kinds[name].modality);
+  const drawn = !kinds.includes("image") && kinds.find((kind) => DRAWN.includes(kind));
   const image = make("img", { alt, loading: "lazy", decoding: "async", draggable: "false" });
-  const box = make("span", { class: "tile" }, image);
+  const box = make("span", { class: drawn ? `tile drawn of-${drawn}` : "tile" }, image);
   image.addEventListener("error", () => box.replaceChildren(make("span", { class: "nopicture" }, "no picture")));
   showPicture(image, path);
   return box;
@@ -224,11 +239,21 @@ function tile(path, alt) {
 const ends = { one: "st", two: "nd", few: "rd", other: "th" };
 const ordinal = (place) => place + ends[new Intl.PluralRules("en", { type: "ordinal" }).select(place)];
 
+/** Make a player of a row's sound, where it has one; it stands beside the link of a card, which nothing else may be in. */
+function player(row) {
+  if (!row.sound) return null;
+  const made = make("audio", { controls: true, preload: "none", "aria-label": `Sound: ${row.text || (row.key ?? row.id)}` });
+  const box = make("span", { class: "player" }, made);
+  made.addEventListener("error", () => box.replaceChildren(make("span", { class: "nosound" }, "no sound")));
+  giveSound(made, row.sound);
+  return box;
+}
+
 /** A row's picture, where it is one, and its text. */
 function face(row) {
-  const shown = row.picture && row.modality !== "text";
+  const shown = row.picture && !(row.modalities ?? [row.modality]).every(isText);
   const text = row.text || (row.key ?? String(row.id));
-  return [shown ? tile(row.picture, "") : "", make("span", { class: shown ? "caption" : "caption alone" }, text)];
+  return [shown ? tile(row, "") : "", make("span", { class: shown ? "caption" : "caption alone" }, text)];
 }
 
 function card(row, others, { k, modality, where, both }) {
@@ -250,6 +275,7 @@ function card(row, others, { k, modality, where, both }) {
         make("span", { class: "more" }, "more like this"),
       ),
     ),
+    player(row),
   );
 }
 
