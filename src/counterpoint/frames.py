@@ -29,6 +29,21 @@ def of_boxes(boxes: Float[Tensor, "B 4"], mirrored: Bool[Tensor, " B"] | None = 
     return torch.stack(rows, 1)
 
 
+def composed(outer: Frames, inner: Frames) -> Frames:
+    """Return the frames of views of views, in the pictures that the outer views are of.
+
+    Args:
+        outer: where in its picture each outer view lies.
+        inner: where in its outer view each inner view lies.
+
+    >>> half = of_boxes(torch.tensor([[0.5, 0.0, 1.0, 1.0]]))
+    >>> composed(half, half)[0, 0].tolist()
+    [0.25, 0.0, 0.75]
+    """
+    made = outer[:, :, :2] @ inner
+    return torch.cat([made[:, :, :2], made[:, :, 2:] + outer[:, :, 2:]], 2)
+
+
 def to_picture(frames: Frames, points: Float[Tensor, "B ... 2"]) -> Float[Tensor, "B ... 2"]:
     """Return where in its picture each point of a view lies, both as (x, y) in shares of the sides."""
     flat = points.reshape(len(points), -1, 2)

@@ -187,8 +187,11 @@ def condensed(
     Every iteration takes a new network and moves the pictures by its gradients in several steps. Between two steps the
     network is trained on the pictures by plain SGD at 0.01. Steps and epochs are those of the released code: 10 and 5
     below ten pictures a class, 10 and 50 from ten on, more steps and fewer epochs from twenty on. For `mismatch` by
-    ``dcc`` the first quarter of the iterations begins with ten steps class by class, the warm-up. An iteration's draws follow from the seed and its number: one that starts from any state yielded here goes
-    on as if it had not stopped. The paper takes 1,000 iterations, and further augmentations, which are left out here.
+    ``dcc`` the first quarter of the iterations begins with ten steps class by class, the warm-up. The paper takes 1,000
+    iterations, and further augmentations, which are left out here.
+
+    An iteration's draws follow from the seed and its number: one that starts from any state yielded here goes on as if
+    it had not stopped.
 
     Args:
         real: pictures to be condensed.

@@ -13,8 +13,10 @@ from typing import Any, Literal, Self, final
 
 import numpy as np
 import polars as pl
+import torch
 from jaxtyping import Bool, Int
 
+from ...frames import Frames
 from ...networks.base import Input
 from ...registry import unknown
 from ...types import Fit
@@ -196,6 +198,13 @@ class Mixed(Data):
             if column in source.columns:
                 there[places] = source.present(column, source_rows)
         return there
+
+    def frames(self, column: str, rows: Rows) -> Frames:
+        frames = super().frames(column, rows).clone()
+        for source, places, source_rows in self._parts(rows):
+            if column in source.columns:
+                frames[torch.from_numpy(places)] = source.frames(column, source_rows)
+        return frames
 
     def replaced(self) -> list[Replaced]:
         return [

@@ -32,8 +32,9 @@ class SBCL(SingleLoss):
 
         φ_c = mean_i ‖z_i − z̄_c‖ / log(n_c + 10),   τ_c = τ φ_c / mean φ,
 
-    with φ between its 20th and 80th percentiles over classes, as in the release (of fewer than ten classes, between half and twice their
-    mean); it is τ where a class is one subclass. With one subclass a class and β = 0 it is ``supcon``.
+    with φ between its 20th and 80th percentiles over classes, as in the release (of fewer than ten classes, between
+    half and twice their mean); it is τ where a class is one subclass. With one subclass a class and β = 0 it is
+    ``supcon``.
 
     Args:
         towers: of one column.

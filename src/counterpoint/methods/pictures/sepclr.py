@@ -29,8 +29,8 @@ class SepCLR(TowerMethod):
     """Two towers on two views of each example: a code c of what is common, and a code s of what is salient.
 
     The label says which examples are of the background class, which has nothing salient, and which are targets, of any
-    other class. With towers f and e, linear layers P and Q to ``size`` numbers, projectors g and h,
-    c_v = nz(g(P f(v))), s_v = h(Q e(v)), A(x, y) = mean ‖x − y‖² / 2τ and U(x) = log mean_{i ≠ j} exp(−‖x_i − x_j‖² / 2τ):
+    other class. With towers f and e, linear layers P and Q, projectors g and h, c_v = nz(g(P f(v))), s_v = h(Q e(v)),
+    A(x, y) = mean ‖x − y‖² / 2τ and U(x) = log mean_{i ≠ j} exp(−‖x_i − x_j‖² / 2τ):
 
         L = A(c_1, c_2) + U(c_1) + U(c_2)                              all examples
           + w_s [A(s_1, s_2) over targets + U(s̃_1) + U(s̃_2)]
@@ -41,10 +41,10 @@ class SepCLR(TowerMethod):
     `counterpoint.losses.JointEntropyLoss`, minus the joint entropy, so that less of c is in s̃ and the reverse. s is not
     normalised, since 0 is the code that says nothing. U(s̃) is at least the log of the share of background pairs.
 
-    Head ``common`` gives P f, head ``salient`` gives Q e, as in the release: ``size`` numbers each, which the projectors
-    read. They are too few for a tower to keep what the joint entropy penalises. What is common leaks
-    into s nearly unhindered at these weights: w_s outweighs w_j there. Examples without a class take part in the first
-    line alone. Views must keep what is salient: with small marks, take crops that are not.
+    Head ``common`` is P f and head ``salient`` is Q e, as in the release: g and h are left off. Each is of ``size``
+    numbers, which is less than a tower's width, so that P f must drop something to make the joint entropy large. What
+    is common leaks into s nearly unhindered at these weights: w_s outweighs w_j there. Examples without a class take
+    part in the first line alone. Views must keep what is salient: with small marks, take crops that are not.
 
     Args:
         towers: the tower f, by its column; e is another one like it, from other weights unless these are pretrained.
