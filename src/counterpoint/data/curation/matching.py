@@ -181,6 +181,7 @@ def condensed(
     iterations: Count = 200,
     seed: Natural = 0,
     width: Count = 128,
+    batch: Count = 256,
 ) -> Iterator[Condensed]:
     """Move pictures until gradients of networks at their start and in their training are those of real pictures.
 
@@ -200,6 +201,7 @@ def condensed(
         iterations: of the whole.
         seed: of networks and draws.
         width: channels of the networks.
+        batch: real pictures of each class in a step, at most.
 
     Yields:
         The state after every iteration.
@@ -219,7 +221,7 @@ def condensed(
             network = plain_convnet(classes, pictures.shape[-1], width)
             trained = torch.optim.SGD(network.parameters(), lr=0.01)
             for step in range(steps):
-                theirs = [gradients(network, real.some(c, _BATCH), c, graph=False) for c in range(classes)]
+                theirs = [gradients(network, real.some(c, batch), c, graph=False) for c in range(classes)]
                 ours = [gradients(network, pictures[c], c, graph=True) for c in range(classes)]
                 warming = iteration < share * iterations and step < warm
                 optimiser.zero_grad()
