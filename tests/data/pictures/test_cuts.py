@@ -163,7 +163,7 @@ def test_frames_need_no_file_whose_picture_is_kept_and_read_those_that_are_not(
     frames = kept.frames("image", np.arange(ROWS))
     torch.testing.assert_close(frames[0], torch.tensor([[2 / 3, 0.0, 1 / 6], [0.0, 1.0, 0.0]]))
     monkeypatch.setattr(picture_cache, "most_bytes", lambda: 0)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
     decoded_anew = load_any(source)
     assert decoded_anew.frames("image", np.arange(ROWS)).equal(frames)
     for path in tmp_path.glob("*.png"):
