@@ -76,10 +76,10 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from decides(*(above(accuracy["dcc"] - accuracy[way]) for way in WAYS[:-1]))
     yield from beside(below(accuracy["dc"] - accuracy["random"]))
     lab.note(
-        f"{len(ANIMALS.split('+'))} animals in scenes of one large thing at {SIDE} pixels, {PER_CLASS} picture of each.",
+        f"{len(ANIMALS.split('+'))} animals in scenes of one large thing at {SIDE} pixels, {PER_CLASS} picture each.",
         f"{ITERATIONS} networks of width {WIDTH} are matched where the paper takes 1,000 of width 128. As in the",
-        "release for one picture of a class, each moves the pictures in ten steps and is trained on them for five epochs",
-        f"between two; a step sees {BATCH} real pictures of each class where the release takes 256. The first quarter of",
-        f"the networks warm up class by class. {NETWORKS} new ones are trained on the pictures for 300 epochs without",
-        f"augmentation. Settings were chosen under a seed of its own. Accuracy by way: {accuracy.means()}.",
+        "release for one picture of a class, each moves the pictures in ten steps and is trained on them for five",
+        f"epochs between two; a step sees {BATCH} real pictures of each class where the release takes 256. The first",
+        f"quarter of the networks warm up class by class. {NETWORKS} new ones are trained on the pictures for 300",
+        f"epochs without augmentation. Settings were chosen under another seed. Accuracy by way: {accuracy.means()}.",
     )
