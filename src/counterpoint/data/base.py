@@ -214,7 +214,7 @@ class Data(ABC):
         """Return some rows of a column as training sees them: where a row has several forms, all of them."""
         return self.read(column, rows)
 
-    def frames(self, column: str, rows: Rows) -> Frames:
+    def cuts(self, column: str, rows: Rows) -> Frames:
         """Return where in its own picture each picture lies that `read_training` gives of some rows of a column.
 
         Labels of points, boxes and maps are of the whole upright picture, of which the raw form may be a part. The

@@ -151,7 +151,7 @@ def test_frames_follow_the_fit_of_a_tower(form: str, training: bool, container: 
     rows = np.concatenate([data.splits.train[:20], *data.splits.test.values()])
     squares = data.read_training("image", rows).float() / 255
     clicks = data.label("click", "points").tensor(rows)
-    outside = check(squares, data.frames("image", rows), clicks)
+    outside = check(squares, data.cuts("image", rows), clicks)
     assert (outside > 0) == (fit.resize == "shortest"), "the others cut nothing off"
 
 
@@ -160,20 +160,20 @@ def test_frames_need_no_file_whose_picture_is_kept_and_read_those_that_are_not(
 ) -> None:
     source = table(tmp_path, 144, 96)
     kept = load_any(source)
-    frames = kept.frames("image", np.arange(ROWS))
+    frames = kept.cuts("image", np.arange(ROWS))
     torch.testing.assert_close(frames[0], torch.tensor([[2 / 3, 0.0, 1 / 6], [0.0, 1.0, 0.0]]))
     monkeypatch.setattr(picture_cache, "most_bytes", lambda: 0)
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
     decoded_anew = load_any(source)
-    assert decoded_anew.frames("image", np.arange(ROWS)).equal(frames)
+    assert decoded_anew.cuts("image", np.arange(ROWS)).equal(frames)
     for path in tmp_path.glob("*.png"):
         path.unlink()
-    assert kept.frames("image", np.arange(ROWS)).equal(frames)
+    assert kept.cuts("image", np.arange(ROWS)).equal(frames)
 
 
 def test_mixed_data_has_the_frames_of_its_parts(tmp_path: Path) -> None:
     data = Mixed([load_any(table(tmp_path, 144, 96)), TinyData()], shares=[0.5, 0.5])
-    frames = data.frames("image", np.array([ROWS + 1, 0, ROWS]))
+    frames = data.cuts("image", np.array([ROWS + 1, 0, ROWS]))
     assert frames[0].equal(torch.eye(2, 3))
     assert frames[2].equal(torch.eye(2, 3))
     torch.testing.assert_close(frames[1], torch.tensor([[2 / 3, 0.0, 1 / 6], [0.0, 1.0, 0.0]]))
@@ -184,6 +184,6 @@ def test_a_decoded_picture_is_packed_without_its_size() -> None:
     pictures = Pictures((), 4)
     assert pictures.pack([Decoded(pixels, 8, 4)]).tolist() == [pixels.tolist()]
     torch.testing.assert_close(
-        pictures.frames_of([Decoded(pixels, 8, 4)])[0], torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.25]])
+        pictures.cuts_of([Decoded(pixels, 8, 4)])[0], torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.5, 0.25]])
     )
-    assert pictures.frames(np.array([-1]))[0].equal(torch.eye(2, 3))
+    assert pictures.cuts(np.array([-1]))[0].equal(torch.eye(2, 3))

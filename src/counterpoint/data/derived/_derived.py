@@ -70,8 +70,8 @@ class Derived(Data):
     def read_training(self, column: str, rows: Rows) -> Any:
         return self.data.read_training(column, rows)
 
-    def frames(self, column: str, rows: Rows) -> Frames:
-        return self.data.frames(column, rows)
+    def cuts(self, column: str, rows: Rows) -> Frames:
+        return self.data.cuts(column, rows)
 
     def file(self, column: str, row: int) -> tuple[str, bytes]:
         return self.data.file(column, row)

@@ -199,12 +199,12 @@ class Mixed(Data):
                 there[places] = source.present(column, source_rows)
         return there
 
-    def frames(self, column: str, rows: Rows) -> Frames:
-        frames = super().frames(column, rows).clone()
+    def cuts(self, column: str, rows: Rows) -> Frames:
+        cuts = super().cuts(column, rows).clone()
         for source, places, source_rows in self._parts(rows):
             if column in source.columns:
-                frames[torch.from_numpy(places)] = source.frames(column, source_rows)
-        return frames
+                cuts[torch.from_numpy(places)] = source.cuts(column, source_rows)
+        return cuts
 
     def replaced(self) -> list[Replaced]:
         return [

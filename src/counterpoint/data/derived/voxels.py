@@ -216,8 +216,8 @@ class Voxels(Data):
     def read_training(self, column: str, rows: Rows) -> Any:
         return self.read(column, rows) if column == COLUMN else self.source.read_training(column, rows)
 
-    def frames(self, column: str, rows: Rows) -> Frames:
-        return super().frames(column, rows) if column == COLUMN else self.source.frames(column, rows)
+    def cuts(self, column: str, rows: Rows) -> Frames:
+        return super().cuts(column, rows) if column == COLUMN else self.source.cuts(column, rows)
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         return self.source.evaluation_texts(column, row)

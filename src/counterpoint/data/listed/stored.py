@@ -254,12 +254,12 @@ class Stored(Data):
         rows, files = self._standing(column, rows)
         return files[column] if column in files else of_column.read_training(rows)
 
-    def frames(self, column: str, rows: Rows) -> Frames:
+    def cuts(self, column: str, rows: Rows) -> Frames:
         of_column = self.column(column)
         if not isinstance(of_column, FileColumn) or not isinstance(of_column.files, Pictures):
-            return super().frames(column, rows)
+            return super().cuts(column, rows)
         rows, _ = self._standing(column, rows)
-        return of_column.files.frames(of_column.at[rows])
+        return of_column.files.cuts(of_column.at[rows])
 
     def _standing(self, column: str, rows: Rows) -> tuple[Rows, Mapping[str, Any]]:
         """Return the rows that stand for some in training, and those of their files that were read to find them."""

@@ -121,7 +121,7 @@ class Loader:
         tensors = {name: self._look(name, raw[self.views[name].column], rows, epoch) for name in drawn}
         frames = {
             name: composed(
-                self.data.frames(view.column, rows),
+                self.data.cuts(view.column, rows),
                 self._look(name, raw[view.column], rows, epoch, framed=True),
             )
             for name, view in self.views.items()

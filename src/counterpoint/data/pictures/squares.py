@@ -133,7 +133,7 @@ class Pictures:
                 pictures[chosen] = [it.pixels for it in self._decoded(positions[chosen])]
         return torch.from_numpy(pictures)
 
-    def frames(self, positions: Int[np.ndarray, " n"]) -> Frames:
+    def cuts(self, positions: Int[np.ndarray, " n"]) -> Frames:
         """Return where in the upright pictures of some files their squares lie; of all of it at −1.
 
         Raises:
@@ -145,7 +145,7 @@ class Pictures:
         sizes[positions >= 0] = self._sizes[there]
         return self._framed(sizes.tolist())
 
-    def frames_of(self, examples: Sequence[Decoded]) -> Frames:
+    def cuts_of(self, examples: Sequence[Decoded]) -> Frames:
         """Return where in their upright pictures some decoded squares lie."""
         return self._framed([(it.height, it.width) for it in examples])
 

@@ -167,15 +167,15 @@ class Sharded(Data):
         """Return what stands for rows to train on in a column."""
         return [it.cells[column] for it in self._stand_ins.of(rows, self.held.read_with(column))]
 
-    def frames(self, column: str, rows: Rows) -> Frames:
-        frames, rows = super().frames(column, rows).clone(), np.asarray(rows)
+    def cuts(self, column: str, rows: Rows) -> Frames:
+        cuts, rows = super().cuts(column, rows).clone(), np.asarray(rows)
         of_held = self.held.column(column)
         if not isinstance(of_held, FileColumn) or not isinstance(of_held.files, Pictures):
-            return frames
+            return cuts
         trained, held = np.flatnonzero(rows < self._trained), np.flatnonzero(rows >= self._trained)
-        frames[torch.from_numpy(trained)] = of_held.files.frames_of(self._cells(column, rows[trained]))
-        frames[torch.from_numpy(held)] = self.held.frames(column, rows[held] - self._trained)
-        return frames
+        cuts[torch.from_numpy(trained)] = of_held.files.cuts_of(self._cells(column, rows[trained]))
+        cuts[torch.from_numpy(held)] = self.held.cuts(column, rows[held] - self._trained)
+        return cuts
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         there, rows = super().present(column, rows), np.asarray(rows)
