@@ -136,7 +136,7 @@ def test_between_two_steps_the_network_learns_by_plain_sgd(
         grads = torch.autograd.grad(F.cross_entropy(network(pictures), labels), list(network.parameters()))
         with torch.no_grad():
             for parameter, gradient in zip(network.parameters(), grads, strict=True):
-                parameter -= 0.01 * gradient
+                parameter.sub_(0.01 * gradient)
     for name, parameter in network.named_parameters():
         torch.testing.assert_close(parameter.detach(), kept[1][name], rtol=1e-4, atol=1e-6)
 

@@ -32,7 +32,7 @@ from fixtures.tiny import TinyData
 
 SHAPES = {"1:1": (96, 96), "4:3": (128, 96), "3:2": (144, 96), "16:9": (176, 99), "2:3": (96, 144)}
 """Width and height by the name of the ratio."""
-FITS = {
+FITS: dict[str, int | Fit] = {
     "square": 48,
     "shortest": Fit(48, 48),
     "cut": Fit(48, 56),
