@@ -55,7 +55,8 @@ def to_view(
 ) -> tuple[Float[Tensor, "B ... 2"], Bool[Tensor, "B ..."]]:
     """Return where in its view each point of a picture lies, and whether that is inside the view.
 
-    A point that is NaN, as one that is not known, is not inside.
+    A point that is NaN, as one that is not known, is not inside. A rotated view is black where it reaches beyond its
+    crop; a point that lies there counts as inside.
 
     >>> left_half = of_boxes(torch.tensor([[0.0, 0.0, 0.5, 1.0]]))
     >>> where, inside = to_view(left_half, torch.tensor([[[0.25, 0.5], [0.75, 0.5]]]))
