@@ -29,6 +29,21 @@ def of_boxes(boxes: Float[Tensor, "B 4"], mirrored: Bool[Tensor, " B"] | None = 
     return torch.stack(rows, 1)
 
 
+def composed(outer: Frames, inner: Frames) -> Frames:
+    """Return the frames of views of views, in the pictures that the outer views are of.
+
+    Args:
+        outer: where in its picture each outer view lies.
+        inner: where in its outer view each inner view lies.
+
+    >>> half = of_boxes(torch.tensor([[0.5, 0.0, 1.0, 1.0]]))
+    >>> composed(half, half)[0, 0].tolist()
+    [0.25, 0.0, 0.75]
+    """
+    made = outer[:, :, :2] @ inner
+    return torch.cat([made[:, :, :2], made[:, :, 2:] + outer[:, :, 2:]], 2)
+
+
 def to_picture(frames: Frames, points: Float[Tensor, "B ... 2"]) -> Float[Tensor, "B ... 2"]:
     """Return where in its picture each point of a view lies, both as (x, y) in shares of the sides."""
     flat = points.reshape(len(points), -1, 2)
@@ -40,7 +55,8 @@ def to_view(
 ) -> tuple[Float[Tensor, "B ... 2"], Bool[Tensor, "B ..."]]:
     """Return where in its view each point of a picture lies, and whether that is inside the view.
 
-    A point that is NaN, as one that is not known, is not inside.
+    A point that is NaN, as one that is not known, is not inside. A rotated view is black where it reaches beyond its
+    crop; a point that lies there counts as inside.
 
     >>> left_half = of_boxes(torch.tensor([[0.0, 0.0, 0.5, 1.0]]))
     >>> where, inside = to_view(left_half, torch.tensor([[[0.25, 0.5], [0.75, 0.5]]]))

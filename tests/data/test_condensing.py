@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint.cli import main
-from counterpoint.data.curation import condensing
+from counterpoint.data.curation import condensing, matching
 from counterpoint.data.curation.condensing import WORK, condense
 from counterpoint.data.curation.matching import (
     Condensed,
@@ -95,6 +95,53 @@ def test_pictures_move_towards_the_gradients_and_go_on_where_they_stood(real: Re
     *_, again = condensed(real, states[1], order, iterations=4, width=4)
     assert torch.equal(again.pictures, states[-1].pictures)
     assert torch.equal(again.momentum, states[-1].momentum)
+
+
+@pytest.mark.parametrize(
+    ("per_class", "steps", "epochs"), [(1, 10, 5), (9, 10, 5), (10, 10, 50), (19, 10, 50), (20, 20, 25)]
+)
+def test_steps_and_epochs_are_those_of_the_release(
+    real: Real, per_class: int, steps: int, epochs: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls: list[str] = []
+
+    def mismatch_of(ours: Any, theirs: Any, order: str) -> torch.Tensor:
+        calls.append("step")
+        return mismatch(ours, theirs, "dc")
+
+    monkeypatch.setattr(matching, "mismatch", mismatch_of)
+    monkeypatch.setattr(matching, "_fit", lambda *given: calls.append(f"{given[-1]} epochs"))
+    next(condensed(real, start(real, per_class), iterations=1, width=4))
+    assert calls == ["step", f"{epochs} epochs"] * (steps - 1) + ["step"]
+
+
+def test_between_two_steps_the_network_learns_by_plain_sgd(
+    real: Real, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept: list[dict[str, torch.Tensor]] = []
+    taken: list[torch.Tensor] = []
+
+    def gradients_of(network: Any, pictures: torch.Tensor, number: int, *, graph: bool) -> Any:
+        if graph and number == 0:
+            kept.append({name: p.detach().clone() for name, p in network.named_parameters()})
+        if graph:
+            taken.append(pictures.detach().clone())
+        return gradients(network, pictures, number, graph=graph)
+
+    monkeypatch.setattr(matching, "gradients", gradients_of)
+    next(condensed(real, start(real, 2), iterations=1, width=4))
+    assert len(kept) == 10
+    network, labels = plain_convnet(3, 8, width=4), torch.arange(3).repeat_interleave(2)
+    network.load_state_dict(kept[0])
+    # The pictures of the second step are those that the network has learned of after the first one.
+    pictures = torch.cat(taken[3:6])
+    for _ in range(5):
+        grads = torch.autograd.grad(F.cross_entropy(network(pictures), labels), list(network.parameters()))
+        with torch.no_grad():
+            for parameter, gradient in zip(network.parameters(), grads, strict=True):
+                parameter.sub_(0.01 * gradient)
+    for name, parameter in network.named_parameters():
+        torch.testing.assert_close(parameter.detach(), kept[1][name], rtol=1e-4, atol=1e-6)
 
 
 def test_warm_up_is_class_by_class(real: Real) -> None:

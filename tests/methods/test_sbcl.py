@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -94,6 +95,20 @@ def test_temperatures_follow_the_spread_of_classes() -> None:
     torch.testing.assert_close(factors[[0, 20]], phi / phi.mean())
     assert warmth(z, classes, classes).tolist() == [1.0] * 40
     assert warmth(torch.ones(40, 4), classes, torch.arange(4).repeat_interleave(10)).tolist() == [1.0] * 40
+
+
+def test_spreads_of_ten_classes_are_cut_at_their_20th_and_80th_percentiles() -> None:
+    z = torch.cat(
+        [
+            k * torch.randn(20, 4, generator=torch.Generator().manual_seed(k), dtype=torch.float64)
+            for k in range(1, 13)
+        ]
+    )
+    classes = torch.arange(12).repeat_interleave(20)
+    factors = warmth(z, classes, torch.arange(24).repeat_interleave(10))[::20].numpy()
+    each = [(part - part.mean(0)).norm(dim=1).mean().item() / math.log(30) for part in z.split(20)]
+    phi = np.clip(each, np.percentile(each, 20), np.percentile(each, 80))
+    np.testing.assert_allclose(factors, phi / phi.mean())
 
 
 def test_sizes_are_no_smaller_than_asked() -> None:

@@ -19,9 +19,9 @@ TAU = 0.3
 
 
 def bare(**options: Any) -> Any:
-    """The method without projectors, so that codes are features."""
+    """The method without linear layers and projectors, so that codes are features."""
     method = build("sepclr", target=FIVE, temperature=TAU, **options).double()
-    method.common_head = method.salient_head = nn.Identity()
+    method.common_layer = method.salient_layer = method.common_head = method.salient_head = nn.Identity()
     return method
 
 
@@ -117,16 +117,37 @@ def test_each_head_is_a_tower_of_its_own() -> None:
     pictures = torch.randint(0, 256, (4, 3, 8, 8), dtype=torch.uint8)
     assert not method.salient_tower.linear.weight.equal(method.image_tower.linear.weight)
     features = {
-        "common": method.image_tower(method.inputs["image"](pictures)),
-        "salient": method.salient_tower(method.inputs["image"](pictures)),
+        "common": method.common_layer(method.image_tower(method.inputs["image"](pictures))),
+        "salient": method.salient_layer(method.salient_tower(method.inputs["image"](pictures))),
     }
     for head, expected in features.items():
         torch.testing.assert_close(method.embed("image", pictures, head), F.normalize(expected, dim=1))
     assert method.embed("image", pictures).equal(method.embed("image", pictures, "common"))
-    assert method.embed_patches(pictures).shape[1] == method.width == method.image_tower.width
+    assert method.embed_patches(pictures).shape[1] == method.width == 32
     with pytest.raises(LookupError, match="those of the common tower: take head=common"):
         method.embed_patches(pictures, "salient")
     assert method.passes() == {"image": 4}
+
+
+def test_the_losses_are_of_projections_of_what_a_user_gets() -> None:
+    method, plain = (build("sepclr", target=FIVE, size=3).double().eval() for _ in range(2))
+    given = labelled(method, 0, 1, 2, 0, 4, 1)
+    z = method.encode(given)
+    codes = {
+        name: torch.cat(
+            [
+                method.common_head(method.project("image", view, "common")),
+                method.salient_head(method.project("image", view, "salient")),
+            ],
+            1,
+        )
+        for name, view in z.items()
+    }
+    plain.common_layer = plain.salient_layer = plain.common_head = plain.salient_head = nn.Identity()
+    plain.each = 3
+    expected = plain.losses(codes, given, LATE)
+    for term, value in method.losses(z, given, LATE).items():
+        torch.testing.assert_close(value, expected[term])
 
 
 def test_the_background_is_a_class_of_the_label() -> None:

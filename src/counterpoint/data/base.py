@@ -13,9 +13,11 @@ from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import polars as pl
+import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
+from ..frames import Frames
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input
 from ..types import Fit, Kind
@@ -219,6 +221,14 @@ class Data(ABC):
     def read_training(self, column: str, rows: Rows) -> Any:
         """Return some rows of a column as training sees them: where a row has several forms, all of them."""
         return self.read(column, rows)
+
+    def cuts(self, column: str, rows: Rows) -> Frames:
+        """Return where in its own picture each picture lies that `read_training` gives of some rows of a column.
+
+        Labels of points, boxes and maps are of the whole upright picture, of which the raw form may be a part. The
+        raw form is the whole unless the data says otherwise. See `counterpoint.frames`.
+        """
+        return torch.eye(2, 3).expand(len(rows), 2, 3)
 
     def file(self, column: str, row: int) -> tuple[str, bytes]:
         """Return an example of a column as a file: its own where there is one, else one that is read as the same.

@@ -244,8 +244,8 @@ class Points(Label):
     """A point in the picture of every example.
 
     Attributes:
-        values: x and y of every row as shares of width and height from the upper left corner on, in [0, 1]; NaN where
-            they are not known.
+        values: x and y of every row as shares of width and height of the whole upright picture, from its upper left
+            corner on, in [0, 1]; NaN where they are not known.
 
     Raises:
         ValueError: if no point is known, or one lies outside.

@@ -62,7 +62,9 @@ class BetaMixture(nn.Module):
         bounds = torch.stack([low + 1e-5, high + 1e-6])
         if not bounds[1] > bounds[0]:
             return
-        x = _mapped(losses[(losses >= low) & (losses <= high)], bounds).clamp(_EDGE, 1 - _EDGE)
+        x = _mapped(losses[(losses >= low) & (losses <= high)], bounds)
+        # As the release: values at or beyond the ends move inside by _EDGE, all others keep theirs down to _INNER.
+        x = torch.where(x <= 0, _EDGE, torch.where(x >= 1, 1 - _EDGE, x)).clamp(_INNER, 1 - _INNER)
         alpha, beta, weight = (x.new_tensor(start) for start in _START.values())
         for _ in range(_ITERATIONS):
             share = _shares(x, alpha, beta, weight)

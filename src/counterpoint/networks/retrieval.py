@@ -17,9 +17,12 @@ class Retrieval(nn.Module):
 
     The query x is read through its mask M alone; the key k wholly. Both are normalised by the query's mean and
     deviation of each channel over all its steps, masked ones included, with a learnt scale and shift; the
-    reconstruction is brought back by them. Each f is a partial convolution, whose output is that of what is visible
-    by its share, and ``blocks`` residual ones over ever more distant times; each is followed by a GELU and an
-    instance norm.
+    reconstruction is brought back by them. Each f is a partial convolution and ``blocks`` residual ones over ever more
+    distant times; each is followed by a GELU and an instance norm.
+
+    The partial convolution divides by the share of the visible times among those of its window that lie within the
+    series. The release divides by their share of the whole window, so that times beyond the ends count as masked. The
+    two differ within half a window of the ends.
 
     A value that was never measured (NaN) is masked in both, and no query attends to it.
 

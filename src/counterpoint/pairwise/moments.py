@@ -85,8 +85,9 @@ def vicreg(
         s = 1/(N D) Σ_i ‖x_i − y_i‖²
         v(z) = 1/D Σ_j max(0, 1 − √(Var z_j + 10⁻⁴)),   c(z) = 1/D Σ_{j≠k} Cov(z)_jk²
 
-    with Var and Cov by N − 1. The paper sums s over the D numbers, and its release takes the mean of them, with which
-    the weights 25, 25 and 1 go; so does this.
+    with Var and Cov by N − 1. The paper sums s over the D numbers. Its release takes their mean, and so does this.
+    The release also takes the mean of v(x) and v(y), where this takes the sum: the release's weights 25, 25 and 1 are
+    λ = 25, μ = 12.5 and ν = 1 here.
 
     Args:
         x, y: two representations of each row; gradients go to both.

@@ -71,7 +71,7 @@ class Batch:
         present: a column to which of the examples have a value in it, ``(B,)``; of a column that is not named, all have
             one. The views of the others hold some tensor, which must not matter.
         frames: of each view that asks for it, ``View.framed``, where in the picture it lies ``(B, 2, 3)``; see
-            `counterpoint.frames`. The picture is the one that the data gives: of files, the square that is kept.
+            `counterpoint.frames`. The picture is the whole one, upright, also where the data gives a square of it.
     """
 
     ids: Int[Tensor, " B"]

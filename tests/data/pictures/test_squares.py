@@ -24,7 +24,7 @@ from counterpoint.data import progress
 from counterpoint.data.cache import CacheError
 from counterpoint.data.pictures import cache as picture_cache
 from counterpoint.data.pictures import squares as pictures
-from counterpoint.data.pictures.decode import decode, side_of
+from counterpoint.data.pictures.decode import Decoded, decode, decode_sized, side_of
 from counterpoint.data.pictures.squares import Pictures
 from counterpoint.data.sources import Asset
 from counterpoint.types import Fit
@@ -58,11 +58,11 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes to which something was decoded, in order."""
     sizes: list[int] = []
 
-    def counted(data: bytes, form: int | Fit, most: int) -> np.ndarray:
+    def counted(data: bytes, form: int | Fit, most: int) -> Decoded:
         sizes.append(side_of(form))
-        return decode(data, form, most)
+        return decode_sized(data, form, most)
 
-    monkeypatch.setattr(pictures, "decode", counted)
+    monkeypatch.setattr(pictures, "decode_sized", counted)
     return sizes
 
 

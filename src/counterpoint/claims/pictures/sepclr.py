@@ -65,7 +65,8 @@ def run(lab: Lab) -> Iterator[Result]:
     )
     lab.note(
         f"Scenes of one thing of 24 in white, half of them with a mark of four beside it; {STEPS} steps of {BATCH}.",
-        "Accuracy of probes; of marks in those scenes that have one, where chance is 0.25. From the common code: marks",
+        "Accuracy of probes on the codes, the 32 numbers that a linear layer gives of each tower's features; of marks",
+        "in those scenes that have one, where chance is 0.25. From the common code: marks",
         f"{mark[''].means()}, things {thing[''].means()}; from the salient code: marks {mark['[salient]'].means()},",
         f"things {thing['[salient]'].means()}.",
     )

@@ -27,7 +27,7 @@ class Form(Source):
     size: Count = 32
     """Pixels of a side."""
     iterations: Count = 200
-    """Networks whose gradients are matched; the paper takes 1000."""
+    """Networks whose gradients are matched, each in 10 steps or more; the paper takes 1000."""
     seed: Seed = 0
     """Seed of networks and draws."""
 

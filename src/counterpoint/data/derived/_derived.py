@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool, Shaped
 
+from ...frames import Frames
 from ...networks.base import Input
 from ...types import Fit
 from ..base import Data, ImageSource, Rows, SomeItems
@@ -71,6 +72,9 @@ class Derived(Data):
 
     def read_training(self, column: str, rows: Rows) -> Any:
         return self.data.read_training(column, rows)
+
+    def cuts(self, column: str, rows: Rows) -> Frames:
+        return self.data.cuts(column, rows)
 
     def file(self, column: str, row: int) -> tuple[str, bytes]:
         return self.data.file(column, row)

@@ -13,8 +13,10 @@ from typing import Any, Literal, Self, final
 
 import numpy as np
 import polars as pl
+import torch
 from jaxtyping import Bool, Int
 
+from ...frames import Frames
 from ...networks.base import Input
 from ...registry import unknown
 from ...types import Fit
@@ -200,6 +202,13 @@ class Mixed(Data):
             if column in source.columns:
                 there[places] = source.present(column, source_rows)
         return there
+
+    def cuts(self, column: str, rows: Rows) -> Frames:
+        cuts = super().cuts(column, rows).clone()
+        for source, places, source_rows in self._parts(rows):
+            if column in source.columns:
+                cuts[torch.from_numpy(places)] = source.cuts(column, source_rows)
+        return cuts
 
     def replaced(self) -> list[Replaced]:
         return [

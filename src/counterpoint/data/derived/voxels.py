@@ -20,6 +20,7 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ...frames import Frames
 from ...networks.base import Input
 from ...raw import Table
 from ...types import Fit
@@ -218,6 +219,9 @@ class Voxels(Data):
 
     def read_training(self, column: str, rows: Rows) -> Any:
         return self.read(column, rows) if column == COLUMN else self.source.read_training(column, rows)
+
+    def cuts(self, column: str, rows: Rows) -> Frames:
+        return super().cuts(column, rows) if column == COLUMN else self.source.cuts(column, rows)
 
     def evaluation_texts(self, column: str, row: int) -> Sequence[str]:
         return self.source.evaluation_texts(column, row)

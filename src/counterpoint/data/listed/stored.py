@@ -14,6 +14,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Bool
 
+from ...frames import Frames
 from ...modalities import MODALITIES, PAIR
 from ...networks.base import Input
 from ...reasons import counted
@@ -21,6 +22,7 @@ from ...registry import unknown
 from ...types import Fit
 from .. import sources
 from ..base import Data, Rows
+from ..pictures.squares import Pictures
 from ..pictures.traits import TraitsCache
 from ..reading.file_examples import ReadOptions
 from ..replaced import Replaced
@@ -265,12 +267,23 @@ class Stored(Data):
         return texts.of_row(row) if isinstance(texts, TextColumn) else super().evaluation_texts(column, row)
 
     def read_training(self, column: str, rows: Rows) -> Any:
-        of_column, rows, together = self.column(column), np.asarray(rows), self.read_with(column)
-        if not all(it.files.whole for it in together.values()):  # what is read anew may break
-            rows, files = self._stand_ins.read(rows, together)
-            if column in files:
-                return files[column]
-        return of_column.read_training(rows)
+        of_column = self.column(column)
+        rows, files = self._standing(column, rows)
+        return files[column] if column in files else of_column.read_training(rows)
+
+    def cuts(self, column: str, rows: Rows) -> Frames:
+        of_column = self.column(column)
+        if not isinstance(of_column, FileColumn) or not isinstance(of_column.files, Pictures):
+            return super().cuts(column, rows)
+        rows, _ = self._standing(column, rows)
+        return of_column.files.cuts(of_column.at[rows])
+
+    def _standing(self, column: str, rows: Rows) -> tuple[Rows, Mapping[str, Any]]:
+        """Return the rows that stand for some in training, and those of their files that were read to find them."""
+        rows, together = np.asarray(rows), self.read_with(column)
+        if all(it.files.whole for it in together.values()):
+            return rows, {}
+        return self._stand_ins.read(rows, together)  # what is read anew may break
 
     def column(self, name: str) -> Column:
         """Return a column.

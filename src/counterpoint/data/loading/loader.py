@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ...execution import helpers
+from ...frames import composed
 from ...modalities import MODALITIES, resolve
 from ...networks.base import Input, ScaledInput
 from ...reasons import counted
@@ -119,9 +120,12 @@ class Loader:
         }
         tensors = {name: self._look(name, raw[self.views[name].column], rows, epoch) for name in drawn}
         frames = {
-            name: self._look(name, raw[self.views[name].column], rows, epoch, framed=True)
-            for name in drawn
-            if self.views[name].framed
+            name: composed(
+                self.data.cuts(view.column, rows),
+                self._look(name, raw[view.column], rows, epoch, framed=True),
+            )
+            for name, view in self.views.items()
+            if view.framed and name in drawn
         }
         for name, view in self.steady.items():
 

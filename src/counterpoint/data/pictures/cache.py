@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections import deque
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from jaxtyping import UInt8
 from ... import files
 from ...types import Fit
 from ..cache import blocks_in, cache_folder, is_idle, last_use, most_bytes, remove_block, writing
-from .decode import DECODER, MOST_PIXELS, side_of
+from .decode import DECODER, MOST_PIXELS, Decoded, side_of
 
 _BYTES = 2**26  # of the pixels of a block: what waits in memory, and what a kill can cost
 _NOWHERE = (-1, -1)
@@ -34,6 +35,7 @@ class Block:
         folder: where the two files are.
         size: side of the pictures in pixels.
         digests: of the files that the pictures were decoded from, in the order of the rows.
+        sizes: height and width in pixels of the upright picture of each.
         unreadable: digests of files that are no pictures, with the reason.
         pillow: the version that found them so.
         check: digest of the pixels.
@@ -43,6 +45,7 @@ class Block:
     folder: Path
     size: int
     digests: tuple[str, ...]
+    sizes: tuple[tuple[int, int], ...]
     unreadable: dict[str, str]
     pillow: str
     check: str
@@ -61,15 +64,16 @@ class Block:
 
     @classmethod
     def write(
-        cls, folder: Path, size: int, digests: list[str], pixels: list[np.ndarray], unreadable: dict[str, str]
+        cls, folder: Path, size: int, pictures: Mapping[str, Decoded], unreadable: dict[str, str]
     ) -> Block:
         """Write a block, the pictures first: what no JSON file speaks of is not there.
 
         Raises:
             CacheError: the folder cannot be written.
         """
-        array = np.array(pixels, np.uint8).reshape(-1, 3, size, size)
-        block = cls(folder, size, tuple(digests), unreadable, PIL.__version__, _check(array))
+        array = np.array([it.pixels for it in pictures.values()], np.uint8).reshape(-1, 3, size, size)
+        sizes = tuple((it.height, it.width) for it in pictures.values())
+        block = cls(folder, size, tuple(pictures), sizes, unreadable, PIL.__version__, _check(array))
         with writing(block.path) as part, part.open("wb") as file:
             np.save(file, array)
         block = replace(block, modified=block.path.stat().st_mtime_ns)
@@ -82,7 +86,10 @@ class Block:
         """Read what a JSON file says; None where it is damaged, or the pictures are not those that it speaks of."""
         try:
             plain = json.loads(path.read_text(encoding="utf-8"))
-            block = cls(path.parent, **{**plain, "digests": tuple(plain["digests"])})
+            sizes = tuple((height, width) for height, width in plain["sizes"])
+            block = cls(path.parent, **{**plain, "digests": tuple(plain["digests"]), "sizes": sizes})
+            if len(block.sizes) != len(block.digests):
+                return None
             pixels, modified = mapped(block.path, block.shape), block.path.stat().st_mtime_ns
             whole_second = block.modified // 10**9 * 10**9  # all that an archive or an image of a disk keeps
             if modified not in (block.modified, whole_second):  # copied, restored, or changed
@@ -115,8 +122,7 @@ class PictureCache:
         self.blocks: list[Block] = []
         self._places: dict[str, tuple[int, int]] = {}
         self._unreadable: dict[str, str] = {}
-        self._digests: list[str] = []
-        self._pixels: list[np.ndarray] = []
+        self._new: dict[str, Decoded] = {}
         self._new_unreadable: dict[str, str] = {}
         files.sweep(self.folder)
         for path in sorted(self.folder.glob("*.json")):
@@ -157,7 +163,12 @@ class PictureCache:
         """Return why a file is no picture; None where it is one."""
         return self._unreadable.get(digest)
 
-    def add(self, digest: str, result: UInt8[np.ndarray, "3 h w"] | str) -> None:
+    def size_of(self, digest: str) -> tuple[int, int]:
+        """Return the height and the width of the upright picture of a file; 0, 0 for one that is not held."""
+        number, row = self._places.get(digest, _NOWHERE)
+        return self.blocks[number].sizes[row] if 0 <= number < len(self.blocks) else (0, 0)
+
+    def add(self, digest: str, result: Decoded | str) -> None:
         """Keep a picture, or the reason why there is none.
 
         Raises:
@@ -168,17 +179,16 @@ class PictureCache:
         if isinstance(result, str):
             self._unreadable[digest] = self._new_unreadable[digest] = result
             return
-        self._room -= result.nbytes
-        self._places[digest] = (len(self.blocks), len(self._digests))
-        self._digests.append(digest)
-        self._pixels.append(result)
-        if len(self._pixels) * result.nbytes >= _BYTES:
+        self._room -= result.pixels.nbytes
+        self._places[digest] = (len(self.blocks), len(self._new))
+        self._new[digest] = result
+        if len(self._new) * result.pixels.nbytes >= _BYTES:
             self._write()
 
     def _write(self) -> None:
-        if self._digests or self._new_unreadable:
-            self._take(Block.write(self.folder, self.size, self._digests, self._pixels, self._new_unreadable))
-            self._digests, self._pixels, self._new_unreadable = [], [], {}
+        if self._new or self._new_unreadable:
+            self._take(Block.write(self.folder, self.size, self._new, self._new_unreadable))
+            self._new, self._new_unreadable = {}, {}
 
     def _use(self, number: int) -> None:
         """Note that a block is in use, on the disk too."""

@@ -8,6 +8,7 @@ import re
 import threading
 from contextlib import nullcontext
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import UInt8
@@ -38,10 +39,24 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_ON_ITS_SIDE = {5, 6, 7, 8}  # orientations whose turn swaps width and height
 _TO_BYTES = ((np.arange(2**16) * 255 + 2**15) // (2**16 - 1)).astype(np.uint8)
 
 _one_large = threading.Lock()
 _one_transform = threading.Lock()  # a colour transform keeps its last pixel, and is not for two threads
+
+
+class Decoded(NamedTuple):
+    """A square of pixels, and the size of the upright picture that it was cut from.
+
+    Attributes:
+        pixels: ``(3, side, side)``.
+        height, width: of the picture, in pixels.
+    """
+
+    pixels: UInt8[np.ndarray, "3 side side"]
+    height: int
+    width: int
 
 
 class TooLarge(ValueError):
@@ -55,6 +70,26 @@ class OtherFormat(OSError):
 def side_of(form: int | Fit) -> int:
     """Return the side of the squares of a form, in pixels."""
     return form.side if isinstance(form, Fit) else form
+
+
+def cut_of(form: int | Fit, height: int, width: int) -> tuple[float, float, float, float]:
+    """Return the box of an upright picture that its square of a form shows.
+
+    >>> cut_of(64, 100, 200)
+    (0.25, 0.0, 0.75, 1.0)
+
+    Returns:
+        Left, top, right and bottom in shares of the picture's width and height; beyond 0 and 1 where a border fills the
+        square.
+    """
+    if isinstance(form, Fit):
+        tall, wide = form.resized(height, width)
+        before = form.start(form.side)
+        left, top = form.start(wide) - before, form.start(tall) - before
+        return left / wide, top / tall, (left + form.side) / wide, (top + form.side) / tall
+    side = min(height, width)
+    across, down = side / width / 2, side / height / 2
+    return 0.5 - across, 0.5 - down, 0.5 + across, 0.5 + down
 
 
 def decode(data: bytes, form: int | Fit, most: int = MOST_PIXELS) -> UInt8[np.ndarray, "3 side side"]:
@@ -72,8 +107,24 @@ def decode(data: bytes, form: int | Fit, most: int = MOST_PIXELS) -> UInt8[np.nd
         OSError: for bytes that are no picture, or not a whole one, or in none of `FORMATS`.
         ValueError: for more pixels.
     """
+    return decode_sized(data, form, most).pixels
+
+
+def decode_sized(data: bytes, form: int | Fit, most: int = MOST_PIXELS) -> Decoded:
+    """Decode a picture as `decode` does, and return its upright size with the pixels.
+
+    Raises:
+        OSError: as `decode`.
+        ValueError: as `decode`.
+    """
     with open_picture(data, 4 * side_of(form), most) as opened:
-        return decoded(opened, form, most)
+        stored = opened.size  # a draft makes it smaller
+        pixels = decoded(opened, form, most)
+        # Pillow turns a TIFF upright as it loads it, and removes the tag.
+        width, height = opened.size if opened.format == "TIFF" else stored
+        if opened.getexif().get(ExifTags.Base.Orientation, 1) in _ON_ITS_SIDE:
+            width, height = height, width
+    return Decoded(pixels, height, width)
 
 
 def decoded(

@@ -16,6 +16,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import get_worker_info
 
+from ...frames import Frames, of_boxes
 from ...networks.base import Input
 from ...networks.towers.parts.pixels import Square
 from ...types import Fit
@@ -24,7 +25,7 @@ from ..progress import with_bar
 from ..reading.file_examples import ReadOptions
 from ..sources import Asset, digest_of
 from .cache import PictureCache, mapped
-from .decode import MOST_PIXELS, OtherFormat, TooLarge, decode, shown, side_of
+from .decode import MOST_PIXELS, Decoded, OtherFormat, TooLarge, cut_of, decode_sized, shown, side_of
 from .traits import Traits, TraitsCache, traits_of
 
 _AT_ONCE = 64  # files whose pixels wait in memory to be kept
@@ -86,6 +87,7 @@ class Pictures:
                 self.digests.append(digest)
         self._blocks = [(block.path, block.shape) for block in kept.blocks]
         self._places = np.array([kept.place(digest) for digest in self.digests], np.int32).reshape(-1, 2)
+        self._sizes = np.array([kept.size_of(digest) for digest in self.digests], np.int32).reshape(-1, 2)
         readable = np.delete(np.arange(len(self._places)), list(self.unreadable))
         self.whole = bool((self._places[readable, 0] >= 0).all())
         self._mapped: dict[int, np.ndarray] = {}
@@ -126,8 +128,31 @@ class Pictures:
             here = blocks == number
             chosen = there[here]
             kept = self._map(number) if number >= 0 else None
-            pictures[chosen] = kept[rows[here]] if kept is not None else self._decoded(positions[chosen])
+            if kept is not None:
+                pictures[chosen] = kept[rows[here]]
+            else:
+                pictures[chosen] = [it.pixels for it in self._decoded(positions[chosen])]
         return torch.from_numpy(pictures)
+
+    def cuts(self, positions: Int[np.ndarray, " n"]) -> Frames:
+        """Return where in the upright pictures of some files their squares lie; of all of it at −1.
+
+        Raises:
+            OSError, ValueError: if a file that has to be decoded now cannot be, or is not what it was.
+        """
+        there = positions[positions >= 0]
+        self._decoded(there[(self._sizes[there] == 0).any(1)])  # of which the cache knows no size
+        sizes = np.ones((len(positions), 2), np.int32)
+        sizes[positions >= 0] = self._sizes[there]
+        return self._framed(sizes.tolist())
+
+    def cuts_of(self, examples: Sequence[Decoded]) -> Frames:
+        """Return where in their upright pictures some decoded squares lie."""
+        return self._framed([(it.height, it.width) for it in examples])
+
+    def _framed(self, sizes: Sequence[Sequence[int]]) -> Frames:
+        cuts = [cut_of(self.form, height, width) for height, width in sizes]
+        return of_boxes(torch.tensor(cuts).reshape(-1, 4))
 
     def _map(self, number: int) -> np.ndarray | None:
         """Map a block; None where it has been removed since."""
@@ -138,28 +163,30 @@ class Pictures:
                 return None
         return self._mapped[number]
 
-    def _decoded(self, positions: Int[np.ndarray, " n"]) -> list[np.ndarray]:
-        """Decode some files that the cache does not hold."""
+    def _decoded(self, positions: Int[np.ndarray, " n"]) -> list[Decoded]:
+        """Decode some files that the cache does not hold, and note the sizes of their pictures."""
 
-        def one(position: int) -> np.ndarray:
-            return self.decode(self.encoded(position))
+        def one(position: int) -> Decoded:
+            result = self.decode(self.encoded(position))
+            self._sizes[position] = result.height, result.width
+            return result
 
         # The workers of a loader are as many as there are cores to be used.
         threads = 1 if get_worker_info() else min(_THREADS, os.cpu_count() or 1)
         with quietly(), ThreadPoolExecutor(threads) as pool:
             return list(pool.map(one, positions.tolist()))
 
-    def decode(self, data: bytes) -> UInt8[np.ndarray, "3 size size"]:
-        """Return the picture in the bytes of a further file.
+    def decode(self, data: bytes) -> Decoded:
+        """Return the picture in the bytes of a further file, with its size.
 
         Raises:
             OSError, ValueError: if it is none.
         """
-        return decode(data, self.form, self._most)
+        return decode_sized(data, self.form, self._most)
 
-    def pack(self, examples: Sequence[UInt8[np.ndarray, "3 size size"]]) -> UInt8[Tensor, "n 3 size size"]:
+    def pack(self, examples: Sequence[Decoded]) -> UInt8[Tensor, "n 3 size size"]:
         """Return decoded pictures as one raw form."""
-        return torch.from_numpy(np.stack(examples))
+        return torch.from_numpy(np.stack([it.pixels for it in examples]))
 
     @staticmethod
     def why(error: Exception) -> str:
@@ -203,7 +230,7 @@ def _read(
 ) -> Iterator[tuple[str, str | None]]:
     """Decode those files that are not kept, and yield each one's digest and, if it is no picture, the reason."""
 
-    def one(file: Asset, digest: str) -> tuple[str, np.ndarray | str | None, Traits | None]:
+    def one(file: Asset, digest: str) -> tuple[str, Decoded | str | None, Traits | None]:
         # Of a file whose digest is known it is known, too, whether it is a picture.
         if digest in kept or (digest and full):
             return digest, None, None
@@ -215,7 +242,7 @@ def _read(
         if kept.reason(digest) is not None:
             return digest, None, None
         try:
-            result = None if digest in kept or full else decode(data, kept.form, most)
+            result = None if digest in kept or full else decode_sized(data, kept.form, most)
             wanted = (looks and traits is not None) or (result is None and digest not in kept)
             known = None if traits is None else traits.get(bytes.fromhex(digest))
             known_enough = (

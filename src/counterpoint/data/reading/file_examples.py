@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
-import numpy as np
-
 from ...networks.base import Input
 from ...types import Fit
 from ..base import Rows
@@ -62,7 +60,7 @@ class FileExamples(Protocol):
         """Return the raw form of some files' examples."""
         ...
 
-    def decode(self, data: bytes) -> np.ndarray:
+    def decode(self, data: bytes) -> Any:
         """Return the example in the bytes of a further file, which is read as these are.
 
         Raises:
@@ -70,7 +68,7 @@ class FileExamples(Protocol):
         """
         ...
 
-    def pack(self, examples: Sequence[np.ndarray]) -> Any:
+    def pack(self, examples: Sequence[Any]) -> Any:
         """Return decoded examples as one raw form."""
         ...
 

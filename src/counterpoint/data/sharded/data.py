@@ -9,8 +9,10 @@ from typing import Any, Self
 
 import numpy as np
 import polars as pl
+import torch
 from jaxtyping import Bool
 
+from ...frames import Frames
 from ...networks.base import Input
 from ...reasons import counted
 from ...types import Fit
@@ -18,9 +20,10 @@ from ..base import Data, Rows, Splits
 from ..derived.joined import joined_raw, joined_texts
 from ..fingerprint import PARTS, ROW_SCHEMA, Fingerprint
 from ..labels import Label
-from ..listed.columns import TextColumn
+from ..listed.columns import FileColumn, TextColumn
 from ..listed.labels import rare_notes, refusal_notes
 from ..listed.stored import Stored
+from ..pictures.squares import Pictures
 from ..replaced import Replaced
 from ..sources import Asset, Records, ending_of
 from .first_records import FirstRecords
@@ -163,6 +166,16 @@ class Sharded(Data):
     def _cells(self, column: str, rows: Rows) -> list[Any]:
         """Return what stands for rows to train on in a column."""
         return [it.cells[column] for it in self._stand_ins.of(rows, self.held.read_with(column))]
+
+    def cuts(self, column: str, rows: Rows) -> Frames:
+        cuts, rows = super().cuts(column, rows).clone(), np.asarray(rows)
+        of_held = self.held.column(column)
+        if not isinstance(of_held, FileColumn) or not isinstance(of_held.files, Pictures):
+            return cuts
+        trained, held = np.flatnonzero(rows < self._trained), np.flatnonzero(rows >= self._trained)
+        cuts[torch.from_numpy(trained)] = of_held.files.cuts_of(self._cells(column, rows[trained]))
+        cuts[torch.from_numpy(held)] = self.held.cuts(column, rows[held] - self._trained)
+        return cuts
 
     def present(self, column: str, rows: Rows) -> Bool[np.ndarray, " n"]:
         there, rows = super().present(column, rows), np.asarray(rows)

@@ -93,9 +93,7 @@ class StandInRecords:
             gone.get(home, f"{self._shards.index.folder}: no shard holds a record whose files can be read")
         )
 
-    def _decoded(
-        self, record: Record, shard: int, files: Mapping[str, FileExamples]
-    ) -> dict[str, np.ndarray] | str:
+    def _decoded(self, record: Record, shard: int, files: Mapping[str, FileExamples]) -> dict[str, Any] | str:
         """Return the examples in a record's files, or why one of them is none: a reason, a colon, and the details."""
         examples = {}
         for column, of_column in files.items():

@@ -70,7 +70,7 @@ class Late(Classifying):
 
     Source of ``predicted``: Kim and Kim, "Missing Modality Prediction for Unpaired Multimodal Learning via Joint
     Embedding of Unimodal Models" (2024), arXiv 2407.12616. No code was found; w, the weights within VICReg (its
-    defaults) and the size of the predictors are choices of this library.
+    paper's; see `counterpoint.pairwise.moments.vicreg`) and the size of the predictors are choices of this library.
     """
 
     papers = ("missing-modality-prediction",)

@@ -32,7 +32,9 @@ class GML(LogitAdjusted):
         after the step:  θ_m ← m θ_m + (1 − m) θ,  and each k takes the place of the oldest of its class
 
     The queue has a part for every class, so that rare classes keep their keys. This step's keys are met too, as the
-    release has it, which puts them into its queue first: each query meets its own key. With β = 0 it is
+    release has it, which puts them into its queue first: each query meets its own key. The queue keeps the keys k, as
+    that of `MoCo` does, so that old keys are of an earlier g_m; the release keeps the features f_m and applies g_m to
+    all of them in every step. With β = 0 it is
     `LogitAdjusted` with cosines. A user gets the tower's own features, and the classes without log π.
 
     Args:

@@ -30,9 +30,10 @@ class LUAB(CrossEntropy):
 
         L = CE(s, y) + λ 1/|V| Σ_{i ∈ V} ½ Σ_{x, y} h(W f(v_i) + b − p_i),    h(u) = ½ u² for |u| < 1, else |u| − ½
 
-    p_i is the click in shares of the sides of the view v_i, carried through its crop and mirror by `Batch.frames`. V
-    are the pictures of the batch, on all ranks, whose click is known and lies in their view; the others weigh nothing,
-    and with no such picture the term is 0. Clicks of pictures without a class are learned from too.
+    p_i is the click in shares of the sides of the view v_i. `Batch.frames` carries it from the whole picture through
+    the cut to a square, the crop and the mirror. V are the pictures of the batch, on all ranks, whose click is known
+    and lies in their view; the others weigh nothing, and with no such picture the term is 0. Clicks of pictures without
+    a class are learned from too.
 
     f is the pooled feature that the classes are read from, on purpose: it must hold the place. W and b are left off
     afterwards; the rest is as in `CrossEntropy`, which it is with λ = 0. There is no ``mixup``: the point of a blend of

@@ -32,8 +32,9 @@ class SBCL(SingleLoss):
 
         φ_c = mean_i ‖z_i − z̄_c‖ / log(n_c + 10),   τ_c = τ φ_c / mean φ,
 
-    with φ between its 10th and 90th percentiles over classes (of fewer than ten classes, between half and twice their
-    mean); it is τ where a class is one subclass. With one subclass a class and β = 0 it is ``supcon``.
+    with φ between its 20th and 80th percentiles over classes, as in the release (of fewer than ten classes, between
+    half and twice their mean); it is τ where a class is one subclass. With one subclass a class and β = 0 it is
+    ``supcon``.
 
     Args:
         towers: of one column.
@@ -151,7 +152,7 @@ def warmth(
     if len(of) < _MANY:
         low, high = 0.5 * spread.mean(), 2 * spread.mean()
     else:
-        low, high = torch.quantile(spread, spread.new_tensor([0.1, 0.9]))
+        low, high = torch.quantile(spread, spread.new_tensor([0.2, 0.8]))
     spread = spread.clamp(low, high)
     factor = spread / spread.mean() if spread.mean() > 0 else torch.ones_like(spread)
     alone = torch.tensor([bool((subclasses[inverse == k].diff() == 0).all()) for k in range(len(of))])

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...forms import Count, NonNegative, Positive
 from ...losses import AlignUniformLoss, JointEntropyLoss
@@ -29,8 +29,8 @@ class SepCLR(TowerMethod):
     """Two towers on two views of each example: a code c of what is common, and a code s of what is salient.
 
     The label says which examples are of the background class, which has nothing salient, and which are targets, of any
-    other class. With c_v = nz(g(f(v))) and s_v = h(e(v)), towers f and e, A(x, y) = mean ‖x − y‖² / 2τ and
-    U(x) = log mean_{i ≠ j} exp(−‖x_i − x_j‖² / 2τ):
+    other class. With towers f and e, linear layers P and Q, projectors g and h, c_v = nz(g(P f(v))), s_v = h(Q e(v)),
+    A(x, y) = mean ‖x − y‖² / 2τ and U(x) = log mean_{i ≠ j} exp(−‖x_i − x_j‖² / 2τ):
 
         L = A(c_1, c_2) + U(c_1) + U(c_2)                              all examples
           + w_s [A(s_1, s_2) over targets + U(s̃_1) + U(s̃_2)]
@@ -41,16 +41,17 @@ class SepCLR(TowerMethod):
     `counterpoint.losses.JointEntropyLoss`, minus the joint entropy, so that less of c is in s̃ and the reverse. s is not
     normalised, since 0 is the code that says nothing. U(s̃) is at least the log of the share of background pairs.
 
-    Head ``common`` is of f, head ``salient`` of e: the towers' own features, g and h are left off. What is common leaks
-    into s nearly unhindered at these weights: w_s outweighs w_j there. Examples without a class take part in the first
-    line alone. Views must keep what is salient: with small marks, take crops that are not.
+    Head ``common`` is P f and head ``salient`` is Q e, as in the release: g and h are left off. Each is of ``size``
+    numbers, which is less than a tower's width, so that P f must drop something to make the joint entropy large. What
+    is common leaks into s nearly unhindered at these weights: w_s outweighs w_j there. Examples without a class take
+    part in the first line alone. Views must keep what is salient: with small marks, take crops that are not.
 
     Args:
         towers: the tower f, by its column; e is another one like it, from other weights unless these are pretrained.
         recipe: gives the width of the projectors g and h inside: ``ssl_hidden``.
         target: the label.
         background: the class that has nothing salient; the first of the label unless given.
-        size: the width of c and of s.
+        size: the width of P f, Q e, c and s.
         temperature: τ.
         salient: w_s, of the salient term.
         silence: w_0, of what makes the background's salient code 0.
@@ -98,8 +99,9 @@ class SepCLR(TowerMethod):
         self.salient_tower = deepcopy(tower)
         self.salient_tower.weights_set = tower.pretrained  # else its start is drawn, by its own name
         hidden, self.each = recipe.widths.ssl_hidden, tower.width
-        self.common_head = mlp(tower.width, hidden, size, layers=2)
-        self.salient_head = mlp(tower.width, hidden, size, layers=2)
+        self.common_layer, self.salient_layer = nn.Linear(tower.width, size), nn.Linear(tower.width, size)
+        self.common_head = mlp(size, hidden, size, layers=2)
+        self.salient_head = mlp(size, hidden, size, layers=2)
         self.objective = AlignUniformLoss(1 / (2 * temperature), 2.0, t=1 / (2 * temperature))
         self.entropy = JointEntropyLoss(temperature)
         self.salient, self.silence, self.joint = salient, silence, joint
@@ -112,12 +114,12 @@ class SepCLR(TowerMethod):
         common, salient = features.tensor_split([self.each], 1)
         if head == "salient" and not salient.shape[1]:
             raise LookupError("places are those of the common tower: take head=common")
-        return common if head == "common" else salient
+        return self.common_layer(common) if head == "common" else self.salient_layer(salient)
 
     def losses(self, z: Embeddings, batch: Batch, clock: Clock) -> dict[str, Tensor]:
         parts = [torch.split(z[view], self.each, 1) for view in self.views]
-        c = [F.normalize(self.common_head(common), dim=-1) for common, _ in parts]
-        s = [self.salient_head(salient) for _, salient in parts]
+        c = [F.normalize(self.common_head(self.common_layer(common)), dim=-1) for common, _ in parts]
+        s = [self.salient_head(self.salient_layer(salient)) for _, salient in parts]
         losses = {"common": self.objective(*c)}
         classes = batch.labels[self.label]
         known = classes >= 0

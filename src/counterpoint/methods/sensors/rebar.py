@@ -46,7 +46,8 @@ class REBAR(TowerMethod):
     Stretches are shares of a series. In the first stage the mask is one span, in the second a half of the steps, drawn
     at random, as in the release. The mask is on the query's path alone. With ``candidates_from=batch``, for rows that
     are single stretches rather than long recordings, candidates are other rows, there is no within term, and the row
-    that was chosen is no negative. Which times and rows are candidates is drawn once for the whole batch.
+    that was chosen is no negative. Which times and rows are candidates is drawn once for the whole batch, and so is the
+    mask; the release draws a mask for each candidate.
 
     Args:
         towers: of the column of series.
