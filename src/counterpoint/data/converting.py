@@ -27,8 +27,8 @@ from .pictures.decode import MOST_PIXELS, reduced
 from .sharded.sizes import SIZES
 from .sharded.writing import SUFFIX, Form, Sample, reserve, write_shard
 from .sides import SIDES
-from .source import load_any, records_of, rooted, with_columns
-from .sources import CAPTION_COLUMNS, CONVERTED, PICTURE_COLUMNS, Ledger, Records, caption_lines
+from .source import load_any, records_of, rooted
+from .sources import CAPTION_COLUMNS, CONVERTED, PICTURE_COLUMNS, Ledger, Records, caption_lines, with_columns
 from .worlds.scenes import shards as scenes
 from .worlds.scenes.world import Scenes
 

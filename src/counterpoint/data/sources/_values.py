@@ -18,8 +18,8 @@ def captions_in(values: Mapping[str, Any], where: str, user_columns: Mapping[str
         ValueError: if they are neither a text nor texts.
     """
     if is_template(named := user_columns.get("text", "")):
-        texts = {name: captions_in(values, where, {"text": name}) for name in columns_in(named)}
-        joined = Template(named).fill(texts)
+        parts = {name: captions_in(values, where, {"text": name}) for name in columns_in(named)}
+        joined = Template(named).fill(parts)
         return (joined,) if joined else ()
     for name in caption_names(user_columns):
         if values.get(name):
