@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -22,7 +25,7 @@ COLUMNS = {
 }
 
 
-def said(survey: Survey) -> object:
+def said(survey: Survey) -> Any:
     try:
         return reading_of("it", survey)
     except ValueError as error:
@@ -46,4 +49,6 @@ def test_more_values_than_are_counted_are_still_numbers_or_tags() -> None:
     assert [each.hopeless for each in (numbers, texts, parts)] == [False, True, False]
     assert said(numbers + numbers) == said(Survey.of(pl.Series(["0.5", "1.5"])))  # numbers
     assert said(numbers + texts) == "more than 2,000 values"
-    assert said(parts + Survey.of(pl.Series(["t0"]))) == said(parts)
+    more = parts + Survey.of(pl.Series(["t0"]))
+    assert said(more) == replace(said(parts), rare=said(more).rare)
+    assert [said(each).rare.examples for each in (parts, more)] == [9, 10]

@@ -76,7 +76,7 @@ def line(found: Report, section: str, beginning: str) -> Finding:
 
 
 def test_everything_is_counted_and_named(table: Path) -> None:
-    found = report(str(table))
+    found = report(str(table), towers=Towers(image_size=48))
     assert line(found, "contents", "examples").value == 28
     assert line(found, "contents", "splits").value == {"train": 20, "validation": 5, "test": 3}
     assert line(found, "pictures", "formats").value == {"PNG": 27, "JPEG": 1}
