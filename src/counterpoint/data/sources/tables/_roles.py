@@ -304,8 +304,8 @@ def _captions_in(names: Sequence[str], kind: Callable[[str], Kind], *, usual: bo
 def _guess(role: str, taken: str, others: Sequence[str]) -> str:
     """Return what was guessed in words, with the alternatives and the option that changes it.
 
-    >>> _guess("text", "Food Name", ["Local names"])
-    'text = \'Food Name\'; also possible: \'Local names\' (--columns "text=Local names")'
+    >>> print(_guess("text", "Food Name", ["Local names"]))
+    text = 'Food Name'; also possible: 'Local names' (--columns "text=Local names")
     """
     said = f"{role} = {taken!r}"
     if not others:
