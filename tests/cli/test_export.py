@@ -23,7 +23,16 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("work")
     pairs = str(write_pairs(folder / "pairs").parent)
     words = ["train", "clip", "--data", pairs, "--out", str(folder / "run"), "--steps", "2"]
-    words += ["--batch-size", "16", "--towers.image-size", "16", "--towers.vocabulary", "300"]
+    words += [
+        "--recipe",
+        "cpu",
+        "--batch-size",
+        "16",
+        "--towers.image-size",
+        "16",
+        "--towers.vocabulary",
+        "300",
+    ]
     assert main([*words, "--tasks", "retrieval"]) == 0
     return folder / "run"
 

@@ -84,7 +84,7 @@ def test_every_command_prints_names_as_they_are(capsys: pytest.CaptureFixture[st
         ["compare", "clip", "--data", f"{HOSTILE}/gone"],
         ["compare", "clip", "--recipe", HOSTILE],
         ["compare", f"{HOSTILE}.py:L"],
-        ["compare-decoding", HOSTILE, "--model", "m", "--data", "d"],
+        ["compare-decoding", HOSTILE, "--model", "m", "--data", "scenes:tiny"],
         ["train", HOSTILE],
         ["evaluate", HOSTILE],
         ["diagnose", HOSTILE],

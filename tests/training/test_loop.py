@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from counterpoint import trust
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import InTurn, Shuffled
 from counterpoint.methods.arm import Arm
@@ -298,6 +299,7 @@ def test_a_non_finite_loss_names_step_term_and_ids(pairs: Path, recipe: Recipe, 
         "        self.calls += 1\n"
         "        return (image - text).square().sum() * (float('nan') if self.calls > self.after else 1.0)\n"
     )
+    trust.given(f"{loss}:Breaks")
     state = run(Run(f"{loss}:Breaks,after=4", str(pairs), recipe, 0), tmp_path / "run", tasks=("retrieval",))
     assert state.status == "failed"
     assert state.steps == 4

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from counterpoint import trust
 from counterpoint.networks.state.queue import Queue
 from counterpoint.recipes import Recipe
 from counterpoint.study.training.runner import run as carry_out
@@ -105,4 +106,5 @@ class Mine(torch.nn.Module):
         return (x - y).square().mean()
 """
     )
+    trust.given(f"{tmp_path / 'mine.py'}:Mine")
     assert lengths(f"{tmp_path / 'mine.py'}:Mine") == {64}

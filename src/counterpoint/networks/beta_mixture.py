@@ -26,8 +26,8 @@ class BetaMixture(nn.Module):
     below the lowest place left of the first mean has its value, and what lies above the highest place right of the
     second mean has that one's. The authors' table has the second rule alone.
 
-    Mapped losses are clamped to [0.001, 0.999]. The release sets only those at or beyond 0 and 1 to these values and keeps
-    the others down to 0.0001; its α of the second component differs by 0.2 to 0.4 %.
+    Mapped losses are clamped to [0.001, 0.999]. The release sets only those at or beyond 0 and 1 to these values and
+    keeps the others down to 0.0001; its α of the second component differs by 0.2 to 0.4 %.
 
     Losses that are nearly equal, and moments of no beta distribution, leave the mixture as it was.
 

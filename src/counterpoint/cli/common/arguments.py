@@ -26,6 +26,7 @@ from ...recipes import load as load_recipe
 from ...recipes.schema import Augmentation, Optimizer, Parallel, Towers, Widths
 from .execution import Execution
 from .files import Files
+from .study import Output
 
 T = TypeVar("T")
 
@@ -49,6 +50,7 @@ COMMON: Mapping[type, frozenset[str]] = {
     Parallel: frozenset(),
     Files: frozenset({"columns", "captions"}),
     Execution: frozenset({"executor", "jobs"}),
+    Output: frozenset({"out", "dry_run", "json", "title"}),
 }
 """Options of forms that several commands share which ``--help`` shows; ``--help-all`` shows the others too."""
 
