@@ -92,6 +92,16 @@ def counted(n: int, noun: str) -> str:
     return f"{n:,} {noun}{ending if n != 1 else ''}"
 
 
+def in_unit(length: float, units: str) -> str:
+    """Write a length in units, which are given in the plural.
+
+    >>> in_unit(1, "frames"), in_unit(12, "frames"), in_unit(1.42, "seconds")
+    ('1 frame', '12 frames', '1.42 seconds')
+    """
+    number = f"{length:,.3g}"
+    return f"{number} {units.removesuffix('s') if number == '1' else units}"
+
+
 def a_second(pairs: float) -> str:
     """Write pairs a second, of which few have two digits.
 
