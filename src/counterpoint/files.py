@@ -336,7 +336,7 @@ def run_of(folder: Path) -> Path:
 
 
 def check_manifest(folder: Path, remedy: str, names: Collection[str] = ()) -> None:
-    """Check files of a folder against its manifest; where an older version wrote none, that they are there.
+    """Check files of a folder against its manifest.
 
     Args:
         folder: what `writing_folder` wrote.
@@ -346,16 +346,14 @@ def check_manifest(folder: Path, remedy: str, names: Collection[str] = ()) -> No
     Raises:
         Damaged: for a file that is missing or has another content.
     """
-    listed = {}
-    if (folder / MANIFEST).exists():
-        listed = read_json(folder / MANIFEST, _Manifest, remedy).files
+    listed = read_json(folder / MANIFEST, _Manifest, remedy).files
     for name in names or listed:
         file = folder / name
         if not file.is_file():
             raise Damaged(file, "it is missing", remedy)
         entry = listed.get(name)
         if entry is None:
-            continue
+            raise Damaged(file, f"{MANIFEST} does not list it", remedy)
         if file.stat().st_size != entry.bytes:
             raise Damaged(file, f"it has {file.stat().st_size:,} of {entry.bytes:,} bytes", remedy)
         if digest_of_file(file) != entry.digest:

@@ -102,6 +102,16 @@ def between(least: float, greatest: float, digits: int = 0) -> str:
     return first if first == last else f"{first} to {last}"
 
 
+def in_unit(length: float, units: str) -> str:
+    """Write a length in units, which are given in the plural.
+
+    >>> in_unit(1, "frames"), in_unit(12, "frames"), in_unit(1.42, "seconds")
+    ('1 frame', '12 frames', '1.42 seconds')
+    """
+    number = f"{length:,.3g}"
+    return f"{number} {units.removesuffix('s') if number == '1' else units}"
+
+
 def a_second(pairs: float) -> str:
     """Write pairs a second, of which few have two digits.
 

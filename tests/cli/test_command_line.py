@@ -17,11 +17,13 @@ import pytest
 
 from counterpoint import __version__, methods, recipes
 from counterpoint.cli import COMMANDS, main
+from counterpoint.cli.common import arguments
 from counterpoint.cli.common.arguments import parse
 from counterpoint.cli.compare import Compare
 from counterpoint.cli.data import Action
 from counterpoint.cli.list import Kind, known
 from counterpoint.cli.papers import FORMS
+from counterpoint.cli.serve import Serve
 from counterpoint.cli.train import Train
 from counterpoint.data.collections import COLLECTIONS
 from counterpoint.execution.state import State
@@ -170,19 +172,28 @@ def test_a_pattern_that_the_shell_has_replaced_is_to_be_quoted(
     with pytest.raises(SystemExit):
         main(["data", "describe", *map(str, shards)])
     assert (
-        "is to be quoted: 'shards/*.tar' (see: counterpoint data describe --help)" in capsys.readouterr().err
+        "quote a pattern of several files: 'shards/*.tar' (see: counterpoint data describe --help)"
+        in capsys.readouterr().err
     )
 
 
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["compare", "clip", "--optimizer.lrr", "1"], "--optimizer.lrr, 1; did you mean --optimizer.lr?"),
-        (["compare", "clip", "--seeds", "two"], "--seeds takes a whole number, got 'two' (see"),
-        (["train", "clip", "--steps", "1e3"], "--steps takes a whole number, got '1e3' (see"),
-        (["compare", "clip", "--margin", "1%"], "--margin takes a number, got '1%' (see"),
+        (
+            ["compare", "clip", "--optimizer.lrr", "1"],
+            "unknown option --optimizer.lrr; did you mean --optimizer.lr?",
+        ),
+        (["train", "clip", "--lr", "1"], "unknown option --lr; did you mean --optimizer.lr?"),
+        (["compare", "clip", "--stepz=9"], "unknown option --stepz; did you mean --steps?"),
+        (["compare", "clip", "--seeds", "2", "slip"], "unexpected argument 'slip'"),
+        (["train", "clip", "--json=yes"], "unexpected argument 'yes'"),
+        (["generate", "--model", "m", "--prompt", "p"], "generate: --image is missing (see"),
+        (["compare", "clip", "--seeds", "two"], "--seeds must be a whole number, got 'two' (see"),
+        (["train", "clip", "--steps", "1e3"], "--steps must be a whole number, got '1e3' (see"),
+        (["compare", "clip", "--margin", "1%"], "--margin must be a number, got '1%' (see"),
         (["embed", "runs/mine"], "embed: DATA is missing (see"),
-        (["list", "nonsense"], "invalid choice 'nonsense'"),
+        (["list", "nonsense"], "KIND must be one of 'losses', 'methods',"),
     ],
 )
 def test_words_that_are_no_options_are_refused_in_one_line(
@@ -197,6 +208,18 @@ def test_words_that_are_no_options_are_refused_in_one_line(
     assert line.startswith(f"counterpoint {words[0]}: ")
     assert message in line
     assert line.endswith(f"(see: counterpoint {words[0]} --help)")
+
+
+@pytest.mark.parametrize(("form", "command"), [(Train, "train"), (Compare, "compare"), (Serve, "serve")])
+def test_the_options_that_are_checked_are_those_that_are_parsed(
+    form: type, command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        main([command, "--help-all"])
+    shown = re.findall(r"(?m)^\W{1,3}(--[a-z][\w.-]*)(?:, (--[\w.-]+))?", capsys.readouterr().out)
+    checked = {name for name, _ in arguments._flags(form) if name.startswith("--")}
+    assert checked == {name for names in shown for name in names if name}
 
 
 def test_a_warning_is_one_line_without_a_place_in_the_source(
@@ -308,7 +331,7 @@ def test_a_budget_of_images_is_one_of_passes(capsys: pytest.CaptureFixture[str])
     assert parse(Compare, ["clip", "--budget", "images"], "compare").study.budget == "passes"
     with pytest.raises(SystemExit):
         parse(Compare, ["clip", "--budget", "looks"], "compare")
-    assert "invalid choice 'looks'" in capsys.readouterr().err
+    assert "--budget must be one of 'steps', 'passes'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("recipe", recipes.names())

@@ -121,6 +121,18 @@ def test_the_file_says_what_the_heads_are(tmp_path: Path) -> None:
     assert {name.partition(".")[0] for name in weights} == {"towers", "projections"}
 
 
+def test_a_flipped_bit_of_the_weights(tmp_path: Path) -> None:
+    exported = cp.export(made_run(tmp_path, "clip"), "safetensors", tmp_path / "out")
+    weights = exported.folder / "model.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(
+        Damaged, match=r"model.safetensors is damaged \(its content is not what was written\): "
+    ):
+        cp.load(exported.folder)
+
+
 def test_models_that_are_more_than_towers_and_layers_are_refused(tmp_path: Path) -> None:
     for arm, why in (
         ("filip", "FILIP compares parts of an example"),

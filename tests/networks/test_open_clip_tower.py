@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 import pickle
 import re
 from pathlib import Path
@@ -172,6 +173,17 @@ def test_a_file_of_weights_must_fit(tmp_path: Path, saved: tuple[Path, torch.nn.
     file.write_bytes(b"junk")
     with pytest.raises(ValueError, match="could not be read"):
         build_towers(Towers(image=name, text=name), {"text": []}, 0)
+
+
+def test_a_pickle_is_refused_in_one_line(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    file = tmp_path / "w.bin"
+    file.write_bytes(pickle.dumps({"visual.proj": os.getcwd}))
+    with pytest.raises(
+        ValueError, match=r"could not be read.*: .* can run code; save the state_dict"
+    ) as refused:
+        build_towers(Towers(image=f"open_clip:ViT-B-32@{file}"), {"text": []}, 0)
+    assert "\n" not in str(refused.value)
+    assert not [warning for warning in recwarn if "pickle" in str(warning.message)]
 
 
 def scripted(state: dict[str, torch.Tensor]) -> torch.jit.ScriptModule:

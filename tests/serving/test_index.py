@@ -96,6 +96,24 @@ def test_vectors_are_added_once(kind: str, vectors: Path, tmp_path: Path) -> Non
     )  # the same command adds what is missing, and nothing is
 
 
+@pytest.mark.parametrize("kind", sorted({*KINDS} - {"lancedb"}))
+def test_a_command_after_a_killed_one_writes_files_of_the_same_names(
+    kind: str, vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    out, whole = tmp_path / "index", tmp_path / "whole"
+    index(vectors, whole, kind=kind)
+    with monkeypatch.context() as killed:
+        killed.setattr("counterpoint.serving.indexing.storage.write_json", stop)
+        with pytest.raises(KeyboardInterrupt):
+            index(vectors, out, kind=kind)
+    assert {path.name for path in out.iterdir()} == {path.name for path in whole.iterdir()} - {"index.json"}
+    index(vectors, out, kind=kind)
+    assert {path.name for path in out.iterdir()} == {path.name for path in whole.iterdir()}
+
+
 def test_what_is_added_must_fit(vectors: Path, tmp_path: Path) -> None:
     made = index(vectors, tmp_path / "index")
     write_vectors(tmp_path / "other", fingerprint="e" * 32, ids=np.arange(10))

@@ -301,9 +301,10 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
 def test_where_all_checkpoints_are_damaged_the_run_begins_anew_when_told(what: Run, whole: Path) -> None:
     for path in (whole / "checkpoint").iterdir():
         _flip(path / "model.safetensors")
-    with pytest.raises(CheckpointError, match=r"step-0000009/model.*step-0000006/model.*Delete that folder"):
-        load(whole)
     expected = contents(whole)
+    RunState(status="running").write(whole)
+    with pytest.raises(CheckpointError, match=r"step-0000009/model.*step-0000006/model.*Delete that folder"):
+        run(what, whole, tasks=("retrieval",))
     shutil.rmtree(whole / "checkpoint")
     RunState(status="running").write(whole)
     run(what, whole, tasks=("retrieval",))
@@ -318,21 +319,34 @@ def test_a_damaged_checkpoint_that_was_named_leaves_the_others_alone(whole: Path
     load(newest)
 
 
+def test_a_model_with_damaged_weights_is_not_loaded(whole: Path) -> None:
+    earlier, newest = sorted((whole / "checkpoint").iterdir())
+    _flip(newest / "model.safetensors")
+    message = (
+        rf"^{re.escape(str(newest))}/model.safetensors is damaged \(its content is not what was written\): "
+    )
+    with pytest.raises(
+        CheckpointError, match=rf"{message}name another checkpoint, {re.escape(str(earlier))}$"
+    ):
+        load(whole)
+    load(earlier)
+    shutil.rmtree(earlier)
+    with pytest.raises(CheckpointError, match=rf"{message}restore it from a copy, or train again$"):
+        load(whole)
+
+
 def test_the_state_of_the_optimiser_is_not_needed_to_embed(whole: Path) -> None:
     for path in (whole / "checkpoint").iterdir():
         (path / "optimizer.safetensors").unlink()
     load(whole)
 
 
-def test_checkpoints_of_older_versions_have_no_manifest(what: Run, whole: Path) -> None:
-    newest, older = sorted((whole / "checkpoint").iterdir(), reverse=True)
+def test_a_checkpoint_without_a_manifest_is_not_loaded(whole: Path) -> None:
+    newest = latest_checkpoint(whole / "checkpoint")
+    assert newest is not None
     (newest / "manifest.json").unlink()
-    shutil.rmtree(older)
-    load(whole)
-    (newest / "optimizer.safetensors").unlink()
-    RunState(status="running").write(whole)
-    with pytest.raises(CheckpointError, match="no state of the optimiser"):
-        run(what, whole, tasks=("retrieval",))
+    with pytest.raises(CheckpointError, match=r"manifest.json is damaged \(it is missing\)"):
+        load(whole)
 
 
 def test_folders_beside_the_checkpoints_are_none(whole: Path) -> None:

@@ -12,6 +12,7 @@ from pydantic.dataclasses import dataclass as form
 from ..data.named import check_named
 from ..execution import HandedOver
 from ..forms import FORM, Count, Flat, Names, OutFolder, Positional
+from ..reasons import counted
 from .common.arguments import parse
 from .common.execution import Execution
 from .common.files import Files, guesses
@@ -86,7 +87,8 @@ def main(arguments: Sequence[str]) -> int:
             return 0
     kinds = " and ".join(vectors.about.modalities)
     console.print(
-        f"{len(vectors):,} vectors ({kinds}) of {vectors.about.width} numbers: {options.out}", soft_wrap=True
+        f"{counted(len(vectors), 'vector')} ({kinds}) of {vectors.about.width} numbers: {options.out}",
+        soft_wrap=True,
     )
     return 0
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..files import FORMAT, Damaged, read_json, write_json
+from ..files import FORMAT, MANIFEST, Damaged, check_manifest, read_json, write_json
 from ..methods.tower_method import TowerMethod
 from ..networks.base import FittedInput, ImageTower, Pooling, TextTower, Tower
 from ..networks.batch_norm import BatchNorm1d
@@ -174,6 +174,8 @@ def read(folder: Path) -> Pretrained:
         Damaged: for a file that is missing or no such file, and weights that are not those of the model.
         MissingPackage: for a tower of a library that is not installed.
     """
+    if (folder / MANIFEST).exists():  # an export reads the folder back before its manifest is written
+        check_manifest(folder, _REMEDY, (WEIGHTS,))
     stated = read_json(folder / FILE, Stated, _REMEDY)
     for tower in stated.towers.values():
         if tower.fitted is not None and not (folder / tower.fitted).is_file():

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 
 from ..registry import UnknownName
 
@@ -103,9 +105,17 @@ class Source:
     def reading(self) -> Iterator[None]:
         """Turn whatever a library raises into one ``ValueError`` that names the tower and what went wrong."""
         try:
-            yield
+            with warnings.catch_warnings():
+                # torch warns of a pickle and then refuses it.
+                warnings.filterwarnings("ignore", message="Detected pickle protocol")
+                yield
         except (UnknownName, ImportError):
             raise
+        except UnpicklingError as error:
+            raise ValueError(
+                f"tower {self} could not be read, and nothing was kept: the file is damaged, or holds more than "
+                "tensors, which is not read because it can run code; save the state_dict alone as .safetensors"
+            ) from error
         except Exception as error:
             what = "could not be built" if self.weights is None else "could not be read, and nothing was kept"
             raise ValueError(f"tower {self} {what}: {_first_lines(error)}") from error

@@ -257,12 +257,14 @@ def load(folder: str | os.PathLike[str]) -> TowerMethod:
 
     Raises:
         ValueError: if the folder is no run folder, holds no checkpoint yet, or one of weights that are not finite.
+        CheckpointError: if the checkpoint is damaged. An earlier one is another model, and is not read in its place.
     """
     path, chosen = Path(folder), None
     if is_checkpoint(path):
         path, chosen = run_of(path), path
     run = Run.read(path)
-    saved = checkpoints.load(path / "checkpoint", optimizer=False, chosen=chosen)
+    chosen = chosen or latest_checkpoint(path / "checkpoint")
+    saved = None if chosen is None else checkpoints.load(path / "checkpoint", optimizer=False, chosen=chosen)
     if saved is None:
         raise ValueError(f"{path} has no checkpoint yet: the run was stopped before its first one")
     if any(modality not in MODALITIES for modality in run.columns.values()):

@@ -8,6 +8,7 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from counterpoint.cli import main
 from counterpoint.data.pictures.traits import Traits, traits_of
 from counterpoint.data.reporting import Report, report
 from counterpoint.data.reporting._section import Finding, Share
+from counterpoint.data.reporting._seen import Column
+from counterpoint.data.reporting.sections.columns import _lengths
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load_any
 from counterpoint.recipes.schema import Towers
@@ -352,3 +355,9 @@ def test_captions_from_names_are_advised_where_names_say_something(
         picture(n).save(tmp_path / "photos" / f"{name.format(n)}{words[n % 3] * advised}.jpg")
     commands = [command for command, _ in report(str(tmp_path / "photos")).commands]
     assert any("--captions path" in command for command in commands) == advised
+
+
+def test_one_frame_is_written_in_the_singular() -> None:
+    column = Column("video", (), rows=2, lacking=0, lengths=np.array([1.0, 1.0]), rates={})
+    assert _lengths(column) == ["1 frame"]
+    assert _lengths(replace(column, lengths=np.array([1.0, 4.0]))) == ["1 to 4 frames"]

@@ -438,6 +438,17 @@ def test_a_parquet_table_without_rows_says_so(folder: Path) -> None:
         records(folder / "none.parquet")
 
 
+@pytest.mark.parametrize(
+    ("name", "text"), [("none.csv", ""), ("none.csv", "file_name,text\n"), ("none.jsonl", "")]
+)
+def test_a_table_without_rows_says_so(name: str, text: str, folder: Path) -> None:
+    path = written(folder, text, name)
+    with pytest.raises(
+        ValueError, match=rf"{name} has no rows: it needs a header and a row for each example"
+    ):
+        records(path)
+
+
 @pytest.mark.parametrize("place", ["metadata/captions.csv", "captions/all.csv", "data/train.csv"])
 @pytest.mark.parametrize("above", [True, False], ids=["above", "beside"])
 def test_a_table_in_a_folder_of_its_own_describes_the_one_above(

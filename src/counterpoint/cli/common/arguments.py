@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-import io
+import math
 import re
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import redirect_stderr
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import tyro
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
 from ...data.derived.mixture import together
-from ...forms import Derived, Flat, Positional, Typed, fields_of, validated
+from ...forms import Derived, Flat, Positional, Typed, fault, fields_of, validated
 from ...reasons import printable
 from ...recipes import DEFAULT, Recipe, override
 from ...recipes import load as load_recipe
 from ...recipes.schema import Augmentation, Optimizer, Parallel, Towers, Widths
+from ...trust import OPTION
 from .execution import Execution
 from .files import Files
 from .study import Output
 
 T = TypeVar("T")
 
-_NUMBERS = {
-    "invalid literal for int() with base 10": "whole number",
-    "could not convert string to float": "number",
-}
+_FLAG = re.compile(r"--?[A-Za-z][\w.-]*(=.*)?", re.DOTALL)
 
 _WITHOUT_FOLDERS = {"doctor", "list", "reproduce"}
 """Commands that read no folder of a run, a study, vectors or an index."""
@@ -79,18 +77,19 @@ def parse(
     short = "--help-all" not in arguments
     arguments = [word if word != "--help-all" else "--help" for word in arguments]
     shown = _shown(form, {**(defaults or {}), **named}, short and "--help" in arguments)
+    words = arguments
     if command not in _WITHOUT_FOLDERS:
-        shown = _with_trust(shown)
-    refusal = io.StringIO()
+        shown, words = _with_trust(shown), [word for word in arguments if word != OPTION]
+    helps = not {"-h", "--help"}.isdisjoint(arguments)
+    if not helps and (wrong := _fault(form, words, defaults or {})):
+        line = f"counterpoint {command}: {wrong} (see: counterpoint {command} --help)"
+        print(printable(line), file=sys.stderr)
+        raise SystemExit(2)
     try:
-        with redirect_stderr(refusal):
-            filled: object = tyro.cli(shown, args=[*arguments], prog=f"counterpoint {command}")
-    except SystemExit as ended:
-        if not ended.code and short and _hides(form):
+        filled: object = tyro.cli(shown, args=[*arguments], prog=f"counterpoint {command}")
+    except SystemExit:
+        if helps and short and _hides(form):
             print(f"More options: counterpoint {command} --help-all")
-        if ended.code:
-            said = f"counterpoint {command}: {_in_a_line(refusal.getvalue(), command)}"
-            print(printable(said), file=sys.stderr)
         raise
     return validated(form, _values(form, filled, recipe), partial(_option, form))
 
@@ -122,33 +121,74 @@ def _mixed(arguments: Sequence[str]) -> list[str]:
     return [*others, "--data", together(sources)] if len(sources) > 1 else [*arguments]
 
 
-def _in_a_line(box: str, command: str) -> str:
-    """Return what tyro says in a box: its first paragraph, and the option that it takes for the one meant."""
-    paragraphs: list[list[str]] = [[]]
-    for line in (edged.strip("│╰╯ ") for edged in box.splitlines()[1:]):  # the first is the title
-        if line and not line.strip("─-"):
-            paragraphs.append([])
-        elif line:
-            paragraphs[-1].append(line)
-    (first, *others), *rest = [part for part in paragraphs if part]
-    if first.startswith("Missing from "):
-        return f"{others[0]} is missing (see: counterpoint {command} --help)"
-    meant = [
-        line.split()[0].partition("|")[0].rstrip(",")
-        for part in rest
-        for line in part
-        if line.startswith("--")
-    ]
-    near = f"; did you mean {meant[0]}?" if meant and first.startswith("Unrecognized") else ""
-    words = " ".join([first, *others]).removesuffix(".")
-    if first.startswith("Unrecognized") and any(
-        Path(word.strip()).exists() for word in words.partition(":")[2].split(",")
-    ):
-        near = "; a pattern that stands for several files is to be quoted: 'shards/*.tar'"
-    # Of an option that may be none, more is said of its types before.
-    if wrong := re.match(rf"Error parsing (\S+): .*?({'|'.join(map(re.escape, _NUMBERS))}): ('.*')$", words):
-        return f"{wrong[1]} takes a {_NUMBERS[wrong[2]]}, got {wrong[3]} (see: counterpoint {command} --help)"
-    return f"{words[0].lower()}{words[1:]}{near} (see: counterpoint {command} --help)"
+def _fault(form: type, words: Sequence[str], defaults: Mapping[str, object]) -> str:
+    """Return why the words of a command line cannot fill a form; nothing where they can.
+
+    tyro reports the same faults in a box of many lines.
+    """
+    fields = dict(_flags(form))
+    positional = [name for name in fields if not name.startswith("--")]
+    values: dict[str, list[str]] = {}
+    option, room = "", 0.0  # the option that takes the next word, and the number of words that it still takes
+    for word in words:
+        name, equals, value = word.partition("=") if _FLAG.fullmatch(word) else ("", "=", word)
+        if name or (not room and positional):
+            option = name.replace("_", "-") or positional.pop(0)
+            if option not in fields:
+                near = [other for other in fields if other.endswith(f".{option.lstrip('-')}")]
+                near = near or get_close_matches(option, fields, 1)
+                return f"unknown option {name}" + (f"; did you mean {near[0]}?" if near else "")
+            kind = _typed_kind(fields[option])
+            values[option] = []
+            room = 0 if kind is bool else math.inf if get_origin(kind) is tuple else 1
+        if equals and not room:
+            quoted = "; quote a pattern of several files: 'shards/*.tar'" if Path(value).exists() else ""
+            return f"unexpected argument {value!r}{quoted}"
+        if equals:
+            values[option].append(value)
+            room -= 1
+    for option, field in fields.items():
+        if option not in values and field.is_required() and option.lower() not in defaults:
+            return f"{option} is missing"
+        for value in values.get(option, ()):
+            if wrong := _misfit(_typed_kind(field), value):
+                return f"{option} {wrong}"
+    return ""
+
+
+def _flags(form: type, prefix: str = "--") -> Iterator[tuple[str, FieldInfo]]:
+    """Yield the fields of a form and of its parts by the names that are typed: ``--optimizer.lr``, ``DATA``."""
+    for name, field in _options(form):
+        if _is_form(kind := _typed_kind(field)):
+            if kind is Recipe:
+                yield "--recipe", FieldInfo(annotation=str, default=DEFAULT)
+            yield from _flags(kind, prefix if _flat(field) else f"{prefix}{name}.")
+        elif _mark(field, Positional):
+            yield name.upper(), field
+        else:
+            for negation in ("", "no-") if kind is bool else ("",):
+                yield f"{prefix}{negation}{name}".replace("_", "-"), field
+
+
+def _typed_kind(field: FieldInfo) -> Any:
+    """Return the type of what is typed for a field."""
+    typed = _mark(field, Typed)
+    return typed.kind if typed else field.annotation
+
+
+def _misfit(kind: Any, word: str) -> str:
+    """Return why a word has the wrong type for an option; nothing where it has not, or is out of range alone.
+
+    >>> _misfit(int | None, "two"), _misfit(tuple[Literal["a", "b"], ...], "c"), _misfit(float, "1e-3")
+    ("must be a whole number, got 'two'", "must be one of 'a' or 'b', got 'c'", '')
+    """
+    one = get_args(kind)[0] if get_origin(kind) is tuple else kind
+    try:
+        TypeAdapter(one).validate_strings(word)
+    except ValidationError as error:
+        if error.errors()[0]["type"] in {"int_parsing", "float_parsing", "literal_error"} and word != "None":
+            return fault(error)
+    return ""
 
 
 def _named(arguments: Sequence[str]) -> Recipe:
@@ -195,8 +235,7 @@ def _shown(form: type, defaults: Mapping[str, object], short: bool = False) -> t
     """
     rows: list[tuple[str, Any, Any]] = []
     for name, field in _options(form):
-        typed = _mark(field, Typed)
-        kind: Any = typed.kind if typed else field.annotation
+        typed, kind = _mark(field, Typed), _typed_kind(field)
         said = _paragraphs(field.description)
         if _is_form(kind):
             start = defaults.get(name, field.get_default(call_default_factory=True))

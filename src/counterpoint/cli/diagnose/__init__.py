@@ -16,7 +16,7 @@ PARTS = {
     "language": "language",
     "in-context": "in_context",
 }
-"""What is measured, with the module that measures it."""
+"""Values of ``--what``, each with the module that measures it."""
 
 
 def main(arguments: Sequence[str]) -> int:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Annotated, Literal, final
 
@@ -164,8 +164,12 @@ class Folder(Storage):
         self.path = Path(where)
         self.where = str(self.path.absolute())
 
-    def held(self) -> AbstractContextManager[None]:
-        return leased(self.path)
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        with leased(self.path):
+            # The files of a command that was killed have the names that those of this one are to have.
+            self._remove_others(self.record())
+            yield
 
     def record(self) -> Record | None:
         if not (self.path / RECORD).exists():
@@ -203,10 +207,15 @@ class Folder(Storage):
             update={"table": path.name, "digest": digest_of_file(path), "files": stored}
         )
         write_json(self.path / RECORD, written.model_dump(mode="json"))
-        for other in self.path.iterdir():
-            if other.is_file() and _ours(other) and other.name not in {RECORD, path.name, *stored}:
-                other.unlink()
+        self._remove_others(written)
         return written
+
+    def _remove_others(self, record: Record | None) -> None:
+        """Remove files that are not part of the index of a record."""
+        names = {RECORD} if record is None else {RECORD, record.table, *record.files}
+        for other in self.path.iterdir():
+            if other.is_file() and _ours(other) and other.name not in names:
+                other.unlink()
 
 
 @final

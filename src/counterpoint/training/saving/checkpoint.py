@@ -93,12 +93,14 @@ def load(
     chosen: Path | None = None,
     like: Mapping[str, Tensor] = MappingProxyType({}),
 ) -> Checkpoint | None:
-    """Return the newest checkpoint of a folder that is intact, or None where there is none at all.
+    """Return the newest intact checkpoint of a folder, or the chosen one; None where there is none at all.
+
+    The digests of the files must be those that were noted when they were written.
 
     Args:
         folder: of the checkpoints.
         optimizer: also read and check the optimiser's state, which only training needs.
-        chosen: one of them; the newest that is intact unless given.
+        chosen: the only one that is read; the newest that is intact unless given.
         like: parameters by name; of those that ranks have parts of, this rank's alone are read where they can be.
 
     Warns:
@@ -121,9 +123,11 @@ def load(
             )
         return checkpoint
     if chosen is not None and damaged:
-        raise CheckpointError(
-            f"{damaged[0].path} is damaged ({damaged[0].reason}): name another checkpoint of the run"
+        others = [path for path in checkpoints_in(folder) if path != chosen]
+        remedy = (
+            f"name another checkpoint, {others[0]}" if others else "restore it from a copy, or train again"
         )
+        raise CheckpointError(f"{damaged[0].path} is damaged ({damaged[0].reason}): {remedy}")
     if damaged:
         reasons = "; ".join(f"{error.path.relative_to(folder)}: {error.reason}" for error in damaged)
         raise CheckpointError(

@@ -7,7 +7,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from ....modalities import MODALITIES
-from ....reasons import counted
+from ....reasons import counted, in_unit
 from ...sources import COLUMNS
 from .._section import Finding, Findings, Section, percent
 from .._seen import Column, Seen
@@ -55,8 +55,8 @@ def _lengths(column: Column) -> list[str]:
     if not len(column.lengths):
         return []
     least, most = float(np.min(column.lengths)), float(np.max(column.lengths))
-    span = f"{least:,.3g}" if least == most else f"{least:,.3g} to {most:,.3g}"
-    return [f"{span} {MODALITIES.get(column.modality).unit}"]
+    unit = MODALITIES.get(column.modality).unit
+    return [in_unit(least, unit) if least == most else f"{least:,.3g} to {most:,.3g} {unit}"]
 
 
 def _rates(column: Column) -> list[str]:

@@ -88,7 +88,8 @@ def _tags(findings: Findings, name: str, label: Tags) -> None:
     counts, (without, lacking) = (label.values == 1).sum(axis=0), _without(label)
     of_row = (label.values[label.known] == 1).sum(axis=1)
     unsure = float((label.values[label.known] < 0).mean())
-    line = f"{len(label.names):,} tags of {counts.min():,} to {counts.max():,} examples, {of_row.mean():.1f} an example"
+    line = f"{counted(len(label.names), 'tag')} of {counts.min():,} to {counts.max():,} examples"
+    line += f", {of_row.mean():.1f} an example"
     line += f" (at most {of_row.max()}; {percent(float((of_row == 0).mean()))} % have no tag)"
     line += f"; of {percent(unsure)} % of the others it is not known whether they apply" if unsure else ""
     line += _left_out(label)

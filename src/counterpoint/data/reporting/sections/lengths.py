@@ -7,6 +7,7 @@ from typing import ClassVar, final
 import numpy as np
 
 from ....modalities import MODALITIES
+from ....reasons import in_unit
 from .._section import Finding, Findings, Section, percent
 from .._seen import Seen
 
@@ -29,7 +30,7 @@ class Lengths(Section):
         least, middle, most = np.quantile(lengths, [0, 0.5, 1]).tolist()
         findings.add(
             modality.noun,
-            f"{middle:,.3g} {modality.unit} in the middle, {least:,.3g} to {most:,.3g}",
+            f"median {in_unit(middle, modality.unit)}, {least:,.3g} to {most:,.3g}",
             {"unit": modality.unit, "least": least, "median": middle, "most": most},
         )
         heard = seen.towers.audio_seconds

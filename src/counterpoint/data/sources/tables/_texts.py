@@ -42,12 +42,17 @@ def blocks_of(
     """Return what the columns of a table are for, and its rows, or those of a stretch of it.
 
     Their form is that of `counterpoint.data.sources.tables._rows.EMPTY`, or of `._many.records_of`; None of no rows.
+
+    Raises:
+        ValueError: for a whole table without rows.
     """
     text = opened_text(path, ledger, None if span is None else lines_of(path, span))
     before = 0 if span is None else span.before
     rows = _rows(path, text, before, user_columns)
     blocks = iter(lambda: list(islice(rows, _BLOCK)), [])
     first = next(blocks, [])
+    if not first and span is None:
+        raise ValueError(f"{path} has no rows: it needs a header and a row for each example")
     if not first:
         return None, iter(())
     # All parts of a table are read alike: what its columns are for is decided by the rows at its beginning.
