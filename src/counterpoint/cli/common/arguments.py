@@ -7,6 +7,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from copy import copy
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -148,7 +149,8 @@ def _fault(form: type, words: Sequence[str], defaults: Mapping[str, object]) -> 
             values[option].append(value)
             room -= 1
     for option, field in fields.items():
-        if option not in values and field.is_required() and option.lower() not in defaults:
+        several = get_origin(_typed_kind(field)) is tuple  # of which there may be none
+        if option not in values and field.is_required() and not several and option.lower() not in defaults:
             return f"{option} is missing"
         for value in values.get(option, ()):
             if wrong := _misfit(_typed_kind(field), value):
@@ -162,7 +164,13 @@ def _flags(form: type, prefix: str = "--") -> Iterator[tuple[str, FieldInfo]]:
         if _is_form(kind := _typed_kind(field)):
             if kind is Recipe:
                 yield "--recipe", FieldInfo(annotation=str, default=DEFAULT)
-            yield from _flags(kind, prefix if _flat(field) else f"{prefix}{name}.")
+            for flag, inner in _flags(kind, prefix if _flat(field) else f"{prefix}{name}."):
+                if (
+                    inner.is_required() and not field.is_required()
+                ):  # the default of the part has a value for it
+                    inner = copy(inner)
+                    inner.default = None
+                yield flag, inner
         elif _mark(field, Positional):
             yield name.upper(), field
         else:
