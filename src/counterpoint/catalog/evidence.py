@@ -1,19 +1,25 @@
 """Evidence: what was measured for a paper's claim, and the verdict that follows from it.
 
-A verdict is computed from an interval, the direction that the paper leads one to expect, and a rule of
-refutation that is fixed before the run. It is written into the file for readers, and a file whose verdict
-does not follow from its numbers is an error.
+A verdict is computed from an interval, the direction that the paper leads one to expect, and a rule that is fixed
+before the run. It is written into the file for readers, and a file whose verdict does not follow from its numbers is
+an error.
+
+A deciding result declares its role and, with it, the smallest effect of interest, a margin or a level; `judge` is the
+rule. Results without a role were recorded before there were roles and are judged by `judge_at_bound`.
 """
 
 from __future__ import annotations
 
+import ast
 import datetime
+import hashlib
+import json
 import math
 import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -28,15 +34,147 @@ from pydantic import (
 
 Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
 Direction = Literal["above", "below", "within"]
+Role = Literal["superiority", "non-inferiority", "equivalence", "level", "exact"]
+Reason = Literal[
+    "holds", "opposite", "smaller", "worse", "different", "missed", "wide", "few seeds", "not measured"
+]
+"""Explanation of a verdict.
+
+* ``holds``: reproduced.
+* ``opposite``: the effect has the other sign.
+* ``smaller``: the effect is smaller than the smallest effect of interest.
+* ``worse``: the value is worse than the bound by more than the margin.
+* ``different``: the value is farther from the bound than the margin.
+* ``missed``: the value misses the level, or the bound of an exact value.
+* ``wide``: the interval is too wide to decide.
+* ``few seeds``: the interval rests on fewer than ``ENOUGH_SEEDS`` seeds.
+* ``not measured``: there is no finite interval.
+"""
+Interval = tuple[float, float]
 
 ENOUGH_SEEDS = 5
 """Fewer training seeds than this carry no verdict: intervals over so few are too narrow to trust."""
 
+CONFIDENCE = 0.95
+"""Confidence of the interval that shows that a claim holds; one of k deciding parts refutes it at 1 - 0.05/k."""
+
 RESERVE = 2
 """Seeds of a second run by those that would do, since an estimate that did not suffice is often too large."""
 
+MOST_EXAMPLES = 10
+"""Largest factor by which a second run enlarges the test set."""
+
+
+class Judgement(NamedTuple):
+    """A verdict and the reason for it."""
+
+    verdict: Verdict
+    reason: Reason
+
 
 def judge(
+    role: Role,
+    low: float | None,
+    high: float | None,
+    wide: Interval | None,
+    *,
+    bound: float = 0.0,
+    delta: float | None = None,
+    margin: float | None = None,
+    n_seeds: int | None = None,
+) -> Judgement:
+    """Return the verdict of an interval on a value that is expected above a bound.
+
+    The effect is the value minus the bound. A value that is expected below a bound is judged with all signs reversed.
+    ``high*`` and ``low*`` are the ends of ``wide``; all ends below are those of the effect.
+
+    * superiority: reproduced if ``low > 0`` and ``high* >= delta``; not reproduced if ``high* < delta``, which is
+      *opposite* if ``high* < 0`` and *smaller* otherwise. An interval narrower than ``delta`` always decides.
+    * non-inferiority: reproduced if ``low > -margin``; not reproduced if ``high* < -margin``.
+    * equivalence: reproduced if ``-margin <= low`` and ``high <= margin``; not reproduced if ``low* > margin`` or
+      ``high* < -margin``.
+    * level: reproduced if ``low > 0``; not reproduced if ``high* < 0``.
+    * exact: reproduced if the effect is above 0, or within the margin if there is one; otherwise not reproduced.
+
+    Everything else is inconclusive, and so is an interval that is missing, not finite, or from fewer than
+    ``ENOUGH_SEEDS`` seeds.
+
+    Args:
+        role: what the claim says of the effect.
+        low, high: the ends of the 95 % interval of the value.
+        wide: the ends of the interval at confidence 1 - 0.05/k, where k deciding parts depend on chance; the 95 %
+            interval if None.
+        bound: what the value is compared with, in the unit of the metric.
+        delta: the smallest effect of interest.
+        margin: the difference that does not matter, or the tolerance of an exact value.
+        n_seeds: how many seeds the interval rests on; None for a value that does not depend on chance.
+
+    Raises:
+        ValueError: for a role without the number that it needs.
+
+    >>> judge("superiority", 0.02, 0.06, None, delta=0.03, n_seeds=5)
+    Judgement(verdict='reproduced', reason='holds')
+    >>> judge("superiority", -0.004, 0.002, (-0.005, 0.003), delta=0.006, n_seeds=5)
+    Judgement(verdict='not reproduced', reason='smaller')
+    >>> judge("superiority", -0.01, 0.06, None, delta=0.03, n_seeds=5)
+    Judgement(verdict='inconclusive', reason='wide')
+    >>> judge("non-inferiority", -0.005, 0.01, None, margin=0.01, n_seeds=5)
+    Judgement(verdict='reproduced', reason='holds')
+    """
+    check_role(role, delta, margin)
+    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
+        return Judgement("inconclusive", "not measured")
+    if n_seeds is not None and n_seeds < ENOUGH_SEEDS:
+        return Judgement("inconclusive", "few seeds")
+    wide_low, wide_high = (end - bound for end in (wide or (low, high)))
+    low, high = low - bound, high - bound
+    m = margin or 0.0
+    reason: Reason
+    if role == "superiority":
+        assert delta is not None
+        held, refuted = low > 0 and wide_high >= delta, wide_high < delta
+        reason = "opposite" if wide_high < 0 else "smaller"
+    elif role == "non-inferiority":
+        held, refuted, reason = low > -m, wide_high < -m, "worse"
+    elif role == "equivalence":
+        held, refuted, reason = -m <= low and high <= m, wide_low > m or wide_high < -m, "different"
+    elif role == "level":
+        held, refuted, reason = low > 0, wide_high < 0, "missed"
+    else:
+        held = low > 0 if margin is None else -m <= low and high <= m
+        refuted, reason = not held, "missed"
+    if held:
+        return Judgement("reproduced", "holds")
+    return Judgement("not reproduced", reason) if refuted else Judgement("inconclusive", "wide")
+
+
+def check_role(role: Role, delta: float | None, margin: float | None) -> None:
+    """Check that a role comes with the number that it needs and with no other.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    if role == "superiority":
+        if delta is None or margin is not None:
+            raise ValueError(
+                f"role: superiority needs delta and no margin; got delta={delta}, margin={margin}"
+            )
+        if not delta >= 0:
+            raise ValueError(
+                f"delta: {delta} is negative; give the smallest effect of interest as a positive number"
+            )
+        return
+    if delta is not None:
+        raise ValueError(f"role: {role} takes no delta; got {delta}")
+    if role in ("non-inferiority", "equivalence") and margin is None:
+        raise ValueError(f"role: {role} needs a margin")
+    if role == "level" and margin is not None:
+        raise ValueError(f"role: a level takes no margin; got {margin}; put the level into bound")
+    if margin is not None and not margin > 0:
+        raise ValueError(f"margin: {margin} leaves no room; give a positive margin")
+
+
+def judge_at_bound(
     expected: Direction,
     low: float | None,
     high: float | None,
@@ -45,7 +183,7 @@ def judge(
     refuted_at: float | None = None,
     n_seeds: int | None = None,
 ) -> Verdict:
-    """Return the verdict of an interval on an expectation.
+    """Return the verdict of a result that declares no role: it is refuted at the bound or at ``refuted_at``.
 
     * ``above``: reproduced if ``low > bound``; not reproduced if ``high <= refuted_at``.
     * ``below``: reproduced if ``high < bound``; not reproduced if ``low >= refuted_at``.
@@ -62,13 +200,13 @@ def judge(
         refuted_at: where refutation begins, if not at ``bound`` itself: farther away than it, never nearer.
         n_seeds: how many seeds the interval rests on; None for a value without chance in it.
 
-    >>> judge("above", 0.02, 0.06, n_seeds=5)
+    >>> judge_at_bound("above", 0.02, 0.06, n_seeds=5)
     'reproduced'
-    >>> judge("above", -0.03, 0.00, n_seeds=5)
+    >>> judge_at_bound("above", -0.03, 0.00, n_seeds=5)
     'not reproduced'
-    >>> judge("above", -0.01, 0.06, n_seeds=5)
+    >>> judge_at_bound("above", -0.01, 0.06, n_seeds=5)
     'inconclusive'
-    >>> judge("above", 0.02, 0.06, n_seeds=3)
+    >>> judge_at_bound("above", 0.02, 0.06, n_seeds=3)
     'inconclusive'
     """
     if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
@@ -117,8 +255,24 @@ class Machine(_Record):
     device: str = "cpu"
 
 
+class Source(_Record):
+    """The origin of a smallest effect of interest, a margin or a level.
+
+    Attributes:
+        kind: ``paper``: half of the gain that the paper reports, or its own number; ``telescope``: the effect that
+            the paper's sample size would have shown with power 1/3; ``convention``: the table of conventions in
+            `counterpoint.claims.lab.effects`.
+        text: the figures behind it.
+    """
+
+    kind: Literal["paper", "telescope", "convention"]
+    text: str = Field(min_length=1)
+
+
 class Needed(_Record):
-    """More data that would decide an inconclusive result four times of five, if its value is as estimated.
+    """More data that would decide an inconclusive result.
+
+    By the estimate: four times of five, if the value is as estimated. By the width: whatever the value is.
 
     Attributes:
         towards: the verdict that the estimate itself would have; inconclusive where it lies between what is asked for
@@ -128,12 +282,20 @@ class Needed(_Record):
             that grow as they do where it is not; None where seeds alone do not decide it.
         examples: how many times the test examples to have, at least, before seeds can help: 1 where the present ones
             do. None where their part in the interval is not known.
+        by: the nearer of two ends: ``width``: the interval is narrower than the smallest effect of interest;
+            ``estimate``: the present estimate decides. None of a result without a role.
     """
 
     towards: Verdict
     effect: float = Field(ge=0)
     seeds: int | None = Field(default=None, ge=1)
     examples: float | None = Field(default=None, ge=1)
+    by: Literal["width", "estimate"] | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialised(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Leave out ``by`` of results without a role."""
+        return _without_none(handler(self), "by")
 
 
 class Result(_Record):
@@ -143,8 +305,15 @@ class Result(_Record):
         name: what the value is, in words ("gain of the recipe for CLIP minus gain of the best loss").
         metric: the number it is made of ("zero_shot/group_top1 on held-out concepts").
         expected: where the paper leads one to expect it: ``above`` or ``below`` the bound, ``within`` ±bound.
-        bound, refuted_at: the rule; see ``judge``.
+        bound: what the value is compared with; a level, or the centre of equivalence. Without a role ``within`` has
+            its margin here.
+        refuted_at: where refutation begins, of a result without a role; see `judge_at_bound`.
+        role: what the claim says of the effect; see `judge`.
+        delta: the smallest effect of interest, of superiority.
+        margin: the difference that does not matter, of non-inferiority and equivalence; the tolerance of an exact one.
+        source: the origin of delta, margin or level.
         estimate, low, high: the value and its 95 % interval; None where it could not be measured.
+        wide: the interval at confidence 1 - 0.05/k, where k deciding results depend on chance.
         n_seeds: the seeds it rests on; None where chance plays no part.
         decides: whether the verdict on the paper depends on it; others are reported beside it.
         needed: what would decide it, of an inconclusive result; None where that is not known.
@@ -161,11 +330,56 @@ class Result(_Record):
     n_seeds: int | None = Field(default=None, ge=1)
     decides: bool = True
     needed: Needed | None = None
+    role: Role | None = None
+    delta: float | None = None
+    margin: float | None = None
+    source: Source | None = None
+    wide: Interval | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Result:
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"low: {self.low} is above high: {self.high}; swap them")
+        if self.role is None:
+            self._check_bound()
+        else:
+            self._check_role(self.role)
+        if self.needed is not None:
+            self._check_needed(self.needed)
+        return self
+
+    def _check_role(self, role: Role) -> None:
+        check_role(role, self.delta, self.margin)
+        if role == "superiority" and self.delta == 0:
+            raise ValueError(
+                "delta: 0 is no effect; give the smallest effect of interest as a positive number"
+            )
+        if self.refuted_at is not None:
+            raise ValueError("refuted_at: a result with a role has none; declare delta, a margin or a level")
+        if (role == "equivalence") != (self.expected == "within") and role != "exact":
+            raise ValueError(f"role: {role} does not go with a value that is expected {self.expected}")
+        if role == "exact" and (
+            self.n_seeds is not None or (self.expected == "within") != (self.margin is not None)
+        ):
+            raise ValueError(
+                "role: an exact value has no seeds, and a margin only where it is expected within it"
+            )
+        if role != "exact" and self.source is None:
+            raise ValueError("source: say where delta, the margin or the level comes from")
+        if self.wide is not None and not (
+            self.low is not None
+            and self.high is not None
+            and self.wide[0] <= self.low
+            and self.high <= self.wide[1]
+        ):
+            raise ValueError(f"wide: {self.wide} does not contain {self.low} to {self.high}")
+
+    def _check_bound(self) -> None:
+        declared = [name for name in ("delta", "margin", "source", "wide") if getattr(self, name) is not None]
+        if declared:
+            raise ValueError(
+                f"role: {', '.join(declared)} given without a role; say which role they belong to"
+            )
         if self.expected == "within" and self.bound <= 0:
             raise ValueError(f"bound: {self.bound} leaves no room to be within; give a positive margin")
         if self.refuted_at is not None:
@@ -177,17 +391,16 @@ class Result(_Record):
                     f"refuted_at: {self.refuted_at} would refute what bound: {self.bound} calls reproduced; "
                     "put it at the bound or beyond"
                 )
-        if self.needed is not None:
-            self._check_needed(self.needed)
-        return self
 
     @model_serializer(mode="wrap")
     def _serialised(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Leave out ``needed`` where there is none: files of decided results stay as they are."""
-        plain = handler(self)
-        if plain["needed"] is None:
-            del plain["needed"]
-        return plain
+        """Leave out what only some results have."""
+        return _without_none(handler(self), "needed", "role", "delta", "margin", "source", "wide")
+
+    @property
+    def chance(self) -> bool:
+        """Whether the value depends on chance."""
+        return self.n_seeds is not None
 
     def _check_needed(self, needed: Needed) -> None:
         if self.verdict != "inconclusive":
@@ -200,16 +413,35 @@ class Result(_Record):
                 f"needed: {needed.towards} by {needed.effect} is stated, but the estimate says {towards} by {effect}"
             )
 
+    def effect(self, value: float) -> float:
+        """Return how far a value lies from the bound in the expected direction."""
+        return self.bound - value if self.expected == "below" else value - self.bound
+
     def leaning(self) -> tuple[Verdict, float]:
         """Return the verdict that the estimate itself would have, and how far inside that verdict's range it lies.
+
+        For superiority a reproduced result is as far inside as its effect is above 0, and one that is not as far as its
+        effect is below delta.
 
         >>> Result(name="gain", metric="R@1", expected="above", estimate=0.2, low=-0.1, high=0.5).leaning()
         ('reproduced', 0.2)
         """
         if self.estimate is None:
             return "inconclusive", 0.0
+        if self.role is not None:
+            effect = self.effect(self.estimate)
+            if self.role == "superiority":
+                assert self.delta is not None
+                return (
+                    ("reproduced", effect)
+                    if effect >= self.delta
+                    else ("not reproduced", self.delta - effect)
+                )
+            margin = self.margin or 0.0
+            inside = margin - abs(effect) if self.expected == "within" else effect + margin
+            return ("reproduced" if inside > 0 else "not reproduced"), abs(inside)
         refuted_at = self.bound if self.refuted_at is None else self.refuted_at
-        towards = judge(
+        towards = judge_at_bound(
             self.expected, self.estimate, self.estimate, bound=self.bound, refuted_at=self.refuted_at
         )
         if towards == "inconclusive":
@@ -217,10 +449,33 @@ class Result(_Record):
         value = abs(self.estimate) if self.expected == "within" else self.estimate
         return towards, abs(value - (self.bound if towards == "reproduced" else refuted_at))
 
+    @property
+    def judgement(self) -> Judgement | None:
+        """The verdict with its reason; None of a result without a role."""
+        if self.role is None:
+            return None
+        low, high, wide, bound = self.low, self.high, self.wide, self.bound
+        if self.expected == "below":
+            low, high = (None if end is None else -end for end in (high, low))
+            wide, bound = (None if wide is None else (-wide[1], -wide[0])), -bound
+        return judge(
+            self.role,
+            low,
+            high,
+            wide,
+            bound=bound,
+            delta=self.delta,
+            margin=self.margin,
+            n_seeds=self.n_seeds,
+        )
+
     @computed_field  # type: ignore[prop-decorator] # mypy knows no decorated property; pydantic documents this form
     @property
     def verdict(self) -> Verdict:
-        return judge(
+        judgement = self.judgement
+        if judgement is not None:
+            return judgement.verdict
+        return judge_at_bound(
             self.expected,
             self.low,
             self.high,
@@ -228,6 +483,14 @@ class Result(_Record):
             refuted_at=self.refuted_at,
             n_seeds=self.n_seeds,
         )
+
+
+def _without_none(plain: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Leave out fields that are None, so that files without them stay as they are."""
+    for name in names:
+        if plain[name] is None:
+            del plain[name]
+    return plain
 
 
 class Earlier(_Record):
@@ -250,17 +513,40 @@ class Earlier(_Record):
 
     @property
     def second_seeds(self) -> int | None:
-        """Seeds of the run that decides; None where no number of seeds would, as far as is known.
+        """Seeds of the run that decides; None where neither seeds nor a new test set would, as far as is known.
 
         One refutation refutes a claim, so that the cheapest one counts; without any that leans so, all results have to
-        hold, and the dearest counts. Either is taken ``RESERVE`` times.
+        hold, and the dearest counts. Either is taken ``RESERVE`` times. Where a new test set decides, the second run
+        has as many seeds as the first.
         """
+        seeds = self._cheapest(lambda needed: needed.seeds)
+        if seeds is not None:
+            return math.ceil(RESERVE * seeds)
+        return None if self.second_examples is None else max(result.n_seeds or 1 for result in self.results)
+
+    @property
+    def second_examples(self) -> float | None:
+        """Test examples of the run that decides by those of the first; None where they would not decide it.
+
+        Only results with a role are decided by test examples, and not if the test set would grow more than
+        ``MOST_EXAMPLES`` times.
+        """
+        if self._cheapest(lambda needed: needed.seeds) is not None:
+            return 1.0
+        if any(result.role is None for result in self.undecided):
+            return None
+        examples = self._cheapest(lambda needed: None if needed.examples == 1 else needed.examples)
+        factor = None if examples is None else RESERVE * examples
+        return None if factor is None or factor > MOST_EXAMPLES else factor
+
+    def _cheapest(self, price: Callable[[Needed], float | None]) -> float | None:
+        """Return the smallest price that decides: of one refutation, or of all results where none leans so."""
         needs = [result.needed for result in self.undecided]
-        refuting = [n.seeds for n in needs if n and n.seeds and n.towards == "not reproduced"]
-        holding = [n.seeds for n in needs if n and n.seeds and n.towards == "reproduced"]
+        refuting = [p for n in needs if n and n.towards == "not reproduced" and (p := price(n))]
+        holding = [p for n in needs if n and n.towards == "reproduced" and (p := price(n))]
         if refuting:
-            return RESERVE * min(refuting)
-        return RESERVE * max(holding) if holding and len(holding) == len(needs) else None
+            return min(refuting)
+        return max(holding) if holding and len(holding) == len(needs) else None
 
     @property
     def second_seconds(self) -> float | None:
@@ -283,6 +569,8 @@ class Evidence(_Record):
         notes: what a reader should know, such as how the run is smaller than the paper's.
         quick: a smoke run, which proves nothing: its verdict is always inconclusive.
         earlier: the run that left the verdict open, where this one is a second on seeds that the first had not.
+        declared: `digest` of the claim's source file as the run began. A claim whose file has another one has changed
+            since.
     """
 
     slug: str = Field(min_length=1)
@@ -295,14 +583,12 @@ class Evidence(_Record):
     notes: str = ""
     quick: bool = False
     earlier: Earlier | None = None
+    declared: str | None = None
 
     @model_serializer(mode="wrap")
     def _serialised(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Leave out ``earlier`` where there is none: files of first runs stay as they are."""
-        plain = handler(self)
-        if plain["earlier"] is None:
-            del plain["earlier"]
-        return plain
+        """Leave out what only some files have."""
+        return _without_none(handler(self), "earlier", "declared")
 
     @model_validator(mode="after")
     def _something_decides(self) -> Evidence:
@@ -311,6 +597,29 @@ class Evidence(_Record):
                 "results: none of them decides; set decides=True where the claim stands or falls"
             )
         return self
+
+    @model_validator(mode="after")
+    def _all_declare(self) -> Evidence:
+        """Check that all deciding results declare a role if one does; that of an exact value need not be stated."""
+        deciding = [result for result in self.results if result.decides and result.chance]
+        without = [result.name for result in deciding if result.role is None]
+        if without and len(without) < len(deciding):
+            raise ValueError(
+                f"results: {'; '.join(without)}: no role, though other deciding results have one; declare delta, a "
+                "margin or a level for each"
+            )
+        if self.parts > 1:
+            for result in deciding:
+                if result.role is not None and result.low is not None and result.wide is None:
+                    raise ValueError(
+                        f"results: {result.name} decides as one of {self.parts}, so it needs wide"
+                    )
+        return self
+
+    @property
+    def parts(self) -> int:
+        """How many deciding results depend on chance."""
+        return sum(result.decides and result.chance for result in self.results)
 
     @computed_field  # type: ignore[prop-decorator] # as above
     @property
@@ -379,3 +688,32 @@ class Evidence(_Record):
             draft.replace(path)
         finally:
             draft.unlink(missing_ok=True)
+
+
+def digest(source: str) -> str:
+    """Return a digest of a Python source text that comments, docstrings and layout do not change.
+
+    >>> digest("x = 1  # one") == digest("'About x.'; x = (1)")
+    True
+    >>> digest("x = 1") == digest("x = 2")
+    False
+    """
+    return hashlib.sha256(json.dumps(_plain(ast.parse(source))).encode()).hexdigest()[:16]
+
+
+def _plain(node: Any) -> Any:
+    """Return a syntax tree as lists, without docstrings and empty fields, which differ between versions of Python."""
+    if isinstance(node, list):
+        return [_plain(one) for one in node if not _is_docstring(one)]
+    if isinstance(node, ast.AST):
+        fields = [[name, _plain(value)] for name, value in ast.iter_fields(node) if value not in (None, [])]
+        return [type(node).__name__, *fields]
+    return repr(node)
+
+
+def _is_docstring(node: Any) -> bool:
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )

@@ -19,9 +19,10 @@ import numpy as np
 import torch
 
 from ...catalog import paper
-from ...catalog.evidence import Evidence, Machine
+from ...catalog.evidence import Evidence, Machine, digest
 from ...execution import Listener, Local, NullListener, leased
 from ...methods.arm import is_fixed
+from ...registry import source_of
 from ...spec import Spec
 from ...study.design import ArmPlan, Design
 from ...study.gate import prepare
@@ -34,6 +35,7 @@ from .._registry import module
 from . import quick as smoke
 from .cell import Cell, CellListener, Function, Notify
 from .grid import Arrays, Axes, Grid, Point, Runs, points, settings
+from .results import corrected
 from .study import Comparison, Trained, of_seed
 
 T = TypeVar("T")
@@ -317,6 +319,7 @@ def reproduce(
     """
     paper(slug)
     claim = module(slug)
+    declared = digest(source_of(claim.__name__))
     first = None if decide is None else decide.left_open()
     began = time.perf_counter()
     with ExitStack() as stack:
@@ -331,7 +334,7 @@ def reproduce(
             listener or NullListener(),
             notify or (lambda text: None),
         )
-        results = tuple(claim.run(lab))
+        results = corrected(claim.run(lab))
     return Evidence(
         slug=slug,
         claim=f"{claim.CLAIM} Refuted if {claim.REFUTED}.",
@@ -347,4 +350,5 @@ def reproduce(
         notes=" ".join([*_QUICK_NOTE * quick, *lab.notes]),
         quick=quick,
         earlier=first,
+        declared=declared,
     )
