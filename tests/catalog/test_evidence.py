@@ -17,7 +17,6 @@ from counterpoint.catalog.evidence import (
     Machine,
     Needed,
     Result,
-    judge,
     judge_at_bound,
 )
 from counterpoint.catalog.render import questions, undecided

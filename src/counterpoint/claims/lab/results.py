@@ -41,9 +41,28 @@ class Rule(TypedDict, total=False):
 
 
 class Part(Result):
-    """A result that can still be measured at another confidence."""
+    """A result with its value as measured, which can still be measured at another confidence."""
 
-    _measure: Callable[[float], Measured] | None = PrivateAttr(None)
+    _measured: Measured = PrivateAttr(default_factory=Measured)
+    _again: Callable[[float], Measured] | None = PrivateAttr(None)
+
+    @property
+    def measured(self) -> Measured:
+        """The value with its 95 % interval and the parts of its standard error."""
+        return self._measured
+
+    def at(self, confidence: float) -> Measured:
+        """Measure the value at another confidence.
+
+        Raises:
+            ValueError: if that cannot be done.
+        """
+        if self._again is None:
+            raise ValueError(
+                f"{self.name}: it is one of several results that decide, so its interval is needed at another "
+                "confidence; give a Score, or Measured(again=...)"
+            )
+        return self._again(confidence)
 
 
 def above(score: Score | Measured, bound: float = 0.0, **rule: Unpack[Rule]) -> Result:
@@ -94,20 +113,17 @@ def corrected(results: Iterable[Result]) -> tuple[Result, ...]:
 
 
 def _corrected(result: Result, k: int) -> Result:
-    plain = Result.model_validate(
-        {name: getattr(result, name) for name in Result.model_fields if name != "needed"}
-    )
-    if result.role is None or not result.chance:
-        return plain.model_copy(update={"needed": result.needed})
-    measured = _measure(result, CONFIDENCE)
-    if result.low is None or result.high is None:
+    plain = Result.model_validate({name: getattr(result, name) for name in Result.model_fields})
+    if result.role is None or not result.chance or result.low is None or result.high is None:
         return plain
-    wide = measured if k == 1 else _measure(result, refuting(k))
+    if not isinstance(result, Part):
+        raise ValueError(f"{result.name}: make results with a role by above, below or within")
+    wide = result.measured if k == 1 else result.at(refuting(k))
     if wide.low is None or wide.high is None:
         raise ValueError(f"{result.name}: it has an interval at 95 %, but none at {refuting(k):.2%}")
     # The two rest on different resamples.
     plain = plain.model_copy(update={"wide": (min(wide.low, result.low), max(wide.high, result.high))})
-    return plain.model_copy(update={"needed": needed(plain, measured, k)})
+    return plain.model_copy(update={"needed": needed(plain, result.measured, k)})
 
 
 def refuting(k: int) -> float:
@@ -117,15 +133,6 @@ def refuting(k: int) -> float:
     0.9875
     """
     return 1 - (1 - CONFIDENCE) / k
-
-
-def _measure(result: Result, confidence: float) -> Measured:
-    measure = result._measure if isinstance(result, Part) else None
-    if measure is None:
-        raise ValueError(
-            f"{result.name}: the interval is known at one confidence only; give a Score, or Measured(again=...)"
-        )
-    return measure(confidence)
 
 
 def needed(result: Result, measured: Measured, k: int = 1) -> Needed | None:
@@ -203,10 +210,9 @@ def _judged(expected: Direction, score: Score | Measured, bound: float, rule: Ru
         margin=margin,
         source=rule.get("source"),
     )
-    if role is None:
-        return result.model_copy(update={"needed": needed(result, measured)})
-    result._measure = _measurement(score, measured)
-    return result
+    result._measured = measured
+    result._again = score.measure if isinstance(score, Score) else score.again
+    return result.model_copy(update={"needed": needed(result, measured)}) if role is None else result
 
 
 def _role(expected: Direction, rule: Rule, measured: Measured) -> Role | None:
@@ -224,20 +230,3 @@ def _role(expected: Direction, rule: Rule, measured: Measured) -> Role | None:
     if "source" in rule:
         raise ValueError('a source goes with delta= or margin=, or with role="level"')
     return None
-
-
-def _measurement(score: Score | Measured, measured: Measured) -> Callable[[float], Measured]:
-    """Return the function that measures a value at a confidence; the first measurement is not repeated."""
-    again = score.measure if isinstance(score, Score) else score.again
-
-    def measure(confidence: float) -> Measured:
-        if confidence == CONFIDENCE:
-            return measured
-        if again is None:
-            raise ValueError(
-                "this value is one of several that decide, so its interval is needed at another confidence; give a "
-                "Score, or Measured(again=...)"
-            )
-        return again(confidence)
-
-    return measure
