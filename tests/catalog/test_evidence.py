@@ -11,15 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from counterpoint.catalog.entries import evidence_folder
-from counterpoint.catalog.evidence import (
-    ENOUGH_SEEDS,
-    Evidence,
-    Machine,
-    Needed,
-    Result,
-    judge_at_bound,
-)
+from counterpoint.catalog.evidence import Evidence, Machine, Needed, Result
 from counterpoint.catalog.render import questions, undecided
+from counterpoint.catalog.verdicts import ENOUGH_SEEDS, judge_at_bound
 
 Numbers = st.floats(-10, 10, allow_nan=False)
 

@@ -14,21 +14,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from counterpoint import catalog
-from counterpoint.catalog import entries, evidence, render
+from counterpoint.catalog import entries, render
+from counterpoint.catalog.digest import digest
 from counterpoint.catalog.entries import evidence_folder
-from counterpoint.catalog.evidence import (
-    ENOUGH_SEEDS,
-    Earlier,
-    Evidence,
-    Machine,
-    Needed,
-    Result,
-    Role,
-    Source,
-    digest,
-    judge,
-    judge_at_bound,
-)
+from counterpoint.catalog.evidence import Earlier, Evidence, Machine, Needed, Result, Source
+from counterpoint.catalog.verdicts import ENOUGH_SEEDS, Judgement, Role, judge, judge_at_bound
 from counterpoint.registry import source_of
 
 SOURCE = Source(kind="paper", text="half of 76.9 → 78.1 (ViT-B/32, linear probe)")
@@ -38,7 +28,7 @@ Lengths = st.integers(0, 64).map(lambda n: n / 64)
 Roles = st.sampled_from(("superiority", "non-inferiority", "equivalence", "level"))
 
 
-def rule_of(role: Role, size: float) -> dict[str, float]:
+def rule_of(role: Role, size: float) -> dict[str, Any]:
     return {
         "superiority": {"delta": size},
         "non-inferiority": {"margin": size},
@@ -77,7 +67,7 @@ def test_the_rule_of_each_role(
     role: Role,
     interval: tuple[float, float],
     wide: tuple[float, float] | None,
-    rule: dict[str, float],
+    rule: dict[str, Any],
     verdict: str,
     reason: str,
 ) -> None:
@@ -100,7 +90,7 @@ def test_the_rule_of_each_role(
         ("level", {"margin": 0.1}, "takes no margin"),
     ],
 )
-def test_a_role_needs_its_number(role: Role, rule: dict[str, float], message: str) -> None:
+def test_a_role_needs_its_number(role: Role, rule: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         judge(role, 0.0, 1.0, None, **rule)
 
@@ -151,7 +141,7 @@ def test_with_one_part_and_no_smallest_effect_the_rule_is_that_at_the_bound(
 def test_a_shift_of_value_and_bound_changes_nothing(
     role: Role, low: float, length: float, more: float, bound: float, shift: float, size: int
 ) -> None:
-    def judged(by: float) -> evidence.Judgement:
+    def judged(by: float) -> Judgement:
         ends = low + by, low + length + by
         wide = ends[0] - more, ends[1] + more
         return judge(role, *ends, wide, bound=bound + by, n_seeds=5, **rule_of(role, size / 64))

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoint.catalog.evidence import Evidence, Needed, Result, digest
+from counterpoint.catalog.digest import digest
+from counterpoint.catalog.evidence import Evidence, Needed, Result
 from counterpoint.claims import plan, reproduce
 from counterpoint.claims.evaluation import multiberts
 from counterpoint.claims.lab import Arrays, Comparison, Lab, above, decides, effects, per_seed

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from counterpoint.catalog.evidence import judge
+from counterpoint.catalog.verdicts import judge
 from counterpoint.claims.lab.results import refuting
 
 DRAWS, SEEDS, DELTA = 2_000, 5, 1.0

@@ -123,7 +123,7 @@ class Paper:
         """
         if evidence.declared is None or self.claim is None:
             return False
-        from .evidence import digest
+        from .digest import digest
 
         return digest(source_of(self.claim.partition(":")[0])) != evidence.declared
 

@@ -14,7 +14,8 @@ from __future__ import annotations
 
 from typing import Literal, TypedDict
 
-from ...catalog.evidence import Role, Source
+from ...catalog.evidence import Source
+from ...catalog.verdicts import Role
 
 Kind = Literal["share", "correlation", "count"]
 CONVENTIONS: dict[Kind, tuple[float, str]] = {

@@ -20,7 +20,8 @@ import numpy as np
 import torch
 
 from ...catalog import paper
-from ...catalog.evidence import Evidence, Machine, digest
+from ...catalog.digest import digest
+from ...catalog.evidence import Evidence, Machine
 from ...execution import Listener, Local, NullListener, leased
 from ...methods.arm import is_fixed
 from ...registry import source_of

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...catalog import paper
-from ...catalog.evidence import CONFIDENCE, Result, Role
+from ...catalog.evidence import Result
+from ...catalog.verdicts import CONFIDENCE, Role
 from ...execution import Listener, NullListener
 from ...statistics.power import expected_width, for_width
 from .._registry import module

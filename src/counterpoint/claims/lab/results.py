@@ -7,7 +7,8 @@ from typing import Any, TypedDict, Unpack
 
 from pydantic import PrivateAttr
 
-from ...catalog.evidence import CONFIDENCE, Direction, Needed, Result, Role, Source
+from ...catalog.evidence import Needed, Result, Source
+from ...catalog.verdicts import CONFIDENCE, Direction, Role
 from ...statistics.power import SeedsNeeded, for_width, from_spread
 from .score import Measured, Score
 
@@ -22,7 +23,7 @@ class Rule(TypedDict, total=False):
     level is stated by ``role="level"``. A value that does not depend on chance has the role exact.
 
     Attributes:
-        role: what the claim says of the effect; see `counterpoint.catalog.evidence.judge`.
+        role: what the claim says of the effect; see `counterpoint.catalog.verdicts.judge`.
         delta: the smallest effect of interest.
         margin: the difference that does not matter.
         source: the origin of delta, margin or level; see `counterpoint.claims.lab.effects`.
