@@ -223,7 +223,7 @@ class Result(_Record):
 
     @property
     def chance(self) -> bool:
-        """Whether the value depends on chance."""
+        """The value depends on chance."""
         return self.n_seeds is not None
 
     def _check_needed(self, needed: Needed) -> None:
@@ -442,7 +442,7 @@ class Evidence(_Record):
 
     @property
     def parts(self) -> int:
-        """How many deciding results depend on chance."""
+        """The number of deciding results that depend on chance."""
         return sum(result.decides and result.chance for result in self.results)
 
     @computed_field  # type: ignore[prop-decorator] # as above

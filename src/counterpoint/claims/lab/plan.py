@@ -42,13 +42,13 @@ class PlannedPart:
 
     @property
     def decides(self) -> bool | None:
-        """Whether the width is expected to decide whatever the value is; None where that is not known."""
+        """The width is expected to decide whatever the value is; None where that is not known."""
         return None if self.delta is None or self.width is None else self.width < self.delta
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run of a claim would show and take.
+    """The precision and the time of a claim's run, as a pilot run foresees them.
 
     Attributes:
         slug: the paper.
