@@ -262,3 +262,22 @@ def test_a_plan_says_what_a_run_would_take_and_no_value(
     assert planned.seconds == pytest.approx(360, rel=0.1)
     (part,) = planned.parts
     assert (part.role, part.delta, part.decides) == ("superiority", 0.01, False)
+
+
+@pytest.mark.parametrize(
+    ("lab", "data"),
+    [
+        ({}, "scenes:basic,test=100"),
+        ({"second": 7}, "scenes:basic,test=100,seed=2000"),
+        ({"second": 5, "examples": 2.5}, "scenes:basic,test=250,seed=2000"),
+    ],
+)
+def test_made_data_of_a_second_run_are_of_another_world(
+    lab: dict[str, Any], data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def design(comparison: Comparison, *_: object) -> None:
+        raise RuntimeError(comparison.data)
+
+    monkeypatch.setattr(Comparison, "design", design)
+    with pytest.raises(RuntimeError, match=f"^{data}$"):
+        Lab(tmp_path, **lab).study(Comparison({"a": "clip"}, {}, data="scenes:basic,test=100"))

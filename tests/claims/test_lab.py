@@ -280,6 +280,15 @@ def test_enough_resamples_lie_beyond_either_end(confidence: float) -> None:
     assert resamples(confidence) * (1 - confidence) / 2 >= TAIL * (1 - 1e-9)
 
 
+def test_an_interval_at_a_higher_confidence_has_more_resamples() -> None:
+    confidence = 1 - 0.05 / 4
+    interval = linear_contrast(
+        Outcomes(dict(HITS)), lambda s: s["a"] - s["c"], confidence=confidence, n_boot=4000
+    ).interval
+    measured = (A - C).measure(confidence)
+    assert (measured.low, measured.high) == (interval.low, interval.high)
+
+
 def test_an_open_result_asks_for_the_nearer_of_two_ends() -> None:
     # Near 0 and scattered: the interval is narrower than δ before the estimate shows anything.
     near = corrected(decides(above(per_seed("x", "x", [0.6, -0.5, 0.5, -0.6, 0.9]), **DELTA_OF_ONE)))[0]
