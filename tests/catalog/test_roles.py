@@ -318,8 +318,8 @@ def test_rules_in_a_few_signs() -> None:
 def test_an_open_result_states_its_width_and_what_would_decide_it() -> None:
     shown = render.questions(record(open_result(seeds=12, examples=1.0, by="width")))
     assert shown[0] == (
-        "Undecided: gain. Its interval is 0.3 wide; δ is 0.006. About 12 seeds would make the interval narrower than "
-        "δ, which would decide it."
+        "Undecided: gain. Its interval is 0.3 wide; δ is 0.006. About 12 seeds would decide it by an interval narrower "
+        "than δ."
     )
     assert "--decide" in shown[1]
     larger = render.questions(record(open_result(examples=2.5, by="estimate")))

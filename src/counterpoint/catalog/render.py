@@ -208,7 +208,7 @@ def undecided(result: Result) -> str:
         )
     value = "confirm" if needed.towards == "reproduced" else "refute"
     if needed.by == "width":
-        value = "make the interval narrower than δ, which would decide"
+        value = "decide"
     if needed.seeds is None and needed.examples is not None and needed.examples > 1:
         return (
             f"No number of seeds would {value} it on these test examples; at least "
@@ -221,7 +221,8 @@ def undecided(result: Result) -> str:
         if needed.examples is not None
         else ", if the test examples grow as they do (their part is not known)"
     )
-    return f"About {needed.seeds:,} seeds would {value} it{growing}."
+    how = " by an interval narrower than δ" if needed.by == "width" else ""
+    return f"About {needed.seeds:,} seeds would {value} it{how}{growing}."
 
 
 def questions(evidence: Evidence) -> list[str]:

@@ -106,7 +106,8 @@ def convention(kind: Kind, *, of: float = 1.0) -> Effect:
     (0.01, 18.0)
     """
     share, metrics = CONVENTIONS[kind]
-    text = f"{share:g} for {metrics}" if of == 1.0 else f"{share:g} of {of:g}, for {metrics}"
+    of_what = "" if of == 1.0 else f" of {of:g}"
+    text = f"the convention {share:g}{of_what} for {metrics}"
     return {"delta": round(share * of, 12), "source": Source(kind="convention", text=text)}
 
 
