@@ -40,7 +40,7 @@ from counterpoint.claims.lab.quick import OWN, SIZES, reduced
 from counterpoint.claims.lab.results import corrected
 from counterpoint.claims.lab.score import TAIL, resamples
 from counterpoint.statistics import Outcomes, linear_contrast, seeds_needed, t_interval
-from counterpoint.statistics.power import expected_width
+from counterpoint.statistics.width import expected_width
 
 RNG = np.random.default_rng(0)
 HITS = {name: (RNG.random((6, 200)) < level) for name, level in (("a", 0.6), ("b", 0.62), ("c", 0.5))}

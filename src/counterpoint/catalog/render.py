@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -14,6 +14,7 @@ from rich.text import Text
 
 from .entries import STATUSES, Paper
 from .evidence import RESERVE, Evidence, Result
+from .verdicts import Reason
 
 MOST_SECONDS = 7200
 """Longest second run that is made here, in seconds of one core: an hour of two."""
@@ -28,6 +29,7 @@ _STYLES = {
     "reproduced": "green",
     "not reproduced": "red",
     "inconclusive": "yellow",
+    **{f"not reproduced ({reason})": "red" for reason in get_args(Reason)},
 }
 
 
@@ -94,7 +96,8 @@ def page(paper: Paper) -> Group:
     ]
     if paper.evidence is not None:
         evidence = Evidence.read(paper.evidence)
-        parts += ["", _evidence(evidence, stale=paper.changed_since(evidence))]
+        stale = [Text(STALE, style="yellow")] if paper.changed_since(evidence) else []
+        parts += ["", *stale, *map(Text, declarations(evidence)), _evidence(evidence)]
     return Group(*parts)
 
 
@@ -286,19 +289,17 @@ def _second_run(evidence: Evidence) -> str:
     )
 
 
-def _evidence(evidence: Evidence, stale: bool) -> Group:
+def _evidence(evidence: Evidence) -> Group:
     table = Table(caption_justify="left")
     for column in COLUMNS:
         table.add_column(column, overflow="fold")
     for result in evidence.results:
         *cells, verdict = row(result)
-        table.add_row(*map(Text, cells), Text(verdict, style=_STYLES[result.verdict]))
+        table.add_row(*map(Text, cells), Text(verdict, style=_STYLES[verdict]))
     machine = evidence.machine
     table.caption = f"{evidence.date}, {evidence.seconds:,.0f} s on {machine.cores} cores ({machine.device})"
     return Group(
         Text.assemble("Verdict: ", (evidence.verdict, f"bold {_STYLES[evidence.verdict]}")),
-        *(Text(STALE, style="yellow") for _ in range(stale)),
-        *map(Text, declarations(evidence)),
         Text(f"Claim: {evidence.claim}"),
         table,
         *map(Text, questions(evidence)),

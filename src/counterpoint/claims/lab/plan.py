@@ -12,7 +12,7 @@ from ...catalog import paper
 from ...catalog.evidence import Result
 from ...catalog.verdicts import CONFIDENCE, Role
 from ...execution import Listener, NullListener
-from ...statistics.power import expected_width, for_width
+from ...statistics.width import expected_width, for_width
 from .._registry import module
 from .cell import Notify
 from .lab import SEEDS, TUNING_SEEDS, Lab

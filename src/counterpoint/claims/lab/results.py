@@ -9,7 +9,8 @@ from pydantic import PrivateAttr
 
 from ...catalog.evidence import Needed, Result, Source
 from ...catalog.verdicts import CONFIDENCE, Direction, Role
-from ...statistics.power import SeedsNeeded, for_width, from_spread
+from ...statistics.power import SeedsNeeded, from_spread
+from ...statistics.width import for_width
 from .score import Measured, Score
 
 POWER = 0.8

@@ -12,7 +12,7 @@ from ...evaluation import STATISTICS
 from ...methods.sensors.rebar import REBAR
 from ...study.presets import Preset
 from ..benches.data.sensors import basic_motions, few_labels, few_of, label_of, motions, prepared, trained_on
-from ..lab import Arrays, Lab, Result, above, beside, decides, effects
+from ..lab import Arrays, Lab, Result, above, beside, decides
 
 CLAIM = (
     "Of stretches of all classes, one each, the one from which REBAR reconstructs a stretch with the least error is of "
@@ -20,7 +20,6 @@ CLAIM = (
     "of a recording give better embeddings than positives that are drawn."
 )
 REFUTED = "Euclidean distance finds the class as often, or drawn positives are as good"
-SHARE = effects.convention("share")
 PRESET = Preset(
     "rebar",
     "series: positives that are drawn, and those from which a stretch is best reconstructed",
@@ -77,8 +76,8 @@ def run(lab: Lab) -> Iterator[Result]:
         per_class=10,
     ).scores("activities", METRIC, STATISTICS["macro_f1"])
     yield from decides(
-        above(scores["REBAR"] - scores["Euclidean"], name="REBAR − Euclidean distance", **SHARE),
-        above(embedded["chosen"] - embedded["drawn"], name="chosen − drawn positives", **SHARE),
+        above(scores["REBAR"] - scores["Euclidean"], name="REBAR − Euclidean distance"),
+        above(embedded["chosen"] - embedded["drawn"], name="chosen − drawn positives"),
     )
     yield from beside(above(embedded["chosen"] - embedded["augmented"], name="chosen − augmentation"))
     where = (
