@@ -8,7 +8,7 @@ from html import escape
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence, Result
-from counterpoint.catalog.render import measured, questions, row, undecided
+from counterpoint.catalog.render import STALE, declarations, measured, questions, row, undecided
 
 _COLOURS = {"reproduced": "#2a7f4f", "not reproduced": "#b3392f", "inconclusive": "#9a7b1f"}
 _TITLES = {
@@ -26,7 +26,7 @@ def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
         "# Evidence",
         "",
         "Our own small experiments on the papers' claims. A verdict follows from an interval, from "
-        "the direction that the paper leads one to expect, and from a rule of refutation stated with the claim; "
+        "the direction that the paper leads one to expect, and from a rule that was fixed before the run; "
         "it speaks about this code at a small scale, not about the paper's own experiment.",
         "",
         *learned(found, "#{}"),
@@ -45,7 +45,8 @@ def evidence_page(papers: tuple[catalog.Paper, ...]) -> str:
             f"[{paper.title}](../papers/{paper.slug}.md): {evidence.claim}",
             "",
         ]
-        lines += [f"Verdict: **{evidence.verdict}** (`{evidence.command}`).", "", *open_questions(evidence)]
+        lines += [f"Verdict: **{evidence.verdict}** (`{evidence.command}`).", ""]
+        lines += [*declared(paper, evidence), *open_questions(evidence)]
         lines += ["```{raw} html", plot(evidence.results), "```", ""]
         rows = []
         for result in evidence.results:
@@ -82,6 +83,14 @@ def learned(found: list[tuple[catalog.Paper, Evidence]], link: str) -> list[str]
     return lines
 
 
+def declared(paper: catalog.Paper, evidence: Evidence) -> list[str]:
+    """Return lines that say whether evidence is stale, and what was declared for its deciding results."""
+    lines = [f"**{STALE}**", ""] if paper.changed_since(evidence) else []
+    for line in declarations(evidence):
+        lines.append(line if line.startswith(" ") else f"- {line}")
+    return [*lines, ""] if lines else []
+
+
 def open_questions(evidence: Evidence) -> list[str]:
     """Return lines that say what the evidence leaves open, and what led to a second run."""
     found = [f"- {sentence}" for sentence in questions(evidence)]
@@ -112,11 +121,12 @@ def plot(results: tuple[Result, ...] | list[Result]) -> str:
 
 def _place(result: Result, value: float | None) -> float:
     """Return the place of a value: the bound in the middle (0 where a value is to lie within ± the bound)."""
-    centre = 0.0 if result.expected == "within" else result.bound
+    centre = 0.0 if result.expected == "within" and result.role is None else result.bound
     assert result.low is not None
     assert result.high is not None
     assert value is not None
-    far = max(abs(result.low - centre), abs(result.high - centre), abs(result.bound - centre), 1e-300)
+    reach = abs(result.bound - centre) if result.role is None else result.margin or result.delta or 0.0
+    far = max(abs(result.low - centre), abs(result.high - centre), reach, 1e-300)
     return _MIDDLE + _REACH * (value - centre) / far
 
 

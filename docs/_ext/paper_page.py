@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator
 
-from evidence_page import open_questions, table
+from evidence_page import declared, open_questions, table
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
@@ -44,7 +44,7 @@ def paper_page(paper: catalog.Paper) -> str:
     if tried:
         lines += ["## On your own data", "", "```console", *(f"$ {line}" for line in tried), "```", ""]
     if paper.evidence is not None:
-        lines += measured(Evidence.read(paper.evidence))
+        lines += measured(paper, Evidence.read(paper.evidence))
     facts = {
         "Family": f"{paper.family}, {paper.kind}; {', '.join(paper.modalities)}",
         "Public code": paper.reference_code,
@@ -136,7 +136,7 @@ def _reference(room: Room, name: str) -> str | None:
         return None
 
 
-def measured(evidence: Evidence) -> list[str]:
+def measured(paper: catalog.Paper, evidence: Evidence) -> list[str]:
     """Return what was measured: the verdict first, then a row for each result."""
     machine = evidence.machine
     lines = [
@@ -144,6 +144,7 @@ def measured(evidence: Evidence) -> list[str]:
         "",
         f"**{evidence.verdict.capitalize()}**: {evidence.claim}",
         "",
+        *declared(paper, evidence),
         *open_questions(evidence),
         *table(COLUMNS, map(row, evidence.results)),
         "",

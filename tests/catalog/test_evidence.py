@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from counterpoint.catalog.entries import evidence_folder
-from counterpoint.catalog.evidence import ENOUGH_SEEDS, Evidence, Machine, Needed, Result, judge
+from counterpoint.catalog.evidence import Evidence, Machine, Needed, Result
 from counterpoint.catalog.render import questions, undecided
+from counterpoint.catalog.verdicts import ENOUGH_SEEDS, judge_at_bound
 
 Numbers = st.floats(-10, 10, allow_nan=False)
 
@@ -61,24 +62,26 @@ def evidence(*results: Result, **changes: Any) -> Evidence:
         ("above", 0.1, float("inf"), {}, "inconclusive"),
     ],
 )
-def test_judge(
+def test_judge_at_bound(
     expected: Any, low: float | None, high: float | None, rule: dict[str, Any], verdict: str
 ) -> None:
-    assert judge(expected, low, high, n_seeds=ENOUGH_SEEDS, **rule) == verdict
-    assert judge(expected, low, high, **rule) == verdict  # no chance in it
-    assert judge(expected, low, high, n_seeds=ENOUGH_SEEDS - 1, **rule) == "inconclusive"
+    assert judge_at_bound(expected, low, high, n_seeds=ENOUGH_SEEDS, **rule) == verdict
+    assert judge_at_bound(expected, low, high, **rule) == verdict  # no chance in it
+    assert judge_at_bound(expected, low, high, n_seeds=ENOUGH_SEEDS - 1, **rule) == "inconclusive"
 
 
 @given(a=Numbers, b=Numbers, bound=Numbers)
 def test_below_mirrors_above(a: float, b: float, bound: float) -> None:
     low, high = min(a, b), max(a, b)
-    assert judge("above", low, high, bound=bound) == judge("below", -high, -low, bound=-bound)
+    assert judge_at_bound("above", low, high, bound=bound) == judge_at_bound(
+        "below", -high, -low, bound=-bound
+    )
 
 
 @given(a=Numbers, b=Numbers, more=st.floats(0, 5))
 def test_a_wider_interval_never_says_more(a: float, b: float, more: float) -> None:
     low, high = min(a, b), max(a, b)
-    narrow, wide = judge("above", low, high), judge("above", low - more, high + more)
+    narrow, wide = judge_at_bound("above", low, high), judge_at_bound("above", low - more, high + more)
     assert wide in (narrow, "inconclusive")
 
 

@@ -7,13 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from counterpoint.catalog.digest import digest
 from counterpoint.catalog.evidence import Evidence, Needed, Result
-from counterpoint.claims import reproduce
+from counterpoint.claims import plan, reproduce
 from counterpoint.claims.evaluation import multiberts
-from counterpoint.claims.lab import Arrays, Comparison, Lab
+from counterpoint.claims.lab import Arrays, Comparison, Lab, above, decides, effects, per_seed
 from counterpoint.claims.lab.lab import TUNING_SEEDS
 from counterpoint.execution import Progress
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownName, source_of
 from counterpoint.study.training.run import TrainingRun
 from counterpoint.training.run import RunState
 
@@ -205,3 +206,78 @@ def test_a_second_run_has_seeds_that_the_first_had_not(
     assert second.command == "counterpoint reproduce multiberts --decide"
     with pytest.raises(ValueError, match="leaves open"):
         reproduce("multiberts", folder=tmp_path, decide=second.model_copy(update={"earlier": None}))
+
+
+def test_a_run_records_its_claim_and_refuses_parts_without_a_declaration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gain = per_seed("gain", "R@1", [0.02, 0.05, 0.01, 0.04, 0.03])
+    parts = [above(gain, **effects.convention("share"))]
+    _replace(monkeypatch, lambda lab: list(decides(*parts)))
+    made = reproduce("multiberts", folder=tmp_path)
+    assert made.declared == digest(source_of("counterpoint.claims.evaluation.multiberts"))
+    assert made.results[0].wide == (made.results[0].low, made.results[0].high)
+    assert made.verdict == "reproduced"
+    parts.append(above(gain, 0.5, name="another"))
+    with pytest.raises(ValueError, match="another: no role, though other deciding results have one"):
+        reproduce("multiberts", quick=True)
+
+
+def test_a_larger_test_set_decides_only_where_data_are_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Lab] = []
+
+    def run(lab: Lab) -> list[Result]:
+        seen.append(lab)
+        one = above(per_seed("gain", "R@1", [0.02, 0.05, 0.01, 0.04, 0.03]), **effects.convention("share"))
+        return list(decides(one))
+
+    needed = Needed(towards="reproduced", effect=0.1, examples=2.0, by="estimate")
+    (declared,) = decides(above(per_seed("g", "R@1", [0.1] * 5), **effects.convention("share")))
+    fields = declared.model_dump(exclude={"verdict"}) | {"low": -0.1, "high": 0.2, "needed": needed}
+    _replace(monkeypatch, run)
+    first = reproduce("multiberts", folder=tmp_path).model_copy(update={"results": (Result(**fields),)})
+    monkeypatch.setattr(multiberts, "COMPARISON", Comparison({"a": "clip"}, {}, data="emoji"))
+    with pytest.raises(ValueError, match=r"the test set of emoji cannot grow"):
+        reproduce("multiberts", folder=tmp_path, decide=first)
+    made = Comparison({"a": "clip"}, {}, data="scenes:basic,test=100")
+    monkeypatch.setattr(multiberts, "COMPARISON", made)
+    second = reproduce("multiberts", folder=tmp_path, decide=first)
+    assert (seen[-1].second, seen[-1].examples) == (5, 4.0)
+    assert second.earlier is not None
+
+
+def test_a_plan_says_what_a_run_would_take_and_no_value(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(lab: Lab) -> list[Result]:
+        lab.reused = 120.0
+        values = [0.01 * seed for seed in range(len(lab.seeds(6)))]
+        return list(decides(above(per_seed("gain", "R@1", values), **effects.convention("share"))))
+
+    _replace(monkeypatch, run)
+    planned = plan("multiberts", folder=tmp_path)
+    assert planned.seeds == 6
+    assert planned.seconds == pytest.approx(360, rel=0.1)
+    (part,) = planned.parts
+    assert (part.role, part.delta, part.decides) == ("superiority", 0.01, False)
+
+
+@pytest.mark.parametrize(
+    ("lab", "data"),
+    [
+        ({}, "scenes:basic,test=100"),
+        ({"second": 7}, "scenes:basic,test=100,seed=2000"),
+        ({"second": 5, "examples": 2.5}, "scenes:basic,test=250,seed=2000"),
+    ],
+)
+def test_made_data_of_a_second_run_are_of_another_world(
+    lab: dict[str, Any], data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def design(comparison: Comparison, *_: object) -> None:
+        raise RuntimeError(comparison.data)
+
+    monkeypatch.setattr(Comparison, "design", design)
+    with pytest.raises(RuntimeError, match=f"^{data}$"):
+        Lab(tmp_path, **lab).study(Comparison({"a": "clip"}, {}, data="scenes:basic,test=100"))

@@ -17,6 +17,8 @@ from counterpoint.claims.lab import (
     Arrays,
     Lab,
     Measured,
+    Result,
+    Source,
     above,
     arm,
     below,
@@ -24,6 +26,7 @@ from counterpoint.claims.lab import (
     best,
     combined,
     decides,
+    effects,
     exact,
     mean,
     per_seed,
@@ -32,8 +35,12 @@ from counterpoint.claims.lab import (
     worst,
 )
 from counterpoint.claims.lab.cell import Cell
+from counterpoint.claims.lab.plan import planned_parts
 from counterpoint.claims.lab.quick import OWN, SIZES, reduced
+from counterpoint.claims.lab.results import corrected
+from counterpoint.claims.lab.score import TAIL, resamples
 from counterpoint.statistics import Outcomes, linear_contrast, seeds_needed, t_interval
+from counterpoint.statistics.width import expected_width
 
 RNG = np.random.default_rng(0)
 HITS = {name: (RNG.random((6, 200)) < level) for name, level in (("a", 0.6), ("b", 0.62), ("c", 0.5))}
@@ -209,6 +216,119 @@ def test_a_decided_or_missing_result_needs_nothing() -> None:
     between = above(per_seed("x", "x", [-0.3, 0.2, -0.1, 0.1, -0.2]), 0.1, refuted_at=-0.1).needed
     assert between is not None
     assert (between.towards, between.seeds) == ("inconclusive", None)
+
+
+# Roles
+
+
+SHARE = effects.convention("share")
+SEEDS_OF_ONE = [0.02, 0.05, 0.01, 0.04, 0.03]
+
+
+def test_what_is_declared_says_which_role_a_result_has() -> None:
+    gain, source = per_seed("gain", "R@1", SEEDS_OF_ONE), SHARE["source"]
+    roles = {
+        "superiority": above(gain, **SHARE),
+        "non-inferiority": above(gain, **effects.tolerance("share")),
+        "equivalence": within(gain, 0.01, source=source),
+        "level": above(gain, 0.6, **effects.level("table 2")),
+        "exact": above(exact(1.0, "x")),
+        None: above(gain),
+    }
+    assert {role: result.role for role, result in roles.items()} == {role: role for role in roles}
+    assert (
+        roles["superiority"].delta == roles["non-inferiority"].margin == roles["equivalence"].margin == 0.01
+    )
+    assert roles["equivalence"].bound == 0.0
+    assert within(gain, 0.01).bound == 0.01  # the rule without roles has the margin there
+    with pytest.raises(ValueError, match='role="level"'):
+        above(gain, 0.6, source=source)
+
+
+def test_parts_are_refuted_at_a_confidence_that_grows_with_their_number() -> None:
+    results = corrected(
+        [
+            *decides(above(A - C, **SHARE), below(A - B, **SHARE)),
+            *decides(above(exact(1.0, "x"))),  # chance plays no part in it
+            *beside(above(B - C, **SHARE), above(A - C)),
+            *decides(above(rate(np.arange(300) < 9), 0.5, name="r", metric="share", **effects.level("x"))),
+        ]
+    )
+    first, _, number, aside, undeclared, share = results
+    at_k = (A - C).measure(1 - 0.05 / 3)
+    assert at_k.low is not None
+    assert at_k.high is not None
+    assert first.wide == (min(at_k.low, first.low or 0), max(at_k.high, first.high or 0))
+    assert aside.wide == (aside.low, aside.high)
+    assert (number.wide, undeclared.wide) == (None, None)
+    low, high = stats.binomtest(9, 300).proportion_ci(1 - 0.05 / 3)
+    assert share.wide == (pytest.approx(low), pytest.approx(high))
+    assert {type(result) for result in results} == {Result}
+    assert (first.low, first.high) == ends_of(A - C)[1:]
+
+
+def test_a_value_with_one_interval_cannot_be_one_of_several_that_decide() -> None:
+    fixed = Measured(0.1, 0.05, 0.15, 5)
+    one = above(fixed, name="x", metric="y", **SHARE)
+    assert corrected(decides(one))[0].wide == (0.05, 0.15)
+    with pytest.raises(ValueError, match=r"give a Score, or Measured\(again=...\)"):
+        corrected(decides(one, above(A, **SHARE)))
+
+
+@pytest.mark.parametrize("confidence", [0.95, 0.975, 1 - 0.05 / 14])
+def test_enough_resamples_lie_beyond_either_end(confidence: float) -> None:
+    assert resamples(confidence) * (1 - confidence) / 2 >= TAIL * (1 - 1e-9)
+
+
+def test_an_interval_at_a_higher_confidence_has_more_resamples() -> None:
+    confidence = 1 - 0.05 / 4
+    interval = linear_contrast(
+        Outcomes(dict(HITS)), lambda s: s["a"] - s["c"], confidence=confidence, n_boot=4000
+    ).interval
+    measured = (A - C).measure(confidence)
+    assert (measured.low, measured.high) == (interval.low, interval.high)
+
+
+def test_an_open_result_asks_for_the_nearer_of_two_ends() -> None:
+    # Near 0 and scattered: the interval is narrower than δ before the estimate shows anything.
+    near = corrected(decides(above(per_seed("x", "x", [0.6, -0.5, 0.5, -0.6, 0.9]), **DELTA_OF_ONE)))[0]
+    assert near.needed is not None
+    assert (near.needed.towards, near.needed.by) == ("not reproduced", "estimate")
+    # Just below δ: only a narrow interval could tell it from δ.
+    below_it = corrected(decides(above(per_seed("x", "x", [0.1, 1.9, -0.5, 2.1, 1.2]), **DELTA_OF_ONE)))[0]
+    assert below_it.needed is not None
+    assert (below_it.needed.towards, below_it.needed.by) == ("not reproduced", "width")
+    sd = float(np.std([0.1, 1.9, -0.5, 2.1, 1.2], ddof=1))
+    assert below_it.needed.seeds is not None
+    assert expected_width(below_it.needed.seeds, sd, 0.0, 0.95, 0.95) < 1.0
+    assert expected_width(below_it.needed.seeds - 1, sd, 0.0, 0.95, 0.95) >= 1.0
+
+
+DELTA_OF_ONE: effects.Effect = {"delta": 1.0, "source": Source(kind="paper", text="1 point")}
+
+
+def test_a_plan_compares_expected_widths_with_what_was_declared() -> None:
+    pilot = [
+        *decides(
+            above(per_seed("wide", "x", [0.0, 2.0]), **DELTA_OF_ONE),
+            above(per_seed("narrow", "x", [0.0, 0.02]), **DELTA_OF_ONE),
+            above(per_seed("undeclared", "x", [0.0, 0.02])),
+        ),
+        *beside(above(per_seed("aside", "x", [0.0, 0.02]), **DELTA_OF_ONE)),
+    ]
+    wide, narrow, undeclared = planned_parts(pilot, 5)
+    assert wide.width == pytest.approx(expected_width(5, 2**0.5, 0.0, 0.95, 1 - 0.05 / 3))
+    assert (wide.decides, narrow.decides, undeclared.decides) == (False, True, None)
+    assert wide.seeds is not None
+    assert wide.seeds > 5
+    assert undeclared.width == narrow.width
+
+
+def test_a_pilot_has_seeds_that_no_test_has(tmp_path: Path) -> None:
+    lab = Lab(tmp_path, pilot=True)
+    assert lab.seeds(7) == lab.seeds(range(1, 6)) == (1000, 1001)
+    assert lab.seeds((7,)) == (7,)
+    assert lab.planned == 7
 
 
 # Grids

@@ -7,7 +7,7 @@ import pytest
 
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.claims.evaluation import multiberts
-from counterpoint.claims.lab import Lab, above, beside, exact
+from counterpoint.claims.lab import Lab, above, beside, decides, effects, exact, per_seed
 from counterpoint.cli import main, reproduce
 
 
@@ -84,6 +84,25 @@ def test_a_full_run_is_written_where_the_catalog_looks(
     assert main(["reproduce", "multiberts"]) == 0
     assert "verdict: reproduced" in capsys.readouterr().out
     assert Evidence.read(tmp_path / "evidence" / "multiberts.json").verdict == "reproduced"
+
+
+def test_a_plan_is_a_table_of_widths_and_writes_no_evidence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(lab: Lab) -> list[object]:
+        assert lab.seeds(5) == (1000, 1001)
+        gain = per_seed("gain [one]", "R@1", [0.01, 0.012])
+        return list(decides(above(gain, **effects.convention("share"))))
+
+    monkeypatch.setattr(multiberts, "run", run)
+    monkeypatch.chdir(tmp_path)
+    assert main(["reproduce", "multiberts", "--plan"]) == 0
+    shown = capsys.readouterr().out
+    for part in ("gain [one]", "superiority", "0.01", "yes", "5 seeds, about 0 minutes"):
+        assert part in shown
+    assert not list(tmp_path.rglob("*.json"))
+    assert main(["reproduce", "multiberts", "--plan", "--quick"]) == 1
+    assert "--plan writes no evidence" in capsys.readouterr().err
 
 
 def test_an_installed_package_writes_beside_the_caller(

@@ -7,11 +7,14 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..registry import Room, load, unknown
+from ..registry import Room, load, source_of, unknown
+
+if TYPE_CHECKING:
+    from .evidence import Evidence
 
 FAMILIES = (
     "adaptation",
@@ -112,6 +115,17 @@ class Paper:
         if not self.symbols:
             return "planned"
         return "verified" if self._verdict() == "reproduced" else "implemented"
+
+    def changed_since(self, evidence: Evidence) -> bool:
+        """Return whether the claim's file is another than when its evidence was recorded.
+
+        False of evidence that does not say which file it was.
+        """
+        if evidence.declared is None or self.claim is None:
+            return False
+        from .digest import digest
+
+        return digest(source_of(self.claim.partition(":")[0])) != evidence.declared
 
     def _verdict(self) -> str | None:
         path = self.evidence

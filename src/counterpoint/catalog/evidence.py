@@ -1,8 +1,11 @@
 """Evidence: what was measured for a paper's claim, and the verdict that follows from it.
 
-A verdict is computed from an interval, the direction that the paper leads one to expect, and a rule of
-refutation that is fixed before the run. It is written into the file for readers, and a file whose verdict
-does not follow from its numbers is an error.
+A verdict is computed from an interval, the direction that the paper leads one to expect, and a rule that is fixed
+before the run. It is written into the file for readers, and a file whose verdict does not follow from its numbers is
+an error.
+
+A deciding result declares its role and, with it, the smallest effect of interest, a margin or a level; `judge` is the
+rule. Results without a role were recorded before there were roles and are judged by `judge_at_bound`.
 """
 
 from __future__ import annotations
@@ -26,63 +29,22 @@ from pydantic import (
     model_validator,
 )
 
-Verdict = Literal["reproduced", "not reproduced", "inconclusive"]
-Direction = Literal["above", "below", "within"]
-
-ENOUGH_SEEDS = 5
-"""Fewer training seeds than this carry no verdict: intervals over so few are too narrow to trust."""
+from .verdicts import (
+    Direction,
+    Interval,
+    Judgement,
+    Role,
+    Verdict,
+    check_role,
+    judge,
+    judge_at_bound,
+)
 
 RESERVE = 2
 """Seeds of a second run by those that would do, since an estimate that did not suffice is often too large."""
 
-
-def judge(
-    expected: Direction,
-    low: float | None,
-    high: float | None,
-    *,
-    bound: float = 0.0,
-    refuted_at: float | None = None,
-    n_seeds: int | None = None,
-) -> Verdict:
-    """Return the verdict of an interval on an expectation.
-
-    * ``above``: reproduced if ``low > bound``; not reproduced if ``high <= refuted_at``.
-    * ``below``: reproduced if ``high < bound``; not reproduced if ``low >= refuted_at``.
-    * ``within``: reproduced if ``-bound <= low`` and ``high <= bound``; not reproduced if
-      ``low > refuted_at`` or ``high < -refuted_at``.
-
-    Everything else is inconclusive, and so is an interval that is missing, not finite, or from fewer than
-    ``ENOUGH_SEEDS`` seeds.
-
-    Args:
-        expected: where the paper leads one to expect the value.
-        low, high: the ends of the interval.
-        bound: what the value is compared with, in the unit of the metric.
-        refuted_at: where refutation begins, if not at ``bound`` itself: farther away than it, never nearer.
-        n_seeds: how many seeds the interval rests on; None for a value without chance in it.
-
-    >>> judge("above", 0.02, 0.06, n_seeds=5)
-    'reproduced'
-    >>> judge("above", -0.03, 0.00, n_seeds=5)
-    'not reproduced'
-    >>> judge("above", -0.01, 0.06, n_seeds=5)
-    'inconclusive'
-    >>> judge("above", 0.02, 0.06, n_seeds=3)
-    'inconclusive'
-    """
-    if low is None or high is None or not (math.isfinite(low) and math.isfinite(high)):
-        return "inconclusive"
-    if n_seeds is not None and n_seeds < ENOUGH_SEEDS:
-        return "inconclusive"
-    refuted_at = bound if refuted_at is None else refuted_at
-    if expected == "within":
-        held, refuted = -bound <= low and high <= bound, low > refuted_at or high < -refuted_at
-    elif expected == "above":
-        held, refuted = low > bound, high <= refuted_at
-    else:
-        held, refuted = high < bound, low >= refuted_at
-    return "reproduced" if held else "not reproduced" if refuted else "inconclusive"
+MOST_EXAMPLES = 10
+"""Largest factor by which a second run enlarges the test set."""
 
 
 class _Record(BaseModel):
@@ -117,8 +79,24 @@ class Machine(_Record):
     device: str = "cpu"
 
 
+class Source(_Record):
+    """The origin of a smallest effect of interest, a margin or a level.
+
+    Attributes:
+        kind: ``paper``: half of the gain that the paper reports, or its own number; ``telescope``: the effect that
+            the paper's sample size would have shown with power 1/3; ``convention``: the table of conventions in
+            `counterpoint.claims.lab.effects`.
+        text: the figures behind it.
+    """
+
+    kind: Literal["paper", "telescope", "convention"]
+    text: str = Field(min_length=1)
+
+
 class Needed(_Record):
-    """More data that would decide an inconclusive result four times of five, if its value is as estimated.
+    """More data that would decide an inconclusive result.
+
+    By the estimate: four times of five, if the value is as estimated. By the width: whatever the value is.
 
     Attributes:
         towards: the verdict that the estimate itself would have; inconclusive where it lies between what is asked for
@@ -128,12 +106,20 @@ class Needed(_Record):
             that grow as they do where it is not; None where seeds alone do not decide it.
         examples: how many times the test examples to have, at least, before seeds can help: 1 where the present ones
             do. None where their part in the interval is not known.
+        by: the nearer of two ends: ``width``: the interval is narrower than the smallest effect of interest;
+            ``estimate``: the present estimate decides. None of a result without a role.
     """
 
     towards: Verdict
     effect: float = Field(ge=0)
     seeds: int | None = Field(default=None, ge=1)
     examples: float | None = Field(default=None, ge=1)
+    by: Literal["width", "estimate"] | None = None
+
+    @model_serializer(mode="wrap")
+    def _serialised(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
+        """Leave out ``by`` of results without a role."""
+        return _without_none(handler(self), "by")
 
 
 class Result(_Record):
@@ -143,8 +129,15 @@ class Result(_Record):
         name: what the value is, in words ("gain of the recipe for CLIP minus gain of the best loss").
         metric: the number it is made of ("zero_shot/group_top1 on held-out concepts").
         expected: where the paper leads one to expect it: ``above`` or ``below`` the bound, ``within`` ±bound.
-        bound, refuted_at: the rule; see ``judge``.
+        bound: what the value is compared with; a level, or the centre of equivalence. Without a role ``within`` has
+            its margin here.
+        refuted_at: where refutation begins, of a result without a role; see `judge_at_bound`.
+        role: what the claim says of the effect; see `judge`.
+        delta: the smallest effect of interest, of superiority.
+        margin: the difference that does not matter, of non-inferiority and equivalence; the tolerance of an exact one.
+        source: the origin of delta, margin or level.
         estimate, low, high: the value and its 95 % interval; None where it could not be measured.
+        wide: the interval at confidence 1 - 0.05/k, where k deciding results depend on chance.
         n_seeds: the seeds it rests on; None where chance plays no part.
         decides: whether the verdict on the paper depends on it; others are reported beside it.
         needed: what would decide it, of an inconclusive result; None where that is not known.
@@ -161,11 +154,56 @@ class Result(_Record):
     n_seeds: int | None = Field(default=None, ge=1)
     decides: bool = True
     needed: Needed | None = None
+    role: Role | None = None
+    delta: float | None = None
+    margin: float | None = None
+    source: Source | None = None
+    wide: Interval | None = None
 
     @model_validator(mode="after")
     def _makes_sense(self) -> Result:
         if self.low is not None and self.high is not None and self.low > self.high:
             raise ValueError(f"low: {self.low} is above high: {self.high}; swap them")
+        if self.role is None:
+            self._check_bound()
+        else:
+            self._check_role(self.role)
+        if self.needed is not None:
+            self._check_needed(self.needed)
+        return self
+
+    def _check_role(self, role: Role) -> None:
+        check_role(role, self.delta, self.margin)
+        if role == "superiority" and self.delta == 0:
+            raise ValueError(
+                "delta: 0 is no effect; give the smallest effect of interest as a positive number"
+            )
+        if self.refuted_at is not None:
+            raise ValueError("refuted_at: a result with a role has none; declare delta, a margin or a level")
+        if (role == "equivalence") != (self.expected == "within") and role != "exact":
+            raise ValueError(f"role: {role} does not go with a value that is expected {self.expected}")
+        if role == "exact" and (
+            self.n_seeds is not None or (self.expected == "within") != (self.margin is not None)
+        ):
+            raise ValueError(
+                "role: an exact value has no seeds, and a margin only where it is expected within it"
+            )
+        if role != "exact" and self.source is None:
+            raise ValueError("source: say where delta, the margin or the level comes from")
+        if self.wide is not None and not (
+            self.low is not None
+            and self.high is not None
+            and self.wide[0] <= self.low
+            and self.high <= self.wide[1]
+        ):
+            raise ValueError(f"wide: {self.wide} does not contain {self.low} to {self.high}")
+
+    def _check_bound(self) -> None:
+        declared = [name for name in ("delta", "margin", "source", "wide") if getattr(self, name) is not None]
+        if declared:
+            raise ValueError(
+                f"role: {', '.join(declared)} given without a role; say which role they belong to"
+            )
         if self.expected == "within" and self.bound <= 0:
             raise ValueError(f"bound: {self.bound} leaves no room to be within; give a positive margin")
         if self.refuted_at is not None:
@@ -177,17 +215,16 @@ class Result(_Record):
                     f"refuted_at: {self.refuted_at} would refute what bound: {self.bound} calls reproduced; "
                     "put it at the bound or beyond"
                 )
-        if self.needed is not None:
-            self._check_needed(self.needed)
-        return self
 
     @model_serializer(mode="wrap")
     def _serialised(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Leave out ``needed`` where there is none: files of decided results stay as they are."""
-        plain = handler(self)
-        if plain["needed"] is None:
-            del plain["needed"]
-        return plain
+        """Leave out what only some results have."""
+        return _without_none(handler(self), "needed", "role", "delta", "margin", "source", "wide")
+
+    @property
+    def chance(self) -> bool:
+        """The value depends on chance."""
+        return self.n_seeds is not None
 
     def _check_needed(self, needed: Needed) -> None:
         if self.verdict != "inconclusive":
@@ -200,16 +237,35 @@ class Result(_Record):
                 f"needed: {needed.towards} by {needed.effect} is stated, but the estimate says {towards} by {effect}"
             )
 
+    def effect(self, value: float) -> float:
+        """Return how far a value lies from the bound in the expected direction."""
+        return self.bound - value if self.expected == "below" else value - self.bound
+
     def leaning(self) -> tuple[Verdict, float]:
         """Return the verdict that the estimate itself would have, and how far inside that verdict's range it lies.
+
+        For superiority a reproduced result is as far inside as its effect is above 0, and one that is not as far as its
+        effect is below delta.
 
         >>> Result(name="gain", metric="R@1", expected="above", estimate=0.2, low=-0.1, high=0.5).leaning()
         ('reproduced', 0.2)
         """
         if self.estimate is None:
             return "inconclusive", 0.0
+        if self.role is not None:
+            effect = self.effect(self.estimate)
+            if self.role == "superiority":
+                assert self.delta is not None
+                return (
+                    ("reproduced", effect)
+                    if effect >= self.delta
+                    else ("not reproduced", self.delta - effect)
+                )
+            margin = self.margin or 0.0
+            inside = margin - abs(effect) if self.expected == "within" else effect + margin
+            return ("reproduced" if inside > 0 else "not reproduced"), abs(inside)
         refuted_at = self.bound if self.refuted_at is None else self.refuted_at
-        towards = judge(
+        towards = judge_at_bound(
             self.expected, self.estimate, self.estimate, bound=self.bound, refuted_at=self.refuted_at
         )
         if towards == "inconclusive":
@@ -217,10 +273,33 @@ class Result(_Record):
         value = abs(self.estimate) if self.expected == "within" else self.estimate
         return towards, abs(value - (self.bound if towards == "reproduced" else refuted_at))
 
+    @property
+    def judgement(self) -> Judgement | None:
+        """The verdict with its reason; None of a result without a role."""
+        if self.role is None:
+            return None
+        low, high, wide, bound = self.low, self.high, self.wide, self.bound
+        if self.expected == "below":
+            low, high = (None if end is None else -end for end in (high, low))
+            wide, bound = (None if wide is None else (-wide[1], -wide[0])), -bound
+        return judge(
+            self.role,
+            low,
+            high,
+            wide,
+            bound=bound,
+            delta=self.delta,
+            margin=self.margin,
+            n_seeds=self.n_seeds,
+        )
+
     @computed_field  # type: ignore[prop-decorator] # mypy knows no decorated property; pydantic documents this form
     @property
     def verdict(self) -> Verdict:
-        return judge(
+        judgement = self.judgement
+        if judgement is not None:
+            return judgement.verdict
+        return judge_at_bound(
             self.expected,
             self.low,
             self.high,
@@ -228,6 +307,14 @@ class Result(_Record):
             refuted_at=self.refuted_at,
             n_seeds=self.n_seeds,
         )
+
+
+def _without_none(plain: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Leave out fields that are None, so that files without them stay as they are."""
+    for name in names:
+        if plain[name] is None:
+            del plain[name]
+    return plain
 
 
 class Earlier(_Record):
@@ -250,17 +337,40 @@ class Earlier(_Record):
 
     @property
     def second_seeds(self) -> int | None:
-        """Seeds of the run that decides; None where no number of seeds would, as far as is known.
+        """Seeds of the run that decides; None where neither seeds nor a new test set would, as far as is known.
 
         One refutation refutes a claim, so that the cheapest one counts; without any that leans so, all results have to
-        hold, and the dearest counts. Either is taken ``RESERVE`` times.
+        hold, and the dearest counts. Either is taken ``RESERVE`` times. Where a new test set decides, the second run
+        has as many seeds as the first.
         """
+        seeds = self._cheapest(lambda needed: needed.seeds)
+        if seeds is not None:
+            return math.ceil(RESERVE * seeds)
+        return None if self.second_examples is None else max(result.n_seeds or 1 for result in self.results)
+
+    @property
+    def second_examples(self) -> float | None:
+        """Test examples of the run that decides by those of the first; None where they would not decide it.
+
+        Only results with a role are decided by test examples, and not if the test set would grow more than
+        ``MOST_EXAMPLES`` times.
+        """
+        if self._cheapest(lambda needed: needed.seeds) is not None:
+            return 1.0
+        if any(result.role is None for result in self.undecided):
+            return None
+        examples = self._cheapest(lambda needed: None if needed.examples == 1 else needed.examples)
+        factor = None if examples is None else RESERVE * examples
+        return None if factor is None or factor > MOST_EXAMPLES else factor
+
+    def _cheapest(self, price: Callable[[Needed], float | None]) -> float | None:
+        """Return the smallest price that decides: of one refutation, or of all results where none leans so."""
         needs = [result.needed for result in self.undecided]
-        refuting = [n.seeds for n in needs if n and n.seeds and n.towards == "not reproduced"]
-        holding = [n.seeds for n in needs if n and n.seeds and n.towards == "reproduced"]
+        refuting = [p for n in needs if n and n.towards == "not reproduced" and (p := price(n))]
+        holding = [p for n in needs if n and n.towards == "reproduced" and (p := price(n))]
         if refuting:
-            return RESERVE * min(refuting)
-        return RESERVE * max(holding) if holding and len(holding) == len(needs) else None
+            return min(refuting)
+        return max(holding) if holding and len(holding) == len(needs) else None
 
     @property
     def second_seconds(self) -> float | None:
@@ -283,6 +393,8 @@ class Evidence(_Record):
         notes: what a reader should know, such as how the run is smaller than the paper's.
         quick: a smoke run, which proves nothing: its verdict is always inconclusive.
         earlier: the run that left the verdict open, where this one is a second on seeds that the first had not.
+        declared: `digest` of the claim's source file as the run began. A claim whose file has another one has changed
+            since.
     """
 
     slug: str = Field(min_length=1)
@@ -295,14 +407,12 @@ class Evidence(_Record):
     notes: str = ""
     quick: bool = False
     earlier: Earlier | None = None
+    declared: str | None = None
 
     @model_serializer(mode="wrap")
     def _serialised(self, handler: Callable[[Any], dict[str, Any]]) -> dict[str, Any]:
-        """Leave out ``earlier`` where there is none: files of first runs stay as they are."""
-        plain = handler(self)
-        if plain["earlier"] is None:
-            del plain["earlier"]
-        return plain
+        """Leave out what only some files have."""
+        return _without_none(handler(self), "earlier", "declared")
 
     @model_validator(mode="after")
     def _something_decides(self) -> Evidence:
@@ -311,6 +421,29 @@ class Evidence(_Record):
                 "results: none of them decides; set decides=True where the claim stands or falls"
             )
         return self
+
+    @model_validator(mode="after")
+    def _all_declare(self) -> Evidence:
+        """Check that all deciding results declare a role if one does; that of an exact value need not be stated."""
+        deciding = [result for result in self.results if result.decides and result.chance]
+        without = [result.name for result in deciding if result.role is None]
+        if without and len(without) < len(deciding):
+            raise ValueError(
+                f"results: {'; '.join(without)}: no role, though other deciding results have one; declare delta, a "
+                "margin or a level for each"
+            )
+        if self.parts > 1:
+            for result in deciding:
+                if result.role is not None and result.low is not None and result.wide is None:
+                    raise ValueError(
+                        f"results: {result.name} decides as one of {self.parts}, so it needs wide"
+                    )
+        return self
+
+    @property
+    def parts(self) -> int:
+        """The number of deciding results that depend on chance."""
+        return sum(result.decides and result.chance for result in self.results)
 
     @computed_field  # type: ignore[prop-decorator] # as above
     @property

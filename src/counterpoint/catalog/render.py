@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import asdict
-from typing import Any
+from typing import Any, get_args
 
 from rich.console import Group, RenderableType
 from rich.padding import Padding
@@ -15,9 +16,13 @@ from rich.text import Text
 from ..reasons import counted
 from .entries import STATUSES, Paper
 from .evidence import RESERVE, Evidence, Result
+from .verdicts import Reason
 
 MOST_SECONDS = 7200
 """Longest second run that is made here, in seconds of one core: an hour of two."""
+
+STALE = "Stale: the claim has changed since this evidence was recorded."
+"""Sentence of evidence whose claim has changed."""
 
 _STYLES = {
     "planned": "dim",
@@ -26,6 +31,7 @@ _STYLES = {
     "reproduced": "green",
     "not reproduced": "red",
     "inconclusive": "yellow",
+    **{f"not reproduced ({reason})": "red" for reason in get_args(Reason)},
 }
 
 
@@ -35,7 +41,10 @@ def as_dict(paper: Paper) -> dict[str, Any]:
     plain |= {"modalities": list(paper.modalities), "symbols": list(paper.symbols)}
     plain |= {"url": paper.url, "status": paper.status, "evidence": None}
     if paper.evidence is not None:
-        plain["evidence"] = Evidence.read(paper.evidence).model_dump(mode="json")
+        evidence = Evidence.read(paper.evidence)
+        plain["evidence"] = evidence.model_dump(mode="json")
+        if evidence.declared is not None:
+            plain["stale"] = paper.changed_since(evidence)
     return plain
 
 
@@ -88,7 +97,9 @@ def page(paper: Paper) -> Group:
         facts,
     ]
     if paper.evidence is not None:
-        parts += ["", _evidence(Evidence.read(paper.evidence))]
+        evidence = Evidence.read(paper.evidence)
+        stale = [Text(STALE, style="yellow")] if paper.changed_since(evidence) else []
+        parts += ["", *stale, *map(Text, declarations(evidence)), _evidence(evidence)]
     return Group(*parts)
 
 
@@ -98,10 +109,75 @@ def number(value: float | None) -> str:
 
 
 def expectation(result: Result) -> str:
-    """Return a result's rule in a few signs: ``> 0``, ``< 0.1``, ``within ±0.02``."""
+    """Return a result's rule in a few signs: ``> 0``, ``< 0.1``, ``within ±0.02``, ``> 0, δ 0.01``."""
     if result.expected == "within":
-        return f"within ±{number(result.bound)}"
-    return f"{'>' if result.expected == 'above' else '<'} {number(result.bound)}"
+        margin, centre = (result.bound, 0.0) if result.role is None else (result.margin, result.bound)
+        return f"within {number(centre) if centre else ''}±{number(margin)}"
+    bound, sign = result.bound, ">" if result.expected == "above" else "<"
+    if result.role == "non-inferiority" and result.margin is not None:
+        bound += -result.margin if result.expected == "above" else result.margin
+    smallest = "" if result.delta is None else f", δ {number(result.delta)}"
+    return f"{sign} {number(bound)}{smallest}"
+
+
+def judged(result: Result) -> str:
+    """Return a verdict, with the reason why a result with a role is not reproduced."""
+    judgement = result.judgement
+    if judgement is None or judgement.verdict != "not reproduced":
+        return result.verdict
+    return f"{judgement.verdict} ({judgement.reason})"
+
+
+_DECLARED_NUMBERS = {
+    "superiority": ("the smallest effect of interest", "δ"),
+    "non-inferiority": ("the margin", "margin"),
+    "equivalence": ("the margin", "margin"),
+    "level": ("the level", "level"),
+}
+
+
+def declaration(result: Result, evidence: Evidence) -> tuple[str, ...]:
+    """Return two lines on a result with a role: its verdict and value, and what was declared; none without a source.
+
+    The interval that refutes one of several deciding results is given where it is another than that of 95 %.
+    """
+    if result.source is None or result.role not in _DECLARED_NUMBERS:
+        return ()
+    declared = next(value for value in (result.delta, result.margin, result.bound) if value is not None)
+    words, sign = _DECLARED_NUMBERS[result.role]
+    length = 0.0 if result.low is None or result.high is None else result.high - result.low
+    decimals = _decimals(length if result.role == "level" else declared)
+    value = f"{_fixed(result.estimate, decimals)} {_ends(result.low, result.high, decimals)}"
+    if result.decides and evidence.parts > 1 and result.wide is not None:
+        value += f", {100 - 5 / evidence.parts:.4g} %: {_ends(*result.wide, decimals)}"
+    against = f" against {number(result.bound)}" if result.role != "level" and result.bound else ""
+    when = "" if evidence.declared is None else ", declared before the run"
+    return (
+        f"{judged(result)}: {result.name}: {value}{against}; {words} was {number(declared)}",
+        f"  {sign} = {result.source.text}{when}",
+    )
+
+
+def _decimals(scale: float) -> int:
+    """Return how many decimals show a quarter of a number.
+
+    >>> _decimals(0.006), _decimals(0.01), _decimals(18)
+    (3, 3, 0)
+    """
+    return max(0, math.ceil(-math.log10(abs(scale) / 4))) if scale else 3
+
+
+def _fixed(value: float | None, decimals: int) -> str:
+    """Write a number with so many decimals and a minus sign.
+
+    >>> _fixed(-0.0008, 3)
+    '−0.001'
+    """
+    return "–" if value is None else f"{value:.{decimals}f}".replace("-", "−")
+
+
+def _ends(low: float | None, high: float | None, decimals: int) -> str:
+    return f"[{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
 
 
 COLUMNS = ("measured", "metric", "expected", "estimate", "95 % interval", "seeds", "verdict")
@@ -116,7 +192,7 @@ def row(result: Result) -> tuple[str, ...]:
         number(result.estimate),
         f"{number(result.low)} … {number(result.high)}",
         "–" if result.n_seeds is None else str(result.n_seeds),
-        result.verdict,
+        judged(result),
     )
 
 
@@ -136,6 +212,8 @@ def undecided(result: Result) -> str:
             "Its estimate lies between the bound and what would refute it: if that is right, nothing decides."
         )
     value = "confirm" if needed.towards == "reproduced" else "refute"
+    if needed.by == "width":
+        value = "decide"
     if needed.seeds is None and needed.examples is not None and needed.examples > 1:
         return (
             f"No number of seeds would {value} it on these test examples; at least "
@@ -148,7 +226,8 @@ def undecided(result: Result) -> str:
         if needed.examples is not None
         else ", if the test examples grow as they do (their part is not known)"
     )
-    return f"About {needed.seeds:,} seeds would {value} it{growing}."
+    how = " by an interval narrower than δ" if needed.by == "width" else ""
+    return f"About {needed.seeds:,} seeds would {value} it{how}{growing}."
 
 
 def questions(evidence: Evidence) -> list[str]:
@@ -160,10 +239,28 @@ def questions(evidence: Evidence) -> list[str]:
             f"A second run, on {evidence.earlier.second_seeds:,} seeds of its own: the first, of "
             f"{evidence.earlier.date}, left this open: {first}."
         )
-    lines += [f"Undecided: {result.name}. {undecided(result)}" for result in evidence.undecided]
+    lines += [
+        f"Undecided: {result.name}.{_width(result)} {undecided(result)}" for result in evidence.undecided
+    ]
     if evidence.undecided and not evidence.quick:
         lines.append(_second_run(evidence))
     return lines
+
+
+def _width(result: Result) -> str:
+    """Compare the width of an interval with the smallest effect of interest."""
+    if result.delta is None or result.low is None or result.high is None:
+        return ""
+    if result.expected == "below":
+        low, high = (result.wide or (result.low,))[0], result.high
+    else:
+        low, high = result.low, (result.wide or (result.high,))[-1]
+    return f" Its interval is {number(high - low)} wide; δ is {number(result.delta)}."
+
+
+def declarations(evidence: Evidence) -> list[str]:
+    """Return the lines of `declaration` of all deciding results."""
+    return [line for result in evidence.results if result.decides for line in declaration(result, evidence)]
 
 
 def _second_run(evidence: Evidence) -> str:
@@ -180,9 +277,16 @@ def _second_run(evidence: Evidence) -> str:
     assert first.second_seconds is not None
     minutes = first.second_seconds / 60
     time = f"{minutes:,.0f} minutes" if minutes < 120 else f"{minutes / 60:,.0f} hours"
+    if first.second_examples == 1:
+        size = f"{first.second_seeds:,} seeds of its own, {RESERVE} times as many as would do"
+    else:
+        size = (
+            f"{first.second_seeds:,} seeds of its own and, where the data are made, a new test set, "
+            f"{first.second_examples:.1f} times as large"
+        )
     return (
-        f"A second run (`counterpoint reproduce {evidence.slug} --decide`, {first.second_seeds:,} seeds of its own, "
-        f"{RESERVE} times as many as would do) takes about {time} of one core of this machine"
+        f"A second run (`counterpoint reproduce {evidence.slug} --decide`, {size}) takes about {time} of one core of "
+        "this machine"
         f"{', and is left to whoever has them.' if first.second_seconds > MOST_SECONDS else '.'}"
     )
 

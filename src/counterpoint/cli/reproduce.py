@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from ..catalog.evidence import Evidence
+    from ..claims import Plan
+    from ..claims.lab.plan import PlannedPart
 
 
 @form(frozen=True, config=FORM)
@@ -27,7 +29,11 @@ class Reproduce:
     quick: bool = False
     """A smoke run of seconds, whose numbers show nothing."""
     decide: bool = False
-    """A second run, on seeds that the evidence file has not used: twice as many as would decide what it leaves open."""
+    """A second run, on seeds that the evidence file has not used: twice as many as would decide what it leaves open.
+    Made data are of another world, with a larger test set where that decides."""
+    plan: bool = False
+    """A pilot run on two other seeds, which prints how wide each part's interval would be against its smallest effect
+    of interest, and how long the run would take. It writes no evidence."""
     jobs: Count = 1
     """Training runs at a time, each in a process of its own."""
     out: Path | None = None
@@ -48,6 +54,10 @@ def main(arguments: Sequence[str]) -> int:
             f"{options.slug} ({title}) has no claim that can be run here; those that have: {', '.join(CLAIMS.names())}"
         )
 
+    if options.plan:
+        if options.quick or options.decide or options.json or options.out:
+            raise ValueError("--plan writes no evidence; give it without --quick, --decide, --json and --out")
+        return _plan(options)
     console = Terminal(stderr=options.json)
     path = options.out or (None if options.quick else destination(options.slug))
     first = evidence_at(options.out or destination(options.slug)) if options.decide else None
@@ -90,6 +100,64 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
+def _plan(options: Reproduce) -> int:
+    """Print what a pilot run says of the full one."""
+    console = Terminal()
+    with console.status("loading torch"):
+        from ..claims import plan
+
+    from .common.progress import WorkProgress
+
+    with WorkProgress(console) as progress:
+        expected = plan(
+            options.slug, jobs=options.jobs, listener=progress, notify=progress.words(options.slug)
+        )
+    console.print(plan_table(expected))
+    console.print(
+        "Expected from two pilot seeds, whose standard deviation is uncertain by a factor of several. An interval that "
+        "is narrower than δ decides whatever the value is.",
+        style="dim",
+    )
+    return 0
+
+
+def plan_table(plan: Plan) -> Table:
+    """Return a table of the deciding parts: the expected width of each against δ, and what would decide."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from ..catalog.render import number
+
+    table = Table(
+        caption=f"{plan.seeds} seeds, about {plan.seconds / 60:,.0f} minutes", caption_justify="left"
+    )
+    table.add_column("part", overflow="fold")
+    for column in ("role", "expected width", "δ", "decides"):
+        table.add_column(column, no_wrap=True)
+    for part in plan.parts:
+        table.add_row(
+            Text(part.name),
+            part.role or "none declared",
+            number(part.width),
+            number(part.delta),
+            deciding(part),
+        )
+    return table
+
+
+def deciding(part: PlannedPart) -> str:
+    """Say whether a part's width decides, or what would make it."""
+    if part.decides is None:
+        return "–"
+    if part.decides:
+        return "yes"
+    if part.seeds is not None:
+        return f"with {part.seeds:,} seeds"
+    if part.examples is not None and part.examples > 1:
+        return f"with {part.examples:.1f} × the examples"
+    return "no"
+
+
 def evidence_at(path: Path) -> Evidence:
     """Read the evidence of a first run.
 
@@ -108,7 +176,7 @@ def table(evidence: Evidence) -> Table:
     from rich.table import Table
     from rich.text import Text
 
-    from ..catalog.render import expectation, number
+    from ..catalog.render import expectation, judged, number
 
     styles = {"reproduced": "green", "not reproduced": "red", "inconclusive": "yellow"}
     measured = Table(
@@ -128,7 +196,7 @@ def table(evidence: Evidence) -> Table:
                     Text.assemble(
                         number(result.estimate), (f"\n{number(result.low)} … {number(result.high)}", "dim")
                     ),
-                    Text.assemble((result.verdict, style), ("" if decides else "\n(beside it)", "dim")),
+                    Text.assemble((judged(result), style), ("" if decides else "\n(beside it)", "dim")),
                 )
     return measured
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ...networks.tiny_vlm import default_model_path
 from ..benches.decoding import GREEDY, Replies, weight
-from ..lab import Lab, Result, above, below, beside, decides
+from ..lab import Lab, Result, above, below, beside, decides, effects
 
 CLAIM = (
     "On bad pictures of scenes that break the pairs a small vision-language model was trained on, contrasting "
@@ -14,6 +14,7 @@ CLAIM = (
     "decoding, and mentions fewer things that are not there."
 )
 REFUTED = "greedy decoding does as well"
+SHARE = effects.convention("share")
 
 
 RECALL = 0.5
@@ -45,8 +46,8 @@ def run(lab: Lab) -> Iterator[Result]:
         captions.sentence("words"),
     )
     yield from decides(
-        above(pope["CODE", "f1"] - pope["greedy", "f1"]),
-        below(captions["CODE", "instances"] - captions["greedy", "instances"]),
+        above(pope["CODE", "f1"] - pope["greedy", "f1"], **SHARE),
+        below(captions["CODE", "instances"] - captions["greedy", "instances"], **SHARE),
     )
     yield from beside(
         above(pope["CODE", "f1"] - pope["fixed weight", "f1"], -0.01),

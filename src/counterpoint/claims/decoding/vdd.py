@@ -25,7 +25,7 @@ from ...training.tiny_vlm.conversations import Exchange
 from ...training.tiny_vlm.train import learn_to_speak, read_world
 from ...types import Prompt
 from ..benches.decoding import PICTURES, TEST, Replies, bad_pictures
-from ..lab import Arrays, Grid, Lab, Result, above, below, beside, decides
+from ..lab import Arrays, Grid, Lab, Result, above, below, beside, decides, effects
 
 CLAIM = (
     "After tuning on questions that are mostly answered yes, dividing by what a small vision-language model "
@@ -34,6 +34,7 @@ CLAIM = (
     "what the plausibility rule does."
 )
 REFUTED = "the model is as accurate without the correction"
+SHARE = effects.convention("share")
 
 
 YES = 0.75
@@ -107,8 +108,8 @@ def run(lab: Lab) -> Iterator[Result]:
     arms = {"VDD": "vdd", "rule alone": "vdd,contrast=0", "plain": "plain"}
     captions = Replies(lab, arms, "chair")
     yield from decides(
-        above(right["corrected"] - right["as it is"], name="corrected − as it is, accuracy"),
-        below(captions["VDD", "instances"] - captions["rule alone", "instances"]),
+        above(right["corrected"] - right["as it is"], name="corrected − as it is, accuracy", **SHARE),
+        below(captions["VDD", "instances"] - captions["rule alone", "instances"], **SHARE),
     )
     yield from beside(
         below(bias["corrected"] - bias["as it is"], name="corrected − as it is, |share of yes − ½|"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..benches.decoding import Replies
-from ..lab import Lab, Result, above, below, beside, decides
+from ..lab import Lab, Result, above, below, beside, decides, effects
 
 CLAIM = (
     "On bad pictures of scenes that break the pairs a small vision-language model was trained on, sampling by "
@@ -13,6 +13,7 @@ CLAIM = (
     "there than sampling after the same description."
 )
 REFUTED = "the description in the prompt does as well by itself"
+SHARE = effects.convention("share")
 
 
 def run(lab: Lab) -> Iterator[Result]:
@@ -42,7 +43,7 @@ def run(lab: Lab) -> Iterator[Result]:
         answers.sentence("accuracy"),
     )
     yield from decides(
-        below(captions["VDGD", "instances"] - captions["description alone", "instances"]),
+        below(captions["VDGD", "instances"] - captions["description alone", "instances"], **SHARE),
     )
     yield from beside(
         below(captions["VDGD", "instances"] - captions["no description", "instances"]),

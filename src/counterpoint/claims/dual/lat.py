@@ -15,13 +15,14 @@ from ...study.training.tuning import TUNING_SEED
 from ...training.run import Run
 from ...training.start import load
 from ..benches import unpaired
-from ..lab import Comparison, Lab, Result, Score, above, beside, decides, mean
+from ..lab import Comparison, Lab, Result, Score, above, beside, decides, effects, mean
 
 CLAIM = (
     "With 300 pairs of latents the contrastive cycle between two spaces retrieves better than translators without it; "
     "and with trained towers two spaces and a cycle retrieve better than one joint space."
 )
 REFUTED = "the cycle has no gain over no cycle with 300 pairs, or the joint space is as good as two spaces"
+SHARE = effects.convention("share")
 
 FEW, MANY = 300, 1000
 SHARES: Mapping[int, float] = {FEW: 0.125, MANY: 0.43}
@@ -91,9 +92,9 @@ def run(lab: Lab) -> Iterator[Result]:
         return ours - other
 
     yield from decides(
-        above(gain(CYCLE, NO_CYCLE, FEW), name=f"1: cycle − no cycle, {FEW} pairs"),
-        above(forth["cycle"] - forth["joint"], name="2: cycle − joint space, trained towers, i2t"),
-        above(back["cycle"] - back["joint"], name="2: cycle − joint space, trained towers, t2i"),
+        above(gain(CYCLE, NO_CYCLE, FEW), name=f"1: cycle − no cycle, {FEW} pairs", **SHARE),
+        above(forth["cycle"] - forth["joint"], name="2: cycle − joint space, trained towers, i2t", **SHARE),
+        above(back["cycle"] - back["joint"], name="2: cycle − joint space, trained towers, t2i", **SHARE),
     )
     yield from beside(
         above(gain(CYCLE, NO_CYCLE, MANY), name=f"1: cycle − no cycle, {MANY} pairs"),

@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from ...study.presets import Preset
-from ..lab import FIRST, Comparison, Lab, Result, above, beside, decides
+from ..lab import FIRST, Comparison, Lab, Result, above, beside, decides, effects
 
 CLAIM = (
     "With captions for a tenth of the pictures, a text tower tuned to a pretrained, locked image tower names "
     "held-out pictures better than two towers trained from scratch, on the artist of training and on another."
 )
 REFUTED = "training both towers from scratch wins at a tenth of the captions"
+SHARE = effects.convention("share")
 _PRETRAINED = "image=timm:tf_efficientnet_lite0@package"
 PRESET = Preset(
     "lit",
@@ -74,7 +75,7 @@ def run(lab: Lab) -> Iterator[Result]:
         metric = f"{SHIFT} {condition}_100way"
         decided, some, whole = (study.pooled(metric) for study in (decisive, few, every))
         tenth = f"{FEW:.0%} of the captions, {artist}"
-        yield from decides(above(decided["Lu"] - decided["uu"], name=f"Lu − uu, {tenth}"))
+        yield from decides(above(decided["Lu"] - decided["uu"], name=f"Lu − uu, {tenth}", **SHARE))
         yield from beside(
             above(some["Lu"] - some["Uu"], name=f"Lu − Uu, {tenth}"),
             above(some["Uu"] - some["uu"], name=f"Uu − uu, {tenth}"),

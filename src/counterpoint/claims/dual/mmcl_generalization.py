@@ -18,7 +18,7 @@ from ...losses.weighted.guided_ntxent import Rule
 from ...study.presets import Preset
 from ..benches.data.emoji import emoji_inputs, view
 from ..benches.data.names import NOISE, sources
-from ..lab import Arrays, Comparison, Lab, Result, above, below, beside, decides, exact
+from ..lab import Arrays, Comparison, Lab, Result, above, below, beside, decides, effects, exact
 
 CLAIM = (
     "The spectral contrastive loss of two modalities factorises their co-occurrence; names make better "
@@ -28,6 +28,8 @@ REFUTED = (
     "trained vectors do not span the first singular vectors, SimCLR is as good as training with clean names, "
     "or the teacher's new positives do not improve SimCLR"
 )
+SHARE = effects.convention("share")
+ADDED = effects.reported(61.2, 67.4, "linear accuracy, SimCLR against AddNewPositive", unit=0.01)
 PRESET = Preset(
     "mmcl-generalization",
     "pictures with views of themselves, and with texts, by InfoNCE and by the spectral loss",
@@ -206,8 +208,11 @@ def pairs(lab: Lab) -> Iterator[Result]:
     partners = lab.grid(nearest, {"noise": (0.0, NOISE)}, limit=None)
     wrong = partners.scores("label error", "share of training pictures whose partner is of another group")
     apart = partners.scores("diversity", "ratio of mean distances in 32 principal components of the pixels")
-    first, *others = (above(viewed[rule] - named[SIMCLR], name=f"3: rule {rule} − SimCLR") for rule in RULES)
-    yield from decides(above(named[NAMES] - named[SIMCLR], name="2: pictures with names − SimCLR"), first)
+    first, *others = RULES
+    added = above(viewed[first] - named[SIMCLR], name=f"3: rule {first} − SimCLR", **ADDED)
+    yield from decides(
+        above(named[NAMES] - named[SIMCLR], name="2: pictures with names − SimCLR", **SHARE), added
+    )
     yield from beside(
         above(named[NAMES] - noisy[NAMES], name=f"2: names − names of which {NOISE:.0%} are another's"),
         below(
@@ -220,7 +225,7 @@ def pairs(lab: Lab) -> Iterator[Result]:
             apart[0.0] - 1,
             name="2: distance of pairs by the nearest name over that of two views, less 1",
         ),
-        *others,
+        *(above(viewed[rule] - named[SIMCLR], name=f"3: rule {rule} − SimCLR") for rule in others),
         below(viewed[RANDOM] - named[SIMCLR], name=f"3: control, a {RANDOM} − SimCLR"),
     )
     lab.note(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..lab import Comparison, Lab, Result, Score, above, below, beside, decides, mean, worst
+from ..lab import Comparison, Lab, Result, Score, Source, above, below, beside, decides, effects, mean, worst
 
 CLAIM = (
     "A model that is right about most single pictures and captions is right about far fewer whole squares; "
@@ -13,6 +13,8 @@ CLAIM = (
     "the negative captions alone, at the same number of pictures a step."
 )
 REFUTED = "the negative captions alone give an equal or higher group score"
+GROUP = effects.reported(57.48, 69.25, "group score, TROHN-Text against TROHN-Img", unit=0.01)
+FAR_FEWER = Source(kind="convention", text="a tenth at least is far fewer")
 
 KINDS = ("swap colour", "replace relation", "replace object")
 """Kinds of edits that make negatives."""
@@ -53,27 +55,31 @@ def run(lab: Lab) -> Iterator[Result]:
     def score(arm: str, metric: str) -> Score:
         return (pictured if arm == IMAGE else study).scores(f"bivlc {metric}")[arm]
 
-    def gain(better: str, worse: str, metric: str, name: str = "") -> Result:
-        return above(
-            score(better, metric) - score(worse, metric), name=name or f"B: {better} − {worse}, {metric}"
-        )
+    def gain(better: str, worse: str, metric: str) -> Result:
+        return above(score(better, metric) - score(worse, metric), name=f"B: {better} − {worse}, {metric}")
 
     group = score(PLAIN, "group")
     yield from decides(
-        below(
-            group - worst([score(PLAIN, "i2t"), score(PLAIN, "t2i")]),
-            name="A: group − the lower of i2t and t2i, plain",
-            metric="group − min(i2t, t2i)",
-        ),
         below(
             group - mean(score(PLAIN, decision) for decision in DECISIONS),
             -0.1,
             name="A: group − the mean of the four decisions, plain",
             metric="group − mean of decisions",
+            role="level",
+            source=FAR_FEWER,
         ),
-        gain(IMAGE, TEXT, "group", "B: negative captions with their pictures − negative captions"),
+        above(
+            score(IMAGE, "group") - score(TEXT, "group"),
+            name="B: negative captions with their pictures − negative captions",
+            **GROUP,
+        ),
     )
     yield from beside(
+        below(  # true by definition
+            group - worst([score(PLAIN, "i2t"), score(PLAIN, "t2i")]),
+            name="A: group − the lower of i2t and t2i, plain",
+            metric="group − min(i2t, t2i)",
+        ),
         gain(IMAGE, PLAIN, "group"),
         gain(TEXT, PLAIN, "i2t"),
         gain(TEXT, PLAIN, "t2i"),

@@ -16,7 +16,7 @@ from ...methods.tower_method import TowerMethod
 from ...study.presets import PRESETS
 from ...study.words.standings import mean_ranks
 from ..benches.towers import build, recipe, train
-from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides, mean
+from ..lab import Arrays, Lab, Result, Score, above, below, beside, decides, effects, mean
 
 CLAIM = (
     "Under one setup, an image tower that starts from another domain is better on the mean over "
@@ -24,6 +24,7 @@ CLAIM = (
     "better among captions that differ in one thing than one vector a side does."
 )
 REFUTED = "the started tower is no better on the mean, or late interaction chooses no better"
+SHARE = effects.convention("share")
 
 
 GENERAL, SPECIAL = "scenes:tiny,artists=twemoji", "scenes:tiny,artists=openmoji,seed=1"
@@ -101,8 +102,16 @@ def run(lab: Lab) -> Iterator[Result]:
         return mean(score[better, task] - score[worse, task] for task in TASKS)
 
     yield from decides(
-        above(gain("clip, started", "clip"), name="1: started from the other artist − from random weights"),
-        above(choice["filip"] - choice["clip"], name="2: filip − clip, captions that differ in one thing"),
+        above(
+            gain("clip, started", "clip"),
+            name="1: started from the other artist − from random weights",
+            **SHARE,
+        ),
+        above(
+            choice["filip"] - choice["clip"],
+            name="2: filip − clip, captions that differ in one thing",
+            **SHARE,
+        ),
     )
     yield from beside(
         above(gain("filip", "clip"), name="2: filip − clip"),

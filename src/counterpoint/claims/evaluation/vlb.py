@@ -17,14 +17,16 @@ from ...evaluation.tasks.answering.vlb import CONTROL, SINGLE, VANILLA, VARIANTS
 from ...networks.tiny_vlm import default_model_path, world
 from ..benches.data.emoji import pixels
 from ..benches.decoding import GREEDY, assistant
-from ..lab import Arrays, Lab, Result, above, beside, decides
+from ..lab import Arrays, Lab, Result, above, beside, decides, effects
 
 CLAIM = (
     "Questions whose answers stay right after something is added to the picture and something irrelevant is "
-    "said before are answered at least 3 points worse, more so than after one of the two and less so than "
+    "said before are answered worse, more so than after one of the two and less so than "
     "after three such changes, and fewer of their pictures are found in training."
 )
-REFUTED = "a harder variant does not lose 3 points, or more hard operators do not lose more than fewer"
+REFUTED = "a harder variant loses nothing, or more hard operators do not lose more than fewer"
+SHARE = effects.convention("share")
+HARDER = effects.reported(85.27, 79.55, "MMBench, GPT-4o, as it is against V1+L4", unit=0.01)
 
 
 TRAINED, TESTED = 6000, 400
@@ -75,12 +77,12 @@ def run(lab: Lab) -> Iterator[Result]:
     seen = runs.scores("seen {}", "share of test pictures with a training picture of cosine above 0.9")
 
     def contamination(variant: str) -> Result:
-        return above(seen[VANILLA] - seen[variant], name=f"contamination, {VANILLA} − {variant}")
+        return above(seen[VANILLA] - seen[variant], name=f"contamination, {VANILLA} − {variant}", **SHARE)
 
     yield from decides(
-        above(right[VANILLA] - right["V1+L4"], 0.03),
-        above(right["V1"] - right["V1+L4"]),
-        above(right["V1+L4"] - right[HARDEST]),
+        above(right[VANILLA] - right["V1+L4"], **HARDER),
+        above(right["V1"] - right["V1+L4"], **SHARE),
+        above(right["V1+L4"] - right[HARDEST], **SHARE),
         contamination("V1+V3"),
     )
     yield from beside(

@@ -13,7 +13,20 @@ from ...data.worlds.emoji.world import Emoji
 from ...networks import BytePairTokenizer, TextTransformer, VisionTransformer, initialise
 from ...study.presets import Preset
 from ..benches.data import names
-from ..lab import UNSEEN, Comparison, Lab, Result, Score, Trained, above, below, beside, decides, exact
+from ..lab import (
+    UNSEEN,
+    Comparison,
+    Lab,
+    Result,
+    Score,
+    Trained,
+    above,
+    below,
+    beside,
+    decides,
+    effects,
+    exact,
+)
 
 CLAIM = (
     "Of two encoders that were trained without pairs and of which biases alone move, what one sees predicts what the "
@@ -23,6 +36,7 @@ CLAIM = (
 REFUTED = (
     "zeros, means or a linear map are as good, shuffled pairs do as well, or prompts change what they read"
 )
+SHARE = effects.convention("share")
 PRESET = Preset(
     "missing-modality-prediction",
     "a classifier of columns with gaps: zeros in them, means, and what linear maps or predictors make of other columns",
@@ -94,10 +108,11 @@ def run(lab: Lab) -> Iterator[Result]:
         return accuracy[PREDICTED] - accuracy[other]
 
     yield from decides(
-        *(above(gain(other), name=f"predicted − {other}, one column missing") for other in OTHERS),
+        *(above(gain(other), name=f"predicted − {other}, one column missing", **SHARE) for other in OTHERS),
         below(
             gain(MEAN, shuffled) - gain(MEAN),
             name="gain over means with shuffled pairs less that with true ones",
+            **SHARE,
         ),
         below(
             exact(changed_by_prompts(), "largest change"),

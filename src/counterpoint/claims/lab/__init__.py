@@ -1,6 +1,7 @@
 """The laboratory: where a claim's experiment is carried out, and how its results are judged."""
 
-from ...catalog.evidence import Result
+from ...catalog.evidence import Result, Source
+from . import effects
 from .grid import Arrays, Grid, Scores
 from .lab import FIRST, UNSEEN, Lab
 from .results import above, below, beside, decides, within
@@ -18,6 +19,7 @@ __all__ = [
     "Result",
     "Score",
     "Scores",
+    "Source",
     "Trained",
     "TrainedScores",
     "above",
@@ -27,6 +29,7 @@ __all__ = [
     "best",
     "combined",
     "decides",
+    "effects",
     "exact",
     "mean",
     "per_seed",

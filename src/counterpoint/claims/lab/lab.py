@@ -13,15 +13,18 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import fmean
+from types import ModuleType
 from typing import Any, TypeVar
 
 import numpy as np
 import torch
 
 from ...catalog import paper
+from ...catalog.digest import digest
 from ...catalog.evidence import Evidence, Machine
 from ...execution import Listener, Local, NullListener, leased
 from ...methods.arm import is_fixed
+from ...registry import source_of
 from ...spec import Spec
 from ...study.design import ArmPlan, Design
 from ...study.gate import prepare
@@ -34,9 +37,12 @@ from .._registry import module
 from . import quick as smoke
 from .cell import Cell, CellListener, Function, Notify
 from .grid import Arrays, Axes, Grid, Point, Runs, points, settings
+from .results import corrected
 from .study import Comparison, Trained, of_seed
 
 T = TypeVar("T")
+MADE = ("clips", "motions", "scenes", "sounds", "speech")
+"""Worlds whose rows follow from a seed."""
 SEEDS = 5
 FIRST = tuple(range(SEEDS))
 """Seeds of what the first run decided, or what lies beside: a second run has these too, and no others of it."""
@@ -45,7 +51,7 @@ UNSEEN = range(1, 6)
 TUNING_SEEDS = (1000, 1001)
 """Seeds that choose settings; the tested ones begin at 0."""
 SECOND = 2000
-"""First seed of a second run, above all those that first runs and choices of settings have."""
+"""First seed of a second run, above all those that first runs and choices of settings have; the seed of its worlds."""
 
 
 @dataclass
@@ -56,29 +62,40 @@ class Lab:
         folder: keeps what is finished: cells and training runs. The same experiment in the same folder goes
             on where it stopped.
         quick: a smoke run: seconds, two seeds, tiny sizes; it proves nothing.
-        second: a second run, of as many seeds, none of which the first run had; 0 for a first run.
+        second: a second run, of as many seeds, none of which the first run had, on made data of another world; 0 for
+            a first run.
+        examples: test examples of made data by those of a first run.
+        pilot: a pilot run on `TUNING_SEEDS`, which plans an experiment and decides nothing.
         jobs: cells or training runs at a time.
         listener: told of every event of training runs.
         notify: called with a line on what is being done.
         notes: what a reader of the evidence should know, collected on the way.
         reused: seconds that earlier calls spent on what this one found finished.
+        planned: most seeds that a pilot run was asked for.
     """
 
     folder: Path
     quick: bool = False
     second: int = 0
+    examples: float = 1.0
+    pilot: bool = False
     jobs: int = 1
     listener: Listener = field(default_factory=NullListener)
     notify: Notify = lambda text: None
     notes: list[str] = field(default_factory=list)
     reused: float = 0.0
+    planned: int = 0
 
     def seeds(self, full: int | Sequence[int]) -> tuple[int, ...]:
         """Return the seeds of the experiment: as many as ``full`` from 0, or these; at most two in a smoke run.
 
-        A second run has its own number of seeds from `SECOND` wherever a first one has a number or a range of them.
+        A second run has its own number of seeds from `SECOND` wherever a first one has a number or a range of them, and
+        a pilot run has `TUNING_SEEDS` there.
         """
         some = range(full) if isinstance(full, int) else full
+        if self.pilot and isinstance(some, range):
+            self.planned = max(self.planned, len(some))
+            return TUNING_SEEDS
         if self.second and isinstance(some, range):
             some = range(SECOND, SECOND + self.second)
         return tuple(some[: smoke.SEEDS] if self.quick else some)
@@ -198,6 +215,8 @@ class Lab:
             OtherStudy: if the folder holds a study of another design.
         """
         study_folder = self.folder / name
+        if self.second:
+            comparison = replace(comparison, data=other_world(comparison.data, SECOND, self.examples))
         design = comparison.design(self.seeds(comparison.seeds), self.quick)
         every = tuple(
             dict.fromkeys(comparison.arms.values())
@@ -288,6 +307,26 @@ _QUICK_NOTE = (
 )
 
 
+def other_world(data: str, seed: int, examples: float = 1.0) -> str:
+    """Return the name of a made data set under another world seed, with a larger test set; other data stay.
+
+    >>> other_world("scenes:basic,train=100,test=1000", 2000, 2.5)
+    'scenes:basic,train=100,test=2500,seed=2000'
+    >>> other_world("emoji", 2000)
+    'emoji'
+    """
+    if not is_made(data):
+        return data
+    larger = re.sub(r"\btest=(\d+)", lambda test: f"test={math.ceil(int(test[1]) * examples)}", data)
+    options = re.sub(r",seed=\d+", "", larger)
+    return f"{options},seed={seed}"
+
+
+def is_made(data: str) -> bool:
+    """Return whether a data set's name is that of a world, whose rows follow from a seed."""
+    return data.partition(":")[0].partition(",")[0] in MADE
+
+
 def reproduce(
     slug: str,
     quick: bool = False,
@@ -313,10 +352,12 @@ def reproduce(
 
     Raises:
         UnknownName: for a paper that is not in the catalog, or has no claim here; names those that have.
-        ValueError: for ``decide`` with evidence that leaves nothing open, or nothing that seeds decide.
+        ValueError: for ``decide`` with evidence that leaves nothing open, or nothing that seeds or a new test set
+            decide.
     """
     paper(slug)
     claim = module(slug)
+    declared = digest(source_of(claim.__name__))
     first = None if decide is None else decide.left_open()
     began = time.perf_counter()
     with ExitStack() as stack:
@@ -324,14 +365,18 @@ def reproduce(
             temporary = stack.enter_context(tempfile.TemporaryDirectory()) if quick else None
             folder = temporary or Path("runs") / "claims" / slug
         lab = Lab(
-            Path(folder) if first is None else Path(folder) / "second",
+            Path(folder),
             quick,
-            0 if first is None else first.second_seeds or 0,
-            jobs,
-            listener or NullListener(),
-            notify or (lambda text: None),
+            jobs=jobs,
+            listener=listener or NullListener(),
+            notify=notify or (lambda text: None),
         )
-        results = tuple(claim.run(lab))
+        if first is not None:
+            lab.folder /= "second"
+            lab.second, lab.examples = first.second_seeds or 0, first.second_examples or 1.0
+            if lab.examples > 1:
+                _check_made(slug, claim)
+        results = corrected(claim.run(lab))
     return Evidence(
         slug=slug,
         claim=f"{claim.CLAIM} Refuted if {claim.REFUTED}.",
@@ -347,4 +392,17 @@ def reproduce(
         notes=" ".join([*_QUICK_NOTE * quick, *lab.notes]),
         quick=quick,
         earlier=first,
+        declared=declared,
     )
+
+
+def _check_made(slug: str, claim: ModuleType) -> None:
+    """Check that a claim's data are made, so that a second run can have a new and larger test set."""
+    comparison = getattr(claim, "COMPARISON", None)
+    data = comparison.data if isinstance(comparison, Comparison) else None
+    if data is None or not (is_made(data) and re.search(r"\btest=", data)):
+        of = f" of {data}" if data is not None else ""
+        raise ValueError(
+            f"{slug}: only a larger test set would decide it, and the test set{of} cannot grow; the claim needs other "
+            f"data, such as a world ({', '.join(MADE)}) with test=N"
+        )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, final
 
 import numpy as np
@@ -32,11 +34,24 @@ class Arm:
 
 
 Values = Mapping[Arm, float]
+RESAMPLES = 2000
+"""Fewest resamples of an interval."""
+TAIL = 25
+"""Fewest resamples beyond either end of an interval."""
+
+
+def resamples(confidence: float) -> int:
+    """Return how many resamples an interval needs, so that at least ``TAIL`` lie beyond either end.
+
+    >>> resamples(0.95), resamples(1 - 0.05 / 4)
+    (2000, 4000)
+    """
+    return max(RESAMPLES, math.ceil(round(2 * TAIL / (1 - confidence), 6)))
 
 
 @dataclass(frozen=True)
 class Measured:
-    """The value of a score with its 95 % interval.
+    """The value of a score with its interval, at 95 % unless another confidence was asked for.
 
     All are None where it cannot be measured, the interval alone where one run is left.
 
@@ -44,6 +59,7 @@ class Measured:
         n_seeds: the seeds that it rests on; None where chance plays no part.
         seed_sd: standard deviation over seeds of one seed's value.
         example_se: the part of the standard error that more seeds do not remove; 0 where no examples are drawn.
+        again: measures the value at another confidence; None where that cannot be done.
     """
 
     estimate: float | None = None
@@ -52,6 +68,7 @@ class Measured:
     n_seeds: int | None = None
     seed_sd: float | None = None
     example_se: float | None = None
+    again: Callable[[float], Measured] | None = field(default=None, repr=False, compare=False)
 
 
 @final
@@ -105,8 +122,11 @@ class Score:
         """Return the score with what it is about after its label: ``VCD, f1``."""
         return replace(self, label=f"{self.label}, {what}", differing=(*self.differing, what))
 
-    def measure(self) -> Measured:
+    def measure(self, confidence: float = 0.95) -> Measured:
         """Compute the value and its interval.
+
+        Args:
+            confidence: of the interval.
 
         Raises:
             ValueError: if some arms have one number a seed and others outcomes of examples.
@@ -123,7 +143,9 @@ class Score:
         seeds = self._seeds()
         if seeds is not None and not seeds:  # no seed on which all arms finished
             return Measured()
-        return self._over_seeds(seeds or []) if self.arms[0].by_seed else self._over_examples()
+        if self.arms[0].by_seed:
+            return self._over_seeds(seeds or [], confidence)
+        return self._over_examples(confidence)
 
     def _seeds(self) -> list[Any] | None:
         """Return the seeds that all arms finished; None if all arms are fixed models."""
@@ -132,24 +154,26 @@ class Score:
             return None
         return [seed for seed in runs[0] if all(run.get(seed) is not None for run in runs)]
 
-    def _over_seeds(self, seeds: Sequence[Any]) -> Measured:
+    def _over_seeds(self, seeds: Sequence[Any], confidence: float) -> Measured:
         values = np.array([self._value_at(seed) for seed in seeds], dtype=np.float64)
         if not np.isfinite(values).all():
             return Measured(n_seeds=len(values))
         if len(values) == 1:  # all other runs failed: a value without an interval
             return Measured(float(values[0]), n_seeds=1)
-        t = t_interval(values)
+        t = t_interval(values, confidence=confidence)
         return Measured(t.estimate, t.low, t.high, len(values), float(np.std(values, ddof=1)), 0.0)
 
     def _value_at(self, seed: Any) -> float:
         return self.value({arm: float(arm.outcomes[seed]) for arm in self.arms})  # type: ignore[index,arg-type] # by_seed
 
-    def _over_examples(self) -> Measured:
+    def _over_examples(self, confidence: float) -> Measured:
         names = {arm: f"{arm.label} [{number}]" for number, arm in enumerate(self.arms)}
         interval = linear_contrast(
             Outcomes({names[arm]: arm.outcomes for arm in self.arms}, self.statistic),
             lambda scores: self.value({arm: scores[name] for arm, name in names.items()}),
             name=self.label,
+            confidence=confidence,
+            n_boot=resamples(confidence),
         ).interval
         return Measured(
             interval.estimate,
@@ -240,7 +264,7 @@ def worst(scores: Iterable[Score]) -> Score:
     return _over(min, "worst", scores)
 
 
-def rate(events: np.ndarray) -> Measured:
+def rate(events: np.ndarray, confidence: float = 0.95) -> Measured:
     """Measure how often something happens in independent worlds, with the exact binomial (Clopper–Pearson) interval.
 
     >>> found = rate(np.arange(300) < 9)
@@ -248,9 +272,17 @@ def rate(events: np.ndarray) -> Measured:
     '0.03 (0.014 to 0.056)'
     """
     test = stats.binomtest(int(events.sum()), len(events))
-    low, high = test.proportion_ci(0.95)
+    low, high = test.proportion_ci(confidence)
     share = float(test.statistic)
-    return Measured(share, float(low), float(high), len(events), float(np.sqrt(share * (1 - share))), 0.0)
+    return Measured(
+        share,
+        float(low),
+        float(high),
+        len(events),
+        float(np.sqrt(share * (1 - share))),
+        0.0,
+        again=partial(rate, events),
+    )
 
 
 def _over(function: Callable[[Sequence[float]], Any], word: str, scores: Iterable[Score]) -> Score:

@@ -14,13 +14,14 @@ from ...evaluation.tasks import LabelRetrieval
 from ...study.opened import open_data
 from ...training.run import Run
 from ...training.start import load
-from ..lab import Arrays, Comparison, Lab, Result, above, arm, below, beside, decides, per_seed
+from ..lab import Arrays, Comparison, Lab, Result, above, arm, below, beside, decides, effects, per_seed
 
 CLAIM = (
     "Mixtures of a positive with each negative, with labels relative to the anchor, find more emoji of concepts that "
     "training has not seen by the other artist's drawing, with the contrastive and with the multi-similarity loss."
 )
 REFUTED = "P@1 is no higher with mixtures, with either of the two losses"
+SHARE = effects.convention("share")
 
 STEPS = 400
 LOSSES = {
@@ -74,7 +75,7 @@ def run(lab: Lab) -> Iterator[Result]:
         for name, runs in measured.items()
     }
     subgroup = study.scores("label_retrieval i2i_subgroup_P@1", "concepts")
-    yield from decides(*(above(first[MIXED[loss]] - first[loss]) for loss in DECIDE))
+    yield from decides(*(above(first[MIXED[loss]] - first[loss], **SHARE) for loss in DECIDE))
     yield from beside(
         *(above(first[MIXED[loss]] - first[loss]) for loss in LOSSES if loss not in DECIDE),
         *(below(explored[MIXED[loss]] - explored[loss]) for loss in LOSSES),

@@ -28,6 +28,7 @@ from ..lab import (
     beside,
     best,
     decides,
+    effects,
     exact,
     per_seed,
 )
@@ -39,6 +40,7 @@ CLAIM = (
 REFUTED = (
     "a temperature control is as good as the best weighting, or the gradient is not the weighted softmax"
 )
+SHARE = effects.convention("share")
 
 SCALE = 50.0
 """1/τ."""
@@ -150,6 +152,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(
             best(nearer[name] for name in HARD) - best(nearer[name] for name in CONTROLS),
             name="1: best α − best of the temperature controls",
+            **SHARE,
         ),
         below(
             exact(weighted_softmax(), "relative error"),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..lab import Comparison, Lab, Result, above, beside, decides
+from ..lab import Comparison, Lab, Result, above, beside, decides, effects
 
 CLAIM = (
     "Where pictures show several things, features that learn the eight nearest clusters of each tell which things are "
     "there better than features that learn the nearest alone, and separated log-sum-exps do better than a joint one."
 )
 REFUTED = "the nearest cluster alone is as good, or the joint form is"
+GAIN = effects.reported(76.9, 78.1, "ViT-B/32, linear probe, joint against separated", unit=0.01)
 
 ONE, FOUR, EIGHT, MLC, MLCD = "l = 1", "l = 4", "l = 8", "MLC", "MLCD, m = 0"
 STEPS, SIZE = 500, 32
@@ -53,8 +54,8 @@ def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(replace(COMPARISON, arms=of(f",encoder=cnn@{pretrained.folder('MoCo', 0)}")))
     scores = study.scores("multi_label logistic_concepts_mAP")
     yield from decides(
-        above(scores[EIGHT] - scores[ONE], name="1: mAP, eight clusters − one"),
-        above(scores[MLCD] - scores[MLC], name="2: mAP, separated − joint, at m = 0"),
+        above(scores[EIGHT] - scores[ONE], name="1: mAP, eight clusters − one", **GAIN),
+        above(scores[MLCD] - scores[MLC], name="2: mAP, separated − joint, at m = 0", **GAIN),
     )
     yield from beside(
         above(scores[FOUR] - scores[ONE], name="1: mAP, four clusters − one"),

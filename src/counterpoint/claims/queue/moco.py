@@ -13,7 +13,7 @@ from torch import Tensor
 from ...losses import MoCoLoss
 from ...networks import KeyQueue
 from ..benches.exact import queue_gradients
-from ..lab import Comparison, Lab, Result, Score, TrainedScores, above, below, beside, decides, exact
+from ..lab import Comparison, Lab, Result, Score, TrainedScores, above, below, beside, decides, effects, exact
 
 CLAIM = (
     "Keys of a slow copy (m = 0.99) give better features than keys of the network itself (m = 0), and a queue of "
@@ -22,6 +22,7 @@ CLAIM = (
 REFUTED = (
     "m = 0 is as good, a queue has no effect at batch 32, or the loss, its gradient or the queue are others"
 )
+SHARE = effects.convention("share")
 
 TAU = 0.2
 MOMENTA, SIZES = (0.0, 0.5, 0.9, 0.99, 0.999), (0, 128, 512, 1000)
@@ -65,8 +66,8 @@ def run(lab: Lab) -> Iterator[Result]:
         return score[f"K = {size}"] - score[f"K = {other}"]
 
     yield from decides(
-        above(slow(nearest, 0.99, 0.0)),
-        above(longer(nearest, 512, 0)),
+        above(slow(nearest, 0.99, 0.0), **SHARE),
+        above(longer(nearest, 512, 0), **SHARE),
         below(
             exact(of_queries, "relative error"),
             1e-10,

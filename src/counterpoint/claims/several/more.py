@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..lab import UNSEEN, Comparison, Lab, Result, above, below, beside, decides
+from ..lab import UNSEEN, Comparison, Lab, Result, above, below, beside, decides, effects
 
 CLAIM = (
     "Clips and series of sensors that are contrasted with captions alone find each other among 300 above chance, and "
@@ -13,6 +13,7 @@ CLAIM = (
 REFUTED = (
     "clips and series find each other no better than by chance, or as often as under a term of their own"
 )
+SHARE = effects.convention("share")
 
 STEPS, TESTED, K = 700, 300, 10
 CHANCE = K / TESTED
@@ -44,8 +45,11 @@ def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(COMPARISON)
     there, back = (study.scores(f"retrieval {way}_R@{K}") for way in ("v2s", "s2v"))
     yield from decides(
-        *(above(way["hub"], CHANCE, name=f"hub, {way.metric} against chance") for way in (there, back)),
-        *(below(way["hub"] - way["direct"]) for way in (there, back)),
+        *(
+            above(way["hub"], CHANCE, name=f"hub, {way.metric} against chance", **SHARE)
+            for way in (there, back)
+        ),
+        *(below(way["hub"] - way["direct"], **SHARE) for way in (there, back)),
     )
     yield from beside(
         *(below(way["hub"] - way["all pairs"]) for way in (there, back)),

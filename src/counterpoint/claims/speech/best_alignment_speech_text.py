@@ -15,13 +15,14 @@ from ...data.worlds.speech import Speech, Spoken
 from ...losses.sequence.best_alignment import best_path, uniform_path
 from ...methods import BestAlignment
 from ...training.start import load
-from ..lab import Comparison, Lab, Result, above, below, beside, decides, per_seed
+from ..lab import Comparison, Lab, Result, above, below, beside, decides, effects, per_seed
 
 CLAIM = (
     "With few transcribed sentences and many that are text alone, CTC and the best alignment make fewer character "
     "errors than CTC alone, and find captions by speech better."
 )
 REFUTED = "retrieval by speech is as good without the alignment, or characters are wrong as often"
+SHARE = effects.convention("share")
 
 CTC, BEST, UNIFORM = "CTC alone", "best path", "uniform path"
 METHOD = "best-alignment"
@@ -115,7 +116,7 @@ def run(lab: Lab) -> Iterator[Result]:
     def inside(arm: str, name: str) -> list[float]:
         return [one[name] for one in looked[arm]]
 
-    yield from decides(above(top1[BEST] - top1[CTC]), below(errors[BEST] - errors[CTC]))
+    yield from decides(above(top1[BEST] - top1[CTC], **SHARE), below(errors[BEST] - errors[CTC], **SHARE))
     over_uniform = np.array(inside(BEST, "best")) - inside(BEST, "uniform")
     over_plain = np.array(inside(BEST, "best")) - inside(CTC, "best")
     yield from beside(

@@ -14,7 +14,7 @@ from ...data.worlds.speech import Span, Speech
 from ...methods.speech.ccc_wav2vec2 import CCCWav2Vec2
 from ...networks.clusters import cosine_kmeans
 from ...training.start import load
-from ..lab import Comparison, Lab, Result, above, beside, decides, per_seed
+from ..lab import Comparison, Lab, Result, above, beside, decides, effects, per_seed
 
 CLAIM = (
     "Targets in the cluster of the positive share its phoneme more often than others, and terms across a noisy copy "
@@ -23,6 +23,7 @@ CLAIM = (
 REFUTED = (
     "clusters say nothing of phonemes, or phonemes are read from noisy speech as well without the cross terms"
 )
+SHARE = effects.convention("share")
 
 PLAIN, FULL = "wav2vec 2.0", "cross terms and clusters"
 METHOD = "ccc-wav2vec2,audio=wav2vec2"
@@ -130,8 +131,8 @@ def run(lab: Lab) -> Iterator[Result]:
 
     premise = np.array([one["flagged"] - one["all"] for one in read[FULL]])
     yield from decides(
-        above(per_seed("one cluster − all pairs", "pairs of frames of one phoneme", premise)),
-        above(per_seed(f"{FULL} − {PLAIN}", "phonemes of noisy frames", gain("noisy"))),
+        above(per_seed("one cluster − all pairs", "pairs of frames of one phoneme", premise), **SHARE),
+        above(per_seed(f"{FULL} − {PLAIN}", "phonemes of noisy frames", gain("noisy")), **SHARE),
     )
     yield from beside(
         above(per_seed(f"{FULL} − {PLAIN}", "phonemes of clean frames", gain("as trained"))),

@@ -26,7 +26,7 @@ from ...networks.towers.convnet import ConvNet
 from ..benches.data.emoji import SIDE
 from ..benches.data.emoji_views import emoji
 from ..benches.descent import minimise
-from ..lab import Arrays, Lab, Result, above, below, beside, decides, exact, per_seed
+from ..lab import Arrays, Lab, Result, above, below, beside, decides, effects, exact, per_seed
 
 CLAIM = (
     "Over models trained with different losses, temperatures and rules of positives, dense alignment and "
@@ -34,6 +34,7 @@ CLAIM = (
     "similarity, give better features than positives at random."
 )
 REFUTED = "the correlation is no larger than by chance, or random positives are as good"
+SHARE = effects.convention("share")
 
 
 CANVAS, CROP, CELL = 32, 24, 4
@@ -237,7 +238,7 @@ def run(lab: Lab) -> Iterator[Result]:
 
     def over_random(rule: str) -> Result:
         gain = per_seed(rule, "mean intersection over union, linear segmentation", iou(rule) - iou("random"))
-        return above(gain, name=f"2: positives by {rule} − at random")
+        return above(gain, name=f"2: positives by {rule} − at random", **SHARE)
 
     yield from decides(
         below(
