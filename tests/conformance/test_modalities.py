@@ -19,6 +19,7 @@ from scipy.io import wavfile
 from torch import Tensor
 
 import counterpoint as cp
+from counterpoint import trust
 from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.source import _slot
 from counterpoint.data.views import key
@@ -346,6 +347,7 @@ def test_clip_learns_it_beside_texts_stops_goes_on_and_is_loaded(
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
     (tmp_path / "told.py").write_text(FILE.format(name=modality.name))
     name, source = modality.name, f"{tmp_path / 'told.py'}:DATA"
+    trust.given(source)
     what, losses = Run("clip", source, recipe(case)), []
 
     def stop(now: Progress) -> None:

@@ -272,7 +272,7 @@ def test_arms_are_compared_by_what_tasks_ask_about_any_columns(
     assert not beside.refusals
     assert len([*(tmp_path / "failures").rglob("held-out-retrieval.html")]) == 2
     assert trained_on(Path(models[0]), BOTH).tolist() == BOTH.splits.train.tolist()
-    inside = diagnose_model(models[0], out=tmp_path / "inside")
+    inside = diagnose_model(models[0], out=tmp_path / "inside", slow=True)
     assert inside["conclusion"][1].startswith("Ring and texts ")
     assert inside["conclusion"][2].startswith("A ring is closer to its own text than to another's by")
     assert inside["sections"]["inversion"]["sentence"] == (

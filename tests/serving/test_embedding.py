@@ -610,8 +610,10 @@ def test_files_are_decoded_once_for_the_model_alone(
     from counterpoint.data.pictures import squares as pictures
 
     forms: list[object] = []
-    original = pictures.decode
-    monkeypatch.setattr(pictures, "decode", lambda data, form, _: forms.append(form) or original(data, form))
+    original = pictures.decode_sized
+    monkeypatch.setattr(
+        pictures, "decode_sized", lambda data, form, *rest: forms.append(form) or original(data, form, *rest)
+    )
     folder = shutil.copytree(pairs.parent, tmp_path / "pairs")
     cp.embed(reference, folder, tmp_path / "vectors", modalities=("image",))
     assert forms == [cp.load(reference).inputs["image"].fit] * 70  # type: ignore[attr-defined]
