@@ -107,11 +107,3 @@ def test_sizes_in_recipes_of_earlier_versions_become_options() -> None:
     assert set(options) == {"siamlip", "byolip", "swalip", *improved}
     assert all(options[name] == {"hidden": 2048} for name in ("siamlip", "byolip", "swalip"))
     assert all(options[name] == {"dropout": 0.2} for name in improved)
-
-
-def test_the_default_picture_tower_is_one_that_timm_names_itself() -> None:
-    import timm
-
-    library, _, name = recipes.load().towers.image.partition(":")
-    assert library == "timm"
-    assert name in timm.list_models()

@@ -27,7 +27,7 @@ __all__ = [
     "override",
 ]
 
-DEFAULT = "small"
+DEFAULT = "cpu"
 """Recipe of ``train`` and ``compare`` unless another one is named."""
 
 

@@ -26,8 +26,8 @@ class MoCo(MomentumContrast):
     g is a perceptron of one hidden layer and is left off afterwards: a user gets the tower's own features.
 
     The paper shuffles the batch between devices, so that batch norms do not tell a query which key is in its batch.
-    There is no shuffling here. The towers of this package have no batch norms; for a tower with them, such as the
-    default one, a warning names another.
+    There is no shuffling here. The towers of this package have no batch norms; for a tower with them, a warning names
+    another.
 
     Args:
         towers: the tower, by its column.

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ...methods.arm import Arm
 from ...reasons import share_in_words
-from ...recipes import Recipe, load
+from ...recipes import Recipe
 from ..design import ArmCost, ArmPlan, Design
 from ..opened import open_data
 
@@ -83,7 +83,7 @@ def cut_in_words(shares: Mapping[str, float]) -> list[str]:
 
 
 def random_starts(recipe: Recipe, parameters: Mapping[str, int], columns: Mapping[str, str]) -> list[str]:
-    """Return a line for each tower of another library that was named without weights, but for the default tower.
+    """Return a line for each tower of another library that was named without weights.
 
     Args:
         recipe: of all arms.
@@ -91,12 +91,11 @@ def random_starts(recipe: Recipe, parameters: Mapping[str, int], columns: Mappin
         columns: of the data, each with its modality.
     """
     arms: dict[str, list[str]] = {}
-    default = load().towers.names.values()
     for arm in parameters:
         parsed = Arm.parse(arm)
         towers = {**recipe.towers.names, **parsed.towers}
         for name in dict.fromkeys(towers.get(modality, "") for modality in parsed.reads(columns).values()):
-            if ":" in name and "@" not in name and name not in default:
+            if ":" in name and "@" not in name:
                 arms.setdefault(name, []).append(arm)
     return [
         f"{', '.join(names)}: random start of {tower} ({parameters[names[0]] / 1e6:,.1f} M parameters to train), as no "
