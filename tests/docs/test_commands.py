@@ -25,8 +25,15 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 RECIPES = sorted((ROOT / "src" / "counterpoint" / "recipes").glob("*.yaml"))
-THERE = ("cat.jpg", "picture.png", "my_loss.py")
-"""Files that the pages speak of and that are looked for before the first line of output."""
+FILES = {
+    "cat.jpg": "",
+    "picture.png": "",
+    "my_loss.py": "class MyLoss: ...",
+    "my_method.py": "class Small: ...",
+}
+"""Files that the pages speak of and that are read before the first line of output, with their content."""
+CHECKS = ("compare", "compare_decoding", "data._source", "embed", "evaluate", "train")
+"""Commands that look for their data before the first line of output."""
 
 
 class Begun(BaseException):
@@ -74,8 +81,10 @@ def _stopped(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(Terminal, "__init__", begun)
     monkeypatch.setenv("COUNTERPOINT_TRACEBACK", "1")
     monkeypatch.chdir(tmp_path)
-    for name in THERE:
-        Path(name).touch()
+    for command in CHECKS:
+        monkeypatch.setattr(f"counterpoint.cli.{command}.check_named", lambda source: None)
+    for name, content in FILES.items():
+        Path(name).write_text(content, encoding="utf-8")
 
 
 @pytest.mark.parametrize("page", [*PAGES, *RECIPES], ids=lambda page: page.stem)
