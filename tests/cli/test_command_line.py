@@ -127,11 +127,12 @@ def test_short_help_is_a_part_of_the_long_one(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     pages = []
-    for flag in ("--help", "--help-all"):
+    for flag in ("--help", "--help-all", "-h"):
         with pytest.raises(SystemExit):
             main(["compare", flag])
         pages.append(capsys.readouterr().out)
-    short, whole = pages
+    short, whole, shortest = pages
+    assert short == shortest
     assert len(short.splitlines()) <= 80
     assert "More options: counterpoint compare --help-all" in short
     assert "--help-all" not in whole

@@ -77,11 +77,11 @@ def parse(
     named = {"recipe": recipe} if _trains(form) else {}
     short = "--help-all" not in arguments
     arguments = [word if word != "--help-all" else "--help" for word in arguments]
-    shown = _shown(form, {**(defaults or {}), **named}, short and "--help" in arguments)
+    helps = not {"-h", "--help"}.isdisjoint(arguments)
+    shown = _shown(form, {**(defaults or {}), **named}, short and helps)
     words = arguments
     if command not in _WITHOUT_FOLDERS:
         shown, words = _with_trust(shown), [word for word in arguments if word != OPTION]
-    helps = not {"-h", "--help"}.isdisjoint(arguments)
     if not helps and (wrong := _fault(form, words, defaults or {})):
         line = f"counterpoint {command}: {wrong} (see: counterpoint {command} --help)"
         print(printable(line), file=sys.stderr)
@@ -97,10 +97,10 @@ def parse(
 
 def _with_trust(shown: type) -> type:
     """Return a form with the option that `counterpoint.trust.command` has read from the words already."""
-    help = (
+    said = (
         "Import the Python files that a folder names, such as the loss of a run that somebody else trained."
     )
-    row = ("trust", Annotated[bool, tyro.conf.arg(help=help)], dataclasses.field(default=False))
+    row = ("trust", Annotated[bool, tyro.conf.arg(help=said)], dataclasses.field(default=False))
     whole = dataclasses.make_dataclass(shown.__name__, [row], bases=(shown,), frozen=True, kw_only=True)
     whole.__doc__ = shown.__doc__
     return whole
@@ -165,10 +165,8 @@ def _flags(form: type, prefix: str = "--") -> Iterator[tuple[str, FieldInfo]]:
             if kind is Recipe:
                 yield "--recipe", FieldInfo(annotation=str, default=DEFAULT)
             for flag, inner in _flags(kind, prefix if _flat(field) else f"{prefix}{name}."):
-                if (
-                    inner.is_required() and not field.is_required()
-                ):  # the default of the part has a value for it
-                    inner = copy(inner)
+                if inner.is_required() and not field.is_required():
+                    inner = copy(inner)  # the default of the part has a value for it
                     inner.default = None
                 yield flag, inner
         elif _mark(field, Positional):
