@@ -168,7 +168,7 @@ def _decimals(scale: float) -> int:
 
 
 def _fixed(value: float | None, decimals: int) -> str:
-    """Write a number with so many decimals and a minus sign.
+    """Write a number with a fixed number of decimals and a minus sign.
 
     >>> _fixed(-0.0008, 3)
     '−0.001'

@@ -23,7 +23,7 @@ _OF_DEVELOPERS = {"dev", "docs"}
 
 @form(frozen=True, config=FORM)
 class Doctor:
-    """A report on what is installed, on devices and threads, on what is missing and the command that mends the lack."""
+    """A report on what is installed, on devices and threads, on what is missing and the command that installs it."""
 
     json: bool = False
     """Print JSON instead of text, with every package."""
@@ -157,12 +157,12 @@ def show(state: dict[str, Any]) -> None:
     for name, value in rows.items():
         console.print(f"{name:<16} {value}", soft_wrap=True)
     lacking: dict[str, list[str]] = {}
-    for name, mend in state["missing"].items():
-        lacking.setdefault(mend, []).append(name)
-    for mend, names in lacking.items():
-        console.print(f"{'not installed':<16} {', '.join(names)} (optional): {mend}", soft_wrap=True)
-    for name, mend in state["broken"].items():
-        console.print(f"BROKEN: {name}: {mend}", style="red", soft_wrap=True)
+    for name, fix in state["missing"].items():
+        lacking.setdefault(fix, []).append(name)
+    for fix, names in lacking.items():
+        console.print(f"{'not installed':<16} {', '.join(names)} (optional): {fix}", soft_wrap=True)
+    for name, fix in state["broken"].items():
+        console.print(f"BROKEN: {name}: {fix}", style="red", soft_wrap=True)
     if not state["broken"]:
         console.print(
             "Everything the main job needs is installed. All packages: counterpoint doctor --json",

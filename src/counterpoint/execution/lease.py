@@ -204,7 +204,7 @@ def _take(folder: Path, wait: bool) -> Path:
                 if others[newest] > 2 * HEARTBEAT:
                     raise InUse(folder, newest.holder)
             time.sleep(random.uniform(0.02, 0.1))
-    except BaseException:
+    except BaseException:  # Ctrl-C too leaves no lease
         path.unlink(missing_ok=True)
         raise
 

@@ -103,7 +103,7 @@ def plan(
 
 
 def planned_parts(results: Sequence[Result], seeds: int) -> tuple[PlannedPart, ...]:
-    """Return the deciding parts of a pilot run's results, with the widths that so many seeds would give."""
+    """Return the deciding parts of a pilot run's results, with the widths expected from the given number of seeds."""
     deciding = [result for result in results if result.decides and result.chance]
     confidence = refuting(len(deciding))
     return tuple(_planned(result, seeds, confidence) for result in deciding)
