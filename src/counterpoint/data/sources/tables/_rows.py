@@ -48,7 +48,7 @@ captions, none of them blank."""
 
 def records_of(
     path: str,
-    roles: Roles | None,
+    roles: Roles,
     blocks: Iterable[pl.DataFrame],
     ledger: Ledger,
     *,
@@ -59,7 +59,7 @@ def records_of(
 
     Args:
         path: of the table: files are named from its folder on.
-        roles: of its columns; None where it has no rows.
+        roles: of its columns.
         blocks: its rows, in columns like those of `EMPTY`, and labels; without captions it is of pictures alone.
         ledger: is told what is left out.
         outside: read files that are not in the table's folder, or below it.
@@ -123,7 +123,7 @@ def records_of(
             *labels,
         ),
         {main: main} | ({"text": "text"} if captioned else {}),
-        roles.headers(main) if roles is not None else {},
+        roles.headers(main),
     )
 
 
