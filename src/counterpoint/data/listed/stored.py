@@ -22,7 +22,6 @@ from ...registry import unknown
 from ...types import Fit
 from .. import sources
 from ..base import Data, Rows
-from ..pictures.squares import Pictures
 from ..pictures.traits import TraitsCache
 from ..reading.file_examples import ReadOptions
 from ..replaced import Replaced
@@ -273,7 +272,7 @@ class Stored(Data):
 
     def cuts(self, column: str, rows: Rows) -> Frames:
         of_column = self.column(column)
-        if not isinstance(of_column, FileColumn) or not isinstance(of_column.files, Pictures):
+        if not isinstance(of_column, FileColumn):
             return super().cuts(column, rows)
         rows, _ = self._standing(column, rows)
         return of_column.files.cuts(of_column.at[rows])

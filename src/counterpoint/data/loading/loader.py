@@ -119,13 +119,11 @@ class Loader:
             column: self._read(column, rows, epoch) for column in {self.views[name].column for name in drawn}
         }
         tensors = {name: self._look(name, raw[self.views[name].column], rows, epoch) for name in drawn}
+        framed = {name: self.views[name].column for name in drawn if self.views[name].framed}
+        cuts = {column: self.data.cuts(column, rows) for column in set(framed.values())}
         frames = {
-            name: composed(
-                self.data.cuts(view.column, rows),
-                self._look(name, raw[view.column], rows, epoch, framed=True),
-            )
-            for name, view in self.views.items()
-            if view.framed and name in drawn
+            name: composed(cuts[column], self._look(name, raw[column], rows, epoch, framed=True))
+            for name, column in framed.items()
         }
         for name, view in self.steady.items():
 
