@@ -211,10 +211,9 @@ def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
             continue
         if is_column and role != column:
             raise unknown("use of a column", role, (*MODALITIES.names(), *FACTS))
-        if "," in column or ("+" in column and not takes_several(role)) or (is_column and ":" in column):
-            raise ValueError(
-                f"the column {column!r} cannot be named here for its '+' or ',': rename it in the table"
-            )
+        marks = "," + ("" if takes_several(role) else "+") + (":=" if is_column else "")
+        if mark := next((mark for mark in marks if mark in column), ""):
+            raise ValueError(f"the column {column!r} cannot be named here for its {mark!r}: rename it in the table")
     return columns
 
 
