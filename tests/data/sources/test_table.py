@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.data.listed.pairs import Pairs
-from counterpoint.data.source import load, located, short_name
+from counterpoint.data.source import load, load_any, located, short_name
 from counterpoint.data.sources import Ledger, Options, Records, read
 
 
@@ -234,8 +234,23 @@ def test_a_broken_picture_within_parquet_is_named_and_its_bytes_are_not(folder: 
     data = Pairs(path, 8)
     assert len(data) == 39
     line = data.findings()["lost: broken picture"]
-    assert line.startswith(f"1: {path}, row 40: ")
+    assert line.startswith(f"1: {path}, row 40, column image: ")
     assert len(line) < 300
+
+
+def test_bytes_that_are_no_example_are_named_by_their_column_and_row(folder: Path) -> None:
+    path = folder / "t.parquet"
+    pl.DataFrame({"scan": [b"\x80 neither"] * 3, "text": ["a", "b", "c"]}).write_parquet(path)
+    for modality in ("image", "audio"):
+        with pytest.raises(ValueError, match=r"t\.parquet, row 1, column scan: "):
+            load_any(f"{path},columns={modality}:scan+text:text")
+
+
+def test_a_number_in_place_of_the_name_of_a_file_is_refused(folder: Path) -> None:
+    path = folder / "t.jsonl"
+    path.write_text('{"image": {"path": 5}, "text": "a"}\n')
+    with pytest.raises(ValueError, match=r"line 1: image is the int 5; expected the path of a picture"):
+        load_any(str(path))
 
 
 @pytest.mark.parametrize(
