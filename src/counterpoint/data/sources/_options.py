@@ -213,7 +213,9 @@ def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
             raise unknown("use of a column", role, (*MODALITIES.names(), *FACTS))
         marks = "," + ("" if takes_several(role) else "+") + (":=" if is_column else "")
         if mark := next((mark for mark in marks if mark in column), ""):
-            raise ValueError(f"the column {column!r} cannot be named here for its {mark!r}: rename it in the table")
+            raise ValueError(
+                f"the column {column!r} cannot be named here for its {mark!r}: rename it in the table"
+            )
     return columns
 
 
