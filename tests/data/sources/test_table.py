@@ -441,10 +441,14 @@ def test_paths_that_lead_out_of_the_folder_are_read_where_the_user_allows_it_alo
 
 
 def test_an_address_in_a_table_of_this_machine_is_left_out_as_such(folder: Path) -> None:
-    path = written(folder, "file_name,text\nhttps://example.org/0.png,a\n0.png,b\n")
+    addresses = ("https://example.org/0.png", "S3://bucket/0.png", "sftp://host/0.png")
+    lines = "".join(f"{address},a\n" for address in addresses)
+    path = written(folder, f"file_name,text\n{lines}0.png,b\nfile:///0.png,c\n")
     found, ledger = records(path)
     assert [record.key for record in found] == ["0.png"]
-    assert ledger["reason"].to_list() == ["address of another machine (--allow-outside fetches such files)"]
+    address = "address of another machine (--allow-outside fetches such files)"
+    outside = "path that leads out of the table's folder (--allow-outside reads such)"
+    assert ledger["reason"].to_list() == [address] * 3 + [outside]
 
 
 def test_a_parquet_table_without_rows_says_so(folder: Path) -> None:

@@ -128,9 +128,11 @@ class Stored(Data):
         }  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, subsets(division)
-        told = records.labels()
-        self.labels, self.refused = labels_of(told, options.numbers, options.least)
-        some = {name: told[name] for name in self.refused if name in told}  # a refused point is two columns
+        surveyed = records.labels()
+        self.labels, self.refused = labels_of(surveyed, options.numbers, options.least)
+        some = {
+            name: surveyed[name] for name in self.refused if name in surveyed
+        }  # a refused point is two columns
         self._beside = {name: texts for name, texts in some.items() if texts.null_count() < len(texts)}
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
         same = {noun_of(records, column): of_column.drop_nulls() for column, of_column in digests.items()}

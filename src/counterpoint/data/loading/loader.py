@@ -133,8 +133,8 @@ class Loader:
 
             tensors[name] = view(rows.tolist(), draw)
         labels = {name: label.tensor(rows) for name, label in self.labels.items()}
-        there = {column: torch.from_numpy(self.data.present(column, rows)) for column in self._columns}
-        gaps = {column: have for column, have in there.items() if not have.all()}
+        present = {column: torch.from_numpy(self.data.present(column, rows)) for column in self._columns}
+        gaps = {column: have for column, have in present.items() if not have.all()}
         return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels, gaps, frames)
 
     def _look(self, name: str, raw: Any, rows: Rows, epoch: Epochs, framed: bool = False) -> Tensor:
