@@ -49,7 +49,7 @@ def parse(source: str) -> Kind:
     if gaps:
         parsed = parse(whole)
         rest = parsed.rest + with_gaps("", [str(gap) for gap in gaps])
-        return _Gappy(source, parsed.head, there.path, rest, whole=there, gaps=gaps)
+        return _Gappy(source, parsed.head, parsed.path, rest, whole=parsed, gaps=gaps)
     name = name_of(source)
     if name == voxels.NAME:
         inner, _, options = Simulation.parse(source)

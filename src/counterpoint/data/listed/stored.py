@@ -128,8 +128,8 @@ class Stored(Data):
         }  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, subsets(division)
-        surveyed = records.labels()
-        self.labels, self.refused = labels_of(surveyed, options.numbers, options.least)
+        texts_of = records.labels()
+        self.labels, self.refused = labels_of(texts_of, options.numbers, options.least)
         some = {
             name: surveyed[name] for name in self.refused if name in surveyed
         }  # a refused point is two columns
