@@ -130,9 +130,8 @@ class Stored(Data):
         self.leaked, self.subsets = division.leaked, subsets(division)
         texts_of = records.labels()
         self.labels, self.refused = labels_of(texts_of, options.numbers, options.least)
-        some = {
-            name: surveyed[name] for name in self.refused if name in surveyed
-        }  # a refused point is two columns
+        # A refused point is two columns.
+        some = {name: texts_of[name] for name in self.refused if name in texts_of}
         self._beside = {name: texts for name, texts in some.items() if texts.null_count() < len(texts)}
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
         same = {noun_of(records, column): of_column.drop_nulls() for column, of_column in digests.items()}
