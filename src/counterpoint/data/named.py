@@ -17,8 +17,8 @@ from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
 from .derived.mixture import sources_of
 from .derived.names import VOXELS
+from .synthetic import WORLDS
 from .template import columns_in, read_option
-from .worlds import WORLDS
 
 _DELIMITERS = ",;\t|"
 _PATTERN = re.compile(r"[@*?\[{]|://")
