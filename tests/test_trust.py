@@ -325,7 +325,7 @@ def test_code_beside_a_trusted_file_does_not_take_its_place(tmp_path: Path) -> N
 
     status = mine.file.stat()
     compiled.write_bytes(
-        external._code_to_timestamp_pyc(  # type: ignore[attr-defined]
+        external._code_to_timestamp_pyc(  # type: ignore[attr-defined] # private, so typeshed lacks it
             code, int(status.st_mtime), status.st_size
         )
     )

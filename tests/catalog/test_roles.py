@@ -59,7 +59,9 @@ def rule_of(role: Role, size: float) -> dict[str, Any]:
         ("level", (0.5, 0.59), None, {"bound": 0.6}, "not reproduced", "missed"),
         ("exact", (0.1, 0.1), None, {}, "reproduced", "holds"),
         ("exact", (0.0, 0.0), None, {}, "not reproduced", "missed"),
+        ("exact", (-0.1, 0.1), None, {}, "inconclusive", "wide"),
         ("exact", (0.01, 0.01), None, {"margin": 0.01}, "reproduced", "holds"),
+        ("exact", (0.0, 0.02), None, {"margin": 0.01}, "inconclusive", "wide"),
         ("exact", (0.02, 0.02), None, {"margin": 0.01}, "not reproduced", "missed"),
     ],
 )
@@ -135,6 +137,17 @@ def test_with_one_part_and_no_smallest_effect_the_rule_is_that_at_the_bound(
     at_bound = judge_at_bound("above", low, high, bound=bound, n_seeds=5)
     assert judge("superiority", low, high, None, bound=bound, delta=0.0, n_seeds=5).verdict == at_bound
     assert judge("level", low, high, None, bound=bound, n_seeds=5).verdict == at_bound
+
+
+@given(low=Units, length=Lengths, bound=Units, margin=st.integers(1, 64))
+def test_exact_values_are_judged_at_the_bound_or_its_margin(
+    low: float, length: float, bound: float, margin: int
+) -> None:
+    high, m = low + length, margin / 64
+    assert judge("exact", low, high, None, bound=bound).verdict == judge_at_bound(
+        "above", low, high, bound=bound
+    )
+    assert judge("exact", low, high, None, margin=m).verdict == judge_at_bound("within", low, high, bound=m)
 
 
 @given(role=Roles, low=Units, length=Lengths, more=Lengths, bound=Units, shift=Units, size=st.integers(1, 64))
@@ -286,6 +299,35 @@ def test_a_second_run_has_the_seeds_or_the_test_set_that_decide(
     assert (first.second_seeds, first.second_examples) == (seeds, examples)
 
 
+def holding(**needed: Any) -> Result:
+    wide = {"low": -0.1, "high": 0.3, "wide": (-0.2, 0.4), "estimate": 0.1}
+    return result(**wide, needed=Needed(towards="reproduced", effect=0.1, **needed))
+
+
+@pytest.mark.parametrize(
+    ("results", "seeds", "examples"),
+    [
+        ((holding(seeds=8, examples=1.0), holding(examples=2.5)), 16, 5.0),
+        ((holding(seeds=8, examples=1.0), holding(seeds=9, examples=1.0)), 18, 1.0),
+        ((holding(examples=2.0), holding(examples=2.5)), 5, 5.0),
+        ((holding(seeds=8, examples=1.0), holding(examples=22.0)), None, None),
+        ((holding(seeds=8, examples=1.0), holding(examples=1.0)), None, None),
+        ((holding(seeds=8, examples=1.0), open_result(examples=2.5)), 5, 5.0),  # one refutation is enough
+        ((holding(examples=22.0), open_result(seeds=12, examples=1.0), open_result(examples=1.5)), 24, 1.0),
+    ],
+)
+def test_a_second_run_decides_all_results_or_refutes_one(
+    results: tuple[Result, ...], seeds: int | None, examples: float | None
+) -> None:
+    first = Earlier(date=datetime.date(2025, 1, 2), seconds=60.0, results=results)
+    assert (first.second_seeds, first.second_examples) == (seeds, examples)
+    if seeds is None:
+        with pytest.raises(ValueError, match="no number of seeds is known to decide it"):
+            record(*results).left_open()
+    else:
+        assert record(*results).left_open() == first.model_copy(update={"results": results})
+
+
 # What a reader sees
 
 
@@ -352,10 +394,19 @@ def test_a_digest_is_that_of_the_definitions() -> None:
 
 
 def test_committed_evidence_says_which_claim_it_was_made_by() -> None:
-    """Stale evidence is allowed, and shown as such; a digest that is no digest is not."""
+    """Evidence with a role has the digest of its claim's file, and is stale if and only if that in the tree differs."""
+    package = Path(catalog.__file__).parents[2]
     for paper in catalog.papers():
-        if paper.evidence is not None:
-            made = Evidence.read(paper.evidence)
-            assert made.declared is None or len(made.declared) == 16
-            current = None if paper.claim is None else digest(source_of(paper.claim.partition(":")[0]))
-            assert paper.changed_since(made) is (made.declared is not None and made.declared != current)
+        if paper.evidence is None:
+            continue
+        made = Evidence.read(paper.evidence)
+        if made.declared is None:
+            with_roles = [result.name for result in made.results if result.role is not None]
+            assert not with_roles, (
+                f"{paper.slug}: {with_roles} have a role, and nothing says which claim it was"
+            )
+            assert not paper.changed_since(made)
+            continue
+        assert paper.claim is not None
+        file = package / (paper.claim.partition(":")[0].replace(".", "/") + ".py")
+        assert paper.changed_since(made) is (made.declared != digest(file.read_text(encoding="utf-8")))

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,9 @@ from counterpoint.catalog.evidence import Evidence, Needed, Result
 from counterpoint.claims import plan, reproduce
 from counterpoint.claims.evaluation import multiberts
 from counterpoint.claims.lab import Arrays, Comparison, Lab, above, decides, effects, per_seed
+from counterpoint.claims.lab import plan as planning
 from counterpoint.claims.lab.lab import TUNING_SEEDS
+from counterpoint.claims.pictures import mlcd
 from counterpoint.execution import Progress
 from counterpoint.registry import UnknownName, source_of
 from counterpoint.study.training.run import TrainingRun
@@ -120,9 +123,11 @@ def _measured(low: float) -> Result:
     return Result(name="gain", metric="R@1", expected="above", estimate=0.2, low=low, high=0.3, n_seeds=5)
 
 
-def _replace(monkeypatch: pytest.MonkeyPatch, run: Callable[[Lab], list[Result]]) -> None:
+def _replace(
+    monkeypatch: pytest.MonkeyPatch, run: Callable[[Lab], list[Result]], claim: ModuleType = multiberts
+) -> None:
     for name, value in (("CLAIM", "A helps."), ("REFUTED", "it does not"), ("run", run)):
-        monkeypatch.setattr(multiberts, name, value)
+        monkeypatch.setattr(claim, name, value)
 
 
 def test_evidence_says_what_was_tested_and_on_what(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +228,7 @@ def test_a_run_records_its_claim_and_refuses_parts_without_a_declaration(
         reproduce("multiberts", quick=True)
 
 
-def test_a_larger_test_set_decides_only_where_data_are_made(
+def test_a_larger_test_set_decides_only_where_data_of_studies_are_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: list[Lab] = []
@@ -236,22 +241,57 @@ def test_a_larger_test_set_decides_only_where_data_are_made(
     needed = Needed(towards="reproduced", effect=0.1, examples=2.0, by="estimate")
     (declared,) = decides(above(per_seed("g", "R@1", [0.1] * 5), **effects.convention("share")))
     fields = declared.model_dump(exclude={"verdict"}) | {"low": -0.1, "high": 0.2, "needed": needed}
-    _replace(monkeypatch, run)
-    first = reproduce("multiberts", folder=tmp_path).model_copy(update={"results": (Result(**fields),)})
-    monkeypatch.setattr(multiberts, "COMPARISON", Comparison({"a": "clip"}, {}, data="emoji"))
-    with pytest.raises(ValueError, match=r"the test set of emoji cannot grow"):
-        reproduce("multiberts", folder=tmp_path, decide=first)
+    for claim in (mlcd, multiberts):
+        _replace(monkeypatch, run, claim)
+    first = reproduce("mlcd", folder=tmp_path).model_copy(update={"results": (Result(**fields),)})
+    monkeypatch.setattr(mlcd, "COMPARISON", Comparison({"a": "clip"}, {}, data="emoji"))
+    with pytest.raises(ValueError, match=r"the test set of emoji cannot grow.*\(clips, motions, scenes,"):
+        reproduce("mlcd", folder=tmp_path, decide=first)
     made = Comparison({"a": "clip"}, {}, data="scenes:basic,test=100")
-    monkeypatch.setattr(multiberts, "COMPARISON", made)
-    second = reproduce("multiberts", folder=tmp_path, decide=first)
+    for claim in (mlcd, multiberts):
+        monkeypatch.setattr(claim, "COMPARISON", made)
+    second = reproduce("mlcd", folder=tmp_path, decide=first)
     assert (seen[-1].second, seen[-1].examples) == (5, 4.0)
     assert second.earlier is not None
+    with pytest.raises(ValueError, match="the cells of its grid open their data themselves"):
+        reproduce("multiberts", folder=tmp_path, decide=first)
+
+
+def test_more_seeds_and_a_larger_test_set_decide_together(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Lab] = []
+
+    def run(lab: Lab) -> list[Result]:
+        seen.append(lab)
+        values = [0.1, 0.12] * (len(lab.seeds(6)) // 2)
+        results = [above(per_seed(name, "R@1", values), **effects.convention("share")) for name in "ab"]
+        return list(decides(*results))
+
+    _replace(monkeypatch, run, mlcd)
+    first = reproduce("mlcd", folder=tmp_path)
+    needs = [
+        Needed(towards="reproduced", effect=0.11, seeds=8, examples=1.0, by="estimate"),
+        Needed(towards="reproduced", effect=0.11, examples=2.5, by="estimate"),
+    ]
+    wide = {"low": -0.1, "high": 0.32, "wide": (-0.2, 0.42)}
+    undecided = tuple(
+        Result(**(result.model_dump(exclude={"verdict"}) | wide | {"needed": needed}))
+        for result, needed in zip(first.results, needs, strict=True)
+    )
+    second = reproduce("mlcd", folder=tmp_path, decide=first.model_copy(update={"results": undecided}))
+    assert (seen[-1].second, seen[-1].examples) == (16, 5.0)
+    assert second.verdict == "reproduced"
 
 
 def test_a_plan_says_what_a_run_would_take_and_no_value(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    clock = [0.0]
+    monkeypatch.setattr(planning, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+
     def run(lab: Lab) -> list[Result]:
+        clock[0] += 60.0
         lab.reused = 120.0
         values = [0.01 * seed for seed in range(len(lab.seeds(6)))]
         return list(decides(above(per_seed("gain", "R@1", values), **effects.convention("share"))))
@@ -259,7 +299,7 @@ def test_a_plan_says_what_a_run_would_take_and_no_value(
     _replace(monkeypatch, run)
     planned = plan("multiberts", folder=tmp_path)
     assert planned.seeds == 6
-    assert planned.seconds == pytest.approx(360, rel=0.1)
+    assert planned.seconds == 540.0  # a minute of its own and two of earlier calls, at 6 seeds in place of 2
     (part,) = planned.parts
     assert (part.role, part.delta, part.decides) == ("superiority", 0.01, False)
 

@@ -243,6 +243,8 @@ def test_what_is_declared_says_which_role_a_result_has() -> None:
     assert within(gain, 0.01).bound == 0.01  # the rule without roles has the margin there
     with pytest.raises(ValueError, match='role="level"'):
         above(gain, 0.6, source=source)
+    with pytest.raises(ValueError, match=r"the bound, 0.01, is the margin; leave out margin=0.02"):
+        within(gain, 0.01, margin=0.02, source=source)
 
 
 def test_parts_are_refuted_at_a_confidence_that_grows_with_their_number() -> None:
@@ -290,10 +292,13 @@ def test_an_interval_at_a_higher_confidence_has_more_resamples() -> None:
 
 
 def test_an_open_result_asks_for_the_nearer_of_two_ends() -> None:
-    # Near 0 and scattered: the interval is narrower than δ before the estimate shows anything.
+    # Far below δ: the estimate refutes with fewer seeds than an interval narrower than δ takes.
     near = corrected(decides(above(per_seed("x", "x", [0.6, -0.5, 0.5, -0.6, 0.9]), **DELTA_OF_ONE)))[0]
     assert near.needed is not None
     assert (near.needed.towards, near.needed.by) == ("not reproduced", "estimate")
+    assert near.needed.seeds is not None
+    sd = float(np.std([0.6, -0.5, 0.5, -0.6, 0.9], ddof=1))
+    assert expected_width(near.needed.seeds, sd, 0.0, 0.95, 0.95) >= 1.0
     # Just below δ: only a narrow interval could tell it from δ.
     below_it = corrected(decides(above(per_seed("x", "x", [0.1, 1.9, -0.5, 2.1, 1.2]), **DELTA_OF_ONE)))[0]
     assert below_it.needed is not None

@@ -12,6 +12,7 @@ from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.claims import CLAIMS, reproduce
 from counterpoint.claims._registry import module
+from fixtures.undeclared import UNDECLARED, WITHOUT_CHANCE
 
 every = pytest.mark.parametrize("slug", CLAIMS.names())
 
@@ -64,6 +65,9 @@ def test_its_smoke_run_goes_the_whole_way_from_training_to_evidence(
     for result in deciding:
         assert result.estimate is not None
         assert math.isfinite(result.estimate)
+    assert (evidence.parts == 0) == (slug in WITHOUT_CHANCE)
+    undeclared = [result.name for result in deciding if result.chance and result.role is None]
+    assert bool(undeclared) == (slug in UNDECLARED), undeclared
     for result in evidence.results:
         # Two seeds carry no verdict; what counts worlds or has no chance in it may.
         assert result.verdict == "inconclusive" or result.n_seeds is None or result.n_seeds > 2

@@ -218,7 +218,7 @@ def test_a_run_finds_its_collection_again(tmp_path: Path) -> None:
     assert short_name("stamps") == "stamps"
 
 
-def test_an_unknown_name_is_told_of_collections() -> None:
+def test_the_error_of_an_unknown_name_lists_collections() -> None:
     with pytest.raises(UnknownName, match="did you mean 'stamps'"):
         opened("stamp")
 

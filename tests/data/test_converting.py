@@ -334,7 +334,9 @@ def test_an_index_counts_by_what_lies_beside(tmp_path: Path, monkeypatch: pytest
     )
 
 
-def test_a_full_disk_is_told_of_parquet_shards_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_is_reported_for_parquet_shards_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def full(writer: parquet.ParquetWriter, table: object) -> None:
         Path(writer.where).write_bytes(bytes(5 * 2**10))
         raise OSError(errno.ENOSPC, "Error writing bytes to file. Detail: [errno 28] No space left on device")

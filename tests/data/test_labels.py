@@ -131,7 +131,7 @@ def test_whole_numbers_are_numbers_where_it_is_said(
     assert re.search(r"age +numbers from 20 to 28, ", capsys.readouterr().out)
 
 
-def test_numbers_that_are_none_and_classes_that_could_be_some_are_told_of(cached: Path) -> None:
+def test_a_warning_names_numbers_that_are_none_and_classes_that_could_be_some(cached: Path) -> None:
     written(rows(cached).with_columns(age=pl.Series([20 + k % 9 for k in range(40)])), cached / "it.csv")
     data = load_any(str(cached / "it.csv"))
     with pytest.raises(WrongKind, match=r"; --numbers age reads whole numbers of your files as such$"):

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 
@@ -266,9 +266,9 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
         pass
 
 
-def elsewhere(**different: object) -> Holder:
+def elsewhere(**different: Any) -> Holder:
     """A process of another machine."""
-    return replace(Holder.present(), host="elsewhere", machine="another", **different)  # type: ignore[arg-type]
+    return replace(Holder.present(), host="elsewhere", machine="another", **different)
 
 
 def test_a_process_elsewhere_is_not_looked_up_here(tmp_path: Path, gone: Holder) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -54,7 +55,7 @@ def test_a_learned_temperature_stays_within_its_bounds() -> None:
 def test_a_temperature_is_clamped_by_the_step_of_its_own_optimizer() -> None:
     temperature = Temperature(0.07, bounds=(0.01, 1.0))
     with torch.no_grad():
-        temperature.parameter.fill_(6.0)  # type: ignore[union-attr]
+        temperature.parameter.fill_(6.0)  # type: ignore[union-attr] # None of a fixed one
     stepped(unrelated())
     assert temperature.value.item() < 0.01
     stepped(temperature)
@@ -105,7 +106,8 @@ def test_nested_losses_are_updated_once() -> None:
             self.inner = Running()
 
         def forward(self, x: Tensor, y: Tensor) -> Tensor:
-            return self.inner(x, y)  # type: ignore[no-any-return]
+            value: Tensor = self.inner(x, y)
+            return value
 
     loss = Outer()
     loss(*pair(3, 2))
@@ -115,8 +117,8 @@ def test_nested_losses_are_updated_once() -> None:
 
 
 @pytest.mark.parametrize("of", [copy.deepcopy, lambda loss: pickle.loads(pickle.dumps(loss))])
-def test_copies_follow_steps_as_well(of: object) -> None:
-    loss = of(ISogCLRLoss())  # type: ignore[operator]
+def test_copies_follow_steps_as_well(of: Callable[[ISogCLRLoss], ISogCLRLoss]) -> None:
+    loss = of(ISogCLRLoss())
     loss(*pair(3, 2), torch.arange(3))
     stepped(unrelated())
     assert loss.x_items.recall(torch.arange(3))[0].min() > -1e3

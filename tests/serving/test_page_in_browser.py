@@ -272,7 +272,7 @@ def test_labels_of_one_s_own(page: Page, url: str, folder: Path) -> None:
     assert lengths[0] > lengths[-1]
 
 
-def test_who_has_gone_on_is_not_told_of_an_earlier_address(page: Page, url: str) -> None:
+def test_an_earlier_address_is_not_shown_to_a_user_who_went_on(page: Page, url: str) -> None:
     held: list[Route] = []
     page.route("**/v1/items/*", lambda route: held.append(route))
     for begun, gone_to in (

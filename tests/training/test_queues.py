@@ -81,7 +81,7 @@ def test_a_run_that_began_with_a_longer_queue_goes_on_with_it(arm: str) -> None:
 
 
 @pytest.mark.parametrize("arm", ["moco", "moco,queue=1024"])
-def test_a_run_that_has_begun_is_not_told_of_its_queue_again(
+def test_a_resumed_run_does_not_warn_about_its_queue_again(
     arm: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     start._say_cut.cache_clear()

@@ -16,7 +16,7 @@ import os
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from pydantic import (
     BaseModel,
@@ -85,7 +85,7 @@ class Source(_Record):
     Attributes:
         kind: ``paper``: half of the gain that the paper reports, or its own number; ``telescope``: the effect that
             the paper's sample size would have shown with power 1/3; ``convention``: the table of conventions in
-            `counterpoint.claims.lab.effects`.
+            `counterpoint.claims.lab.effects`, or a number that was chosen here before the run.
         text: the figures behind it.
     """
 
@@ -317,6 +317,13 @@ def _without_none(plain: dict[str, Any], *names: str) -> dict[str, Any]:
     return plain
 
 
+class _Size(NamedTuple):
+    """The size of a second run: test examples by those of the first, and seeds; seeds are nearer than examples."""
+
+    examples: float
+    seeds: int
+
+
 class Earlier(_Record):
     """A first run that left the verdict open, and so led to a second one on seeds of its own.
 
@@ -339,14 +346,12 @@ class Earlier(_Record):
     def second_seeds(self) -> int | None:
         """Seeds of the run that decides; None where neither seeds nor a new test set would, as far as is known.
 
-        One refutation refutes a claim, so that the cheapest one counts; without any that leans so, all results have to
-        hold, and the dearest counts. Either is taken ``RESERVE`` times. Where a new test set decides, the second run
-        has as many seeds as the first.
+        One refutation refutes a claim, so that the cheapest one counts. Without any that leans so, all results have to
+        hold: the run has the most seeds and the largest test set that any of them needs. ``RESERVE`` times as many
+        seeds are taken as would do. For a result that a new test set decides, the second run has at least as many
+        seeds as the first.
         """
-        seeds = self._cheapest(lambda needed: needed.seeds)
-        if seeds is not None:
-            return math.ceil(RESERVE * seeds)
-        return None if self.second_examples is None else max(result.n_seeds or 1 for result in self.results)
+        return None if self._second is None else self._second.seeds
 
     @property
     def second_examples(self) -> float | None:
@@ -355,22 +360,32 @@ class Earlier(_Record):
         Only results with a role are decided by test examples, and not if the test set would grow more than
         ``MOST_EXAMPLES`` times.
         """
-        if self._cheapest(lambda needed: needed.seeds) is not None:
-            return 1.0
-        if any(result.role is None for result in self.undecided):
-            return None
-        examples = self._cheapest(lambda needed: None if needed.examples == 1 else needed.examples)
-        factor = None if examples is None else RESERVE * examples
-        return None if factor is None or factor > MOST_EXAMPLES else factor
+        return None if self._second is None else self._second.examples
 
-    def _cheapest(self, price: Callable[[Needed], float | None]) -> float | None:
-        """Return the smallest price that decides: of one refutation, or of all results where none leans so."""
-        needs = [result.needed for result in self.undecided]
-        refuting = [p for n in needs if n and n.towards == "not reproduced" and (p := price(n))]
-        holding = [p for n in needs if n and n.towards == "reproduced" and (p := price(n))]
+    @property
+    def _second(self) -> _Size | None:
+        sizes = [(result.leaning()[0], self._size(result)) for result in self.undecided]
+        refuting = [size for towards, size in sizes if towards == "not reproduced" and size]
         if refuting:
             return min(refuting)
-        return max(holding) if holding and len(holding) == len(needs) else None
+        holding = [size for towards, size in sizes if towards == "reproduced" and size]
+        if not holding or len(holding) < len(sizes):
+            return None
+        return _Size(max(size.examples for size in holding), max(size.seeds for size in holding))
+
+    def _size(self, result: Result) -> _Size | None:
+        """Return the size of a run that decides one result; None if none is known."""
+        needed = result.needed
+        if needed is None:
+            return None
+        if needed.seeds is not None:
+            return _Size(1.0, math.ceil(RESERVE * needed.seeds))
+        if result.role is None or needed.examples is None or needed.examples == 1:
+            return None
+        examples = RESERVE * needed.examples
+        if examples > MOST_EXAMPLES:
+            return None
+        return _Size(examples, max(other.n_seeds or 1 for other in self.results))
 
     @property
     def second_seconds(self) -> float | None:

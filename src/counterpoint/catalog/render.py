@@ -317,11 +317,10 @@ def _evidence(evidence: Evidence) -> Group:
 def _result(result: Result) -> Padding:
     """Return a result as a block of lines, which fits a terminal of any width."""
     name, metric, expected, estimate, interval, _, verdict = row(result)
-    known = [] if result.low == result.high else [f"95 % interval {interval}"]
-    known += [] if result.n_seeds is None else [counted(result.n_seeds, "seed")]
-    beside = f" ({', '.join(known)})" if known else ""
-    found = f"expected {expected}, measured {estimate}{beside}"
-    lines = Group(Text(metric), Text(found))
+    details = [] if result.low == result.high else [f"95 % interval {interval}"]
+    details += [] if result.n_seeds is None else [counted(result.n_seeds, "seed")]
+    in_brackets = f" ({', '.join(details)})" if details else ""
+    lines = Group(Text(metric), Text(f"expected {expected}, measured {estimate}{in_brackets}"))
     return Padding(
         Group(Text.assemble((verdict, _STYLES[verdict]), f": {name}"), Padding(lines, (0, 0, 0, 2))),
         (0, 0, 1, 0),

@@ -61,7 +61,9 @@ def judge(
     * equivalence: reproduced if ``-margin <= low`` and ``high <= margin``; not reproduced if ``low* > margin`` or
       ``high* < -margin``.
     * level: reproduced if ``low > 0``; not reproduced if ``high* < 0``.
-    * exact: reproduced if the effect is above 0, or within the margin if there is one; otherwise not reproduced.
+    * exact: reproduced if ``low > 0``; not reproduced if ``high <= 0``. With a margin: reproduced if ``-margin <= low``
+      and ``high <= margin``; not reproduced if ``low > margin`` or ``high < -margin``. The interval of a value that does
+      not depend on chance is one point, which is always decided.
 
     Everything else is inconclusive, and so is an interval that is missing, not finite, or from fewer than
     ``ENOUGH_SEEDS`` seeds.
@@ -107,9 +109,10 @@ def judge(
         held, refuted, reason = -m <= low and high <= m, wide_low > m or wide_high < -m, "different"
     elif role == "level":
         held, refuted, reason = low > 0, wide_high < 0, "missed"
+    elif margin is None:
+        held, refuted, reason = low > 0, high <= 0, "missed"
     else:
-        held = low > 0 if margin is None else -m <= low and high <= m
-        refuted, reason = not held, "missed"
+        held, refuted, reason = -m <= low and high <= m, low > m or high < -m, "missed"
     if held:
         return Judgement("reproduced", "holds")
     return Judgement("not reproduced", reason) if refuted else Judgement("inconclusive", "wide")

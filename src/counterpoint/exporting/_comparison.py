@@ -92,7 +92,9 @@ def _beyond(pictures: Mapping[str, tuple[Tensor, Image.Image]], read: Embed) -> 
     for kind, (expected, picture) in pictures.items():
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # Pillow's, of damaged profiles and large pictures, on samples made here
+                warnings.simplefilter(
+                    "ignore"
+                )  # Pillow's, of damaged profiles and large pictures, on samples made here
                 difference = _apart(expected[None], read("image", [picture]))
         except Exception:  # whatever a library raises for a kind of picture that it does not take
             difference = math.inf

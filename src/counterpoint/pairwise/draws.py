@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Float64, Int
-from scipy.stats import beta
 from torch import Tensor
 
 LEVELS = 4096
@@ -19,6 +18,8 @@ def quantiles(a: float, b: float) -> Float[Tensor, " levels"]:
     >>> quantiles(1.0, 1.0)[[0, -1]].tolist()
     [0.0001220703125, 0.9998779296875]
     """
+    from scipy.stats import beta  # here, as it takes half a second
+
     return torch.from_numpy(beta.ppf((np.arange(LEVELS) + 0.5) / LEVELS, a, b)).float()
 
 

@@ -113,7 +113,7 @@ class VerdictInterval:
     Attributes:
         estimate: the plug-in value.
         low: lower end; where the quantity has bounds, within them.
-        high: upper end; likewise.
+        high: upper end; within those bounds too.
         n_seeds: how many seeds the estimate averages (the smaller side's, where sides differ).
         example_se: the part of the standard error that more seeds do not remove.
         seed_sd: the standard deviation over seeds of one seed's value; NaN with one seed.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -100,17 +101,27 @@ def from_spread(
     smallest = z * example_se
     if effect <= smallest:
         return SeedsNeeded(None, effect, power, smallest, (smallest / effect) ** 2)
-    low, high = FEW_SEEDS, _MOST
     spread = _Spread(sd, noise_sd, example_se)
-    if _power(high, spread, effect, confidence) < power:
-        return SeedsNeeded(None, effect, power, smallest, 1.0)
+    n = least_seeds(lambda n: _power(n, spread, effect, confidence) >= power)
+    return SeedsNeeded(n, effect, power, smallest, 1.0)
+
+
+def least_seeds(enough: Callable[[int], bool]) -> int | None:
+    """Return the least number of seeds, at least 5, that is enough; None if 10,000 are not.
+
+    Args:
+        enough: whether a number of seeds is; with more seeds it stays true.
+
+    >>> least_seeds(lambda n: n * n >= 150)
+    13
+    """
+    low, high = FEW_SEEDS, _MOST
+    if not enough(high):
+        return None
     while low < high:
         middle = (low + high) // 2
-        if _power(middle, spread, effect, confidence) >= power:
-            high = middle
-        else:
-            low = middle + 1
-    return SeedsNeeded(low, effect, power, smallest, 1.0)
+        low, high = (low, middle) if enough(middle) else (middle + 1, high)
+    return low
 
 
 @dataclass(frozen=True)

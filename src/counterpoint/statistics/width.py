@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import stats
 
-from .bootstrap import FEW_SEEDS
 from .intervals import satterthwaite
-from .power import SeedsNeeded
+from .power import SeedsNeeded, least_seeds
 
-_MOST = 10_000
 _KNOWN = 1e6  # degrees of freedom of a variance that is taken as known
 
 
@@ -35,17 +33,8 @@ def for_width(
     smallest = z * example_se
     if width <= smallest:
         return SeedsNeeded(None, width, 1.0, smallest, (smallest / width) ** 2)
-    low, high = FEW_SEEDS, _MOST
-
-    def narrow(n: int) -> bool:
-        return expected_width(n, sd, example_se, low_confidence, high_confidence) < width
-
-    if not narrow(high):
-        return SeedsNeeded(None, width, 1.0, smallest, 1.0)
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if narrow(middle) else (middle + 1, high)
-    return SeedsNeeded(low, width, 1.0, smallest, 1.0)
+    n = least_seeds(lambda n: expected_width(n, sd, example_se, low_confidence, high_confidence) < width)
+    return SeedsNeeded(n, width, 1.0, smallest, 1.0)
 
 
 def expected_width(n: int, sd: float, example_se: float, *confidences: float) -> float:

@@ -40,11 +40,9 @@ from .words.remarks import cut_in_words, gaps_in_words
 from .words.tables import ranked
 
 _SPREAD, _COLLAPSED = "std_", 0.05
-_WAITED, _SHORT = (
-    0.25,
-    10.0,
-)  # a share of the training time that is worth a note, and seconds that tell nothing
-"""Names of diagnostics that say how far embeddings are spread, and the spread below which they are nearly one."""
+"""Prefix of the diagnostics of how far embeddings are spread, and the spread below which they are nearly one."""
+_WAITED, _SHORT = 0.25, 10.0
+"""Share of the training time spent on waiting for data that is worth a warning, and seconds too few to tell it."""
 
 
 class _Diagnostics(RootModel[dict[str, dict[str, float]]]):

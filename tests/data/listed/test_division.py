@@ -182,7 +182,7 @@ def test_no_two_that_look_alike_change_nothing() -> None:
     assert not len(looks(600, []).rows)
 
 
-def test_a_large_set_that_looks_alike_is_not_kept_together_and_told_of() -> None:
+def test_a_large_set_that_looks_alike_is_divided_with_a_warning() -> None:
     link = looks(3000, [list(range(100, 140)), [5, 6]])
     assert link.rows.tolist() == [5, 6]
     assert link.too_many == (40,)

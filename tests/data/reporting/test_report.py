@@ -227,7 +227,7 @@ def test_the_command(
     said = capsys.readouterr().out
     assert "longer than twice" in said
     assert said.rstrip().endswith(f"counterpoint train clip --data {table} --broken 0.07")
-    assert "first: 2 of 30 examples cannot be used, and at most 1 % may be left out: mend or remove" in said
+    assert "first: 2 of 30 examples cannot be used, and at most 1 % may be left out: repair or remove" in said
     with Image.open("alike.png") as sheet:
         assert sheet.height == 2 * 104
     _, block, text = Path("card.md").read_text().split("---\n", 2)

@@ -93,7 +93,7 @@ def test_records_are_counted_and_whole_shards_held_out(shards: Path, tmp_path: P
 
 
 @pytest.mark.parametrize("split", [False, True])
-def test_groups_that_may_be_parted_are_told_of(
+def test_groups_that_may_be_split_are_reported(
     split: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for shard in range(12):
@@ -295,7 +295,7 @@ def test_others_count_and_end_what_is_handed_over(shards: Path, tmp_path: Path) 
         work(out)
 
 
-def test_shards_are_told_of_to_another_process(tmp_path: Path) -> None:
+def test_another_process_gets_the_shards(tmp_path: Path) -> None:
     table = tmp_path / "pairs.csv"
     table.write_text("file_name,text,alt\n1.png,one,uno\n")
     named = indexing.sources.shards(f"{table},columns=text:alt,max-pixels=7", Ledger())

@@ -233,7 +233,7 @@ def test_links_that_lead_nowhere_are_lost_and_links_to_folders_around_are_not_fo
     assert any("gone.png" in told for told in data.findings().values())
 
 
-def test_a_folder_called_like_a_world_is_told_of_and_read_by_its_path(
+def test_a_folder_called_like_a_world_is_reported_and_read_by_its_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     for k in range(10):

@@ -332,7 +332,7 @@ def test_too_many_kinds_of_one_concept_are_counted_without_what_sets_them_apart(
     assert short(Scene(0, small)).text == "four small cats"
 
 
-def test_a_relation_is_told_of_a_group_only_where_all_of_it_stands_so() -> None:
+def test_a_caption_states_a_relation_of_a_group_only_where_it_holds_for_all_of_it() -> None:
     far, near = replace(CAT, x=150), replace(CAT, x=900)
     dog = replace(DOG, x=500)
     scene = Scene(0, (far, dog, near), (Relation("left of", 0, 1),))

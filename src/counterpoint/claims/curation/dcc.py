@@ -15,7 +15,7 @@ from ...data.pictured import Pictured
 from ...data.source import load_any
 from ...networks.init import seeded
 from ...networks.plain_convnet import plain_convnet
-from ..lab import Arrays, Lab, Result, above, below, beside, decides
+from ..lab import Arrays, Lab, Result, above, below, beside, decides, effects
 
 CLAIM = (
     "Animals on backgrounds that all of them share are condensed to pictures that train better networks where "
@@ -73,7 +73,9 @@ def judged(way: str, seed: int, steps: int, trained: int, size: int, tested: int
 def run(lab: Lab) -> Iterator[Result]:
     sizes = {"steps": ITERATIONS, "trained": 300, "size": 2100, "tested": 7000}
     accuracy = lab.grid(judged, {"way": WAYS}, seeds=5, **sizes).scores("right", "accuracy")
-    yield from decides(*(above(accuracy["dcc"] - accuracy[way]) for way in WAYS[:-1]))
+    yield from decides(
+        *(above(accuracy["dcc"] - accuracy[way], **effects.convention("share")) for way in WAYS[:-1])
+    )
     yield from beside(below(accuracy["dc"] - accuracy["random"]))
     lab.note(
         f"{len(ANIMALS.split('+'))} animals in scenes of one large thing at {SIDE} pixels, {PER_CLASS} picture each.",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from ..lab import Comparison, Lab, Result, Score, Source, above, below, beside, decides, effects, mean, worst
+from ..lab import Comparison, Lab, Result, Score, above, below, beside, decides, effects, mean, worst
 
 CLAIM = (
     "A model that is right about most single pictures and captions is right about far fewer whole squares; "
@@ -14,7 +14,7 @@ CLAIM = (
 )
 REFUTED = "the negative captions alone give an equal or higher group score"
 GROUP = effects.reported(57.48, 69.25, "group score, TROHN-Text against TROHN-Img", unit=0.01)
-FAR_FEWER = Source(kind="convention", text="a tenth at least is far fewer")
+FAR_FEWER = effects.level("a tenth at least is far fewer; chosen here", "convention")
 
 KINDS = ("swap colour", "replace relation", "replace object")
 """Kinds of edits that make negatives."""
@@ -65,8 +65,7 @@ def run(lab: Lab) -> Iterator[Result]:
             -0.1,
             name="A: group − the mean of the four decisions, plain",
             metric="group − mean of decisions",
-            role="level",
-            source=FAR_FEWER,
+            **FAR_FEWER,
         ),
         above(
             score(IMAGE, "group") - score(TEXT, "group"),

@@ -26,6 +26,9 @@ CLAIM = (
 )
 REFUTED = "a harder variant loses nothing, or more hard operators do not lose more than fewer"
 SHARE = effects.convention("share")
+SEEN_PICTURES = effects.convention(
+    "share", reason="the paper's 33.13 → 7.93 % is image-text contamination, this part is of pictures alone"
+)
 HARDER = effects.reported(85.27, 79.55, "MMBench, GPT-4o, as it is against V1+L4", unit=0.01)
 
 
@@ -77,7 +80,9 @@ def run(lab: Lab) -> Iterator[Result]:
     seen = runs.scores("seen {}", "share of test pictures with a training picture of cosine above 0.9")
 
     def contamination(variant: str) -> Result:
-        return above(seen[VANILLA] - seen[variant], name=f"contamination, {VANILLA} − {variant}", **SHARE)
+        return above(
+            seen[VANILLA] - seen[variant], name=f"contamination, {VANILLA} − {variant}", **SEEN_PICTURES
+        )
 
     yield from decides(
         above(right[VANILLA] - right["V1+L4"], **HARDER),

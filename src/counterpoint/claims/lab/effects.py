@@ -1,8 +1,13 @@
 """Smallest effects of interest: where they come from, and the conventions where a paper gives no figures.
 
-A smallest effect of interest is taken, in this order, from half of the gain that the paper reports in a comparable
-metric (`reported`), from the effect that the paper's own sample would have shown with power 1/3 (`telescope`), or from
-the table of conventions (`convention`). It is declared before the run and never derived from runs here.
+A smallest effect of interest comes from the first of these that is available:
+
+* half of the gain that the paper reports in a comparable metric (`reported`), or, if baselines differ much, half of the
+  share of the remaining error that its method removes (`of_the_rest`);
+* the effect that the paper's own sample would have shown with power 1/3 (`telescope`);
+* the table of conventions (`convention`).
+
+It is declared before the run and never derived from runs here.
 
 >>> from counterpoint.claims.lab import above, per_seed
 >>> gain = per_seed("gain", "mAP", [0.011, 0.013, 0.012, 0.010, 0.012])
@@ -19,7 +24,7 @@ from ...catalog.verdicts import Role
 
 Kind = Literal["share", "correlation", "count"]
 CONVENTIONS: dict[Kind, tuple[float, str]] = {
-    "share": (0.01, "accuracy, recall, precision, mAP, F1 and error rates"),
+    "share": (0.01, "accuracy, recall, precision, mAP, F1, IoU and error rates"),
     "correlation": (0.05, "correlations and AUROC"),
     "count": (0.1, "counts of steps and seconds, as a share of the baseline's"),
 }
@@ -95,19 +100,20 @@ def telescope(standard_error: float, about: str) -> Effect:
     }
 
 
-def convention(kind: Kind, *, of: float = 1.0) -> Effect:
+def convention(kind: Kind, *, of: float = 1.0, reason: str = "") -> Effect:
     """Return the conventional smallest effect of a kind of metric.
 
     Args:
         kind: of metric, a key of ``CONVENTIONS``.
         of: what a relative convention is a share of, in the unit of the metric; 1 for a score that is a ratio.
+        reason: why a figure that the paper reports is not used.
 
     >>> convention("share")["delta"], convention("count", of=180)["delta"]
     (0.01, 18.0)
     """
     share, metrics = CONVENTIONS[kind]
     of_what = "" if of == 1.0 else f" of {of:g}"
-    text = f"the convention {share:g}{of_what} for {metrics}"
+    text = f"the convention {share:g}{of_what} for {metrics}{'; ' * bool(reason)}{reason}"
     return {"delta": round(share * of, 12), "source": Source(kind="convention", text=text)}
 
 

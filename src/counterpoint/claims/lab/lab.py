@@ -22,6 +22,8 @@ import torch
 from ...catalog import paper
 from ...catalog.digest import digest
 from ...catalog.evidence import Evidence, Machine
+from ...data.worlds import WORLDS
+from ...data.worlds.world import World
 from ...execution import Listener, Local, NullListener, leased
 from ...methods.arm import is_fixed
 from ...registry import source_of
@@ -41,8 +43,6 @@ from .results import corrected
 from .study import Comparison, Trained, of_seed
 
 T = TypeVar("T")
-MADE = ("clips", "motions", "scenes", "sounds", "speech")
-"""Worlds whose rows follow from a seed."""
 SEEDS = 5
 FIRST = tuple(range(SEEDS))
 """Seeds of what the first run decided, or what lies beside: a second run has these too, and no others of it."""
@@ -62,12 +62,12 @@ class Lab:
         folder: keeps what is finished: cells and training runs. The same experiment in the same folder goes
             on where it stopped.
         quick: a smoke run: seconds, two seeds, tiny sizes; it proves nothing.
-        second: a second run, of as many seeds, none of which the first run had, on made data of another world; 0 for
-            a first run.
-        examples: test examples of made data by those of a first run.
+        second: a second run, of as many seeds, none of which the first run had; 0 for a first run. The made data of
+            its studies are of another world. Cells of a grid open their data themselves and keep their world.
+        examples: how many times the test examples of a first run the made data of studies have.
         pilot: a pilot run on `TUNING_SEEDS`, which plans an experiment and decides nothing.
         jobs: cells or training runs at a time.
-        listener: told of every event of training runs.
+        listener: receives every event of training runs.
         notify: called with a line on what is being done.
         notes: what a reader of the evidence should know, collected on the way.
         reused: seconds that earlier calls spent on what this one found finished.
@@ -312,19 +312,28 @@ def other_world(data: str, seed: int, examples: float = 1.0) -> str:
 
     >>> other_world("scenes:basic,train=100,test=1000", 2000, 2.5)
     'scenes:basic,train=100,test=2500,seed=2000'
+    >>> other_world("scenes,seed=3,test=1000", 2000)
+    'scenes,seed=2000,test=1000'
     >>> other_world("emoji", 2000)
     'emoji'
     """
     if not is_made(data):
         return data
-    larger = re.sub(r"\btest=(\d+)", lambda test: f"test={math.ceil(int(test[1]) * examples)}", data)
-    options = re.sub(r",seed=\d+", "", larger)
-    return f"{options},seed={seed}"
+    spec = Spec.parse(data)
+    options = {**spec.options, "seed": str(seed)}
+    if "test" in options:
+        options["test"] = str(math.ceil(int(options["test"]) * examples))
+    return str(Spec(spec.name, options))
 
 
 def is_made(data: str) -> bool:
-    """Return whether a data set's name is that of a world, whose rows follow from a seed."""
-    return data.partition(":")[0].partition(",")[0] in MADE
+    """Return whether a data set's name is that of a world whose rows follow from a seed.
+
+    >>> is_made("scenes:basic"), is_made("emoji"), is_made("pairs.csv")
+    (True, False, False)
+    """
+    name = data.partition(":")[0].partition(",")[0]
+    return name in WORLDS and issubclass(WORLDS.get(name), World)
 
 
 def reproduce(
@@ -347,7 +356,7 @@ def reproduce(
         jobs: training runs at a time.
         decide: evidence that left the verdict open. What is returned rests on seeds of its own, as many as
             `counterpoint.catalog.evidence.Earlier.second_seeds` says, so that the number is fixed before the run.
-        listener: told of every event of training runs.
+        listener: receives every event of training runs.
         notify: called with a line on what is being done.
 
     Raises:
@@ -357,7 +366,7 @@ def reproduce(
     """
     paper(slug)
     claim = module(slug)
-    declared = digest(source_of(claim.__name__))
+    text = source_of(claim.__name__)
     first = None if decide is None else decide.left_open()
     began = time.perf_counter()
     with ExitStack() as stack:
@@ -375,7 +384,7 @@ def reproduce(
             lab.folder /= "second"
             lab.second, lab.examples = first.second_seeds or 0, first.second_examples or 1.0
             if lab.examples > 1:
-                _check_made(slug, claim)
+                _check_grows(slug, claim, text)
         results = corrected(claim.run(lab))
     return Evidence(
         slug=slug,
@@ -392,17 +401,32 @@ def reproduce(
         notes=" ".join([*_QUICK_NOTE * quick, *lab.notes]),
         quick=quick,
         earlier=first,
-        declared=declared,
+        declared=digest(text),
     )
 
 
-def _check_made(slug: str, claim: ModuleType) -> None:
-    """Check that a claim's data are made, so that a second run can have a new and larger test set."""
+def _check_grows(slug: str, claim: ModuleType, text: str) -> None:
+    """Check that a second run of a claim can have a new and larger test set: its data are made, for studies alone.
+
+    Args:
+        slug: the paper.
+        claim: its module.
+        text: the source of that module.
+
+    Raises:
+        ValueError: if it cannot.
+    """
     comparison = getattr(claim, "COMPARISON", None)
     data = comparison.data if isinstance(comparison, Comparison) else None
-    if data is None or not (is_made(data) and re.search(r"\btest=", data)):
+    if data is None or not (is_made(data) and "test" in Spec.parse(data).options):
         of = f" of {data}" if data is not None else ""
+        worlds = ", ".join(filter(is_made, WORLDS.names()))
         raise ValueError(
             f"{slug}: only a larger test set would decide it, and the test set{of} cannot grow; the claim needs other "
-            f"data, such as a world ({', '.join(MADE)}) with test=N"
+            f"data, such as a world ({worlds}) with test=N"
+        )
+    if re.search(r"\blab\.(grid|tuned)\(", text):
+        raise ValueError(
+            f"{slug}: only a larger test set would decide it, and the cells of its grid open their data themselves; "
+            "change the sizes in the claim and run it anew without --decide"
         )

@@ -80,7 +80,7 @@ def plan(
         slug: the paper.
         folder: where what is finished is kept; ``runs/claims/SLUG`` unless given.
         jobs: training runs at a time.
-        listener: told of every event of training runs.
+        listener: receives every event of training runs.
         notify: called with a line on what is being done.
 
     Raises:

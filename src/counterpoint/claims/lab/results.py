@@ -20,7 +20,8 @@ POWER = 0.8
 class Rule(TypedDict, total=False):
     """A rule that a result is judged by, and words that differ from the score's own.
 
-    A delta makes the role superiority, a margin non-inferiority; `within` is about equivalence if a source is given. A
+    A delta makes the role superiority, a margin non-inferiority. `within` takes no margin, since its bound is the
+    margin; it is about equivalence if a source is given. A
     level is stated by ``role="level"``. A value that does not depend on chance has the role exact.
 
     Attributes:
@@ -86,7 +87,15 @@ def below(score: Score | Measured, bound: float = 0.0, **rule: Unpack[Rule]) -> 
 
 
 def within(score: Score | Measured, bound: float, **rule: Unpack[Rule]) -> Result:
-    """Judge a score that is expected within ± a bound, which is the margin of equivalence."""
+    """Judge a score that is expected within ± a bound, which is the margin of equivalence.
+
+    Raises:
+        ValueError: if a margin is given as well.
+    """
+    if "margin" in rule:
+        raise ValueError(
+            f"within: the bound, {bound}, is the margin; leave out margin={rule['margin']}, and give its source"
+        )
     return _judged("within", score, bound, rule)
 
 

@@ -20,7 +20,6 @@ from ..lab import (
     Comparison,
     Lab,
     Result,
-    Source,
     above,
     arm,
     beside,
@@ -35,10 +34,7 @@ CLAIM = (
     "more often the same emoji by the other artist, and cost no accuracy in episodes of five."
 )
 REFUTED = "purity is no higher with either of the two, or accuracy falls by more than 0.01"
-GAIN: effects.Effect = {
-    "delta": 0.01,
-    "source": Source(kind="paper", text="half of about 2 points (abstract, miniImageNet)"),
-}
+SHARE = effects.convention("share")
 
 STEPS = 300
 COMPARISON = Comparison(
@@ -93,7 +89,7 @@ def run(lab: Lab) -> Iterator[Result]:
         for name, by_seed in runs.items()
     }
     yield from decides(
-        *(above(purity[name] - purity["ProtoNet"], **GAIN) for name in DECIDE),
+        *(above(purity[name] - purity["ProtoNet"], **SHARE) for name in DECIDE),
         *(above(accuracy[name] - accuracy["ProtoNet"], **effects.tolerance("share")) for name in DECIDE),
     )
     others = [name for name in purity if name != "ProtoNet"]

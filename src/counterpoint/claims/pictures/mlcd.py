@@ -12,7 +12,10 @@ CLAIM = (
     "there better than features that learn the nearest alone, and separated log-sum-exps do better than a joint one."
 )
 REFUTED = "the nearest cluster alone is as good, or the joint form is"
-GAIN = effects.reported(76.9, 78.1, "ViT-B/32, linear probe, joint against separated", unit=0.01)
+EIGHT_CLUSTERS = effects.reported(
+    71.4, 75.2, "ViT-B/32, 5 epochs, ImageNet linear probe, l = 1 against l = 8", unit=0.01
+)
+SEPARATED = effects.reported(76.9, 78.1, "ViT-B/32, linear probe, joint against separated", unit=0.01)
 
 ONE, FOUR, EIGHT, MLC, MLCD = "l = 1", "l = 4", "l = 8", "MLC", "MLCD, m = 0"
 STEPS, SIZE = 500, 32
@@ -54,8 +57,8 @@ def run(lab: Lab) -> Iterator[Result]:
     study = lab.study(replace(COMPARISON, arms=of(f",encoder=cnn@{pretrained.folder('MoCo', 0)}")))
     scores = study.scores("multi_label logistic_concepts_mAP")
     yield from decides(
-        above(scores[EIGHT] - scores[ONE], name="1: mAP, eight clusters − one", **GAIN),
-        above(scores[MLCD] - scores[MLC], name="2: mAP, separated − joint, at m = 0", **GAIN),
+        above(scores[EIGHT] - scores[ONE], name="1: mAP, eight clusters − one", **EIGHT_CLUSTERS),
+        above(scores[MLCD] - scores[MLC], name="2: mAP, separated − joint, at m = 0", **SEPARATED),
     )
     yield from beside(
         above(scores[FOUR] - scores[ONE], name="1: mAP, four clusters − one"),

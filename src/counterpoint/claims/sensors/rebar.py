@@ -43,16 +43,16 @@ FIRST_STAGE, BOTH_STAGES = 150, 160
 def nearest(measure: str, seed: int, steps: int, data: str) -> Arrays:
     """Say of each test stretch whether the nearest of one training stretch of each class is of its own class."""
     source = basic_motions() if data == BASIC_MOTIONS else data
-    there = load_any(source)
+    data_set = load_any(source)
     # Of so long a first stage that the second has no step. Euclidean distance is of inputs, which no step changes.
     arm = "rebar,candidates_from=batch,first=0.9999"
     method = trained_on(arm, source, seed, steps if measure == "REBAR" else 1)
     assert isinstance(method, REBAR)
-    values = there.labels[label_of(there)].values
-    test = next(iter(there.splits.test.values()))
-    anchors = prepared(method, there, test)
-    choices = np.stack([few_of(values, there.splits.train, 1, seed, row) for row in range(len(test))])
-    others = prepared(method, there, choices.reshape(-1))
+    values = data_set.labels[label_of(data_set)].values
+    test = next(iter(data_set.splits.test.values()))
+    anchors = prepared(method, data_set, test)
+    choices = np.stack([few_of(values, data_set.splits.train, 1, seed, row) for row in range(len(test))])
+    others = prepared(method, data_set, choices.reshape(-1))
     others = others.view(*choices.shape, *others.shape[1:])
     if measure == "REBAR":
         torch.manual_seed(seed)

@@ -102,7 +102,7 @@ def repair(seen: Seen, left_out: Path | None) -> str:
     other = next((f", or choose another column ({it})" for it in columns if ALSO_POSSIBLE in it), "")
     return (
         f"{seen.lost:,} of {every:,} examples cannot be used, and at most {100 * seen.broken:g} % may be left out: "
-        f"mend or remove those listed in {left_out}{other}; the commands below leave them out (--broken {share:g})"
+        f"repair or remove those listed in {left_out}{other}; the commands below leave them out (--broken {share:g})"
     )
 
 

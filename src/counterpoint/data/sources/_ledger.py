@@ -91,7 +91,7 @@ class Ledger:
                 for (reason,), part in lost.group_by("reason", maintain_order=True)
             )
             raise ValueError(
-                f"{name}: {len(lost):,} of {total:,} examples cannot be used: {reasons}; mend or remove them "
+                f"{name}: {len(lost):,} of {total:,} examples cannot be used: {reasons}; repair or remove them "
                 f"(at most {100 * broken:g} % may be left out; --broken SHARE allows more); "
                 f"all are listed in {path}"
             )

@@ -12,7 +12,7 @@ from statistics import fmean
 import numpy as np
 import polars as pl
 from jaxtyping import Float
-from scipy import stats
+from scipy import special  # its statistics take half a second to import
 
 from ...recipes.schema import Optimizer
 from ...training.record.metrics import BALANCED, LEARNT, read_metrics
@@ -147,7 +147,7 @@ def late_gain(curves: Sequence[Curve], margin: float) -> tuple[float | None, boo
     if freedom < 1:
         return gain, None
     error = math.sqrt(float(((y - slope * x) ** 2).sum()) / freedom / float(x @ x))
-    return gain, gain > margin and slope > float(stats.t.ppf(_LEVEL, freedom)) * error
+    return gain, gain > margin and slope > float(special.stdtrit(freedom, _LEVEL)) * error
 
 
 def _last_half(curve: Curve) -> Curve:

@@ -14,6 +14,7 @@ from ...networks.weights import Source
 from ...spec import Spec
 from ...training.folder import is_checkpoint, is_run
 from ...training.run import Run
+from .names import is_file_loss
 
 _ANY_LOSS = "dcl"
 
@@ -59,7 +60,7 @@ def arm_of(text: str) -> Arm:
         return Arm.parse(text)
     except FileNotFoundError:
         spec = Spec.parse(text)
-        if ".py" not in spec.name:
+        if not is_file_loss(spec):
             raise
         # A loss in a file works on the same columns as any other loss with these options.
         return Arm.parse(str(Spec(_ANY_LOSS, spec.options)))

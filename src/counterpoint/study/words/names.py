@@ -42,10 +42,20 @@ def short_names(names: Sequence[str]) -> dict[str, str]:
 
 def _from_short_to_full(name: str) -> list[str]:
     spec = Spec.parse(name)
-    file, colon, loss = spec.name.rpartition(":")
-    if not (colon and file.endswith(".py")):
+    if not is_file_loss(spec):
         return [name]
+    loss = spec.name.rpartition(":")[2]
     return [str(Spec(loss, spec.options)), spec.label, name]
+
+
+def is_file_loss(arm: Spec) -> bool:
+    """Return whether an arm is a loss that a file of Python defines: ``FILE.py:NAME``.
+
+    >>> is_file_loss(Spec.parse("mine.py:Hinge,margin=0.2")), is_file_loss(Spec.parse("cnn@runs/a.pyramid"))
+    (True, False)
+    """
+    file, colon, _ = arm.name.rpartition(":")
+    return bool(colon) and file.endswith(".py")
 
 
 def with_short_names(summary: AnySummary) -> AnySummary:

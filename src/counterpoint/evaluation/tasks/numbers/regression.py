@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from jaxtyping import Float, Int
-from scipy.stats import spearmanr
 from torch import Tensor
 
 from ....data.base import Data, Rows
@@ -138,6 +137,8 @@ def ordinality(
         z, y: embeddings and numbers of the examples.
         others: the positions of those that distances are measured to; never to an example itself.
     """
+    from scipy.stats import spearmanr  # here, as it takes half a second
+
     correlations = np.full(len(z), np.nan)
     for part in row_chunks(len(z), len(others)):
         panel = -similarity(model, z[part], z[torch.from_numpy(others)]).double().numpy()

@@ -9,7 +9,6 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.ops import roi_align
 
 from ...base import ImageTower
 from ...heads import Linear
@@ -99,5 +98,7 @@ def shares(rows: int, columns: int, scales: Sequence[int]) -> Float[Tensor, "reg
         for y in range(s)
         for x in range(s)
     ]
+    from torchvision.ops import roi_align  # here, as it imports torch._dynamo: over a second
+
     sampled: Tensor = roi_align(places, torch.tensor(boxes), output_size=1, sampling_ratio=4, aligned=True)
     return sampled.flatten(1)
