@@ -137,13 +137,18 @@ def trusted_source(file: Path) -> bytes:
     return source
 
 
+def is_offline() -> bool:
+    """Return whether addresses are refused: in a block that is `offline`, unless everything is allowed."""
+    return _offline.get() and not allows_everything()
+
+
 def check_address(location: str) -> None:
-    """Refuse to open an address in a block that is `offline`.
+    """Refuse to open an address where `is_offline`.
 
     Raises:
         UntrustedError: naming the address.
     """
-    if _offline.get() and not allows_everything():
+    if is_offline():
         raise UntrustedError(
             f"{location} is an address that the index names: it was not opened. To allow it, give --data, or {OPTION}"
         )

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
+from ... import trust
 from ...data.derived.mixture import MARK, sources_of
 from ..indexing.index import Index
 from ..requests.forms import AboutAnswer, RequestLimits, RowKind, Served, Side
@@ -36,6 +37,7 @@ class Service:
 
     Raises:
         ValueError: for two indexes of different rows.
+        UntrustedError: for a model that is not on this machine, unless everything is allowed (`counterpoint.trust`).
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class Service:
         served: dict[Side, Index] = (
             {"first": index} if against is None else {"first": index, "against": against}
         )
-        self.engines: Mapping[Side, Engine] = {
-            side: Engine(one, limits, self.hands, self.metrics.batch) for side, one in served.items()
-        }
+        with trust.offline():  # the index names the model, and not the user
+            self.engines: Mapping[Side, Engine] = {
+                side: Engine(one, limits, self.hands, self.metrics.batch) for side, one in served.items()
+            }
         self.gallery = Gallery(data or index.about.data, offline=offline)
         self.created = int(time.time())
 
