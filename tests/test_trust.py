@@ -357,6 +357,17 @@ def test_child_processes_allow_what_their_parent_does(
     import_file(mine.file)
 
 
+def test_an_empty_message_withdraws_what_was_received_before(
+    evil: Evil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(trust.VARIABLE, "")
+    trust.receive({trust.VARIABLE: trust.ALL})
+    assert trust.allows_everything()
+    trust.receive({})  # the next task of the same process
+    with pytest.raises(UntrustedError):
+        import_file(evil.file)
+
+
 def test_jobs_of_slurm_allow_what_the_command_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from counterpoint.execution import HandedOver
     from counterpoint.execution.executors.slurm import Slurm

@@ -108,7 +108,8 @@ def environment() -> dict[str, str]:
 
 
 def receive(variables: Mapping[str, str]) -> None:
-    """Allow in this process what `environment` returned in another one."""
+    """Allow in this process what `environment` returned in another one, and no longer what it received before."""
+    os.environ.pop(VARIABLE, None)
     os.environ.update(variables)
 
 
