@@ -135,7 +135,7 @@ def test_a_list_names_no_class(tmp_path: Path, evil: Evil, monkeypatch: pytest.M
     assert not evil.ran()
 
 
-@pytest.mark.parametrize("place", ["/tmp/elsewhere", "../elsewhere", "a/../../elsewhere", "link/a"])
+@pytest.mark.parametrize("place", ["/tmp/elsewhere", "../elsewhere", "a/../../elsewhere", "link/a", ".", ""])
 def test_units_lie_below_their_folder(place: str, tmp_path: Path) -> None:
     base = tmp_path / "base"
     base.mkdir()
