@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.methods.head import loss_in_file
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 
 @pytest.mark.parametrize(
@@ -26,5 +26,5 @@ def test_names_that_only_the_import_can_check_are_accepted(text: str, tmp_path: 
 def test_a_class_that_the_file_does_not_define_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.py"
     file.write_text("class A: pass\nasync def other(): pass")
-    with pytest.raises(UnknownName, match="unknown class"):
+    with pytest.raises(UnknownNameError, match="unknown class"):
         loss_in_file(f"{file}:Loss")

@@ -48,7 +48,7 @@ def app(
             `counterpoint.trust`).
 
     Raises:
-        MissingPackage: where the packages of the extra ``serve`` are missing.
+        MissingPackageError: where the packages of the extra ``serve`` are missing.
         UntrustedError: for a model that is not on this machine, unless ``trust`` is true.
         ValueError: for a folder that is no index, a model that is not the one of the vectors, indexes of different
             rows, and an origin that no browser names so.
