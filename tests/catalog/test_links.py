@@ -13,12 +13,12 @@ from counterpoint.decoding import DECODING
 from counterpoint.evaluation import TASKS
 from counterpoint.losses import LOSSES
 from counterpoint.methods import METHODS
-from counterpoint.registry import Room, load
+from counterpoint.registry import Registry, load
 
 IMPLEMENTED = [paper for paper in catalog.papers() if paper.symbols or paper.recipe or paper.claim]
 
 
-ROOMS: dict[str, Room] = {room.kind: room for room in (LOSSES, METHODS, TASKS, DECODING)}
+ROOMS: dict[str, Registry] = {room.kind: room for room in (LOSSES, METHODS, TASKS, DECODING)}
 REGISTERED = [(kind, name) for kind, room in ROOMS.items() for name in room.names()]
 
 

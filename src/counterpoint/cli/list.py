@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Positional
 from ..reasons import listing
-from ..registry import Room, load
+from ..registry import Registry, load
 from .common.arguments import parse
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def known(kind: Kind) -> Mapping[str, str]:
 
         of = {name: [it.noun for it in MODALITIES if name in it.towers] for name in TOWERS}
         return {name: f"for {listing(nouns)}" if nouns else "" for name, nouns in of.items()}
-    room: Room = load(_ROOMS[kind])
+    room: Registry = load(_ROOMS[kind])
     return {name: room.about(name) for name in room.names()}
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..registry import Room
+from ..registry import Registry
 
 if TYPE_CHECKING:
     from .method import Decoding
 
-DECODING = Room("decoding method", "counterpoint.decoding.methods")
+DECODING = Registry("decoding method", "counterpoint.decoding.methods")
 
 
 def create(name: str, **options: Any) -> Decoding:

@@ -8,12 +8,12 @@ from pathlib import Path
 from .. import files
 from ..methods.tower_method import TowerMethod
 from ..networks.weights import has_weights
-from ..registry import Room, UnknownName
+from ..registry import Registry, UnknownName
 from ..training.folder import is_checkpoint, is_run, not_a_run
 from ..trust import everything
 from ._kind import Kind
 
-KINDS = Room("kind of model", "counterpoint.models")
+KINDS = Registry("kind of model", "counterpoint.models")
 """Kinds of model; each file holds a `Kind`."""
 
 

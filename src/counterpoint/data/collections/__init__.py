@@ -6,9 +6,9 @@ folder, which is then named: ``--data stamps:FOLDER``.
 
 from __future__ import annotations
 
-from ...registry import Room
+from ...registry import Registry
 
-COLLECTIONS = Room("collection", __name__)
+COLLECTIONS = Registry("collection", __name__)
 """The collections by name, a file each."""
 
 __all__ = ["COLLECTIONS"]

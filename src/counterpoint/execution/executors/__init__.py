@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from ...registry import Room
+from ...registry import Registry
 from ..unit import Executor, Needs
 
-EXECUTORS = Room("executor", __name__)
+EXECUTORS = Registry("executor", __name__)
 LOCAL = "local"
 """The executor where no other is named."""
 

@@ -12,13 +12,13 @@ from jaxtyping import Float
 
 from ...files import digest_of_file
 from ...reasons import counted
-from ...registry import Room
+from ...registry import Registry
 from ..vectors import About, Vectors
 from .coordinates import coordinates
 from .kinds._kind import Additions, Kind
 from .storage import Record, Storage, Taken
 
-INDEX_KINDS = Room("kind of index", "counterpoint.serving.indexing.kinds")
+INDEX_KINDS = Registry("kind of index", "counterpoint.serving.indexing.kinds")
 """Kinds of index; each file holds a `Kind`."""
 
 Way = Literal["pca", "tsne"]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...registry import Room, require
+from ...registry import Registry, require
 from ._tracker import Tracker
 
-TRACKERS = Room("tracker", "counterpoint.training.trackers")
+TRACKERS = Registry("tracker", "counterpoint.training.trackers")
 """The trackers, a file each."""
 
 
