@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from counterpoint.cli import main
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.config import SceneConfig
 from counterpoint.data.synthetic.scenes.items.questions import named
 from counterpoint.data.synthetic.scenes.scene import Scene, Thing

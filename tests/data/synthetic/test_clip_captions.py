@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from counterpoint.data.items import ContrastCaptions, Narrations
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.clips.clip import ACTIONS, Clip, Event, film, save
 from counterpoint.data.synthetic.clips.compose import compose_clip
 from counterpoint.data.synthetic.clips.config import ClipConfig
@@ -20,7 +21,6 @@ from counterpoint.data.synthetic.clips.words.captions import caption
 from counterpoint.data.synthetic.clips.words.contrasts import contrast
 from counterpoint.data.synthetic.clips.words.narrations import NAMES, NARRATIONS, narrate, sides
 from counterpoint.data.synthetic.clips.world import Clips
-from counterpoint.data.synthetic.rng import Rng
 from counterpoint.data.synthetic.scenes.layout.compositions import pair_part, together
 from counterpoint.data.synthetic.scenes.scene import COLOURS, Relation, Scene, Thing
 from counterpoint.data.synthetic.scenes.words.lexicon import LANGUAGES, lexicon

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.clips.clip import Clip, Event
 from counterpoint.data.synthetic.clips.compose import apart, compose_clip, swept
 from counterpoint.data.synthetic.clips.config import ClipConfig
@@ -13,7 +14,6 @@ from counterpoint.data.synthetic.clips.truth import faithful, true_of
 from counterpoint.data.synthetic.clips.words.captions import caption
 from counterpoint.data.synthetic.clips.words.contrasts import CONTRASTS, REVERSED, contrast
 from counterpoint.data.synthetic.clips.words.hallucinations import HALLUCINATIONS, hallucinate
-from counterpoint.data.synthetic.rng import Rng
 from counterpoint.data.synthetic.scenes.scene import OPPOSITE, UNIT, Scene, Thing
 from counterpoint.registry import UnknownName
 

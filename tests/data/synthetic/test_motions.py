@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
+from counterpoint.data.rng import Rng
 from counterpoint.data.source import load_any
 from counterpoint.data.synthetic.motions import ACTIVITIES, DEVICES, Motion, MotionConfig, Motions, Stretch
 from counterpoint.data.synthetic.motions.config import SHORTEST, compose_motion
 from counterpoint.data.synthetic.motions.measuring import measure
-from counterpoint.data.synthetic.rng import Rng
 from counterpoint.registry import UnknownName
 
 SMALL = "train=40,validation=4,test=6"

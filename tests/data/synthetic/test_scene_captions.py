@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from data.worlds.random_scenes import random_scene
 
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS, FACED
 from counterpoint.data.synthetic.scenes.layout.compose import compose
 from counterpoint.data.synthetic.scenes.presets import PRESETS

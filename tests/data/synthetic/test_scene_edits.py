@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS, FACED
 from counterpoint.data.synthetic.scenes.config import SIDES, SceneConfig
 from counterpoint.data.synthetic.scenes.items.changes import EDITS, recount

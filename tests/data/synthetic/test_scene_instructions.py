@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from counterpoint.data.items import Choices, Instructions, Questions
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.config import SceneConfig
 from counterpoint.data.synthetic.scenes.items.foils import FOILS, foil
 from counterpoint.data.synthetic.scenes.items.instructions import INSTRUCTIONS

@@ -9,14 +9,14 @@ from functools import cache
 import pytest
 
 from counterpoint.data.items import Question
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.config import SceneConfig
-from counterpoint.data.synthetic.scenes.items.chat import INSTRUCTIONS, answering, captioning, prompt
 from counterpoint.data.synthetic.scenes.items.questions import OPTIONS, POPULAR, QUESTIONS, questions
 from counterpoint.data.synthetic.scenes.layout.compose import compose
 from counterpoint.data.synthetic.scenes.scene import OPPOSITE, SIZES, Scene, Thing, relation_holds
 from counterpoint.data.synthetic.scenes.words.captions import phrase
 from counterpoint.data.synthetic.scenes.words.lexicon import lexicon
+from counterpoint.evaluation.prompts import INSTRUCTIONS, answering, captioning, prompt
 from counterpoint.registry import UnknownName
 
 CAT = Thing("cat", "red", "small", 160, 200, 500)

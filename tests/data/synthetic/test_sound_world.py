@@ -12,8 +12,8 @@ import torch
 
 from counterpoint.data import load
 from counterpoint.data.items import MinimalPairs
+from counterpoint.data.rng import Rng
 from counterpoint.data.source import load_any
-from counterpoint.data.synthetic.rng import Rng
 from counterpoint.data.synthetic.sounds.compose import SoundConfig, alike, compose_sounds, twin
 from counterpoint.data.synthetic.sounds.items import SoundMinimalPairs
 from counterpoint.data.synthetic.sounds.mel import spectrogram

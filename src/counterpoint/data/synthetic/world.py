@@ -15,10 +15,10 @@ from jaxtyping import Bool
 from ...spec import Spec
 from ..base import Data, Rows, Splits
 from ..fingerprint import Fingerprint
+from ..rng import Rng
 from ..sides import SIDES, Side
 from .config import WorldConfig
 from .preset import Preset, preset_of
-from .rng import Rng
 
 C = TypeVar("C", bound=WorldConfig)
 R = TypeVar("R")

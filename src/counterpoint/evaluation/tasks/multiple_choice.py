@@ -12,10 +12,10 @@ from torch import Tensor
 from ...data.base import Rows
 from ...data.items import Questions
 from ...data.pictured import PairedData
-from ...data.synthetic.scenes.items.chat import prompt
 from ...decoding import debiased
 from ...types import Assistant, Metric, Scores
 from ..item_scores import item_scores, right_and_margin
+from ..prompts import prompt
 from ..replies import prompts_of
 from ..statistic import mean
 from ..task import AnsweringTask, items_of

@@ -10,8 +10,8 @@ import numpy as np
 from ...data.base import Rows
 from ...data.items import Questions
 from ...data.pictured import PairedData
-from ...data.synthetic.scenes.items.chat import prompt
 from ...types import Assistant, Metric, Scores
+from ..prompts import prompt
 from ..replies import YES_OR_NO, first_word, replies_to, says_yes
 from ..statistic import f1, mean, precision, recall
 from ..task import AnsweringTask, NotApplicable, items_of, table

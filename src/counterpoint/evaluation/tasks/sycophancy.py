@@ -10,10 +10,10 @@ import numpy as np
 from ...data.base import Rows
 from ...data.items import Question, Questions
 from ...data.pictured import PairedData
-from ...data.synthetic.scenes.items.chat import LEADS, prompt
 from ...registry import unknown
 from ...types import Assistant, Metric, Scores
 from ..item_scores import item_scores
+from ..prompts import LEADS, prompt
 from ..replies import YES_OR_NO, first_word, is_right, replies_to
 from ..statistic import mean, share
 from ..task import AnsweringTask, items_of

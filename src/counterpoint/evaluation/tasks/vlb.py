@@ -20,11 +20,11 @@ from ...data.base import Rows
 from ...data.embeddings import EmbeddingCache
 from ...data.items import QuestionVariants, Sample
 from ...data.pictured import PairedData
-from ...data.synthetic.rng import Rng
-from ...data.synthetic.scenes.items.chat import prompt
+from ...data.rng import Rng
 from ...registry import unknown
 from ...types import Assistant, Embedder, Metric, Prompt, Scores, Turn
 from ..item_scores import batches, beats
+from ..prompts import prompt
 from ..replies import HELD, is_right
 from ..statistic import mean
 from ..task import AnsweringTask, EmbedderTask, NotApplicable, items_of, similarity, table

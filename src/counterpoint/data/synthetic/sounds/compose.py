@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from ....forms import Fraction
 from ....registry import unknown
+from ...rng import Rng
 from ..config import WorldConfig
-from ..rng import Rng
 from .soundscape import ATTRIBUTES, PITCHED, SOURCES, Attribute, Sound, Soundscape, Source
 
 PAPERS = {"compa": ("twin",)}

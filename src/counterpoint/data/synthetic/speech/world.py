@@ -16,9 +16,9 @@ from ....raw import Waves
 from ...base import Data, Rows
 from ...labels import Classes
 from ...pictured import PairedData
+from ...rng import Rng
 from ...views.keys import white
 from ...views.waves import level
-from ..rng import Rng
 from ..scenes.concepts import CONCEPTS
 from ..scenes.items.labels import label_sets
 from ..scenes.layout.compose import compose

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 from ...scenes.layout.compositions import pair_part
 from ...scenes.scene import OPPOSITE, UNIT, Thing
 from ..clip import Action, Clip, Event

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 from ...scenes.scene import UNIT
 from ..clip import DIRECTIONS, Action, Clip, Event
 from ..config import ClipConfig

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 from ...scenes.scene import Thing
 from ..clip import Clip
 from ..config import ClipConfig

@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from itertools import islice
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import CONCEPTS
 from ..config import SceneConfig
 from ..layout.compositions import colour_parts, relation_parts

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count, islice
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 from ..config import SceneConfig
 from ..layout.compose import compose
 from ..scene import Scene

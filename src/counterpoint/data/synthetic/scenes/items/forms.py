@@ -29,7 +29,7 @@ from ....items import (
     QuestionVariants,
     Regions,
 )
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import CONCEPTS
 from ..config import SceneConfig
 from ..pixels.render import draw, pictures

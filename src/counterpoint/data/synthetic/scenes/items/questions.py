@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from .....registry import unknown
 from ....items import Question
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import CONCEPTS
 from ..config import SceneConfig
 from ..scene import OPPOSITE, RELATIONS, SIZES, RelationKind, Scene, Thing, relation_holds

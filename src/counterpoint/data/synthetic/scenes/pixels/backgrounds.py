@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 
 Rgb = tuple[int, int, int]
 Places = Int[np.ndarray, "H W"]

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import CONCEPTS
 from ..scene import Scene, Thing
 from .grammar import Determiner, Grammar, Look, Phrase, grammar

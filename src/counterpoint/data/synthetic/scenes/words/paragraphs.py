@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import final
 
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import FACED
 from ..scene import OPPOSITE, UNIT, Relation, Scene
 from .grammar import Determiner, Grammar, Look, Phrase, grammar

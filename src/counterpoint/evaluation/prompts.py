@@ -1,12 +1,12 @@
-"""Scenes as conversations: instructions and answers in the form that chat templates read."""
+"""Prompts for vision-language models: instructions, questions and answers in the form that chat templates read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from typing import Any
 
-from ....items import Question
-from ...rng import Rng
+from ..data.items import Question
+from ..data.rng import Rng
 
 Message = dict[str, Any]
 """``{"role": "user" or "assistant", "content": [{"type": "image"}, {"type": "text", "text": …}]}``"""
