@@ -92,7 +92,6 @@ ABOUT_PICTURES_OR_WORDS = {
 
 DECIDES = {
     **ABOUT_PICTURES_OR_WORDS,
-    "claims/": "experiments, each on columns of its own",
     "data/collections/": "say what columns they have themselves",
     "data/sources/": "say what columns they have themselves",
     "data/synthetic/": "say what columns they have themselves",

@@ -6,10 +6,11 @@ import ast
 import difflib
 import hashlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from importlib import import_module
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -104,8 +105,8 @@ def load(reference: str) -> Any:
 class Registry:
     """Things of a package by name, each defined in a file of its own; listing the names imports nothing.
 
-    A thing is named after its file. Files whose names begin with ``_`` are helpers. Where the package has a stub
-    ``__init__.pyi``, the stub says which files define what. Users may write hyphens where the file has underscores.
+    A thing is named after its file. Files whose names begin with ``_`` are helpers. Users may write hyphens where the
+    file has underscores.
 
     Args:
         kind: Word for one thing, used in messages.
@@ -113,9 +114,10 @@ class Registry:
         symbol: Name that every file gives its thing. Default: the one public class of the file.
         exclude: Files and folders of the package without ``.py`` that define no such thing.
         file: For things that are packages, the file in each that defines the thing. The package's name is the thing's.
+        from_stub: Whether the package's ``__init__.pyi`` says which files define a thing, and its class.
         hyphens: Whether listed names have hyphens in place of underscores.
 
-    >>> Registry("loss", "counterpoint.losses").reference("siglip")
+    >>> Registry("loss", "counterpoint.losses", from_stub=True).reference("siglip")
     'counterpoint.losses.siglip:SigLIPLoss'
     >>> Registry("data set", "counterpoint.data.synthetic", file="world").reference("clips")
     'counterpoint.data.synthetic.clips.world:Clips'
@@ -129,10 +131,11 @@ class Registry:
         exclude: Sequence[str] = (),
         file: str | None = None,
         *,
+        from_stub: bool = False,
         hyphens: bool = True,
     ) -> None:
         self.kind, self.package, self.symbol, self.file = kind, package, symbol, file
-        self.exclude, self.hyphens = frozenset(exclude), hyphens
+        self.exclude, self.from_stub, self.hyphens = frozenset(exclude), from_stub, hyphens
 
     def _named(self, name: str) -> str:
         return name.replace("_", "-") if self.hyphens else name.replace("-", "_")
@@ -141,22 +144,26 @@ class Registry:
     def _references(self) -> dict[str, str]:
         """Module of each name, and behind a colon the class if the stub states it."""
         folder = files(self.package)
-        stub = folder / "__init__.pyi"
-        if self.file is not None:
-            names = [entry.name for entry in folder.iterdir() if (entry / f"{self.file}.py").is_file()]
-            references = {name: f"{self.package}.{name}.{self.file}" for name in names}
-        elif self.symbol is None and stub.is_file():
-            references = _in_stub(stub.read_text(encoding="utf-8"), self.package)
+        if self.from_stub:
+            found = _in_stub((folder / "__init__.pyi").read_text(encoding="utf-8"), self.package)
         else:
-            names = [
-                entry.name.removesuffix(".py") for entry in folder.iterdir() if entry.name.endswith(".py")
-            ]
-            references = {name: f"{self.package}.{name}" for name in names}
-        return {
-            self._named(name): reference
-            for name, reference in references.items()
-            if not name.startswith("_") and name not in self.exclude
-        }
+            found = _modules(folder, self.package, self.exclude)
+        references: dict[str, str] = {}
+        for reference in found:
+            module = reference.partition(":")[0]
+            if self.file is not None:
+                if not module.endswith(f".{self.file}"):
+                    continue
+                module = module.removesuffix(f".{self.file}")
+            name = module.rpartition(".")[2]
+            if module == self.package or name.startswith("_") or name in self.exclude:
+                continue
+            if self._named(name) in references:
+                raise ValueError(
+                    f"two files are named {name!r}: {references[self._named(name)]} and {reference}; rename one"
+                )
+            references[self._named(name)] = reference
+        return references
 
     @cached_property
     def modules(self) -> dict[str, str]:
@@ -182,7 +189,7 @@ class Registry:
     def about(self, name: str) -> str:
         """Return the first paragraph of the docstring of a name's file, which is not imported for it.
 
-        >>> Registry("loss", "counterpoint.losses").about("siglip")
+        >>> Registry("loss", "counterpoint.losses", from_stub=True).about("siglip")
         'The pairwise sigmoid loss.'
         """
         module = self.reference(name).partition(":")[0]
@@ -191,7 +198,7 @@ class Registry:
     def stated(self, name: str, attribute: str) -> Any:
         """Return the constant that a name's class states for an attribute, without importing the class; None if none.
 
-        >>> Registry("loss", "counterpoint.losses").stated("siglip", "family")
+        >>> Registry("loss", "counterpoint.losses", from_stub=True).stated("siglip", "family")
         'sigmoid'
         """
         module, _, symbol = self.reference(name).partition(":")
@@ -217,9 +224,8 @@ class Registry:
         return load(self.reference(name))
 
 
-def _in_stub(stub: str, package: str) -> dict[str, str]:
-    """Return ``package.module:Class`` of each class that a stub exports from a module beside it, by module."""
-    references: dict[str, str] = {}
+def _in_stub(stub: str, package: str) -> Iterator[str]:
+    """Yield ``package.module:Class`` of each class that a stub exports from a module beside it."""
     for node in ast.parse(stub).body:
         if (
             isinstance(node, ast.ImportFrom)
@@ -227,10 +233,18 @@ def _in_stub(stub: str, package: str) -> dict[str, str]:
             and node.module
             and node.names[0].name[0].isupper()
         ):
-            if node.module in references:
-                raise ValueError(f"{package}.{node.module} must define one public class; it defines several")
-            references[node.module] = f"{package}.{node.module}:{node.names[0].name}"
-    return references
+            yield f"{package}.{node.module}:{node.names[0].name}"
+
+
+def _modules(folder: Traversable, package: str, exclude: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield the modules in a folder and below it, helpers apart."""
+    for entry in folder.iterdir():
+        if entry.name.startswith(("_", ".")) or entry.name in exclude:
+            continue
+        if entry.is_dir():
+            yield from _modules(entry, f"{package}.{entry.name}")
+        elif entry.name.endswith(".py"):
+            yield f"{package}.{entry.name.removesuffix('.py')}"
 
 
 def source_of(module: str) -> str:

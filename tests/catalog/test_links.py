@@ -26,7 +26,7 @@ REGISTERED = [(kind, name) for kind, room in ROOMS.items() for name in room.name
 def test_what_the_catalog_names_exists(paper: catalog.Paper) -> None:
     assert paper.symbols, "a recipe or a claim without anything that implements the paper"
     for symbol in (*paper.symbols, *((paper.claim,) if paper.claim else ())):
-        assert symbol.startswith("counterpoint.")
+        assert symbol.startswith(("counterpoint.", "counterpoint_reproductions."))
         found = load(symbol)
         papers = getattr(found, "papers", None)
         assert papers is None or paper.slug in papers, f"{symbol} does not name {paper.slug} among its papers"

@@ -11,7 +11,7 @@ from ..spec import Spec
 if TYPE_CHECKING:
     from .task import AnsweringTask, Task
 
-TASKS = Registry("task", "counterpoint.evaluation.tasks", hyphens=False)
+TASKS = Registry("task", "counterpoint.evaluation.tasks", from_stub=True, hyphens=False)
 
 DEFAULT_TASKS = ("retrieval", "zero_shot", "probe", "shift")
 """Tasks for models that embed, unless others are named."""

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from ..pairwise.loss import Loss
     from ..pairwise.reduce import Evaluator, TileSize
 
-LOSSES = Registry("loss", "counterpoint.losses", exclude=("contrastive_divergence", "modular_contrast"))
+LOSSES = Registry(
+    "loss", "counterpoint.losses", exclude=("contrastive_divergence", "modular_contrast"), from_stub=True
+)
 
 
 def names() -> tuple[str, ...]:

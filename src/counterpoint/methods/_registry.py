@@ -45,7 +45,7 @@ class _Methods(Registry):
     """The files of this package, and the losses that need nothing but views of the examples."""
 
     def __init__(self) -> None:
-        super().__init__("method", "counterpoint.methods", exclude=_SHARED)
+        super().__init__("method", "counterpoint.methods", exclude=_SHARED, from_stub=True)
 
     @cached_property
     def _references(self) -> dict[str, str]:
