@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.registry import Registry, UnknownName, unknown
+from counterpoint.registry import Registry, UnknownNameError, unknown
 
 Write = Callable[[str, str], str]
 _NUMBERS = count()
@@ -52,7 +52,7 @@ def test_a_file_is_listed_without_being_imported_and_got_by_its_name(write: Writ
     assert "helpers" not in room
     assert Registry("thing", package, hyphens=False).names() == ("one", "two_words")
     assert Registry("thing", package, exclude=("wide",)).names() == ("one",)
-    with pytest.raises(UnknownName, match=r"unknown thing 'tow-words': did you mean 'two-words'\?"):
+    with pytest.raises(UnknownNameError, match=r"unknown thing 'tow-words': did you mean 'two-words'\?"):
         room.get("tow-words")
 
 

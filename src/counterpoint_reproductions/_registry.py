@@ -14,6 +14,6 @@ def module(slug: str) -> ModuleType:
     """Import the file of a claim: its ``CLAIM``, its ``REFUTED`` and its ``run``.
 
     Raises:
-        UnknownName: for a paper that has no claim; names those that have.
+        UnknownNameError: for a paper that has no claim; names those that have.
     """
     return import_module(CLAIMS.reference(slug).partition(":")[0])

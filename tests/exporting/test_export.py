@@ -11,7 +11,7 @@ import pytest
 import counterpoint as cp
 from counterpoint.exporting import _export
 from counterpoint.files import check_manifest
-from counterpoint.registry import Registry, UnknownName
+from counterpoint.registry import Registry, UnknownNameError
 from fixtures import foreign
 from fixtures.one_layout.kept import Kept
 
@@ -68,7 +68,7 @@ def test_bad_input_is_told_before_a_model_is_loaded(model: str, tmp_path: Path) 
     (tmp_path / "there").mkdir()
     with pytest.raises(FileExistsError, match="there exists: give another folder"):
         cp.export(model, "kept", tmp_path / "there")
-    with pytest.raises(UnknownName, match="unknown layout 'kep': did you mean 'kept'"):
+    with pytest.raises(UnknownNameError, match="unknown layout 'kep': did you mean 'kept'"):
         cp.export(model, "kep", tmp_path / "out")
     with pytest.raises(ValueError, match="is not a run folder"):
         cp.export(str(tmp_path / "there"), "kept", tmp_path / "out")

@@ -16,7 +16,7 @@ def create(name: str, **options: Any) -> Decoding:
     """Return the decoding method of this name.
 
     Raises:
-        UnknownName: if there is none; the message names the nearest.
+        UnknownNameError: if there is none; the message names the nearest.
 
     >>> create("vcd", alpha=0.5).beta
     0.1

@@ -82,8 +82,8 @@ def export(
         allow_custom_code: export a model that the other library can load with this package alone.
 
     Raises:
-        UnknownName: for a layout or a licence that is not known.
-        MissingPackage: for one whose packages are not installed.
+        UnknownNameError: for a layout or a licence that is not known.
+        MissingPackageError: for one whose packages are not installed.
         FileExistsError: for a folder that exists.
         OSError: for one that cannot be written.
         ValueError: for a model that cannot be loaded, that the layout cannot hold, or whose embeddings changed; for one

@@ -30,7 +30,7 @@ def create(name: str, *, evaluator: Evaluator = "auto", tile: TileSize | None = 
         options: the loss's own arguments.
 
     Raises:
-        UnknownName: if there is no such loss; the message gives the nearest name.
+        UnknownNameError: if there is no such loss; the message gives the nearest name.
     """
     loss: Loss = LOSSES.get(name)(**options)
     return loss.evaluated(evaluator, tile)

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from data.worlds.random_scenes import random_scene
 
 from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS, FACED
@@ -23,7 +22,8 @@ from counterpoint.data.synthetic.scenes.scene import (
 )
 from counterpoint.data.synthetic.scenes.words.captions import Caption, long, phrase, short, tags
 from counterpoint.data.synthetic.scenes.words.lexicon import LANGUAGES, lexicon
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
+from data.synthetic.random_scenes import random_scene
 
 SEEDS = range(25)
 CAT = Thing("cat", "red", "medium", 250, 200, 500)
@@ -462,5 +462,5 @@ def test_tags() -> None:
 
 @pytest.mark.parametrize("say", [short, long, tags])
 def test_an_unknown_language_is_an_error(say: object) -> None:
-    with pytest.raises(UnknownName, match="unknown language 'latin'"):
+    with pytest.raises(UnknownNameError, match="unknown language 'latin'"):
         say(Scene(0, (CAT,)), "latin")  # type: ignore[operator] # one of three functions

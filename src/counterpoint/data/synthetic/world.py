@@ -65,7 +65,7 @@ class World(Data, Generic[C, R]):
         """Return a world as it is written: ``scenes:PRESET``, then options after commas.
 
         Raises:
-            UnknownName: for an unknown preset or option.
+            UnknownNameError: for an unknown preset or option.
             ValueError: for a value that an option cannot have, or an option without one.
         """
         spec = Spec.parse(source)

@@ -39,7 +39,7 @@ class Answers(AnsweringTask):
 
     Raises:
         ValueError: without kinds.
-        NotApplicable: from a call, if the data has no such questions.
+        NotApplicableError: from a call, if the data has no such questions.
     """
 
     family = "answering"

@@ -35,7 +35,7 @@ class Chair(AnsweringTask):
         prompt: asks for a description. How long it may be is up to the assistant.
 
     Raises:
-        NotApplicable: from a call, if the data does not say what its pictures show.
+        NotApplicableError: from a call, if the data does not say what its pictures show.
 
     Source: Rohrbach et al., "Object Hallucination in Image Captioning" (2018), arXiv 1809.02156.
     """

@@ -36,7 +36,7 @@ class Mme(AnsweringTask):
         kinds: of questions that are answered yes or no; the subsets.
 
     Raises:
-        NotApplicable: from a call, if the data has no such questions.
+        NotApplicableError: from a call, if the data has no such questions.
         ValueError: from a call, where a picture has not one question of either answer of a kind.
 
     Source: Fu et al., "MME: A Comprehensive Evaluation Benchmark for Multimodal Large Language Models" (2023), arXiv

@@ -36,7 +36,7 @@ class MultipleChoice(AnsweringTask):
         kinds: of questions with options that begin with different tokens; the subsets.
 
     Raises:
-        NotApplicable: from a call, if the data has no such questions.
+        NotApplicableError: from a call, if the data has no such questions.
         ValueError: from a call, for a question without options, or options that begin with the same token.
 
     Source: the image-free prior and its Post-Hoc Debias are those of VDD (arXiv 2403.05262).

@@ -40,8 +40,8 @@ class Sycophancy(AnsweringTask):
         kinds: of questions, which must be choices; the subsets.
 
     Raises:
-        UnknownName: for another tone.
-        NotApplicable: from a call, if the data has no such questions.
+        UnknownNameError: for another tone.
+        NotApplicableError: from a call, if the data has no such questions.
         ValueError: from a call, for a question without another option.
 
     Source: after LQCD (arXiv 2408.11261), whose own leads and data sets are not known.

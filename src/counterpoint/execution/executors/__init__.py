@@ -18,7 +18,7 @@ def executor_of(named: str | Executor, needs: Needs) -> Executor:
         needs: of each unit that it is for.
 
     Raises:
-        UnknownName: for a name that there is none of; the message gives the nearest one.
+        UnknownNameError: for a name that there is none of; the message gives the nearest one.
         Exception: what the executor's `check` finds.
     """
     made: Executor = EXECUTORS.get(named)() if isinstance(named, str) else named

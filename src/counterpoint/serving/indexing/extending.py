@@ -37,7 +37,7 @@ def extended(
     """Return an index with the parts of some vectors that it does not have.
 
     Raises:
-        InUse: if another process writes the index.
+        InUseError: if another process writes the index.
         ValueError: if another process has changed it since it was opened, and as for `Index.add`.
     """
     about = vectors.about

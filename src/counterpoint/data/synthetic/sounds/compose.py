@@ -97,7 +97,7 @@ def twin(kind: str, scape: Soundscape, draws: Rng) -> Soundscape | None:
     are in one respect, of which both have a word ("a high beep while a low buzz").
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
 
     Source: the two parts of Ghosh et al., "CompA: Addressing the Gap in Compositional Reasoning in Audio-Language
     Models" (2023), arXiv 2310.08753.

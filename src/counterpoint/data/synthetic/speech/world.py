@@ -130,7 +130,7 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         """Return the speech of some rows without noise, whether they lack it or not.
 
         Raises:
-            MissingPackage: if ``espeakng-loader`` is not installed.
+            MissingPackageError: if ``espeakng-loader`` is not installed.
             CacheError: if the cache folder cannot be written.
         """
         places = [self._block_and_index(int(row)) for row in rows]

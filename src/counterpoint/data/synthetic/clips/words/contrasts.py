@@ -56,7 +56,7 @@ def contrast(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None
         config: of the world that the clip is from.
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
 
     >>> from counterpoint.data.synthetic.clips.words.captions import caption
     >>> from counterpoint.data.synthetic.scenes.scene import Scene

@@ -48,7 +48,7 @@ def hallucinate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = N
         config: of the world that the clip is from.
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
 
     >>> from counterpoint.data.synthetic.scenes.scene import Scene, Thing
     >>> cat = Thing("cat", "red", "small", 200, 300, 500)

@@ -78,7 +78,7 @@ def narrate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None)
         config: of the world that the clip is from: the colours to choose from.
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
 
     >>> from counterpoint.data.synthetic.scenes.scene import Scene
     >>> cat, dog = Thing("cat", "red", "small", 200, 700, 500), Thing("dog", "blue", "small", 200, 200, 300)

@@ -108,7 +108,7 @@ def edit(
         config: of the world that the scene is from.
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
 
     >>> from counterpoint.data.synthetic.scenes.scene import Thing
     >>> cat = Thing("cat", "red", "small", 200, 300, 500)

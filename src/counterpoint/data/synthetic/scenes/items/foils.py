@@ -34,7 +34,7 @@ def foil(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tuple[str,
         config: of the scene's world.
 
     Raises:
-        UnknownName: for another kind.
+        UnknownNameError: for another kind.
 
     Source: Ma et al., "CREPE: Can Vision-Language Foundation Models Reason Compositionally?" (2022), arXiv 2212.07796.
 
