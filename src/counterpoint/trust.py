@@ -27,8 +27,11 @@ VARIABLE = "COUNTERPOINT_TRUST"
 ALL = "all"
 OPTION = "--trust"
 
-_PACKAGE = Path(__file__).resolve().parent
-"""Folder of this package, whose own files are trusted."""
+_PACKAGES = (
+    Path(__file__).resolve().parent,
+    Path(__file__).resolve().parent.with_name("counterpoint_reproductions"),
+)
+"""Folders of the packages of this distribution, whose files are trusted."""
 _BOUNDARY = re.compile(r'[,=+"\s]')
 _given: set[str] = set()
 """Digests of the files that the user of this process named."""
@@ -126,7 +129,7 @@ def trusted_source(file: Path) -> bytes:
     """
     source = file.read_bytes()
     digest = _digest(source)
-    if file.resolve().is_relative_to(_PACKAGE):
+    if any(file.resolve().is_relative_to(package) for package in _PACKAGES):
         return source
     if digest in _given or digest in _inherited():
         _note(digest, file)
