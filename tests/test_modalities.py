@@ -92,10 +92,9 @@ ABOUT_PICTURES_OR_WORDS = {
 
 DECIDES = {
     **ABOUT_PICTURES_OR_WORDS,
-    "claims/": "experiments, each on columns of its own",
     "data/collections/": "say what columns they have themselves",
     "data/sources/": "say what columns they have themselves",
-    "data/worlds/": "say what columns they have themselves",
+    "data/synthetic/": "say what columns they have themselves",
     "cli/index.py": "a text can be typed in a command, a picture has an option of its own",
     "data/base.py": "nouns are of texts",
     "data/pictures/thumbnails.py": "thumbnails are of pictures",

@@ -23,7 +23,7 @@ from counterpoint.execution.state import State
 from counterpoint.execution.watch import UNSEEN, standings
 from counterpoint.units import STEPS
 from fixtures.commands import Session, started
-from fixtures.units import Counting, Heard
+from fixtures.units import PYTHONPATH, Counting, Heard
 
 
 def three(folder: Path, **options: object) -> list[Counting]:
@@ -194,7 +194,7 @@ def test_a_work_that_is_suspended_and_watched_goes_on_when_it_wakes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(lease, "STALE", 0.5)
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent), prepend=os.pathsep)
+    monkeypatch.setenv("PYTHONPATH", PYTHONPATH)
     study = tmp_path / "study"
     unit = Counting("a", study / "a", total=200, seconds=0.01)
     listed(study, [unit])

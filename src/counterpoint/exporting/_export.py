@@ -13,7 +13,7 @@ from ..execution.folders import check_writable
 from ..files import writing_folder
 from ..methods.tower_method import TowerMethod
 from ..models import load
-from ..registry import Room, missing_package, require
+from ..registry import Registry, missing_package, require
 from ._card import Origin, write_card
 from ._comparison import MOST, Comparison, compare
 from ._layout import Layout

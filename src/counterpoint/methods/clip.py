@@ -37,6 +37,7 @@ class CLIP(TowerMethod):
     arXiv 2103.00020; under the basic recipe of Fini et al. (2023), arXiv 2305.08675.
     """
 
+    family = "two towers"
     papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
     # CLIP was once the family of CLIP-rocket with no local stream.

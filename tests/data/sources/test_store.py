@@ -117,7 +117,7 @@ def test_what_cannot_be_reached_is_one_line(bucket: str, site: str, monkeypatch:
         ("s3://no-such-bucket/0.tar", "no-such-bucket/0.tar: there is no such file, or no such bucket"),
         (f"{bucket}/{{0..5}}.tar", "3 of 6 files are not there, the first .*/3.tar"),
         (f"{bucket}/x*.tar", r"x\*\.tar matches no file"),
-        (f"{site}/none.tar", "none.tar: there is no such file"),
+        (f"{site}/none.tar", "none.tar: no server answers there, or it has no such file"),
     ):
         with pytest.raises(FileNotFoundError, match=message) as told:
             load(word)

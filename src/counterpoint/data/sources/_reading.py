@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ...files import read_json
-from ...registry import Room, import_file, named_in_file, unknown
+from ...registry import Registry, import_file, named_in_file, unknown
 from ._files.places import seen_from
 from ._ledger import Ledger
 from ._options import FACTS, Options, parted

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ...modalities import PAIR
-from ...registry import Room
+from ...registry import Registry
 from ...spec import Spec
 
 WORLDS = Registry("data set", __name__, file="world")
