@@ -6,6 +6,8 @@ import errno
 import re
 from collections.abc import Sequence
 
+from .extras import missing_extra
+
 _EXPECTED = (ValueError, OSError, ImportError, RuntimeError, ArithmeticError)
 """Errors whose text is written for the user."""
 _REMEDIES = {
@@ -44,6 +46,8 @@ def reason(error: BaseException) -> str:
     >>> reason(OSError(errno.ENOSPC, "No space left on device", "runs/one/run.json"))
     'runs/one/run.json: No space left on device: free some space there, or choose another folder'
     """
+    if (line := missing_extra(error)) is not None:
+        return line
     text = str(error) or type(error).__name__
     if out_of_memory(error):
         return (

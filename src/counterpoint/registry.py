@@ -16,6 +16,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from .extras import missing_package
 from .trust import trusted_source
 
 
@@ -48,11 +49,6 @@ def require(package: str, extra: str) -> Any:
         return import_module(package)
     except ModuleNotFoundError as error:
         raise MissingPackageError(missing_package(package, extra)) from error
-
-
-def missing_package(package: str, extra: str) -> str:
-    """Return the line that says how to install an optional package."""
-    return f"{package} is not installed; run: pip install 'counterpoint[{extra}]'"
 
 
 def named_in_file(text: str) -> tuple[Path, str] | None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from torchvision.transforms.v2.functional import pil_to_tensor
 
 from ..data.base import Data
 from ..data.labels import Tags
@@ -78,6 +77,8 @@ class Audit:
         rows = surest["row"].to_numpy(writable=True)
         columns = self.data.raw_columns(rows)
         if isinstance(self.data, Pictured):  # whole, where towers see a square of few pixels
+            from torchvision.transforms.v2.functional import pil_to_tensor
+
             there = self.data.present("image", rows)
             columns["image"] = (
                 "image",

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torchvision.transforms.v2 import functional as F
 
 BLUR = (1 / 48, 1 / 24, 1 / 12)
 """Standard deviation of the blur, by strength, as a fraction of the shorter side."""
@@ -44,6 +43,8 @@ def contrast(
     pictures: UInt8[Tensor, "n 3 H W"], ids: Int[Tensor, " n"], strength: int
 ) -> UInt8[Tensor, "n 3 H W"]:
     """Lower the contrast."""
+    from torchvision.transforms.v2 import functional as F
+
     return F.adjust_contrast(pictures, CONTRAST[strength])
 
 
@@ -51,6 +52,8 @@ def jpeg(
     pictures: UInt8[Tensor, "n 3 H W"], ids: Int[Tensor, " n"], strength: int
 ) -> UInt8[Tensor, "n 3 H W"]:
     """Compress pictures as JPEG, and decompress them."""
+    from torchvision.transforms.v2 import functional as F
+
     return torch.stack([F.jpeg(picture, JPEG[strength]) for picture in pictures])
 
 

@@ -15,7 +15,6 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict
 from safetensors.torch import load_file, save_file
 from torch import Tensor
-from torchvision.transforms.v2.functional import resize
 
 from ...execution.folders import contents
 from ...files import FORMAT, read_json, write_json, writing
@@ -208,6 +207,8 @@ def pictures_of(data: Pictured, rows: Rows, size: int) -> Tensor:
     """Return the pictures of some rows as squares of a size, ``(n, 3, size, size)``."""
     sized = data.sized(size)
     parts = np.array_split(rows, -(-len(rows) // _READ))
+    from torchvision.transforms.v2.functional import resize
+
     return torch.cat([resize(sized.images(part), [size, size], antialias=True) for part in parts])
 
 

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Protocol, final, runtime_checkable
 
-import ftfy
 import numpy as np
 from jaxtyping import UInt64
 from torch import Tensor
@@ -166,6 +165,8 @@ def clean(text: str) -> str:
     >>> clean("  Caf\\u00c3\\u00a9 &amp;amp; Bar\\n")
     'café & bar'
     """
+    import ftfy
+
     return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
 
 

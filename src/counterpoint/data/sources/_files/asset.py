@@ -10,14 +10,15 @@ import os
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import accumulate, pairwise
-from typing import Self, final
+from typing import TYPE_CHECKING, Self, final
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
-from pyarrow import parquet
 
 from .places import is_url, part_of, sought, suffix_of
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _CELLS = 64
 
@@ -60,6 +61,8 @@ class Asset:
         if self.size is not None:
             return part_of(self.file, self.offset, self.size)
         assert self.member is not None
+        import pyarrow as pa
+
         try:
             if is_url(self.file):
                 return _cell_of(self.file, self.member, self.offset)
@@ -113,6 +116,8 @@ def _cells(table: str, column: str, block: int) -> list[bytes]:
 @lru_cache(maxsize=64)
 def arrow_file(path: str) -> pa.Table:
     """Return the table in an Arrow file of `datasets`, mapped and not read."""
+    import pyarrow as pa
+
     return pa.ipc.open_stream(pa.memory_map(path)).read_all()
 
 
@@ -127,6 +132,8 @@ def _cell_of(table: str, column: str, row: int) -> bytes:
 
 @lru_cache(maxsize=1024)
 def _groups(table: str) -> list[int]:
+    from pyarrow import parquet
+
     with sought(table) as file:
         metadata = parquet.ParquetFile(file).metadata
         return [metadata.row_group(group).num_rows for group in range(metadata.num_row_groups)]
@@ -134,6 +141,8 @@ def _groups(table: str) -> list[int]:
 
 @lru_cache(maxsize=4)
 def _group(table: str, column: str, group: int) -> list[bytes]:
+    from pyarrow import parquet
+
     with sought(table) as file:
         cells = parquet.ParquetFile(file).read_row_group(group, columns=[column])
     return _bytes(pl.DataFrame(pl.from_arrow(cells))[column])

@@ -11,8 +11,6 @@ from hashlib import blake2b
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from braceexpand import braceexpand
-
 from ....registry import MissingPackageError
 from ....trust import check_address
 
@@ -90,6 +88,8 @@ def suffix_of(written: str) -> str:
         first = next(iter(_lines(Path(written[1:]))), "")
         return suffix_of(first)
     if written.endswith("}") and is_pattern(written):  # the suffix is inside of the braces
+        from braceexpand import braceexpand
+
         with suppress(ValueError):  # braces that are not closed are told of when they are expanded
             written = next(iter(braceexpand(written)), written)
     return PurePosixPath(name_of(written).lower()).suffix
@@ -295,6 +295,8 @@ def _expanded(written: str) -> list[str]:
         return [local(written)]
     if written.startswith("@"):
         return [file for line in _lines(Path(written[1:])) for file in _expanded(line)]
+    from braceexpand import braceexpand
+
     try:
         expanded = list(braceexpand(written))
     except ValueError as error:  # braces that are not closed

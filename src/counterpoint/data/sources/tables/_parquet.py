@@ -6,11 +6,9 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
-import pyarrow as pa
-from pyarrow import parquet
 
 from ....modalities import MODALITIES
 from ...template import Template, columns_in, is_template
@@ -25,6 +23,9 @@ from .._source import Span
 from ._kinds import SAMPLE, Kind, kind_of
 from ._many import CELL, HELD, NAME
 from ._roles import ONE_A_ROW, Columns, Made, Roles, as_noted, chosen
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 _WORDS = (
     pl.String,
@@ -196,6 +197,8 @@ class _Table(ABC):
 def _table(path: str, span: Span | None) -> _Table:
     if suffix_of(path) == ".arrow":
         return _ArrowFile(path)
+    from pyarrow import parquet
+
     if not is_url(path):
         with opened(path) as file:
             scan = pl.scan_parquet(path, glob=False)
@@ -243,6 +246,8 @@ class _InStore(_Table):
     """A Parquet table in a store, of which the pictures are not fetched where the table says that all rows have one."""
 
     def __init__(self, path: str) -> None:
+        from pyarrow import parquet
+
         self._file = parquet.ParquetFile(sought(path), pre_buffer=True)
         schema = self._file.schema_arrow
         self.schema: Mapping[str, Any] = pl.DataFrame(pl.from_arrow(schema.empty_table())).schema

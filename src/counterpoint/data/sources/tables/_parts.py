@@ -7,9 +7,6 @@ import os
 from collections.abc import Iterator
 from functools import lru_cache
 
-import pyarrow as pa
-from pyarrow import parquet
-
 from .._files.places import is_url, suffix_of
 from .._source import Span
 
@@ -39,6 +36,9 @@ def _spans_of(path: str, size: int, written: int) -> tuple[Span, ...]:
 
 
 def _rows(path: str) -> int:
+    import pyarrow as pa
+    from pyarrow import parquet
+
     try:
         return int(parquet.read_metadata(path).num_rows)
     except (OSError, pa.ArrowException):  # told of when it is opened
