@@ -7,10 +7,14 @@ BIN := $(VENV)/bin
 # Compiled files are kept, whatever the environment says: tests start hundreds of processes that read the package.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: demo test test-slow lint docs bench
+.PHONY: demo core test test-slow lint docs bench
 
-demo: $(VENV)/.installed
+demo: $(VENV)/.installed-study
 	$(BIN)/counterpoint compare clip slip siglip --data emoji --seeds 3
+
+# In an environment with the hard dependencies alone: losses, lists and help work, a missing extra is one line.
+core: $(VENV)-core/.installed
+	bash scripts/check_core.sh $(VENV)-core/bin
 
 # A file's tests stay in one process, which shares its models and process groups; one thread each, as processes share the cores.
 test: $(VENV)/.installed-dev
@@ -37,8 +41,9 @@ bench: $(VENV)/.installed-dev
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
-	$(BIN)/python -m pip install $(PIP_ARGS) -e .
+$(VENV)-core/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)-core
+	$(VENV)-core/bin/python -m pip install $(PIP_ARGS) -e .
 	@touch $@
 
 $(VENV)/.installed-%: pyproject.toml | $(BIN)/python

