@@ -100,8 +100,8 @@ sys.meta_path.insert(0, Hidden())
 @pytest.mark.parametrize(
     "door",
     [
-        "from counterpoint.cli import main; sys.exit(main(['compare', 'clip', 'slip', '--data', 'emoji', '--dry-run']))",
-        "import counterpoint as cp; cp.losses.create('siglip'); from counterpoint.cli import main; main(['list', 'losses'])",
+        "from counterpoint.cli import main; sys.exit(main('compare clip slip --data emoji --dry-run'.split()))",
+        "from counterpoint import cli, losses; losses.create('siglip'); cli.main(['list', 'losses'])",
     ],
     ids=["compare", "core"],
 )
