@@ -31,6 +31,8 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from ....registry import require
+
 if TYPE_CHECKING:
     from datasets import Dataset
 
@@ -179,6 +181,7 @@ def load() -> Dataset:
     >>> load()[932]["name"]
     'woman farmer: medium skin tone'
     """
+    require("emoji", "study")  # names the extra that has all of this data set
     from datasets import Dataset, Features, Value
 
     text = gzip.decompress(
