@@ -18,9 +18,9 @@ from counterpoint_reproductions import CLAIMS
 from counterpoint_reproductions.lab import (
     Arrays,
     Lab,
-    Measured,
     Result,
-    Source,
+    ScoreEstimate,
+    ThresholdOrigin,
     above,
     arm,
     below,
@@ -36,7 +36,7 @@ from counterpoint_reproductions.lab import (
     within,
     worst,
 )
-from counterpoint_reproductions.lab.cell import Cell
+from counterpoint_reproductions.lab.cell import ExperimentCell
 from counterpoint_reproductions.lab.plan import planned_parts
 from counterpoint_reproductions.lab.quick import OWN, SIZES, reduced
 from counterpoint_reproductions.lab.results import corrected
@@ -90,7 +90,7 @@ def test_arithmetic_is_that_of_the_arms_scores() -> None:
 def test_arms_of_equal_name_are_different_arms() -> None:
     other = arm("a", HITS["c"], "R@1")
     assert (A - other).measure().estimate == pytest.approx(HITS["a"].mean() - HITS["c"].mean())
-    assert (A - A).measure() == Measured(0.0, 0.0, 0.0, 6, 0.0, 0.0)
+    assert (A - A).measure() == ScoreEstimate(0.0, 0.0, 0.0, 6, 0.0, 0.0)
 
 
 def test_two_statistics_are_refused_and_exact_numbers_have_none() -> None:
@@ -123,7 +123,7 @@ def test_a_number_that_is_not_finite_or_has_no_common_seed_is_not_measured() -> 
 
 def test_a_number_of_the_one_run_that_is_left_has_no_interval() -> None:
     left = arm("left", {0: 0.25, 1: None, 2: None}, "slope", by_seed=True)
-    assert left.measure() == Measured(0.25, n_seeds=1)
+    assert left.measure() == ScoreEstimate(0.25, n_seeds=1)
     result = above(left)
     assert (result.estimate, result.low, result.verdict, result.needed) == (0.25, None, "inconclusive", None)
 
@@ -270,7 +270,7 @@ def test_parts_are_refuted_at_a_confidence_that_grows_with_their_number() -> Non
 
 
 def test_a_value_with_one_interval_cannot_be_one_of_several_that_decide() -> None:
-    fixed = Measured(0.1, 0.05, 0.15, 5)
+    fixed = ScoreEstimate(0.1, 0.05, 0.15, 5)
     one = above(fixed, name="x", metric="y", **SHARE)
     assert corrected(decides(one))[0].wide == (0.05, 0.15)
     with pytest.raises(ValueError, match=r"give a Score, or Measured\(again=...\)"):
@@ -309,7 +309,7 @@ def test_an_open_result_asks_for_the_nearer_of_two_ends() -> None:
     assert expected_width(below_it.needed.seeds - 1, sd, 0.0, 0.95, 0.95) >= 1.0
 
 
-DELTA_OF_ONE: effects.Effect = {"delta": 1.0, "source": Source(kind="paper", text="1 point")}
+DELTA_OF_ONE: effects.Effect = {"delta": 1.0, "source": ThresholdOrigin(kind="paper", text="1 point")}
 
 
 def test_a_plan_compares_expected_widths_with_what_was_declared() -> None:
@@ -419,7 +419,7 @@ def test_tuning_chooses_by_seeds_that_are_not_tested(tmp_path: Path) -> None:
 def test_a_cell_that_an_earlier_version_named_otherwise_is_found_by_its_settings(tmp_path: Path) -> None:
     lab = Lab(tmp_path)
     given = {"loss": "DCL", "batch": 8, "lr": 0.5, "seed": 0, "steps": 3}
-    Cell(trained, "an-old-name", given, tmp_path / "cells").work(lambda progress: None)
+    ExperimentCell(trained, "an-old-name", given, tmp_path / "cells").work(lambda progress: None)
     lab.grid(trained, {"loss": ("DCL",)}, seeds=1, batch=8, lr=0.5, steps=3)
     assert len(CALLS) == 1
 

@@ -31,13 +31,13 @@ Number = Annotated[float | None, BeforeValidator(_finite)]
 """Number that may not exist: NaN and infinities, which JSON cannot carry, are None."""
 
 
-class Part(BaseModel):
+class SummaryPart(BaseModel):
     """A part of a summary."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
 
 
-class Metric(Part):
+class MetricSummary(SummaryPart):
     """A metric of a task on a test set, or on a subset of one.
 
     Attributes:
@@ -54,13 +54,13 @@ class Metric(Part):
         return self.task, self.test, self.subset, self.metric
 
     @classmethod
-    def of(cls, key: Key) -> Metric:
+    def of(cls, key: Key) -> MetricSummary:
         """Return the metric of a key."""
         task, test, subset, metric = key
-        return Metric(task=task, test=test, subset=subset, metric=metric)
+        return MetricSummary(task=task, test=test, subset=subset, metric=metric)
 
 
-class Score(Metric):
+class ScoreSummary(MetricSummary):
     """A number of one arm.
 
     Attributes:
@@ -82,7 +82,7 @@ class Score(Metric):
     higher_is_better: bool = True
 
 
-class Needed(Part):
+class RequiredSeeds(SummaryPart):
     """Seeds that would show a difference.
 
     Attributes:
@@ -98,7 +98,7 @@ class Needed(Part):
     at_least: bool = False
 
 
-class Difference(Metric):
+class DifferenceSummary(MetricSummary):
     """A difference between two arms, ``a`` − ``b``, with its verdict on ``a``.
 
     Attributes:
@@ -122,7 +122,7 @@ class Difference(Metric):
     notes: tuple[str, ...] = ()
     family: str = "main"
     sentence: str = ""
-    seeds_needed: Needed | None = None
+    seeds_needed: RequiredSeeds | None = None
 
     @property
     def firm(self) -> bool:
@@ -135,14 +135,14 @@ class Difference(Metric):
         return self.verdict.rpartition(": ")[2]
 
 
-class FailedRun(Part):
+class FailedRun(SummaryPart):
     """A run that failed, or cannot be read."""
 
     seed: int
     reason: str
 
 
-class Trained(Part):
+class TrainingCostSummary(SummaryPart):
     """Cost of training; ``passes`` are of examples through towers, by modality."""
 
     passes: dict[str, int]
@@ -153,7 +153,7 @@ class Trained(Part):
         return passes_by_modality(values)
 
 
-class TrainingCost(Trained):
+class TrainingCost(TrainingCostSummary):
     """Cost of an arm's runs: means over seeds of times, the most of memory, of one run the rest.
 
     Attributes:
@@ -176,7 +176,7 @@ class TrainingCost(Trained):
     evaluation_seconds: float = 0.0
 
 
-class DecodingCost(Part):
+class DecodingCost(SummaryPart):
     """Cost of an arm's replies; ``relative_…`` are in times of plain decoding, None where they are not known."""
 
     seconds: float
@@ -189,7 +189,7 @@ class DecodingCost(Part):
     relative_seconds: Number = None
 
 
-class ArmSummary(Part):
+class ArmSummary(SummaryPart):
     """An arm of any study.
 
     Attributes:
@@ -204,10 +204,10 @@ class ArmSummary(Part):
     learns: str = ""
     failed: tuple[FailedRun, ...] = ()
     unfinished: tuple[int, ...] = ()
-    metrics: tuple[Score, ...] = ()
+    metrics: tuple[ScoreSummary, ...] = ()
     cost: TrainingCost | DecodingCost
 
-    def score(self, key: Key) -> Score | None:
+    def score(self, key: Key) -> ScoreSummary | None:
         """Return the number of a metric; None where the arm has none."""
         return next((score for score in self.metrics if score.key == key), None)
 
@@ -243,7 +243,7 @@ class AskedArm(ArmSummary):
     cost: DecodingCost
 
 
-class Winner(Part):
+class Winner(SummaryPart):
     """The arm to use, and its use."""
 
     name: str
@@ -252,7 +252,7 @@ class Winner(Part):
     python: str
 
 
-class Search(Trained):
+class SearchSummary(TrainingCostSummary):
     """The search of an arm: its cost, and what it chose."""
 
     arm: str
@@ -262,7 +262,7 @@ class Search(Trained):
     chosen: dict[str, Any]
 
 
-class Worth(Metric):
+class Worth(MetricSummary):
     """A conclusion on a method; see `counterpoint.study.decoding.conclusions`."""
 
     arm: str
@@ -271,7 +271,7 @@ class Worth(Metric):
     text: str
 
 
-class StudySummary(Part):
+class StudySummary(SummaryPart):
     """A summary of any study.
 
     Attributes:
@@ -290,10 +290,10 @@ class StudySummary(Part):
     seeds: tuple[int, ...]
     margin: float
     environment: dict[str, Any] = {}
-    primary: Metric
-    of_some: tuple[Metric, ...] = ()
+    primary: MetricSummary
+    of_some: tuple[MetricSummary, ...] = ()
     arms: tuple[ArmSummary, ...]
-    differences: tuple[Difference, ...]
+    differences: tuple[DifferenceSummary, ...]
     multiplicity: str = ""
     warnings: tuple[str, ...] = ()
     winner: Winner
@@ -334,7 +334,7 @@ class TrainingSummary(StudySummary):
     recipe: dict[str, Any]
     plans: dict[str, ArmPlan]
     arms: tuple[TrainedArm, ...]
-    tuning: tuple[Search, ...] = ()
+    tuning: tuple[SearchSummary, ...] = ()
 
 
 class DecodingSummary(StudySummary):

@@ -14,7 +14,7 @@ from counterpoint.data.kinds import files
 from counterpoint.data.listed import stored
 from counterpoint.data.reporting import report
 from counterpoint.data.sharded import indexing
-from counterpoint.data.sharded.data import Sharded
+from counterpoint.data.sharded.data import ShardedData
 from counterpoint.data.source import load
 from counterpoint.data.sources import Ledger, Records, open_shard, read, shards, wholes
 from counterpoint.data.sources.tables import _parts
@@ -84,7 +84,7 @@ def test_a_table_of_more_than_is_held_row_by_row_is_not_read_to_see_it(
     monkeypatch.setattr(stored, "MOST", 200)
     monkeypatch.setattr(files, "read", lambda *_: pytest.fail("the whole is not read"))
     data = load(f"{path},held-out=20")
-    assert isinstance(data, Sharded)
+    assert isinstance(data, ShardedData)
     assert data.index.source == f"{path},held-out=20"
 
 
@@ -97,7 +97,7 @@ def test_an_index_that_knew_no_parts_is_read(tmp_path: Path, monkeypatch: pytest
         _parts._spans_of.cache_clear()
         cp.data.index(path, tmp_path / "index", jobs=1)
     _parts._spans_of.cache_clear()
-    assert [shard.name for shard in indexing.Index.open(tmp_path / "index").shards] == ["pairs.csv"]
+    assert [shard.name for shard in indexing.ShardIndex.open(tmp_path / "index").shards] == ["pairs.csv"]
 
 
 def every_part(path: Path) -> Records:
@@ -141,8 +141,8 @@ def test_a_table_that_is_gone_leaves_the_parts_of_another(tmp_path: Path) -> Non
     for folder in ("a", "b"):
         table(tmp_path / folder, "parquet")
     cp.data.index(f"{tmp_path}/{{a,b}}/pairs.parquet", tmp_path / "index", jobs=1, held_out=20)
-    before = indexing.Index.open(tmp_path / "index")
+    before = indexing.ShardIndex.open(tmp_path / "index")
     (tmp_path / "b" / "pairs.parquet").unlink()
-    after = indexing.Index.open(tmp_path / "index")
+    after = indexing.ShardIndex.open(tmp_path / "index")
     assert [shard.span for shard in after.shards] == [shard.span for shard in before.shards]
     assert len(after.lost) == sum("b/pairs" in shard.name for shard in before.shards) > 4
