@@ -17,8 +17,9 @@ from counterpoint.testing._inputs import Inputs
 
 @dataclass(frozen=True)
 class Case(LossCase):
-    """A setting of a registered loss with its formula; the number of its matrices is known, and so are its warnings."""
+    """A setting of a registered loss with its formula; the number of its matrices, its warnings and gradients are known."""
 
+    stop_gradient: bool | None = False
     alone: str | None = ""
     matrices: tuple[int, float] | None = (1, 1)
 

@@ -16,7 +16,7 @@ from ..pairwise import Loss
 Inputs = tuple[Any, ...]
 _ANNOTATION = re.compile(r"(Float|Int|Bool|Num)\[Tensor, '([^']*)'\]")
 _CLASSES = 3
-_OTHERS = 4
+_OTHERS = 6
 """The size of an axis that is neither the batch nor the embedding."""
 
 
@@ -50,6 +50,17 @@ def fixed_of(loss: nn.Module) -> tuple[int, ...]:
     parameters = [p for p in signature(unwrap(type(loss).forward)).parameters.values() if p.name != "self"]
     shapes = [_ANNOTATION.search(_text(p)) for p in parameters if p.default is Parameter.empty]
     return tuple(k for k, shape in enumerate(shapes) if shape and shape[2].split()[:1] != ["B"])
+
+
+def swapped_order(loss: nn.Module) -> tuple[int, ...] | None:
+    """Return the order of the positional arguments with the sides x and y exchanged; None where no names say them."""
+    parameters = [p for p in signature(unwrap(type(loss).forward)).parameters.values() if p.name != "self"]
+    if parameters[0].kind is Parameter.VAR_POSITIONAL:
+        return (1, 0)
+    names = [p.name for p in parameters if p.kind is not Parameter.KEYWORD_ONLY and p.default is Parameter.empty]
+    other = {"x": "y", "y": "x"}
+    swapped = ["_".join(other.get(part, part) for part in name.split("_")) for name in names]
+    return tuple(names.index(name) for name in swapped) if {"x", "y"} <= {*names} >= {*swapped} else None
 
 
 def _text(parameter: Parameter) -> str:

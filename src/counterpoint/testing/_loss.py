@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 from inspect import unwrap
 from typing import Any
 
@@ -18,7 +18,7 @@ from .. import losses
 from ..pairwise import Loss, evaluate_with
 from ..pairwise.guard import SecondDerivative
 from ._checks import Checks, expect, expect_close, expect_equal_states, expect_error, run_checks, same
-from ._inputs import Inputs, fixed_of, inputs_of
+from ._inputs import Inputs, fixed_of, inputs_of, swapped_order
 from ._memory import LargestTensor, kept_bytes
 
 Gradients = tuple[Tensor, list[Tensor]]
@@ -44,7 +44,7 @@ class LossCase:
         matrices: the number of similarity matrices, and of rows that each has per example; None bounds memory by B × B.
         cells: the number of similarities that make one entry of such a matrix.
         tileable: whether it forms no matrix of B × B.
-        swap: exchanges the two sides of inputs; the first two inputs unless given.
+        swap: exchanges the two sides of inputs; the first two of given inputs, else those whose names say x and y.
     """
 
     loss: str | Callable[..., nn.Module]
@@ -59,7 +59,7 @@ class LossCase:
     matrices: tuple[int, float] | None = None
     cells: int = 1
     tileable: bool = True
-    swap: Callable[[Inputs], Inputs] = lambda inputs: (inputs[1], inputs[0], *inputs[2:])
+    swap: Callable[[Inputs], Inputs] | None = None
 
     @property
     def name(self) -> str:
@@ -81,7 +81,10 @@ class LossCase:
     def example(self, n: int = 7, d: int = 5, seed: int = 0) -> Inputs:
         """Return random inputs of a batch."""
         generator = torch.Generator().manual_seed(seed)
-        return self.inputs(generator, n, d) if self.inputs else inputs_of(self.build(), generator, n, d)
+        if self.inputs is not None:
+            return self.inputs(generator, n, d)
+        loss = self.build()
+        return inputs_of(loss, generator, n, getattr(loss, "width", d))
 
     def each(self, inputs: Inputs, function: Callable[[Tensor], Tensor]) -> Inputs:
         """Apply a function to every tensor of the batch."""
@@ -89,6 +92,14 @@ class LossCase:
         if fixed is None:
             fixed = () if self.inputs else fixed_of(self.build())
         return tuple(v if k in fixed else apply(v, function) for k, v in enumerate(inputs))
+
+    @cached_property
+    def sides(self) -> Callable[[Inputs], Inputs] | None:
+        """The exchange of the two sides of inputs; None where none is known."""
+        if self.swap is not None:
+            return self.swap
+        order = (1, 0) if self.inputs else swapped_order(self.build())
+        return order and (lambda inputs: (*(inputs[k] for k in order), *inputs[len(order) :]))
 
     def leaves(self, inputs: Inputs) -> Inputs:
         """Return copies, those of the batch differentiable."""
@@ -139,7 +150,7 @@ def loss_checks(loss: str | Callable[..., nn.Module] | LossCase, *, thorough: bo
     yield "state", partial(_state, case)
     if not isinstance(built, Loss):
         return
-    if built.symmetric:
+    if built.symmetric and case.sides is not None:
         yield "symmetry", partial(_symmetry, case)
     yield "empty batch", partial(_empty_batch, case)
     if len(case.example()) > 1:
@@ -202,8 +213,9 @@ def difference(measured: Gradients, expected: Gradients) -> float:
 
 def swapped_difference(case: LossCase) -> float:
     """Return how much value and gradients change if the two sides are exchanged."""
+    assert case.sides is not None
     loss, inputs = case.build(), case.leaves(case.example())
-    swapped = gradients(call(loss, case.swap(inputs)), loss, inputs)
+    swapped = gradients(call(loss, case.sides(inputs)), loss, inputs)
     return difference(swapped, gradients(call(loss, inputs), loss, inputs))
 
 

@@ -48,6 +48,7 @@ class SwALIPLoss(PairwiseLoss):
     """
 
     symmetric = True
+    stop_gradient = True
     papers = ("clip-rocket",)
 
     def __init__(

@@ -33,6 +33,7 @@ class SwALIPPrototypesLoss(SwAVLoss):
     """
 
     symmetric = True
+    stop_gradient = True
     papers = ("clip-rocket",)
 
     def __init__(

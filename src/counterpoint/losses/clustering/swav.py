@@ -40,6 +40,7 @@ class SwAVLoss(Loss):
     0.5514
     """
 
+    stop_gradient = True
     papers = ("swav",)
 
     def __init__(

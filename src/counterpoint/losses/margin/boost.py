@@ -47,6 +47,7 @@ class BoostLoss(PairwiseLoss):
     """
 
     symmetric = True
+    stop_gradient = True
     papers = ("dbl",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0.05, 0.4)}
 

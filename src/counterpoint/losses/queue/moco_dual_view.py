@@ -57,6 +57,7 @@ class DualViewLoss(PairwiseLoss):
     0.3133
     """
 
+    stop_gradient = True
     papers = ("moco-dual-view",)
 
     def __init__(

@@ -49,6 +49,8 @@ class SyConLoss(TwoTerms):
     1.8097
     """
 
+    stop_gradient = True
+
     def forward(
         self,
         q: Sequence[Float[Tensor, "B d"]],

@@ -54,6 +54,7 @@ class MACLLoss(PairwiseLoss):
 
     symmetric = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.05, 0.5)}
+    stop_gradient = True
     papers = ("macl",)
 
     def __init__(

@@ -47,6 +47,7 @@ class CWCLLoss(PairwiseLoss):
     3.3258
     """
 
+    stop_gradient = True
     papers = ("cwcl",)
 
     def __init__(
