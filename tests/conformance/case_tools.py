@@ -14,7 +14,6 @@ from counterpoint.testing import LossCase
 from counterpoint.testing._inputs import Inputs
 
 
-
 @dataclass(frozen=True)
 class Case(LossCase):
     """A setting of a registered loss with its formula; the number of its matrices, its warnings and gradients are known."""

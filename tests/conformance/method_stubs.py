@@ -26,33 +26,35 @@ from counterpoint.networks.towers.sound import SoundTower
 from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.recipes.schema import Recipe, Towers
 from counterpoint.testing._stubs import (
-    CELLS,
-    FIVE,
-    LATE,
-    NUMBER,
     OF_KIND,
     RECIPE,
     SIZE,
-    TAGS,
     StubImage,
     StubSeries,
     StubSound,
     StubText,
     Words,
-    batch,
     begun,
     columns_for,
-    loaded,
-    prepared,
     ready,
-    run,
     stub_table,
-    total,
 )
 from counterpoint.types import Batch, Target
 
 __all__ = [  # what other tests take from here
-    *("FIVE", "LATE", "NUMBER", "RECIPE", "SIZE", "TAGS", "CELLS", "StubImage", "StubSound", "StubText", "Words"),
+    *(
+        "FIVE",
+        "LATE",
+        "NUMBER",
+        "RECIPE",
+        "SIZE",
+        "TAGS",
+        "CELLS",
+        "StubImage",
+        "StubSound",
+        "StubText",
+        "Words",
+    ),
     *("batch", "build", "columns_of", "features", "loaded", "prepared", "run", "teacher", "through", "total"),
 ]
 
@@ -269,5 +271,3 @@ def features(**views: Tensor) -> Batch:
     return Batch(
         torch.arange(len(next(iter(views.values())))), {k.replace("_", "."): v for k, v in views.items()}
     )
-
-

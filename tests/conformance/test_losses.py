@@ -58,7 +58,9 @@ def rank_checks(case: Case, pool: RankPool, size: int, thorough: bool) -> Checks
     def state() -> None:
         one = job_state(0, 1, index)
         fresh = case.build().state_dict()
-        expect(any(not same(one[k], v) for k, v in fresh.items()), "state that moves", "the state of the start")
+        expect(
+            any(not same(one[k], v) for k, v in fresh.items()), "state that moves", "the state of the start"
+        )
         for of_rank in pool.run(job_state, index):
             for name, value in one.items():
                 expect_close(of_rank[name], value, f"{name} of one process", rtol=1e-10, atol=1e-12)

@@ -57,7 +57,9 @@ def swapped_order(loss: nn.Module) -> tuple[int, ...] | None:
     parameters = [p for p in signature(unwrap(type(loss).forward)).parameters.values() if p.name != "self"]
     if parameters[0].kind is Parameter.VAR_POSITIONAL:
         return (1, 0)
-    names = [p.name for p in parameters if p.kind is not Parameter.KEYWORD_ONLY and p.default is Parameter.empty]
+    names = [
+        p.name for p in parameters if p.kind is not Parameter.KEYWORD_ONLY and p.default is Parameter.empty
+    ]
     other = {"x": "y", "y": "x"}
     swapped = ["_".join(other.get(part, part) for part in name.split("_")) for name in names]
     return tuple(names.index(name) for name in swapped) if {"x", "y"} <= {*names} >= {*swapped} else None

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..methods import METHODS, Arm, Method
-from ..methods import assemble, create
+from ..methods import METHODS, Arm, Method, assemble, create
 from ..methods.options import options_of, read
 from ..modalities import MODALITIES
 from ..networks import Tower
@@ -25,7 +24,9 @@ from . import _stubs
 from ._checks import Checks, expect, expect_close, expect_equal_states, expect_error, run_checks, same
 from ._stubs import LATE, RECIPE
 
-_BY_EXAMPLE = "encode works example by example: move what looks across examples, such as batch statistics, into losses"
+_BY_EXAMPLE = (
+    "encode works example by example: move what looks across examples, such as batch statistics, into losses"
+)
 _STATE = "state that moves belongs into buffers, and moves in after_step"
 
 
@@ -162,7 +163,9 @@ def _facts(case: MethodCase) -> None:
     viewed = {view.modality for view in method.views.values()}
     expect(viewed == taken >= embedded, f"views of the modalities {sorted(taken)}", sorted(viewed))
     if len(method.embeds) == 2:
-        expect(set(method.embeds) <= set(method.views), "a view named after each column", sorted(method.views))
+        expect(
+            set(method.embeds) <= set(method.views), "a view named after each column", sorted(method.views)
+        )
     heads = method.heads
     expect(len(set(heads)) == len(heads) > 0, "heads with names of their own", heads)
     expect(heads[0] == "global" or "global" not in heads, "the head 'global' first", heads)
@@ -187,7 +190,9 @@ def _scalars(case: MethodCase) -> None:
         searched = scalars(case.build(**{option: low}))  # some losses keep a stated τ fixed
         moved |= {name for name, value in start.items() if searched.get(name) != value}
     hint = "add the option that sets the start of the scalar to tunable"
-    expect(moved == set(start), f"tunable options that move the start of {sorted(start)}", sorted(moved), hint)
+    expect(
+        moved == set(start), f"tunable options that move the start of {sorted(start)}", sorted(moved), hint
+    )
 
 
 def _shuffled(batch: Batch) -> tuple[Tensor, Batch]:
@@ -233,7 +238,9 @@ def _losses(case: MethodCase) -> None:
 def _column_names(case: MethodCase) -> None:
     # An option that names a column by default must name it here too.
     names = [option for option, annotation in options_of(case.kind).items() if annotation is str]
-    defaults = [p for c in case.kind.__mro__ for p in inspect.signature(c).parameters.values() if p.name in names]
+    defaults = [
+        p for c in case.kind.__mro__ for p in inspect.signature(c).parameters.values() if p.name in names
+    ]
     others = {p.name: f"my_{p.default}" for p in defaults if p.default in MODALITIES.names()}
     method = case.build(prefix="my_", **others)
     total = _total(method, case.batch(method))
@@ -270,7 +277,11 @@ def _descent(case: MethodCase) -> None:
     other = case.build()  # with the state before the step, which the step moves
     other.load_state_dict(dict(method.named_parameters()), strict=False)
     after = _total(other, batch)
-    expect(after < before, f"a loss below {float(before.detach()):.6g} after a step", f"{float(after.detach()):.6g}")
+    expect(
+        after < before,
+        f"a loss below {float(before.detach()):.6g} after a step",
+        f"{float(after.detach()):.6g}",
+    )
 
 
 def _seed(case: MethodCase) -> None:
@@ -336,7 +347,11 @@ def _refusals(case: MethodCase) -> None:
         except Exception as error:
             expect(False, f"an UnknownName for {what}", f"{type(error).__name__}: {error}")
         expect(False, f"an UnknownName for {what}", "no error")
-    wrong = {"image": [7], "text": _stubs.Words()(_stubs.INPUTS["text"]), "audio": _stubs.INPUTS["audio"].samples}
+    wrong = {
+        "image": [7],
+        "text": _stubs.Words()(_stubs.INPUTS["text"]),
+        "audio": _stubs.INPUTS["audio"].samples,
+    }
     for name, inputs in wrong.items():
         with expect_error(f"inputs of {name} that are none"):
             method.embed(name, inputs)
@@ -358,7 +373,9 @@ def _bounds(case: MethodCase) -> None:
             small = (value > 0) != (temperature.form == "direct")
             bound = torch.tensor(temperature.bounds[0 if small else 1])
             hint = "call super().after_step"
-            expect_close(temperature.value.detach(), bound, f"a temperature of {float(bound):g} after a step", hint)
+            expect_close(
+                temperature.value.detach(), bound, f"a temperature of {float(bound):g} after a step", hint
+            )
 
 
 def step(method: Any, batch: Batch, microbatch: int, seed: int = 0) -> float:
@@ -392,7 +409,9 @@ def _microbatches(case: MethodCase) -> None:
     for kind, ours, theirs in both:
         expect(ours.keys() == theirs.keys(), f"the same {kind}s {what}", sorted(ours.keys() ^ theirs.keys()))
         for name, value in theirs.items():
-            expect_close(ours[name], value, f"the {kind} of {name} {what}", _BY_EXAMPLE, rtol=1e-9, atol=1e-12)
+            expect_close(
+                ours[name], value, f"the {kind} of {name} {what}", _BY_EXAMPLE, rtol=1e-9, atol=1e-12
+            )
 
 
 def _resumed(case: MethodCase) -> None:

@@ -206,7 +206,9 @@ class TaskCase:
                 return data, rows, self.score(data, rows)
             except ValueError as reason:
                 reasons.append(f"{data.name}: {reason}")
-        raise ValueError("\n".join([f"give data= that {self} can ask about; none of these serves:", *reasons]))
+        raise ValueError(
+            "\n".join([f"give data= that {self} can ask about; none of these serves:", *reasons])
+        )
 
 
 def check_task(task: str | Callable[[], Task] | TaskCase, **settings: Any) -> None:
@@ -274,7 +276,11 @@ def _main_metrics(case: TaskCase) -> None:
 def _examples(case: TaskCase) -> None:
     examples = case.scored[2].examples
     ids = examples["example"]
-    expect(ids.dtype == pl.Int64 and ids.is_unique().all(), "distinct whole numbers as ids of examples", ids.dtype)
+    expect(
+        ids.dtype == pl.Int64 and ids.is_unique().all(),
+        "distinct whole numbers as ids of examples",
+        ids.dtype,
+    )
     expect(examples["subset"].null_count() == 0, "a subset of every example", "null")
     numbers = examples.drop("example", "subset")
     expect({*numbers.dtypes} == {pl.Float64}, "outcomes of the type Float64", numbers.dtypes)
@@ -343,7 +349,11 @@ def _one_row(case: TaskCase) -> None:
         expect(not other, "the example of the row", f"others: {sorted(other)}")
         for metric in one.metrics:
             nothing = len(one.rows(metric)) == 0
-            expect(np.isnan(one.value(metric)) == nothing, f"NaN of {metric} only without rows", one.value(metric))
+            expect(
+                np.isnan(one.value(metric)) == nothing,
+                f"NaN of {metric} only without rows",
+                one.value(metric),
+            )
 
 
 def _pairs_alone(case: TaskCase) -> None:
@@ -357,7 +367,11 @@ def _pairs_alone(case: TaskCase) -> None:
         expect(not needs, "NotApplicable for data without labels and items", "scores")
         expect(len(result.examples), "examples of pairs", "none")
     else:
-        expect(isinstance(result, NotApplicable), "NotApplicable for data that do not serve", type(result).__name__)
+        expect(
+            isinstance(result, NotApplicable),
+            "NotApplicable for data that do not serve",
+            type(result).__name__,
+        )
 
 
 def _evaluate(case: TaskCase) -> None:
