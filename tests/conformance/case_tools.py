@@ -16,7 +16,7 @@ from counterpoint.testing._inputs import Inputs
 
 @dataclass(frozen=True)
 class Case(LossCase):
-    """A setting of a registered loss with its formula; the number of its matrices, its warnings and gradients are known."""
+    """A setting of a registered loss with its formula; its matrices, warnings and gradients are known."""
 
     stop_gradient: bool | None = False
     alone: str | None = ""

@@ -75,10 +75,9 @@ def expect_error(expected: str, hint: str = "") -> Iterator[None]:
 def expect_close(
     measured: Any, expected: Any, what: str, hint: str = "", *, rtol: float | None = None, atol: float = 0.0
 ) -> None:
-    """Raise an AssertionError unless tensors, or numbers, are close; with the tolerances of `torch.testing` unless given."""
-    tolerances = {} if rtol is None else {"rtol": rtol, "atol": atol}
+    """Raise an AssertionError unless tensors, or numbers, are close; the tolerances default to torch's."""
     try:
-        torch.testing.assert_close(measured, expected, **tolerances)
+        torch.testing.assert_close(measured, expected, rtol=rtol, atol=None if rtol is None else atol)
     except AssertionError as error:
         lines = [line for line in str(error).splitlines() if line.strip()]
         expect(False, what, "; ".join(lines), hint)

@@ -24,7 +24,7 @@ from ._memory import LargestTensor, kept_bytes
 
 Gradients = tuple[Tensor, list[Tensor]]
 _DIFFERENTIATES = (
-    "the gradient must be that of the value; if it stops on purpose, set stop_gradient = True on the class"
+    "the gradient must be that of the value; where it stops on purpose, set stop_gradient = True"
 )
 _ONE_MEAN = "take means over the anchors by self.mean, and masks from tile.i and tile.j, not from positions in the tile"
 
@@ -102,7 +102,9 @@ class LossCase:
         if self.swap is not None:
             return self.swap
         order = (1, 0) if self.inputs else swapped_order(self.build())
-        return order and (lambda inputs: (*(inputs[k] for k in order), *inputs[len(order) :]))
+        if order is None:
+            return None
+        return lambda inputs: (*(inputs[k] for k in order), *inputs[len(order) :])
 
     def leaves(self, inputs: Inputs) -> Inputs:
         """Return copies, those of the batch differentiable."""
@@ -245,7 +247,7 @@ def _value(case: LossCase) -> None:
         value.dtype == torch.float64,
         "float64 of inputs in float64",
         value.dtype,
-        "do not create tensors of a fixed dtype",
+        "create tensors like inputs",
     )
     expect(value.isfinite(), "a finite value", float(value))
     expect(all(g.isfinite().all() for g in grads), "finite gradients", "NaN or infinity")
@@ -254,6 +256,7 @@ def _value(case: LossCase) -> None:
 def _formula(case: LossCase) -> None:
     loss, inputs = case.build(), case.example()
     leaves = case.leaves(inputs)
+    assert case.expected is not None
     expected = gradients(call(partial(case.expected, loss), leaves), loss, leaves)
     expect_same(
         value_and_gradients(case, loss, inputs), expected, "value and gradients of the formula in loops"
@@ -417,7 +420,7 @@ def _batch_of_one(case: LossCase) -> None:
         finite,
         "finite value and gradients",
         float(value),
-        "a mean over no pairs is 0 / 0: use self.mean with weights",
+        "a mean over no pairs is 0 / 0",
     )
 
 
@@ -450,11 +453,11 @@ def _memory(case: LossCase) -> None:
     # With known matrices, tiles are as large as n (d + 2): the fewer tiles, the faster.
     n, d, tile = (256 if case.matrices else 512), 16, (64, 72)
     loss, inputs = case.build(), case.leaves(case.example(n=n, d=d))
-    largest = LargestTensor()
+    largest = LargestTensor()  # type: ignore[no-untyped-call] # torch's
     with evaluate_with("tiled", tile=tile), largest:
         with kept_bytes() as kept:
             value = call(loss, inputs)
-        value.backward()
+        value.backward()  # type: ignore[no-untyped-call] # torch's
     most, most_bytes = n * n // 2, 8 * n * n
     if case.matrices:
         matrices, stacked = case.matrices

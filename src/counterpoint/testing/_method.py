@@ -53,12 +53,11 @@ class MethodCase:
         return self.method if isinstance(self.method, str) else self.method.__name__
 
     @property
-    def kind(self) -> type:
+    def kind(self) -> Any:
         """The class of the method, or of the loss that is made a method."""
         if not isinstance(self.method, str):
             return self.method
-        kind: type = METHODS.get(Arm.parse(self.method).method)
-        return kind
+        return METHODS.get(Arm.parse(self.method).method)
 
     @property
     def tunable(self) -> Mapping[str, tuple[float, float]]:
@@ -83,7 +82,7 @@ class MethodCase:
         towers = {f"{prefix}{name}" if name in MODALITIES else name: tower for name, tower in towers.items()}
         usual = {"dropout": 0.0} if "dropout" in options_of(self.kind) else {}
         options = {**usual, **self.options, **options}
-        learns = arm.learns if arm else self.method.learns
+        learns = arm.learns if arm else self.kind.learns
         target = _stubs.OF_KIND[learns[0]] if learns else None
         if arm is None:
             method = assemble(str(self), self.kind, towers, RECIPE, target, **options)
@@ -116,7 +115,7 @@ def check_method(method: str | type[Method] | MethodCase, **settings: Any) -> No
 
 
 def method_checks(method: str | type[Method] | MethodCase, **settings: Any) -> Checks:
-    """Yield the properties of a method that apply to it, each with its check; the arguments are those of `check_method`."""
+    """Yield the properties of a method that apply to it, each with its check; with the arguments of `check_method`."""
     case = method if isinstance(method, MethodCase) else MethodCase(method, **settings)
     built = case.build()
     case.batch(built)  # a batch that cannot be made is an error of the call, and no property
@@ -178,7 +177,7 @@ def _tunable(case: MethodCase) -> None:
     for option, (low, high) in case.tunable.items():
         expect(low < high, f"a range of {option} from low to high", (low, high))
         for value in (low, high):
-            case.build(**{option: value})
+            case.build(0, "", **{option: value})
 
 
 def _scalars(case: MethodCase) -> None:
@@ -187,7 +186,7 @@ def _scalars(case: MethodCase) -> None:
 
     start, moved = scalars(case.build()), set[str]()
     for option, (low, _) in case.tunable.items():
-        searched = scalars(case.build(**{option: low}))  # some losses keep a stated τ fixed
+        searched = scalars(case.build(0, "", **{option: low}))  # some losses keep a stated τ fixed
         moved |= {name for name, value in start.items() if searched.get(name) != value}
     hint = "add the option that sets the start of the scalar to tunable"
     expect(
@@ -242,7 +241,7 @@ def _column_names(case: MethodCase) -> None:
         p for c in case.kind.__mro__ for p in inspect.signature(c).parameters.values() if p.name in names
     ]
     others = {p.name: f"my_{p.default}" for p in defaults if p.default in MODALITIES.names()}
-    method = case.build(prefix="my_", **others)
+    method = case.build(0, "my_", **others)
     total = _total(method, case.batch(method))
     expect(total.isfinite(), "a finite loss on columns of other names", float(total.detach()))
     column = method.embeds[0]
@@ -252,7 +251,7 @@ def _column_names(case: MethodCase) -> None:
 
 def _gradients(case: MethodCase) -> None:
     method = case.build()
-    _total(method, case.batch(method)).backward()
+    _total(method, case.batch(method)).backward()  # type: ignore[no-untyped-call] # torch's
     lost, wrong, moved = [], [], []
     for name, parameter in method.named_parameters():
         if not parameter.requires_grad:
@@ -272,7 +271,7 @@ def _descent(case: MethodCase) -> None:
     batch = case.batch(method)
     optimizer = torch.optim.SGD([p for p in method.parameters() if p.requires_grad], lr=1e-3)
     before = _total(method, batch)
-    before.backward()
+    before.backward()  # type: ignore[no-untyped-call] # torch's
     optimizer.step()
     other = case.build()  # with the state before the step, which the step moves
     other.load_state_dict(dict(method.named_parameters()), strict=False)
@@ -389,7 +388,7 @@ def step(method: Any, batch: Batch, microbatch: int, seed: int = 0) -> float:
             z = method.targets(batch)
         z |= method.encode(batch)
         losses = method.losses(z, batch, LATE)
-        torch.stack(list(losses.values())).sum().backward()
+        torch.stack(list(losses.values())).sum().backward()  # type: ignore[no-untyped-call] # torch's
     method.after_step({name: value.detach() for name, value in z.items()}, batch, LATE)
     return float(torch.stack(list(losses.values())).sum().detach())
 

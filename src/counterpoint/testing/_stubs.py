@@ -38,14 +38,12 @@ TAGS = Target("tags", ("red", "green", "blue"), "tags")
 NUMBER = Target("number", (), "numbers")
 OF_KIND: dict[Kind, Target] = {"classes": FIVE, "tags": TAGS, "numbers": NUMBER}
 """Labels of `batch` that methods learn from, by kind; points are learned beside another label, as ``click``."""
+_WORDS = ["a", "small", "red", "cat", "runs", "over", "the", "old", "green", "hill"]
 INPUTS: dict[str, Any] = {
     "image": torch.randint(
         0, 256, (6, 3, 10, 12), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)
     ),
-    "text": [
-        " ".join(["a", "small", "red", "cat", "runs", "over", "the", "old", "green", "hill"][k : k + 4])
-        for k in range(6)
-    ],
+    "text": [" ".join(_WORDS[k : k + 4]) for k in range(6)],
     "audio": Waves.of(list(torch.randn(6, 40, generator=torch.Generator().manual_seed(1)).numpy()), 8000),
     "series": Series(torch.randn(6, 40, 3, generator=torch.Generator().manual_seed(1))),
 }

@@ -329,8 +329,8 @@ def _order(case: TaskCase) -> None:
     for metric, definition in scores.metrics.items():
         same = np.isclose(other.value(metric), scores.value(metric), rtol=1e-6, atol=1e-5, equal_nan=True)
         expect(same, f"{metric} = {scores.value(metric)} of rows in another order", other.value(metric))
-        chances = other.metrics[metric].chance, definition.chance
-        same = chances[0] == chances[1] or np.isclose(*chances, rtol=1e-6, atol=1e-12)
+        chances = [float("nan") if it.chance is None else it.chance for it in (other.metrics[metric], definition)]
+        same = np.isclose(*chances, rtol=1e-6, atol=1e-12, equal_nan=True)
         expect(same, f"the chance level {chances[1]} of {metric} again", chances[0])
 
 
@@ -390,7 +390,8 @@ def _evaluate(case: TaskCase) -> None:
 
 def _other_models(case: TaskCase) -> None:
     data, rows, _ = case.scored
-    others: set[ModelKind] = {"embedder", "assistant"} - set(case.build().asks)
+    kinds: tuple[ModelKind, ...] = ("embedder", "assistant")
+    others = [kind for kind in kinds if kind not in case.build().asks]
     task: Any = case.task if isinstance(case.task, str) else case.build()
     for other in others:
         with expect_error(f"a model that is an {other}"):
