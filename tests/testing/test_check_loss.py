@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from counterpoint.losses import InfoNCELoss, SigLIPLoss
-from counterpoint.pairwise import Loss, LogSumExp, PairwiseLoss
+from counterpoint.pairwise import LogSumExp, Loss, PairwiseLoss, paired
 from counterpoint.testing import ConformanceError, check_loss, loss_checks
 
 
@@ -18,13 +18,11 @@ class Right(PairwiseLoss):
     """One direction of InfoNCE at a temperature of 0.5."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.mean(self.all(x, y) - self.paired(x, y))
+        x, y = paired(x=x, y=y)
+        return self.mean(self.all(x, y) - 2 * (x * y).sum(-1))
 
     def all(self, x: Tensor, y: Tensor) -> Tensor:
         return self.reduce(self.terms, rows={"z": 2 * x}, columns={"z": y}).row.all
-
-    def paired(self, x: Tensor, y: Tensor) -> Tensor:
-        return 2 * (x.float() * y.float() if x.dtype in (torch.bfloat16, torch.float16) else x * y).sum(-1)
 
     def terms(self, tile: Any) -> Any:
         return {"row": {"all": LogSumExp(tile.dot())}}
@@ -32,7 +30,7 @@ class Right(PairwiseLoss):
 
 class Vector(Right):
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return self.all(x, y) - self.paired(x, y)
+        return self.all(x, y) - 2 * (x * y).sum(-1)
 
 
 class Detached(Right):
@@ -65,14 +63,14 @@ class Matrix(Right):
     """A matrix of B × B beside the tiles."""
 
     def all(self, x: Tensor, y: Tensor) -> Tensor:
-        return torch.logsumexp(2 * x.float() @ y.float().T if x.dtype.itemsize == 2 else 2 * x @ y.T, 1)
+        return torch.logsumexp(2 * x @ y.T, 1)
 
 
 class Half(Right):
     """A product of halves."""
 
-    def paired(self, x: Tensor, y: Tensor) -> Tensor:
-        return 2 * (x * y).sum(-1)
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return self.mean(self.all(x, y) - 2 * (x * y).sum(-1))
 
 
 class Counting(Right):
@@ -92,10 +90,12 @@ class NeverMoves(Right):
 
 
 class Variance(Loss):
-    """A batch of one has no variance, and an empty one and two of different lengths are not refused."""
+    """A batch of one has no variance, and an empty one is not refused, nor are two of different lengths."""
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
-        return (x.float().var(0).sum() - y.float().var(0).sum()).to(torch.promote_types(x.dtype, torch.float32))
+        return (x.float().var(0).sum() - y.float().var(0).sum()).to(
+            torch.promote_types(x.dtype, torch.float32)
+        )
 
 
 class Smooth(nn.Module):

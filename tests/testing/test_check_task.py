@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from counterpoint.evaluation import EmbedderTask
-from counterpoint.evaluation.task import check_rows, scores
+from counterpoint.evaluation.task import captions_of, check_rows, scores
 from counterpoint.testing import ConformanceError, check_task
 from counterpoint.types import Metric, Scores
 from fixtures.tiny import TinyData
@@ -26,8 +26,8 @@ class Right(EmbedderTask):
         return self.scored(data, rows, self.outcomes(model, data, rows))
 
     def outcomes(self, model: Any, data: Any, rows: Any) -> np.ndarray:
-        x = model.embed("image", data.images(rows))
-        y = model.embed("text", [data.captions(int(row))[0] for row in rows])
+        x = model.embed("image", data.read("image", rows))
+        y = model.embed("text", [of_row[0] for of_row in captions_of(data, rows)])
         return ((x * y).sum(-1) > (x * model.embed("text", ["nothing"])).sum(-1)).numpy()
 
     def scored(self, data: Any, rows: Any, outcomes: np.ndarray) -> Scores:

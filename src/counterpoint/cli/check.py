@@ -39,15 +39,17 @@ def main(arguments: Sequence[str]) -> int:
 def report(title: str, checks: Checks) -> int:
     """Print a line for each property; return 1 if one fails, else 0."""
     from ..testing import failure_of
+    from .common.terminal import Terminal
 
-    print(title)
+    terminal = Terminal(soft_wrap=True, markup=False, highlight=False)
+    terminal.print(title)
     failed = total = 0
     for name, check in checks:
         message = failure_of(check)
         result = f"fails: {message}".replace("\n", "\n" + " " * 31) if message else "ok"
-        print(f"  {name:<28} {result}", flush=True)
+        terminal.print(f"  {name:<28} {result}")
         total, failed = total + 1, failed + bool(message)
-    print(f"{failed} of {total} properties fail." if failed else f"All {total} properties hold.")
+    terminal.print(f"{failed} of {total} properties fail." if failed else f"All {total} properties hold.")
     return min(failed, 1)
 
 

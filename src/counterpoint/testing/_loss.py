@@ -187,14 +187,17 @@ def apply(value: Any, function: Callable[[Tensor], Tensor]) -> Any:
         return function(value)
     if isinstance(value, dict):
         return {name: apply(item, function) for name, item in value.items()}
-    return type(value)(apply(item, function) for item in value)
+    if isinstance(value, list | tuple):
+        return type(value)(apply(item, function) for item in value)
+    return value
 
 
 def flatten(value: Any) -> list[Tensor]:
     """Return the tensors in nested lists, tuples and dictionaries."""
     if isinstance(value, Tensor):
         return [value]
-    return [t for item in (value.values() if isinstance(value, dict) else value) for t in flatten(item)]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ()
+    return [t for item in items for t in flatten(item)]
 
 
 def call(function: Callable[..., Tensor], inputs: Inputs) -> Tensor:
@@ -373,7 +376,7 @@ def _half_precision(case: LossCase, dtype: torch.dtype, evaluator: Any) -> None:
     with evaluate_with(evaluator, tile=3):
         half, half_grads = value_and_gradients(case, loss, inputs)
         single, grads = value_and_gradients(case, loss, raised)
-    hint = "raise embeddings to float32 before sums over the batch"
+    hint = "raise inputs to float32 first, as counterpoint.pairwise.paired does"
     expect(half.dtype == torch.float32, "a value in float32", half.dtype, hint)
     expect(
         torch.equal(half, single),
@@ -438,14 +441,14 @@ def _mismatched_batches(case: LossCase) -> None:
     loss = case.build()
     first, *others = case.example()
     shorter = apply(first, lambda t: t[:-1])
-    hint = "self.reduce refuses them; counterpoint.pairwise refuses others that a loss compares row by row"
+    hint = "begin forward with x, y = counterpoint.pairwise.paired(x=x, y=y)"
     with expect_error("sides of 6 and 7 examples", hint):
         # Without the shape annotations that tests may enforce.
         call(partial(unwrap(type(loss).forward), loss), (shorter, *others))
 
 
 def _empty_batch(case: LossCase) -> None:
-    with expect_error("a batch without examples", "self.reduce and self.mean refuse it"):
+    with expect_error("a batch without examples", "self.mean and counterpoint.pairwise.paired refuse it"):
         call(case.build(), case.each(case.example(), lambda t: t[:0]))
 
 

@@ -329,7 +329,9 @@ def _order(case: TaskCase) -> None:
     for metric, definition in scores.metrics.items():
         same = np.isclose(other.value(metric), scores.value(metric), rtol=1e-6, atol=1e-5, equal_nan=True)
         expect(same, f"{metric} = {scores.value(metric)} of rows in another order", other.value(metric))
-        chances = [float("nan") if it.chance is None else it.chance for it in (other.metrics[metric], definition)]
+        chances = [
+            float("nan") if it.chance is None else it.chance for it in (other.metrics[metric], definition)
+        ]
         same = np.isclose(*chances, rtol=1e-6, atol=1e-12, equal_nan=True)
         expect(same, f"the chance level {chances[1]} of {metric} again", chances[0])
 
