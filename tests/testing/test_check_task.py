@@ -28,7 +28,8 @@ class Right(EmbedderTask):
     def outcomes(self, model: Any, data: Any, rows: Any) -> np.ndarray:
         x = model.embed("image", data.read("image", rows))
         y = model.embed("text", [of_row[0] for of_row in captions_of(data, rows)])
-        return ((x * y).sum(-1) > (x * model.embed("text", ["nothing"])).sum(-1)).numpy()
+        right = (x * y).sum(-1) > (x * model.embed("text", ["nothing"])).sum(-1)
+        return np.where(data.present("image", rows), right.numpy(), np.nan)
 
     def scored(self, data: Any, rows: Any, outcomes: np.ndarray) -> Scores:
         return scores(self.name, data, rows, {"right": outcomes}, {"right": Metric("right", chance=0.5)})
@@ -36,7 +37,7 @@ class Right(EmbedderTask):
 
 class NoRows(Right):
     def __call__(self, model: Any, data: Any, rows: Any) -> Scores:
-        return self.scored(data, rows, self.outcomes(model, data, rows) if len(rows) else np.zeros(0, bool))
+        return self.scored(data, rows, self.outcomes(model, data, rows) if len(rows) else np.zeros(0))
 
 
 class ByOrder(Right):

@@ -41,13 +41,13 @@ def report(title: str, checks: Checks) -> int:
     from ..testing import failure_of
     from .common.terminal import Terminal
 
-    terminal = Terminal(soft_wrap=True, markup=False, highlight=False)
-    terminal.print(title)
+    terminal = Terminal()
+    terminal.print(title, soft_wrap=True)
     failed = total = 0
     for name, check in checks:
         message = failure_of(check)
         result = f"fails: {message}".replace("\n", "\n" + " " * 31) if message else "ok"
-        terminal.print(f"  {name:<28} {result}")
+        terminal.print(f"  {name:<28} {result}", soft_wrap=True)
         total, failed = total + 1, failed + bool(message)
     terminal.print(f"{failed} of {total} properties fail." if failed else f"All {total} properties hold.")
     return min(failed, 1)

@@ -243,9 +243,10 @@ def expect_same(measured: Gradients, expected: Gradients, what: str, hint: str =
 
 
 def _value(case: LossCase) -> None:
-    loss = case.build()
-    value, grads = value_and_gradients(case, loss, case.example())
+    loss, inputs = case.build(), case.leaves(case.example())
+    value = call(loss, inputs)
     expect(value.shape == (), "a scalar", f"a tensor of shape {tuple(value.shape)}")
+    value, grads = gradients(value, loss, inputs)
     expect(
         value.dtype == torch.float64,
         "float64 of inputs in float64",

@@ -87,7 +87,7 @@ class StubImage(ImageTower):
         return torch.tanh(self.linear(images.flatten(1)))
 
     def patches(self, images: Tensor) -> Tensor:
-        """Two places: the features of each half of the picture, the other half black."""
+        """Return the features of two places: each half of the picture, the other half black."""
         lower = torch.arange(SIZE)[:, None] >= SIZE // 2
         halves = [torch.tanh(self.linear((images * half).flatten(1))) for half in (~lower, lower)]
         return torch.stack(halves, -1)[..., None]

@@ -297,7 +297,7 @@ def _statistics(case: TaskCase) -> None:
 
 
 def _numbers(case: TaskCase) -> None:
-    """The long table of a run's folder, columns side by side, gives every number of every subset."""
+    # From the long table of a run's folder, with columns side by side.
     results = RunResults({"test": (case.scored[2],)})
     table = results.examples().sample(fraction=1, shuffle=True, seed=0)
     for row in results.scores():
