@@ -25,38 +25,33 @@ from counterpoint.networks.towers.libraries.sound_towers import WaveEncoder
 from counterpoint.networks.towers.sound import SoundTower
 from counterpoint.networks.towers.transformer import VisionTransformer
 from counterpoint.recipes.schema import Recipe, Towers
+
+# What other tests take from here.
+from counterpoint.testing._stubs import CELLS as CELLS
+from counterpoint.testing._stubs import FIVE as FIVE
+from counterpoint.testing._stubs import LATE as LATE
+from counterpoint.testing._stubs import NUMBER as NUMBER
 from counterpoint.testing._stubs import (
     OF_KIND,
-    RECIPE,
-    SIZE,
-    StubImage,
     StubSeries,
-    StubSound,
-    StubText,
-    Words,
     begun,
     columns_for,
     ready,
     stub_table,
 )
+from counterpoint.testing._stubs import RECIPE as RECIPE
+from counterpoint.testing._stubs import SIZE as SIZE
+from counterpoint.testing._stubs import TAGS as TAGS
+from counterpoint.testing._stubs import StubImage as StubImage
+from counterpoint.testing._stubs import StubSound as StubSound
+from counterpoint.testing._stubs import StubText as StubText
+from counterpoint.testing._stubs import Words as Words
+from counterpoint.testing._stubs import batch as batch
+from counterpoint.testing._stubs import loaded as loaded
+from counterpoint.testing._stubs import prepared as prepared
+from counterpoint.testing._stubs import run as run
+from counterpoint.testing._stubs import total as total
 from counterpoint.types import Batch, Target
-
-__all__ = [  # what other tests take from here
-    *(
-        "FIVE",
-        "LATE",
-        "NUMBER",
-        "RECIPE",
-        "SIZE",
-        "TAGS",
-        "CELLS",
-        "StubImage",
-        "StubSound",
-        "StubText",
-        "Words",
-    ),
-    *("batch", "build", "columns_of", "features", "loaded", "prepared", "run", "teacher", "through", "total"),
-]
 
 LOCKED = RECIPE.model_copy(update={"towers": Towers(image="cnn@weights", image_size=SIZE)})
 """A recipe with a pretrained image tower, for LiT."""
