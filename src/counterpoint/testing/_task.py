@@ -179,8 +179,7 @@ class TaskCase:
 
     def score(self, data: Data, rows: Rows) -> Scores:
         """Return the scores of a new model by a new task."""
-        scores: Scores = self.build()(self.model(data), data, rows)
-        return scores
+        return self.build()(self.model(data), data, rows)
 
     def score_or_refuse(self, data: Data, rows: Rows) -> Scores | ValueError:
         """Return the scores, or the refusal, which names the task or the data."""
@@ -332,7 +331,7 @@ def _order(case: TaskCase) -> None:
         chances = [
             float("nan") if it.chance is None else it.chance for it in (other.metrics[metric], definition)
         ]
-        same = np.isclose(*chances, rtol=1e-6, atol=1e-12, equal_nan=True)
+        same = np.isclose(chances[0], chances[1], rtol=1e-6, atol=1e-12, equal_nan=True)
         expect(same, f"the chance level {chances[1]} of {metric} again", chances[0])
 
 
