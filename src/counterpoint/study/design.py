@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass as form
 from ..data.derived.labelling import Labelled
 from ..data.derived.mixture import together
 from ..data.kinds.written import MIXED
-from ..data.worlds import of_today
+from ..data.synthetic import of_today
 from ..execution.folders import unwritable
 from ..files import FORMAT, Damaged, read_yaml, write_yaml
 from ..forms import FORM, Margin, Names, Natural, Positional, Seeds, Typed, validated

@@ -16,7 +16,7 @@ from ..data.derived.labelling import label_of
 from ..data.derived.nouns import NOUNS
 from ..data.source import located
 from ..data.sources import without_budget
-from ..data.worlds import of_today
+from ..data.synthetic import of_today
 from ..execution.folders import unwritable
 from ..files import FORMAT, Damaged, read_json, read_yaml, run_of, write_json, write_yaml
 from ..methods.arm import Arm
