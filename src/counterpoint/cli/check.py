@@ -58,7 +58,7 @@ def found(target: str, thorough: bool) -> Iterator[tuple[str, Checks]]:
 
     Raises:
         FileNotFoundError: for a file that does not exist.
-        UnknownName: for a name that is not known.
+        UnknownNameError: for a name that is not known.
         ValueError: for a class that is no loss, method, task or tower.
     """
     spec = Spec.parse(target)

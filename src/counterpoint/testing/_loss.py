@@ -17,7 +17,7 @@ from torch.utils.checkpoint import checkpoint
 
 from .. import losses
 from ..pairwise import Loss, evaluate_with
-from ..pairwise.guard import SecondDerivative
+from ..pairwise.guard import SecondDerivativeError
 from ._checks import Checks, expect, expect_close, expect_equal_states, expect_error, run_checks, same
 from ._inputs import Inputs, fixed_of, inputs_of, swapped_order
 from ._memory import LargestTensor, kept_bytes
@@ -319,7 +319,7 @@ def _second_derivatives(case: LossCase, stops: bool) -> None:
     if not stops:
         _numeric(torch.autograd.gradgradcheck, lambda *_: call(loss, inputs), wanted, "second derivatives")
     loss.evaluated("tiled", 2)
-    with suppress(SecondDerivative):  # not raised where what tiles compute carries no gradient
+    with suppress(SecondDerivativeError):  # not raised where what tiles compute carries no gradient
         expect_same(curvature(), dense, "the second derivatives of the dense evaluation, or their refusal")
 
 

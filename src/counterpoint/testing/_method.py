@@ -17,7 +17,7 @@ from ..methods import METHODS, Arm, Method, assemble, create
 from ..methods.options import options_of, read
 from ..modalities import MODALITIES
 from ..networks import Tower
-from ..registry import UnknownName
+from ..registry import UnknownNameError
 from ..training.step import caching
 from ..types import Batch
 from . import _stubs
@@ -341,11 +341,11 @@ def _refusals(case: MethodCase) -> None:
     for what, words in {"an unknown column": ("imag", raw), "an unknown head": (column, raw, head)}.items():
         try:
             method.embed(*words)
-        except UnknownName:
+        except UnknownNameError:
             continue
         except Exception as error:
-            expect(False, f"an UnknownName for {what}", f"{type(error).__name__}: {error}")
-        expect(False, f"an UnknownName for {what}", "no error")
+            expect(False, f"an UnknownNameError for {what}", f"{type(error).__name__}: {error}")
+        expect(False, f"an UnknownNameError for {what}", "no error")
     wrong = {
         "image": [7],
         "text": _stubs.Words()(_stubs.INPUTS["text"]),

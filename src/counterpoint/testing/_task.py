@@ -21,7 +21,7 @@ from ..data.pictured import PairedData
 from ..data.source import load_any
 from ..evaluation import STATISTICS, RunResults, Task, create, evaluate
 from ..evaluation.statistic import name_of
-from ..evaluation.task import ModelKind, NotApplicable, check_data
+from ..evaluation.task import ModelKind, NotApplicableError, check_data
 from ..study.scored import limits
 from ..types import Prompt, Scores, Target
 from ._checks import Checks, expect, expect_error, run_checks
@@ -365,12 +365,12 @@ def _pairs_alone(case: TaskCase) -> None:
         with expect_error("data without labels and items, by check_data"):
             check_data(task, data)
     if isinstance(result, Scores):
-        expect(not needs, "NotApplicable for data without labels and items", "scores")
+        expect(not needs, "NotApplicableError for data without labels and items", "scores")
         expect(len(result.examples), "examples of pairs", "none")
     else:
         expect(
-            isinstance(result, NotApplicable),
-            "NotApplicable for data that do not serve",
+            isinstance(result, NotApplicableError),
+            "NotApplicableError for data that do not serve",
             type(result).__name__,
         )
 
@@ -404,7 +404,7 @@ def _missing(case: TaskCase) -> None:
     rows = next(iter(data.splits.test.values()))
     try:
         scores = case.score(data, rows)
-    except NotApplicable:
+    except NotApplicableError:
         return
     missing = pl.Series(data.ids[rows[~data.present("image", rows)]])
     for metric in scores.metrics:

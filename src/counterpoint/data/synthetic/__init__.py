@@ -8,7 +8,7 @@ from ...modalities import PAIR
 from ...registry import Room
 from ...spec import Spec
 
-WORLDS = Room("data set", __name__, file="world")
+WORLDS = Registry("data set", __name__, file="world")
 """Data sets that ship with the package, by what is written before the colon; each class has ``parse(source)``."""
 _ONCE_PICTURES = ("clips", "sounds")
 """Worlds that were pictures of something in earlier versions, and are that itself today."""
