@@ -326,12 +326,8 @@ def table_tower(source: Source, start: Start) -> TableTower:
 
 def _fitted(start: Start, form: type[Fitted], fit: Callable[[], Fitted]) -> Fitted:
     """Return the input that an earlier start left, or one that is fitted now."""
-    if start.folder is not None:
-        # Earlier versions kept it beside the run's other files.
-        for folder in (start.folder / INPUTS, start.folder):
-            if (folder / form.file).exists():
-                return form.load(folder / form.file)
-    return fit()
+    path = start.folder and start.folder / INPUTS / form.file
+    return form.load(path) if path and path.exists() else fit()
 
 
 def _vocabulary(start: Start) -> BytePairTokenizer:
