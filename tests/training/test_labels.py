@@ -78,7 +78,7 @@ def test_the_label_is_part_of_a_study() -> None:
     with pytest.raises(ValueError, match="it differs in labels"):
         one.joined(other, Path("there"))
     plain = {key: value for key, value in one.plain().items() if key != "format"}
-    assert Design(**Design.of_today(plain)) == one
+    assert Design(**Design.fields_of(plain)) == one
     assert "labels" not in Design(("clip",)).plain()
 
 

@@ -189,9 +189,9 @@ def test_time_spent_waiting_for_data_is_that_of_all_processes(what: Run, tmp_pat
         run(what, tmp_path, tasks=("retrieval",), on_step=stop)
     stopped = RunState.read(tmp_path)
     assert stopped is not None
-    assert 0 < (stopped.waiting_seconds or 0) <= stopped.seconds
+    assert 0 < stopped.waiting_seconds <= stopped.seconds
     replace(stopped, waiting_seconds=1000.0).write(tmp_path)
-    assert (run(what, tmp_path, tasks=("retrieval",)).waiting_seconds or 0) > 1000
+    assert run(what, tmp_path, tasks=("retrieval",)).waiting_seconds > 1000
 
 
 class _Stop(Exception):
