@@ -43,7 +43,6 @@ from ._reading import (
     rooted,
     shards,
     suffixes,
-    wholes,
 )
 from ._record import FOLDER, PLACES, Cell, Record, Records
 from ._source import Shard, Source, Span
@@ -100,7 +99,6 @@ __all__ = [
     "state_of",
     "suffix_of",
     "suffixes",
-    "wholes",
     "with_columns",
     "without_budget",
 ]
