@@ -69,7 +69,7 @@ def test_a_label_that_the_data_lacks_is_refused() -> None:
         Run("late", DATA, RECIPE, labels="cont").on(load_any(DATA))
 
 
-def test_a_run_without_a_label_writes_what_it_wrote_before() -> None:
+def test_a_run_without_a_label_writes_none() -> None:
     assert set(Run("clip", DATA, RECIPE).plain()) == {"format", "arm", "data", "seed", "recipe"}
 
 

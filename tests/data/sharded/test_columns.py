@@ -23,7 +23,6 @@ from counterpoint.data.base import Data
 from counterpoint.data.converting import convert
 from counterpoint.data.kinds import files as files_kind
 from counterpoint.data.sharded.data import Sharded
-from counterpoint.data.sharded.index import FILE
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sharded.pictures import ShardedPairs
 from counterpoint.data.source import load_any
@@ -375,20 +374,6 @@ def test_a_tar_has_the_columns_that_are_named(noted: bool, tmp_path: Path) -> No
             index(f"{folder},columns=audoi+image", out) if out else load_any(f"{folder},columns=audoi+image")
     with pytest.raises(ValueError, match=r"unknown .*column of .*'video'.*\(known: .*image, text\)"):
         index(f"{folder},columns=image+video", tmp_path / "none", jobs=1)
-
-
-def test_an_index_of_a_time_when_named_columns_came_on_top_has_the_same_rows(tmp_path: Path) -> None:
-    folder = tmp_path / "index"
-    index(tones(tmp_path / "shards", columns=("wav", "png")), folder, jobs=1)
-    before = load_any(str(folder))
-    rows = before.splits.train
-    kept = {column: said(before, column, rows) for column in before.columns}
-    told = json.loads((folder / FILE).read_text())
-    assert [*told["columns"]] == [*kept] == ["image", "text", "audio"]
-    told["source"] += ",columns=audio:wav"
-    (folder / FILE).write_text(json.dumps(told))
-    after = load_any(str(folder))
-    assert {column: said(after, column, rows) for column in after.columns} == kept
 
 
 def test_much_that_has_gaps_is_read_as_a_whole(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
