@@ -326,8 +326,12 @@ def table_tower(source: Source, start: Start) -> TableTower:
 
 def _fitted(start: Start, form: type[Fitted], fit: Callable[[], Fitted]) -> Fitted:
     """Return the input that an earlier start left, or one that is fitted now."""
-    path = start.folder and start.folder / INPUTS / form.file
-    return form.load(path) if path and path.exists() else fit()
+    if start.folder is not None:
+        # A run has it in a folder of its own, an exported model beside its weights.
+        for folder in (start.folder / INPUTS, start.folder):
+            if (folder / form.file).exists():
+                return form.load(folder / form.file)
+    return fit()
 
 
 def _vocabulary(start: Start) -> BytePairTokenizer:
