@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from counterpoint.data.source import load_any
-from counterpoint.methods.labels.sbcl import SBCL
+from counterpoint.methods.sbcl import SBCL
 from counterpoint.recipes import load, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.run import Run

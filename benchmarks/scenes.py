@@ -14,7 +14,7 @@ from concurrent.futures import ProcessPoolExecutor
 
 import numpy as np
 
-from counterpoint.data.worlds.scenes.world import Scenes
+from counterpoint.data.synthetic.scenes.world import Scenes
 
 COUNT, BATCH = 5_000, 250
 

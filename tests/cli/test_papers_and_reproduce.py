@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from counterpoint.catalog.evidence import Evidence
-from counterpoint.claims.evaluation import multiberts
-from counterpoint.claims.lab import Lab, above, beside, decides, effects, exact, per_seed
 from counterpoint.cli import main, reproduce
+from counterpoint_reproductions import multiberts
+from counterpoint_reproductions.lab import Lab, above, beside, decides, effects, exact, per_seed
 
 
 @pytest.fixture
@@ -39,7 +39,7 @@ def test_a_paper_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["papers", "show", "clip-rocket"]) == 0
     assert "counterpoint reproduce clip-rocket" in capsys.readouterr().out
     assert main(["papers", "show", "clip-rocket", "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["claim"] == "counterpoint.claims.dual.clip_rocket:run"
+    assert json.loads(capsys.readouterr().out)["claim"] == "counterpoint_reproductions.clip_rocket:run"
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from training_jobs import DoubleLoader
 
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.methods.arm import Arm
-from counterpoint.methods.dual.clip import CLIP
+from counterpoint.methods.clip import CLIP
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.training.loop import Progress, fit

@@ -12,13 +12,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from counterpoint import losses as L
-from counterpoint.claims.benches.exact import random_views, relative_error
-from counterpoint.losses.dense.mil import Pooling
-from counterpoint.losses.margin.margin_ntxent import Margin
-from counterpoint.losses.softmax.poly_view import PolyViewMode
-from counterpoint.losses.uniform.kernel_infonce import Mix
-from counterpoint.losses.weighted.cwcl import Anchor
-from counterpoint.losses.weighted.guided_ntxent import Rule
+from counterpoint.losses.cwcl import Anchor
+from counterpoint.losses.guided_ntxent import Rule
+from counterpoint.losses.kernel_infonce import Mix
+from counterpoint.losses.margin_ntxent import Margin
+from counterpoint.losses.mil import Pooling
+from counterpoint.losses.poly_view import PolyViewMode
+from counterpoint_reproductions.lab.exact import random_views, relative_error
 
 Function = Callable[[Tensor, Tensor], Tensor]
 

@@ -10,8 +10,8 @@ import pytest
 
 from counterpoint import catalog
 from counterpoint.catalog.evidence import Evidence
-from counterpoint.claims import CLAIMS, reproduce
-from counterpoint.claims._registry import module
+from counterpoint_reproductions import CLAIMS, reproduce
+from counterpoint_reproductions._registry import module
 from fixtures.undeclared import UNDECLARED, WITHOUT_CHANCE
 
 every = pytest.mark.parametrize("slug", CLAIMS.names())

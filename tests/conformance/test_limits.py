@@ -11,7 +11,7 @@ from loss_limits import LIMITS, Limit
 from method_stubs import LATE, batch, build
 from torch import Tensor
 
-from counterpoint.methods.dual.dbl import Anchor
+from counterpoint.methods.dbl import Anchor
 from counterpoint.types import Batch
 
 Options = dict[str, Any]

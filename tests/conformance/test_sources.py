@@ -30,7 +30,7 @@ from counterpoint.data.kinds.written import WRITTEN
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load, load_any
 from counterpoint.data.sources import SOURCES, Ledger, read, shards
-from counterpoint.data.worlds import WORLDS
+from counterpoint.data.synthetic import WORLDS
 from counterpoint.forms import fields_of
 from counterpoint.study.design import Design
 

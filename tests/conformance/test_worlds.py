@@ -18,8 +18,8 @@ from counterpoint.data import PairedData, items, load
 from counterpoint.data.base import Data
 from counterpoint.data.fingerprint import bytes_of
 from counterpoint.data.source import load_any
-from counterpoint.data.worlds import WORLDS
-from counterpoint.data.worlds.world import GREY, World
+from counterpoint.data.synthetic import WORLDS
+from counterpoint.data.synthetic.world import GREY, World
 from counterpoint.registry import UnknownName
 
 SIZES = "train=40,validation=4,test=6"

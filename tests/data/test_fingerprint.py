@@ -13,8 +13,8 @@ from PIL import Image
 
 from counterpoint.data.fingerprint import PARTS, bytes_of
 from counterpoint.data.listed.pairs import Pairs
-from counterpoint.data.worlds.scenes.shards import read, write
-from counterpoint.data.worlds.scenes.world import Scenes
+from counterpoint.data.synthetic.scenes.shards import read, write
+from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.raw import Waves
 from fixtures.files import write_pairs
 from fixtures.tiny import TinyData

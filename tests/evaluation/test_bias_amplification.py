@@ -15,7 +15,7 @@ from counterpoint.data.base import Rows, Splits
 from counterpoint.data.labels import Classes
 from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create
-from counterpoint.evaluation.shortcuts.bias_amplification import (
+from counterpoint.evaluation.bias_amplification import (
     Amplification,
     attribute_sets,
     directional,

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.items import Items, Twins
-from counterpoint.data.worlds.clips.world import Clips
+from counterpoint.data.synthetic.clips.world import Clips
 from counterpoint.evaluation import create
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.raw import Clips as RawClips

@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from counterpoint.evaluation import LearningCurve, learning_curve
-from counterpoint.evaluation.classification.classifiers import logistic, naive_bayes
-from counterpoint.evaluation.classification.curves import class_complete
-from counterpoint.evaluation.classification.simulation import GaussianClasses, examples_needed
+from counterpoint.evaluation.classifiers import logistic, naive_bayes
+from counterpoint.evaluation.curves import class_complete
+from counterpoint.evaluation.naive_bayes_simulation import GaussianClasses, examples_needed
 
 
 @given(st.integers(0, 10_000), st.integers(3, 50))

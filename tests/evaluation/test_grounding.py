@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.evaluation.compositional import grounding
+from counterpoint.evaluation import grounding
 
 MAP = torch.tensor([[[2.0, 4.0, 1.0], [0.0, 0.0, 2.0]]])
 INSIDE = torch.tensor([[[True, True, False], [False, False, False]]])

@@ -12,12 +12,12 @@ import torch
 from PIL import Image
 
 from counterpoint.data.items import QuestionVariants
-from counterpoint.data.worlds.clips.world import Clips
-from counterpoint.data.worlds.scenes.world import Scenes
+from counterpoint.data.synthetic.clips.world import Clips
+from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create, failures, inspection
 from counterpoint.evaluation.statistic import mean, spearman
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.tasks.answering.vlb import bootstrap
+from counterpoint.evaluation.tasks.vlb import bootstrap
 from counterpoint.types import Embedder, Metric, Scores
 from fixtures.hand_made import Blind, HandChoices, HandRegions, HandSquares, ItemData, SimilarityTable
 from fixtures.tiny import Pixels, TinyData

@@ -9,7 +9,7 @@ import torch
 from torchmetrics.functional.retrieval import retrieval_precision
 
 from counterpoint.evaluation import create, evaluate
-from counterpoint.evaluation.tasks.retrieval.label_retrieval import precisions
+from counterpoint.evaluation.tasks.label_retrieval import precisions
 from fixtures.tiny import Oracle, Pixels, TinyData
 
 

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from counterpoint.evaluation.video.modality_importance import (
+from counterpoint.evaluation.modality_importance import (
     guessing,
     modality_importance,
     question_types,

@@ -11,8 +11,8 @@ from sklearn.preprocessing import MinMaxScaler
 
 from counterpoint.data.labels import Tags
 from counterpoint.evaluation import create, evaluate
-from counterpoint.evaluation.classification.classifiers import tag_probabilities
-from counterpoint.evaluation.classification.multilabel import ranking_precision
+from counterpoint.evaluation.classifiers import tag_probabilities
+from counterpoint.evaluation.multilabel import ranking_precision
 from counterpoint.evaluation.task import NotApplicable, check_data
 from counterpoint.types import Target
 from fixtures.tiny import Pixels, TinyData, TraitsData

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import ndcg_score
 
-from counterpoint.evaluation.classification import multilabel
+from counterpoint.evaluation import multilabel
 
 SCORES = torch.tensor([[0.9, 0.8, 0.1, 0.5], [0.1, 0.2, 0.3, 0.4]])
 TRUE = torch.tensor([[True, False, True, False], [False, False, True, True]])

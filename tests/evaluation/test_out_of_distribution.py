@@ -14,7 +14,7 @@ from counterpoint.data.base import Splits
 from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.tasks.classification.out_of_distribution import OutOfDistribution
+from counterpoint.evaluation.tasks.out_of_distribution import OutOfDistribution
 
 
 class Bright(PairedData):

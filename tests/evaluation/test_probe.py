@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 
 from counterpoint.data import Classes, Splits
 from counterpoint.evaluation import create
-from counterpoint.evaluation.classification.classifiers import (
+from counterpoint.evaluation.classifiers import (
     Classifier,
     knn,
     logistic,

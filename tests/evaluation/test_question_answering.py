@@ -15,7 +15,7 @@ from counterpoint.data.items import Question, Questions
 from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import applicable, breakdown, evaluate
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.tasks.classification.question_answering import (
+from counterpoint.evaluation.tasks.question_answering import (
     Bag,
     QuestionAnswering,
     answer,

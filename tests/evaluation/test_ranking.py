@@ -11,7 +11,7 @@ from torch import Tensor
 from torchmetrics.functional.retrieval import retrieval_hit_rate
 
 from counterpoint.evaluation import task
-from counterpoint.evaluation.tasks.retrieval._ranking import Ranking, best_answers, rank
+from counterpoint.evaluation.tasks._ranking import Ranking, best_answers, rank
 from counterpoint.types import Embedder
 
 

@@ -11,7 +11,7 @@ from sklearn.preprocessing import StandardScaler
 from counterpoint.data.labels import Numbers
 from counterpoint.evaluation import create
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.tasks.numbers.regression import ordinality, ridge
+from counterpoint.evaluation.tasks.regression import ordinality, ridge
 from fixtures.tiny import Oracle, Pixels, TinyData, TraitsData
 
 

@@ -15,7 +15,7 @@ from counterpoint.data.corruptions import CORRUPTIONS, STRENGTHS
 from counterpoint.data.labels import Classes
 from counterpoint.evaluation import create, default_tasks
 from counterpoint.evaluation.task import NotApplicable, check_data
-from counterpoint.evaluation.tasks.classification.shift import _candidates
+from counterpoint.evaluation.tasks.shift import _candidates
 from counterpoint.raw import Waves
 from fixtures.tiny import Oracle, Pixels, TinyData
 
@@ -79,7 +79,7 @@ def test_candidates_hold_the_own_caption_once_and_are_fixed(
             return [f"caption {row // 2}", f"other {row % 7}"]
 
     data = Alike()
-    monkeypatch.setattr("counterpoint.evaluation.tasks.classification.shift.WAYS", ways)
+    monkeypatch.setattr("counterpoint.evaluation.tasks.shift.WAYS", ways)
     candidates, gallery = _candidates(data, ROWS, np.arange(60))
     assert candidates.shape == (60, min(ways, 37 - 2 + 1))
     for row, chosen in zip(ROWS, candidates, strict=True):

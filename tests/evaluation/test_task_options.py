@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from counterpoint.evaluation import TASKS, create
-from counterpoint.evaluation.answering.in_context import NOTHING, ZERO_SHOT, Shots
+from counterpoint.evaluation.in_context_shots import NOTHING, ZERO_SHOT, Shots
 from counterpoint.methods.options import options_of
 from counterpoint.registry import UnknownName
 

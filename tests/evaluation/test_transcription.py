@@ -10,10 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.data.worlds.speech import Speech
+from counterpoint.data.synthetic.speech import Speech
 from counterpoint.evaluation import create
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.tasks.speech.transcription import edits
+from counterpoint.evaluation.tasks.transcription import edits
 from counterpoint.raw import Waves
 from fixtures.tiny import Pixels
 
@@ -91,7 +91,7 @@ def test_of_several_texts_the_one_with_the_lowest_rate_counts(monkeypatch: pytes
     # Written is "abcdefghij": three edits of three letters, or four of twelve.
     texts = ["abc", "abcdefghijklmn"]
     monkeypatch.setattr(
-        "counterpoint.evaluation.tasks.speech.transcription.captions_of",
+        "counterpoint.evaluation.tasks.transcription.captions_of",
         lambda data, rows: [texts] * len(rows),
     )
     rows = ROWS[DATA.present("audio", ROWS) & DATA.present("text", ROWS)]

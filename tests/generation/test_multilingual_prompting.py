@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from counterpoint.data.worlds.scenes.world import Scenes
+from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.generation import LANGUAGES, SETS, in_languages, repeated, variants
 from counterpoint.registry import UnknownName
 

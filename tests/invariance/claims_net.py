@@ -33,11 +33,11 @@ import numpy as np
 import torch
 
 import counterpoint
-from counterpoint.claims import CLAIMS, reproduce
-from counterpoint.claims._registry import module
-from counterpoint.claims.lab import Arrays, Lab
-from counterpoint.claims.lab.cell import Cell
 from counterpoint.execution import OnProgress
+from counterpoint_reproductions import CLAIMS, reproduce
+from counterpoint_reproductions._registry import module
+from counterpoint_reproductions.lab import Arrays, Lab
+from counterpoint_reproductions.lab.cell import Cell
 
 Record = dict[str, Any]
 Template = dict[str, Any]

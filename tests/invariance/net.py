@@ -37,10 +37,9 @@ from safetensors.torch import save_file
 
 import counterpoint as cp
 from counterpoint import methods
-from counterpoint.claims import CLAIMS, reproduce
 from counterpoint.data import PairedData, items
 from counterpoint.data import load as load_data
-from counterpoint.data.worlds import clips, scenes, sounds
+from counterpoint.data.synthetic import clips, scenes, sounds
 from counterpoint.networks.init import initialise
 from counterpoint.networks.towers.convnet import ConvNet
 from counterpoint.networks.towers.transformer import VisionTransformer
@@ -49,6 +48,7 @@ from counterpoint.recipes import load as load_recipe
 from counterpoint.training.loop import fit
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
+from counterpoint_reproductions import CLAIMS, reproduce
 from fixtures.decoded import Parrot, write_questions
 
 DATA = ("emoji", "scenes:basic,train=64,validation=16,test=16")

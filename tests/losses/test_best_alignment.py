@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from counterpoint.losses import BestAlignmentLoss
-from counterpoint.losses.sequence.best_alignment import best_path, uniform_path
+from counterpoint.losses.best_alignment import best_path, uniform_path
 from fixtures.vectors import F64
 
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from counterpoint.losses.parts.modular_contrast import ModularContrastLoss
+from counterpoint.losses.modular_contrast import ModularContrastLoss
 
 TAU = 0.5
 # Sounds 0, 1, 2 with two, one and two true captions and two, none and one false ones, not in order.

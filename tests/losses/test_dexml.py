@@ -17,7 +17,7 @@ from counterpoint.losses import (
     OneVsAllLoss,
     SoftTopKLoss,
 )
-from counterpoint.losses.labels.soft_top_k import log_soft_top_k
+from counterpoint.losses.soft_top_k import log_soft_top_k
 from counterpoint.pairwise import evaluate_with
 from fixtures.vectors import F64
 

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import FILIPLoss, MILLoss
-from counterpoint.losses.dense.filip import late
+from counterpoint.losses.filip import late
 from fixtures.vectors import F64
 
 

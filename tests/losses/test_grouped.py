@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from counterpoint.losses import GroupedInfoNCELoss, InfoNCELoss
-from counterpoint.losses.softmax.grouped_infonce import whole_ranks
+from counterpoint.losses.grouped_infonce import whole_ranks
 from fixtures.vectors import pair
 
 

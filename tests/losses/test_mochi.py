@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import MoCHiLoss, MoCoLoss
-from counterpoint.losses.queue.mochi import draw
+from counterpoint.losses.mochi import draw
 from fixtures.vectors import F64, unit
 
 Q, K, QUEUE = unit(4, 5, seed=1), unit(4, 5, seed=2), unit(9, 5, seed=3)

@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.losses import SCAVLoss, create
-from counterpoint.losses.sequence._distances import resampled, root, sinkhorn, soft_dtw
-from counterpoint.losses.sequence.scav import Distance
+from counterpoint.losses._distances import resampled, root, sinkhorn, soft_dtw
+from counterpoint.losses.scav import Distance
 
 TAU = 0.3
 
@@ -145,7 +145,7 @@ def test_warping_forgives_a_late_start_and_steps_do_not() -> None:
 def test_distances_in_use_are_those_of_pairs(distance: Distance, monkeypatch: pytest.MonkeyPatch) -> None:
     x, y, loss, steps = unit(5, 3, 4), unit(4, 3, 4, seed=1), SCAVLoss(distance), torch.full((1,), 3)
     whole = loss.distances(x, y)
-    monkeypatch.setattr("counterpoint.losses.sequence.scav._PANEL", 1)
+    monkeypatch.setattr("counterpoint.losses.scav._PANEL", 1)
     torch.testing.assert_close(loss.distances(x, y), whole)
     for i in range(5):
         for j in range(4):

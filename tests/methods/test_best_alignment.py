@@ -13,7 +13,7 @@ from method_stubs import LATE, Words, batch, build
 from torch import Tensor
 
 from counterpoint.methods import BestAlignment
-from counterpoint.methods.speech.best_alignment import collapsed
+from counterpoint.methods.best_alignment import collapsed
 from counterpoint.raw import Waves
 from counterpoint.types import Batch
 

@@ -261,7 +261,7 @@ def test_a_queue_that_is_too_small_for_the_classes_is_refused() -> None:
 
 
 def test_without_a_label_it_says_how_to_name_one() -> None:
-    from counterpoint.methods.labels.cross_entropy import CrossEntropy
+    from counterpoint.methods.cross_entropy import CrossEntropy
 
     made = build("cross-entropy", target=FIVE)
     with pytest.raises(ValueError, match="--labels NAME"):

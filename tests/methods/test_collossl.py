@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.methods.sensors.collossl import PARTNER, POSITIVE, WEIGHT, ColloSSL
+from counterpoint.methods.collossl import PARTNER, POSITIVE, WEIGHT, ColloSSL
 from counterpoint.networks.towers.series import DilatedTower, Standardised
 from counterpoint.pairwise.mmd import VARIANCES, mmd
 from counterpoint.recipes import Recipe

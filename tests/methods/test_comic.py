@@ -16,7 +16,7 @@ from torch import Tensor
 from counterpoint import methods
 from counterpoint.data.loading.sampled import STREAM
 from counterpoint.losses import COMICLoss
-from counterpoint.losses.supervised.tags.comic import company, frequency_weights
+from counterpoint.losses.comic import company, frequency_weights
 from counterpoint.types import Batch, Clock
 
 F64 = torch.float64

@@ -13,10 +13,10 @@ from datasets import Dataset
 from torch import Tensor, nn
 
 from counterpoint.losses import CoSENTLoss, HardNegativesLoss
+from counterpoint.methods._candidates import Candidates, Mined, easy, mine
 from counterpoint.methods.arm import Arm
+from counterpoint.methods.conan import CANDIDATES, Conan
 from counterpoint.methods.fitting import fitting
-from counterpoint.methods.text._candidates import Candidates, Mined, easy, mine
-from counterpoint.methods.text.conan import CANDIDATES, Conan
 from counterpoint.networks.base import TextTower
 from counterpoint.recipes.schema import Recipe, Widths
 from counterpoint.types import Batch, Clock

@@ -9,8 +9,8 @@ from method_stubs import LATE, RECIPE, SIZE, StubImage, batch, build, run
 from torch import Tensor
 
 from counterpoint import methods
-from counterpoint.losses.parts.contrastive_divergence import ContrastiveDivergenceLoss
-from counterpoint.methods.single.ebm import PLACES, SAMPLED, diverged
+from counterpoint.losses.contrastive_divergence import ContrastiveDivergenceLoss
+from counterpoint.methods.ebm import PLACES, SAMPLED, diverged
 
 PICTURES = torch.randint(
     0, 256, (5, 3, SIZE, SIZE), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)

@@ -66,7 +66,7 @@ def test_similarities_are_the_same_in_parts(monkeypatch: pytest.MonkeyPatch) -> 
     method = build("filip")
     a, b = method.embed("image", PICTURES), method.embed("text", CAPTIONS)
     whole = method.similarity(a, b)
-    monkeypatch.setattr("counterpoint.methods.dense.filip.PANEL", 1)
+    monkeypatch.setattr("counterpoint.methods.filip.PANEL", 1)
     torch.testing.assert_close(method.similarity(a, b), whole)
 
 

@@ -9,7 +9,7 @@ from method_stubs import LATE, LOCKED, RECIPE, SIZE, batch, build, run, total
 from torch import Tensor, nn
 
 from counterpoint.losses import InfoNCELoss
-from counterpoint.methods.fusion.fusemix import adapter
+from counterpoint.methods.fusemix import adapter
 from counterpoint.recipes.schema import Recipe
 
 F64 = torch.float64

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterpoint import methods
 from counterpoint.losses import InfoNCELoss
-from counterpoint.methods.several.harmonized import harmonised
+from counterpoint.methods.harmonized import harmonised
 from counterpoint.pairwise import evaluate_with
 from counterpoint.types import Clock
 

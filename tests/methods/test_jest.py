@@ -15,7 +15,7 @@ from select_jobs import judges
 
 from counterpoint import methods
 from counterpoint.data import load as load_data
-from counterpoint.methods.dual.jest import REFERENCE_TEXT
+from counterpoint.methods.jest import REFERENCE_TEXT
 from counterpoint.pairwise import evaluate_with
 from counterpoint.pairwise.joint_selection import Judge, select
 from counterpoint.recipes import load as load_recipe
@@ -102,7 +102,7 @@ def test_with_the_models_exchanged_the_opposite_is_chosen() -> None:
 
 def asked(method: Any, given: Batch) -> list[Judge]:
     """Return the judges that a batch is chosen by."""
-    with patch("counterpoint.methods.dual.jest.select", return_value=torch.arange(2)) as chosen:
+    with patch("counterpoint.methods.jest.select", return_value=torch.arange(2)) as chosen:
         prepared(method, given)
     judges: list[Judge] = chosen.call_args.args[0]
     return judges

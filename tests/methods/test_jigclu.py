@@ -14,7 +14,7 @@ from torch import Tensor
 
 from counterpoint import methods
 from counterpoint.methods.arm import Arm
-from counterpoint.methods.pictures.jigclu import MONTAGE, PICTURE, QUADRANT, cells
+from counterpoint.methods.jigclu import MONTAGE, PICTURE, QUADRANT, cells
 from counterpoint.networks import ConvNet
 from counterpoint.recipes import load
 from counterpoint.types import Batch, Clock

@@ -15,7 +15,7 @@ from method_stubs import batch, build, run
 from counterpoint.data.labels import Numbers
 from counterpoint.losses import DecoupledUniformityLoss
 from counterpoint.methods import Arm
-from counterpoint.methods.single.kernel_uniformity import attributes
+from counterpoint.methods.kernel_uniformity import attributes
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override

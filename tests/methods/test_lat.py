@@ -9,7 +9,7 @@ from method_stubs import LATE, RECIPE, StubText, batch, build, run, total
 from torch import Tensor, nn
 
 from counterpoint.losses import InfoNCELoss
-from counterpoint.methods.dual.lat import LaT
+from counterpoint.methods.lat import LaT
 
 F64 = torch.float64
 

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from counterpoint import methods
 from counterpoint.evaluation import evaluate
-from counterpoint.methods.fusion._prediction import _say_without, joined
-from counterpoint.methods.fusion._running import RunningMap, RunningMean
-from counterpoint.methods.fusion.late import Late, filled
+from counterpoint.methods._prediction import _say_without, joined
+from counterpoint.methods._running import RunningMap, RunningMean
+from counterpoint.methods.late import Late, filled
 from counterpoint.networks import BytePairTokenizer, TextTransformer, VisionTransformer
 from counterpoint.networks.init import initialise
 from counterpoint.pairwise import moments

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from counterpoint.losses import InfoNCELoss
-from counterpoint.methods.dual.llm_vem import LLMVEM
+from counterpoint.methods.llm_vem import LLMVEM
 from counterpoint.networks.base import ImageTower, TextTower
 from counterpoint.networks.towers.table import Cell, Cells, TablePerceptron
 from counterpoint.recipes.schema import Recipe

@@ -12,7 +12,7 @@ from method_stubs import FIVE, RECIPE, All, StubImage, build, loaded
 from torch import Tensor
 
 from counterpoint import methods
-from counterpoint.methods.labels.m_dyr import BELIEF, WRONG
+from counterpoint.methods.m_dyr import BELIEF, WRONG
 from counterpoint.networks.mixup import PARTNER, SHARE, mixup
 from counterpoint.types import Batch, Clock
 

@@ -120,7 +120,7 @@ def test_groups_are_cumulative_over_stages() -> None:
     method.batch = 1
     given = loaded(method, 40)
     clusters = torch.randint(3, (3, 40), generator=torch.Generator().manual_seed(0))
-    with patch("counterpoint.methods.pictures.mcl.nearest_centres") as found, torch.no_grad():
+    with patch("counterpoint.methods.mcl.nearest_centres") as found, torch.no_grad():
         for stage in range(4):
             found.return_value = clusters[stage - 1][:, None]
             method.eval().look(All(given), Clock(10 * stage, 40, stage=f"stage {stage}"))

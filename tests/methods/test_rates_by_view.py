@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from counterpoint import methods
 from counterpoint.losses import SupConLoss
 from counterpoint.methods import Arm
-from counterpoint.methods.labels.cross_entropy import CrossEntropy
+from counterpoint.methods.cross_entropy import CrossEntropy
 from counterpoint.methods.options import read
 from counterpoint.networks.mixup import PARTNER, SHARE
 from counterpoint.types import Clock

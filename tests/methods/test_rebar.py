@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.methods.sensors.rebar import CONTRAST, REBAR, RECONSTRUCT
+from counterpoint.methods.rebar import CONTRAST, REBAR, RECONSTRUCT
 from counterpoint.networks.init import initialise
 from counterpoint.networks.retrieval import Retrieval
 from counterpoint.networks.towers.series import DilatedTower, Standardised

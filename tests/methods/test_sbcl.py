@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from method_stubs import FIVE, batch, build, run
 from torch import Tensor
 
-from counterpoint.methods.labels.sbcl import split, warmth
+from counterpoint.methods.sbcl import split, warmth
 from counterpoint.types import Batch, Clock
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 import counterpoint as cp
 from counterpoint import methods
 from counterpoint.losses import SCAVLoss
-from counterpoint.losses.sequence._distances import resampled
+from counterpoint.losses._distances import resampled
 from counterpoint.networks.base import Tower
 from counterpoint.networks.init import initialise
 from counterpoint.types import Batch

@@ -16,7 +16,7 @@ from torchvision.transforms.v2.functional import pil_to_tensor
 
 import counterpoint as cp
 from counterpoint import methods
-from counterpoint.data.worlds.speech import Speech
+from counterpoint.data.synthetic.speech import Speech
 from counterpoint.networks import TOWERS, build_towers
 from counterpoint.networks.base import Tower
 from counterpoint.networks.towers.libraries import packaged

@@ -14,7 +14,7 @@ from PIL import Image
 import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.data.pictures.sheet import contact_sheet
-from counterpoint.data.worlds.emoji.world import Emoji
+from counterpoint.data.synthetic.emoji.world import Emoji
 from counterpoint.evaluation import create, failures
 from fixtures.tiny import Pixels, TinyData
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from counterpoint.catalog.verdicts import judge
-from counterpoint.claims.lab.results import refuting
+from counterpoint_reproductions.lab.results import refuting
 
 DRAWS, SEEDS, DELTA = 2_000, 5, 1.0
 

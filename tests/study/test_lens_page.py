@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from counterpoint.cli import main
-from counterpoint.data.worlds.scenes.world import Scenes
+from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.decoding.assistant import VisionLanguageAssistant
 from counterpoint.diagnostics.assistants.boxes import Box
 from counterpoint.diagnostics.assistants.captions import Layers, LookedAt, Word

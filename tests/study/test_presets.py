@@ -13,9 +13,6 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from counterpoint.claims import CLAIMS
-from counterpoint.claims._presets import find
-from counterpoint.claims._registry import module
 from counterpoint.cli import main
 from counterpoint.cli.common.terminal import Terminal
 from counterpoint.cli.compare import show_standings
@@ -25,7 +22,7 @@ from counterpoint.data.source import load_any
 from counterpoint.evaluation import TASKS, evaluate
 from counterpoint.methods import METHODS
 from counterpoint.methods.arm import Arm
-from counterpoint.methods.fusion.late import Filling
+from counterpoint.methods.late import Filling
 from counterpoint.methods.options import read
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
@@ -35,6 +32,9 @@ from counterpoint.study.presets import MOST_PAIRS, PRESETS
 from counterpoint.study.schema import TrainedArm, TrainingCost, TrainingSummary
 from counterpoint.study.words.standings import mean_ranks, of_arms
 from counterpoint.training.run import target_of
+from counterpoint_reproductions import CLAIMS
+from counterpoint_reproductions._presets import find
+from counterpoint_reproductions._registry import module
 from fixtures.files import bitmap
 from fixtures.tiny import TinyData, TraitsData
 

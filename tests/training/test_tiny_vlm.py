@@ -14,11 +14,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from counterpoint.cli import main
-from counterpoint.data.worlds.rng import Rng
-from counterpoint.data.worlds.scenes.config import SceneConfig
-from counterpoint.data.worlds.scenes.items.questions import named
-from counterpoint.data.worlds.scenes.scene import Scene, Thing
-from counterpoint.data.worlds.scenes.world import Scenes
+from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.synthetic.scenes.config import SceneConfig
+from counterpoint.data.synthetic.scenes.items.questions import named
+from counterpoint.data.synthetic.scenes.scene import Scene, Thing
+from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.networks.tiny_vlm import build, processor, train_tokenizer
 from counterpoint.recipes.tiny_vlm import TinyVLM
 from counterpoint.training.run import OtherRun

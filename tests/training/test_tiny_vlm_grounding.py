@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.data.worlds.scenes.config import SceneConfig
+from counterpoint.data.synthetic.scenes.config import SceneConfig
 from counterpoint.networks.tiny_vlm import train_tokenizer
 from counterpoint.training.tiny_vlm.grounding import FIRST, HEADS, NO_WORD, Grounding
 from counterpoint.training.tiny_vlm.perception import PLACES, Targets

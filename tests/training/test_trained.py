@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import Bool
 
 from counterpoint.data.base import Rows
-from counterpoint.methods.dual.clip import CLIP
+from counterpoint.methods.clip import CLIP
 from counterpoint.recipes import Recipe
 from counterpoint.recipes.schema import LEAST_STEPS
 from counterpoint.training.run import Run

@@ -140,7 +140,7 @@ class Paper:
 def _papers() -> dict[str, Paper]:
     described = _read("papers.yaml")
     implemented, symbols = _read("implemented.yaml"), declared()
-    claims: Room = load("counterpoint.claims:CLAIMS")  # by name, as rooms import downwards only
+    claims: Room = load("counterpoint_reproductions:CLAIMS")  # by name, as rooms import downwards only
     for slug in implemented:
         if slug not in described:
             raise unknown("paper in implemented.yaml", slug, described)

@@ -85,7 +85,7 @@ class Source(_Record):
     Attributes:
         kind: ``paper``: half of the gain that the paper reports, or its own number; ``telescope``: the effect that
             the paper's sample size would have shown with power 1/3; ``convention``: the table of conventions in
-            `counterpoint.claims.lab.effects`, or a number that was chosen here before the run.
+            `counterpoint_reproductions.lab.effects`, or a number that was chosen here before the run.
         text: the figures behind it.
     """
 

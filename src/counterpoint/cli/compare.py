@@ -49,7 +49,7 @@ def main(arguments: Sequence[str]) -> int:
         raise ValueError(
             "compare starts its own processes; start it without torchrun, which is for counterpoint train"
         )
-    from ..claims._presets import find
+    from counterpoint_reproductions._presets import find
 
     named = value_of(arguments, "--preset")
     preset = find(named) if named else None

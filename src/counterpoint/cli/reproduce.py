@@ -15,9 +15,10 @@ from .common.terminal import Terminal
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from counterpoint_reproductions import Plan
+    from counterpoint_reproductions.lab.plan import PlannedPart
+
     from ..catalog.evidence import Evidence
-    from ..claims import Plan
-    from ..claims.lab.plan import PlannedPart
 
 
 @form(frozen=True, config=FORM)
@@ -45,8 +46,9 @@ class Reproduce:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Reproduce, arguments, "reproduce")
     # The name is checked before torch is loaded, so that a typo is answered at once.
+    from counterpoint_reproductions import CLAIMS
+
     from ..catalog import paper
-    from ..claims import CLAIMS
 
     title = paper(options.slug).title
     if options.slug not in CLAIMS:
@@ -64,8 +66,9 @@ def main(arguments: Sequence[str]) -> int:
     with console.status("loading torch"):
         from rich.text import Text
 
+        from counterpoint_reproductions import reproduce
+
         from ..catalog.render import questions
-        from ..claims import reproduce
         from ..study.gate import check_file
 
     if path is not None:
@@ -104,7 +107,7 @@ def _plan(options: Reproduce) -> int:
     """Print what a pilot run says of the full one."""
     console = Terminal()
     with console.status("loading torch"):
-        from ..claims import plan
+        from counterpoint_reproductions import plan
 
     from .common.progress import WorkProgress
 

@@ -38,8 +38,8 @@ class TrainTinyVLM:
 
 def main(arguments: Sequence[str]) -> int:
     options = parse(TrainTinyVLM, arguments, f"train {NAME}")
-    from ..data.worlds.preset import preset_of
-    from ..data.worlds.scenes.presets import PRESETS
+    from ..data.synthetic.preset import preset_of
+    from ..data.synthetic.scenes.presets import PRESETS
     from ..spec import Spec
 
     if not options.data.startswith("scenes:"):
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
 
     console = Terminal(stderr=options.json)
     with console.status("loading torch"):
-        from ..data.worlds.scenes.world import Scenes
+        from ..data.synthetic.scenes.world import Scenes
         from ..training.tiny_vlm.train import STAGES, Stage, train_tiny_vlm
 
     folder = (

@@ -1,6 +1,6 @@
 from . import corruptions as corruptions
+from . import synthetic as worlds
 from . import views as views
-from . import worlds as worlds
 from .base import Data as Data
 from .base import Splits as Splits
 from .converting import convert as convert

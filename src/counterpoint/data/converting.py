@@ -29,8 +29,8 @@ from .sharded.writing import SUFFIX, Form, Sample, reserve, write_shard
 from .sides import SIDES
 from .source import load_any, records_of, rooted
 from .sources import CAPTION_COLUMNS, CONVERTED, PICTURE_COLUMNS, Ledger, Records, caption_lines, with_columns
-from .worlds.scenes import shards as scenes
-from .worlds.scenes.world import Scenes
+from .synthetic.scenes import shards as scenes
+from .synthetic.scenes.world import Scenes
 
 ROWS = 5000
 """The largest number of rows in a shard."""

@@ -18,8 +18,8 @@ from ..registry import UnknownName, check_python_file, named_in_file, unknown
 from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
 from .derived.mixture import sources_of
+from .synthetic import WORLDS
 from .template import columns_in
-from .worlds import WORLDS
 
 SIMULATED = "voxels"
 """Name of simulated data, before the colon and the data that it is simulated from."""

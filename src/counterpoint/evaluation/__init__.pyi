@@ -12,11 +12,11 @@ from ._registry import TASKS as TASKS
 from ._registry import check_name as check_name
 from ._registry import create as create
 from ._registry import create_answering as create_answering
-from .classification.curves import LearningCurve as LearningCurve
-from .classification.curves import learning_curve as learning_curve
-from .classification.naive_bayes import PooledNaiveBayes as PooledNaiveBayes
+from .curves import LearningCurve as LearningCurve
+from .curves import learning_curve as learning_curve
 from .inspection import breakdown as breakdown
 from .inspection import failures as failures
+from .naive_bayes import PooledNaiveBayes as PooledNaiveBayes
 from .results import RunResults as RunResults
 from .results import applicable as applicable
 from .results import default_tasks as default_tasks

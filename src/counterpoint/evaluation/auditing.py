@@ -11,8 +11,8 @@ from ..data.base import Data, Rows
 from ..data.embeddings import EmbeddingCache
 from ..data.labels import Tags
 from ..types import Embedder, JudgesLabels
-from .classification.classifiers import class_probabilities, tag_probabilities
-from .classification.predictions import probabilities
+from .classifiers import class_probabilities, tag_probabilities
+from .predictions import probabilities
 from .task import asked_column
 
 PAPERS = {"bmm-bootstrapping": ("suspects",), "comic": ("suspects",)}

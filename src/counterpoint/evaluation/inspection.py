@@ -253,7 +253,7 @@ def _of_frames(frames: UInt8[Tensor, "1 T 3 H W"], lines: tuple[str, ...]) -> Ex
 
 def _of_variants(task: Task, items: QuestionVariants[Any], k: int) -> Exhibit:
     """Show an item as it is, and in the variant that counts, or the first that was asked."""
-    from .tasks.answering.vlb import VANILLA, VLB, bootstrap
+    from .tasks.vlb import VANILLA, VLB, bootstrap
 
     assert isinstance(task, VLB)
     names, edition = task.variants.names, task.variants.edition
@@ -273,7 +273,7 @@ def _wrong_option(model: Embedder, data: Data, items: Choices, k: int) -> list[s
 
 
 def _map(items: Regions, k: int, model: Embedder, data: Data) -> Exhibit:
-    from .compositional.maps import centre_square, phrase_maps, place_embeddings
+    from .maps import centre_square, phrase_maps, place_embeddings
 
     features, at = EmbeddingCache.of(model, data), np.array([k])
     mask = centre_square(items.masks(at))

@@ -20,7 +20,7 @@ from counterpoint.data.listed.stored_rows import StoredRows
 from counterpoint.data.reading.clips import PLAYED, frames_in, play_clip, read_clip
 from counterpoint.data.reporting.whole import report
 from counterpoint.data.source import load_any
-from counterpoint.data.worlds.clips.clip import save
+from counterpoint.data.synthetic.clips.clip import save
 from counterpoint.networks.towers.footage import MOST_FRAMES, Footage
 from counterpoint.pages.things import thing
 from counterpoint.registry import MissingPackage

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from counterpoint.data.loading import order as orders
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import InTurn, Order, Shuffled, Windowed
-from counterpoint.data.worlds.emoji.world import Emoji
+from counterpoint.data.synthetic.emoji.world import Emoji
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Augmentation
 from counterpoint.types import View

@@ -9,7 +9,7 @@ import pytest
 
 from counterpoint.cli import main
 from counterpoint.data.reporting.whole import report
-from counterpoint.data.worlds.sounds.synthesis import save, tone
+from counterpoint.data.synthetic.sounds.synthesis import save, tone
 
 
 @pytest.fixture(autouse=True)

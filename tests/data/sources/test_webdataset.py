@@ -16,7 +16,7 @@ from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.sharded.writing import Sample, write_shard
 from counterpoint.data.source import load, load_any
 from counterpoint.data.sources import Ledger, Records, read
-from counterpoint.data.worlds.clips.clip import save
+from counterpoint.data.synthetic.clips.clip import save
 from fixtures.files import write_pairs
 
 

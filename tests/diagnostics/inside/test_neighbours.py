@@ -10,7 +10,7 @@ import torch
 
 from counterpoint.diagnostics.internals import neighbours
 from counterpoint.diagnostics.internals.neighbours import named_by_neighbours
-from counterpoint.evaluation.classification.classifiers import knn
+from counterpoint.evaluation.classifiers import knn
 
 
 @pytest.mark.parametrize("panel", [1024, 7])

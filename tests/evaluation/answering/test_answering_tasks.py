@@ -9,7 +9,7 @@ import pytest
 
 from counterpoint.data.items import Question, Questions
 from counterpoint.evaluation import create, evaluate
-from counterpoint.evaluation.answering.mentions import Mentions
+from counterpoint.evaluation.mentions import Mentions
 from counterpoint.evaluation.task import NotApplicable
 from counterpoint.registry import UnknownName
 from counterpoint.types import Prompt, Scores

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from counterpoint.data.items import Operator, Question, QuestionVariants, Sample
 from counterpoint.data.pictured import PairedData
-from counterpoint.data.worlds.scenes.world import Scenes
+from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create
-from counterpoint.evaluation.tasks.answering.vlb import (
+from counterpoint.evaluation.tasks.vlb import (
     HARD,
     PAIRS,
     SINGLE,

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from counterpoint.evaluation.answering.cider import cider
+from counterpoint.evaluation.cider import cider
 
 SAID = ["a red cat on a box", "a dog and a dog", "two blue birds", "a red cat near the big green tree"]
 TRUE = [

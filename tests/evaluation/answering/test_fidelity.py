@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.data.worlds.scenes.words.captions import short
-from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.evaluation.answering.languages import ClosedVocabulary
+from counterpoint.data.synthetic.scenes.words.captions import short
+from counterpoint.data.synthetic.scenes.world import Scenes
+from counterpoint.evaluation.languages import ClosedVocabulary
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.tasks.answering.fidelity import (
+from counterpoint.evaluation.tasks.fidelity import (
     REQUESTS,
     Fidelity,
     faithful,

@@ -14,9 +14,9 @@ from torch import Tensor
 
 from counterpoint.data import load
 from counterpoint.data.items import TwinQuestions
-from counterpoint.data.worlds.scenes.world import Scenes
+from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.evaluation import create, evaluate
-from counterpoint.evaluation.tasks.compositional.mmvp import WHICH, chosen
+from counterpoint.evaluation.tasks.mmvp import WHICH, chosen
 from counterpoint.types import Prompt, Scores
 from fixtures import layouts
 from fixtures.hand_made import HandSquares, ItemData, number_of

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from counterpoint.evaluation.answering.rating import BINARY, ENSEMBLE, PROMPT, TRIADIC, rate, score
+from counterpoint.evaluation.rating import BINARY, ENSEMBLE, PROMPT, TRIADIC, rate, score
 from counterpoint.types import Prompt
 
 

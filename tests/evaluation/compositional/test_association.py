@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from counterpoint.evaluation import create
-from counterpoint.evaluation.tasks.compositional.concept_association_bias import (
+from counterpoint.evaluation.tasks.concept_association_bias import (
     ConceptAssociationBias,
 )
 from counterpoint.types import Scores

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from counterpoint.evaluation import create
-from counterpoint.evaluation.compositional import confusion
-from counterpoint.evaluation.compositional.counting import WORDS, numbers_said
+from counterpoint.evaluation.counting import WORDS, confusion, numbers_said
 from counterpoint.evaluation.task import NotApplicable, check_data
 from counterpoint.types import Scores
 from fixtures.hand_made import Blind, HandChoices, ItemData, SimilarityTable

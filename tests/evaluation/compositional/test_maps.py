@@ -7,7 +7,7 @@ import torch
 
 from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.items import Regions
-from counterpoint.evaluation.compositional.maps import (
+from counterpoint.evaluation.maps import (
     box_iou,
     boxes,
     centre_square,

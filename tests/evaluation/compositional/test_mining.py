@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from counterpoint.evaluation import compositional, task
-from counterpoint.evaluation.compositional import blind_pairs, similarity_quantile
+from counterpoint.evaluation.mining import blind_pairs, similarity_quantile
 
 
 def encoders(n: int = 90) -> tuple[torch.Tensor, torch.Tensor]:

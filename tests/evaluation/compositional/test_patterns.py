@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from counterpoint.data.worlds.scenes.items.patterns import PATTERNS
-from counterpoint.evaluation.compositional import pattern_profile
+from counterpoint.data.synthetic.scenes.items.patterns import PATTERNS
+from counterpoint.evaluation.patterns import pattern_profile
 from counterpoint.evaluation.statistic import mean
 from counterpoint.evaluation.task import table
 from counterpoint.types import Metric, Scores

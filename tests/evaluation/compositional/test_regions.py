@@ -12,8 +12,8 @@ from torch import Tensor
 
 from counterpoint.evaluation import create
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.tasks.regions._regions import size_of
-from counterpoint.evaluation.tasks.regions.segmentation import Segmentation
+from counterpoint.evaluation.tasks._regions import size_of
+from counterpoint.evaluation.tasks.segmentation import Segmentation
 from counterpoint.types import Embedder, Scores
 from fixtures.hand_made import Blind, HandRegions, ItemData
 

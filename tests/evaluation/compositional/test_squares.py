@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from counterpoint.evaluation import create, evaluate
-from counterpoint.evaluation.tasks.compositional._squares import SquareTask, decisions
+from counterpoint.evaluation.tasks._squares import SquareTask, decisions
 from counterpoint.types import Embedder, Scores
 from fixtures.hand_made import Blind, HandSquares, ItemData, SimilarityTable
 

@@ -16,10 +16,9 @@ from counterpoint.data.base import Rows, Splits
 from counterpoint.data.labels import Classes
 from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create, evaluate
-from counterpoint.evaluation.describing import Differential
-from counterpoint.evaluation.describing.differential import likeliest
+from counterpoint.evaluation.differential import Differential, likeliest
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.tasks.classification.fudd import FuDD
+from counterpoint.evaluation.tasks.fudd import FuDD
 from counterpoint.types import Scores
 from fixtures.hand_made import Blind, SimilarityTable, numbered
 from fixtures.tiny import Pixels

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.data.worlds.scenes.words.descriptions import concept, differences
-from counterpoint.evaluation.describing import Kept, LanguageModel, from_grammar
+from counterpoint.data.synthetic.scenes.words.descriptions import concept, differences
+from counterpoint.evaluation.class_descriptions import Kept, LanguageModel, from_grammar
 from counterpoint.registry import UnknownName
 
 NAMES = ("a wren", "a sparrow", "a crow")

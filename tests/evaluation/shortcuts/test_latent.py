@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.evaluation.shortcuts import InterClass, IntraClass, zero_shot_weights
+from counterpoint.evaluation.latent import InterClass, IntraClass, zero_shot_weights
 
 RNG = np.random.default_rng
 

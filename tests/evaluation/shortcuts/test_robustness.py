@@ -16,9 +16,9 @@ from counterpoint.data.labels import Classes
 from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.inspection import breakdown
-from counterpoint.evaluation.shortcuts import Trend
+from counterpoint.evaluation.robustness import Trend
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.tasks.shortcuts.mmcl_robustness import MMCLRobustness, usual_values
+from counterpoint.evaluation.tasks.mmcl_robustness import MMCLRobustness, usual_values
 from counterpoint.types import Scores
 from fixtures.hand_made import Blind, SimilarityTable, numbered
 from fixtures.tiny import Pixels, TinyData

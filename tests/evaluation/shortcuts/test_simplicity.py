@@ -10,10 +10,9 @@ from torch import Tensor
 from counterpoint.data import load
 from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create
-from counterpoint.evaluation.shortcuts import class_share, collapse_index
-from counterpoint.evaluation.shortcuts.simplicity import noise_of, probed, probed_within
+from counterpoint.evaluation.simplicity import class_share, collapse_index, noise_of, probed, probed_within
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.tasks.shortcuts.cl_simplicity_bias import CLSimplicityBias
+from counterpoint.evaluation.tasks.cl_simplicity_bias import CLSimplicityBias
 from counterpoint.types import Scores
 from fixtures.tiny import Oracle, Pixels, TinyData
 

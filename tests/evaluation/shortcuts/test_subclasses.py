@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 import torch
 
-from counterpoint.evaluation.shortcuts import (
+from counterpoint.evaluation.subclasses import (
+    Pull,
     Subclasses,
     class_moment,
     second_moment,
     spectral_descent,
 )
-from counterpoint.evaluation.shortcuts.subclasses import Pull
 
 RNG = np.random.default_rng
 

@@ -12,11 +12,11 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from counterpoint.data.items import Narrations
-from counterpoint.data.worlds.clips.world import Clips
+from counterpoint.data.synthetic.clips.world import Clips
 from counterpoint.evaluation import create, failures
 from counterpoint.evaluation.inspection import breakdown
+from counterpoint.evaluation.modality_importance import guessing
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.video.modality_importance import guessing
 from fixtures.hand_made import Blind, ItemData, SimilarityTable, numbered
 
 TASK = "modality_importance_score"

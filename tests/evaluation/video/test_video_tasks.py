@@ -14,12 +14,11 @@ from torch import Tensor
 
 from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.data.items import ContrastCaptions, GeneratedVideos
-from counterpoint.data.worlds.clips.world import Clips
-from counterpoint.data.worlds.sounds.world import Sounds
+from counterpoint.data.synthetic.clips.world import Clips
+from counterpoint.data.synthetic.sounds.world import Sounds
 from counterpoint.evaluation import create, failures, inspection
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.video import embed_videos
-from counterpoint.evaluation.video.embedding import embed_frames
+from counterpoint.evaluation.video_embedding import embed_frames, embed_videos
 from counterpoint.raw import check_clips
 from counterpoint.registry import UnknownName
 from counterpoint.types import Embedder, Scores

@@ -39,7 +39,8 @@ def look(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model along every axis, with more and more examples, and write the page."""
     from ...data.source import load
     from ...decoding.assistant import VisionLanguageAssistant
-    from ...evaluation.answering.in_context import NOTHING, ZERO_SHOT, Shots, examine
+    from ...evaluation.in_context import examine
+    from ...evaluation.in_context_shots import NOTHING, ZERO_SHOT, Shots
     from ...study.decoding.model import located
     from ...study.report.flaws import PAGE, write_flaws
 

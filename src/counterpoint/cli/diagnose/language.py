@@ -31,7 +31,7 @@ class Form(ModelLook):
 def look(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model in every language, with a picture and without, and write the page."""
     from ...data.source import load
-    from ...data.worlds.scenes.world import Scenes
+    from ...data.synthetic.scenes.world import Scenes
     from ...decoding.assistant import VisionLanguageAssistant
     from ...study.decoding.model import located
     from ...study.report.fidelity import PAGE, write_fidelity

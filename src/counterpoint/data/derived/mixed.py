@@ -51,7 +51,7 @@ class Mixed(Data):
         ValueError: for fewer than two sources, shares that are not one a source, a column of two modalities, a source
             that is read shard by shard or comes in tasks, and one with nothing to train on where others have something.
 
-    >>> from counterpoint.data.worlds.digits import Digits
+    >>> from counterpoint.data.synthetic.digits import Digits
     >>> both = Mixed([Digits(), Digits()], shares=[0.75, 0.25])
     >>> dict(both.columns), both.labels["source"].names, list(both.splits.test)
     ({'image': 'image', 'text': 'text'}, ('digits', 'digits 2'), ['digits: held out', 'digits 2: held out'])

@@ -25,7 +25,7 @@ from ..pictures.decode import side_of
 from ..sharded.index import is_index
 from ..sharded.open_index import open_index
 from ..sources import Ledger, Options, Records, files_of, is_named, is_pattern, is_url, parted
-from ..worlds import WORLDS
+from ..synthetic import WORLDS
 from .files import Collected, Defined, Files
 from .kind import Kind, name_of
 
@@ -169,7 +169,7 @@ class _Scenes(Kind):
     """Scenes that were written to files, with all that is known of them."""
 
     def open(self, form: int | Fit) -> Data:
-        from ..worlds.scenes import shards
+        from ..synthetic.scenes import shards
 
         return shards.read(Path(self.source))
 

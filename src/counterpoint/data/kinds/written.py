@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ...reasons import listing
 from ..collections import COLLECTIONS
-from ..worlds import WORLDS
+from ..synthetic import WORLDS
 
 WRITTEN = (
     f"{listing(WORLDS.names(), 'or')}, with a preset behind a colon (emoji:artist, scenes:basic); "

@@ -15,9 +15,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...data.base import Rows
-from ...data.worlds.scenes.words.lexicon import Language
-from ...data.worlds.scenes.words.vocabulary import vocabulary
-from ...data.worlds.scenes.world import Scenes
+from ...data.synthetic.scenes.words.lexicon import Language
+from ...data.synthetic.scenes.words.vocabulary import vocabulary
+from ...data.synthetic.scenes.world import Scenes
 from ...decoding.assistant import VisionLanguageAssistant
 from ...diagnostics import plots
 from ...diagnostics.assistants import (
@@ -31,7 +31,7 @@ from ...diagnostics.assistants import (
     steered,
 )
 from ...diagnostics.report.subject import Section
-from ...evaluation.tasks.answering.fidelity import (
+from ...evaluation.tasks.fidelity import (
     PIVOT,
     Fidelity,
     Question,

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from ...evaluation.answering.in_context import sections
+from ...evaluation.in_context import sections
 from ...files import write_json
 from .frame import drawn, finite, write_page
 
@@ -30,7 +30,7 @@ def write_flaws(
 
     Args:
         folder: to write into.
-        outcomes: what `counterpoint.evaluation.answering.in_context.examine` returned.
+        outcomes: what `counterpoint.evaluation.in_context.examine` returned.
         model: its name.
         data: what it was asked about.
         rows: how many rows of that.

@@ -13,14 +13,14 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from ...data.items import Question
-from ...data.worlds.rng import Rng
-from ...data.worlds.scenes.items import chat
-from ...data.worlds.scenes.items.instructions import INSTRUCTIONS as REQUESTS
-from ...data.worlds.scenes.items.questions import QuestionKind, named, questions
-from ...data.worlds.scenes.scene import COLOURS, UNIT, Scene, Thing
-from ...data.worlds.scenes.words import captions, paragraphs
-from ...data.worlds.scenes.words.grammar import grammar
-from ...data.worlds.scenes.world import Scenes
+from ...data.synthetic.rng import Rng
+from ...data.synthetic.scenes.items import chat
+from ...data.synthetic.scenes.items.instructions import INSTRUCTIONS as REQUESTS
+from ...data.synthetic.scenes.items.questions import QuestionKind, named, questions
+from ...data.synthetic.scenes.scene import COLOURS, UNIT, Scene, Thing
+from ...data.synthetic.scenes.words import captions, paragraphs
+from ...data.synthetic.scenes.words.grammar import grammar
+from ...data.synthetic.scenes.world import Scenes
 from ...decoding.assistant import DESCRIBE, DESCRIBED
 from ...networks.tiny_vlm import ASSISTANT, END, IMAGE, START, USER
 from ...recipes.tiny_vlm import TinyVLM

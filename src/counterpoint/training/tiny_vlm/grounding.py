@@ -17,8 +17,8 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional as F
 
-from ...data.worlds.scenes.config import SceneConfig
-from ...data.worlds.scenes.items.questions import named
+from ...data.synthetic.scenes.config import SceneConfig
+from ...data.synthetic.scenes.items.questions import named
 from .perception import PLACES, Targets
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data.worlds.scenes.config import CORRUPTED, SceneConfig
-from ...data.worlds.scenes.scene import SIZES, UNIT, Scene
+from ...data.synthetic.scenes.config import CORRUPTED, SceneConfig
+from ...data.synthetic.scenes.scene import SIZES, UNIT, Scene
 
 NOTHING, OWN = 0, 1
 """Class of a patch without a thing; colour of a thing that is not dyed."""
@@ -48,7 +48,7 @@ class Targets:
 def targets(scenes: Sequence[Scene], config: SceneConfig, grid: int) -> Targets:
     """Return what there is to see in scenes: in each of ``grid`` × ``grid`` patches the nearest thing over its middle.
 
-    >>> from counterpoint.data.worlds.scenes.scene import Thing
+    >>> from counterpoint.data.synthetic.scenes.scene import Thing
     >>> cat = Thing("cat", None, "large", 500, 750, 750)
     >>> targets([Scene(0, (cat,))], SceneConfig(concepts=("dog", "cat"), objects=1), 2).concept
     tensor([[0, 0, 0, 2]])

@@ -15,9 +15,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from ...data.worlds.scenes.config import SceneConfig
-from ...data.worlds.scenes.scene import Scene
-from ...data.worlds.scenes.world import Scenes
+from ...data.synthetic.scenes.config import SceneConfig
+from ...data.synthetic.scenes.scene import Scene
+from ...data.synthetic.scenes.world import Scenes
 from ...execution import postponed
 from ...files import write_json
 from ...networks.tiny_vlm import MODEL, build, check, processor, train_tokenizer

@@ -8,12 +8,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from counterpoint.evaluation.answering.in_context import NOTHING, ZERO_SHOT, InContext, Shots
-from counterpoint.evaluation.answering.in_context.shots import (
+from counterpoint.evaluation.in_context_shots import (
+    NOTHING,
     PLAIN,
+    ZERO_SHOT,
     Example,
     Hindsight,
+    InContext,
     MultiTask,
+    Shots,
     sentence,
 )
 from counterpoint.evaluation.task import NotApplicable

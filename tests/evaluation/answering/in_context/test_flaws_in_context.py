@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from torch import Tensor
 
-from counterpoint.data.worlds.scenes.world import Scenes
-from counterpoint.evaluation.answering.in_context import AXES, NOTHING, ZERO_SHOT, Shots, examine, sections
-from counterpoint.evaluation.answering.in_context.shots import pool_rows
+from counterpoint.data.synthetic.scenes.world import Scenes
+from counterpoint.evaluation.in_context import AXES, examine, sections
+from counterpoint.evaluation.in_context_shots import NOTHING, ZERO_SHOT, Shots, pool_rows
 from counterpoint.evaluation.task import NotApplicable
-from counterpoint.evaluation.tasks.in_context.abstention import RELEVANT, Abstention
-from counterpoint.evaluation.tasks.in_context.captioning import Captioning
-from counterpoint.evaluation.tasks.in_context.explanation import Explanation
-from counterpoint.evaluation.tasks.in_context.following import Following
-from counterpoint.evaluation.tasks.in_context.matching import Matching
-from counterpoint.evaluation.tasks.in_context.selection import Selection
+from counterpoint.evaluation.tasks.abstention import RELEVANT, Abstention
+from counterpoint.evaluation.tasks.captioning import Captioning
+from counterpoint.evaluation.tasks.explanation import Explanation
+from counterpoint.evaluation.tasks.following import Following
+from counterpoint.evaluation.tasks.matching import Matching
+from counterpoint.evaluation.tasks.selection import Selection
 from counterpoint.registry import UnknownName
 from counterpoint.study.report.flaws import write_flaws
 from counterpoint.types import Prompt, Scores

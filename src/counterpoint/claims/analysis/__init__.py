@@ -1,1 +1,0 @@
-"""Claims of papers that explain or criticise: what a representation learns, and why."""

@@ -1,1 +1,0 @@
-"""Benches: the small worlds and training set-ups that several claims share."""

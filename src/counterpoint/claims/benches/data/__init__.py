@@ -1,1 +1,0 @@
-"""Data of benches: rows, pictures and texts that several claims share."""

@@ -1,1 +1,0 @@
-"""Claims about decoding a vision-language model's replies."""

@@ -1,1 +1,0 @@
-"""Claims about two towers trained on pairs: losses, recipes and their scale."""

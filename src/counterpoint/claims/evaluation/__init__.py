@@ -1,1 +1,0 @@
-"""Claims about benchmarks and about ways to measure."""

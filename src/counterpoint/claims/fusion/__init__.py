@@ -1,1 +1,0 @@
-"""Claims about methods that mix or fuse modalities."""

@@ -1,1 +1,0 @@
-"""Claims about the choice and the weight of pairs: hard negatives, soft positives, bags, edits."""

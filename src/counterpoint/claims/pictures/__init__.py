@@ -1,1 +1,0 @@
-"""Claims about contrast between views of pictures alone."""

@@ -1,1 +1,0 @@
-"""Claims about queues of keys and momentum encoders."""

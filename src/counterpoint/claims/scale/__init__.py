@@ -1,1 +1,0 @@
-"""Claims about large batches: their memory, their gradients, their negatives."""

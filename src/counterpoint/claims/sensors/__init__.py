@@ -1,1 +1,0 @@
-"""Claims of papers on sensors: several devices at once, and long recordings."""

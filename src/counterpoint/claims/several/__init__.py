@@ -1,1 +1,0 @@
-"""Claims about training on three columns or more."""

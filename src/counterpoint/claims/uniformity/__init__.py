@@ -1,1 +1,0 @@
-"""Claims about alignment, uniformity and the gap between modalities."""

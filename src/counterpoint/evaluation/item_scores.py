@@ -1,0 +1,141 @@
+"""The functions that the tasks on items share: getting items, similarities within an item, comparing answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..data.base import Rows, SomeItems
+from ..data.embeddings import EmbeddingCache
+from ..data.items import Choices, Items, MinimalPairs
+from ..reasons import counted
+from ..types import Metric, Scores
+from .task import items_of as task_items
+from .task import similarity, table
+
+BATCH = 64
+"""Items whose pictures are held at once."""
+
+ROUNDING = 1e-6
+"""Cosines of unit vectors in float32 that are closer than this are equal."""
+
+
+def items_of(features: EmbeddingCache, form: type[SomeItems], rows: Rows, task: str) -> SomeItems:
+    """Return the items of some rows of the features' data, the same for every task that asks.
+
+    Raises:
+        NotApplicable: if these rows have none of this form.
+        ValueError: if two items have the same id.
+    """
+    data = features.data
+    items = features.once(("items", form, rows.tobytes()), lambda: task_items(data, form, rows, task))
+    if len(np.unique(items.ids)) < len(items):
+        raise ValueError(f"{task}: two {form.called} of {data.name!r} have the same id")
+    return items
+
+
+def item_scores(
+    task: str,
+    items: Items,
+    outcomes: Mapping[str, np.ndarray],
+    metrics: Mapping[str, Metric],
+    subsets: Sequence[str] | None = None,
+) -> Scores:
+    """Wrap outcomes per item as `Scores`: an example is an item, its subset the item's kind unless given."""
+    return table(task, items.ids, items.kinds if subsets is None else subsets, outcomes, metrics)
+
+
+def batches(count: int, size: int = BATCH) -> Iterator[Int[np.ndarray, " k"]]:
+    """Yield consecutive positions, ``size`` at a time."""
+    for start in range(0, count, size):
+        yield np.arange(start, min(start + size, count))
+
+
+def square_similarities(features: EmbeddingCache, items: MinimalPairs) -> Float[Tensor, "n 2 2"]:
+    """Return ``[k, i, c]``: how well picture i of item k goes with its caption c; nothing else is compared."""
+    return features.once(("similarities", items), lambda: _square_similarities(features, items))
+
+
+def _square_similarities(features: EmbeddingCache, items: MinimalPairs) -> Float[Tensor, "n 2 2"]:
+    texts = _in_pairs(features.texts([caption for pair in items.captions for caption in pair]))
+    similarities = []
+    for positions in batches(len(items)):
+        pictures = _in_pairs(features.pictures(items.pictures(positions).flatten(0, 1)))
+        pairs = zip(pictures, texts[torch.from_numpy(positions)], strict=True)
+        similarities += [similarity(features, a, b) for a, b in pairs]
+    return torch.stack(similarities)
+
+
+def _in_pairs(z: Float[Tensor, "m d"]) -> Float[Tensor, "n 2 d"]:
+    return z.view(len(z) // 2, 2, -1)
+
+
+def option_similarities(features: EmbeddingCache, items: Choices) -> list[Float[Tensor, " _"]]:
+    """Compute the similarity of each item's picture with each of the item's options.
+
+    Raises:
+        ValueError: if an item has fewer than two options, or its answer is none of them.
+    """
+    for k, (options, answer) in enumerate(zip(items.options, items.answers, strict=True)):
+        if len(options) < 2 or not 0 <= answer < len(options):
+            raise ValueError(
+                f"item {items.ids[k]} offers {counted(len(options), 'option')} and says that number {answer} is right: "
+                "a choice is between two at least, one of which is right"
+            )
+    return features.once(("similarities", items), lambda: _option_similarities(features, items))
+
+
+def _option_similarities(features: EmbeddingCache, items: Choices) -> list[Float[Tensor, " _"]]:
+    similarities = []
+    for positions in batches(len(items)):
+        pictures = features.pictures(items.pictures(positions))
+        similarities += [
+            similarity(features, picture[None], features.texts(items.options[k]))[0]
+            for k, picture in zip(positions, pictures, strict=True)
+        ]
+    return similarities
+
+
+def beats(right: Float[Tensor, "*n"], wrong: Float[Tensor, "*n"]) -> Bool[Tensor, "*n"]:
+    """Return whether the right answer is truly more similar than a wrong answer; equal up to rounding does not count.
+
+    So a model that cannot tell two captions apart gets none of them right, rather than what chance gives.
+
+    >>> beats(torch.tensor([0.5, 0.5]), torch.tensor([0.4, 0.5])).tolist()
+    [True, False]
+    """
+    scale = torch.maximum(right.abs(), wrong.abs()).clamp(min=1)
+    return right - wrong > ROUNDING * scale
+
+
+def right_and_margin(
+    similarities: Sequence[Float[Tensor, " _"]], answers: Int[np.ndarray, " n"]
+) -> tuple[Float[np.ndarray, " n"], Float[np.ndarray, " n"]]:
+    """Return 1 where the right option beats all others, else 0, and its lead over the best of the others."""
+    of_answer = torch.stack([s[a] for s, a in zip(similarities, answers, strict=True)])
+    best = torch.stack(
+        [torch.cat([s[:a], s[a + 1 :]]).max() for s, a in zip(similarities, answers.tolist(), strict=True)]
+    )
+    return beats(of_answer, best).double().numpy(), (of_answer - best).double().numpy()
+
+
+def classes(kinds: Sequence[str]) -> Int[np.ndarray, " n"]:
+    """Number each kind among all that occur, in alphabetical order.
+
+    >>> classes(["swap", "add", "swap"]).tolist()
+    [1, 0, 1]
+    """
+    numbers: np.ndarray = np.unique(np.asarray(kinds, dtype=str), return_inverse=True)[1]
+    return numbers.astype(np.int64)
+
+
+def answer_shares(similarities: Float[Tensor, " options"]) -> Float[np.ndarray, " options"]:
+    """Divide one answer among the options of highest similarity; NaN where similarities are unknown."""
+    if torch.isnan(similarities).any():
+        return np.full(len(similarities), np.nan)
+    best = similarities > similarities.max() - ROUNDING
+    return (best.double() / best.sum()).numpy()

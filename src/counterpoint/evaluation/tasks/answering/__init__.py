@@ -1,1 +1,0 @@
-"""Tasks for models that answer in words."""

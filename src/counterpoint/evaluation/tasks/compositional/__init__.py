@@ -1,1 +1,0 @@
-"""Tasks that ask for more than a bag of words."""

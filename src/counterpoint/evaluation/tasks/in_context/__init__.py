@@ -1,1 +1,0 @@
-"""Tasks for models that answer after examples: EvALign-ICL's axes."""

@@ -1,1 +1,0 @@
-"""Tasks about numbers that examples have."""

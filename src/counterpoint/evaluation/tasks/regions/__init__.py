@@ -1,1 +1,0 @@
-"""Tasks that ask where in a picture a phrase belongs."""

@@ -1,1 +1,0 @@
-"""Tasks that rank: pairs, and pictures of one label."""

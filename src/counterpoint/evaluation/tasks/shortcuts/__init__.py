@@ -1,1 +1,0 @@
-"""Tasks that tell what was learned instead of what was meant."""

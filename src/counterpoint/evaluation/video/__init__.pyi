@@ -1,1 +1,0 @@
-from .embedding import embed_videos as embed_videos

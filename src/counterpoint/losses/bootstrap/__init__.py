@@ -1,1 +1,0 @@
-"""Losses without negatives: one view predicts the other."""

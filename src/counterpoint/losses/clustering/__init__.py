@@ -1,1 +1,0 @@
-"""Losses over prototypes and their balanced assignments."""

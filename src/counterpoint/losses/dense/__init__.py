@@ -1,1 +1,0 @@
-"""Losses between bags: words and regions, instances of one example."""

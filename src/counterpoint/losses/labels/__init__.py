@@ -1,1 +1,0 @@
-"""Losses with class labels, or with a bank of labels."""

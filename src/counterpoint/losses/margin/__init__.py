@@ -1,1 +1,0 @@
-"""Losses with margins, and with captions that are wrong in one thing."""

@@ -1,1 +1,0 @@
-"""Losses against keys of a momentum encoder and a queue of earlier ones."""

@@ -1,1 +1,0 @@
-"""Losses on the cross-correlation of features."""

@@ -1,1 +1,0 @@
-"""Losses between sequences: states of times and of words."""

@@ -1,1 +1,0 @@
-"""Losses that judge every pair by itself."""

@@ -1,1 +1,0 @@
-"""Softmax over the pairs of a batch."""

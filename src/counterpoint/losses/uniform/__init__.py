@@ -1,1 +1,0 @@
-"""Alignment of positives, and uniformity of all."""

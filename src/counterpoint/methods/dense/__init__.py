@@ -1,1 +1,0 @@
-"""Methods that compare the places of a picture with its caption."""

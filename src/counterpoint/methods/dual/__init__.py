@@ -1,1 +1,0 @@
-"""Methods of two towers and one loss between them."""

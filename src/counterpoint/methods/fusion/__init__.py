@@ -1,1 +1,0 @@
-"""Methods that mix modalities or the features of frozen towers."""

@@ -1,1 +1,0 @@
-"""Methods that learn tags, of which several may apply to an example."""

@@ -1,1 +1,0 @@
-"""Methods of pictures alone, which also take a column of another kind by itself."""

@@ -1,1 +1,0 @@
-"""Methods of one loss on one pair of views."""

@@ -1,1 +1,0 @@
-"""Methods of speech: frames and tokens, masked frames."""

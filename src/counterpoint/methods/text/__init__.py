@@ -1,1 +1,0 @@
-"""Methods of texts alone."""

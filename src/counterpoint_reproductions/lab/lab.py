@@ -1,0 +1,433 @@
+"""The laboratory where a claim's experiment is carried out so that nothing finished is done twice."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import os
+import re
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import fmean
+from types import ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+
+from counterpoint.catalog import paper
+from counterpoint.catalog.digest import digest
+from counterpoint.catalog.evidence import Evidence, Machine
+from counterpoint.data.synthetic import WORLDS
+from counterpoint.data.synthetic.world import World
+from counterpoint.execution import Listener, Local, NullListener, leased
+from counterpoint.methods.arm import is_fixed
+from counterpoint.registry import source_of
+from counterpoint.spec import Spec
+from counterpoint.study.design import ArmPlan, Design
+from counterpoint.study.gate import prepare
+from counterpoint.study.layout import run_folder, trial_folder
+from counterpoint.study.summary import read_results
+from counterpoint.study.training.run import TrainingRun
+from counterpoint.study.training.tuning import Trial, choose, validation_score
+from counterpoint.training.run import RunState
+
+from .._registry import module
+from . import quick as smoke
+from .cell import Cell, CellListener, Function, Notify
+from .grid import Arrays, Axes, Grid, Point, Runs, points, settings
+from .results import corrected
+from .study import Comparison, Trained, of_seed
+
+T = TypeVar("T")
+SEEDS = 5
+FIRST = tuple(range(SEEDS))
+"""Seeds of what the first run decided, or what lies beside: a second run has these too, and no others of it."""
+UNSEEN = range(1, 6)
+"""Seeds of an experiment whose settings were chosen after a look at seed 0, which would be no test of them."""
+TUNING_SEEDS = (1000, 1001)
+"""Seeds that choose settings; the tested ones begin at 0."""
+SECOND = 2000
+"""First seed of a second run, above all those that first runs and choices of settings have; the seed of its worlds."""
+
+
+@dataclass
+class Lab:
+    """The place where an experiment is carried out.
+
+    Attributes:
+        folder: keeps what is finished: cells and training runs. The same experiment in the same folder goes
+            on where it stopped.
+        quick: a smoke run: seconds, two seeds, tiny sizes; it proves nothing.
+        second: a second run, of as many seeds, none of which the first run had; 0 for a first run. The made data of
+            its studies are of another world. Cells of a grid open their data themselves and keep their world.
+        examples: how many times the test examples of a first run the made data of studies have.
+        pilot: a pilot run on `TUNING_SEEDS`, which plans an experiment and decides nothing.
+        jobs: cells or training runs at a time.
+        listener: receives every event of training runs.
+        notify: called with a line on what is being done.
+        notes: what a reader of the evidence should know, collected on the way.
+        reused: seconds that earlier calls spent on what this one found finished.
+        planned: most seeds that a pilot run was asked for.
+    """
+
+    folder: Path
+    quick: bool = False
+    second: int = 0
+    examples: float = 1.0
+    pilot: bool = False
+    jobs: int = 1
+    listener: Listener = field(default_factory=NullListener)
+    notify: Notify = lambda text: None
+    notes: list[str] = field(default_factory=list)
+    reused: float = 0.0
+    planned: int = 0
+
+    def seeds(self, full: int | Sequence[int]) -> tuple[int, ...]:
+        """Return the seeds of the experiment: as many as ``full`` from 0, or these; at most two in a smoke run.
+
+        A second run has its own number of seeds from `SECOND` wherever a first one has a number or a range of them, and
+        a pilot run has `TUNING_SEEDS` there.
+        """
+        some = range(full) if isinstance(full, int) else full
+        if self.pilot and isinstance(some, range):
+            self.planned = max(self.planned, len(some))
+            return TUNING_SEEDS
+        if self.second and isinstance(some, range):
+            some = range(SECOND, SECOND + self.second)
+        return tuple(some[: smoke.SEEDS] if self.quick else some)
+
+    def grid(
+        self, function: Function, axes: Axes, *, seeds: int | Sequence[int] | None = SEEDS, **fixed: Any
+    ) -> Grid:
+        """Measure a function at every point of some axes under every seed, or read what an earlier call measured.
+
+        A smoke run measures the ends of each axis, and each point stands for the nearest of these; sizes are smaller
+        (see `counterpoint_reproductions.lab.quick`).
+
+        Args:
+            function: of a module, from settings to arrays; the same settings must give the same arrays.
+            axes: a setting's name to its values; or any name to named combinations of settings.
+            seeds: how many, from 0, or these; None for a function without the setting ``seed``.
+            fixed: settings that are the same everywhere.
+        """
+        wanted = (None,) if seeds is None else self.seeds(seeds)
+        runs = self._measured(function, axes, {point: {} for point in points(axes)}, wanted, fixed)
+        return Grid({axis: tuple(values) for axis, values in axes.items()}, runs)
+
+    def tuned(
+        self,
+        function: Function,
+        axes: Axes,
+        *,
+        over: Mapping[str, Sequence[Any]],
+        by: str = "validation",
+        seeds: int = SEEDS,
+        tuning_seeds: Sequence[int] = TUNING_SEEDS,
+        **fixed: Any,
+    ) -> Grid:
+        """Measure a function as `grid` does, at the best values of some settings for each point.
+
+        Args:
+            over: a setting's name to the values that are tried at every point, under seeds of their own.
+            by: the array whose mean is largest at the best values; the first of equals is taken.
+            tuning_seeds: the seeds that choose, none of which is tested; the first in a smoke run.
+        """
+        tried = {name: smoke.ends(values) for name, values in over.items()} if self.quick else over
+        trying = tuple(tuning_seeds[:1] if self.quick else tuning_seeds)
+        candidates = list(points(tried))
+        trials = self._measured(
+            function,
+            {**axes, **tried},
+            {(*point, *values): {} for point in points(axes) for values in candidates},
+            trying,
+            fixed,
+        )
+
+        def validation(point: Point, values: Point) -> float:
+            return float(np.mean([run[by].mean() for run in trials[*point, *values].values()]))
+
+        chosen: dict[Point, Mapping[str, Any]] = {}
+        for point in points(axes):
+            best = max(candidates, key=lambda values: validation(point, values))
+            chosen[point] = settings(tried, best)
+        runs = self._measured(function, axes, chosen, self.seeds(seeds), fixed)
+        return Grid({axis: tuple(values) for axis, values in axes.items()}, runs, chosen)
+
+    def some(self, values: Sequence[T]) -> tuple[T, ...]:
+        """Return the values for which something is computed on the spot; in a smoke run the first two."""
+        return smoke.first(values) if self.quick else tuple(values)
+
+    def _measured(
+        self,
+        function: Function,
+        axes: Axes,
+        changes: Mapping[Point, Mapping[str, Any]],
+        seeds: Sequence[int | None],
+        fixed: Mapping[str, Any],
+    ) -> dict[Point, Runs]:
+        """Return the runs of every point; ``changes`` are settings of single points."""
+        measured = {point: self._kept(axes, point) for point in changes}
+        units: dict[tuple[Point, int | None], Cell] = {}
+        for point in dict.fromkeys(measured.values()):
+            for seed in seeds:
+                arguments = {**settings(axes, point), **changes[point], **fixed}
+                if self.quick:
+                    arguments = {name: smoke.reduced(name, value) for name, value in arguments.items()}
+                if seed is not None:
+                    arguments["seed"] = seed
+                units[point, seed] = Cell(
+                    function, _name(point, changes[point], seed), arguments, self.folder / "cells"
+                )
+        arrays = dict(zip(units, self._carried_out(list(units.values())), strict=True))
+        runs = {
+            point: {seed: arrays[point, seed] for seed in seeds} for point in dict.fromkeys(measured.values())
+        }
+        return {point: runs[kept] for point, kept in measured.items()}
+
+    def _kept(self, axes: Axes, point: Point) -> Point:
+        """Return the point that stands for a point: itself, or in a smoke run the nearest ends of the axes."""
+        if not self.quick:
+            return point
+        every = [tuple(values) for values in axes.values()]
+        return tuple(smoke.nearest_end(values, value) for values, value in zip(every, point, strict=True))
+
+    def _carried_out(self, units: Sequence[Cell]) -> list[Arrays]:
+        kept = [arrays for unit in units if (arrays := unit.read()) is not None]
+        self.reused += sum(float(arrays["seconds"]) for arrays in kept)
+        return Local(self.jobs).carry_out(units, CellListener(self.notify, len(units) - len(kept)))
+
+    def study(self, comparison: Comparison, name: str = "study") -> Trained:
+        """Train and evaluate every arm of a comparison under every seed, as far as that is not done yet.
+
+        The runs are those of ``counterpoint compare``: registered methods, the loop, the tasks, and what is checked
+        before the first step. A smoke run has the first and the last arm, and a hundredth of the steps.
+
+        Args:
+            comparison: what is compared.
+            name: of the study's folder.
+
+        Raises:
+            ValueError: for whatever can be known to be wrong before anything is trained.
+            OtherStudy: if the folder holds a study of another design.
+        """
+        study_folder = self.folder / name
+        if self.second:
+            comparison = replace(comparison, data=other_world(comparison.data, SECOND, self.examples))
+        design = comparison.design(self.seeds(comparison.seeds), self.quick)
+        every = tuple(
+            dict.fromkeys(comparison.arms.values())
+        )  # a smoke run builds those too that it does not train
+        prepare(replace(design, arms=tuple(of_seed(arm, design.seeds[0]) for arm in every)), study_folder)
+        with leased(study_folder, wait=True):
+            design.reserve(study_folder)
+        arms = comparison.kept(self.quick)
+        other = {arms[label]: steps for label, steps in comparison.steps.items() if not self.quick}
+        plans = {arm: ArmPlan(other.get(arm, design.recipe.total_steps)) for arm in design.arms}
+        if comparison.rates:
+            plans = self._with_rates(comparison, design, plans, study_folder)
+        self._train(
+            name,
+            [
+                TrainingRun(
+                    design.run(of_seed(arm, seed), seed, plans[arm]),
+                    run_folder(study_folder, Spec.parse(arm).slug, seed),
+                    design.tasks,
+                )
+                for seed in design.seeds
+                for arm in design.arms
+            ],
+        )
+        # An arm that trains nothing is another model under every seed where it is of another study's run of that seed.
+        fixed = [arm for arm in design.arms if is_fixed(arm) and of_seed(arm, 0) == arm]
+        return Trained(arms, read_results(design, study_folder, fixed), study_folder, plans)
+
+    def _with_rates(
+        self, comparison: Comparison, design: Design, plans: Mapping[str, ArmPlan], study_folder: Path
+    ) -> dict[str, ArmPlan]:
+        """Return every arm's plan with the learning rate that is best on validation."""
+        rates = comparison.rates[: 1 if self.quick else None]
+        search = {
+            arm: [Trial(replace(plan, changes={"optimizer.lr": rate})) for rate in rates]
+            for arm, plan in plans.items()
+        }
+        if len(rates) == 1:
+            return {arm: trials[0].plan for arm, trials in search.items()}
+        folders = {
+            arm: [trial_folder(study_folder, Spec.parse(arm).slug, number) for number in range(len(rates))]
+            for arm in plans
+        }
+        self._train(
+            "learning rates",
+            [
+                TrainingRun(design.run(of_seed(arm, trial.seed), trial.seed, trial.plan), folder, test=False)
+                for arm, trials in search.items()
+                for trial, folder in zip(trials, folders[arm], strict=True)
+            ],
+        )
+        if not comparison.one_rate:
+            return {arm: choose(trials, folders[arm]) for arm, trials in search.items()}
+        of_rates = [
+            fmean(validation_score(of_arm[number]) for of_arm in folders.values())
+            for number in range(len(rates))
+        ]
+        if max(of_rates) == -math.inf:
+            raise RuntimeError(
+                f"{study_folder}: at every learning rate ({', '.join(f'{rate:g}' for rate in rates)}) a trial failed; "
+                "try smaller ones"
+            )
+        best = int(np.argmax(of_rates))
+        return {arm: trials[best].plan for arm, trials in search.items()}
+
+    def _train(self, title: str, runs: Sequence[TrainingRun]) -> None:
+        for run in runs:
+            state = RunState.read(run.folder)
+            if state is not None and state.status != "running":
+                self.reused += state.seconds
+        self.listener.begin(title, runs)
+        Local(self.jobs).carry_out(runs, self.listener)
+
+    def note(self, *sentences: str) -> None:
+        """Add to what a reader of the evidence should know."""
+        self.notes.extend(sentences)
+
+
+def _name(point: Point, changes: Mapping[str, Any], seed: int | None) -> str:
+    """Return a file's name for a cell, of letters, digits, dots and dashes."""
+    parts = [*point, *changes.values(), *([] if seed is None else [f"seed{seed}"])]
+    words = (f"{part:g}" if isinstance(part, float) else str(part) for part in parts)
+    return re.sub(r"[^\w.]+", "-", "-".join(words)).strip("-")[:100] or "all"
+
+
+_QUICK_NOTE = (
+    "A smoke run of tiny sizes, which shows nothing; what follows describes the whole experiment.",
+)
+
+
+def other_world(data: str, seed: int, examples: float = 1.0) -> str:
+    """Return the name of a made data set under another world seed, with a larger test set; other data stay.
+
+    >>> other_world("scenes:basic,train=100,test=1000", 2000, 2.5)
+    'scenes:basic,train=100,test=2500,seed=2000'
+    >>> other_world("scenes,seed=3,test=1000", 2000)
+    'scenes,seed=2000,test=1000'
+    >>> other_world("emoji", 2000)
+    'emoji'
+    """
+    if not is_made(data):
+        return data
+    spec = Spec.parse(data)
+    options = {**spec.options, "seed": str(seed)}
+    if "test" in options:
+        options["test"] = str(math.ceil(int(options["test"]) * examples))
+    return str(Spec(spec.name, options))
+
+
+def is_made(data: str) -> bool:
+    """Return whether a data set's name is that of a world whose rows follow from a seed.
+
+    >>> is_made("scenes:basic"), is_made("emoji"), is_made("pairs.csv")
+    (True, False, False)
+    """
+    name = data.partition(":")[0].partition(",")[0]
+    return name in WORLDS and issubclass(WORLDS.get(name), World)
+
+
+def reproduce(
+    slug: str,
+    quick: bool = False,
+    folder: str | os.PathLike[str] | None = None,
+    jobs: int = 1,
+    *,
+    decide: Evidence | None = None,
+    listener: Listener | None = None,
+    notify: Notify | None = None,
+) -> Evidence:
+    """Run the experiment that tests a paper's claim.
+
+    Args:
+        slug: the paper.
+        quick: a smoke run of seconds. Its evidence says so, and its verdict is inconclusive whatever it finds.
+        folder: where what is finished is kept; the same call goes on from there. ``runs/claims/SLUG`` unless
+            given; a smoke run keeps nothing unless given a folder.
+        jobs: training runs at a time.
+        decide: evidence that left the verdict open. What is returned rests on seeds of its own, as many as
+            `counterpoint.catalog.evidence.Earlier.second_seeds` says, so that the number is fixed before the run.
+        listener: receives every event of training runs.
+        notify: called with a line on what is being done.
+
+    Raises:
+        UnknownName: for a paper that is not in the catalog, or has no claim here; names those that have.
+        ValueError: for ``decide`` with evidence that leaves nothing open, or nothing that seeds or a new test set
+            decide.
+    """
+    paper(slug)
+    claim = module(slug)
+    text = source_of(claim.__name__)
+    first = None if decide is None else decide.left_open()
+    began = time.perf_counter()
+    with ExitStack() as stack:
+        if folder is None:
+            temporary = stack.enter_context(tempfile.TemporaryDirectory()) if quick else None
+            folder = temporary or Path("runs") / "claims" / slug
+        lab = Lab(
+            Path(folder),
+            quick,
+            jobs=jobs,
+            listener=listener or NullListener(),
+            notify=notify or (lambda text: None),
+        )
+        if first is not None:
+            lab.folder /= "second"
+            lab.second, lab.examples = first.second_seeds or 0, first.second_examples or 1.0
+            if lab.examples > 1:
+                _check_grows(slug, claim, text)
+        results = corrected(claim.run(lab))
+    return Evidence(
+        slug=slug,
+        claim=f"{claim.CLAIM} Refuted if {claim.REFUTED}.",
+        command=f"counterpoint reproduce {slug}{' --quick' * quick}{' --decide' * (first is not None)}",
+        date=datetime.date.today(),
+        machine=Machine(
+            cores=os.cpu_count() or 1,
+            torch=torch.__version__,
+            device=torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        ),
+        seconds=round(time.perf_counter() - began + lab.reused, 1),
+        results=results,
+        notes=" ".join([*_QUICK_NOTE * quick, *lab.notes]),
+        quick=quick,
+        earlier=first,
+        declared=digest(text),
+    )
+
+
+def _check_grows(slug: str, claim: ModuleType, text: str) -> None:
+    """Check that a second run of a claim can have a new and larger test set: its data are made, for studies alone.
+
+    Args:
+        slug: the paper.
+        claim: its module.
+        text: the source of that module.
+
+    Raises:
+        ValueError: if it cannot.
+    """
+    comparison = getattr(claim, "COMPARISON", None)
+    data = comparison.data if isinstance(comparison, Comparison) else None
+    if data is None or not (is_made(data) and "test" in Spec.parse(data).options):
+        of = f" of {data}" if data is not None else ""
+        worlds = ", ".join(filter(is_made, WORLDS.names()))
+        raise ValueError(
+            f"{slug}: only a larger test set would decide it, and the test set{of} cannot grow; the claim needs other "
+            f"data, such as a world ({worlds}) with test=N"
+        )
+    if re.search(r"\blab\.(grid|tuned)\(", text):
+        raise ValueError(
+            f"{slug}: only a larger test set would decide it, and the cells of its grid open their data themselves; "
+            "change the sizes in the claim and run it anew without --decide"
+        )

@@ -1,0 +1,38 @@
+"""Declarations of claims: every deciding part that depends on chance says how small an effect would matter."""
+
+from __future__ import annotations
+
+import ast
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from counterpoint_reproductions import CLAIMS
+from fixtures.undeclared import UNDECLARED, WITHOUT_CHANCE
+
+
+def declares(slug: str) -> bool:
+    """Return whether a claim's file imports `effects`; it is read and not imported, which takes seconds for all.
+
+    `Evidence` refuses a claim of which only some deciding parts declare, and the smoke runs in
+    ``tests/conformance/test_claims.py`` compare the results themselves with the list.
+    """
+    spec = find_spec(CLAIMS.reference(slug).partition(":")[0])
+    assert spec is not None
+    assert spec.origin is not None
+    nodes = ast.walk(ast.parse(Path(spec.origin).read_text(encoding="utf-8")))
+    return any(alias.name == "effects" for n in nodes if isinstance(n, ast.ImportFrom) for alias in n.names)
+
+
+@pytest.mark.parametrize("slug", CLAIMS.names())
+def test_a_claim_declares_its_effects_unless_it_is_listed(slug: str) -> None:
+    if slug in UNDECLARED:
+        assert not declares(slug), f"{slug} declares its effects: remove it from UNDECLARED"
+    elif slug not in WITHOUT_CHANCE:
+        assert declares(slug), f"{slug}: give each deciding part a delta, a margin or a level with its source"
+
+
+def test_listed_claims_exist() -> None:
+    assert set(CLAIMS.names()) >= UNDECLARED | WITHOUT_CHANCE
+    assert not UNDECLARED & WITHOUT_CHANCE
