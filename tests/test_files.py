@@ -20,8 +20,8 @@ from pydantic import BaseModel, ConfigDict
 
 from counterpoint import files
 from counterpoint.files import (
-    Damaged,
-    NewerFormat,
+    DamagedFileError,
+    NewerFormatError,
     check_manifest,
     checkpoints_in,
     read_json,
@@ -69,7 +69,7 @@ def test_a_damaged_file_is_named_with_what_to_do(kind: str, damage: str, tmp_pat
     path.write_bytes(SPOILT[damage](path.read_bytes()))
     if damage == "missing":
         path.unlink()
-    with pytest.raises(Damaged) as told:
+    with pytest.raises(DamagedFileError) as told:
         read(path, Form, "do this")
     message = str(told.value)
     assert message.startswith(f"{path} is damaged (")
@@ -79,7 +79,7 @@ def test_a_damaged_file_is_named_with_what_to_do(kind: str, damage: str, tmp_pat
 
 def test_a_file_of_a_newer_version_is_not_damaged(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"format": 2, "name": "a", "new": 1})
-    with pytest.raises(NewerFormat, match=r"a\.json was written by a newer counterpoint \(format 2\)"):
+    with pytest.raises(NewerFormatError, match=r"a\.json was written by a newer counterpoint \(format 2\)"):
         read_json(tmp_path / "a.json", Form, "")
 
 
@@ -92,17 +92,19 @@ def test_yaml_of_older_versions_has_no_marks(tmp_path: Path) -> None:
 def test_a_table_that_is_none(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a[1].parquet"
     path.write_bytes(content)
-    with pytest.raises(Damaged, match=r"a\[1\]\.parquet is damaged \(it is no Parquet file.*\): do this$"):
+    with pytest.raises(
+        DamagedFileError, match=r"a\[1\]\.parquet is damaged \(it is no Parquet file.*\): do this$"
+    ):
         read_table(path, {"a": pl.Int64}, "do this")
 
 
 def test_a_table_with_other_columns(tmp_path: Path) -> None:
     pl.DataFrame({"a": ["x"]}).write_parquet(tmp_path / "a.parquet")
-    with pytest.raises(Damaged, match="its column a is of type String"):
+    with pytest.raises(DamagedFileError, match="its column a is of type String"):
         read_table(tmp_path / "a.parquet", {"a": pl.Int64}, "")
-    with pytest.raises(Damaged, match="its column b is missing"):
+    with pytest.raises(DamagedFileError, match="its column b is missing"):
         read_table(tmp_path / "a.parquet", {"b": pl.Int64}, "")
-    with pytest.raises(Damaged, match="it is missing"):
+    with pytest.raises(DamagedFileError, match="it is missing"):
         read_table(tmp_path / "b.parquet", {"b": pl.Int64}, "")
 
 
@@ -175,10 +177,10 @@ def test_a_manifest_knows_every_file(tmp_path: Path) -> None:
     assert set(json.loads((tmp_path / "a" / "manifest.json").read_text())["files"]) == {"x", "y"}
     (tmp_path / "a" / "x").write_bytes(b"xy")
     check_manifest(tmp_path / "a", "", ("y",))
-    with pytest.raises(Damaged, match=r"a/x is damaged \(its content"):
+    with pytest.raises(DamagedFileError, match=r"a/x is damaged \(its content"):
         check_manifest(tmp_path / "a", "")
     (tmp_path / "a" / "x").unlink()
-    with pytest.raises(Damaged, match=r"a/x is damaged \(it is missing"):
+    with pytest.raises(DamagedFileError, match=r"a/x is damaged \(it is missing"):
         check_manifest(tmp_path / "a", "")
 
 

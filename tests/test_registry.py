@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.registry import Room, UnknownName, unknown
+from counterpoint.registry import Room, UnknownNameError, unknown
 
 Write = Callable[[str, str], str]
 _NUMBERS = count()
@@ -43,25 +43,25 @@ def test_a_file_is_listed_without_being_imported_and_got_by_its_name(write: Writ
     write("wide/_helpers.py", "class Helper: ...\n")
     write("_hidden/three.py", "class Three: ...\n")
     package = write("one.py", "class One: ...\nraise RuntimeError('imported')\n")
-    room = Room("thing", package)
+    room = Registry("thing", package)
     assert room.names() == ("one", "two-words")
     assert room.reference("one") == f"{package}.one:One"
     assert not [module for module in sys.modules if module.startswith(f"{package}.")]
     assert room.get("two_words").number == room.get("two-words").number == 2
     assert "two_words" in room
     assert "helpers" not in room
-    assert Room("thing", package, hyphens=False).names() == ("one", "two_words")
-    assert Room("thing", package, without=("wide",)).names() == ("one",)
-    with pytest.raises(UnknownName, match=r"unknown thing 'tow-words': did you mean 'two-words'\?"):
+    assert Registry("thing", package, hyphens=False).names() == ("one", "two_words")
+    assert Registry("thing", package, without=("wide",)).names() == ("one",)
+    with pytest.raises(UnknownNameError, match=r"unknown thing 'tow-words': did you mean 'two-words'\?"):
         room.get("tow-words")
 
 
 def test_a_new_file_needs_no_entry_anywhere(write: Write) -> None:
     package = write("first.py", "class First: ...\n")
-    assert Room("thing", package).names() == ("first",)
+    assert Registry("thing", package).names() == ("first",)
     write("later/second.py", "class Second: ...\n")
-    assert Room("thing", package).names() == ("first", "second")
-    assert Room("thing", package).get("second").__name__ == "Second"
+    assert Registry("thing", package).names() == ("first", "second")
+    assert Registry("thing", package).get("second").__name__ == "Second"
 
 
 @pytest.mark.parametrize(
@@ -76,24 +76,24 @@ def test_a_new_file_needs_no_entry_anywhere(write: Write) -> None:
 )
 def test_a_file_with_several_things_or_none_is_refused(write: Write, text: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Room("thing", write("mixed.py", text)).reference("mixed")
+        Registry("thing", write("mixed.py", text)).reference("mixed")
 
 
 def test_a_file_may_hold_other_classes_where_a_base_tells_the_thing(write: Write) -> None:
     package = write("mixed.py", "class Answer: ...\nclass Ask(AnsweringTask): ...\n")
-    assert Room("task", package, base="Task").reference("mixed") == f"{package}.mixed:Ask"
+    assert Registry("task", package, base="Task").reference("mixed") == f"{package}.mixed:Ask"
 
 
 def test_two_files_of_one_name_are_refused(write: Write) -> None:
     write("a/same.py", "class One: ...\n")
     with pytest.raises(ValueError, match=r"two files are named 'same': .*; rename one"):
-        Room("thing", write("b/same.py", "class Two: ...\n")).names()
+        Registry("thing", write("b/same.py", "class Two: ...\n")).names()
 
 
 def test_a_thing_may_be_a_package_or_go_by_one_symbol(write: Write) -> None:
     write("worlds/emoji/world.py", "class Emoji: ...\n")
     write("worlds/emoji/other.py", "class Other: ...\n")
     package = write("worlds/beside.py", "class Beside: ...\n")
-    assert Room("world", f"{package}.worlds", file="world").names() == ("emoji",)
+    assert Registry("world", f"{package}.worlds", file="world").names() == ("emoji",)
     write("claims/some/dcl.py", "def run(): ...\n")
-    assert Room("claim", f"{package}.claims", "run").reference("dcl") == f"{package}.claims.some.dcl:run"
+    assert Registry("claim", f"{package}.claims", "run").reference("dcl") == f"{package}.claims.some.dcl:run"

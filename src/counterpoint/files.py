@@ -37,7 +37,7 @@ _writing: set[Path] = set()
 """Unfinished files that this process has in hand."""
 
 
-class Damaged(ValueError):
+class DamagedFileError(ValueError):
     """A file that is missing, or cannot be what it should be.
 
     Attributes:
@@ -49,11 +49,11 @@ class Damaged(ValueError):
         super().__init__(f"{path} is damaged ({reason}): {remedy}")
         self.path, self.reason, self.remedy = path, reason, remedy
 
-    def __reduce__(self) -> tuple[type[Damaged], tuple[Path, str, str]]:
+    def __reduce__(self) -> tuple[type[DamagedFileError], tuple[Path, str, str]]:
         return type(self), (self.path, self.reason, self.remedy)
 
 
-class NewerFormat(ValueError):
+class NewerFormatError(ValueError):
     """A file of a later version; the message says so."""
 
 
@@ -236,13 +236,13 @@ def read_json(path: Path, form: type[T], remedy: str) -> T:
         remedy: what the user can do about a damaged one.
 
     Raises:
-        Damaged: if it is missing, is no JSON, or its content has another form.
-        NewerFormat: if a later version wrote it.
+        DamagedFileError: if it is missing, is no JSON, or its content has another form.
+        NewerFormatError: if a later version wrote it.
     """
     try:
         plain = json.loads(_text(path, remedy))
     except json.JSONDecodeError as error:
-        raise Damaged(path, f"it is no JSON: {error}", remedy) from None
+        raise DamagedFileError(path, f"it is no JSON: {error}", remedy) from None
     return formed(path, plain, form, remedy)
 
 
@@ -250,16 +250,16 @@ def read_yaml(path: Path, form: type[T], remedy: str) -> T:
     """Read a YAML file in a form; see `read_json`. One that ``write_yaml`` wrote must have its last line.
 
     Raises:
-        Damaged: as for `read_json`.
-        NewerFormat: as for `read_json`.
+        DamagedFileError: as for `read_json`.
+        NewerFormatError: as for `read_json`.
     """
     text = _text(path, remedy)
     if text.startswith("---") and not text.rstrip().endswith("\n..."):
-        raise Damaged(path, "its end is missing", remedy)
+        raise DamagedFileError(path, "its end is missing", remedy)
     try:
         plain = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise Damaged(path, f"it is no YAML: {' '.join(str(error).split())}", remedy) from None
+        raise DamagedFileError(path, f"it is no YAML: {' '.join(str(error).split())}", remedy) from None
     return formed(path, plain, form, remedy)
 
 
@@ -267,11 +267,11 @@ def formed(path: Path, plain: Any, form: type[T], remedy: str) -> T:
     """Return a file's content in its form.
 
     Raises:
-        Damaged: as for `read_json`.
-        NewerFormat: as for `read_json`.
+        DamagedFileError: as for `read_json`.
+        NewerFormatError: as for `read_json`.
     """
     if isinstance(plain, dict) and isinstance(written := plain.get("format"), int) and written > FORMAT:
-        raise NewerFormat(
+        raise NewerFormatError(
             f"{path} was written by a newer counterpoint (format {written}); upgrade to read it"
         )
     try:
@@ -279,14 +279,14 @@ def formed(path: Path, plain: Any, form: type[T], remedy: str) -> T:
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"]))
-        raise Damaged(path, f"{field}: {first['msg']}" if field else first["msg"], remedy) from None
+        raise DamagedFileError(path, f"{field}: {first['msg']}" if field else first["msg"], remedy) from None
 
 
 def read_table(path: Path, columns: Mapping[str, Any], remedy: str) -> pl.DataFrame:
     """Read a Parquet file that must have some columns of given types.
 
     Raises:
-        Damaged: if it is missing, is no Parquet file, or lacks a column.
+        DamagedFileError: if it is missing, is no Parquet file, or lacks a column.
     """
     import polars as pl
 
@@ -294,13 +294,13 @@ def read_table(path: Path, columns: Mapping[str, Any], remedy: str) -> pl.DataFr
         with path.open("rb") as file:  # a path's brackets would be taken for a pattern
             frame = pl.read_parquet(file)
     except FileNotFoundError:
-        raise Damaged(path, "it is missing", remedy) from None
+        raise DamagedFileError(path, "it is missing", remedy) from None
     except pl.exceptions.PolarsError as error:
-        raise Damaged(path, f"it is no Parquet file: {str(error).splitlines()[0]}", remedy) from None
+        raise DamagedFileError(path, f"it is no Parquet file: {str(error).splitlines()[0]}", remedy) from None
     for name, kind in columns.items():
         if frame.schema.get(name) != kind:
             state = f"of type {frame.schema[name]}" if name in frame.schema else "missing"
-            raise Damaged(path, f"its column {name} is {state}", remedy)
+            raise DamagedFileError(path, f"its column {name} is {state}", remedy)
     return frame
 
 
@@ -344,20 +344,20 @@ def check_manifest(folder: Path, remedy: str, names: Collection[str] = ()) -> No
         names: of the files that must be there; those that the manifest lists unless given.
 
     Raises:
-        Damaged: for a file that is missing or has another content.
+        DamagedFileError: for a file that is missing or has another content.
     """
     listed = read_json(folder / MANIFEST, _Manifest, remedy).files
     for name in names or listed:
         file = folder / name
         if not file.is_file():
-            raise Damaged(file, "it is missing", remedy)
+            raise DamagedFileError(file, "it is missing", remedy)
         entry = listed.get(name)
         if entry is None:
-            raise Damaged(file, f"{MANIFEST} does not list it", remedy)
+            raise DamagedFileError(file, f"{MANIFEST} does not list it", remedy)
         if file.stat().st_size != entry.bytes:
-            raise Damaged(file, f"it has {file.stat().st_size:,} of {entry.bytes:,} bytes", remedy)
+            raise DamagedFileError(file, f"it has {file.stat().st_size:,} of {entry.bytes:,} bytes", remedy)
         if digest_of_file(file) != entry.digest:
-            raise Damaged(file, "its content is not what was written", remedy)
+            raise DamagedFileError(file, "its content is not what was written", remedy)
 
 
 def digest_of_file(path: Path) -> str:
@@ -382,6 +382,6 @@ def _text(path: Path, remedy: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise Damaged(path, "it is missing", remedy) from None
+        raise DamagedFileError(path, "it is missing", remedy) from None
     except UnicodeDecodeError:
-        raise Damaged(path, "it is no text", remedy) from None
+        raise DamagedFileError(path, "it is no text", remedy) from None

@@ -22,7 +22,7 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from .registry import UnknownName
+from .registry import UnknownNameError
 
 T = TypeVar("T")
 
@@ -114,7 +114,7 @@ def fault(error: ValidationError, naming: Callable[[str], str] = str) -> str:
     cause = bounds.get("error")
     # Places in a list, and the branch of a union ("constrained-int"), are no part of an option's name.
     name = ".".join(part for part in first["loc"] if isinstance(part, str) and part.isidentifier())
-    if isinstance(cause, UnknownName) or (cause is not None and not name):
+    if isinstance(cause, UnknownNameError) or (cause is not None and not name):
         return f"{naming('')}{cause}"
     if cause is not None:
         return f"{naming(name)} {cause}".lstrip()

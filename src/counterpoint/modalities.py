@@ -122,7 +122,7 @@ class Modalities:
         """Return a modality.
 
         Raises:
-            UnknownName: for a name that is not registered; the message gives the nearest one.
+            UnknownNameError: for a name that is not registered; the message gives the nearest one.
         """
         if name not in self._known:
             raise unknown("modality", name, self._known)

@@ -20,26 +20,26 @@ from typing import Any
 from .trust import trusted_source
 
 
-class UnknownName(ValueError):
+class UnknownNameError(ValueError):
     """A name that is not known; the message lists what is, nearest first."""
 
 
-def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownName:
+def unknown(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """Return the one error for a name that is not in a list.
 
     >>> raise unknown("method", "clpi", ["clip", "slip"])
     Traceback (most recent call last):
     ...
-    counterpoint.registry.UnknownName: unknown method 'clpi': did you mean 'clip'? (known: clip, slip)
+    counterpoint.registry.UnknownNameError: unknown method 'clpi': did you mean 'clip'? (known: clip, slip)
     """
     names = sorted(known)
     near = difflib.get_close_matches(name, names, n=8, cutoff=0.5)
     hint = f": did you mean {near[0]!r}?" if near else "."
     listed = ", ".join(names if len(names) <= 30 else [*(near or names[:8]), f"… {len(names)} in all"])
-    return UnknownName(f"unknown {kind} {name!r}{hint} (known: {listed or 'none'})")
+    return UnknownNameError(f"unknown {kind} {name!r}{hint} (known: {listed or 'none'})")
 
 
-class MissingPackage(ImportError):
+class MissingPackageError(ImportError):
     """An optional package is not installed; the message is the command that installs it."""
 
 
@@ -48,7 +48,7 @@ def require(package: str, extra: str) -> Any:
     try:
         return import_module(package)
     except ModuleNotFoundError as error:
-        raise MissingPackage(missing_package(package, extra)) from error
+        raise MissingPackageError(missing_package(package, extra)) from error
 
 
 def missing_package(package: str, extra: str) -> str:
@@ -117,12 +117,12 @@ class Room:
         base: the end of the name of a base that the class has, where a file may have other public classes.
         hyphens: whether the names that are listed have hyphens; else they are those of the files.
 
-    >>> claims = Room("claim", "counterpoint_reproductions", "run", without=("lab", "benches"))
+    >>> claims = Registry("claim", "counterpoint_reproductions", "run", without=("lab", "benches"))
     >>> claims.reference("align-uniform")
     'counterpoint_reproductions.align_uniform:run'
-    >>> Room("loss", "counterpoint.losses").reference("siglip")
+    >>> Registry("loss", "counterpoint.losses").reference("siglip")
     'counterpoint.losses.siglip:SigLIPLoss'
-    >>> Room("data set", "counterpoint.data.synthetic", file="world").reference("clips")
+    >>> Registry("data set", "counterpoint.data.synthetic", file="world").reference("clips")
     'counterpoint.data.synthetic.clips.world:Clips'
     """
 
@@ -164,7 +164,7 @@ class Room:
         """Return ``package.module:Symbol`` of a name, without importing it.
 
         Raises:
-            UnknownName: for a name that no file has.
+            UnknownNameError: for a name that no file has.
             ValueError: if the file has no public class, or several.
         """
         name = self._named(name)
@@ -175,7 +175,7 @@ class Room:
     def about(self, name: str) -> str:
         """Return the first paragraph of the docstring of a name's file, which is not imported for it.
 
-        >>> Room("loss", "counterpoint.losses").about("siglip")
+        >>> Registry("loss", "counterpoint.losses").about("siglip")
         'The pairwise sigmoid loss.'
         """
         module = self.reference(name).partition(":")[0]

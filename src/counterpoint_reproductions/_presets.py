@@ -23,7 +23,7 @@ def find(name: str) -> Preset:
     """Return a preset by its name: a published protocol, or what a paper's claim asks, by the paper's slug.
 
     Raises:
-        UnknownName: with the nearest name that is one.
+        UnknownNameError: with the nearest name that is one.
         ValueError: for a claim that compares no training runs.
     """
     if name in PRESETS:

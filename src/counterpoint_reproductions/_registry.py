@@ -7,13 +7,13 @@ from types import ModuleType
 
 from counterpoint.registry import Room
 
-CLAIMS = Room("claim", "counterpoint_reproductions", "run", without=("lab", "benches"))
+CLAIMS = Registry("claim", "counterpoint_reproductions", "run", without=("lab", "benches"))
 
 
 def module(slug: str) -> ModuleType:
     """Import the file of a claim: its ``CLAIM``, its ``REFUTED`` and its ``run``.
 
     Raises:
-        UnknownName: for a paper that has no claim; names those that have.
+        UnknownNameError: for a paper that has no claim; names those that have.
     """
     return import_module(CLAIMS.reference(slug).partition(":")[0])

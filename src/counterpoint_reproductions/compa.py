@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
 from counterpoint.data.items import MinimalPairs
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.layout.compositions import Part, pair_part
 from counterpoint.data.synthetic.sounds.compose import TWINS, twin
 from counterpoint.data.synthetic.sounds.mel import spectrogram

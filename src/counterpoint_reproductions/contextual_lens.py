@@ -9,8 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from counterpoint.data.synthetic.rng import Rng
-from counterpoint.data.synthetic.scenes.items import chat
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.items.questions import QuestionKind, questions
 from counterpoint.data.synthetic.scenes.pixels.render import draw
 from counterpoint.data.synthetic.scenes.scene import Scene
@@ -31,6 +30,7 @@ from counterpoint.diagnostics.assistants import (
 )
 from counterpoint.diagnostics.assistants.captions import reply_tokens
 from counterpoint.diagnostics.assistants.reading import Reading
+from counterpoint.evaluation import prompts as chat
 from counterpoint.evaluation.grounding import pointing
 from counterpoint.evaluation.maps import box_iou
 from counterpoint.networks.tiny_vlm import default_model_path, world

@@ -15,11 +15,11 @@ from torch import Tensor
 
 from counterpoint.data.base import Rows
 from counterpoint.data.items import Choices, Questions
-from counterpoint.data.synthetic.scenes.items.chat import INSTRUCTIONS
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.decoding.assistant import VisionLanguageAssistant
 from counterpoint.decoding.prompts import image_of, messages_of, pictures_of
 from counterpoint.evaluation.in_context_shots import NOTHING, ZERO_SHOT, Example, Plain, Shots, sentence
+from counterpoint.evaluation.prompts import INSTRUCTIONS
 from counterpoint.evaluation.statistic import STATISTICS
 from counterpoint.evaluation.task import AnsweringTask
 from counterpoint.evaluation.tasks.abstention import ABSURD, KINDS, RELEVANT, Abstention

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.scene import Scene
 from counterpoint.data.synthetic.scenes.words.captions import short
 from counterpoint.data.synthetic.scenes.words.lexicon import Language

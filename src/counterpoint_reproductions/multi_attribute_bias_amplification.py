@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from counterpoint.data.rng import Rng
 from counterpoint.data.source import load
-from counterpoint.data.synthetic.rng import Rng
 from counterpoint.data.synthetic.scenes.pixels.render import draw
 from counterpoint.data.synthetic.scenes.scene import Scene, Thing
 from counterpoint.evaluation.bias_amplification import attribute_sets, directional, sampling_noise, thresholds

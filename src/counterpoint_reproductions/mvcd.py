@@ -8,12 +8,12 @@ import numpy as np
 
 from counterpoint.data.base import Rows
 from counterpoint.data.items import Question
-from counterpoint.data.synthetic.rng import Rng
-from counterpoint.data.synthetic.scenes.items.chat import prompt
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.items.questions import questions
 from counterpoint.data.synthetic.scenes.words import captions
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.decoding.assistant import DESCRIBED
+from counterpoint.evaluation.prompts import prompt
 from counterpoint.evaluation.replies import is_right
 from counterpoint.networks.tiny_vlm import default_model_path, world
 from counterpoint.types import Prompt, Turn

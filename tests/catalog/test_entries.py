@@ -12,7 +12,7 @@ import pytest
 
 from counterpoint import catalog
 from counterpoint.catalog import entries
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 
 def test_all_189_papers_are_there_once_and_sorted() -> None:
@@ -68,7 +68,7 @@ def test_one_paper_and_an_unknown_one() -> None:
         "evaluation",
         "analysis",
     )
-    with pytest.raises(UnknownName, match="did you mean 'clip-rocket'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'clip-rocket'"):
         catalog.paper("clip-roket")
 
 
@@ -98,7 +98,7 @@ def test_find_combines_its_conditions() -> None:
     ],
 )
 def test_find_names_the_nearest(condition: dict[str, str], message: str) -> None:
-    with pytest.raises(UnknownName, match=message):
+    with pytest.raises(UnknownNameError, match=message):
         catalog.find(**condition)
 
 
@@ -124,10 +124,10 @@ def test_implemented_yaml_may_only_name_known_papers(monkeypatch: pytest.MonkeyP
     recipes = {"siglp": {"recipe": "cpu"}}
     with monkeypatch.context() as patch:
         patch.setattr(entries, "_read", lambda name: recipes if name == "implemented.yaml" else read(name))
-        with pytest.raises(UnknownName, match=r"implemented\.yaml 'siglp': did you mean 'siglip'"):
+        with pytest.raises(UnknownNameError, match=r"implemented\.yaml 'siglp': did you mean 'siglip'"):
             entries._papers.__wrapped__()
     monkeypatch.setattr(entries, "declared", lambda: {"siglp": ("json:JSONEncoder",)})
-    with pytest.raises(UnknownName, match=r"json:JSONEncoder 'siglp': did you mean 'siglip'"):
+    with pytest.raises(UnknownNameError, match=r"json:JSONEncoder 'siglp': did you mean 'siglip'"):
         entries._papers.__wrapped__()
 
 

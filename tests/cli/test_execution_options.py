@@ -12,7 +12,7 @@ from counterpoint.cli import main
 from counterpoint.cli.common.execution import Execution
 from counterpoint.execution import Needs, Ray, Slurm, leased
 from counterpoint.execution.executors import EXECUTORS, LOCAL
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 _NOT_ASKED = {"others"}
 """Fields of executors that commands decide."""
@@ -34,7 +34,7 @@ def test_the_executor_is_made_with_its_options() -> None:
 
 
 def test_what_would_be_in_vain_is_refused() -> None:
-    with pytest.raises(UnknownName, match="unknown executor 'slrum': did you mean 'slurm'"):
+    with pytest.raises(UnknownNameError, match="unknown executor 'slrum': did you mean 'slurm'"):
         Execution(executor="slrum").chosen  # noqa: B018 # reading it is the test
     with pytest.raises(ValueError, match="--submit is no option of --executor local"):
         Execution(submit=True).chosen  # noqa: B018

@@ -165,7 +165,7 @@ def test_a_launcher_that_asks_the_others_to_end_does_not_hide_the_cause(moment: 
     first, second = of_two(_ASKED_MEANWHILE, moment)
     second.communicate()
     said = first.communicate()[1].splitlines()[-1]
-    assert "RankFailed: rank 1 on " in said
+    assert "RankFailedError: rank 1 on " in said
     assert f"process {second.pid} is gone without a word" in said
 
 

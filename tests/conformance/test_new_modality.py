@@ -34,7 +34,7 @@ from counterpoint.study.scored import read_scores
 from counterpoint.study.side_by_side import evaluate
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress, fit
-from counterpoint.training.record.provenance import Changed, counts, trained_on
+from counterpoint.training.record.provenance import ChangedDataError, counts, trained_on
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
 from counterpoint.trust import given
@@ -236,7 +236,7 @@ def test_a_run_on_data_from_a_file_stops_goes_on_and_is_loaded(
     assert not (tmp_path / "other").exists()
     (tmp_path / "waves.py").write_text(FILE + "DATA.series[3] += 1\n")
     given(source)
-    with pytest.raises(Changed, match="1 of 64 train ring differ"):
+    with pytest.raises(ChangedDataError, match="1 of 64 train ring differ"):
         run(what, tmp_path / "run")
 
 

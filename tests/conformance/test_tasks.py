@@ -23,7 +23,7 @@ from counterpoint.data.base import Data, Rows
 from counterpoint.data.source import load_any
 from counterpoint.evaluation import STATISTICS, TASKS, RunResults, Task, create, evaluate
 from counterpoint.evaluation.statistic import name_of
-from counterpoint.evaluation.task import ModelKind, NotApplicable, check_data
+from counterpoint.evaluation.task import ModelKind, NotApplicableError, check_data
 from counterpoint.study.scored import limits
 from counterpoint.types import Assistant, Classifier, Embedder, Prompt, Scores, Target
 from fixtures.assistants import Says
@@ -229,13 +229,13 @@ def test_data_without_labels_and_items_are_scored_as_pairs_or_not_applicable(
     found = scored_or_refused(name, asked, data, data.splits.test["concepts"])
     needs = task.labels is not None or task.form is not None
     if asked == "embedder" and needs:
-        with pytest.raises(NotApplicable, match=name):
+        with pytest.raises(NotApplicableError, match=name):
             check_data(task, data)
     if isinstance(found, Scores):
         assert not needs
         assert len(found.examples)
     else:
-        assert isinstance(found, NotApplicable)
+        assert isinstance(found, NotApplicableError)
 
 
 def scored_or_refused(name: str, asked: ModelKind, data: Data, rows: Rows) -> Scores | ValueError:
@@ -281,7 +281,7 @@ def test_what_stands_for_a_picture_that_is_missing_is_not_scored(name: str) -> N
         return  # items are about pictures of their own
     try:
         scores = task(Places(), data, (rows := next(iter(data.splits.test.values()))))
-    except NotApplicable:
+    except NotApplicableError:
         return
     gone = pl.Series(data.ids[rows[~data.present("image", rows)]])
     assert len(gone)

@@ -20,7 +20,7 @@ from counterpoint.data.fingerprint import bytes_of
 from counterpoint.data.source import load_any
 from counterpoint.data.synthetic import WORLDS
 from counterpoint.data.synthetic.world import GREY, World
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 SIZES = "train=40,validation=4,test=6"
 SMALL = f"{SIZES},pixels=16"
@@ -281,9 +281,13 @@ def pixels(asked: Any, positions: list[int]) -> np.ndarray:
 @pytest.mark.parametrize(
     ("written", "error", "message"),
     [
-        ("{}:basik", UnknownName, "unknown preset of {} 'basik': did you mean 'basic'"),
-        ("{}:basic,trian=3", UnknownName, "unknown option of {} 'trian': did you mean 'train'"),
-        ("{}:basic,missing_caption=1", UnknownName, "'missing_caption': did you mean 'missing_captions'"),
+        ("{}:basik", UnknownNameError, "unknown preset of {} 'basik': did you mean 'basic'"),
+        ("{}:basic,trian=3", UnknownNameError, "unknown option of {} 'trian': did you mean 'train'"),
+        (
+            "{}:basic,missing_caption=1",
+            UnknownNameError,
+            "'missing_caption': did you mean 'missing_captions'",
+        ),
         ("{}:basic,train", ValueError, "'{}:basic,train': 'train' is no option; write name=value"),
         ("{}:basic,seed=1,seed=2", ValueError, "option 'seed' is given twice"),
         ("{}:basic,train=many", ValueError, "{}: train=many is no whole number"),
@@ -319,7 +323,7 @@ def test_the_plain_name_is_a_data_set(name: str) -> None:
 
 
 def test_motions_which_draw_nothing_have_no_pixels() -> None:
-    with pytest.raises(UnknownName, match="unknown option of motions 'pixels'"):
+    with pytest.raises(UnknownNameError, match="unknown option of motions 'pixels'"):
         load_any("motions:basic,pixels=16")
 
 
@@ -331,5 +335,5 @@ def test_data_sets_that_were_collected_have_no_options(name: str) -> None:
 
 def test_names_of_data_sets_are_told_apart() -> None:
     assert {"emoji", "scenes", "clips", "sounds"} <= {*WORLDS.names()}
-    with pytest.raises(UnknownName, match="unknown data set 'scnes:basic': did you mean 'scenes'"):
+    with pytest.raises(UnknownNameError, match="unknown data set 'scnes:basic': did you mean 'scenes'"):
         load("scnes:basic")

@@ -15,7 +15,7 @@ from counterpoint.data.collections import COLLECTIONS
 from counterpoint.data.collections._qt import resources
 from counterpoint.data.pictured import PairedData
 from counterpoint.data.source import load_any, located, short_name, with_columns
-from counterpoint.registry import MissingPackage, UnknownName
+from counterpoint.registry import MissingPackageError, UnknownNameError
 from fixtures.stamps import picture, spoken, stamps
 
 
@@ -180,7 +180,9 @@ def test_a_collection_that_is_not_here_says_what_to_run(
 ) -> None:
     kind = COLLECTIONS.get(name)
     monkeypatch.setattr(kind, "home", tmp_path / "nowhere")
-    with pytest.raises(MissingPackage, match=f"apt-get install {kind.package}, or unpack .*{name}:FOLDER"):
+    with pytest.raises(
+        MissingPackageError, match=f"apt-get install {kind.package}, or unpack .*{name}:FOLDER"
+    ):
         opened(name)
     with pytest.raises(FileNotFoundError, match=f"{name}: there is no folder .*gone"):
         opened(f"{name}:{tmp_path / 'gone'}")
@@ -219,7 +221,7 @@ def test_a_run_finds_its_collection_again(tmp_path: Path) -> None:
 
 
 def test_the_error_of_an_unknown_name_lists_collections() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'stamps'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'stamps'"):
         opened("stamp")
 
 

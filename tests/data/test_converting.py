@@ -31,7 +31,7 @@ from counterpoint.data.sharded import indexing, writing
 from counterpoint.data.sharded.sizes import stated_size
 from counterpoint.data.source import load_any, records_of
 from counterpoint.data.sources import Ledger
-from counterpoint.execution import InUse, leased
+from counterpoint.execution import InUseError, leased
 from counterpoint.raw import Raw, Table
 from fixtures.shards import write_shards
 from fixtures.slow import slow
@@ -441,7 +441,7 @@ def test_what_cannot_be_converted(tmp_path: Path) -> None:
     ):
         convert(source, other)
     assert [file.name for file in other.iterdir()] == ["mine.txt"]
-    with leased(tmp_path / "out"), pytest.raises(InUse, match="is in use by process"):
+    with leased(tmp_path / "out"), pytest.raises(InUseError, match="is in use by process"):
         convert(source, tmp_path / "out")
     convert(source, tmp_path / "out")
     for different in ({"size": 9}, {"to": "parquet"}):

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image, features
 
 from counterpoint.data.listed.pairs import Pairs
-from counterpoint.data.pictures.decode import FORMATS, OtherFormat, TooLarge, decode
+from counterpoint.data.pictures.decode import FORMATS, ImageTooLargeError, UnsupportedFormatError, decode
 from counterpoint.data.sources import Options
 from fixtures import pictures as made
 from fixtures.files import write_pairs
@@ -156,7 +156,7 @@ def test_the_formats_that_are_read(form: str) -> None:
 def test_other_formats_are_refused(form: str) -> None:
     with pytest.raises(OSError, match=r"none of JPEG, PNG|not a picture") as told:
         decode(made.saved(Image.new("RGB", (20, 20), "lime"), form), SIDE)
-    assert isinstance(told.value, OtherFormat) == (form != "PDF")
+    assert isinstance(told.value, UnsupportedFormatError) == (form != "PDF")
 
 
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
@@ -164,7 +164,7 @@ def test_a_jpeg_that_is_read_in_scans_is_not_reduced_before_its_memory_is_taken(
     file = made.saved(Image.new("L", (12_000, 9_000)), "JPEG")
     assert decode(file, SIDE).shape == (3, SIDE, SIDE)
     scans = made.saved(Image.new("L", (12_000, 9_000)), "JPEG", progressive=True)
-    with pytest.raises(TooLarge, match="12000 × 9000 pixels"):
+    with pytest.raises(ImageTooLargeError, match="12000 × 9000 pixels"):
         decode(scans, SIDE)
 
 
@@ -218,7 +218,7 @@ def test_memory_does_not_grow_with_what_a_file_says(tmp_path: Path) -> None:
         env=os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)},
     )
     *outcomes, grown = done.stdout.split()
-    assert outcomes == ["TooLarge", "read", "read", "OtherFormat"]
+    assert outcomes == ["ImageTooLargeError", "read", "read", "UnsupportedFormatError"]
     assert int(grown) < 64 * 2**10, "kilobytes"
 
 

@@ -16,18 +16,18 @@ from counterpoint.cli.common.files import Files
 from counterpoint.data import Classes, Data, Mixed, Numbers, Points, Tags
 from counterpoint.data.base import Rows
 from counterpoint.data.fingerprint import Fingerprint
-from counterpoint.data.labels import Rare, WrongKind
+from counterpoint.data.labels import LabelTypeError, Rare
 from counterpoint.data.listed.labels import labels_of
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.data.pictured import PairedData
 from counterpoint.data.source import load_any
 from counterpoint.evaluation import create
-from counterpoint.evaluation.task import EmbedderTask, NotApplicable, check_data
+from counterpoint.evaluation.task import EmbedderTask, NotApplicableError, check_data
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes.schema import Augmentation
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.training.run import target_of
 from counterpoint.types import Embedder, Scores, View
 from fixtures.files import bitmap
@@ -133,11 +133,11 @@ def test_whole_numbers_are_numbers_where_it_is_said(
 def test_a_warning_names_numbers_that_are_none_and_classes_that_could_be_some(cached: Path) -> None:
     written(rows(cached).with_columns(age=pl.Series([20 + k % 9 for k in range(40)])), cached / "it.csv")
     data = load_any(str(cached / "it.csv"))
-    with pytest.raises(WrongKind, match=r"; --numbers age reads whole numbers of your files as such$"):
+    with pytest.raises(LabelTypeError, match=r"; --numbers age reads whole numbers of your files as such$"):
         data.label("age", "numbers")
-    with pytest.raises(NotApplicable, match=r"leave the task out; --numbers age reads whole numbers"):
+    with pytest.raises(NotApplicableError, match=r"leave the task out; --numbers age reads whole numbers"):
         check_data(create("regression", labels=("age",)), data)
-    with pytest.raises(UnknownName, match="unknown label 'agee': did you mean 'age'"):
+    with pytest.raises(UnknownNameError, match="unknown label 'agee': did you mean 'age'"):
         load_any(f"{cached / 'it.csv'},numbers=agee")
     words = load_any(f"{cached / 'it.csv'},numbers=kind")
     assert words.refused["kind"] == "said to be numbers, and some values are none"
@@ -195,7 +195,7 @@ def test_what_is_no_label_is_said_where_it_is_asked_for(column: dict[str, list[s
     data.refused = refused
     with pytest.raises(ValueError, match=f"'tiny': '{name}' is no label: .*{why}"):
         data.label(name)
-    with pytest.raises(NotApplicable, match=f"{name} is none: .*{why}"):
+    with pytest.raises(NotApplicableError, match=f"{name} is none: .*{why}"):
         check_data(_OfNumbers(name), data)
 
 
@@ -240,9 +240,11 @@ def test_a_task_is_refused_a_label_of_another_kind_with_those_that_there_are() -
     message = (
         r"regression needs one of the labels that are numbers tone, and 'tiny' has group, .*area \(numbers\)"
     )
-    with pytest.raises(NotApplicable, match=message):
+    with pytest.raises(NotApplicableError, match=message):
         check_data(_OfNumbers("tone"), data)
-    with pytest.raises(NotApplicable, match=r"multi_label needs labels that are tags, and 'tiny' has group"):
+    with pytest.raises(
+        NotApplicableError, match=r"multi_label needs labels that are tags, and 'tiny' has group"
+    ):
         check_data(_OfTags(), TinyData())
 
 
@@ -260,9 +262,9 @@ def test_a_method_is_told_the_kind_of_its_label_and_refused_another_kind() -> No
     message = (
         "the label 'area' of 'tiny' holds numbers, and classes are needed: there are group, subgroup, tone"
     )
-    with pytest.raises(WrongKind, match=message):
+    with pytest.raises(LabelTypeError, match=message):
         target_of(supcon, "area", data)
-    with pytest.raises(UnknownName, match="did you mean 'tone'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'tone'"):
         target_of(supcon, "ton", data)
 
 

@@ -14,7 +14,7 @@ from counterpoint.data.derived.missing import Missing, without
 from counterpoint.data.source import is_of_python, load_any, rooted
 from counterpoint.data.sources import without_budget
 from counterpoint.raw import Series, Table, Waves
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from fixtures.tiny import TinyData
 
 DATA = TinyData()
@@ -168,7 +168,7 @@ def test_how_gaps_are_written() -> None:
     ],
 )
 def test_gaps_that_cannot_be(gap: str, message: str) -> None:
-    with pytest.raises((ValueError, UnknownName), match=message):
+    with pytest.raises((ValueError, UnknownNameError), match=message):
         missing(gap)
 
 

@@ -19,11 +19,11 @@ from counterpoint.data.loading.mixed import Mixture
 from counterpoint.data.replaced import Replaced
 from counterpoint.data.source import load_any, located, rooted, short_name
 from counterpoint.evaluation import evaluate
-from counterpoint.evaluation.task import NotApplicable, check_labels
+from counterpoint.evaluation.task import NotApplicableError, check_labels
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.raw import Clips, Table, Waves
 from counterpoint.recipes import Augmentation
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.types import View
 from fixtures.tiny import SIDE, TinyData
 
@@ -119,7 +119,7 @@ def test_a_row_is_read_from_its_source_and_lacks_what_the_source_lacks() -> None
     assert list(data.evaluation_texts("answer", tiny + 1)) == ["answer 1"]
     assert data.key(tiny + 1) == "sayings.csv/1"
     assert "" not in data.examples()["answer"]
-    with pytest.raises(UnknownName, match="answer"):
+    with pytest.raises(UnknownNameError, match="answer"):
         data.read("answr", rows)
 
 
@@ -284,7 +284,7 @@ def test_each_source_is_evaluated_by_itself() -> None:
     found = evaluate(Lengths(), data, ["retrieval"])
     assert [len(scores) for scores in found.by_test.values()] == [0] * (len(data.splits.test) - 1) + [1]
     assert found.value("retrieval", "sayings.csv: held out", "text2answer_R@1") == 1
-    with pytest.raises(NotApplicable, match="retrieval"):
+    with pytest.raises(NotApplicableError, match="retrieval"):
         evaluate(Lengths(), data, ["retrieval"], {"tiny": data.splits.test[next(iter(data.splits.test))]})
 
 

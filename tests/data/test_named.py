@@ -10,7 +10,7 @@ import pytest
 
 from counterpoint.data.named import check_named, header_of
 from counterpoint.data.source import load_any
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 
 @pytest.fixture(autouse=True)
@@ -59,7 +59,7 @@ def test_what_may_be_data_is_left_to_its_reader(source: str) -> None:
         ("nothere.csv", FileNotFoundError),
         ("nothere/pairs.csv,broken=0.1", FileNotFoundError),
         ("nothere.py:WAVES", FileNotFoundError),
-        ("emojj", UnknownName),
+        ("emojj", UnknownNameError),
         ("pairs.csv,columns=image:imge", ValueError),
         ("pairs.tsv,columns=text:titel", ValueError),
         ("pairs.jsonl,columns=image+text:titel", ValueError),

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from counterpoint.data.base import Data, Splits
 from counterpoint.data.derived.labelling import Labelling
 from counterpoint.data.derived.relabelled import Relabelled
-from counterpoint.data.labels import Classes, Numbers, Tags, WrongKind
-from counterpoint.registry import UnknownName
+from counterpoint.data.labels import Classes, LabelTypeError, Numbers, Tags
+from counterpoint.registry import UnknownNameError
 from fixtures.tiny import TinyData
 
 COUNTS = (200, 120, 90, 60, 30)
@@ -159,8 +159,8 @@ def test_what_is_wrong_is_part_of_what_data_is() -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("kidn,share=0.1", UnknownName, "did you mean 'kind'"),
-        ("kind,shar=0.1", UnknownName, "did you mean 'share'"),
+        ("kidn,share=0.1", UnknownNameError, "did you mean 'kind'"),
+        ("kind,shar=0.1", UnknownNameError, "did you mean 'share'"),
         ("kind,share=0", ValueError, "share must be greater than 0"),
         ("kind,share=1.5", ValueError, "share must be at most 1"),
         ("kind,noise=1", ValueError, "noise must be less than 1"),
@@ -245,7 +245,7 @@ def test_a_share_of_other_labels_is_one_of_the_rows(label: str) -> None:
     ],
 )
 def test_options_of_another_kind_of_label_are_refused(text: str, message: str) -> None:
-    with pytest.raises(WrongKind, match=message):
+    with pytest.raises(LabelTypeError, match=message):
         relabelled(text, Tagged())
     with pytest.raises(ValueError, match="a label is one or the other"):
         relabelled("tags,missing=0.1,noise=0.1", Tagged())

@@ -16,7 +16,7 @@ from counterpoint.decoding import (
     describe,
 )
 from counterpoint.decoding.loop import check_version
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from fixtures.tiny_vlms import IMAGE, KINDS, TEXT, VOCABULARY, tiny
 
 KIND = KINDS["Llava"]
@@ -110,7 +110,7 @@ def test_what_a_method_needs_beside_the_inputs() -> None:
     inputs = KIND.row(1)
     with pytest.raises(ValueError, match=r"LeadingQueryContrastive needs leading=…"):
         LeadingQueryContrastive().on(inputs)
-    with pytest.raises(UnknownName, match=r"unknown argument of Ritual.on 'transform'.*'transformed'"):
+    with pytest.raises(UnknownNameError, match=r"unknown argument of Ritual.on 'transform'.*'transformed'"):
         Ritual().on(inputs, transform=inputs)
     both = VisualContrastive() + Ritual()
     with pytest.raises(ValueError, match="needs transformed=…"):

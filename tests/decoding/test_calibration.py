@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from slow import next_logits
 
 from counterpoint.decoding import answer_probabilities, debiased, first_logits
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from fixtures.tiny_vlms import KINDS, tiny
 
 
@@ -73,7 +73,7 @@ def test_bad_classes() -> None:
     for answers in ([[0], []], [[0, 1], [1]]):
         with pytest.raises(ValueError, match="every class needs tokens of its own"):
             answer_probabilities(logits, answers)
-    with pytest.raises(UnknownName, match="unknown form 'diag'"):
+    with pytest.raises(UnknownNameError, match="unknown form 'diag'"):
         debiased(torch.ones(1, 2), torch.ones(1, 2), "diag")
-    with pytest.raises(UnknownName, match="unknown image-free input"):
+    with pytest.raises(UnknownNameError, match="unknown image-free input"):
         first_logits(tiny("Llava"), KINDS["Llava"].row(1), ("blank",))

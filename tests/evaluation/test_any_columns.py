@@ -19,7 +19,7 @@ from counterpoint.data.columns import way, ways
 from counterpoint.data.embeddings import EmbeddingCache
 from counterpoint.diagnostics import describe
 from counterpoint.evaluation import create, default_tasks, evaluate, failures
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.files import write_json
 from counterpoint.methods import Arm
 from counterpoint.modalities import MODALITIES, Modality
@@ -136,7 +136,7 @@ def test_rows_that_lack_a_column_have_no_outcome() -> None:
     numbers = describe(Line("pulse", "text"), data, np.arange(4))
     assert numbers["alignment"] == pytest.approx(0, abs=1e-12)  # of the rows that have both
     lonely = Made({"pulse": "pulse", "text": "text"}, pulse=[0.0, None], text=[None, "a 1"])
-    with pytest.raises(NotApplicable, match="no two rows with both: leave the task out"):
+    with pytest.raises(NotApplicableError, match="no two rows with both: leave the task out"):
         create("retrieval")(Line("pulse", "text"), lonely, np.arange(2))
 
 
@@ -162,7 +162,9 @@ def test_every_pair_is_asked_about_and_a_model_only_about_what_it_embeds() -> No
     (some,) = evaluate(Line("note", "pulse"), THREE, ["retrieval"]).by_test["test"]
     assert some.main == ("pulse2note_R@1",)
     assert not any("text" in name or "t2" in name for name in some.metrics)
-    with pytest.raises(NotApplicable, match=r"model embeds \(note\), and 'made' has the columns pulse, text"):
+    with pytest.raises(
+        NotApplicableError, match=r"model embeds \(note\), and 'made' has the columns pulse, text"
+    ):
         create("retrieval")(Line("note"), THREE, rows)
     numbers = describe(Line("pulse", "text", "note"), THREE, rows)
     assert numbers["alignment"] == pytest.approx(0)

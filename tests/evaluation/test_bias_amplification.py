@@ -23,7 +23,7 @@ from counterpoint.evaluation.bias_amplification import (
     thresholds,
     undirected,
 )
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from fixtures.hand_made import number_of, numbered
 
 
@@ -215,12 +215,12 @@ def test_a_model_that_guesses_from_the_combination_is_caught_by_sets_alone() -> 
 
 def test_the_task_says_what_it_lacks() -> None:
     model = Knows(np.ones((90, 2)))
-    with pytest.raises(NotApplicable, match="one of the labels gender, tone, background"):
+    with pytest.raises(NotApplicableError, match="one of the labels gender, tone, background"):
         create(TASK)(model, Labelled(90, gender=False), np.arange(60, 90))
     data = Labelled(90)
     only = Labelled(90)
     only.labels = {"gender": only.labels["gender"]}
-    with pytest.raises(NotApplicable, match="needs labels besides 'gender'"):
+    with pytest.raises(NotApplicableError, match="needs labels besides 'gender'"):
         create(TASK)(model, only, np.arange(60, 90))
     women = np.flatnonzero(data.groups[60:] == 0) + 60
     with pytest.raises(ValueError, match="the test rows of 'hand-made' show one gender only"):

@@ -15,7 +15,7 @@ from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.items import Items, Twins
 from counterpoint.data.synthetic.clips.world import Clips
 from counterpoint.evaluation import create
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.raw import Clips as RawClips
 from counterpoint.types import Embedder
 
@@ -102,7 +102,7 @@ def test_the_twin_of_a_clip_is_the_row_beside_it() -> None:
 
 def test_clips_of_one_event_have_no_twin() -> None:
     lonely = Clips.parse("clips:sensors,train=2,validation=2,test=4,pixels=16")
-    with pytest.raises(NotApplicable, match="has anything to make twins of"):
+    with pytest.raises(NotApplicableError, match="has anything to make twins of"):
         create("twins")(Seen(True), lonely, lonely.splits.test["as trained"])
 
 
@@ -110,5 +110,5 @@ def test_what_has_no_length_cannot_be_turned_round() -> None:
     class Pictures(Twice):
         columns: ClassVar[Mapping[str, str]] = {"image": "image", "text": "text"}
 
-    with pytest.raises(NotApplicable, match="turns clips, sounds or series round"):
+    with pytest.raises(NotApplicableError, match="turns clips, sounds or series round"):
         create("time_reversal").check_columns(Pictures())

@@ -17,7 +17,7 @@ from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.labels import Classes
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.statistic import auroc, calibration_error
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.raw import Table
 from counterpoint.types import Target
 
@@ -185,7 +185,9 @@ def test_without_a_label_or_with_another_nothing_is_asked() -> None:
     data = Cells()
     with pytest.raises(ValueError, match="classification is a task for models that name the classes"):
         evaluate(Nearest(None), data, ["classification"])
-    with pytest.raises(NotApplicable, match="needs the label risk that the model learned, with its classes"):
+    with pytest.raises(
+        NotApplicableError, match="needs the label risk that the model learned, with its classes"
+    ):
         create("classification")(model(("a", "b")), data, np.arange(60))
-    with pytest.raises(NotApplicable, match="withholds some of 2 to 6 columns"):
+    with pytest.raises(NotApplicableError, match="withholds some of 2 to 6 columns"):
         create("missing_modality")(model(columns={"table": "table"}), data, np.arange(60))

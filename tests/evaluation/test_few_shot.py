@@ -8,7 +8,7 @@ from sklearn.neighbors import NearestCentroid
 
 from counterpoint.data import Splits
 from counterpoint.evaluation import create, evaluate
-from counterpoint.evaluation.task import NotApplicable, check_data
+from counterpoint.evaluation.task import NotApplicableError, check_data
 from counterpoint.evaluation.tasks import FewShot
 from fixtures.tiny import Oracle, Pixels, TinyData, TraitsData
 
@@ -59,7 +59,7 @@ def test_a_class_with_one_training_row_is_seen() -> None:
     task = create("few_shot", labels=("subgroup",), ways=5, episodes=5)
     check_data(task, data)  # five classes without a training row
     data.splits = Splits(np.append(data.splits.train, held_out[0]), {}, {"unseen": held_out[1:]})
-    with pytest.raises(NotApplicable, match="has 4 of subgroup"):
+    with pytest.raises(NotApplicableError, match="has 4 of subgroup"):
         check_data(task, data)
 
 
@@ -67,10 +67,10 @@ def test_seen_classes_and_classes_of_one_row_make_no_episode() -> None:
     data = TraitsData()
     check_data(create("few_shot"), data)
     with pytest.raises(
-        NotApplicable, match=r"needs 6 classes of a label .* has 0 of group, 1 of subgroup, .* 5 of look"
+        NotApplicableError, match=r"needs 6 classes of a label .* has 0 of group, 1 of subgroup, .* 5 of look"
     ):
         check_data(create("few_shot", ways=6), data)
-    with pytest.raises(NotApplicable, match="each with 3 rows of a test set"):
+    with pytest.raises(NotApplicableError, match="each with 3 rows of a test set"):
         check_data(create("few_shot", shots=(2,)), data)
     with pytest.raises(ValueError, match="got ways=1"):
         create("few_shot", ways=1)
@@ -78,7 +78,7 @@ def test_seen_classes_and_classes_of_one_row_make_no_episode() -> None:
 
 def test_a_refusal_counts_the_classes_of_the_rows_that_were_asked_about() -> None:
     data = TraitsData()
-    with pytest.raises(NotApplicable, match="'tiny' has 0 of look"):
+    with pytest.raises(NotApplicableError, match="'tiny' has 0 of look"):
         create("few_shot", ways=2, shots=(1,))(Pixels(), data, data.splits.train)
 
 

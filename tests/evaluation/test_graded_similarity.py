@@ -17,7 +17,7 @@ from counterpoint.cli import main
 from counterpoint.data.base import Data, Rows, Splits
 from counterpoint.data.labels import Classes, Numbers
 from counterpoint.evaluation import create, default_tasks
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
 from counterpoint.study.training.runner import run as carry_out
@@ -93,18 +93,18 @@ def test_a_model_of_one_column_embeds_others_of_its_modality_as_that_one() -> No
     assert asked == {"first", "text"}
     one.embeds = ("first",)
     data.columns = {"first": "text", "second": "image"}
-    with pytest.raises(NotApplicable, match="two columns that the model embeds"):
+    with pytest.raises(NotApplicableError, match="two columns that the model embeds"):
         task.check_model(one, data)
 
 
 def test_it_is_asked_of_rows_with_the_label_and_two_columns_alone() -> None:
     data, task = Graded(), create("graded_similarity")
-    with pytest.raises(NotApplicable, match="two columns and the label similarity"):
+    with pytest.raises(NotApplicableError, match="two columns and the label similarity"):
         task(Angles([0.0] * 6, ("term", "first")), data, data.ids)
-    with pytest.raises(NotApplicable, match="two columns and the label similarity"):
+    with pytest.raises(NotApplicableError, match="two columns and the label similarity"):
         task(Angles([0.0] * 6), data, np.array([0, 4, 5]))
     data.labels = {}
-    with pytest.raises(NotApplicable, match="similarity"):
+    with pytest.raises(NotApplicableError, match="similarity"):
         task(Angles([0.0] * 6), data, data.ids)
     assert "graded_similarity" not in default_tasks(Graded())
 
@@ -118,7 +118,7 @@ def test_grades_may_be_any_numbers() -> None:
     create("graded_similarity").check_columns(data)
     data.labels = {"similarity": Numbers(np.arange(6.0))}
     data.splits = Splits(data.ids, {}, {})
-    with pytest.raises(NotApplicable, match="needs test examples with the label similarity"):
+    with pytest.raises(NotApplicableError, match="needs test examples with the label similarity"):
         create("graded_similarity").check_columns(data)
 
 

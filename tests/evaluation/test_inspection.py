@@ -16,7 +16,7 @@ from counterpoint.data.synthetic.clips.world import Clips
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.evaluation import breakdown, create, failures, inspection
 from counterpoint.evaluation.statistic import mean, spearman
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.vlb import bootstrap
 from counterpoint.types import Embedder, Metric, Scores
 from fixtures.hand_made import Blind, HandChoices, HandRegions, HandSquares, ItemData, SimilarityTable
@@ -197,5 +197,5 @@ def test_failures_of_what_no_example_gets_wrong_by_itself_are_refused(task: str,
         Metric(("grade", "similarity"), spearman) if task == "graded_similarity" else Metric("grade", mean)
     )
     scores = Scores(task, frame, {"shown": metric})
-    with pytest.raises(NotApplicable, match=f"failures of {task} are not drawn"):
+    with pytest.raises(NotApplicableError, match=f"failures of {task} are not drawn"):
         failures(scores, Blind(), TinyData(), np.arange(1), tmp_path / "none.png")

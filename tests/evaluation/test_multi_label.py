@@ -13,7 +13,7 @@ from counterpoint.data.labels import Tags
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.classifiers import tag_probabilities
 from counterpoint.evaluation.multilabel import ranking_precision
-from counterpoint.evaluation.task import NotApplicable, check_data
+from counterpoint.evaluation.task import NotApplicableError, check_data
 from counterpoint.types import Target
 from fixtures.tiny import Pixels, TinyData, TraitsData
 
@@ -109,13 +109,17 @@ def test_a_tag_that_is_not_known_is_not_held_against_the_constant_answer() -> No
 def test_a_label_of_another_kind_and_tags_that_no_row_has_are_refused() -> None:
     data = TraitsData()
     with pytest.raises(
-        NotApplicable, match=r"labels that are tags, and 'tiny' has group, subgroup, tone, gender"
+        NotApplicableError, match=r"labels that are tags, and 'tiny' has group, subgroup, tone, gender"
     ):
         check_data(create("multi_label"), TinyData())
-    with pytest.raises(NotApplicable, match=r"tags look, and 'tiny' has .*traits \(tags\), area \(numbers\)"):
+    with pytest.raises(
+        NotApplicableError, match=r"tags look, and 'tiny' has .*traits \(tags\), area \(numbers\)"
+    ):
         create("multi_label", labels=("look",))(Pixels(), data, np.arange(9))
     values = np.zeros((70, 2), dtype=np.int8)
     values[3, 1] = 1
     data.labels = {"traits": Tags(("a", "b"), values)}
-    with pytest.raises(NotApplicable, match="tags traits, and no row of this test set of 'tiny' has one"):
+    with pytest.raises(
+        NotApplicableError, match="tags traits, and no row of this test set of 'tiny' has one"
+    ):
         create("multi_label")(Pixels(), data, np.arange(10, 20))

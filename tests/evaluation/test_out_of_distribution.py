@@ -13,7 +13,7 @@ from torch import Tensor
 from counterpoint.data.base import Splits
 from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.out_of_distribution import OutOfDistribution
 
 
@@ -99,7 +99,7 @@ def test_data_without_shifts_or_training_is_refused() -> None:
             return {}
 
     data = Plain()
-    with pytest.raises(NotApplicable, match="needs other pictures of the same rows"):
+    with pytest.raises(NotApplicableError, match="needs other pictures of the same rows"):
         OutOfDistribution()(Shade(), data, data.splits.test["test"])
     empty = Bright()
     empty.splits = Splits(np.arange(0), {}, {"test": np.arange(20)})

@@ -14,7 +14,7 @@ from counterpoint.data.base import Splits
 from counterpoint.data.items import Question, Questions
 from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import applicable, breakdown, evaluate
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.question_answering import (
     Bag,
     QuestionAnswering,
@@ -151,7 +151,7 @@ def test_data_that_cannot_be_asked_is_refused() -> None:
             raise LookupError("'mute' has no questions")
 
     data = Mute(12)
-    with pytest.raises(NotApplicable, match="question_answering asks about questions"):
+    with pytest.raises(NotApplicableError, match="question_answering asks about questions"):
         QuestionAnswering()(Sees(), data, data.splits.test["test"])
     assert applicable(data, ("question_answering", "retrieval")) == ("retrieval",)
     assert applicable(Coloured(12), ("question_answering",)) == ("question_answering",)

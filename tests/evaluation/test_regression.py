@@ -10,7 +10,7 @@ from sklearn.preprocessing import StandardScaler
 
 from counterpoint.data.labels import Numbers
 from counterpoint.evaluation import create
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.regression import ordinality, ridge
 from fixtures.tiny import Oracle, Pixels, TinyData, TraitsData
 
@@ -67,6 +67,6 @@ def test_errors_by_shot_are_of_ranges_with_few_training_rows() -> None:
 
 def test_data_without_numbers_are_refused_by_what_they_have() -> None:
     with pytest.raises(
-        NotApplicable, match="labels that are numbers, and 'tiny' has group, subgroup, tone, gender"
+        NotApplicableError, match="labels that are numbers, and 'tiny' has group, subgroup, tone, gender"
     ):
         create("regression")(Pixels(), TinyData(), np.arange(9))

@@ -21,8 +21,8 @@ from counterpoint.evaluation import (
 )
 from counterpoint.evaluation.results import RunResults
 from counterpoint.evaluation.statistic import mean_per_class
-from counterpoint.evaluation.task import EmbedderTask, NotApplicable, check_data
-from counterpoint.registry import UnknownName
+from counterpoint.evaluation.task import EmbedderTask, NotApplicableError, check_data
+from counterpoint.registry import UnknownNameError
 from counterpoint.types import Embedder, Metric, Scores
 from fixtures.tiny import Oracle, Pixels, TinyData
 
@@ -174,14 +174,14 @@ def test_a_task_whose_labels_no_test_example_has_is_refused_before_training() ->
         data.labels = {**data.labels, name: Classes(labels.names, values)}
     for task in ("zero_shot", "probe"):
         with pytest.raises(
-            NotApplicable, match="needs a label of at least two classes that some test examples"
+            NotApplicableError, match="needs a label of at least two classes that some test examples"
         ):
             check_data(create(task), data)
     assert default_tasks(data) == ("retrieval", "shift")
 
 
 def test_bad_input_is_an_error_that_says_what_to_do(tiny_data: TinyData) -> None:
-    with pytest.raises(UnknownName, match="did you mean 'retrieval'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'retrieval'"):
         evaluate(Pixels(), tiny_data, tasks=["retreival"])
     with pytest.raises(ValueError, match="test set 'mine' of 'tiny' is empty"):
         evaluate(Pixels(), tiny_data, tests={"mine": np.array([], dtype=int)})
@@ -192,7 +192,7 @@ def test_bad_input_is_an_error_that_says_what_to_do(tiny_data: TinyData) -> None
     with pytest.raises(ValueError, match="has no test set"):
         evaluate(Pixels(), nothing)
     results = evaluate(Pixels(), tiny_data, tasks=["retrieval"])
-    with pytest.raises(UnknownName, match="unknown metric 'i2t_R@2'"):
+    with pytest.raises(UnknownNameError, match="unknown metric 'i2t_R@2'"):
         results.value("retrieval", "concepts", "i2t_R@2")
     assert math.isnan(results.value("retrieval", "concepts", "i2t_R@1", "no such subset"))
 

@@ -14,7 +14,7 @@ from counterpoint.data.base import Data, ImageSource, Rows, Splits
 from counterpoint.data.corruptions import CORRUPTIONS, STRENGTHS
 from counterpoint.data.labels import Classes
 from counterpoint.evaluation import create, default_tasks
-from counterpoint.evaluation.task import NotApplicable, check_data
+from counterpoint.evaluation.task import NotApplicableError, check_data
 from counterpoint.evaluation.tasks.shift import _candidates
 from counterpoint.raw import Waves
 from fixtures.tiny import Oracle, Pixels, TinyData
@@ -225,6 +225,6 @@ def test_what_has_no_corruptions_is_left_out() -> None:
         columns = MappingProxyType({"question": "text", "answer": "text"})  # as the base has it
 
     with pytest.raises(
-        NotApplicable, match=r"shift asks about pictures .* columns question, answer: leave the"
+        NotApplicableError, match=r"shift asks about pictures .* columns question, answer: leave the"
     ):
         check_data(create("shift"), Words())

@@ -9,13 +9,13 @@ import pytest
 from counterpoint.evaluation import TASKS, create
 from counterpoint.evaluation.in_context_shots import NOTHING, ZERO_SHOT, Shots
 from counterpoint.methods.options import options_of
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 
 @pytest.mark.parametrize("name", TASKS.names())
 def test_the_options_of_every_task_are_known(name: str) -> None:
     assert all(isinstance(option, str) for option in options_of(TASKS.get(name)))
-    with pytest.raises(UnknownName, match="unknown option"):
+    with pytest.raises(UnknownNameError, match="unknown option"):
         create(f"{name},no_such_option=1")
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterpoint.data.synthetic.speech import Speech
 from counterpoint.evaluation import create
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.transcription import edits
 from counterpoint.raw import Waves
 from fixtures.tiny import Pixels
@@ -82,7 +82,7 @@ def test_edits_of_random_words_are_jiwers() -> None:
 
 
 def test_models_that_do_not_transcribe_are_named() -> None:
-    with pytest.raises(NotApplicable, match="models that transcribe speech"):
+    with pytest.raises(NotApplicableError, match="models that transcribe speech"):
         create("transcription")(Pixels(), DATA, ROWS)
 
 

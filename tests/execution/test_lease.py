@@ -21,7 +21,7 @@ from counterpoint.execution.folders import contents
 from counterpoint.execution.holder import Holder, mark
 from counterpoint.execution.lease import (
     STALE,
-    InUse,
+    InUseError,
     LeaseLostError,
     check_held,
     holder,
@@ -56,7 +56,7 @@ def test_the_second_comer_is_told_who_holds_the_folder(tmp_path: Path) -> None:
         assert holder(tmp_path / "run") is not None
         with (
             pytest.raises(
-                InUse, match=rf"run is in use by process {os.getpid()} on .* since \d{{4}}-"
+                InUseError, match=rf"run is in use by process {os.getpid()} on .* since \d{{4}}-"
             ) as told,
             leased(tmp_path / "run"),
         ):
@@ -174,7 +174,7 @@ def test_a_process_elsewhere_lives_as_long_as_it_beats(
     write(tmp_path, replace(Holder.present(), host="elsewhere", machine="another"), age)
     assert (holder(tmp_path) is not None) == held
     if held:
-        with pytest.raises(InUse, match="on elsewhere since"), leased(tmp_path):
+        with pytest.raises(InUseError, match="on elsewhere since"), leased(tmp_path):
             pass
     else:
         with leased(tmp_path):
@@ -274,7 +274,7 @@ def elsewhere(**different: Any) -> Holder:
 def test_a_process_elsewhere_is_not_looked_up_here(tmp_path: Path, gone: Holder) -> None:
     write(tmp_path, elsewhere(process=gone.process, started=gone.started))
     assert holder(tmp_path) is not None
-    with pytest.raises(InUse, match="on elsewhere since"), leased(tmp_path):
+    with pytest.raises(InUseError, match="on elsewhere since"), leased(tmp_path):
         pass
 
 
@@ -316,7 +316,7 @@ def test_a_reader_whose_clock_is_off_sees_the_holder_and_takes_nothing(
         assert beat[1] < STALE / 2
         (standing,) = standings(tmp_path, time.time())
         assert (standing.status, standing.at) == ("working", pytest.approx(time.time(), abs=STALE / 2))
-        with pytest.raises(InUse), leased(tmp_path):
+        with pytest.raises(InUseError), leased(tmp_path):
             pass
         assert sorted(tmp_path.iterdir()) == sorted([*before, tmp_path / FILE])
         check_held(tmp_path)
@@ -328,7 +328,7 @@ def test_a_clock_of_the_file_server_that_jumps_takes_nothing(
 ) -> None:
     path = write(tmp_path, elsewhere(), age=jump)
     monkeypatch.setattr(time, "sleep", lambda _: os.utime(path))  # the next beat, by the clock as it is now
-    with pytest.raises(InUse), leased(tmp_path):
+    with pytest.raises(InUseError), leased(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == [path]
 
@@ -345,7 +345,7 @@ def test_a_taker_that_was_suspended_itself_waits_for_a_beat(
 
     monkeypatch.setattr(time, "sleep", suspended)
     monkeypatch.setattr(time, "monotonic", lambda: right() + 1000 * pauses[0])
-    with pytest.raises(InUse), leased(tmp_path):
+    with pytest.raises(InUseError), leased(tmp_path):
         pass
 
 
@@ -361,7 +361,7 @@ def test_a_holder_that_wakes_while_its_folder_is_taken_keeps_it(
         return rename(source, target)
 
     monkeypatch.setattr(Path, "rename", beaten_first)
-    with pytest.raises(InUse), leased(tmp_path):
+    with pytest.raises(InUseError), leased(tmp_path):
         pass
     assert list(tmp_path.iterdir()) == [path]
 
@@ -510,7 +510,7 @@ def test_a_hanging_process_loses_its_folder_and_ends_when_it_wakes(
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as hangs:
         assert hangs.stdout is not None
         assert hangs.stdout.readline() == "held\n"
-        with pytest.raises(InUse), leased(folder):
+        with pytest.raises(InUseError), leased(folder):
             pass
         os.kill(hangs.pid, signal.SIGSTOP)
         with leased(folder, wait=True):

@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from counterpoint.cli import main
-from counterpoint.execution import Listed, Local, Progress, Then, UnitFailed, lease, leased, work
+from counterpoint.execution import Listed, Local, Progress, Then, UnitFailedError, lease, leased, work
 from counterpoint.execution.listed import FILE, NOTHING
 from counterpoint.execution.orders import Order, given_in
 from counterpoint.execution.state import State
@@ -121,7 +121,7 @@ def test_a_unit_leaves_its_state_behind(at_once: int, tmp_path: Path) -> None:
         assert (state.status, state.words, state.progress.done) == ("done", "counted to 3", 3)
         assert (state.process == os.getpid()) == (at_once == 1)
     broken = [Counting("x", tmp_path / "x", fails="error"), Counting("y", tmp_path / "y")]
-    with pytest.raises((UnitFailed, ValueError)):
+    with pytest.raises((UnitFailedError, ValueError)):
         Local(at_once).carry_out(broken)
     state = State.read(tmp_path / "x")
     assert state is not None

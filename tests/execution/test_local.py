@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.execution import InUse, Local, Stopped, UnitFailed, leased
+from counterpoint.execution import InUseError, Local, Stopped, UnitFailedError, leased
 from fixtures.units import Counting, Heard
 
 
@@ -78,7 +78,7 @@ def test_an_error_in_a_child_names_the_unit_and_what_is_done(
         Counting("b", tmp_path / "b", fails=fails),
         Counting("long", tmp_path / "long", total=100_000, seconds=0.01),
     ]
-    with pytest.raises(UnitFailed, match=message) as told:
+    with pytest.raises(UnitFailedError, match=message) as told:
         Local(2).carry_out(units)
     assert ("ValueError" in "".join(getattr(told.value, "__notes__", []))) == (fails == "error")
     before = len(units[2].steps)
@@ -175,7 +175,7 @@ def test_a_unit_in_other_hands_is_waited_for_or_refused(tmp_path: Path) -> None:
     thread = threading.Thread(target=hold)
     thread.start()
     held.wait(60)
-    with pytest.raises(InUse, match="is in use by process"):
+    with pytest.raises(InUseError, match="is in use by process"):
         Local(others="refuse").carry_out([unit])
 
     class Frees(Heard):

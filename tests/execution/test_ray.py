@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from counterpoint.execution import Needs, Stopped, UnitFailed
+from counterpoint.execution import Needs, Stopped, UnitFailedError
 from counterpoint.execution.executors.ray import Ray
 from counterpoint.execution.state import State
 from fixtures import ray_cluster
@@ -68,7 +68,9 @@ def test_each_unit_is_carried_out_once_and_told_of(two: Any, tmp_path: Path) -> 
 
 def test_an_error_names_the_unit_and_what_is_done(two: Any, tmp_path: Path) -> None:
     units = [Counting("a", tmp_path / "a"), Counting("b", tmp_path / "b", fails="error")]
-    with pytest.raises(UnitFailed, match=r"b: two is too much \(\d of 2 are done; the same command") as told:
+    with pytest.raises(
+        UnitFailedError, match=r"b: two is too much \(\d of 2 are done; the same command"
+    ) as told:
         Ray(two.address).carry_out(units)
     assert "ValueError" in "".join(told.value.__notes__)
 

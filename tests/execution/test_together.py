@@ -12,7 +12,16 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.execution import InUse, Listed, Local, Needs, Stopped, UnitFailed, leased, together
+from counterpoint.execution import (
+    InUseError,
+    Listed,
+    Local,
+    Needs,
+    Stopped,
+    UnitFailedError,
+    leased,
+    together,
+)
 from counterpoint.execution.orders import Order
 from counterpoint.execution.state import State
 from counterpoint.execution.together import command
@@ -38,7 +47,7 @@ def test_machines_are_those_of_a_job(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_folder_in_other_hands_is_left_alone(tmp_path: Path) -> None:
     unit = counting(tmp_path)
-    with leased(unit.folder), pytest.raises(InUse):
+    with leased(unit.folder), pytest.raises(InUseError):
         Local(others="refuse").carry_out([unit])
     assert not unit.steps
 
@@ -87,7 +96,7 @@ def test_two_processes_work_on_a_unit(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.system
 def test_an_error_of_one_process_is_the_units(tmp_path: Path) -> None:
-    with pytest.raises(UnitFailed, match=r"a: one of 2 processes failed: two is too much"):
+    with pytest.raises(UnitFailedError, match=r"a: one of 2 processes failed: two is too much"):
         Local().carry_out([counting(tmp_path, fails="error")])
 
 

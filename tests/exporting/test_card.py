@@ -15,7 +15,7 @@ from counterpoint.data.collections import COLLECTIONS
 from counterpoint.exporting._card import Origin, _results, _scores, listed
 from counterpoint.exporting._licence import LICENCES, check
 from counterpoint.recipes import Recipe
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.study import compare
 from counterpoint.study.layout import run_folder
 from counterpoint.training.run import Run
@@ -212,7 +212,7 @@ def test_a_licence_that_suits_the_data(licence: str, attribution: str) -> None:
 
 
 def test_a_licence_that_is_none_is_told_before_anything_is_written(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match=r"unknown licence 'apache2': did you mean 'apache-2.0'"):
+    with pytest.raises(UnknownNameError, match=r"unknown licence 'apache2': did you mean 'apache-2.0'"):
         cp.export(run, "safetensors", tmp_path / "out", licence="apache2")
     assert not list(tmp_path.iterdir())
     assert len(set(LICENCES)) == len(LICENCES)

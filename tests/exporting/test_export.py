@@ -11,14 +11,14 @@ import pytest
 import counterpoint as cp
 from counterpoint.exporting import _export
 from counterpoint.files import check_manifest
-from counterpoint.registry import Room, UnknownName
+from counterpoint.registry import Room, UnknownNameError
 from fixtures import foreign
 from fixtures.one_layout.kept import Kept
 
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    monkeypatch.setattr(_export, "LAYOUTS", Room("layout", "fixtures.one_layout"))
+    monkeypatch.setattr(_export, "LAYOUTS", Registry("layout", "fixtures.one_layout"))
     monkeypatch.setattr(Kept, "settled", [])
     return f"open_clip:tiny@{foreign.open_clip_folder(tmp_path / 'model')}"
 
@@ -68,7 +68,7 @@ def test_bad_input_is_told_before_a_model_is_loaded(model: str, tmp_path: Path) 
     (tmp_path / "there").mkdir()
     with pytest.raises(FileExistsError, match="there exists: give another folder"):
         cp.export(model, "kept", tmp_path / "there")
-    with pytest.raises(UnknownName, match="unknown layout 'kep': did you mean 'kept'"):
+    with pytest.raises(UnknownNameError, match="unknown layout 'kep': did you mean 'kept'"):
         cp.export(model, "kep", tmp_path / "out")
     with pytest.raises(ValueError, match="is not a run folder"):
         cp.export(str(tmp_path / "there"), "kept", tmp_path / "out")
@@ -101,7 +101,7 @@ def test_a_killed_export_leaves_no_folder_and_the_next_one_none_of_its_parts(
         "import sys; sys.path.insert(0, sys.argv[1]); import counterpoint as cp\n"
         "from counterpoint.exporting import _export; from counterpoint.registry import Room\n"
         "from fixtures.one_layout.kept import Kept; Kept.event = 'kill'\n"
-        "_export.LAYOUTS = Room('layout', 'fixtures.one_layout')\n"
+        "_export.LAYOUTS = Registry('layout', 'fixtures.one_layout')\n"
         "cp.export(sys.argv[2], 'kept', sys.argv[3])"
     )
     tests = str(Path(__file__).parents[1])

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 
 import counterpoint as cp
 from counterpoint.networks.towers.transformer import TextTransformer
-from counterpoint.registry import MissingPackage
+from counterpoint.registry import MissingPackageError
 from fixtures import foreign
 from fixtures.trained import made_run
 
@@ -144,7 +144,7 @@ def test_a_package_that_is_missing(
 ) -> None:
     monkeypatch.setitem(__import__("sys").modules, package, None)
     with pytest.raises(
-        MissingPackage, match=rf"{package} is not installed; run: pip install 'counterpoint\[onnx\]'"
+        MissingPackageError, match=rf"{package} is not installed; run: pip install 'counterpoint\[onnx\]'"
     ):
         cp.export(run, "onnx", tmp_path / "out")
 

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 
 import counterpoint as cp
 from counterpoint.exporting import LAYOUTS
-from counterpoint.files import Damaged
+from counterpoint.files import DamagedFileError
 from counterpoint.modalities import MODALITIES, Modality
 from counterpoint.models import kind_of
 from fixtures import foreign
@@ -128,7 +128,7 @@ def test_a_flipped_bit_of_the_weights(tmp_path: Path) -> None:
     content[-1] ^= 1
     weights.write_bytes(content)
     with pytest.raises(
-        Damaged, match=r"model.safetensors is damaged \(its content is not what was written\): "
+        DamagedFileError, match=r"model.safetensors is damaged \(its content is not what was written\): "
     ):
         cp.load(exported.folder)
 
@@ -182,7 +182,7 @@ def test_a_damaged_folder_names_its_file(
         (folder / file).unlink()
     else:
         (folder / file).write_bytes(change((folder / file).read_bytes()))
-    with pytest.raises(Damaged, match=message) as raised:
+    with pytest.raises(DamagedFileError, match=message) as raised:
         cp.load(folder)
     assert "export the model again" in str(raised.value)
 

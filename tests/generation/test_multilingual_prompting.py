@@ -6,7 +6,7 @@ import pytest
 
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.generation import LANGUAGES, SETS, in_languages, repeated, variants
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 ENGLISH = "a green bench and a blue bowl"
 TRANSLATIONS = {
@@ -69,7 +69,7 @@ def test_captions_of_scenes_are_translations() -> None:
 
 
 def test_bad_prompts() -> None:
-    with pytest.raises(UnknownName, match="unknown language 'nl'"):
+    with pytest.raises(UnknownNameError, match="unknown language 'nl'"):
         in_languages(ENGLISH, TRANSLATIONS, ["nl"])
     with pytest.raises(ValueError, match="no translation into ru, it: give it"):
         in_languages(ENGLISH, {"de": "x"}, ["ru", "de", "it"])

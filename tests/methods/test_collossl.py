@@ -13,7 +13,7 @@ from counterpoint.methods.collossl import PARTNER, POSITIVE, WEIGHT, ColloSSL
 from counterpoint.networks.towers.series import DilatedTower, Standardised
 from counterpoint.pairwise.mmd import VARIANCES, mmd
 from counterpoint.recipes import Recipe
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.types import Batch, Clock
 
 CLOCK = Clock(0, 1)
@@ -135,7 +135,7 @@ def test_all_devices_show_the_same_time() -> None:
 
 
 def test_what_it_does_not_take_is_refused() -> None:
-    with pytest.raises(UnknownName, match="ankel"):
+    with pytest.raises(UnknownNameError, match="ankel"):
         method("wrist", "ankle", anchor="ankel")
     columns = {"wrist": "series", "hip": "series", "text": "text"}
     assert list(ColloSSL.needs.choose("collossl", columns)) == ["wrist", "hip"]

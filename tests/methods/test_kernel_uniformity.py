@@ -19,7 +19,7 @@ from counterpoint.methods.kernel_uniformity import attributes
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.study.training.runner import run as carry_out
 from counterpoint.training.run import Run, target_of
 from fixtures.tiny import TinyData
@@ -94,7 +94,7 @@ def test_labels_that_are_not_there_or_of_another_kind_are_refused() -> None:
     data = TinyData()
     data.labels = {**data.labels, "size": Numbers(np.arange(70.0))}
     assert target_of(Arm.parse("kernel-uniformity,on=images,prior=tone+gender"), "", data) is None
-    with pytest.raises(UnknownName, match="unknown label 'tones': did you mean 'tone'"):
+    with pytest.raises(UnknownNameError, match="unknown label 'tones': did you mean 'tone'"):
         target_of(Arm.parse("kernel-uniformity,on=images,prior=group+tones"), "", data)
     with pytest.raises(ValueError, match=r"size.*numbers.*classes"):
         target_of(Arm.parse("kernel-uniformity,on=images,prior=size"), "", data)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from counterpoint.data.labels import Points
 from counterpoint.methods import Arm
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.training.run import target_of
 from counterpoint.types import Batch
 from fixtures.tiny import TinyData
@@ -97,11 +97,11 @@ def test_what_it_cannot_learn_from_is_refused() -> None:
     data = TinyData()
     data.labels = {**data.labels, "click": Points(np.full((70, 2), 0.5))}
     assert target_of(Arm.parse("luab"), "subgroup", data).label == "subgroup"
-    with pytest.raises(UnknownName, match="unknown label 'clicks': did you mean 'click'"):
+    with pytest.raises(UnknownNameError, match="unknown label 'clicks': did you mean 'click'"):
         target_of(Arm.parse("luab,points=clicks"), "", data)
     with pytest.raises(ValueError, match=r"tone.*classes.*points"):
         target_of(Arm.parse("luab,points=tone"), "", data)
     with pytest.raises(ValueError, match="luab takes a column of image"):
         Arm.parse("luab,on=texts").reads()
-    with pytest.raises(UnknownName, match="mixup"):
+    with pytest.raises(UnknownNameError, match="mixup"):
         build("luab", mixup=0.2)

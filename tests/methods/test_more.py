@@ -22,7 +22,7 @@ from counterpoint.networks.towers.series import DilatedTower, SeriesTower, Stand
 from counterpoint.networks.towers.transformer import VisionTransformer, keys_seen
 from counterpoint.raw import Series
 from counterpoint.recipes import override
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.types import Batch
 
 NAN = float("nan")
@@ -132,7 +132,7 @@ def test_the_temperature_learns_unlike_the_releases() -> None:
 
 
 def test_a_hub_must_be_a_column_and_dropkey_needs_attention() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'text'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'text'"):
         three(hub="txt")
     with pytest.raises(ValueError, match="none of the towers of image, series, text can drop keys"):
         three(dropkey=0.3)

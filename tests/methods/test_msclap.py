@@ -14,7 +14,7 @@ from counterpoint import methods
 from counterpoint.methods import Arm
 from counterpoint.networks.heads import ResidualProjection
 from counterpoint.networks.towers.transformer import TextTransformer
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.training.run import target_of
 from counterpoint.types import Batch, Clock
 from fixtures.tiny import TinyData
@@ -95,7 +95,7 @@ def test_labels_that_cannot_be_learned_are_named() -> None:
     towers = {"audio": StubSound(), "text": StubText()}
     method = methods.create("msclap", towers, RECIPE, tasks="colour", classes=3)
     assert target_of(Arm.parse("msclap,tasks=tone+gender"), "", TinyData()) is None
-    with pytest.raises(UnknownName, match="unknown label 'gendr': did you mean 'gender'"):
+    with pytest.raises(UnknownNameError, match="unknown label 'gendr': did you mean 'gender'"):
         target_of(Arm.parse("msclap,tasks=tone+gendr"), "", TinyData())
     given = batch(method, size=2)
     start = Clock(0, 10, stage="supervised")

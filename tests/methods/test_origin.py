@@ -18,8 +18,8 @@ from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.networks.towers.trained import Weights
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training.runner import run
-from counterpoint.training.record.provenance import Changed, trained_on
-from counterpoint.training.run import OtherRun, Run
+from counterpoint.training.record.provenance import ChangedDataError, trained_on
+from counterpoint.training.run import OtherRunError, Run
 from counterpoint.training.start import load, prepare
 from counterpoint.types import Embedder
 
@@ -135,12 +135,12 @@ def test_a_model_outlives_the_run_that_it_began_from(
     earlier, newest = sorted((lent / "checkpoint").iterdir())
     shutil.rmtree(newest)
     earlier.rename(newest)
-    with pytest.raises(Changed, match=r"lent changed since the run in .*run began"):
+    with pytest.raises(ChangedDataError, match=r"lent changed since the run in .*run began"):
         run(planned, folder, tasks=("retrieval",))
     shutil.rmtree(lent)
     assert same(load(folder), before)
     assert run(planned, folder, tasks=("retrieval",)).status == "finished", "asked again"
-    with pytest.raises(OtherRun, match="another recipe"):
+    with pytest.raises(OtherRunError, match="another recipe"):
         run(replace(planned, recipe=override(planned.recipe, {"steps": 3})), folder, tasks=("retrieval",))
 
 

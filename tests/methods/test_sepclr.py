@@ -12,7 +12,7 @@ from method_stubs import FIVE, LATE, RECIPE, batch, build, run
 from torch import Tensor, nn
 
 from counterpoint import methods
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.types import Batch
 
 TAU = 0.3
@@ -155,7 +155,7 @@ def test_the_background_is_a_class_of_the_label() -> None:
     first, named = run(bare(), given), run(bare(background="a"), given)
     assert all(first[term].equal(named[term]) for term in first)
     assert not run(bare(background="b"), given)["silence"].allclose(first["silence"])
-    with pytest.raises(UnknownName, match="unknown class 'f'"):
+    with pytest.raises(UnknownNameError, match="unknown class 'f'"):
         bare(background="f")
     with pytest.raises(ValueError, match="name one with --labels NAME"):
         methods.create("sepclr", dict(build("moco", on="images").towers), RECIPE)

@@ -22,7 +22,7 @@ from counterpoint.networks import build_towers
 from counterpoint.networks.weights import restored
 from counterpoint.recipes import Recipe
 from counterpoint.recipes.schema import Towers
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.training.run import Run
 from counterpoint.training.start import build
 from fixtures import foreign
@@ -335,7 +335,7 @@ def test_a_tower_in_a_folder_that_is_missing_is_asked_of_no_hub(
 
 def test_kinds_are_files_and_the_unknown_is_told_by_name() -> None:
     assert {"run", "open-clip", "timm", "transformers", "sentence-transformers"} <= set(KINDS.names())
-    with pytest.raises(UnknownName):
+    with pytest.raises(UnknownNameError):
         cp.load("onnx:x")
 
 

@@ -22,7 +22,7 @@ from counterpoint.networks.base import INPUTS
 from counterpoint.networks.towers.built_in import IMAGE_TOWERS
 from counterpoint.networks.weights import Source
 from counterpoint.recipes.schema import Towers
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 CAPTIONS = ["a red car", "a blue car on a red road"]
 
@@ -98,7 +98,7 @@ def test_only_the_towers_of_the_columns_are_built_and_columns_of_a_modality_shar
     ],
 )
 def test_unknown_names(towers: dict[str, str], message: str) -> None:
-    with pytest.raises(UnknownName, match=message):
+    with pytest.raises(UnknownNameError, match=message):
         build_towers(Towers(**towers), {"text": CAPTIONS}, 0)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from counterpoint.networks.towers.libraries.exported import Head, NotExportable, with_head
+from counterpoint.networks.towers.libraries.exported import Head, NotExportableError, with_head
 
 
 @pytest.mark.parametrize("own", [True, False])
@@ -39,8 +39,8 @@ def test_the_identity_changes_no_number() -> None:
 def test_a_head_without_a_place_is_refused() -> None:
     head = Head(torch.randn(3, 4), torch.ones(3))
     with pytest.raises(
-        NotExportable, match="a tower ends in a linear map without bias, and the head has one"
+        NotExportableError, match="a tower ends in a linear map without bias, and the head has one"
     ):
         with_head({"proj": torch.randn(5, 4)}, head, ("proj",), "a tower")
-    with pytest.raises(NotExportable, match="a tower ends in no linear map"):
+    with pytest.raises(NotExportableError, match="a tower ends in no linear map"):
         with_head({}, head, ("proj",), "a tower")

@@ -18,7 +18,7 @@ from torch import nn
 
 from counterpoint.networks import build_towers, tune
 from counterpoint.recipes.schema import Towers
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 CONFIG = {
     "embed_dim": 16,
@@ -253,9 +253,9 @@ def test_a_folder_without_weights_or_configuration(tmp_path: Path) -> None:
 
 
 def test_names() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'ViT-B-32'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'ViT-B-32'"):
         build_towers(Towers(image="open_clip:VitB-32"), {"text": ["a"]}, 0)
-    with pytest.raises(UnknownName, match="did you mean 'openai'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'openai'"):
         build_towers(Towers(image="open_clip:ViT-B-32@openia"), {"text": ["a"]}, 0)
     with pytest.raises(ValueError, match=r"no file or folder .*w\.pt"):
         build_towers(Towers(image="open_clip:ViT-B-32@/nowhere/w.pt"), {"text": ["a"]}, 0)

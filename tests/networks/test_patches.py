@@ -14,7 +14,7 @@ from counterpoint.networks.base import ImageTower, TextTower
 from counterpoint.networks.towers.libraries.open_clip_tower import OpenClipImage
 from counterpoint.recipes import load
 from counterpoint.recipes.schema import Towers
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 CAPTIONS = ["a red car", "a blue car"]
 
@@ -131,5 +131,5 @@ def test_a_methods_places_lie_in_the_space_of_its_captions() -> None:
     raw = model.image_tower.patches(model.image_tower.input(pictures)).mean((2, 3))
     whole = F.normalize(model.project("image", raw, "global"), dim=1)
     torch.testing.assert_close(whole, model.embed("image", pictures), atol=1e-5, rtol=1e-4)
-    with pytest.raises(UnknownName):
+    with pytest.raises(UnknownNameError):
         model.embed_patches(pictures, head="locall")

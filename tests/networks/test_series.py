@@ -10,7 +10,7 @@ import torch
 
 import counterpoint as cp
 from counterpoint.data.reading.series import pack_series, read_series
-from counterpoint.files import Damaged
+from counterpoint.files import DamagedFileError
 from counterpoint.networks import build_towers, initialise
 from counterpoint.networks.base import INPUTS
 from counterpoint.networks.fingerprint import fingerprint
@@ -61,7 +61,7 @@ def test_it_is_cut_to_its_steps_and_kept_in_a_file(tmp_path: Path) -> None:
     assert again.channels == ("x", "y", "z")
     assert torch.equal(again(given).nan_to_num(9), made(given).nan_to_num(9))
     (tmp_path / made.file).write_text("{}")
-    with pytest.raises(Damaged, match=r"series.json is damaged"):
+    with pytest.raises(DamagedFileError, match=r"series.json is damaged"):
         Standardised.load(tmp_path / made.file)
 
 

@@ -15,7 +15,7 @@ import counterpoint as cp
 from counterpoint.networks import build_towers
 from counterpoint.networks.base import Tower
 from counterpoint.recipes.schema import Towers
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 CONVOLUTIONS = {
@@ -186,7 +186,7 @@ def test_a_configuration_alone_is_random_by_seed(tmp_path: Path) -> None:
 
 def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(
-        UnknownName, match="unknown transformers model of sounds 'wav2vec': did you mean 'wav2vec2'"
+        UnknownNameError, match="unknown transformers model of sounds 'wav2vec': did you mean 'wav2vec2'"
     ):
         tower("transformers:wav2vec")
     save(tmp_path, "wav2vec2")

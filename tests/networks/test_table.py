@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import counterpoint as cp
-from counterpoint.files import Damaged
+from counterpoint.files import DamagedFileError
 from counterpoint.networks import build_towers, initialise
 from counterpoint.networks.base import INPUTS
 from counterpoint.networks.fingerprint import fingerprint
@@ -93,7 +93,7 @@ def test_it_is_kept_in_a_file(tmp_path: Path) -> None:
     made.save(tmp_path / made.file)
     assert torch.equal(Cells.load(tmp_path / made.file)(TRAIN).nan_to_num(9), made(TRAIN).nan_to_num(9))
     (tmp_path / made.file).write_text("[]")
-    with pytest.raises(Damaged, match=r"table.json is damaged"):
+    with pytest.raises(DamagedFileError, match=r"table.json is damaged"):
         Cells.load(tmp_path / made.file)
 
 

@@ -18,7 +18,7 @@ from counterpoint.networks import build_towers
 from counterpoint.networks.towers.sound import LogMel, normalised
 from counterpoint.networks.weights import restored
 from counterpoint.recipes.schema import Towers
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 RATE, BANDS = 8000, 32
 LENGTHS = (8000, 3000, 400)
@@ -97,7 +97,7 @@ def test_a_random_start_depends_on_the_seed_alone() -> None:
 
 
 def test_names_and_sizes_that_it_cannot_take() -> None:
-    with pytest.raises(UnknownName, match="unknown timm model 'test_resnt': did you mean 'test_resnet'"):
+    with pytest.raises(UnknownNameError, match="unknown timm model 'test_resnt': did you mean 'test_resnet'"):
         tower("test_resnt")
     with pytest.raises(
         ValueError, match=r"tower timm:test_vit could not be built: .*height: audio_bands=20; width: 64"

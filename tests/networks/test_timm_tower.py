@@ -16,7 +16,7 @@ from counterpoint.networks.base import ImageTower
 from counterpoint.networks.towers.build import build_image_tower
 from counterpoint.networks.weights import restored
 from counterpoint.recipes.schema import Towers
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 NAME = "test_resnet.r160_in1k"
 CAPTIONS = ["a red car", "a blue car"]
@@ -89,7 +89,7 @@ def test_a_size_the_model_cannot_take() -> None:
 
 
 def test_nearest_name() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'resnet18'") as error:
+    with pytest.raises(UnknownNameError, match="did you mean 'resnet18'") as error:
         tower("timm:resnet_18")
     assert len(str(error.value)) < 400, "a thousand names are no help"
 

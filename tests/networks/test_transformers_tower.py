@@ -17,7 +17,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling as Poolin
 from counterpoint.networks import BytePairTokenizer, build_towers
 from counterpoint.networks.base import TextTower
 from counterpoint.recipes.schema import Towers
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 CAPTIONS = ["a red car", "a blue car on a red road", "car"]
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "red", "blue", "car", "on", "road", "[", "]", "sep"]
@@ -259,7 +259,7 @@ def test_a_context_without_room_for_a_text(tmp_path: Path, kind: str, needed: in
 
 
 def test_nearest_kind() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'distilbert'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'distilbert'"):
         tower("transformers:distillbert")
 
 

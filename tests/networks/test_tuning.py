@@ -143,12 +143,12 @@ def test_lora_twice_and_without_its_package(monkeypatch: pytest.MonkeyPatch) -> 
     with pytest.raises(ValueError, match="already"):
         tune(tower, "lora")
     monkeypatch.setitem(__import__("sys").modules, "peft", None)
-    with pytest.raises(registry.MissingPackage, match=r"counterpoint\[peft\]"):
+    with pytest.raises(registry.MissingPackageError, match=r"counterpoint\[peft\]"):
         tune(TextTransformer(TOKENIZER, 16, 1, 2), "lora")
 
 
 def test_unknown_mode() -> None:
-    with pytest.raises(registry.UnknownName, match="did you mean 'frozen'"):
+    with pytest.raises(registry.UnknownNameError, match="did you mean 'frozen'"):
         tune(ConvNet(32, (8,)), "frozn")
 
 

@@ -15,7 +15,7 @@ from counterpoint.networks import build_towers
 from counterpoint.networks.base import Tower
 from counterpoint.networks.towers.libraries.video_towers import ClipEncoder
 from counterpoint.recipes.schema import Towers
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 SIZE, FRAMES = 16, 4
 SIZES = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -96,7 +96,7 @@ def test_a_kind_alone_is_random_by_seed_and_others_are_refused(tmp_path: Path) -
     assert torch.equal(one(given), same(given))
     assert not torch.allclose(one(given), other(given))
     with pytest.raises(
-        UnknownName, match="unknown transformers model of clips 'videomea': did you mean 'videomae'"
+        UnknownNameError, match="unknown transformers model of clips 'videomea': did you mean 'videomae'"
     ):
         tower("transformers:videomea")
     transformers.BertConfig(hidden_size=16).save_pretrained(tmp_path)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from counterpoint.pairwise import At, LogSumExp, PairwiseLoss, Sum, Tile, TopK, WholeRow, evaluate_with
 from counterpoint.pairwise import reduce as reduce_module
-from counterpoint.pairwise.guard import SecondDerivative
+from counterpoint.pairwise.guard import SecondDerivativeError
 from counterpoint.pairwise.ranks import Ranks
 from counterpoint.pairwise.reduce import reduce
 
@@ -62,7 +62,9 @@ def test_a_gradient_of_tiles_refuses_to_be_differentiated_again_and_says_what_do
     ):
         r = reduce(terms, rows={"z": x}, columns={"z": y}, evaluator="tiled", tile=2)
         loss = r.row.a.sum() + r.column.b.sum() if vars(r.row) else r.total.a
-        with pytest.raises(SecondDerivative, match=r'create_graph=True asks for: .*evaluate_with\("dense"\)'):
+        with pytest.raises(
+            SecondDerivativeError, match=r'create_graph=True asks for: .*evaluate_with\("dense"\)'
+        ):
             torch.autograd.grad(loss, x, create_graph=True)
 
 

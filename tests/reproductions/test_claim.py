@@ -11,7 +11,7 @@ import pytest
 from counterpoint.catalog.digest import digest
 from counterpoint.catalog.evidence import Evidence, Needed, Result
 from counterpoint.execution import Progress
-from counterpoint.registry import UnknownName, source_of
+from counterpoint.registry import UnknownNameError, source_of
 from counterpoint.study.training.run import TrainingRun
 from counterpoint.training.run import RunState
 from counterpoint_reproductions import mlcd, multiberts, plan, reproduce
@@ -169,9 +169,9 @@ def test_a_smoke_run_keeps_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_an_unknown_paper_and_one_without_a_claim() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'siglip'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'siglip'"):
         reproduce("sigllip")
-    with pytest.raises(UnknownName, match=r"unknown claim 'albef'.*known: "):
+    with pytest.raises(UnknownNameError, match=r"unknown claim 'albef'.*known: "):
         reproduce("albef")
 
 

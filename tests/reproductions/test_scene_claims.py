@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.scene import Scene, Thing
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint_reproductions import mmvp

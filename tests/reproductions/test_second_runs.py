@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from counterpoint.files import Damaged
+from counterpoint.files import DamagedFileError
 from counterpoint.study.training.tuning import TUNING_SEED
 from counterpoint_reproductions import CLAIMS, Lab
 from counterpoint_reproductions._registry import module
@@ -78,6 +78,6 @@ def test_what_begins_from_another_run_finds_it_in_a_second_run_too(
     slug: str, second: int, tmp_path: Path
 ) -> None:
     lab = Planning(tmp_path, second=second)
-    with pytest.raises((Reached, Damaged)):  # a number of a study, or a file of a run
+    with pytest.raises((Reached, DamagedFileError)):  # a number of a study, or a file of a run
         list(module(slug).run(lab))
     assert lab.planned

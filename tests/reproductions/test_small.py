@@ -6,7 +6,7 @@ import torch
 
 from counterpoint.losses import InfoNCELoss
 from counterpoint.networks.heads import mlp
-from counterpoint.registry import MissingPackage, UnknownName
+from counterpoint.registry import MissingPackageError, UnknownNameError
 from counterpoint.types import Embedder
 from counterpoint_reproductions import rebar
 from counterpoint_reproductions.lab import data_emoji as small
@@ -41,7 +41,7 @@ def test_the_small_model_is_an_embedder_that_its_seed_fixes() -> None:
     assert torch.equal(z[0], z[1])
     assert not torch.allclose(z[0], z[2])
     assert torch.allclose(z[0].norm(dim=1), torch.ones(2))
-    with pytest.raises(UnknownName, match="unknown modality 'audio'"):
+    with pytest.raises(UnknownNameError, match="unknown modality 'audio'"):
         one.embed("audio", [])
 
 
@@ -78,5 +78,5 @@ def test_the_data_of_rebar_do_not_depend_on_the_packages_that_are_installed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("counterpoint_reproductions.lab.data_sensors.find_spec", lambda _: None)
-    with pytest.raises(MissingPackage, match="pip install sktime"):
+    with pytest.raises(MissingPackageError, match="pip install sktime"):
         rebar.nearest("Euclidean", 0, 1, rebar.BASIC_MOTIONS)

@@ -21,7 +21,7 @@ from counterpoint.recipes.schema import Towers
 from counterpoint.serving import Index, app
 from counterpoint.serving import index as make_index
 from counterpoint.serving.application.gallery import Gallery
-from counterpoint.serving.requests.refusals import Refusal
+from counterpoint.serving.requests.refusals import RequestError
 from fixtures.served import served
 from fixtures.vectors_folder import write_vectors
 
@@ -208,7 +208,7 @@ def test_a_row_that_has_the_id_by_now_is_not_shown_for_another(
         gallery = Gallery(str(tmp_path))
         try:
             return gallery.picture(asyncio.run(gallery.opened()), id, names[id], None)[1]
-        except Refusal as refusal:
+        except RequestError as refusal:
             return refusal.message
 
     for number in range(1, 13):

@@ -34,7 +34,7 @@ from counterpoint.data.source import load_any
 from counterpoint.execution import Stopped
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.models import Pretrained
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.serving import Vectors
 from counterpoint.serving.embedding import rows as embedding
 from counterpoint.serving.embedding.ahead import Ahead
@@ -644,7 +644,7 @@ def test_what_cannot_be_embedded_says_why(
         cp.embed(texts_alone, out=tmp_path / "vectors", **{"data": pairs, **arguments})
     assert "\n" not in str(error.value)
     assert not (tmp_path / "vectors").exists()
-    assert isinstance(error.value, UnknownName) == ("unknown" in message)
+    assert isinstance(error.value, UnknownNameError) == ("unknown" in message)
 
 
 def test_embeddings_that_are_no_numbers_are_not_written(reference: str, tmp_path: Path) -> None:

@@ -19,9 +19,9 @@ from pyarrow import parquet
 
 import counterpoint as cp
 from counterpoint.data.pictures.single import raw_pictures
-from counterpoint.execution import InUse, leased
-from counterpoint.files import Damaged, NewerFormat
-from counterpoint.registry import MissingPackage, UnknownName, require
+from counterpoint.execution import InUseError, leased
+from counterpoint.files import DamagedFileError, NewerFormatError
+from counterpoint.registry import MissingPackageError, UnknownNameError, require
 from counterpoint.serving import INDEX_KINDS, Index, Vectors, index
 from counterpoint.serving.indexing import index as _index
 from counterpoint.serving.indexing.kinds import _faiss, lancedb
@@ -146,11 +146,11 @@ def test_two_that_add_at_once_lose_nothing(kind: str, vectors: Path, tmp_path: P
     for name, first in {"second": 200, "third": 300}.items():
         write_vectors(tmp_path / name, ids=np.arange(first, first + 10))
     where = tmp_path / "made"
-    with leased(where), pytest.raises(InUse, match="in use by process"):
+    with leased(where), pytest.raises(InUseError, match="in use by process"):
         index(vectors, where, kind=kind)
     made = index(vectors, where, kind=kind)
     other = Index.open(where)
-    with leased(where), pytest.raises(InUse, match="in use by process"):
+    with leased(where), pytest.raises(InUseError, match="in use by process"):
         made.add(tmp_path / "second")
     made.add(tmp_path / "second")
     with pytest.raises(ValueError, match="another process has changed"):
@@ -176,7 +176,7 @@ def test_an_index_is_opened_while_another_process_adds_to_it(
     monkeypatch.setattr(Folder, "table", reading)
     assert len(Index.open(tmp_path / "made")) == len(made) > added[0].rows
     next((tmp_path / "made").glob("table-*")).unlink()
-    with pytest.raises(Damaged):
+    with pytest.raises(DamagedFileError):
         Index.open(tmp_path / "made")
 
 
@@ -202,7 +202,7 @@ def test_a_map_is_the_same_every_time_and_drawn_anew(way: str, tmp_path: Path) -
     write_vectors(tmp_path / "more", {"image": unit_vectors(5, 8, 5)}, ids=np.arange(5))
     made.add(tmp_path / "more")
     assert made.table["x"].len() - made.table["x"].null_count() == 75
-    with pytest.raises(UnknownName, match="unknown column 'x'"):
+    with pytest.raises(UnknownNameError, match="unknown column 'x'"):
         made.nearest(unit_vectors(1, 8, 0), where="x > 0")
 
 
@@ -295,23 +295,25 @@ def test_queries_without_a_direction_or_of_another_width(query: np.ndarray, vect
 
 
 def test_a_modality_that_is_not_there(vectors: Path) -> None:
-    with pytest.raises(UnknownName, match=r"unknown modality of the index 'images': did you mean 'image'\?"):
+    with pytest.raises(
+        UnknownNameError, match=r"unknown modality of the index 'images': did you mean 'image'\?"
+    ):
         index(vectors).nearest(unit_vectors(1, 4, 0), 3, modality="images")
 
 
 def test_a_kind_that_is_none_and_packages_that_are_missing(
     vectors: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(UnknownName, match=r"unknown kind of index 'hnws': did you mean 'hnsw'\?"):
+    with pytest.raises(UnknownNameError, match=r"unknown kind of index 'hnws': did you mean 'hnsw'\?"):
         index(vectors, kind="hnws")
 
     def missing(package: str, extra: str) -> object:
-        raise MissingPackage(f"{package}: {extra}")
+        raise MissingPackageError(f"{package}: {extra}")
 
     for kind, wanted in (("hnsw", "faiss: index"), ("ivf", "faiss: index"), ("lancedb", "lancedb: lance")):
         for module in (_faiss, lancedb):
             monkeypatch.setattr(module, "require", missing)
-        with pytest.raises(MissingPackage, match=wanted):
+        with pytest.raises(MissingPackageError, match=wanted):
             index(vectors, tmp_path / kind, kind=kind)
         assert not (tmp_path / kind / "index.json").exists()
 
@@ -360,14 +362,14 @@ def test_a_truncated_index_is_refused_with_the_command_that_makes_it(
     content = file.read_bytes()
     file.write_bytes(content[: int(share * len(content))])
     for again in (lambda: Index.open(out), lambda: index(vectors, out)):
-        with pytest.raises(Damaged, match=f"{file.name} is damaged") as error:
+        with pytest.raises(DamagedFileError, match=f"{file.name} is damaged") as error:
             again()
         assert f"delete {out}" in str(error.value) or "delete it" in str(error.value)
         made = "VECTORS" if of == "record" else str(vectors)
         assert f"counterpoint index {made} --out {out}" in str(error.value)
     file.unlink()
     if of != "record":
-        with pytest.raises(Damaged, match="it is missing"):
+        with pytest.raises(DamagedFileError, match="it is missing"):
             Index.open(out)
     shutil.rmtree(out)
     assert len(index(vectors, out, kind=kind)) == 20
@@ -388,26 +390,26 @@ def test_an_index_of_other_contents_is_refused(kind: str, vectors: Path, tmp_pat
         record = json.loads((one / "index.json").read_text())
         record["files"][FILES[kind]] = json.loads((other / "index.json").read_text())["files"][FILES[kind]]
         (one / "index.json").write_text(json.dumps(record))
-    with pytest.raises(Damaged, match=r"7 vectors of 4, not 20|not 20 of 4 numbers|holds 7 vectors"):
+    with pytest.raises(DamagedFileError, match=r"7 vectors of 4, not 20|not 20 of 4 numbers|holds 7 vectors"):
         Index.open(one)
 
 
 def test_a_lost_database_and_changed_bytes_of_the_table(vectors: Path, tmp_path: Path) -> None:
     index(vectors, tmp_path / "lance", kind="lancedb")
     shutil.rmtree(tmp_path / "lance" / "vectors.lance")
-    with pytest.raises(Damaged, match="it has no table 'vectors'"):
+    with pytest.raises(DamagedFileError, match="it has no table 'vectors'"):
         Index.open(tmp_path / "lance")
     index(vectors, tmp_path / "cut", kind="lancedb")
     (data,) = (tmp_path / "cut" / "vectors.lance" / "data").iterdir()
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
-    with pytest.raises(Damaged, match=r"LanceDB cannot read its table: .*counterpoint index"):
+    with pytest.raises(DamagedFileError, match=r"LanceDB cannot read its table: .*counterpoint index"):
         Index.open(tmp_path / "cut")
     index(vectors, tmp_path / "exact")
     table = tmp_path / "exact" / "table-0001.parquet"
     content = bytearray(table.read_bytes())
     content[len(content) // 2] ^= 1
     table.write_bytes(content)
-    with pytest.raises(Damaged, match="its content is not what was written"):
+    with pytest.raises(DamagedFileError, match="its content is not what was written"):
         Index.open(tmp_path / "exact")
 
 
@@ -418,7 +420,9 @@ def test_a_changed_byte_of_the_vectors_is_refused(kind: str, vectors: Path, tmp_
     content = bytearray(file.read_bytes())
     content[-3] ^= 1
     file.write_bytes(content)
-    with pytest.raises(Damaged, match=f"{file.name} is damaged .its content is not what was written"):
+    with pytest.raises(
+        DamagedFileError, match=f"{file.name} is damaged .its content is not what was written"
+    ):
         Index.open(tmp_path / "index")
 
 
@@ -435,7 +439,7 @@ def test_a_record_names_files_of_its_own_folder_alone(
     else:
         record["files"] = {name.format(file): entry for file, entry in record["files"].items()}
     file.write_text(json.dumps(record))
-    with pytest.raises(Damaged, match="must be the name of a file in the folder of the index"):
+    with pytest.raises(DamagedFileError, match="must be the name of a file in the folder of the index"):
         Index.open(tmp_path / "index")
 
 
@@ -443,7 +447,7 @@ def test_a_later_format_is_told_as_such(vectors: Path, tmp_path: Path) -> None:
     index(vectors, tmp_path / "index")
     record = tmp_path / "index" / "index.json"
     record.write_text(record.read_text().replace('"format": 1', '"format": 99', 1))
-    with pytest.raises(NewerFormat):
+    with pytest.raises(NewerFormatError):
         Index.open(tmp_path / "index")
 
 
@@ -641,7 +645,9 @@ def test_an_index_of_both_modalities_in_one_graph_is_made_again(tmp_path: Path) 
     record = json.loads((tmp_path / "two" / "index.json").read_text())
     record["files"] = json.loads((tmp_path / "one" / "index.json").read_text())["files"]
     (tmp_path / "two" / "index.json").write_text(json.dumps(record))
-    with pytest.raises(Damaged, match=r"1 file of FAISS for 2 modalities.*make it again: counterpoint index"):
+    with pytest.raises(
+        DamagedFileError, match=r"1 file of FAISS for 2 modalities.*make it again: counterpoint index"
+    ):
         Index.open(tmp_path / "two")
 
 
@@ -651,6 +657,6 @@ def test_vectors_without_a_column_that_names_their_rows_are_refused(
 ) -> None:
     part = sorted(vectors.glob("*.parquet"))[1]
     parquet.write_table(parquet.read_table(part).drop_columns([column]), part)
-    with pytest.raises(Damaged, match=f"it has no column '{column}'"):
+    with pytest.raises(DamagedFileError, match=f"it has no column '{column}'"):
         index(vectors, tmp_path / "index")
     assert not (tmp_path / "index" / "index.json").exists()

@@ -15,7 +15,7 @@ from starlette.testclient import TestClient
 from counterpoint.data.source import load_any
 from counterpoint.serving import app
 from counterpoint.serving.application.gallery import HEARD, Gallery
-from counterpoint.serving.requests.refusals import Refusal
+from counterpoint.serving.requests.refusals import RequestError
 from fixtures.rows import index_of, write_rows
 
 
@@ -50,7 +50,7 @@ def test_every_modality_is_seen(table: Path, columns: str, kind: str, form: str)
         assert getattr(shown, "n_frames", 1) == (3 if kind == "image/webp" else 1)
     if columns == "audio:sound":
         return
-    with pytest.raises(Refusal) as refused:
+    with pytest.raises(RequestError) as refused:
         media(source, "sound")
     assert refused.value.message == "there is no sound of this item"
 
@@ -61,7 +61,7 @@ def test_a_sound_is_heard_whole(table: Path) -> None:
     assert (kind, len(samples) / rate) == ("audio/wav", pytest.approx(1))
     assert HEARD > 1
     for column in ("video", "text", "nothing"):
-        with pytest.raises(Refusal):
+        with pytest.raises(RequestError):
             media(f"{table},columns=audio:sound+text:text", "sound", column)
 
 

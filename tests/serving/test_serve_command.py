@@ -12,7 +12,7 @@ import pytest
 from fastapi import FastAPI
 
 from counterpoint.cli import main
-from counterpoint.registry import MissingPackage
+from counterpoint.registry import MissingPackageError
 from counterpoint.serving import app
 
 
@@ -101,6 +101,6 @@ def test_a_missing_package_is_named_with_its_command(
 ) -> None:
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(
-        MissingPackage, match=rf"{package} is not installed; run: pip install 'counterpoint\[serve\]'"
+        MissingPackageError, match=rf"{package} is not installed; run: pip install 'counterpoint\[serve\]'"
     ):
         app(tmp_path)

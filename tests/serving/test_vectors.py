@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from pyarrow import parquet
 
-from counterpoint.files import Damaged, NewerFormat
+from counterpoint.files import DamagedFileError, NewerFormatError
 from counterpoint.serving import Vectors
 from counterpoint.serving.vectors import write_part
 from fixtures.vectors_folder import unit_vectors, write_vectors
@@ -80,7 +80,7 @@ def test_a_missing_part_is_named_with_the_command_that_makes_it(
         path.unlink()
     missing = gone[0].name if count == 1 else "text-00000-of-00001.parquet"
     with pytest.raises(
-        Damaged, match=f"{missing} is damaged .it is missing.: make it again: counterpoint "
+        DamagedFileError, match=f"{missing} is damaged .it is missing.: make it again: counterpoint "
     ) as e:
         Vectors.open(tmp_path)
     words = "embed tiny shapes --modality image text --dtype float16 --limit 10 --out"
@@ -93,7 +93,7 @@ def test_a_truncated_part_is_refused(kept: float, tmp_path: Path) -> None:
     part = sorted(tmp_path.glob("*.parquet"))[1]
     whole = part.read_bytes()
     part.write_bytes(whole[: int(kept if kept == 3 else kept * len(whole))])
-    with pytest.raises(Damaged, match=f"{part.name} is damaged .it is no whole Parquet file"):
+    with pytest.raises(DamagedFileError, match=f"{part.name} is damaged .it is no whole Parquet file"):
         Vectors.open(tmp_path)
 
 
@@ -105,7 +105,7 @@ def test_changed_bytes_are_found_when_they_are_read(tmp_path: Path) -> None:
     at = content.index(vectors[200].tobytes())
     part.write_bytes(content[:at] + bytes(32) + content[at + 32 :])
     opened = Vectors.open(tmp_path)
-    with pytest.raises(Damaged, match=f"{part.name} is damaged"):
+    with pytest.raises(DamagedFileError, match=f"{part.name} is damaged"):
         opened.read(part)
 
 
@@ -151,7 +151,7 @@ def test_parts_of_two_counts_and_files_of_others_are_refused(tmp_path: Path) -> 
         path.unlink()
     pl.DataFrame({"a": [1]}).write_parquet(tmp_path / "mine.parquet")
     with pytest.raises(
-        Damaged, match=r"mine.parquet is damaged .it is no part that counterpoint embed wrote"
+        DamagedFileError, match=r"mine.parquet is damaged .it is no part that counterpoint embed wrote"
     ):
         Vectors.open(tmp_path)
 
@@ -164,14 +164,14 @@ def test_numbers_that_are_none_are_refused(broken: float, tmp_path: Path) -> Non
     opened = Vectors.open(tmp_path)
     assert len(opened.read(opened.parts[0])[0]) == 3
     with pytest.raises(
-        Damaged, match=r"image-00001-of-00002.parquet is damaged .1 of its vectors are NaN or"
+        DamagedFileError, match=r"image-00001-of-00002.parquet is damaged .1 of its vectors are NaN or"
     ):
         opened.read(opened.parts[1])
 
 
 def test_a_later_format_is_told_as_such(tmp_path: Path) -> None:
     write_vectors(tmp_path, format=99)
-    with pytest.raises(NewerFormat, match="was written by a newer counterpoint"):
+    with pytest.raises(NewerFormatError, match="was written by a newer counterpoint"):
         Vectors.open(tmp_path)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.statistics import (
     Comparison,
     Difference,
@@ -147,9 +147,9 @@ def test_all_pairs_or_the_given_ones() -> None:
     some = compare_arms({"m": Outcomes(arms)}, pairs=[("slip", "clip")])
     assert [(d.a, d.b, d.n_tests) for d in some.differences] == [("slip", "clip", 1)]
     assert some.differences[0].low == pytest.approx(-every.find("clip", "slip", "m").high)
-    with pytest.raises(UnknownName, match="unknown arm 'clpi': did you mean 'clip'"):
+    with pytest.raises(UnknownNameError, match="unknown arm 'clpi': did you mean 'clip'"):
         compare_arms({"m": Outcomes(arms)}, pairs=[("clpi", "slip")])
-    with pytest.raises(UnknownName, match="unknown difference"):
+    with pytest.raises(UnknownNameError, match="unknown difference"):
         some.find("clip", "slip", "m")
 
 

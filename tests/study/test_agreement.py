@@ -10,7 +10,7 @@ import pytest
 
 from counterpoint.study.agreement import check_examples
 from counterpoint.study.scored import RunScores
-from counterpoint.training.run import OtherRun
+from counterpoint.training.run import OtherRunError
 
 STUDY = Path("study")
 
@@ -24,7 +24,7 @@ def scored(outcome: str, examples: Sequence[int]) -> RunScores:
 def test_outcomes_that_two_runs_have_are_of_the_same_examples() -> None:
     runs = {STUDY / "a": scored("i2t_hit", [1, 2, 3]), STUDY / "b": scored("i2t_hit", [1, 2])}
     with pytest.raises(
-        OtherRun, match=r"a and b of study .* 1 examples of retrieval \(held out\) are in one alone"
+        OtherRunError, match=r"a and b of study .* 1 examples of retrieval \(held out\) are in one alone"
     ):
         check_examples(runs, STUDY)
 

@@ -20,7 +20,7 @@ from counterpoint.execution import Progress
 from counterpoint.methods.arm import Arm
 from counterpoint.recipes import Recipe, override
 from counterpoint.spec import Spec
-from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudy
+from counterpoint.study.design import ArmCost, ArmPlan, Design, OtherStudyError
 from counterpoint.study.layout import run_folder
 from counterpoint.study.study import DryRun, folder_of, resummarise
 from counterpoint.study.training.run import TrainingRun
@@ -162,7 +162,7 @@ def test_finished_runs_are_not_repeated_and_a_study_can_grow(quick: dict[str, An
 
 def test_another_study_in_the_folder(quick: dict[str, Any]) -> None:
     compare("clip", seeds=1, **quick)
-    with pytest.raises(OtherStudy, match=r"it differs in budget.*another folder"):
+    with pytest.raises(OtherStudyError, match=r"it differs in budget.*another folder"):
         compare("clip", seeds=1, budget="passes", **quick)
 
 
@@ -173,7 +173,7 @@ def test_data_with_another_budget_for_what_is_broken_is_the_same(quick: dict[str
     again = compare("clip", seeds=1, **quick | {"data": f"{pairs},broken=0.2"})
     assert scores.stat().st_mtime_ns == before
     assert again.summary.plain()["data"] == f"{pairs},broken=0.2"
-    with pytest.raises(OtherStudy, match=r"it differs in data\)"):
+    with pytest.raises(OtherStudyError, match=r"it differs in data\)"):
         compare("clip", seeds=1, **quick | {"data": f"{pairs},group=none"})
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from counterpoint.files import Damaged, write_json
+from counterpoint.files import DamagedFileError, write_json
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.design import Design
 from counterpoint.study.results import StudyResults
@@ -109,7 +109,7 @@ def test_a_missing_file_is_damage_too(name: str, study: Path) -> None:
 def test_a_damaged_file_of_the_study_is_named_with_what_to_do(name: str, damage: str, study: Path) -> None:
     _spoil(study / name, damage)
     remedy = {"study.yaml": "--out", "plan.json": "delete it", "summary.json": "counterpoint report"}[name]
-    with pytest.raises(Damaged, match=rf"{re.escape(name)} is damaged \(.*\): .*{remedy}"):
+    with pytest.raises(DamagedFileError, match=rf"{re.escape(name)} is damaged \(.*\): .*{remedy}"):
         Study.read(study) if name == "summary.json" else resummarise(study)
 
 
@@ -117,7 +117,7 @@ def test_every_proper_part_of_a_study_is_refused(study: Path) -> None:
     whole = (study / "study.yaml").read_bytes()
     for end in range(0, len(whole) - 1, 7):
         (study / "study.yaml").write_bytes(whole[:end])
-        with pytest.raises(Damaged, match=r"study\.yaml is damaged"):
+        with pytest.raises(DamagedFileError, match=r"study\.yaml is damaged"):
             Design.read(study)
 
 
@@ -136,7 +136,7 @@ def test_what_a_study_cannot_say(change: dict[str, Any], told: str, study: Path)
 
     plain = yaml.safe_load((study / "study.yaml").read_text())
     (study / "study.yaml").write_text(yaml.safe_dump({**plain, **change}))
-    with pytest.raises(Damaged, match=rf"study\.yaml is damaged \({told}"):
+    with pytest.raises(DamagedFileError, match=rf"study\.yaml is damaged \({told}"):
         Design.read(study)
 
 

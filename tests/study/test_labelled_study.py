@@ -18,8 +18,8 @@ from counterpoint.study.design import Design
 from counterpoint.study.gate import prepare
 from counterpoint.study.opened import open_data
 from counterpoint.study.training.runner import run, validation_numbers
-from counterpoint.training.record.provenance import Changed
-from counterpoint.training.run import OtherRun, Run
+from counterpoint.training.record.provenance import ChangedDataError
+from counterpoint.training.run import OtherRunError, Run
 from counterpoint.training.start import load
 from counterpoint.training.start import prepare as start
 
@@ -40,7 +40,7 @@ def test_all_that_is_asked_is_part_of_a_run_and_of_a_study(folder: Path) -> None
     assert ran.labels == LABELS
     assert ran.target is not None
     assert ran.target.label == "colour"
-    with pytest.raises(OtherRun):
+    with pytest.raises(OtherRunError):
         replace(ran, labels="colour").check(folder)
     one, other = (
         Design(("moco",), data=DATA, labels=text) for text in ("colour, share=0.5", "colour,share=0.4")
@@ -56,7 +56,7 @@ def test_the_run_goes_on_with_its_own_labels_alone(folder: Path) -> None:
     assert run(Run.read(folder), folder, tasks=("probe",)).status == "finished"
     assert isinstance(open_data(Run.read(folder)), Relabelled)
     other = Run("supcon,on=images", DATA, RECIPE, labels="colour")
-    with pytest.raises((OtherRun, Changed)):
+    with pytest.raises((OtherRunError, ChangedDataError)):
         run(other, folder, tasks=("probe",))
 
 

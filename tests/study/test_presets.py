@@ -26,7 +26,7 @@ from counterpoint.methods.late import Filling
 from counterpoint.methods.options import read
 from counterpoint.recipes import load as load_recipe
 from counterpoint.recipes import override
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.study import Study
 from counterpoint.study.presets import MOST_PAIRS, PRESETS
 from counterpoint.study.schema import TrainedArm, TrainingCost, TrainingSummary
@@ -115,7 +115,7 @@ def test_the_medical_benchmark_has_eight_methods_of_three_families() -> None:
     preset = find("medical-vl-benchmark")
     assert len(preset.arms) == 8
     assert len(preset.families) == 3
-    with pytest.raises(UnknownName, match="did you mean 'medical-vl-benchmark'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'medical-vl-benchmark'"):
         find("medical-vl")
 
 
@@ -417,7 +417,7 @@ def test_numbers_and_unseen_classes_are_asked_of_all_arms(name: str, label: str,
 
 
 def test_arms_that_learn_another_kind_of_label_are_left_out() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'colour'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'colour'"):
         find("few-labels").arms_for(load_any(SMALL), "coluor,share=0.5")
     data = load_any("emoji")
     assert "supcon,on=images" in find("few-labels").arms_for(data, "tone")

@@ -11,16 +11,16 @@ import polars as pl
 import pytest
 
 from counterpoint.data.fingerprint import ROW_SCHEMA
-from counterpoint.files import Damaged
+from counterpoint.files import DamagedFileError
 from counterpoint.recipes import Recipe, override
-from counterpoint.study.design import OtherStudy
+from counterpoint.study.design import OtherStudyError
 from counterpoint.study.study import resummarise
 from counterpoint.study.summary import FinishedRun
 from counterpoint.study.training.runner import run
 from counterpoint.study.training.study import compare
 from counterpoint.training.loop import Progress
-from counterpoint.training.record.provenance import Changed, counts
-from counterpoint.training.run import OtherRun, Run
+from counterpoint.training.record.provenance import ChangedDataError, counts
+from counterpoint.training.run import OtherRunError, Run
 from counterpoint.trust import given
 from fixtures.files import write_pairs
 from fixtures.run_folders import marks
@@ -101,7 +101,7 @@ def test_an_arm_does_not_join_a_study_of_other_data(
     before = marks(Path("study"))
     _edit(change)
     with pytest.raises(
-        OtherStudy, match=rf"^pairs changed \({told}.*--out, or delete these runs: runs/clip/seed-0$"
+        OtherStudyError, match=rf"^pairs changed \({told}.*--out, or delete these runs: runs/clip/seed-0$"
     ):
         compare("clip", "align", seeds=1, **options)
     assert marks(Path("study")) == before, "what is refused leaves no trace"
@@ -120,7 +120,7 @@ def test_a_stopped_run_does_not_go_on_with_other_data(options: dict[str, Any]) -
         run(what, Path("run"), tasks=("retrieval",), on_step=stop)
     _edit(_other_test_captions)
     with pytest.raises(
-        Changed, match=r"pairs changed \(.* test captions differ\) since the run in run began"
+        ChangedDataError, match=r"pairs changed \(.* test captions differ\) since the run in run began"
     ):
         run(what, Path("run"), tasks=("retrieval",))
 
@@ -133,10 +133,10 @@ def test_a_loss_that_was_edited_is_another_loss(options: dict[str, Any]) -> None
     run(what, Path("run"), tasks=("retrieval",))
     compare(arm, seeds=1, **options)
     Path("my_loss.py").write_text(LOSS.format(factor=2))
-    with pytest.raises(Changed, match=r"my_loss\.py changed since the run in run began"):
+    with pytest.raises(ChangedDataError, match=r"my_loss\.py changed since the run in run began"):
         run(what, Path("run"), tasks=("retrieval",))
     with pytest.raises(
-        OtherStudy, match=r"my_loss\.py changed since the study in study began.*Mine[^,]*/seed-0$"
+        OtherStudyError, match=r"my_loss\.py changed since the study in study began.*Mine[^,]*/seed-0$"
     ):
         compare(arm, seeds=2, **options)
 
@@ -149,7 +149,7 @@ def test_start_weights_that_were_replaced_are_others(options: dict[str, Any]) ->
     run(what, Path("run"), tasks=("retrieval",))
     shutil.rmtree("start")
     run(Run("clip", "pairs", options["recipe"], 6), Path("start"), tasks=("retrieval",))
-    with pytest.raises(Changed, match=r"^start changed since"):
+    with pytest.raises(ChangedDataError, match=r"^start changed since"):
         run(what, Path("run"), tasks=("retrieval",))
     shutil.rmtree("start")
     assert run(what, Path("run"), tasks=("retrieval",)).status == "finished", "they are not needed any more"
@@ -168,7 +168,7 @@ def test_a_verdict_is_never_about_other_examples(known: bool, options: dict[str,
         r"1 of 70 rows are in another split" if known else r"1 examples of retrieval \(.*\) are in one alone"
     )
     with pytest.raises(
-        OtherRun, match=rf"runs/clip/seed-0 and runs/clip/seed-1 of study cannot be compared: .*{told}"
+        OtherRunError, match=rf"runs/clip/seed-0 and runs/clip/seed-1 of study cannot be compared: .*{told}"
     ):
         resummarise("study")
 
@@ -190,7 +190,7 @@ def test_nothing_of_a_finished_run_is_written_again(options: dict[str, Any]) -> 
 def test_what_a_run_was_made_of_can_be_damaged_too(name: str, content: bytes) -> None:
     folder = Path("study/runs/clip/seed-0")
     (folder / name).write_bytes(content)
-    with pytest.raises(Damaged, match=rf"{name} is damaged"):
+    with pytest.raises(DamagedFileError, match=rf"{name} is damaged"):
         FinishedRun.read(folder)
 
 

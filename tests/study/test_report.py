@@ -19,7 +19,7 @@ from counterpoint.cli.common.arguments import parse
 from counterpoint.cli.compare import Compare
 from counterpoint.data.base import Rows
 from counterpoint.data.listed.pairs import Pairs
-from counterpoint.files import Damaged
+from counterpoint.files import DamagedFileError
 from counterpoint.recipes import Recipe, load, override
 from counterpoint.study.design import Design
 from counterpoint.study.report import examples as report_examples
@@ -183,7 +183,7 @@ def test_a_summary_is_read_back_whole(study: tuple[Path, TrainingSummary], tmp_p
     assert TrainingSummary.read(study[0]) == study[1]
     plain = study[1].plain()
     (tmp_path / "summary.json").write_text(json.dumps(plain | {"arms": [{"name": "clip"}]}))
-    with pytest.raises(Damaged, match=r"summary\.json is damaged \(arms\.0\."):
+    with pytest.raises(DamagedFileError, match=r"summary\.json is damaged \(arms\.0\."):
         TrainingSummary.read(tmp_path)
 
 

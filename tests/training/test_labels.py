@@ -16,7 +16,7 @@ from counterpoint.recipes import override
 from counterpoint.study.design import Design
 from counterpoint.study.training.runner import run
 from counterpoint.study.words.learning import learns_from
-from counterpoint.training.run import OtherRun, Run, target_of
+from counterpoint.training.run import OtherRunError, Run, target_of
 from counterpoint.training.start import load, prepare
 from counterpoint.types import Target
 from fixtures.tiny import TinyData
@@ -46,7 +46,7 @@ def test_a_run_keeps_its_label_and_the_classes(folder: Path) -> None:
 def test_another_label_is_another_run(folder: Path) -> None:
     there = Run.read(folder)
     there.check(folder)
-    with pytest.raises(OtherRun):
+    with pytest.raises(OtherRunError):
         replace(there, labels="colour").check(folder)
 
 

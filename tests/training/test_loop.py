@@ -18,7 +18,7 @@ from counterpoint.pairwise import Loss
 from counterpoint.recipes import Augmentation, Optimizer, Recipe, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress, fit
-from counterpoint.training.run import OtherRun, Run
+from counterpoint.training.run import OtherRunError, Run
 from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving import saver
 from counterpoint.training.saving.checkpoint import CheckpointError
@@ -309,7 +309,7 @@ def test_a_non_finite_loss_names_step_term_and_ids(pairs: Path, recipe: Recipe, 
 
 def test_another_run_in_the_folder(what: Run, tmp_path: Path) -> None:
     what.reserve(tmp_path)
-    with pytest.raises(OtherRun, match="holds another run"):
+    with pytest.raises(OtherRunError, match="holds another run"):
         Run("siglip", what.data, what.recipe, 0).reserve(tmp_path)
 
 

@@ -14,10 +14,10 @@ import fsspec
 import pytest
 
 from counterpoint.files import checkpoints_in, files_within, latest_checkpoint
-from counterpoint.registry import MissingPackage
+from counterpoint.registry import MissingPackageError
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress
-from counterpoint.training.run import OtherRun, Run
+from counterpoint.training.run import OtherRunError, Run
 from counterpoint.training.saving import remote
 from counterpoint.training.saving.remote import Copy, CopyError, copied
 from fixtures import store
@@ -122,7 +122,7 @@ def test_a_checkpoint_that_is_not_whole_there_is_none(what: Run, url: str, tmp_p
 def test_the_copy_of_another_run_is_refused(what: Run, url: str, tmp_path: Path) -> None:
     broken_off(what, tmp_path / "first", url, 4)
     broken_off(replace(what, seed=1), tmp_path / "other", "", 4)
-    with pytest.raises(OtherRun, match="a copy of another run"), copied(tmp_path / "other", url):
+    with pytest.raises(OtherRunError, match="a copy of another run"), copied(tmp_path / "other", url):
         pytest.fail("it is refused before anything else")
 
 
@@ -160,7 +160,7 @@ def test_a_copy_that_cannot_be_reached_is_refused_at_the_start(
 
     monkeypatch.setattr(fsspec, "url_to_fs", without)
     with (
-        pytest.raises(MissingPackage, match=r"Install s3fs.*'counterpoint\[cloud\]'"),
+        pytest.raises(MissingPackageError, match=r"Install s3fs.*'counterpoint\[cloud\]'"),
         copied(tmp_path, "s3://bucket/a"),
     ):
         pytest.fail("it is refused before anything else")

@@ -22,12 +22,12 @@ import torch
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.evaluation import create
 from counterpoint.execution.lease import LeaseLostError, leased
-from counterpoint.files import Damaged, latest_checkpoint
+from counterpoint.files import DamagedFileError, latest_checkpoint
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training import runner
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress
-from counterpoint.training.run import OtherRun, Run, RunState
+from counterpoint.training.run import OtherRunError, Run, RunState
 from counterpoint.training.saving import checkpoint as checkpoints
 from counterpoint.training.saving import saver
 from counterpoint.training.saving.checkpoint import CheckpointError
@@ -374,10 +374,10 @@ def test_the_order_of_examples_is_in_the_folder_and_stays(tmp_path: Path) -> Non
     written = json.loads((tmp_path / "order.json").read_text())
     assert written == {"format": 1, "order": "shuffled", "rows": 30, "batch_size": 16, "seed": 0}
     keep_order(Shuffled(np.arange(30), 16, 0), tmp_path)
-    with pytest.raises(OtherRun, match=r"began in another order.*'rows': 30.*now .*'rows': 29"):
+    with pytest.raises(OtherRunError, match=r"began in another order.*'rows': 30.*now .*'rows': 29"):
         keep_order(Shuffled(np.arange(29), 16, 0), tmp_path)
     (tmp_path / "order.json").write_text("{")
-    with pytest.raises(Damaged, match=r"order\.json is damaged"):
+    with pytest.raises(DamagedFileError, match=r"order\.json is damaged"):
         keep_order(Shuffled(np.arange(30), 16, 0), tmp_path)
 
 

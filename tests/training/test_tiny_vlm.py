@@ -14,14 +14,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from counterpoint.cli import main
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.config import SceneConfig
 from counterpoint.data.synthetic.scenes.items.questions import named
 from counterpoint.data.synthetic.scenes.scene import Scene, Thing
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.networks.tiny_vlm import build, processor, train_tokenizer
 from counterpoint.recipes.tiny_vlm import TinyVLM
-from counterpoint.training.run import OtherRun
+from counterpoint.training.run import OtherRunError
 from counterpoint.training.tiny_vlm.conversations import (
     ASKED,
     DETAILED,
@@ -297,7 +297,7 @@ class TestTraining:
     ) -> None:
         path = train_tiny_vlm(world, tmp_path, recipe)
         before = (path / "model.safetensors").read_bytes()
-        with pytest.raises(OtherRun, match="another folder"):
+        with pytest.raises(OtherRunError, match="another folder"):
             train_tiny_vlm(world, tmp_path, recipe, seed=1)
         assert (path / "model.safetensors").read_bytes() == before
 

@@ -12,7 +12,7 @@ import pytest
 
 from counterpoint.cli import main
 from counterpoint.recipes import Recipe, override
-from counterpoint.registry import MissingPackage, UnknownName
+from counterpoint.registry import MissingPackageError, UnknownNameError
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import Progress
 from counterpoint.training.record.metrics import read_metrics
@@ -77,7 +77,7 @@ def test_every_tracker_is_one_of_the_room() -> None:
 
 
 def test_an_unknown_tracker_is_refused_and_no_folder_left(what: Run, tmp_path: Path) -> None:
-    with pytest.raises(UnknownName, match="unknown tracker 'wandbb': did you mean 'wandb'"):
+    with pytest.raises(UnknownNameError, match="unknown tracker 'wandbb': did you mean 'wandb'"):
         run(what, tmp_path / "run", track=("wandbb",))
     assert not (tmp_path / "run").exists()
 
@@ -114,7 +114,7 @@ def test_a_missing_package_is_refused_before_anything_is_trained(
     what: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(MissingPackage, match=r"pip install 'counterpoint\[track\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'counterpoint\[track\]'"):
         run(what, tmp_path / "run", track=("tensorboard",))
     assert not (tmp_path / "run").exists()
     check(["parquet"])

@@ -198,7 +198,7 @@ def paper(slug: str) -> Paper:
     """Return the paper of this slug.
 
     Raises:
-        UnknownName: for a slug that is not in the catalog; names the nearest.
+        UnknownNameError: for a slug that is not in the catalog; names the nearest.
 
     >>> paper("clip-rocket").year
     2023
@@ -221,7 +221,7 @@ def find(
         text: words that all occur in the slug, the title or the summary, in any case and order.
 
     Raises:
-        UnknownName: for a family, kind or status that does not exist.
+        UnknownNameError: for a family, kind or status that does not exist.
 
     >>> [found.slug for found in find(family="pairwise", text="sigmoid pair")]
     ['siglip']

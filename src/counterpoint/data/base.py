@@ -173,10 +173,10 @@ class Data(ABC):
         """Return a label of one of some kinds, of any where none is given.
 
         Raises:
-            UnknownName: for one that the data does not have; the message gives the nearest one of these kinds.
-            WrongKind: for one of another kind; the message gives those that there are.
+            UnknownNameError: for one that the data does not have; the message gives the nearest one of these kinds.
+            LabelTypeError: for one of another kind; the message gives those that there are.
             ValueError: for what was refused as a label; the message says why.
-            MissingPackage: for the nouns of texts, where there is no WordNet.
+            MissingPackageError: for the nouns of texts, where there is no WordNet.
         """
         if name == NOUNS and name not in self.labels and TEXTS in self.columns.values():
             return named({name: self.nouns}, name, kinds, {}, repr(self.name))
@@ -215,7 +215,7 @@ class Data(ABC):
         """Return some rows of a column in the raw form of its modality, as evaluation sees them.
 
         Raises:
-            UnknownName: for a column that the data does not have.
+            UnknownNameError: for a column that the data does not have.
         """
 
     def read_training(self, column: str, rows: Rows) -> Any:

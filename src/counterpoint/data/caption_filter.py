@@ -65,7 +65,7 @@ def parse(caption: str) -> list[tuple[str, Kind]]:
      ('on', 'relation'), ('grass', 'thing')]
 
     Raises:
-        MissingPackage: if there is no WordNet; the message is the command that installs it.
+        MissingPackageError: if there is no WordNet; the message is the command that installs it.
     """
     words = re.findall(r"[a-z]+(?:'[a-z]+)?|[,;:.&]", caption.lower())
     parts: list[tuple[str, Kind]] = []

@@ -96,7 +96,7 @@ def convert(
         ValueError: if there is nothing to convert, the folder holds something else, or the source has changed since the
             folder was begun.
         OSError: if a shard cannot be written.
-        InUse: if another process writes into the folder.
+        InUseError: if another process writes into the folder.
 
     >>> from tempfile import TemporaryDirectory
     >>> with TemporaryDirectory() as folder:

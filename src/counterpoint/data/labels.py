@@ -341,7 +341,7 @@ def _blocks(values: Values) -> Iterator[Values]:
         yield values[start : start + _BLOCK]
 
 
-class WrongKind(ValueError):
+class LabelTypeError(ValueError):
     """The error for a label of another kind than is needed."""
 
 
@@ -363,8 +363,8 @@ def named(
         data: the name of the data.
 
     Raises:
-        UnknownName: for a label that the data does not have; the message gives the nearest one of these kinds.
-        WrongKind: for one of another kind; the message gives those that there are.
+        UnknownNameError: for a label that the data does not have; the message gives the nearest one of these kinds.
+        LabelTypeError: for one of another kind; the message gives those that there are.
         ValueError: for what was no label; the message says why.
     """
     kinds = tuple(kinds)
@@ -375,7 +375,7 @@ def named(
             have += whole_numbers(labels[name], name) if "numbers" in kinds else ""
             if "tags" in kinds and labels[name].kind == "classes":
                 have += "; your files give several of a row as a list, or in a CSV between bars: red|green"
-            raise WrongKind(
+            raise LabelTypeError(
                 f"the label {name!r} of {data} holds {labels[name].kind}, and {' or '.join(kinds)} are needed: {have}"
             )
         return labels[name]

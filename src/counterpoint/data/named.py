@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from urllib.parse import unquote
 
-from ..registry import UnknownName, check_python_file, named_in_file, unknown
+from ..registry import UnknownNameError, check_python_file, named_in_file, unknown
 from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
 from .derived.mixture import sources_of
@@ -33,7 +33,7 @@ def check_named(source: str) -> None:
         source: what a user wrote: one source or several.
 
     Raises:
-        UnknownName: for a name that no data set has.
+        UnknownNameError: for a name that no data set has.
         FileNotFoundError: for a path of which nothing exists.
         ValueError: for a column that the table does not have.
     """
@@ -64,7 +64,7 @@ def not_found(source: str) -> Exception:
     benchmarks = (f"{name}:PATH" for name in BENCHMARKS.names())
     known = [*WORLDS.names(), f"{SIMULATED}:SOURCE", *COLLECTIONS.names(), *benchmarks]
     refusal = unknown("data set", source, known)
-    return UnknownName(f"{refusal}; nor is there a folder or a file of that name here")
+    return UnknownNameError(f"{refusal}; nor is there a folder or a file of that name here")
 
 
 def check_columns(path: str, columns: Sequence[str], wanted: Iterable[tuple[str, str]]) -> None:

@@ -44,7 +44,7 @@ def load(
         columns: those columns of a table that have names of their own, by what they are for; see `with_columns`.
 
     Raises:
-        UnknownName: for a name that no data set has.
+        UnknownNameError: for a name that no data set has.
         FileNotFoundError: if there is nothing at the path.
         ValueError: if the files hold no usable pairs, or the data has other columns.
     """
@@ -78,7 +78,7 @@ def load_any(source: str, image_size: int = IMAGE_SIZE, *, inputs: Mapping[str, 
             decoded for them alone.
 
     Raises:
-        UnknownName: for a name that no data set has.
+        UnknownNameError: for a name that no data set has.
         FileNotFoundError: if there is nothing at the path.
         ValueError: if the files hold no usable pairs.
     """

@@ -9,14 +9,14 @@ from ..registry import Room
 if TYPE_CHECKING:
     from .method import Decoding
 
-DECODING = Room("decoding method", "counterpoint.decoding.methods")
+DECODING = Registry("decoding method", "counterpoint.decoding.methods")
 
 
 def create(name: str, **options: Any) -> Decoding:
     """Return the decoding method of this name.
 
     Raises:
-        UnknownName: if there is none; the message names the nearest.
+        UnknownNameError: if there is none; the message names the nearest.
 
     >>> create("vcd", alpha=0.5).beta
     0.1

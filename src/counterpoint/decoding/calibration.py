@@ -79,7 +79,7 @@ def debiased(
         floor: added to each entry of the normalised prior, which bounds the quotient.
 
     Raises:
-        UnknownName: for another form.
+        UnknownNameError: for another form.
 
     Source: Post-Hoc Debias of VDD (arXiv 2403.05262), after Zhao et al. (arXiv 2102.09690).
 

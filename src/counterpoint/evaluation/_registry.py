@@ -11,7 +11,7 @@ from ..spec import Spec
 if TYPE_CHECKING:
     from .task import AnsweringTask, Task
 
-TASKS = Room("task", "counterpoint.evaluation.tasks", base="Task", hyphens=False)
+TASKS = Registry("task", "counterpoint.evaluation.tasks", base="Task", hyphens=False)
 
 DEFAULT_TASKS = ("retrieval", "zero_shot", "probe", "shift")
 """Tasks for models that embed, unless others are named."""
@@ -27,7 +27,7 @@ def check_name(name: str) -> None:
     """Refuse a task that there is none of, its options apart, without loading torch.
 
     Raises:
-        UnknownName: the message names the nearest.
+        UnknownNameError: the message names the nearest.
         ValueError: for an option without a value, or given twice.
     """
     TASKS.reference(Spec.parse(name).name)
@@ -42,7 +42,7 @@ def create(name: str, **options: Any) -> Task:
         options: of its constructor, which need not be text.
 
     Raises:
-        UnknownName: for a task or an option that there is none of; the message names the nearest.
+        UnknownNameError: for a task or an option that there is none of; the message names the nearest.
         ValueError: for a value that an option cannot take.
 
     >>> create("shift").primary, create("pope").asks
@@ -65,7 +65,7 @@ def create_answering(name: str, **options: Any) -> AnsweringTask:
     """Return the task of this name for models that answer in words.
 
     Raises:
-        UnknownName: if there is none; the message names the nearest.
+        UnknownNameError: if there is none; the message names the nearest.
         ValueError: for a task that cannot ask such models.
     """
     from .task import AnsweringTask, check_asks

@@ -45,7 +45,7 @@ def from_grammar(first: str, second: str) -> tuple[Difference, ...]:
     shape | a picture of a lemon, which is oval | a picture of a carrot, which is long and pointed
 
     Raises:
-        UnknownName: for a name that is no concept: other classes need another source.
+        UnknownNameError: for a name that is no concept: other classes need another source.
     """
     return differences(*(concept(name.removeprefix("an ").removeprefix("a ")) for name in (first, second)))
 
@@ -91,7 +91,7 @@ class Kept:
         ask: where missing pairs are asked for; unless given, nothing is known of them.
 
     Raises:
-        UnknownName: asked about a class that is not among the names.
+        UnknownNameError: asked about a class that is not among the names.
         ValueError: for two classes of one name, or a file of another layout.
     """
 

@@ -15,7 +15,7 @@ from ..registry import unknown
 from ..types import Assistant, Scores
 from .in_context_shots import NOTHING, ZERO_SHOT, Shots
 from .in_context_task import InContextTask
-from .task import NotApplicable
+from .task import NotApplicableError
 from .tasks.abstention import Abstention
 from .tasks.captioning import Captioning
 from .tasks.explanation import Explanation
@@ -90,8 +90,8 @@ def examine(
         that does not apply has none.
 
     Raises:
-        UnknownName: for an axis that there is not.
-        NotApplicable: if no axis, or one that was asked for, applies.
+        UnknownNameError: for an axis that there is not.
+        NotApplicableError: if no axis, or one that was asked for, applies.
 
     Source: Shukor et al., "Beyond Task Performance: Evaluating and Reducing the Flaws of Large Multimodal Models with
     In-Context Learning" (2023), arXiv 2310.00647.
@@ -101,7 +101,7 @@ def examine(
             raise unknown("axis", name, AXES)
     outcomes: list[dict[str, object]] = []
     for name in axes or AXES:
-        before, reason = len(outcomes), NotApplicable(f"{name} does not apply to {data.name!r}")
+        before, reason = len(outcomes), NotApplicableError(f"{name} does not apply to {data.name!r}")
         task = AXES[name].task
         for variant in task.variants:
             for several in shots:
@@ -111,7 +111,7 @@ def examine(
                         scores = task(several, variant)(assistant, data, rows, seed=seed)
                         labels = {"axis": name, "variant": variant, "shots": several.name, "seed": seed}
                         outcomes += [{**labels, **numbers} for numbers in _numbers(scores)]
-                except NotApplicable as error:
+                except NotApplicableError as error:
                     reason = error
         if axes and len(outcomes) == before:
             raise reason

@@ -21,7 +21,7 @@ from ..decoding.prompts import digest_of
 from ..forms import Natural
 from ..ranges import Checked
 from ..types import Assistant, Picture, Prompt, Turn
-from .task import NotApplicable, items_of
+from .task import NotApplicableError, items_of
 
 PAPERS = {"evalign-icl": ("InContext",)}
 
@@ -179,7 +179,7 @@ class InContext:
         purpose: another one is another draw.
 
     Raises:
-        NotApplicable: for a pool of fewer examples than are to be shown.
+        NotApplicableError: for a pool of fewer examples than are to be shown.
 
     >>> import torch
     >>> class Echo:
@@ -201,7 +201,7 @@ class InContext:
 
     def __post_init__(self) -> None:
         if len(self.pool) < self.shots.count:
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.shots.count} examples are to be shown and there are {len(self.pool)}: show fewer, or give more "
                 "training rows"
             )
@@ -237,7 +237,7 @@ def with_pictures(
     """Return the items of some rows and their pictures, drawn once for all numbers of examples.
 
     Raises:
-        NotApplicable: if the data has none.
+        NotApplicableError: if the data has none.
     """
     items, pictures = _with_pictures(data, form, rows.astype(np.int64).tobytes(), task, kinds)
     return items, pictures
@@ -277,12 +277,12 @@ def with_objects(
         task: for the message of an error.
 
     Raises:
-        NotApplicable: if the data does not say what these pictures show.
+        NotApplicableError: if the data does not say what these pictures show.
     """
     items = items_of(data, ObjectAnnotations, rows, task)
     shown = {int(identity): present for identity, present in zip(items.ids, items.present, strict=True)}
     if not set(map(int, ids)) <= set(shown):
-        raise NotApplicable(f"{task}: {data.name!r} does not say what all of its pictures show")
+        raise NotApplicableError(f"{task}: {data.name!r} does not say what all of its pictures show")
     return [
         replace(each, aside=", ".join(sorted(shown[int(identity)])) or "nothing")
         for each, identity in zip(pool, ids, strict=True)

@@ -20,7 +20,7 @@ class InContextTask(AnsweringTask):
         variant: one of these forms.
 
     Raises:
-        UnknownName: for another variant.
+        UnknownNameError: for another variant.
     """
 
     variants: ClassVar[tuple[str, ...]] = ("plain",)

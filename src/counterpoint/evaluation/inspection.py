@@ -37,7 +37,7 @@ from ..pages.things import Thing, drawing, thing
 from ..raw import Clips
 from ..types import Embedder, Scores
 from . import create
-from .task import NotApplicable, Task, is_classifier, main_labels
+from .task import NotApplicableError, Task, is_classifier, main_labels
 
 _COLUMNS = 4
 
@@ -104,8 +104,8 @@ def failures(
         most: examples that are shown.
 
     Raises:
-        UnknownName: for scores of a task that is not registered.
-        NotApplicable: for a task that has no outcome of single examples by which one of them would be the worst.
+        UnknownNameError: for scores of a task that is not registered.
+        NotApplicableError: for a task that has no outcome of single examples by which one of them would be the worst.
         ValueError: for a path with another ending.
     """
     write = _page if is_page(path := Path(path)) else _draw
@@ -117,7 +117,9 @@ def failures(
     single = ((m.columns, m.higher_is_better) for m in metrics if isinstance(m.columns, str))
     column, higher = next(single, ("", True))
     if task.draws or not column:
-        raise NotApplicable(f"failures of {task.name} are not drawn: no example is right or wrong by itself")
+        raise NotApplicableError(
+            f"failures of {task.name} are not drawn: no example is right or wrong by itself"
+        )
     chosen = _worst(scores, column, higher, most)
     columns = {m.columns for m in metrics if m.higher_is_better and isinstance(m.columns, str)}
     form = task.form
@@ -283,7 +285,7 @@ def _map(items: Regions, k: int, model: Embedder, data: Data) -> Exhibit:
     square = pictures[0, :, top : top + side, left : left + side]
     try:
         places = place_embeddings(features, pictures, "a picture of failures")
-    except NotApplicable:
+    except NotApplicableError:
         return Exhibit(_picture(_pixels(square)), lines, mask[0].numpy())
     heat = phrase_maps(features, places, features.texts([items.phrases[k]]), (side, side))[0]
     return Exhibit(_picture(_pixels(square)), lines, mask[0].numpy(), heat.numpy())

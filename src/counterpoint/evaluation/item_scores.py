@@ -28,7 +28,7 @@ def items_of(features: EmbeddingCache, form: type[SomeItems], rows: Rows, task: 
     """Return the items of some rows of the features' data, the same for every task that asks.
 
     Raises:
-        NotApplicable: if these rows have none of this form.
+        NotApplicableError: if these rows have none of this form.
         ValueError: if two items have the same id.
     """
     data = features.data

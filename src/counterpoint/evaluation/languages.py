@@ -46,7 +46,7 @@ class ClosedVocabulary:
         """Make a detector with the words of captions of scenes.
 
         Raises:
-            UnknownName: for a language without words.
+            UnknownNameError: for a language without words.
         """
         return cls({language: vocabulary(language) for language in languages}, least)
 

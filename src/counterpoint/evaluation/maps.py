@@ -12,7 +12,7 @@ from torch import Tensor
 from ..data.embeddings import EmbeddingCache
 from ..types import PatchEmbedder
 from .item_scores import ROUNDING
-from .task import NotApplicable, similarity
+from .task import NotApplicableError, similarity
 
 
 def place_embeddings(
@@ -21,16 +21,18 @@ def place_embeddings(
     """Embed the places of pictures.
 
     Raises:
-        NotApplicable: if the model has no ``embed_patches``, or its image tower no features of places.
+        NotApplicableError: if the model has no ``embed_patches``, or its image tower no features of places.
         ValueError: if they are not finite.
     """
     model = features.model
     if not isinstance(model, PatchEmbedder):
-        raise NotApplicable(f"{task} needs a model with embed_patches, which {type(model).__name__} is not")
+        raise NotApplicableError(
+            f"{task} needs a model with embed_patches, which {type(model).__name__} is not"
+        )
     try:
         places = model.embed_patches(pictures)
     except LookupError as error:
-        raise NotApplicable(
+        raise NotApplicableError(
             f"{task} asks where things are: {error.args[0] if error.args else error}"
         ) from error
     if not torch.isfinite(places).all():

@@ -12,7 +12,7 @@ from ..data.base import Data, Rows
 from ..data.embeddings import BATCH
 from ..data.labels import listed
 from ..types import Classifier, Target
-from .task import NotApplicable
+from .task import NotApplicableError
 
 
 class Truth(NamedTuple):
@@ -31,20 +31,20 @@ def truth(model: Classifier, data: Data, rows: Rows, task: str) -> Truth:
     """Return the classes of rows by the label that a model learned.
 
     Raises:
-        NotApplicable: for data without that label, with other classes, or of which these rows have none.
+        NotApplicableError: for data without that label, with other classes, or of which these rows have none.
         ValueError: for a model that learned no label.
     """
     if model.target is None:
         raise ValueError(f"{task} asks which class an example is of, and the model learned no label")
     label, classes = model.target.label, model.target.classes
     if label not in data.classes or data.classes[label].names != classes:
-        raise NotApplicable(
+        raise NotApplicableError(
             f"{task} needs the label {label} that the model learned, with its classes ({', '.join(classes)}), and "
             f"{data.name!r} has {listed(data.labels) or 'none'}: leave the task out"
         )
     values = data.classes[label].values[rows]
     if not (values >= 0).any():
-        raise NotApplicable(f"{task}: no row of this test set of {data.name!r} has the label {label}")
+        raise NotApplicableError(f"{task}: no row of this test set of {data.name!r} has the label {label}")
     return Truth(model.target, values)
 
 

@@ -17,7 +17,7 @@ from ..registry import unknown
 from ..types import Assistant, Embedder, Scores
 from ._registry import DEFAULT_ANSWERING, DEFAULT_CLASSIFYING, DEFAULT_LABELLED, DEFAULT_TASKS, create
 from .statistic import name_of
-from .task import ModelKind, NotApplicable, Task, check_asks, check_columns, check_data, is_classifier
+from .task import ModelKind, NotApplicableError, Task, check_asks, check_columns, check_data, is_classifier
 
 Role = Literal["primary", "main", "other", ""]
 """The part that a metric has in verdicts."""
@@ -101,7 +101,7 @@ class RunResults:
         """Return one number: a metric of a task on a test set.
 
         Raises:
-            UnknownName: if there is no such test set, task or metric.
+            UnknownNameError: if there is no such test set, task or metric.
         """
         if test not in self.by_test:
             raise unknown("test set", test, self.by_test)
@@ -142,7 +142,7 @@ def applicable(data: Data, names: Sequence[str]) -> tuple[str, ...]:
     """Return the named tasks that the data has columns and labels for, and all its test sets have items for."""
     applying = []
     for name in names:
-        with suppress(NotApplicable):
+        with suppress(NotApplicableError):
             check_data(create(name), data)
             applying.append(name)
     return tuple(applying)
@@ -167,8 +167,8 @@ def evaluate(
         seed: of the sampling of a model that answers.
 
     Raises:
-        UnknownName: for a task that does not exist.
-        NotApplicable: for a task asked for by name whose columns, labels, items or questions no test set has.
+        UnknownNameError: for a task that does not exist.
+        NotApplicableError: for a task asked for by name whose columns, labels, items or questions no test set has.
         ValueError: if there is no test set, one is too small for a task, an embedding is not finite, or a task cannot
             ask such a model.
     """
@@ -197,7 +197,7 @@ def evaluate(
             wanted = [task for task in wanted if len(task.modalities) < 2]
     sampling = {"seed": seed} if answers else {}
     by_test: dict[str, tuple[Scores, ...]] = {}
-    refused: dict[str, NotApplicable] = {}
+    refused: dict[str, NotApplicableError] = {}
     for name, rows in tests.items():
         scores = []
         for task in wanted:
@@ -207,7 +207,7 @@ def evaluate(
                 # Of a model that embeds some of the columns, the first that it has counts.
                 main = tuple(name for name in task.main_metrics(data) if name in result.metrics)
                 scores.append(replace(result, main=main))
-            except NotApplicable as error:
+            except NotApplicableError as error:
                 refused.setdefault(task.name, error)
         by_test[name] = tuple(scores)
     # Of sources that are mixed, some may lack what a task asks about.

@@ -27,7 +27,7 @@ PANEL = 1 << 22
 """Similarities held at once."""
 
 
-class NotApplicable(ValueError):
+class NotApplicableError(ValueError):
     """The error for data that lack what a task asks about."""
 
 
@@ -76,7 +76,7 @@ class Task(Checked, ABC):
         """Return the outcomes of every example, and the metrics made of them.
 
         Raises:
-            NotApplicable: if the data lack what the task asks about.
+            NotApplicableError: if the data lack what the task asks about.
             ValueError: if there are no rows, or fewer than the task needs.
         """
 
@@ -85,11 +85,11 @@ class Task(Checked, ABC):
         return (self.primary,)
 
     def check_columns(self, data: Data) -> None:
-        """Raise `NotApplicable` for data with columns that the task cannot ask about, though there are as many."""
+        """Raise `NotApplicableError` for data with columns that the task cannot ask about, though there are as many."""
         return None
 
     def check_items(self, items: Items) -> None:
-        """Raise `NotApplicable` for items that lack what the task asks of them beyond their form."""
+        """Raise `NotApplicableError` for items that lack what the task asks of them beyond their form."""
         return None
 
     def check_model(self, model: Any, data: Any) -> None:
@@ -122,7 +122,7 @@ class AnsweringTask(Task):
             seed: of the sampling, where the model samples.
 
         Raises:
-            NotApplicable: if the data lack what the task asks about.
+            NotApplicableError: if the data lack what the task asks about.
             ValueError: if there are no rows, or fewer than the task needs.
         """
 
@@ -172,7 +172,7 @@ def check_labels(
     """Return the wanted labels (all, if none are named) of a kind that the data has.
 
     Raises:
-        NotApplicable: if it has none; the message gives those that there are.
+        NotApplicableError: if it has none; the message gives those that there are.
     """
     there = data.labels_of(kind)
     labels = tuple(name for name in wanted or _default_labels(data, kind) if name in there)
@@ -183,7 +183,7 @@ def check_labels(
         )
         asked = {name: data.labels[name] for name in wanted if name in data.labels and kind is Numbers}
         advice = "".join(whole_numbers(label, name) for name, label in asked.items())
-        raise NotApplicable(
+        raise NotApplicableError(
             f"{task} needs {f'one of the {what} ' + ', '.join(wanted) if wanted else what}, and "
             f"{data.name!r} has {listed(data.labels) or 'none'}{refused}: leave the task out{advice}"
         )
@@ -235,16 +235,16 @@ def items_of(
     """Return the items of some rows.
 
     Raises:
-        NotApplicable: if there are none of this form, or of these kinds.
+        NotApplicableError: if there are none of this form, or of these kinds.
     """
     wanted = form.called + ("" if kinds is None else f" of kind {', '.join(kinds)}")
     try:
         items = data.items(form, rows, kinds)
     except LookupError as error:
         reason = error.args[0] if error.args else error
-        raise NotApplicable(f"{task} asks about {wanted}, and there are none: {reason}") from error
+        raise NotApplicableError(f"{task} asks about {wanted}, and there are none: {reason}") from error
     if not len(items):
-        raise NotApplicable(f"{task} asks about {wanted}, and these rows of {data.name!r} have none")
+        raise NotApplicableError(f"{task} asks about {wanted}, and these rows of {data.name!r} have none")
     return items
 
 
@@ -252,11 +252,11 @@ def asked_column(task: str, features: EmbeddingCache) -> str:
     """Return the column whose examples are classified, of those that data and model have both.
 
     Raises:
-        NotApplicable: if there is none.
+        NotApplicableError: if there is none.
     """
     column = subject(features.shared)
     if column is None:
-        raise NotApplicable(
+        raise NotApplicableError(
             f"{task} asks about a column that the model embeds ({', '.join(features.embeds)}), and "
             f"{features.data.name!r} has {', '.join(features.data.columns)}: leave the task out"
         )
@@ -284,10 +284,10 @@ def check_asks(task: Task, *asked: ModelKind) -> None:
 
 
 def check_columns(task: Task, data: Data) -> None:
-    """Raise `NotApplicable` for a task that reads columns which the data does not have."""
+    """Raise `NotApplicableError` for a task that reads columns which the data does not have."""
     if not fits(task.reads, tuple(data.columns)):
         about = _COLUMNS.get(task.reads, counted(len(task.reads), "column"))
-        raise NotApplicable(
+        raise NotApplicableError(
             f"{task.name} asks about {about}, and {data.name!r} has the columns {', '.join(data.columns)}: leave the "
             "task out"
         )
@@ -295,13 +295,15 @@ def check_columns(task: Task, data: Data) -> None:
 
 
 def check_training(task: Task, data: Data) -> None:
-    """Raise `NotApplicable` for a task that learns where there is nothing to learn from."""
+    """Raise `NotApplicableError` for a task that learns where there is nothing to learn from."""
     if task.learns and not len(data.splits.train):
-        raise NotApplicable(f"{task.name} learns from the training split of {data.name!r}, which is empty")
+        raise NotApplicableError(
+            f"{task.name} learns from the training split of {data.name!r}, which is empty"
+        )
 
 
 def check_data(task: Task, data: Data) -> None:
-    """Raise `NotApplicable` for a task of columns, labels, items or training examples that the data does not have."""
+    """Raise `NotApplicableError` for a task of columns, labels, items or training examples that the data does not have."""
     check_columns(task, data)
     check_training(task, data)
     if task.labels is not None:
@@ -310,7 +312,7 @@ def check_data(task: Task, data: Data) -> None:
         labels = main_labels(data, task.labels, task.kind)
         if len(tests) and not any(data.labels[name].known[tests].any() for name in labels):
             what = "a label of at least two classes" if task.kind is Classes else f"{task.kind.kind}"
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{task.name} needs {what} that some test examples have, and {data.name!r} has none: leave the task out"
             )
     if task.form is not None:

@@ -31,7 +31,7 @@ def embed_videos(features: EmbeddingCache, items: Videos, way: str = "mean") -> 
     like any picture. ``middle``: of the frame in the middle. A picture is a clip of one frame to an embedder of clips.
 
     Raises:
-        UnknownName: for another way.
+        UnknownNameError: for another way.
     """
     if way not in WAYS:
         raise unknown("way to embed a video", way, WAYS)

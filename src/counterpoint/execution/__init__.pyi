@@ -1,7 +1,7 @@
 from .executors.local import Local as Local
 from .executors.ray import Ray as Ray
 from .executors.slurm import Slurm as Slurm
-from .lease import InUse as InUse
+from .lease import InUseError as InUseError
 from .lease import leased as leased
 from .listed import Listed as Listed
 from .listed import Then as Then
@@ -17,4 +17,4 @@ from .unit import OnProgress as OnProgress
 from .unit import Portable as Portable
 from .unit import Progress as Progress
 from .unit import Unit as Unit
-from .unit import UnitFailed as UnitFailed
+from .unit import UnitFailedError as UnitFailedError

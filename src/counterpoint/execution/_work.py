@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Generic, TypeVar, final
 
 from .children import Ended
-from .unit import Listener, NullListener, Unit, UnitFailed
+from .unit import Listener, NullListener, Unit, UnitFailedError
 
 T = TypeVar("T")
 
@@ -38,13 +38,13 @@ class Work(Generic[T]):
         self.ends[index] = result
         self.listener.ended(self.units[index], result)
 
-    def failed(self, index: int, ended: Ended) -> UnitFailed:
+    def failed(self, index: int, ended: Ended) -> UnitFailedError:
         """Say which unit failed, why, and how far the work has come."""
         unit, reason = self.units[index], ended.error or "ended without a result"
         if ended.short_of_memory and unit.lighter:
             reason += f": {unit.lighter}"
         done = f"{len(self.ends)} of {len(self.units)} are done; the same command goes on from there"
-        error = UnitFailed(f"{unit.key}: {reason} ({done})")
+        error = UnitFailedError(f"{unit.key}: {reason} ({done})")
         if ended.traceback:
             error.add_note(ended.traceback)
         return error

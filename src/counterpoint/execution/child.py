@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ..reasons import reason
-from .lease import InUse, leased
+from .lease import InUseError, leased
 from .orders import Order
 from .signals import Stopped, follow, lapse, let_through, raised, request_end
 from .state import finish
@@ -67,7 +67,7 @@ def _carry_out(order: Order, report: TextIO) -> None:
             # The folder comes before the imports, which take seconds: two parents are told apart at once.
             with leased(Path(order.folder)):
                 finish(order.parse(), _Reporter(report))
-    except InUse as error:
+    except InUseError as error:
         _send(report, {"in_use": str(error)})
     except Exception as error:
         _send(report, {"error": reason(error), "traceback": traceback.format_exc()})

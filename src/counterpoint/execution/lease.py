@@ -42,7 +42,7 @@ _LEASE, _PART, _TAKEN = ".json", ".part", ".taken"
 _log = logging.getLogger(__name__)
 
 
-class InUse(RuntimeError):
+class InUseError(RuntimeError):
     """A folder is being worked on by another process."""
 
     def __init__(self, folder: Path, holder: Holder) -> None:
@@ -88,7 +88,7 @@ def leased(folder: Path, wait: bool = False) -> Iterator[None]:
         wait: wait until it is free.
 
     Raises:
-        InUse: if another process holds it.
+        InUseError: if another process holds it.
         LeaseLostError: in the block, if this process was suspended and another one took the folder.
         OSError: if it cannot be written.
     """
@@ -202,7 +202,7 @@ def _take(folder: Path, wait: bool) -> Path:
             if refusals > 3 and not wait and others:
                 newest = max(others, key=others.__getitem__)
                 if others[newest] > 2 * HEARTBEAT:
-                    raise InUse(folder, newest.holder)
+                    raise InUseError(folder, newest.holder)
             time.sleep(random.uniform(0.02, 0.1))
     except BaseException:  # Ctrl-C too leaves no lease
         path.unlink(missing_ok=True)

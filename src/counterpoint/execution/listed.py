@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from .. import trust as trusting
-from ..files import FORMAT, Damaged, read_json, write_json
+from ..files import FORMAT, DamagedFileError, read_json, write_json
 from ..registry import load
 from ..units import STEPS, UNITS
 from .executors.local import Local
@@ -104,7 +104,8 @@ class Listed:
 
         Raises:
             ValueError: if it lists nothing, or a unit whose folder is not below the folder.
-            Damaged: if ``units.json`` cannot be read, or names a unit or a step that is not in `counterpoint.units`.
+            DamagedFileError: if ``units.json`` cannot be read, or names a unit or a step that is not in
+                `counterpoint.units`.
         """
         path = folder / FILE
         if not path.exists():
@@ -119,7 +120,7 @@ class Listed:
             *([("step", file.then.name, STEPS)] if file.then.name else []),
         ):
             if name not in known:
-                raise Damaged(path, f"there is no {kind} of work {name!r}", _REMEDY)
+                raise DamagedFileError(path, f"there is no {kind} of work {name!r}", _REMEDY)
         orders = [
             Order(UNITS[unit.unit], unit.key, unit.folder, unit.given, unit.needs) for unit in file.units
         ]

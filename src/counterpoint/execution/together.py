@@ -20,12 +20,12 @@ from typing import TypeVar
 
 from ..reasons import printable, reason
 from .children import environment
-from .lease import InUse, holder, leased
+from .lease import InUseError, holder, leased
 from .orders import Order
 from .ranks import first_to_fail
 from .signals import Stopped, end_with_grace, follow, postponed, raised
 from .state import State, finish
-from .unit import OnProgress, Portable, Unit, UnitFailed
+from .unit import OnProgress, Portable, Unit, UnitFailedError
 
 T = TypeVar("T")
 _WAIT = 0.5
@@ -40,15 +40,15 @@ def carry_out(unit: Unit[T], on_progress: OnProgress | None = None) -> T:
     """Hold a unit's folder and return its result: what is not done yet is done now, by as many processes as it needs.
 
     Raises:
-        InUse: if another process has the folder.
-        UnitFailed: if one of several processes failed.
+        InUseError: if another process has the folder.
+        UnitFailedError: if one of several processes failed.
     """
     if isinstance(unit, Portable) and unit.needs.gpus > 1 and "WORLD_SIZE" not in os.environ:
         if (result := unit.read()) is None:
             launch(Order.of(unit), on_progress)
             result = unit.read()
         if result is None:
-            raise UnitFailed(f"{unit.key}: its processes ended without a result")
+            raise UnitFailedError(f"{unit.key}: its processes ended without a result")
         return result
     with leased(unit.folder):
         return finish(unit, on_progress)
@@ -58,13 +58,13 @@ def launch(order: Order, on_progress: OnProgress | None = None) -> None:
     """Carry out an order by as many processes as it needs GPUs, until they end.
 
     Raises:
-        InUse: if another process has the folder.
-        UnitFailed: if one of the processes failed; they have said why.
+        InUseError: if another process has the folder.
+        UnitFailedError: if one of the processes failed; they have said why.
         Stopped: if a stop was asked for; they have come to where the unit can go on.
     """
     folder = Path(order.folder)
     if (other := holder(folder)) is not None:
-        raise InUse(folder, other)
+        raise InUseError(folder, other)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory) / "reason"
         process = subprocess.Popen(
@@ -86,9 +86,9 @@ def launch(order: Order, on_progress: OnProgress | None = None) -> None:
             stop.check()
         if status:
             if (other := holder(folder)) is not None:
-                raise InUse(folder, other)
+                raise InUseError(folder, other)
             why = path.read_text(encoding="utf-8") if path.exists() else f"ended with status {status}"
-            raise UnitFailed(f"{order.key}: one of {order.needs.gpus} processes failed: {why}")
+            raise UnitFailedError(f"{order.key}: one of {order.needs.gpus} processes failed: {why}")
 
 
 def command(order: Order) -> list[str]:

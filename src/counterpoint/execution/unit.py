@@ -47,7 +47,7 @@ class Needs:
     nodes: int = 1
 
 
-class UnitFailed(RuntimeError):
+class UnitFailedError(RuntimeError):
     """A unit ended with an error or was killed; the message says which, why, and what is done."""
 
 

@@ -21,7 +21,7 @@ from ._left_out import left_out
 from ._licence import check
 from ._parts import merged
 
-LAYOUTS = Room("layout", "counterpoint.exporting.layouts")
+LAYOUTS = Registry("layout", "counterpoint.exporting.layouts")
 """Layouts; each file holds a `Layout`."""
 
 
@@ -82,8 +82,8 @@ def export(
         allow_custom_code: export a model that the other library can load with this package alone.
 
     Raises:
-        UnknownName: for a layout or a licence that is not known.
-        MissingPackage: for one whose packages are not installed.
+        UnknownNameError: for a layout or a licence that is not known.
+        MissingPackageError: for one whose packages are not installed.
         FileExistsError: for a folder that exists.
         OSError: for one that cannot be written.
         ValueError: for a model that cannot be loaded, that the layout cannot hold, or whose embeddings changed; for one

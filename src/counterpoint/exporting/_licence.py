@@ -46,7 +46,7 @@ def check(licence: str, attribution: str) -> None:
         attribution: the line of the data on whose it is and under which licence; empty where there is none.
 
     Raises:
-        UnknownName: for a licence that the hub does not know; the message gives the nearest one.
+        UnknownNameError: for a licence that the hub does not know; the message gives the nearest one.
         ValueError: for one that allows what the attribution rules out.
 
     >>> check("apache-2.0", "Photographs: Ada, CC BY 4.0")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..methods.tower_method import TowerMethod
-from ..networks.towers.libraries.exported import Head, NotExportable
+from ..networks.towers.libraries.exported import Head, NotExportableError
 
 
 @torch.no_grad()
@@ -16,11 +16,11 @@ def head_of(model: TowerMethod, column: str) -> Head:
     """Return the way from a tower's features to a column's embeddings, where it is linear by its arithmetic.
 
     Raises:
-        NotExportable: where it is not.
+        NotExportableError: where it is not.
     """
     head = plain(model, column)
     if head is None:
-        raise NotExportable(
+        raise NotExportableError(
             f"its {column} head is no linear map (a perceptron, or one over several vectors of an example)"
         )
     return head

@@ -46,7 +46,7 @@ def in_languages(english: str, translations: Mapping[str, str], languages: Seque
             the baseline.
 
     Raises:
-        UnknownName: for a language that `LANGUAGES` does not name.
+        UnknownNameError: for a language that `LANGUAGES` does not name.
         ValueError: for a language without translation, named twice, or English; for a text that is empty or of more
             than one line.
 
@@ -100,7 +100,7 @@ def variants(
     2
 
     Raises:
-        UnknownName, ValueError: as `in_languages`.
+        UnknownNameError, ValueError: as `in_languages`.
     """
     whole = [languages for languages in sets if set(languages) <= set(translations)]
     return tuple(in_languages(english, translations, languages) for languages in ((), *whole))

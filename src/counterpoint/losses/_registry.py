@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ..pairwise.loss import Loss
     from ..pairwise.reduce import Evaluator, TileSize
 
-LOSSES = Room("loss", "counterpoint.losses", without=("parts",))
+LOSSES = Registry("loss", "counterpoint.losses", without=("parts",))
 
 
 def names() -> tuple[str, ...]:
@@ -28,7 +28,7 @@ def create(name: str, *, evaluator: Evaluator = "auto", tile: TileSize | None = 
         options: the loss's own arguments.
 
     Raises:
-        UnknownName: if there is no such loss; the message gives the nearest name.
+        UnknownNameError: if there is no such loss; the message gives the nearest name.
     """
     loss: Loss = LOSSES.get(name)(**options)
     return loss.evaluated(evaluator, tile)

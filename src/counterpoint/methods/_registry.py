@@ -131,7 +131,7 @@ def create(
         options: the method's own arguments; of a loss, its own and those of `SingleLoss`.
 
     Raises:
-        UnknownName: if there is no such method or option; the message gives the nearest name.
+        UnknownNameError: if there is no such method or option; the message gives the nearest name.
         ValueError: for columns that the method does not take, or a value an option cannot take.
     """
     from .options import check, read

@@ -90,7 +90,7 @@ class Arm:
         {'ssl_weight': '0.5'}
 
         Raises:
-            UnknownName: for an unknown method, sampler or way of tuning; the message gives the nearest one.
+            UnknownNameError: for an unknown method, sampler or way of tuning; the message gives the nearest one.
             FileNotFoundError: for a loss whose file is not there.
             ValueError: for an option without a value or given twice.
         """
@@ -148,7 +148,7 @@ class Arm:
         {'text': 'text'}
 
         Raises:
-            UnknownName: for a column that the arm asks for and the data does not have.
+            UnknownNameError: for a column that the arm asks for and the data does not have.
             ValueError: if the columns are not what the method takes; the message names what to write.
         """
         try:
@@ -273,7 +273,7 @@ class Arm:
             target: the label that a method which learns from labels learns from.
 
         Raises:
-            UnknownName: for an unknown option or tower; the message gives the nearest one.
+            UnknownNameError: for an unknown option or tower; the message gives the nearest one.
             ValueError: for a value an option cannot take, a loss that is none, ``tune`` with nothing
                 pretrained, a sampler of a method that learns from no label, or a tower without what the method needs.
         """
@@ -350,7 +350,7 @@ class Arm:
         Those of the recipe for the arm's short name come before those for the method that it stands for.
 
         Raises:
-            UnknownName: for a method in the recipe's options that there is not.
+            UnknownNameError: for a method in the recipe's options that there is not.
         """
         for name in recipe.options:
             if name not in METHODS:
@@ -378,7 +378,7 @@ class Arm:
         """Refuse options that the method does not take, before any data is read.
 
         Raises:
-            UnknownName: for an option that the method does not have; the message gives the nearest one.
+            UnknownNameError: for an option that the method does not have; the message gives the nearest one.
             ValueError: for a value of another type.
         """
         from .options import read

@@ -91,7 +91,7 @@ class Classifying(TowerMethod):
             weights: of examples ``(B,)``; one of 0 counts neither above nor below.
 
         Raises:
-            UnknownName: for a label that the data does not have.
+            UnknownNameError: for a label that the data does not have.
             ValueError: for a class beyond those that the label had.
         """
         classes = self.classes(batch)
@@ -131,7 +131,7 @@ class Classifying(TowerMethod):
 
         Raises:
             LookupError: for a model that was trained without a label.
-            UnknownName: for a column that the model does not look at.
+            UnknownNameError: for a column that the model does not look at.
             ValueError: for columns of different lengths, for none, for a column that is missing where the model needs
                 all of them, and for examples of no column where it has several.
         """

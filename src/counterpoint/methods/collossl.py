@@ -58,7 +58,7 @@ class ColloSSL(TowerMethod):
             positives, as 1 / r reaches 10,000. With 1, close devices weigh all the same.
 
     Raises:
-        UnknownName: for an anchor that is none of the devices.
+        UnknownNameError: for an anchor that is none of the devices.
         ValueError: for a column that holds no series.
 
     Source: Jain et al., "ColloSSL: Collaborative Self-Supervised Learning for Human Activity Recognition" (2022),

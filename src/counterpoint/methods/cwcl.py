@@ -33,7 +33,7 @@ class CWCL(DualEncoder):
         temperature: where τ starts.
 
     Raises:
-        UnknownName: for another ``frozen``.
+        UnknownNameError: for another ``frozen``.
         ValueError: if that tower is not pretrained.
 
     Source: Srinivasa et al., "CWCL: Cross-Modal Transfer with Continuously Weighted Contrastive Loss" (2023),

@@ -85,7 +85,7 @@ class Harmonized(TowerMethod):
         temperature: where both τ start; they are kept in [0.01, 1].
 
     Raises:
-        UnknownName: for a hub that is no column of the method.
+        UnknownNameError: for a hub that is no column of the method.
         ValueError: for options out of their range.
 
     Source: Wu et al., "Scaling Multimodal Pre-Training via Cross-Modality Gradient Harmonization" (2022), arXiv

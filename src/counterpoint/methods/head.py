@@ -33,7 +33,7 @@ def loss_in_file(head: str) -> tuple[Path, str]:
 
     Raises:
         FileNotFoundError: for a file that is not there.
-        UnknownName: for a class that the file does not define.
+        UnknownNameError: for a class that the file does not define.
         ValueError: for a file without a class.
     """
     loss = named_in_file(head)

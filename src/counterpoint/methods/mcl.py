@@ -205,7 +205,7 @@ def _learner(base: str, towers: Towers, recipe: Recipe) -> TowerMethod:
     """Build the base for one stage.
 
     Raises:
-        UnknownName: for a base that there is not.
+        UnknownNameError: for a base that there is not.
         ValueError: for one that cannot be taken in stages.
     """
     stated = {name: str(value) for name, value in recipe.options.get(base, {}).items()}

@@ -47,7 +47,7 @@ class MoRE(TowerMethod):
             recipe names others.
 
     Raises:
-        UnknownName: for a hub that is none of the columns.
+        UnknownNameError: for a hub that is none of the columns.
         ValueError: for ``dropkey`` where no tower has attention that could drop keys.
 
     Source: Samrajya Thapa et al., "MoRE: Multi-Modal Contrastive Pre-training with Transformers on X-Rays, ECGs, and

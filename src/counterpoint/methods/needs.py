@@ -56,7 +56,7 @@ class Needs:
                 of a modality stands for its first column, where no column is called so.
 
         Raises:
-            UnknownName: for a wanted column that the data does not have.
+            UnknownNameError: for a wanted column that the data does not have.
             ValueError: if the columns are not what the method takes; the message names what to write.
         """
         firsts = {modality: column for column, modality in reversed(list(columns.items()))}

@@ -94,7 +94,7 @@ def read(kind: str, constructor: Callable[..., Any], texts: Mapping[str, str]) -
     {'weight': 0.5, 'wide': True}
 
     Raises:
-        UnknownName: for a name that is no option, with the nearest one.
+        UnknownNameError: for a name that is no option, with the nearest one.
         ValueError: for a value of another type.
     """
     return values(kind, options_of_arm(constructor), texts)
@@ -107,7 +107,7 @@ def values(kind: str, types: Mapping[str, Any], texts: Mapping[str, str]) -> dic
     {'weight': 0.5, 'names': ('a', 'b')}
 
     Raises:
-        UnknownName: for a name that is no option, with the nearest one.
+        UnknownNameError: for a name that is no option, with the nearest one.
         ValueError: for a value of another type.
     """
     for name in texts:

@@ -59,7 +59,7 @@ class SepCLR(TowerMethod):
 
     Raises:
         ValueError: without a label.
-        UnknownName: for a background that is no class of the label.
+        UnknownNameError: for a background that is no class of the label.
 
     Source: Louiset et al., "Separating common from salient patterns with Contrastive Representation Learning" (2024),
     arXiv 2402.11928. Weights are those of the released scripts for pictures, where towers are as one learns alone.

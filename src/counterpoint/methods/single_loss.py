@@ -157,7 +157,7 @@ class SingleLoss(TowerMethod):
         """Return what the loss takes beside the views.
 
         Raises:
-            UnknownName: for a label that the data does not have.
+            UnknownNameError: for a label that the data does not have.
         """
         extras = {}
         if self.needs_ids:

@@ -178,7 +178,7 @@ class TowerMethod(Method):
         at once, the embedding is the mean of those of windows that are evenly spread over it.
 
         Raises:
-            UnknownName: for a column or a head the method does not have.
+            UnknownNameError: for a column or a head the method does not have.
             FileNotFoundError: for a path without a file.
             ValueError: for inputs that are not of the column's modality, or for none.
         """
@@ -249,7 +249,7 @@ class TowerMethod(Method):
         """Return unit-norm embeddings ``(n, d)`` of what the column's input, ``inputs[column]``, made of its raw form.
 
         Raises:
-            UnknownName: for a head the method does not have.
+            UnknownNameError: for a head the method does not have.
         """
         head = self.heads[0] if head == "default" else head
         if head not in self.heads:
@@ -271,7 +271,7 @@ class TowerMethod(Method):
         tower's own crop would leave out places that are asked for.
 
         Raises:
-            UnknownName: for a head the method does not have.
+            UnknownNameError: for a head the method does not have.
             LookupError: if the image tower has no features of single places.
         """
         head = self.heads[0] if head == "default" else head

@@ -28,7 +28,7 @@ def load_loss(file: Path, symbol: str) -> type[nn.Module]:
     Raises:
         FileNotFoundError: if there is no such file.
         UntrustedError: for a file that a folder names and the user did not allow (`counterpoint.trust`).
-        UnknownName: if the file does not define the class; the message gives the nearest one.
+        UnknownNameError: if the file does not define the class; the message gives the nearest one.
         LossError: if the file cannot be imported.
         ValueError: if it is not an ``nn.Module`` whose ``forward`` takes the image and the text embeddings.
     """

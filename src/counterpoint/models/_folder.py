@@ -16,7 +16,7 @@ def opened(kind: Kind, text: str) -> tuple[Source, ModelFiles, str]:
     A folder stands for itself: ``transformers:PATH`` is the tower ``transformers:PATH@PATH``.
 
     Raises:
-        UnknownName, MissingPackage: for ``@package`` with a model that no installed package holds.
+        UnknownNameError, MissingPackageError: for ``@package`` with a model that no installed package holds.
         ValueError: for what is no folder of a model, and a name whose hub is not named.
     """
     library, _, rest = text.partition(":")

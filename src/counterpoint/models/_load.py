@@ -8,12 +8,12 @@ from pathlib import Path
 from .. import files
 from ..methods.tower_method import TowerMethod
 from ..networks.weights import has_weights
-from ..registry import Room, UnknownName
+from ..registry import Room, UnknownNameError
 from ..training.folder import is_checkpoint, is_run, not_a_run
 from ..trust import everything
 from ._kind import Kind
 
-KINDS = Room("kind of model", "counterpoint.models")
+KINDS = Registry("kind of model", "counterpoint.models")
 """Kinds of model; each file holds a `Kind`."""
 
 
@@ -47,8 +47,8 @@ def load(reference: str | os.PathLike[str], *, trust: bool = False) -> TowerMeth
 
     Raises:
         UntrustedError: for a Python file that the folder names and the user did not allow.
-        UnknownName: for a kind, or a library's name, that is not known.
-        MissingPackage: for weights in a package that is not installed.
+        UnknownNameError: for a kind, or a library's name, that is not known.
+        MissingPackageError: for weights in a package that is not installed.
         ValueError: for a folder that is no model, a run without a checkpoint, and weights that are missing, broken, or
             of another architecture; in one line, which names the command that fetches what is not on this machine.
     """
@@ -64,7 +64,7 @@ def kind_of(text: str) -> Kind:
     """Return the kind of a model, by what stands before the colon or by what lies in the folder; nothing is loaded.
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
         ValueError: for a folder that is no model, and a kind without a name.
     """
     kinds: dict[str, Kind] = {name: KINDS.get(name)() for name in KINDS.names()}
@@ -76,7 +76,7 @@ def kind_of(text: str) -> Kind:
     if not colon or Path(text).exists():
         raise ValueError(f"{not_a_run(Path(text))}. Models are written {forms}")
     if name not in KINDS:
-        raise UnknownName(
+        raise UnknownNameError(
             f"{text}: there is no folder of that name, and no kind of model {name!r}; write {forms}"
         )
     named_kind = kinds[name.replace("_", "-")]
@@ -91,7 +91,7 @@ def towers_of(text: str) -> str:
     So is the name of a folder of a configuration alone, after its library: its towers are built of random weights.
 
     Raises:
-        UnknownName, ValueError: for a folder that is no model, or one that no towers are built of.
+        UnknownNameError, ValueError: for a folder that is no model, or one that no towers are built of.
     """
     if Path(text).is_dir():
         return kind_of(text).towers(text)

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from ..files import FORMAT, MANIFEST, Damaged, check_manifest, read_json, write_json
+from ..files import FORMAT, MANIFEST, DamagedFileError, check_manifest, read_json, write_json
 from ..methods.tower_method import TowerMethod
 from ..networks.base import FittedInput, ImageTower, Pooling, TextTower, Tower
 from ..networks.batch_norm import BatchNorm1d
@@ -171,15 +171,15 @@ def read(folder: Path) -> Pretrained:
     """Build the model of a folder.
 
     Raises:
-        Damaged: for a file that is missing or no such file, and weights that are not those of the model.
-        MissingPackage: for a tower of a library that is not installed.
+        DamagedFileError: for a file that is missing or no such file, and weights that are not those of the model.
+        MissingPackageError: for a tower of a library that is not installed.
     """
     if (folder / MANIFEST).exists():  # an export reads the folder back before its manifest is written
         check_manifest(folder, _REMEDY, (WEIGHTS,))
     stated = read_json(folder / FILE, Stated, _REMEDY)
     for tower in stated.towers.values():
         if tower.fitted is not None and not (folder / tower.fitted).is_file():
-            raise Damaged(folder / tower.fitted, "it is missing", _REMEDY)
+            raise DamagedFileError(folder / tower.fitted, "it is missing", _REMEDY)
     names = {tower.modality: _name(tower, folder) for tower in stated.towers.values()}
     sizes: dict[str, Any] = {}
     for tower in stated.towers.values():
@@ -197,13 +197,13 @@ def read(folder: Path) -> Pretrained:
         }
         model = Pretrained(towers, heads)
     except ValueError as error:
-        raise Damaged(folder / FILE, str(error), _REMEDY) from error
+        raise DamagedFileError(folder / FILE, str(error), _REMEDY) from error
     try:
         model.load_state_dict(load_file(folder / WEIGHTS))
     except FileNotFoundError:
-        raise Damaged(folder / WEIGHTS, "it is missing", _REMEDY) from None
+        raise DamagedFileError(folder / WEIGHTS, "it is missing", _REMEDY) from None
     except Exception as error:  # of safetensors, of torch: no such file, not the model's weights
-        raise Damaged(folder / WEIGHTS, " ".join(str(error).split())[:200], _REMEDY) from error
+        raise DamagedFileError(folder / WEIGHTS, " ".join(str(error).split())[:200], _REMEDY) from error
     return model.eval()
 
 

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from ..types import Fit
-from .towers.libraries.exported import Exported, Head, NotExportable, as_trunk, settings_of_timm
+from .towers.libraries.exported import Exported, Head, NotExportableError, as_trunk, settings_of_timm
 from .towers.parts.pixels import Square
 
 Pooling = Literal["end", "first", "mean", "max", "mean_sqrt", "weighted_mean"]
@@ -198,7 +198,7 @@ class Tower(nn.Module, ABC):
         """Return the tower and its head in open_clip's words.
 
         Raises:
-            NotExportable: where it has none for them.
+            NotExportableError: where it has none for them.
         """
         raise self._not_exportable("open_clip")
 
@@ -206,12 +206,12 @@ class Tower(nn.Module, ABC):
         """Return the tower and its head in transformers' words.
 
         Raises:
-            NotExportable: where it has none for them.
+            NotExportableError: where it has none for them.
         """
         raise self._not_exportable("transformers")
 
-    def _not_exportable(self, library: str) -> NotExportable:
-        return NotExportable(
+    def _not_exportable(self, library: str) -> NotExportableError:
+        return NotExportableError(
             f"{library} has no {self.modality} tower like {self.name or type(self).__name__}"
         )
 
@@ -242,7 +242,7 @@ class ImageTower(Tower, ABC):
         """Return a built-in tower as the model of timm that `towers.in_timm` makes it.
 
         Raises:
-            NotExportable: for any other, unless its class says more.
+            NotExportableError: for any other, unless its class says more.
         """
         if not self.kept_in_timm:
             raise self._not_exportable("timm")
@@ -258,11 +258,12 @@ class ImageTower(Tower, ABC):
         """Return the tower as a trunk of timm, the head as its projection.
 
         Raises:
-            NotExportable: for a tower that timm does not have, and pictures that open_clip's transform cannot make.
+            NotExportableError: for a tower that timm does not have, and pictures that open_clip's transform cannot
+                make.
         """
         try:
             trunk = self.in_timm()
-        except NotExportable:
+        except NotExportableError:
             raise self._not_exportable("open_clip") from None
         return as_trunk(trunk, self.fit or Fit(self.size, self.size), head)
 

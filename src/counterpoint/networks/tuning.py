@@ -31,8 +31,8 @@ def tune(tower: Tower, mode: str, *, rank: int = 8, seed: int = 0) -> None:
         seed: of their start.
 
     Raises:
-        UnknownName: for another mode.
-        MissingPackage: for ``"lora"`` without the package ``peft``.
+        UnknownNameError: for another mode.
+        MissingPackageError: for ``"lora"`` without the package ``peft``.
         ValueError: for ``"lora"`` on a tower that has it already, and ``"biases"`` on one without any.
 
     Source: LiT (arXiv 2111.07991) for locking; LoRA (arXiv 2106.09685); BitFit (arXiv 2106.10199).

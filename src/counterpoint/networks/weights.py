@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
 
-from ..registry import UnknownName
+from ..registry import UnknownNameError
 
 _RESTORED = ContextVar("a checkpoint's weights will replace all others", default=False)
 _FILES = {".pt", ".pth", ".bin", ".safetensors"}
@@ -109,7 +109,7 @@ class Source:
                 # torch warns of a pickle and then refuses it.
                 warnings.filterwarnings("ignore", message="Detected pickle protocol")
                 yield
-        except (UnknownName, ImportError):
+        except (UnknownNameError, ImportError):
             raise
         except UnpicklingError as error:
             raise ValueError(

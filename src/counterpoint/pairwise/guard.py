@@ -45,7 +45,7 @@ def check(terms: Callable[..., Any], tensors: Iterable[Tensor], inputs: Collecti
         todo += [following for following, _ in node.next_functions if following is not None]
 
 
-class SecondDerivative(RuntimeError):
+class SecondDerivativeError(RuntimeError):
     """A gradient of tiles was to be differentiated again; the message says how to have that."""
 
 
@@ -59,7 +59,7 @@ def first_order(instead: str) -> Callable[[Backward], Backward]:
         instead: how to get them, the end of the message.
 
     Raises:
-        SecondDerivative: by the backward pass.
+        SecondDerivativeError: by the backward pass.
     """
 
     def refusing(backward: Backward) -> Backward:
@@ -67,7 +67,7 @@ def first_order(instead: str) -> Callable[[Backward], Backward]:
         def checked(ctx: Any, *gradients: Tensor | None) -> Any:
             # Gradients are recorded in a backward pass only where a graph of the pass itself is asked for.
             if torch.is_grad_enabled():
-                raise SecondDerivative(
+                raise SecondDerivativeError(
                     f"this gradient cannot be differentiated again, as create_graph=True asks for: {instead}"
                 )
             return backward(ctx, *gradients)

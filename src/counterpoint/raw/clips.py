@@ -58,7 +58,7 @@ class Clips(Raw):
         """Read files, each frame's middle square resized to a side in pixels.
 
         Raises:
-            MissingPackage: for a video, without the package av.
+            MissingPackageError: for a video, without the package av.
             ValueError: for a file without frames.
         """
         read = resolve(MODALITIES.get("video").read)

@@ -61,7 +61,7 @@ class Waves(Raw):
         """Read files, mixed down to one channel, at a rate.
 
         Raises:
-            MissingPackage: for a file that is no WAV, without the package soundfile.
+            MissingPackageError: for a file that is no WAV, without the package soundfile.
             ValueError: for a file that holds no sound; the message names it.
         """
         read = resolve(MODALITIES.get("audio").read)

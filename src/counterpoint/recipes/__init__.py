@@ -53,7 +53,7 @@ def load(source: str | os.PathLike[str] = DEFAULT) -> Recipe:
     'cnn'
 
     Raises:
-        UnknownName: for an unknown recipe or an unknown key, with the nearest known one.
+        UnknownNameError: for an unknown recipe or an unknown key, with the nearest known one.
         ValueError: for a value a key cannot take.
     """
     path = Path(source)

@@ -17,7 +17,7 @@ from jaxtyping import Float
 from pyarrow import parquet
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-from ..files import FORMAT, Damaged, formed, writing
+from ..files import FORMAT, DamagedFileError, formed, writing
 
 _REQUIRED = ("id", "key", "modality", "vector")
 RESERVED = ("id", "key", "modality", "vector", "split", "text", "score", "x", "y")
@@ -102,7 +102,8 @@ class Vectors:
 
         Raises:
             FileNotFoundError: if there is no such folder, or no part in it.
-            Damaged: for a part that is missing or cannot be read; the message is the command that makes it again.
+            DamagedFileError: for a part that is missing or cannot be read; the message is the command that makes it
+                again.
             ValueError: for parts of several models, data sets or widths.
         """
         folder = Path(folder)
@@ -125,7 +126,7 @@ class Vectors:
                 )
             for path in part_paths(folder, modality, totals.pop() if totals else 1):
                 if path not in paths:
-                    raise Damaged(path, "it is missing", about.remedy(folder))
+                    raise DamagedFileError(path, "it is missing", about.remedy(folder))
                 parts.append(path)
         return cls(folder, about, tuple(parts), tuple(_opened(path).metadata.num_rows for path in parts))
 
@@ -139,7 +140,7 @@ class Vectors:
             columns: some of them; all unless given.
 
         Raises:
-            Damaged: for a part that cannot be read.
+            DamagedFileError: for a part that cannot be read.
         """
         return pl.concat([self._plain(path, columns) for path in self.parts], how="diagonal_relaxed")
 
@@ -147,18 +148,18 @@ class Vectors:
         """Return the vectors of a part, and what is known of each.
 
         Raises:
-            Damaged: for a part that cannot be read, or that holds other numbers than vectors of this width.
+            DamagedFileError: for a part that cannot be read, or that holds other numbers than vectors of this width.
         """
         remedy, width = self.about.remedy(self.folder), self.about.width
         column = _column(part, ["vector"], remedy)["vector"].combine_chunks()
         if column.type != _vector(self.about) or column.null_count:
-            raise Damaged(
+            raise DamagedFileError(
                 part, f"its vectors are {column.type}, not {width} numbers of {self.about.dtype}", remedy
             )
         vectors: np.ndarray = column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
         broken = ~np.isfinite(vectors).all(axis=1)
         if broken.any():
-            raise Damaged(part, f"{int(broken.sum()):,} of its vectors are NaN or infinite", remedy)
+            raise DamagedFileError(part, f"{int(broken.sum()):,} of its vectors are NaN or infinite", remedy)
         return vectors, self._plain(part, None)
 
     def _plain(self, part: Path, columns: Sequence[str] | None) -> pl.DataFrame:
@@ -212,16 +213,16 @@ def about_of(part: Path) -> About:
     """Return the origin of a part.
 
     Raises:
-        Damaged: if it cannot be read, or no vectors are in it.
+        DamagedFileError: if it cannot be read, or no vectors are in it.
     """
     schema = _opened(part).schema_arrow
     metadata = (schema.metadata or {}).get(_ABOUT)
     if metadata is None or not _PART.fullmatch(part.name):
-        raise Damaged(part, "it is no part that counterpoint embed wrote", "move it elsewhere")
+        raise DamagedFileError(part, "it is no part that counterpoint embed wrote", "move it elsewhere")
     remedy = "delete it, and embed again"
     for name in _REQUIRED:
         if name not in schema.names:
-            raise Damaged(part, f"it has no column {name!r}", remedy)
+            raise DamagedFileError(part, f"it has no column {name!r}", remedy)
     return formed(part, _plain_json(metadata), About, remedy)
 
 
@@ -273,16 +274,16 @@ def _opened(part: Path) -> parquet.ParquetFile:
     try:
         return parquet.ParquetFile(part, page_checksum_verification=True)
     except FileNotFoundError:
-        raise Damaged(part, "it is missing", "embed again") from None
+        raise DamagedFileError(part, "it is missing", "embed again") from None
     except (OSError, pa.ArrowException) as error:
-        raise Damaged(part, _first_line(error), "delete it and embed again") from None
+        raise DamagedFileError(part, _first_line(error), "delete it and embed again") from None
 
 
 def _column(part: Path, names: Sequence[str], remedy: str) -> pa.Table:
     try:
         return _opened(part).read(list(names))
     except (OSError, pa.ArrowException) as error:
-        raise Damaged(part, _first_line(error), remedy) from None
+        raise DamagedFileError(part, _first_line(error), remedy) from None
 
 
 def _first_line(error: Exception) -> str:

@@ -57,7 +57,7 @@ def clustered_regression(
         An interval for each column and ``"intercept"``.
 
     Raises:
-        UnknownName: for another link.
+        UnknownNameError: for another link.
         ValueError: for lengths that differ, a number that is not finite, outcomes other than 0 and 1 under a logit,
             columns that determine one another, fewer than two clusters, or a logit whose columns separate the outcomes.
 

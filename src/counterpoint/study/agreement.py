@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from ..data.base import Data
-from ..files import Damaged
+from ..files import DamagedFileError
 from ..training.record.provenance import Provenance, counts, rows_of
-from ..training.run import OtherRun
-from .design import OtherStudy
+from ..training.run import OtherRunError
+from .design import OtherStudyError
 from .scored import RunScores
 from .unit import StudyUnit
 
@@ -20,16 +20,16 @@ def check_made_of_the_same(work: Iterable[StudyUnit[Any]], data: Data, study: Pa
     """Check that the units a study has already are made of what the next ones will be.
 
     Raises:
-        OtherStudy: if they are not; the message names what differs, and the units.
+        OtherStudyError: if they are not; the message names what differs, and the units.
     """
     differing: dict[str, list[str]] = {}
     for unit in work:
-        with suppress(Damaged):  # such a unit will be repeated
+        with suppress(DamagedFileError):  # such a unit will be repeated
             for change in unit.made_of(data).changes(data, unit.folder):
                 differing.setdefault(change, []).append(str(unit.folder.relative_to(study)))
     if differing:
         runs = dict.fromkeys(run for those in differing.values() for run in those)
-        raise OtherStudy(
+        raise OtherStudyError(
             f"{'; '.join(differing)} since the study in {study} began: give another folder with --out, "
             f"or delete these runs: {', '.join(runs)}"
         )
@@ -43,7 +43,7 @@ def check_agreement(units: Iterable[Path], study: Path) -> None:
         study: the study's folder.
 
     Raises:
-        OtherRun: if they cannot; the message names what differs, between which two.
+        OtherRunError: if they cannot; the message names what differs, between which two.
     """
     first: tuple[Path, Provenance] | None = None
     named: dict[tuple[str, str], tuple[Path, str]] = {}
@@ -63,7 +63,7 @@ def check_examples(runs: Mapping[Path, RunScores], study: Path) -> None:
     """Check by their ids that finished runs were scored on the same examples.
 
     Raises:
-        OtherRun: if they were not; the message names the test set and two runs.
+        OtherRunError: if they were not; the message names the test set and two runs.
     """
     seen: dict[tuple[str, str, tuple[str, ...]], tuple[Path, frozenset[int]]] = {}
     for folder, scored in runs.items():
@@ -76,7 +76,7 @@ def check_examples(runs: Mapping[Path, RunScores], study: Path) -> None:
 
 
 def _refuse(reason: str, one: Path, other: Path, study: Path) -> None:
-    raise OtherRun(
+    raise OtherRunError(
         f"{one.relative_to(study)} and {other.relative_to(study)} of {study} cannot be compared: {reason}; "
         "delete one of them, then run the study's command again"
     )

@@ -98,8 +98,8 @@ def audit(folder: str | os.PathLike[str], labels: str = "") -> Audit:
         labels: the label that is looked at; the one that the run learned unless given, or the first that its data has.
 
     Raises:
-        UnknownName: for a label that the data does not have.
-        WrongKind: for one that is neither classes nor tags.
+        UnknownNameError: for a label that the data does not have.
+        LabelTypeError: for one that is neither classes nor tags.
         ValueError: for a folder that is no run, data without labels, and labels of fewer than two classes.
     """
     folder = Path(folder)

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ..files import Damaged, sweep
+from ..files import DamagedFileError, sweep
 from .unit import StudyUnit
 
 
@@ -21,7 +21,7 @@ def set_aside_damaged(units: Iterable[StudyUnit[Any]]) -> None:
         sweep(unit.folder)
         try:
             unit.check_files()
-        except Damaged as error:
+        except DamagedFileError as error:
             warnings.warn(
                 f"{error.path} was damaged ({error.reason}): this run alone is repeated; its old folder is "
                 f"{_set_aside(unit.folder)}",
@@ -33,7 +33,7 @@ def is_damaged(unit: StudyUnit[Any]) -> bool:
     """Return whether a file of a unit cannot be read."""
     try:
         unit.check_files()
-    except Damaged:
+    except DamagedFileError:
         return True
     return False
 

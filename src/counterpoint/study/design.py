@@ -16,7 +16,7 @@ from ..data.derived.labelling import Labelled
 from ..data.derived.mixture import together
 from ..data.kinds.written import MIXED
 from ..execution.folders import unwritable
-from ..files import FORMAT, Damaged, read_yaml, write_yaml
+from ..files import FORMAT, DamagedFileError, read_yaml, write_yaml
 from ..forms import FORM, Margin, Names, Natural, Positional, Seeds, Typed, validated
 from ..methods.arm import is_fixed
 from ..recipes import Recipe, override, parse
@@ -41,7 +41,7 @@ _REPORTED = {"margin", "title"}
 """Parts of a design that no run depends on: a finished study can be given others."""
 
 
-class OtherStudy(ValueError):
+class OtherStudyError(ValueError):
     """A folder already holds another study."""
 
 
@@ -155,33 +155,33 @@ class FolderDesign(ABC):
             margin: another one than the study's own.
 
         Raises:
-            Damaged: if ``study.yaml`` cannot be read, or is only a part of one.
-            OtherStudy: if it is a study of another kind.
+            DamagedFileError: if ``study.yaml`` cannot be read, or is only a part of one.
+            OtherStudyError: if it is a study of another kind.
         """
         path = folder / FILE
         if not path.exists():
             return None
         content = read_yaml(path, _StudyFile, REMEDY)
         if content.kind != cls.kind:
-            raise OtherStudy(
+            raise OtherStudyError(
                 f"{folder} holds a study of another kind ({content.kind}): give another folder with --out, or delete "
                 "this one"
             )
         plain: dict[str, Any] = content.model_dump(exclude={"format", "kind"})
         if missing := [key for key in cls.required if key not in plain]:
-            raise Damaged(path, f"it lacks {', '.join(missing)}", REMEDY)
+            raise DamagedFileError(path, f"it lacks {', '.join(missing)}", REMEDY)
         if margin is not None:
             plain["margin"] = margin
         try:
             return validated(cls, cls.fields_of(plain))
         except ValueError as error:
-            raise Damaged(path, str(error), REMEDY) from None
+            raise DamagedFileError(path, str(error), REMEDY) from None
 
     def joined(self: Of, there: Of | None, folder: Path) -> Of:
         """Return this study with the arms and seeds of the one that its folder already holds.
 
         Raises:
-            OtherStudy: if the folder holds a study of other runs.
+            OtherStudyError: if the folder holds a study of other runs.
         """
         if there is None:
             return self
@@ -193,7 +193,7 @@ class FolderDesign(ABC):
             key for key in new | old if key not in _JOINED | _REPORTED and old.get(key) != new.get(key)
         ]
         if differing:
-            raise OtherStudy(
+            raise OtherStudyError(
                 f"{folder} holds another study (it differs in {', '.join(differing)}): "
                 "give another folder with --out, or delete this one"
             )
@@ -209,7 +209,7 @@ class FolderDesign(ABC):
         """Make a folder this study's; arms and seeds that the folder already holds stay in the study.
 
         Raises:
-            OtherStudy: if it holds a study of other runs.
+            OtherStudyError: if it holds a study of other runs.
             OSError: if it cannot be written.
         """
         merged, path = self.joined(self.read(folder, self.margin), folder), folder / FILE
@@ -331,7 +331,7 @@ def check_names(design: Design) -> None:
     """Refuse arms and tasks that there are none of, without loading torch.
 
     Raises:
-        UnknownName: for an unknown method or task; the message gives the nearest one.
+        UnknownNameError: for an unknown method or task; the message gives the nearest one.
         ValueError: for an arm that cannot be read.
     """
     from ..evaluation import check_name
@@ -347,7 +347,7 @@ def check_options(design: Design) -> None:
     """Refuse options that a method of the design does not take; loads torch and the methods, and no data.
 
     Raises:
-        UnknownName: for an unknown option; the message gives the nearest one.
+        UnknownNameError: for an unknown option; the message gives the nearest one.
         ValueError: for a value of another type.
     """
     from ..methods.arm import Arm
@@ -360,7 +360,7 @@ def kind_of(folder: Path) -> str | None:
     """Return the kind of study that a folder holds, ``"training"`` or ``"decoding"``; None where there is none.
 
     Raises:
-        Damaged: if ``study.yaml`` cannot be read.
+        DamagedFileError: if ``study.yaml`` cannot be read.
     """
     path = folder / FILE
     return read_yaml(path, _StudyFile, REMEDY).kind if path.exists() else None

@@ -68,7 +68,7 @@ def prepare(
 
     Raises:
         ValueError: for whatever is wrong; the message names the option, the arm or the split.
-        OtherStudy: if the folder holds a study of other runs.
+        OtherStudyError: if the folder holds a study of other runs.
         OSError: for a folder that cannot be written.
     """
     check_names(design)

@@ -25,7 +25,7 @@ def open_data(of: Run | Design) -> Data:
     """Open the data of a run or of a study as its methods see the data in training: with few labels, or wrong ones.
 
     Raises:
-        UnknownName: for data, or a label of it, that there is not.
+        UnknownNameError: for data, or a label of it, that there is not.
         ValueError: for data that cannot be used, and for what its label cannot be made.
     """
     data = load_any(of.data, of.recipe.towers.image_size)

@@ -62,7 +62,7 @@ class Preset:
             labels: the label that methods learn from, with its options; their own unless given.
 
         Raises:
-            UnknownName: for a label that the data does not have.
+            UnknownNameError: for a label that the data does not have.
             ValueError: if the baseline is not among them, or there are more than `MOST_PAIRS` for pairs of columns.
         """
         from ..data.derived.labelling import label_of
@@ -113,14 +113,14 @@ class Preset:
             ValueError: if there is none.
         """
         from ..evaluation import create
-        from ..evaluation.task import NotApplicable, check_data
+        from ..evaluation.task import NotApplicableError, check_data
 
         tasks, reasons = [], []
         for name in self.tasks:
             try:
                 check_data(create(name), data)
                 tasks.append(name)
-            except NotApplicable as reason:
+            except NotApplicableError as reason:
                 reasons.append(str(reason))
         if not tasks:
             raise ValueError(f"{data.name!r} has nothing that {self.name} asks about: {'; '.join(reasons)}")

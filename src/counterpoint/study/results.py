@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Generic, Protocol, TypeVar, final, runtime_checkable
 
 from ..evaluation import create
-from ..files import Damaged
+from ..files import DamagedFileError
 from ..reasons import counted, listing
 from ..statistics.bootstrap import FEW_SEEDS
 from .agreement import check_agreement
@@ -100,7 +100,7 @@ class StudyResults(Generic[R]):
 
         Raises:
             RuntimeError: if every run failed; the message gives the first reason.
-            OtherRun: if runs were not made of the same.
+            OtherRunError: if runs were not made of the same.
         """
         if not self.finished():
             reason = next(run.reason for _, _, run in self.each())
@@ -169,6 +169,6 @@ class StudyResults(Generic[R]):
         return lines
 
 
-def damage(error: Damaged, folder: Path) -> str:
+def damage(error: DamagedFileError, folder: Path) -> str:
     """Return the reason that a run failed whose file cannot be read."""
     return f"damaged: {error.path.relative_to(folder).as_posix()} ({error.reason})"

@@ -294,7 +294,7 @@ class StudySummary(Part):
 
         Raises:
             ValueError: if the folder holds no finished study.
-            Damaged: if it cannot be read.
+            DamagedFileError: if it cannot be read.
         """
         path = folder / "summary.json"
         if not path.exists():

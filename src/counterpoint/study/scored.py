@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from ..evaluation import STATISTICS
 from ..evaluation.results import EXAMPLES
-from ..files import Damaged, read_json, read_table
+from ..files import DamagedFileError, read_json, read_table
 from ..statistics import Outcomes
 from ..training.folder import remedy
 from .schema import Key
@@ -104,7 +104,7 @@ def read_scores(folder: Path) -> list[dict[str, Any]]:
     """Return the rows of a run's ``scores.json``.
 
     Raises:
-        Damaged: if they are missing or cannot be read.
+        DamagedFileError: if they are missing or cannot be read.
     """
     return [row.model_dump() for row in read_json(folder / "scores.json", _Rows, remedy(folder)).root]
 
@@ -117,7 +117,7 @@ class RunScores:
         folders: of the run, or of its units.
 
     Raises:
-        Damaged: when a file turns out to be missing, unreadable or without what another one speaks of.
+        DamagedFileError: when a file turns out to be missing, unreadable or without what another one speaks of.
     """
 
     def __init__(self, *folders: Path) -> None:
@@ -144,7 +144,7 @@ class RunScores:
         for (task, test, _, metric), (definition, n) in self.definitions.items():
             if n and any((task, test, column) not in tables for column in definition.columns):
                 path = self.folders[0] / "examples.parquet"
-                raise Damaged(
+                raise DamagedFileError(
                     path, f"it has no outcomes of {task} {metric} ({test})", remedy(self.folders[0])
                 )
         return tables

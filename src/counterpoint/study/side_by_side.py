@@ -17,7 +17,7 @@ from ..data.columns import fits, named, subject
 from ..data.embeddings import EmbeddingCache
 from ..data.source import load_any
 from ..evaluation.results import RunResults
-from ..evaluation.task import NotApplicable, Task, check_training, is_classifier
+from ..evaluation.task import NotApplicableError, Task, check_training, is_classifier
 from ..methods.tower_method import TowerMethod
 from ..modalities import MODALITIES
 from ..spec import Spec
@@ -138,7 +138,7 @@ def evaluate(
         notify: called with a line on what is scored.
 
     Raises:
-        UnknownName: for a kind of model, or a task, that does not exist.
+        UnknownNameError: for a kind of model, or a task, that does not exist.
         FileNotFoundError: if there is nothing at the path of the data.
         ValueError: for a model that cannot be loaded, one that is named twice, no data, and data without a row to
             score.
@@ -225,18 +225,18 @@ class _Scoring:
             try:
                 if not fits(task.modalities, tuple(cache.columns.values())):
                     missing = [it for it in named(task.modalities, data.columns) if it not in cache.embeds]
-                    raise NotApplicable(
+                    raise NotApplicableError(
                         f"{label}{task.name} needs {' and '.join(missing)} embeddings, which the model has not"
                     )
                 classifies = "classifier" in task.asks
                 if classifies and not is_classifier(model):
-                    raise NotApplicable(
+                    raise NotApplicableError(
                         f"{label}{task.name} needs a label that the model learned: it learned none"
                     )
                 check_training(task, data)
                 evaluated = model if classifies else cache
                 by_set = evaluation.evaluate(evaluated, data, tasks=(task,), tests=tests).by_test
-            except NotApplicable as error:
+            except NotApplicableError as error:
                 if self.named and alone:
                     self.refusals.append(str(error))
                 else:
@@ -259,7 +259,7 @@ class _Scoring:
                     path = folder / f"{test} {one.task}.html".replace(" ", "-")
                     try:
                         evaluation.failures(one, cache, data, tests[test], path)
-                    except NotApplicable as error:
+                    except NotApplicableError as error:
                         self.notes[str(error)] = None
                         continue
                     self.notify(f"wrote {path}")

@@ -114,7 +114,7 @@ class Study(Generic[S]):
 
         Raises:
             ValueError: if the folder holds no finished study.
-            Damaged: if its summary cannot be read.
+            DamagedFileError: if its summary cannot be read.
         """
         path = Path(folder)
         return Study(path, KINDS[kind_of(path) or Design.kind].summary.read(path))

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import RootModel
 
 from ..data.columns import subject
-from ..files import Damaged, read_json
+from ..files import DamagedFileError, read_json
 from ..methods.arm import is_fixed
 from ..modalities import MODALITIES, PAIR, leading
 from ..reasons import counted, listing, share_in_words
@@ -73,7 +73,7 @@ class FinishedRun:
 
         Raises:
             ValueError: if it has not.
-            Damaged: if a file of it cannot be read.
+            DamagedFileError: if a file of it cannot be read.
         """
         state = RunState.read(folder)
         if state is None or state.status == "running":
@@ -123,7 +123,7 @@ def _read(folder: Path) -> FinishedRun | None:
         if state is None or state.status == "running":
             return None
         return FinishedRun.read(folder)
-    except Damaged as error:
+    except DamagedFileError as error:
         return FinishedRun(folder, RunState(status="failed", reason=damage(error, folder)))
 
 
@@ -131,8 +131,8 @@ def summarise(results: StudyResults[FinishedRun], design: Design) -> TrainingSum
     """Compute the content of ``summary.json``.
 
     Raises:
-        Damaged: if ``plan.json`` lacks an arm.
-        OtherRun: for runs that were not made of the same.
+        DamagedFileError: if ``plan.json`` lacks an arm.
+        OtherRunError: for runs that were not made of the same.
         RuntimeError: if every run failed.
         ValueError: if no arm can be compared with another.
     """

@@ -23,5 +23,5 @@ class StudyUnit(Unit[T], Protocol[T]):
         """Read all that the unit has so far.
 
         Raises:
-            Damaged: for a file that cannot be read.
+            DamagedFileError: for a file that cannot be read.
         """

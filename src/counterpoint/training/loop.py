@@ -21,7 +21,7 @@ from ..execution.lease import check_held
 from ..methods.base import Method
 from ..pairwise.ranks import Ranks
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, NonFiniteLoss
+from ..types import Batch, Clock, Embeddings, NonFiniteLossError
 from .record.broken import ASKED, Budget
 from .record.metrics import balanced_scalars, learnt_scalars
 from .saving import checkpoint as checkpoints
@@ -98,10 +98,11 @@ def fit(
     Raises:
         ValueError: if the loader is of another number of ranks than there are, for ``fsdp`` where it cannot be, or for
             stages and rates of parameters that there are not.
-        NonFiniteLoss: if a loss is NaN or infinite.
+        NonFiniteLossError: if a loss is NaN or infinite.
         CheckpointError: if a checkpoint cannot be written or read.
         LeaseLostError: if another process took the folder while this one was suspended.
-        TooMuchBroken: if more examples had to be replaced than the data allows; the run stands at a checkpoint.
+        TooManyReplacementsError: if more examples had to be replaced than the data allows; the run stands at a
+            checkpoint.
     """
     ranks = Ranks.present()
     if (loader.rank, loader.world) != (ranks.rank, ranks.size):
@@ -319,7 +320,7 @@ def step_numbers(losses: dict[str, Tensor], overflow: Tensor, asks: int, ranks: 
     )
 
 
-def _non_finite(terms: dict[str, float], batch: Batch, clock: Clock) -> NonFiniteLoss:
+def _non_finite(terms: dict[str, float], batch: Batch, clock: Clock) -> NonFiniteLossError:
     bad = [name for name, value in terms.items() if not np.isfinite(value)] or list(terms)
     inputs = [
         name for name, view in batch.views.items() if view.is_floating_point() and not view.isfinite().all()
@@ -329,7 +330,7 @@ def _non_finite(terms: dict[str, float], batch: Batch, clock: Clock) -> NonFinit
         cause = f"the inputs {inputs} hold NaN or infinite values: check the data of these examples"
     elif clock.step == 0:
         cause = "nothing has been learnt yet and the inputs are finite: check the loss itself and its options"
-    return NonFiniteLoss(
+    return NonFiniteLossError(
         f"the loss is not finite at step {clock.step}: term {', '.join(bad)} of {terms}; {cause}. "
         f"Ids of the batch: {batch.ids.tolist()}"
     )

@@ -17,7 +17,7 @@ from ..data.derived.nouns import NOUNS
 from ..data.source import located
 from ..data.sources import without_budget
 from ..execution.folders import unwritable
-from ..files import FORMAT, Damaged, read_json, read_yaml, run_of, write_json, write_yaml
+from ..files import FORMAT, DamagedFileError, read_json, read_yaml, run_of, write_json, write_yaml
 from ..methods.arm import Arm
 from ..methods.origin import lend_recipe
 from ..methods.tower_names import tower_names
@@ -29,7 +29,7 @@ from .folder import is_run, not_a_run, remedy
 from .record.environment import Environment, environment
 
 
-class OtherRun(ValueError):
+class OtherRunError(ValueError):
     """A folder already holds another run."""
 
 
@@ -73,7 +73,7 @@ class Run:
         Where it goes on from another run, its recipe has the towers of that one, and their sizes.
 
         Raises:
-            UnknownName: for a label that the data does not have.
+            UnknownNameError: for a label that the data does not have.
             ValueError: for a run to go on from that there is not.
         """
         arm = Arm.parse(self.arm)
@@ -104,7 +104,7 @@ class Run:
 
         Raises:
             ValueError: if the folder is no run folder, or one of a newer version.
-            Damaged: if ``recipe.yaml`` cannot be read.
+            DamagedFileError: if ``recipe.yaml`` cannot be read.
         """
         path = folder / "recipe.yaml"
         if not is_run(folder):
@@ -121,20 +121,20 @@ class Run:
                 plain.target,
             )
         except ValueError as error:
-            raise Damaged(path, str(error), remedy(folder)) from None
+            raise DamagedFileError(path, str(error), remedy(folder)) from None
 
     def check(self, folder: Path) -> None:
         """Check that a folder holds this run; one that its budget for broken examples ended may go on with another.
 
         Raises:
-            OtherRun: if it holds another one.
+            OtherRunError: if it holds another one.
         """
         there = Run.read(folder)
         began, now = (replace(run, data=without_budget(run.data)) for run in (there, self))
         if Arm.parse(now.arm).origin:  # its towers are those of the run that it began from, which may be gone
             now = replace(now, recipe=_with_towers(now.recipe, there.recipe))
         if began != now:
-            raise OtherRun(
+            raise OtherRunError(
                 f"{folder} holds another run ({there.arm}, data {there.data}, seed {there.seed}, "
                 f"or another recipe): choose another folder, or delete this one"
             )
@@ -146,7 +146,7 @@ class Run:
             UserWarning: if the run began under another version of counterpoint or torch.
 
         Raises:
-            OtherRun: if it holds another run.
+            OtherRunError: if it holds another run.
         """
         if (folder / "recipe.yaml").exists():
             self.check(folder)
@@ -229,7 +229,7 @@ class RunState:
         """Read the state of a run; None where there is none.
 
         Raises:
-            Damaged: if ``run.json`` cannot be read.
+            DamagedFileError: if ``run.json`` cannot be read.
         """
         path = folder / "run.json"
         return read_json(path, cls, remedy(folder)) if path.exists() else None
@@ -247,8 +247,8 @@ def target_of(arm: Arm, labels: str, data: Data) -> Target | None:
     Data without the label of its method may have one label alone that the arm can learn from, which is that then.
 
     Raises:
-        UnknownName: for a label that the data does not have.
-        WrongKind: for a label of a kind that the arm's method does not learn from.
+        UnknownNameError: for a label that the data does not have.
+        LabelTypeError: for a label of a kind that the arm's method does not learn from.
         ValueError: for one that the data might have had, where the message says why it has not; and where nobody names
             one of several.
     """

@@ -32,7 +32,7 @@ from ..pairwise.ranks import Ranks
 from ..reasons import counted
 from ..recipes import override
 from .folder import is_checkpoint, remedy
-from .run import OtherRun, Run, data_of
+from .run import OtherRunError, Run, data_of
 from .saving import checkpoint as checkpoints
 from .speed.compiled import compile_blocks
 from .speed.kept import remember
@@ -143,8 +143,8 @@ def order_of(
     Raises:
         ValueError: for a source that has too few rows for its share of a batch, a sampler of rows that cannot be read
             at random, and one that can make no batch.
-        UnknownName: for a sampler, and a label that the data does not have.
-        WrongKind: for a label that is neither classes nor tags.
+        UnknownNameError: for a sampler, and a label that the data does not have.
+        LabelTypeError: for a label that is neither classes nor tags.
     """
     if sampler != NATURAL and (data.splits.sources or len(data.shards)):
         raise ValueError(
@@ -236,13 +236,13 @@ def keep_order(order: Order, folder: Path) -> None:
     """Write the order of a run's examples into its folder, or check that it is the one that is there.
 
     Raises:
-        OtherRun: if the run began in another order, since its data have other rows or other shards now.
-        Damaged: if ``order.json`` cannot be read.
+        OtherRunError: if the run began in another order, since its data have other rows or other shards now.
+        DamagedFileError: if ``order.json`` cannot be read.
     """
     path, now = folder / "order.json", {"format": FORMAT, **order.settings()}
     began = read_json(path, _OrderFile, remedy(folder)).model_dump() if path.exists() else now
     if began != now:
-        raise OtherRun(
+        raise OtherRunError(
             f"{folder} began in another order of examples ({began}) than its data has now ({now}): give it the data "
             "that it began with, or choose another folder"
         )

@@ -6,7 +6,7 @@ from .batch import ViewSpec as ViewSpec
 from .fit import Fit as Fit
 from .learning import Clock as Clock
 from .learning import Kind as Kind
-from .learning import NonFiniteLoss as NonFiniteLoss
+from .learning import NonFiniteLossError as NonFiniteLossError
 from .learning import Stage as Stage
 from .learning import Target as Target
 from .models import Classifier as Classifier

@@ -72,5 +72,5 @@ class Target:
     kind: Kind = "classes"
 
 
-class NonFiniteLoss(FloatingPointError):
+class NonFiniteLossError(FloatingPointError):
     """The error for a loss that is NaN or infinite; the message names the step, the term and the batch's ids."""

@@ -20,7 +20,7 @@ from torch import Tensor
 from counterpoint.data.base import Rows, SomeItems, Splits
 from counterpoint.data.items import Choices
 from counterpoint.data.pictured import PairedData
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS
 from counterpoint.data.synthetic.scenes.items.changes import recount
 from counterpoint.data.synthetic.scenes.pixels.render import draw

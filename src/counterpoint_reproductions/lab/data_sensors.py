@@ -15,7 +15,7 @@ from counterpoint.data.source import load_any
 from counterpoint.evaluation.classifiers import CLASSIFIERS
 from counterpoint.methods.tower_method import TowerMethod
 from counterpoint.recipes import load, override
-from counterpoint.registry import MissingPackage
+from counterpoint.registry import MissingPackageError
 from counterpoint.training.loop import fit
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
@@ -43,14 +43,16 @@ def basic_motions() -> str:
     """Return the folder of the data BasicMotions, which the packages sktime and aeon bring along.
 
     Raises:
-        MissingPackage: if neither is installed.
+        MissingPackageError: if neither is installed.
     """
     for package in ("sktime", "aeon"):
         found = find_spec(package)
         for root in (found and found.submodule_search_locations) or ():
             if (folder := Path(root) / "datasets" / "data" / "BasicMotions").is_dir():
                 return str(folder)
-    raise MissingPackage("BasicMotions is part of sktime, which is not installed; run: pip install sktime")
+    raise MissingPackageError(
+        "BasicMotions is part of sktime, which is not installed; run: pip install sktime"
+    )
 
 
 def trained_on(arm: str, data: str, seed: int, steps: int) -> TowerMethod:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from counterpoint.data.base import Rows
-from counterpoint.data.synthetic.scenes.items.chat import INSTRUCTIONS
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.decoding import describe
 from counterpoint.decoding.assistant import VisionLanguageAssistant
 from counterpoint.evaluation import create_answering
+from counterpoint.evaluation.prompts import INSTRUCTIONS
 from counterpoint.evaluation.statistic import STATISTICS, name_of
 from counterpoint.networks.tiny_vlm import default_model_path, world
 from counterpoint.study.decoding.arm import DecodingArm

@@ -213,7 +213,7 @@ class Lab:
 
         Raises:
             ValueError: for whatever can be known to be wrong before anything is trained.
-            OtherStudy: if the folder holds a study of another design.
+            OtherStudyError: if the folder holds a study of another design.
         """
         study_folder = self.folder / name
         if self.second:
@@ -361,7 +361,7 @@ def reproduce(
         notify: called with a line on what is being done.
 
     Raises:
-        UnknownName: for a paper that is not in the catalog, or has no claim here; names those that have.
+        UnknownNameError: for a paper that is not in the catalog, or has no claim here; names those that have.
         ValueError: for ``decide`` with evidence that leaves nothing open, or nothing that seeds or a new test set
             decide.
     """

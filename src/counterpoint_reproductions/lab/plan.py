@@ -85,7 +85,7 @@ def plan(
         notify: called with a line on what is being done.
 
     Raises:
-        UnknownName: for a paper that is not in the catalog, or has no claim here.
+        UnknownNameError: for a paper that is not in the catalog, or has no claim here.
     """
     paper(slug)
     claim = module(slug)

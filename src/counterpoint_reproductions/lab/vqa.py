@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from counterpoint.data.base import Rows
 from counterpoint.data.items import Question, Questions
-from counterpoint.data.synthetic.scenes.items.chat import prompt
 from counterpoint.data.synthetic.scenes.items.forms import items_of
 from counterpoint.data.synthetic.scenes.world import Scenes
+from counterpoint.evaluation.prompts import prompt
 from counterpoint.networks.base import ImageTower
 from counterpoint.networks.heads import Linear
 from counterpoint.networks.init import initialise

@@ -17,7 +17,7 @@ from counterpoint.data.benchmarks import BENCHMARKS
 from counterpoint.data.items import Choices, MinimalPairs, Regions
 from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import evaluate
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from fixtures import layouts
 from fixtures.tiny import Pixels
 
@@ -164,7 +164,7 @@ def test_an_empty_folder_is_refused_with_what_belongs_there(name: str, tmp_path:
 def test_a_path_that_is_not_there_and_a_name_without_path_are_refused() -> None:
     with pytest.raises(FileNotFoundError, match="bivlc: there is no file or folder nowhere"):
         load("bivlc:nowhere")
-    with pytest.raises(UnknownName, match="did you mean 'winoground:PATH'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'winoground:PATH'"):
         load("winogroun")
 
 

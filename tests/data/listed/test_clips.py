@@ -23,7 +23,7 @@ from counterpoint.data.source import load_any
 from counterpoint.data.synthetic.clips.clip import save
 from counterpoint.networks.towers.footage import MOST_FRAMES, Footage
 from counterpoint.pages.things import thing
-from counterpoint.registry import MissingPackage
+from counterpoint.registry import MissingPackageError
 
 
 @pytest.fixture(autouse=True)
@@ -156,7 +156,7 @@ def test_without_av_pictures_are_read_and_a_video_is_refused_in_a_line(
     video, picture = (save(shades(2), tmp_path / f"it{ending}").read_bytes() for ending in (".mp4", ".gif"))
     monkeypatch.setitem(sys.modules, "av", None)
     assert len(read_clip(picture, 16)) == 2
-    with pytest.raises(MissingPackage, match=r"counterpoint\[video\]"):
+    with pytest.raises(MissingPackageError, match=r"counterpoint\[video\]"):
         read_clip(video, 16)
 
 

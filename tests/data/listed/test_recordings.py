@@ -15,7 +15,7 @@ from counterpoint.data.reading.recordings import read_edf, read_record
 from counterpoint.data.reading.series import rate_of, read_series
 from counterpoint.data.source import load_any
 from counterpoint.data.sources import Asset
-from counterpoint.registry import MissingPackage
+from counterpoint.registry import MissingPackageError
 
 pyedflib = pytest.importorskip("pyedflib")
 wfdb = pytest.importorskip("wfdb")
@@ -59,7 +59,7 @@ def test_without_its_package_a_recording_names_the_extra(
     path = edf(tmp_path / "it.edf", (waves(0)[:, 0], RATE))
     header = record(tmp_path, "r0")
     monkeypatch.setitem(sys.modules, package, None)
-    with pytest.raises(MissingPackage, match=re.escape("pip install 'counterpoint[ecg]'")):
+    with pytest.raises(MissingPackageError, match=re.escape("pip install 'counterpoint[ecg]'")):
         read_edf(path.read_bytes()) if package == "pyedflib" else read_record(str(header))
 
 

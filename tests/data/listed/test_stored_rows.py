@@ -24,7 +24,7 @@ from counterpoint.data.reading.sounds import _ratio, read_sound
 from counterpoint.data.source import load_any
 from counterpoint.networks.towers.sound import Waveform
 from counterpoint.raw import Waves
-from counterpoint.registry import MissingPackage
+from counterpoint.registry import MissingPackageError
 
 RATE = 8_000
 
@@ -171,7 +171,7 @@ def test_a_wav_file_that_is_cut_short_is_refused_and_one_of_unknown_length_is_no
 def test_without_soundfile_a_wav_is_read_and_others_name_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "soundfile", None)
     assert len(read_sound(a_wav(RATE), RATE)) == 400
-    with pytest.raises(MissingPackage, match=re.escape("pip install 'counterpoint[audio]'")):
+    with pytest.raises(MissingPackageError, match=re.escape("pip install 'counterpoint[audio]'")):
         read_sound(b"fLaC and so on", RATE)
 
 

@@ -19,7 +19,7 @@ from counterpoint.data.views import key
 from counterpoint.methods.arm import Arm
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Augmentation, Recipe
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.training.run import Run
 from counterpoint.training.start import order_of, prepare
 from counterpoint.types import View
@@ -224,7 +224,7 @@ def test_occurrences_count_what_came_before(line: list[int]) -> None:
     ],
 )
 def test_a_sampler_that_is_none_is_refused_where_the_arm_is_written(written: str, says: str) -> None:
-    with pytest.raises((ValueError, UnknownName), match=says):
+    with pytest.raises((ValueError, UnknownNameError), match=says):
         Arm.parse(f"supcon,on=images,sampler={written}")
 
 
@@ -266,7 +266,7 @@ def test_a_method_that_learns_no_label_has_no_sampler() -> None:
 
 def test_a_sampler_needs_a_label_of_the_data_and_rows_that_can_be_read_at_random() -> None:
     rows = DATA.splits.train
-    with pytest.raises(UnknownName, match="tone"):
+    with pytest.raises(UnknownNameError, match="tone"):
         order_of(DATA, 8, 0, rows, "balanced", "tome")
     sharded = TinyData()
     sharded.shards = [len(rows)]

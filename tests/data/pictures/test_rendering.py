@@ -17,7 +17,7 @@ from counterpoint.data.pictures import rendering
 from counterpoint.data.pictures.rendering import (
     ARTISTS,
     Artist,
-    MissingPicture,
+    MissingPictureError,
     OpenMoji,
     Twemoji,
     picture_key,
@@ -242,10 +242,12 @@ def test_two_at_once_both_get_whole_pictures(tmp_path: Path, own_cache: Path) ->
 
 def test_errors_say_what_to_do(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     artist = Painter(tmp_path / "files")
-    with pytest.raises(MissingPicture, match=r"has no picture of 2 emoji \(first: 1F601\); run: pip install"):
+    with pytest.raises(
+        MissingPictureError, match=r"has no picture of 2 emoji \(first: 1F601\); run: pip install"
+    ):
         artist.pictures(["1F600", "1F601", "1F602"])
     monkeypatch.setattr(artist, "draw", lambda file: Twemoji().draw(b"no PNG"))
-    with pytest.raises(MissingPicture, match="cannot be drawn"):
+    with pytest.raises(MissingPictureError, match="cannot be drawn"):
         artist.pictures(CODES)
     assert not list((cache_folder() / "emoji").iterdir())
     with pytest.raises(ValueError, match="must have one viewBox"):

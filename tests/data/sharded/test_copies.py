@@ -17,7 +17,7 @@ import pytest
 from counterpoint.cli.common.files import Files
 from counterpoint.data.cache import SIZE, CacheError, size_of
 from counterpoint.data.sharded import copies as module
-from counterpoint.data.sharded.copies import Ahead, Copies, Unreachable
+from counterpoint.data.sharded.copies import Ahead, Copies, UnreachableFileError
 from counterpoint.data.sources import Shard
 
 STORE = fsspec.filesystem("memory")
@@ -133,7 +133,8 @@ def test_a_store_that_never_serves_is_named_and_nothing_half_written_stays(
 ) -> None:
     served(monkeypatch, lambda _, remote, local: Path(local).write_bytes(bytes(7)))
     with pytest.raises(
-        Unreachable, match=r"memory://shards/4\.tar was asked for 6 times .* 7 of 1,000 bytes were served"
+        UnreachableFileError,
+        match=r"memory://shards/4\.tar was asked for 6 times .* 7 of 1,000 bytes were served",
     ):
         copies.local(shard(4))
     assert held(copies) == set()

@@ -20,13 +20,13 @@ import counterpoint as cp
 from counterpoint.cli import main
 from counterpoint.data.sharded import counting, indexing
 from counterpoint.data.sharded.counting import Counting
-from counterpoint.data.sharded.index import Index, OtherIndex
+from counterpoint.data.sharded.index import Index, OtherIndexError
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sharded.sizes import stated_size
 from counterpoint.data.sources import Ledger, Span
 from counterpoint.execution import HandedOver, Listener, Needs, NullListener, Unit, work
 from counterpoint.execution.orders import Order
-from counterpoint.files import NewerFormat
+from counterpoint.files import NewerFormatError
 from counterpoint.modalities import PAIR
 from fixtures.full_disk import full_disk
 from fixtures.shards import write_shard, write_shards
@@ -149,7 +149,7 @@ def test_only_changed_shards_are_counted_again(
     write_shard(shards / "00012.tar", range(120, 125))
     (shards / "00007.tar").unlink()
     with pytest.raises(
-        OtherIndex,
+        OtherIndexError,
         match=r"out of date: 1 shard new \(00012\.tar\), 1 shard missing \(00007\.tar\), 1 shard changed "
         r"\(00003\.tar\); run counterpoint data index .* again",
     ):
@@ -165,11 +165,11 @@ def test_only_changed_shards_are_counted_again(
 def test_an_index_of_another_source_is_refused(shards: Path, tmp_path: Path) -> None:
     index(shards, tmp_path / "index", jobs=1)
     other = write_shards(tmp_path / "other")
-    with pytest.raises(OtherIndex, match=r"holds another index \(.*shards\): give another folder"):
+    with pytest.raises(OtherIndexError, match=r"holds another index \(.*shards\): give another folder"):
         index(other, tmp_path / "index", jobs=1)
-    with pytest.raises(OtherIndex, match=r"holds another index \(5,000 rows held out\)"):
+    with pytest.raises(OtherIndexError, match=r"holds another index \(5,000 rows held out\)"):
         index(shards, tmp_path / "index", held_out=7, jobs=1)
-    with pytest.raises(OtherIndex, match="is no index and not empty"):
+    with pytest.raises(OtherIndexError, match="is no index and not empty"):
         index(shards, other, jobs=1)
     assert len(list(other.iterdir())) == 12
 
@@ -185,7 +185,7 @@ def test_an_index_of_a_newer_version_is_refused(shards: Path, tmp_path: Path) ->
     index(shards, tmp_path / "index", jobs=1)
     path = tmp_path / "index" / indexing.FILE
     path.write_text(json.dumps(json.loads(path.read_text()) | {"format": 99}))
-    with pytest.raises(NewerFormat, match="newer counterpoint"):
+    with pytest.raises(NewerFormatError, match="newer counterpoint"):
         cp.data.load(str(tmp_path / "index"))
 
 
@@ -285,7 +285,7 @@ def test_others_count_and_end_what_is_handed_over(shards: Path, tmp_path: Path) 
     out = tmp_path / "index"
     with pytest.raises(HandedOver):
         index(shards, out, executor=Elsewhere())
-    with pytest.raises(OtherIndex, match=r"is not whole yet: run counterpoint data index .* again"):
+    with pytest.raises(OtherIndexError, match=r"is not whole yet: run counterpoint data index .* again"):
         cp.data.load(str(out))
     work(out)
     assert Index.open(out).digest == undisturbed.digest

@@ -20,13 +20,13 @@ from counterpoint.cli import main
 from counterpoint.data import load
 from counterpoint.data.derived.labelling import Labelling
 from counterpoint.data.derived.relabelled import Relabelled
-from counterpoint.data.labels import WrongKind
+from counterpoint.data.labels import LabelTypeError
 from counterpoint.data.listed import labels as listed_labels
 from counterpoint.data.sharded import labels
 from counterpoint.data.sharded.data import Sharded
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sharded.labels import FOUND
-from counterpoint.files import Damaged
+from counterpoint.files import DamagedFileError
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.opened import open_data
 from counterpoint.study.side_by_side import evaluate
@@ -155,7 +155,7 @@ def test_a_label_is_refused_as_one_of_a_table_is(every: Path, recipe: Recipe) ->
     with pytest.raises(ValueError, match=r"'spot' is no label: the point of row \d+ lies at .* outside"):
         data.label("spot")
     with pytest.raises(
-        WrongKind, match=r"the label 'days' of .* holds numbers, and tags are needed: there are look"
+        LabelTypeError, match=r"the label 'days' of .* holds numbers, and tags are needed: there are look"
     ):
         Run("bce", str(every), recipe, labels="days").on(data)
 
@@ -175,7 +175,9 @@ def test_an_index_that_lacks_what_its_pass_found_says_so(tmp_path: Path) -> None
     index(shards, tmp_path / "index", jobs=1)
     shutil.rmtree(tmp_path / "index" / FOUND)
     write_shard(shards / "00003.tar", range(30, 37))
-    with pytest.raises(Damaged, match=r"found-labels.*is damaged.*: delete the index and make it again"):
+    with pytest.raises(
+        DamagedFileError, match=r"found-labels.*is damaged.*: delete the index and make it again"
+    ):
         index(shards, tmp_path / "index", jobs=1)
 
 

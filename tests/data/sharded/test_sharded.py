@@ -22,9 +22,9 @@ from counterpoint.data.pictured import PairedData
 from counterpoint.data.pictures.squares import Pictures
 from counterpoint.data.sharded import open_shards
 from counterpoint.data.sharded.data import Sharded
-from counterpoint.data.sharded.index import OtherIndex
+from counterpoint.data.sharded.index import OtherIndexError
 from counterpoint.data.sharded.indexing import index
-from counterpoint.data.sharded.open_shards import ShardGone
+from counterpoint.data.sharded.open_shards import MissingShardError
 from counterpoint.data.sharded.pictures import ShardedPairs
 from counterpoint.data.source import load_any
 from counterpoint.data.sources import Records
@@ -215,7 +215,7 @@ def test_a_shard_that_is_lost_when_a_run_starts_is_replaced_within_the_budget(
     else:
         write_shard(shard, range(300, 307))
         words = f"{shard} has changed since it was indexed: run counterpoint data index"
-    with pytest.raises(OtherIndex, match=f"10 of 80 records to train on lie in 1 shard that .* {words}"):
+    with pytest.raises(OtherIndexError, match=f"10 of 80 records to train on lie in 1 shard that .* {words}"):
         load(str(tmp_path / "index"))
     data = load(f"{tmp_path / 'index'},broken=0.2")
     assert isinstance(data, Sharded)
@@ -233,7 +233,9 @@ def test_where_no_shard_can_be_read_the_first_is_named(tmp_path: Path) -> None:
     assert isinstance(data, Sharded)
     for shard in data.index.shards:
         Path(shard.place).unlink()
-    with pytest.raises(ShardGone, match=f"{first_shard(data)} is not there any more: bring it back, or run"):
+    with pytest.raises(
+        MissingShardError, match=f"{first_shard(data)} is not there any more: bring it back, or run"
+    ):
         data.images(np.arange(3))
 
 

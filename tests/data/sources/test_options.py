@@ -17,7 +17,7 @@ from counterpoint.data.sharded.indexing import index
 from counterpoint.data.source import load, load_any
 from counterpoint.data.sources import Options
 from counterpoint.data.sources._files.places import reaching
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from fixtures.files import write_pairs
 from fixtures.shards import write_shards
 
@@ -114,7 +114,7 @@ def test_a_name_may_be_longer_than_a_file_s(tmp_path: Path, monkeypatch: pytest.
     wide = f"{path},columns=text:a+text:{'+text:'.join(columns)}"
     for name in (world, f"{world},missing=text:0.5", wide):
         assert len(load_any(name).splits.train)
-    with pytest.raises(UnknownName, match="unknown data set 'aaaa"):
+    with pytest.raises(UnknownNameError, match="unknown data set 'aaaa"):
         load_any("a" * 300)
 
 

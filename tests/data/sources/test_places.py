@@ -9,7 +9,7 @@ import pytest
 
 from counterpoint.data.source import load, located, rooted, short_name
 from counterpoint.data.sources import Ledger, read, shards
-from counterpoint.registry import MissingPackage
+from counterpoint.registry import MissingPackageError
 from fixtures.files import bitmap, write_shard
 
 
@@ -130,7 +130,9 @@ def test_tables_that_a_downloader_left_beside_shards_are_not_taken_for_the_data(
 
 def test_an_address_whose_package_is_missing_names_the_extra() -> None:
     pytest.importorskip("fsspec")
-    with pytest.raises(MissingPackage, match=r"gs://bucket/0\.tar: .*pip install 'counterpoint\[cloud\]'"):
+    with pytest.raises(
+        MissingPackageError, match=r"gs://bucket/0\.tar: .*pip install 'counterpoint\[cloud\]'"
+    ):
         load("gs://bucket/0.tar")
     with pytest.raises(OSError, match=r"nosuch://bucket/0\.tar cannot be read: .*[Pp]rotocol"):
         load("nosuch://bucket/0.tar")

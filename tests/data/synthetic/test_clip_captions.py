@@ -12,6 +12,7 @@ import pytest
 import torch
 
 from counterpoint.data.items import ContrastCaptions, Narrations
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.clips.clip import ACTIONS, Clip, Event, film, save
 from counterpoint.data.synthetic.clips.compose import compose_clip
 from counterpoint.data.synthetic.clips.config import ClipConfig
@@ -20,11 +21,10 @@ from counterpoint.data.synthetic.clips.words.captions import caption
 from counterpoint.data.synthetic.clips.words.contrasts import contrast
 from counterpoint.data.synthetic.clips.words.narrations import NAMES, NARRATIONS, narrate, sides
 from counterpoint.data.synthetic.clips.world import Clips
-from counterpoint.data.synthetic.rng import Rng
 from counterpoint.data.synthetic.scenes.layout.compositions import pair_part, together
 from counterpoint.data.synthetic.scenes.scene import COLOURS, Relation, Scene, Thing
 from counterpoint.data.synthetic.scenes.words.lexicon import LANGUAGES, lexicon
-from counterpoint.registry import MissingPackage, UnknownName
+from counterpoint.registry import MissingPackageError, UnknownNameError
 
 CAT = Thing("cat", "red", "small", 200, 300, 500)
 DOG = Thing("dog", None, "small", 200, 700, 800)
@@ -86,9 +86,9 @@ def test_a_world_speaks_the_languages_it_is_asked_for() -> None:
     world = Clips.parse(f"clips:basic,{SMALL},languages=fr+de")
     assert list(world.captions(0)) == [caption(world.clip(0), language) for language in ("fr", "de")]
     assert list(world.evaluation_texts("text", 0)) == [caption(world.clip(0), "fr")]
-    with pytest.raises(UnknownName, match="unknown language 'it'"):
+    with pytest.raises(UnknownNameError, match="unknown language 'it'"):
         Clips.parse("clips:basic,languages=en+it")
-    with pytest.raises(UnknownName, match="did you mean 'languages'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'languages'"):
         Clips.parse("clips:basic,language=en")
 
 
@@ -169,7 +169,7 @@ def test_a_video_needs_its_package_and_even_sides(tmp_path: Path, monkeypatch: p
     with pytest.raises(ValueError, match="even, got 15 × 16"):
         save(frames, tmp_path / "clip.mp4")
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(MissingPackage, match=re.escape("pip install 'counterpoint[video]'")):
+    with pytest.raises(MissingPackageError, match=re.escape("pip install 'counterpoint[video]'")):
         save(frames[:, :, :14], tmp_path / "clip.mp4")
     assert not list(tmp_path.iterdir())  # nothing half-written is left
     with pytest.raises(
@@ -232,5 +232,5 @@ def test_clips_that_are_not_two_coloured_things_side_by_side_are_passed_over() -
         clip = Clip(Scene(0, things), events, 4)
         assert sides(clip) is None
         assert narrate("video", clip, Rng(0, 0)) is None
-    with pytest.raises(UnknownName, match="kind of narration"):
+    with pytest.raises(UnknownNameError, match="kind of narration"):
         narrate("audio", clip, Rng(0, 0))

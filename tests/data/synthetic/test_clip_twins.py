@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.clips.clip import Clip, Event
 from counterpoint.data.synthetic.clips.compose import apart, compose_clip, swept
 from counterpoint.data.synthetic.clips.config import ClipConfig
@@ -13,9 +14,8 @@ from counterpoint.data.synthetic.clips.truth import faithful, true_of
 from counterpoint.data.synthetic.clips.words.captions import caption
 from counterpoint.data.synthetic.clips.words.contrasts import CONTRASTS, REVERSED, contrast
 from counterpoint.data.synthetic.clips.words.hallucinations import HALLUCINATIONS, hallucinate
-from counterpoint.data.synthetic.rng import Rng
 from counterpoint.data.synthetic.scenes.scene import OPPOSITE, UNIT, Scene, Thing
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 CONFIG = ClipConfig()
 
@@ -133,9 +133,9 @@ def test_what_a_clip_lacks_cannot_be_contrasted() -> None:
     for kind in ("attribute", "counting", "relation", "flip"):
         assert contrast(kind, alone, Rng(0, 0)) is None
     assert hallucinate("numeric variability", alone, Rng(0, 0)) is None
-    with pytest.raises(UnknownName, match="did you mean 'counting'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'counting'"):
         contrast("count", alone, Rng(0, 0))
-    with pytest.raises(UnknownName, match="omission error"):
+    with pytest.raises(UnknownNameError, match="omission error"):
         hallucinate("omission", alone, Rng(0, 0))
 
 

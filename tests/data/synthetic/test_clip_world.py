@@ -22,7 +22,7 @@ from counterpoint.data.synthetic.clips.words.hallucinations import CLEAN, HALLUC
 from counterpoint.data.synthetic.clips.world import Clips
 from counterpoint.networks.towers.footage import Footage
 from counterpoint.networks.towers.sound import Waveform
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 SMALL = "train=40,validation=5,test=10,pixels=16"
 
@@ -58,9 +58,9 @@ def test_models_see_the_clips_unless_they_are_asked_for_as_pictures() -> None:
     assert large.read("video", rows).frames.shape[-1] == 32
     assert large.suited({"video": Footage(24, 4)}) is large
     assert pickle.loads(pickle.dumps(large)).read("video", rows).frames.shape[-1] == 32
-    with pytest.raises(UnknownName, match="column of clips:basic"):
+    with pytest.raises(UnknownNameError, match="column of clips:basic"):
         data.read("series", rows)
-    with pytest.raises(UnknownName, match="unknown form of clips 'picture': did you mean 'pictures'"):
+    with pytest.raises(UnknownNameError, match="unknown form of clips 'picture': did you mean 'pictures'"):
         load_any("clips:basic,as=picture")
 
 
@@ -170,7 +170,7 @@ def test_renditions_are_faithful_where_they_are_clean() -> None:
 
 
 def test_a_picture_is_one_that_clips_have() -> None:
-    with pytest.raises(UnknownName, match="unknown picture of a clip 'sheets': did you mean 'sheet'"):
+    with pytest.raises(UnknownNameError, match="unknown picture of a clip 'sheets': did you mean 'sheet'"):
         Clips.parse("clips:order,picture=sheets")
 
 

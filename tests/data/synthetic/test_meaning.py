@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from counterpoint.data.items import Question
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS
 from counterpoint.data.synthetic.scenes.items.questions import QUESTIONS, questions
 from counterpoint.data.synthetic.scenes.scene import Relation, Scene, Thing

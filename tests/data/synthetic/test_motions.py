@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from counterpoint.data.rng import Rng
 from counterpoint.data.source import load_any
 from counterpoint.data.synthetic.motions import ACTIVITIES, DEVICES, Motion, MotionConfig, Motions, Stretch
 from counterpoint.data.synthetic.motions.config import SHORTEST, compose_motion
 from counterpoint.data.synthetic.motions.measuring import measure
-from counterpoint.data.synthetic.rng import Rng
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 SMALL = "train=40,validation=4,test=6"
 WALK = Motion(3, 200, (Stretch("walking", "ordinary", 0),))
@@ -109,9 +109,9 @@ def test_columns_are_chosen_in_their_order() -> None:
     data = world(options=",columns=hip+wrist")
     assert dict(data.columns) == {"hip": "series", "wrist": "series"}
     assert pickle.loads(pickle.dumps(data)).columns == data.columns
-    with pytest.raises(UnknownName, match="ankle"):
+    with pytest.raises(UnknownNameError, match="ankle"):
         data.read("ankle", np.array([0]))
-    with pytest.raises(UnknownName, match="wrist"):
+    with pytest.raises(UnknownNameError, match="wrist"):
         world(options=",columns=wirst")
 
 

@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from data.worlds.random_scenes import random_scene
 
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS, FACED
 from counterpoint.data.synthetic.scenes.layout.compose import compose
 from counterpoint.data.synthetic.scenes.presets import PRESETS
@@ -23,7 +23,7 @@ from counterpoint.data.synthetic.scenes.scene import (
 )
 from counterpoint.data.synthetic.scenes.words.captions import Caption, long, phrase, short, tags
 from counterpoint.data.synthetic.scenes.words.lexicon import LANGUAGES, lexicon
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 SEEDS = range(25)
 CAT = Thing("cat", "red", "medium", 250, 200, 500)
@@ -462,5 +462,5 @@ def test_tags() -> None:
 
 @pytest.mark.parametrize("say", [short, long, tags])
 def test_an_unknown_language_is_an_error(say: object) -> None:
-    with pytest.raises(UnknownName, match="unknown language 'latin'"):
+    with pytest.raises(UnknownNameError, match="unknown language 'latin'"):
         say(Scene(0, (CAT,)), "latin")  # type: ignore[operator] # one of three functions

@@ -16,7 +16,7 @@ from counterpoint.data.synthetic.scenes.words.descriptions import (
     statements,
 )
 from counterpoint.data.synthetic.scenes.words.lexicon import lexicon
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 KNOWN = {name: concept(name) for name in CONCEPTS}
 
@@ -90,5 +90,5 @@ def test_too_many_invented_classes_are_an_error() -> None:
 
 
 def test_an_unknown_concept_is_an_error() -> None:
-    with pytest.raises(UnknownName, match="unknown concept 'catt': did you mean 'cat'"):
+    with pytest.raises(UnknownNameError, match="unknown concept 'catt': did you mean 'cat'"):
         concept("catt")

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS, FACED
 from counterpoint.data.synthetic.scenes.config import SIDES, SceneConfig
 from counterpoint.data.synthetic.scenes.items.changes import EDITS, recount
@@ -25,7 +25,7 @@ from counterpoint.data.synthetic.scenes.layout.compositions import (
 )
 from counterpoint.data.synthetic.scenes.scene import UNIT, Relation, Scene, Thing
 from counterpoint.data.synthetic.scenes.words.captions import short
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 
 def configured(**values: Any) -> SceneConfig:
@@ -364,7 +364,7 @@ PINNED: dict[str, list[tuple[object, ...]]] = {
 
 
 def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(UnknownName, match="kind of edit 'replace color': did you mean 'replace colour'"):
+    with pytest.raises(UnknownNameError, match="kind of edit 'replace color': did you mean 'replace colour'"):
         edit("replace color", Scene(0, ()), Rng(0, 0))
 
 

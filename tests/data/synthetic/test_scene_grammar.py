@@ -10,7 +10,7 @@ from counterpoint.data.synthetic.scenes.pixels.backgrounds import BACKGROUNDS
 from counterpoint.data.synthetic.scenes.scene import COLOURS, RELATIONS, SIZES
 from counterpoint.data.synthetic.scenes.words.grammar import Grammar, Look, grammar
 from counterpoint.data.synthetic.scenes.words.lexicon import LANGUAGES, Case, lexicon
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 
 def say(language: str, concept: str, count: int = 1, determiner: str = "a", **rest: object) -> str:
@@ -51,7 +51,7 @@ def test_words_tell_apart_what_differs(language: str) -> None:
 
 
 def test_an_unknown_language_names_the_known_ones() -> None:
-    with pytest.raises(UnknownName, match=r"unknown language 'it'.*de, en, es, fr"):
+    with pytest.raises(UnknownNameError, match=r"unknown language 'it'.*de, en, es, fr"):
         grammar("it")
 
 

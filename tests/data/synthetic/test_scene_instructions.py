@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from counterpoint.data.items import Choices, Instructions, Questions
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.config import SceneConfig
 from counterpoint.data.synthetic.scenes.items.foils import FOILS, foil
 from counterpoint.data.synthetic.scenes.items.instructions import INSTRUCTIONS
@@ -22,7 +22,7 @@ from counterpoint.data.synthetic.scenes.layout.compose import compose
 from counterpoint.data.synthetic.scenes.scene import Scene, Thing
 from counterpoint.data.synthetic.scenes.words.captions import short
 from counterpoint.data.synthetic.scenes.world import Scenes
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 CONFIG = SceneConfig(objects=(1, 3), tinted=0.7, sizes=("medium", "large"))
 CAT = Thing("cat", "red", "medium", 300, 200, 500)
@@ -120,7 +120,7 @@ def test_random_foils_are_none_where_every_scene_is_the_same() -> None:
 
 
 def test_an_unknown_foil_is_named() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'atom'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'atom'"):
         foil("atoms", BOTH, Rng(0, 0), CONFIG)
 
 

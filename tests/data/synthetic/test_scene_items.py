@@ -29,7 +29,7 @@ from counterpoint.data.synthetic.scenes.pixels.render import draw
 from counterpoint.data.synthetic.scenes.words.captions import short
 from counterpoint.data.synthetic.scenes.words.referring import Attribute
 from counterpoint.data.synthetic.scenes.world import Scenes
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 FORMS = (MinimalPairs, Choices, Associations, Regions, Questions, ObjectAnnotations)
 
@@ -172,9 +172,11 @@ def test_squares_of_training_rows_show_nothing_that_is_held_out() -> None:
 
 def test_bad_requests_are_explained() -> None:
     data = world()
-    with pytest.raises(UnknownName, match="kind of minimal pairs 'swap color': did you mean 'swap colour'"):
+    with pytest.raises(
+        UnknownNameError, match="kind of minimal pairs 'swap color': did you mean 'swap colour'"
+    ):
         items_of(data, MinimalPairs, rows(2, data), ["swap color"])
-    with pytest.raises(UnknownName, match="kind of regions 'count'"):
+    with pytest.raises(UnknownNameError, match="kind of regions 'count'"):
         items_of(data, Regions, rows(2, data), ["count"])
     with pytest.raises(LookupError, match="has no items"):
         items_of(data, Items, rows(2, data))

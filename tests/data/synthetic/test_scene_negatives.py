@@ -10,7 +10,7 @@ from counterpoint.data.items import ContrastCaptions, MinimalPairs
 from counterpoint.data.synthetic.clips.words.captions import caption
 from counterpoint.data.synthetic.clips.world import Clips
 from counterpoint.data.synthetic.scenes.world import Scenes
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 KINDS = ("swap colour", "replace size")
 SIZES = "train=40,validation=2,test=2"
@@ -50,9 +50,9 @@ def test_columns_come_with_negatives_alone_and_change_nothing_else() -> None:
     assert list(plain.columns) == ["image", "text"]
     assert list(SCENES.columns) == ["image", "text", "negative", "edited"]
     assert plain.read("text", ROWS) == SCENES.read("text", ROWS)
-    with pytest.raises(UnknownName, match="negative"):
+    with pytest.raises(UnknownNameError, match="negative"):
         plain.read("negative", ROWS)
-    with pytest.raises(UnknownName, match="did you mean 'swap colour'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'swap colour'"):
         Scenes.parse("scenes:tiny,negatives=swap color")
 
 
@@ -72,5 +72,5 @@ def test_either_clip_of_a_contrast_is_shown() -> None:
     plain = Clips.parse(f"clips:compositions,pixels=16,frames=6,{SIZES}")
     turned = [caption(plain.clip(row)) != caption(CLIPS.clip(row)) for row in ROWS.tolist()]
     assert 0.2 < np.mean(turned) < 0.8
-    with pytest.raises(UnknownName, match="did you mean 'flip'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'flip'"):
         Clips.parse("clips:basic,contrasts=flips")

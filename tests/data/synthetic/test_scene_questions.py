@@ -9,15 +9,15 @@ from functools import cache
 import pytest
 
 from counterpoint.data.items import Question
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.config import SceneConfig
-from counterpoint.data.synthetic.scenes.items.chat import INSTRUCTIONS, answering, captioning, prompt
 from counterpoint.data.synthetic.scenes.items.questions import OPTIONS, POPULAR, QUESTIONS, questions
 from counterpoint.data.synthetic.scenes.layout.compose import compose
 from counterpoint.data.synthetic.scenes.scene import OPPOSITE, SIZES, Scene, Thing, relation_holds
 from counterpoint.data.synthetic.scenes.words.captions import phrase
 from counterpoint.data.synthetic.scenes.words.lexicon import lexicon
-from counterpoint.registry import UnknownName
+from counterpoint.evaluation.prompts import INSTRUCTIONS, answering, captioning, prompt
+from counterpoint.registry import UnknownNameError
 
 CAT = Thing("cat", "red", "small", 160, 200, 500)
 DOG = Thing("dog", "blue", "large", 400, 700, 500)
@@ -207,7 +207,7 @@ def test_an_empty_scene_has_nothing_to_ask_about() -> None:
 
 
 def test_an_unknown_kind_is_named() -> None:
-    with pytest.raises(UnknownName, match="kind of question 'color': did you mean 'colour'"):
+    with pytest.raises(UnknownNameError, match="kind of question 'color': did you mean 'colour'"):
         questions("color", Scene(0, (CAT,)), Rng(0, 0))
 
 

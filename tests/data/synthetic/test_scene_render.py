@@ -16,7 +16,7 @@ from counterpoint.data.synthetic.scenes.pixels.backgrounds import BACKGROUNDS, b
 from counterpoint.data.synthetic.scenes.pixels.render import draw
 from counterpoint.data.synthetic.scenes.pixels.sprites import DYES, RESOLUTION, box_of, dye, stamp
 from counterpoint.data.synthetic.scenes.scene import COLOURS, Scene, Thing
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 SCENES = [
     compose(
@@ -156,5 +156,5 @@ def test_backgrounds_are_pictures_of_their_own(name: str) -> None:
 
 
 def test_an_unknown_background() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'brick'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'brick'"):
         background("bricks", 32)

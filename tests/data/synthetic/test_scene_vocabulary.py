@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from data.worlds.random_scenes import random_scene
 
-from counterpoint.data.synthetic.rng import Rng
+from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.words import captions
 from counterpoint.data.synthetic.scenes.words.lexicon import LANGUAGES, lexicon
 from counterpoint.data.synthetic.scenes.words.referring import spoken

@@ -12,8 +12,8 @@ import torch
 
 from counterpoint.data import load
 from counterpoint.data.items import MinimalPairs
+from counterpoint.data.rng import Rng
 from counterpoint.data.source import load_any
-from counterpoint.data.synthetic.rng import Rng
 from counterpoint.data.synthetic.sounds.compose import SoundConfig, alike, compose_sounds, twin
 from counterpoint.data.synthetic.sounds.items import SoundMinimalPairs
 from counterpoint.data.synthetic.sounds.mel import spectrogram
@@ -27,7 +27,7 @@ from counterpoint.data.synthetic.sounds.soundscape import (
 )
 from counterpoint.data.synthetic.sounds.world import Sounds
 from counterpoint.networks.towers.sound import Waveform
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 CONFIG = SoundConfig()
 SMALL = "train=40,validation=4,test=6,pixels=24"
@@ -82,7 +82,7 @@ def test_what_is_heard_at_once_has_no_order() -> None:
     assert not alike(Soundscape((one, other)), Soundscape((other, one)))
     assert twin("order", Soundscape((one, other), True), Rng(0, 0)) is None
     assert twin("attribute", Soundscape((one, other)), Rng(0, 0)) is None
-    with pytest.raises(UnknownName, match="did you mean 'order'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'order'"):
         twin("orders", Soundscape((one,)), Rng(0, 0))
 
 
@@ -134,9 +134,9 @@ def test_models_hear_the_sounds_unless_they_are_asked_for_as_pictures() -> None:
     slow = data.suited({"audio": Waveform(8_000)})
     assert slow.read("audio", rows).samples.shape == (2, heard.samples.shape[1] // 2)
     assert pickle.loads(pickle.dumps(slow)).read("audio", rows).rate == 8_000
-    with pytest.raises(UnknownName, match="did you mean 'pictures'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'pictures'"):
         load_any("sounds:basic,as=picture")
-    with pytest.raises(UnknownName, match="column of sounds:basic"):
+    with pytest.raises(UnknownNameError, match="column of sounds:basic"):
         data.read("image", rows)
 
 

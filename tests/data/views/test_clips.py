@@ -11,7 +11,7 @@ from counterpoint.data.views.clips import video
 from counterpoint.networks.towers.footage import Footage
 from counterpoint.raw import Clips
 from counterpoint.recipes.schema import Augmentation
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 INPUT = Footage(24, 4)
 
@@ -70,7 +70,7 @@ def test_all_frames_of_a_clip_are_changed_alike() -> None:
 
 
 def test_refusals() -> None:
-    with pytest.raises(UnknownName, match="unknown view of clips 'week': did you mean 'weak'"):
+    with pytest.raises(UnknownNameError, match="unknown view of clips 'week': did you mean 'weak'"):
         video("week")
     with pytest.raises(ValueError, match="one per clip: got 1 for 2 clips"):
         video("plain")(levels(1, 1), key(0, 0, np.arange(1), "v"), INPUT)

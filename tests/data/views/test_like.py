@@ -20,7 +20,7 @@ from counterpoint.networks.towers.series import Standardised
 from counterpoint.networks.towers.sound import Waveform
 from counterpoint.raw import Clips, Series, Waves
 from counterpoint.recipes import Augmentation
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.types import View
 from fixtures.tiny import TinyData
 
@@ -115,5 +115,5 @@ def test_what_no_view_can_be_like_is_refused(views: dict[str, View], message: st
 
 
 def test_a_view_that_there_is_not() -> None:
-    with pytest.raises(UnknownName, match="'c'"):
+    with pytest.raises(UnknownNameError, match="'c'"):
         looks({"a": View("image"), "b": View("image", like="c")}, Augmentation())

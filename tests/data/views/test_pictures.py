@@ -12,7 +12,7 @@ from torchvision.transforms.v2 import functional as F
 from counterpoint.data import views
 from counterpoint.data.views import colours, named_pictures, pictures, resampling
 from counterpoint.recipes import Augmentation
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 NAMES = tuple(named_pictures.IMAGE_VIEWS)
 ROUNDING = 0.01 / 255  # a hundredth of a grey level: float32 through a chain of seven changes
@@ -333,7 +333,7 @@ def test_a_recipe_names_the_view_that_is_contrasted() -> None:
     written = Augmentation(contrasted="written")
     assert views.image("simclr", written) is views.image("written")
     assert views.image("weak", written) is views.image("weak")
-    with pytest.raises(UnknownName, match="image view"):
+    with pytest.raises(UnknownNameError, match="image view"):
         views.image("simclr", Augmentation(contrasted="writen"))
 
 
@@ -355,10 +355,10 @@ def test_a_view_of_some_changes_makes_these_and_no_others(names: str) -> None:
 def test_a_recipe_names_the_changes_that_make_the_views_contrasted() -> None:
     assert views.image("simclr", Augmentation(contrasted="crop+blur")) == views.image("crop+blur")
     with pytest.raises(
-        UnknownName, match=r"change in the image view 'crop\+blurr': 'blurr': did you mean 'blur'"
+        UnknownNameError, match=r"change in the image view 'crop\+blurr': 'blurr': did you mean 'blur'"
     ):
         views.image("simclr", Augmentation(contrasted="crop+blurr"))
-    with pytest.raises(UnknownName, match="unknown image view 'cropp': did you mean 'crop'"):
+    with pytest.raises(UnknownNameError, match="unknown image view 'cropp': did you mean 'crop'"):
         views.image("simclr", Augmentation(contrasted="cropp"))
     with pytest.raises(ValueError, match=r"'crop\+blur\+crop' names 'crop' twice"):
         views.image("simclr", Augmentation(contrasted="crop+blur+crop"))

@@ -11,7 +11,7 @@ from counterpoint.data import views
 from counterpoint.data.views.tables import TABLE_VIEWS, TableView, table
 from counterpoint.networks.towers.table import Cells
 from counterpoint.recipes.schema import Augmentation
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 NAN = float("nan")
 ROWS = cp.Table(
@@ -54,5 +54,5 @@ def test_a_recipe_can_leave_every_cell_as_it_is() -> None:
 def test_refusals() -> None:
     with pytest.raises(ValueError, match="keys must be one per row: got 2 for 5"):
         table("weak")(ROWS, keys(2), CELLS)
-    with pytest.raises(UnknownName, match="unknown view of tables 'plane': did you mean 'plain'"):
+    with pytest.raises(UnknownNameError, match="unknown view of tables 'plane': did you mean 'plain'"):
         table("plane")

@@ -11,7 +11,7 @@ from counterpoint.data import views
 from counterpoint.data.views.time_series import SERIES_VIEWS, SeriesView, rotation, series, triples, warped
 from counterpoint.networks.towers.series import Standardised
 from counterpoint.recipes.schema import Augmentation
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 UNIT = Standardised(60, (), (0.0,) * 3, (1.0,) * 3)
 
@@ -127,5 +127,5 @@ def test_refusals() -> None:
         series("weak")(cp.Series.of(walks(3)), keys(2), UNIT)
     with pytest.raises(ValueError, match="takes series of 3 channels"):
         series("weak")(cp.Series.of([np.zeros((3, 2))]), keys(1), UNIT)
-    with pytest.raises(UnknownName, match="unknown view of series 'stong': did you mean 'strong'"):
+    with pytest.raises(UnknownNameError, match="unknown view of series 'stong': did you mean 'strong'"):
         series("stong")

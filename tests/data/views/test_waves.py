@@ -12,7 +12,7 @@ from counterpoint.data.views.keys import white
 from counterpoint.data.views.waves import WAVE_VIEWS, WaveView, audio, level, reverberant
 from counterpoint.networks.towers.sound import Waveform
 from counterpoint.recipes.schema import Augmentation
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 INPUT = Waveform(1000, 0.5)
 
@@ -117,5 +117,5 @@ def test_refusals() -> None:
         audio("weak")(given, keys(1), INPUT)
     with pytest.raises(ValueError, match="keys must be one per sound: got 2 for 1"):
         audio("weak")(given, keys(2), Waveform(2000))
-    with pytest.raises(UnknownName, match="unknown view of sounds 'week': did you mean 'weak'"):
+    with pytest.raises(UnknownNameError, match="unknown view of sounds 'week': did you mean 'weak'"):
         audio("week")

@@ -9,7 +9,7 @@ import pytest
 
 from counterpoint.data import cache
 from counterpoint.data.views import wordnet
-from counterpoint.registry import MissingPackage
+from counterpoint.registry import MissingPackageError
 
 LICENCE = "  1 This software and database is being provided to you, the LICENSEE  \n"
 FILES = {
@@ -136,7 +136,7 @@ def test_a_cache_that_cannot_be_written_is_a_clear_error(
 
 
 def test_without_wordnet_the_error_is_the_command() -> None:
-    with pytest.raises(MissingPackage, match=r"pip install 'counterpoint\[words\]'"):
+    with pytest.raises(MissingPackageError, match=r"pip install 'counterpoint\[words\]'"):
         wordnet.find()
 
 

@@ -10,8 +10,8 @@ import pytest
 from counterpoint.data.items import Question, Questions
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.mentions import Mentions
-from counterpoint.evaluation.task import NotApplicable
-from counterpoint.registry import UnknownName
+from counterpoint.evaluation.task import NotApplicableError
+from counterpoint.registry import UnknownNameError
 from counterpoint.types import Prompt, Scores
 from fixtures.assistants import Says, always, credulous, told
 from fixtures.hand_made import HandContents, HandQuestions, ItemData, number_of
@@ -324,13 +324,13 @@ def test_tasks_that_data_cannot_ask_are_left_out_unless_named() -> None:
     data = ItemData(yes_no("existence", 2))
     results = evaluate(always("yes"), data)
     assert [scores.task for scores in results.by_test["all"]] == ["answers", "pope", "mme"]
-    with pytest.raises(NotApplicable, match="chair asks about object annotations"):
+    with pytest.raises(NotApplicableError, match="chair asks about object annotations"):
         evaluate(always("yes"), data, ["chair"])
-    with pytest.raises(NotApplicable, match="whether things are there"):
+    with pytest.raises(NotApplicableError, match="whether things are there"):
         evaluate(always("yes"), ItemData(yes_no("count", 2)), ["pope"])
-    with pytest.raises(UnknownName, match="did you mean 'pope'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'pope'"):
         evaluate(always("yes"), data, ["poep"])
-    with pytest.raises(UnknownName, match="unknown tone 'sure'"):
+    with pytest.raises(UnknownNameError, match="unknown tone 'sure'"):
         create("sycophancy", tone="sure")
 
 

@@ -26,7 +26,7 @@ from counterpoint.evaluation.tasks.vlb import (
     bootstrap,
     difficulty,
 )
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.types import Prompt
 
 WORLD = "scenes:tiny,pixels=32,train=20,test=24"
@@ -116,7 +116,7 @@ def test_a_judge_of_the_users_replaces_the_items_own() -> None:
     items = Fixed(V=says("v"))
     assert bootstrap(items, 0, "V", judge=lambda before, after, done: False)[1] == 1.0
     assert not items.seen
-    with pytest.raises(UnknownName, match="unknown bootstrapping operator 'W'"):
+    with pytest.raises(UnknownNameError, match="unknown bootstrapping operator 'W'"):
         bootstrap(items, 0, "V+W")
 
 

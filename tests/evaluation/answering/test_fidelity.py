@@ -11,7 +11,7 @@ import torch
 from counterpoint.data.synthetic.scenes.words.captions import short
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.evaluation.languages import ClosedVocabulary
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.fidelity import (
     REQUESTS,
     Fidelity,
@@ -110,7 +110,7 @@ def test_bad_input() -> None:
 
     with pytest.raises(ValueError, match="unknown language"):
         Fidelity(("en", "nl"))  # type: ignore[arg-type]
-    with pytest.raises(NotApplicable, match="asks in several languages about scenes"):
+    with pytest.raises(NotApplicableError, match="asks in several languages about scenes"):
         Fidelity()(Speaker(lambda asked, shown: asked, 4), TinyData(), np.arange(4))
     with pytest.raises(ValueError, match="3 replies to 2"):
         faithful(["a", "b", "c"], ["en", "en"], ClosedVocabulary.of_scenes())

@@ -8,7 +8,7 @@ import torch
 
 from counterpoint.evaluation import create
 from counterpoint.evaluation.counting import WORDS, confusion, numbers_said
-from counterpoint.evaluation.task import NotApplicable, check_data
+from counterpoint.evaluation.task import NotApplicableError, check_data
 from counterpoint.types import Scores
 from fixtures.hand_made import Blind, HandChoices, ItemData, SimilarityTable
 
@@ -87,7 +87,9 @@ def test_numbers_are_read_where_captions_differ(captions: list[str], numbers: li
 def test_other_differences_are_refused(captions: list[str]) -> None:
     data = ItemData(HandChoices([captions], [0]))
     task = create("count_to_ten")
-    with pytest.raises(NotApplicable, match="item 10: counting needs captions that differ in one number"):
+    with pytest.raises(
+        NotApplicableError, match="item 10: counting needs captions that differ in one number"
+    ):
         task(Blind(), data, np.arange(2))
-    with pytest.raises(NotApplicable, match="item 10"):  # and so before anything is trained
+    with pytest.raises(NotApplicableError, match="item 10"):  # and so before anything is trained
         check_data(task, data)

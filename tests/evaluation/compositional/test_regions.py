@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from counterpoint.evaluation import create
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks._regions import size_of
 from counterpoint.evaluation.tasks.segmentation import Segmentation
 from counterpoint.types import Embedder, Scores
@@ -151,7 +151,7 @@ def test_what_lies_outside_the_towers_square_is_not_asked() -> None:
 def test_models_without_places_are_refused() -> None:
     for task in TASKS:
         with pytest.raises(
-            NotApplicable, match=f"{task} needs a model with embed_patches, which Blind is not"
+            NotApplicableError, match=f"{task} needs a model with embed_patches, which Blind is not"
         ):
             score(task, painted(), Blind())
 

@@ -17,7 +17,7 @@ from counterpoint.data.labels import Classes
 from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.differential import Differential, likeliest
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.fudd import FuDD
 from counterpoint.types import Scores
 from fixtures.hand_made import Blind, SimilarityTable, numbered
@@ -213,9 +213,9 @@ def test_bad_input_is_named() -> None:
         score(2, data=Beasts(("ant", "bee", "ant")))
     data = Beasts()
     data.labels["concept"].values[:] = -1
-    with pytest.raises(NotApplicable, match="0 of these 12 rows are labelled"):
+    with pytest.raises(NotApplicableError, match="0 of these 12 rows are labelled"):
         score(2, data=data)
-    with pytest.raises(NotApplicable, match="has 1 class"):
+    with pytest.raises(NotApplicableError, match="has 1 class"):
         score(2, data=Beasts(("ant",)))
 
 

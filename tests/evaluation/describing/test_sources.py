@@ -9,7 +9,7 @@ import pytest
 
 from counterpoint.data.synthetic.scenes.words.descriptions import concept, differences
 from counterpoint.evaluation.class_descriptions import Kept, LanguageModel, from_grammar
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 
 NAMES = ("a wren", "a sparrow", "a crow")
 ENTRY = {
@@ -22,7 +22,7 @@ def test_the_grammar_knows_concepts_with_any_article() -> None:
     expected = differences(concept("elephant"), concept("teddy bear"))
     assert expected
     assert from_grammar("an elephant", "a teddy bear") == from_grammar("elephant", "teddy bear") == expected
-    with pytest.raises(UnknownName, match="wren"):
+    with pytest.raises(UnknownNameError, match="wren"):
         from_grammar("a wren", "a cat")
 
 
@@ -45,7 +45,7 @@ def test_the_published_layout_is_read_in_either_order(tmp_path: Path) -> None:
     assert kept("a crow", "a wren") == (("size", "a big crow", "a small wren"),)
     assert kept("a wren", "a crow") == (("size", "a small wren", "a big crow"),)
     assert kept("a wren", "a sparrow") == ()
-    with pytest.raises(UnknownName, match="did you mean 'a crow'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'a crow'"):
         kept("a cro", "a wren")
 
 

@@ -17,7 +17,7 @@ from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create, evaluate
 from counterpoint.evaluation.inspection import breakdown
 from counterpoint.evaluation.robustness import Trend
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.mmcl_robustness import MMCLRobustness, usual_values
 from counterpoint.types import Scores
 from fixtures.hand_made import Blind, SimilarityTable, numbered
@@ -121,7 +121,7 @@ def test_rows_of_a_class_unknown_to_training_have_no_outcome() -> None:
 
 
 def test_the_data_must_have_both_labels(tiny_data: TinyData) -> None:
-    with pytest.raises(NotApplicable, match="needs the label 'background'"):
+    with pytest.raises(NotApplicableError, match="needs the label 'background'"):
         create("mmcl_robustness", label="group")(Pixels(), tiny_data, np.arange(70))
 
 

@@ -11,7 +11,7 @@ from counterpoint.data import load
 from counterpoint.data.pictured import PairedData
 from counterpoint.evaluation import create
 from counterpoint.evaluation.simplicity import class_share, collapse_index, noise_of, probed, probed_within
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.cl_simplicity_bias import CLSimplicityBias
 from counterpoint.types import Scores
 from fixtures.tiny import Oracle, Pixels, TinyData
@@ -137,5 +137,5 @@ def test_the_index_is_relative_to_a_reference() -> None:
 
 
 def test_bad_input_is_named(world: PairedData, tiny_data: TinyData) -> None:
-    with pytest.raises(NotApplicable, match="needs the label 'concept'"):
+    with pytest.raises(NotApplicableError, match="needs the label 'concept'"):
         create("cl_simplicity_bias")(Pixels(), tiny_data, np.arange(70))

@@ -16,7 +16,7 @@ from counterpoint.data.synthetic.clips.world import Clips
 from counterpoint.evaluation import create, failures
 from counterpoint.evaluation.inspection import breakdown
 from counterpoint.evaluation.modality_importance import guessing
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from fixtures.hand_made import Blind, ItemData, SimilarityTable, numbered
 
 TASK = "modality_importance_score"
@@ -106,7 +106,7 @@ def test_questions_of_unknown_need_have_no_type_to_find() -> None:
 
 
 def test_bad_questions_are_refused() -> None:
-    with pytest.raises(NotApplicable, match="asks about narrations"):
+    with pytest.raises(NotApplicableError, match="asks about narrations"):
         create(TASK)(Blind(), ItemData(), ALL)
     with pytest.raises(ValueError, match="two questions at least"):
         create(TASK)(Blind(), ItemData(Hand(["video"])), ALL)

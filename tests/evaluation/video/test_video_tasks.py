@@ -17,10 +17,10 @@ from counterpoint.data.items import ContrastCaptions, GeneratedVideos
 from counterpoint.data.synthetic.clips.world import Clips
 from counterpoint.data.synthetic.sounds.world import Sounds
 from counterpoint.evaluation import create, failures, inspection
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.video_embedding import embed_frames, embed_videos
 from counterpoint.raw import check_clips
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.types import Embedder, Scores
 from fixtures.hand_made import Blind, ItemData, SimilarityTable, numbered
 
@@ -128,7 +128,7 @@ def test_videos_reach_embedders_of_pictures(way: str) -> None:
     if way == "mean":
         frames = items.frames(np.array([2]))[0]
         assert torch.allclose(z[2], F.normalize(Bag().embed("image", frames).mean(0), dim=0), atol=1e-5)
-    with pytest.raises(UnknownName, match="did you mean 'mean'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'mean'"):
         embed_videos(features, items, "means")
 
 
@@ -200,7 +200,7 @@ def test_vibe_needs_two_types_and_tasks_need_their_items() -> None:
     with pytest.raises(ValueError, match="show one type only, 'clean'"):
         vibe([False] * 4, ["a cat"] * 4, ["clean"] * 4, Blind())
     for task in ("videocon", "vibe"):
-        with pytest.raises(NotApplicable, match=f"{task} asks about"):
+        with pytest.raises(NotApplicableError, match=f"{task} asks about"):
             create(task)(Blind(), ItemData(), ALL)
 
 

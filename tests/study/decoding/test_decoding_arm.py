@@ -11,7 +11,7 @@ import torch
 from counterpoint.decoding import DECODING, create, plausibility_only
 from counterpoint.decoding.methods.plain import Plain
 from counterpoint.decoding.rule import PlausibilityOnly
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.study.decoding.arm import DecodingArm
 
 
@@ -61,7 +61,7 @@ def test_chance_follows_the_seed_unless_it_is_given() -> None:
 @pytest.mark.parametrize(
     ("text", "error", "message"),
     [
-        ("rituall", UnknownName, "unknown decoding method 'rituall': did you mean 'ritual'"),
+        ("rituall", UnknownNameError, "unknown decoding method 'rituall': did you mean 'ritual'"),
         ("vcd,alpha", ValueError, "'alpha' is no option; write name=value"),
         ("vcd,alpha=1,alpha=2", ValueError, "'alpha' is given twice"),
         ("vcd,contrast=0.5", ValueError, "contrast=0 leaves the plausibility rule alone"),

@@ -11,9 +11,9 @@ import pytest
 
 import counterpoint as cp
 from counterpoint.study.decoding.model import digests
-from counterpoint.study.design import OtherStudy
+from counterpoint.study.design import OtherStudyError
 from counterpoint.study.study import resummarise
-from counterpoint.training.run import OtherRun
+from counterpoint.training.run import OtherRunError
 from fixtures.decoded import Parrot, stopping, write_questions
 from fixtures.run_folders import marks
 from fixtures.slow import slow
@@ -101,7 +101,7 @@ def test_other_questions_are_refused_and_counted(tmp_path: Path) -> None:
     file.write_text(_edited(file.read_text()))
     heard, before = Parrot.heard, marks(tmp_path / "study")
     with pytest.raises(
-        OtherStudy,
+        OtherStudyError,
         match=r"json changed \(1 of 12 test captions differ, 2 of 12 test questions differ\) since the study",
     ) as refused:
         cp.compare_decoding("ritual", **options)
@@ -112,7 +112,7 @@ def test_other_questions_are_refused_and_counted(tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "study" / "runs" / "vcd")
     shutil.move(tmp_path / "other" / "runs" / "vcd", tmp_path / "study" / "runs" / "vcd")
     with pytest.raises(
-        OtherRun, match=r"cannot be compared: their data differ \(.*2 of 12 test questions differ\)"
+        OtherRunError, match=r"cannot be compared: their data differ \(.*2 of 12 test questions differ\)"
     ):
         resummarise(tmp_path / "study")
 
@@ -124,7 +124,7 @@ def test_a_unit_that_was_stopped_does_not_go_on_with_other_questions(tmp_path: P
         cp.compare_decoding("vcd", model=stopping(80), **options)
     file = tmp_path / "data" / "questions.json"
     file.write_text(_edited(file.read_text()))
-    with pytest.raises(OtherStudy, match=r"2 of 12 test questions differ"):
+    with pytest.raises(OtherStudyError, match=r"2 of 12 test questions differ"):
         cp.compare_decoding("vcd", model=Parrot, **options)
 
 
@@ -137,10 +137,10 @@ def test_a_method_with_other_options_is_another(
         assert plain["method"]["vcd"].startswith("VisualContrastive(alpha=")
         file.write_text(json.dumps(plain | {"method": {"vcd": "VisualContrastive(alpha=0.25)"}}))
     with pytest.raises(
-        OtherStudy, match=r"^vcd changed since .*: runs/vcd/seed-0/answers, runs/vcd/seed-0/pope$"
+        OtherStudyError, match=r"^vcd changed since .*: runs/vcd/seed-0/answers, runs/vcd/seed-0/pope$"
     ):
         cp.compare_decoding("vcd", seeds=2, folder=place, **quick)
-    with pytest.raises(OtherRun, match="vcd changed between them"):
+    with pytest.raises(OtherRunError, match="vcd changed between them"):
         resummarise(place)
 
 

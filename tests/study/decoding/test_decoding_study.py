@@ -13,12 +13,12 @@ import pytest
 
 import counterpoint as cp
 from counterpoint.evaluation import create
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.study.decoding.design import DecodingDesign
 from counterpoint.study.decoding.model import located
 from counterpoint.study.decoding.transcript import Transcript
 from counterpoint.study.decoding.units import units
-from counterpoint.study.design import Design, OtherStudy, kind_of
+from counterpoint.study.design import Design, OtherStudyError, kind_of
 from counterpoint.study.scored import read_scores
 from counterpoint.study.study import DryRun, Study
 from fixtures.decoded import Parrot, stopping, write_questions
@@ -159,12 +159,12 @@ def test_a_task_with_several_kinds_has_one_folder(quick: dict[str, Any], tmp_pat
 
 
 def test_another_study_in_the_folder(quick: dict[str, Any], finished: Path, tmp_path: Path) -> None:
-    with pytest.raises(OtherStudy, match=r"it differs in limit"):
+    with pytest.raises(OtherStudyError, match=r"it differs in limit"):
         cp.compare_decoding("vcd", seeds=2, folder=finished, **quick | {"limit": 5})
-    with pytest.raises(OtherStudy, match=r"another kind \(decoding\)"):
+    with pytest.raises(OtherStudyError, match=r"another kind \(decoding\)"):
         Design.read(finished)
     Design(("clip",)).reserve(tmp_path)
-    with pytest.raises(OtherStudy, match=r"another kind \(training\)"):
+    with pytest.raises(OtherStudyError, match=r"another kind \(training\)"):
         cp.compare_decoding("vcd", folder=tmp_path, **quick)
 
 
@@ -175,9 +175,9 @@ def test_greedy_search_has_no_rule_alone(quick: dict[str, Any], tmp_path: Path) 
 
 
 def test_data_without_questions(quick: dict[str, Any], pairs: Path) -> None:
-    with pytest.raises(NotApplicable, match="has nothing that chair asks about"):
+    with pytest.raises(NotApplicableError, match="has nothing that chair asks about"):
         cp.compare_decoding("vcd", **quick | {"data": str(pairs), "tasks": ("chair",)})
-    with pytest.raises(NotApplicable, match="give data with questions"):
+    with pytest.raises(NotApplicableError, match="give data with questions"):
         cp.compare_decoding("vcd", **quick | {"data": str(pairs), "tasks": None})
 
 

@@ -14,8 +14,8 @@ from counterpoint.data.source import load_any
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training.runner import run
 from counterpoint.training.loop import fit
-from counterpoint.training.record.broken import LAST, Budget, TooMuchBroken
-from counterpoint.training.run import OtherRun, Run
+from counterpoint.training.record.broken import LAST, Budget, TooManyReplacementsError
+from counterpoint.training.run import OtherRunError, Run
 from counterpoint.training.start import prepare
 from fixtures.shards import write_shards
 
@@ -103,7 +103,7 @@ def test_within_the_budget_they_are_replaced_and_named(indexed: Path, tmp_path: 
 
 def test_beyond_it_the_run_stops_at_a_checkpoint(indexed: Path, tmp_path: Path) -> None:
     with pytest.raises(
-        TooMuchBroken, match=r"more than 1 % of the examples .* × broken picture; each is named in"
+        TooManyReplacementsError, match=r"more than 1 % of the examples .* × broken picture; each is named in"
     ):
         train(tmp_path / "run", str(indexed), 0.01)
     assert list((tmp_path / "run" / "checkpoint").iterdir())
@@ -119,7 +119,7 @@ def test_beyond_it_the_run_stops_at_a_checkpoint(indexed: Path, tmp_path: Path) 
 def test_a_run_that_its_budget_ended_goes_on_with_a_larger_one(indexed: Path, tmp_path: Path) -> None:
     recipe = override(Recipe(), SMALL)
     small, large = (Run("clip", f"{indexed},broken={share}", recipe) for share in (0.01, 0.3))
-    with pytest.raises(TooMuchBroken):
+    with pytest.raises(TooManyReplacementsError):
         run(small, tmp_path / "run", test=False)
     assert run(large, tmp_path / "run", test=False).status == "finished"
     run(large, tmp_path / "whole", test=False)
@@ -130,7 +130,7 @@ def test_a_run_that_its_budget_ended_goes_on_with_a_larger_one(indexed: Path, tm
     assert weights[0] == weights[1]
     assert named[0] == named[1]
     assert Run.read(tmp_path / "run").data == large.data
-    with pytest.raises(OtherRun, match="holds another run"):
+    with pytest.raises(OtherRunError, match="holds another run"):
         run(Run("clip", f"{indexed},broken=0.3,group=none", recipe), tmp_path / "run")
 
 

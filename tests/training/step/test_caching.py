@@ -17,7 +17,7 @@ from counterpoint.recipes import Recipe, override
 from counterpoint.training.loop import fit
 from counterpoint.training.speed.memory import MemoryReport, measure
 from counterpoint.training.step import caching
-from counterpoint.types import Batch, Clock, NonFiniteLoss
+from counterpoint.types import Batch, Clock, NonFiniteLossError
 from fixtures.tiny import TinyData
 
 DATA = TinyData()
@@ -150,7 +150,7 @@ def test_a_loss_that_is_not_finite_stops_before_any_weight_moves(recipe: Recipe)
     with torch.no_grad():
         method.projections["image"].weight.fill_(float("nan"))
     before = {name: p.detach().clone() for name, p in method.named_parameters()}
-    with pytest.raises(NonFiniteLoss, match="at step 0"):
+    with pytest.raises(NonFiniteLossError, match="at step 0"):
         fit(method, loader_of(method, chosen), chosen, accelerator="cpu")
     assert all(
         torch.equal(p.nan_to_num(), before[name].nan_to_num()) for name, p in method.named_parameters()

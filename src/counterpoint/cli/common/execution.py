@@ -47,7 +47,7 @@ class Execution:
         """Return the executor with its options, or the name of the local one, which each command makes as suits it.
 
         Raises:
-            UnknownName: for a name that there is none of.
+            UnknownNameError: for a name that there is none of.
             ValueError: for an option that the executor does not have.
         """
         kinds = {name: EXECUTORS.get(name) for name in EXECUTORS.names()}

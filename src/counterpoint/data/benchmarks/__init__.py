@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...registry import Room
 
-BENCHMARKS = Room("benchmark", __name__, symbol="read")
+BENCHMARKS = Registry("benchmark", __name__, symbol="read")
 """Readers ``(path, size) -> PairedData`` by name, a file each; pictures become squares of ``size`` pixels."""
 
 __all__ = ["BENCHMARKS"]

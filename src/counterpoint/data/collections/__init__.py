@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ...registry import Room
 
-COLLECTIONS = Room("collection", __name__)
+COLLECTIONS = Registry("collection", __name__)
 """The collections by name, a file each."""
 
 __all__ = ["COLLECTIONS"]

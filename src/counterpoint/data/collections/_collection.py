@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...modalities import PAIR
-from ...registry import MissingPackage
+from ...registry import MissingPackageError
 from ..sources import Ledger, Records
 
 
@@ -59,14 +59,14 @@ class Collection(ABC):
             folder: that the user named: what ``home`` is installed as, or the folder that a package was unpacked into.
 
         Raises:
-            MissingPackage: if it is not installed; the message is the command that installs it.
+            MissingPackageError: if it is not installed; the message is the command that installs it.
             FileNotFoundError: if it is not in the folder.
         """
         name = type(self).__name__.lower()
         if folder is None:
             if self.home.is_dir():
                 return self.home
-            raise MissingPackage(
+            raise MissingPackageError(
                 f"{name}: there is no {self.home}; run: apt-get install {self.package}, or unpack that package "
                 f"(apt-get download {self.package}; dpkg-deb -x {self.package}_*.deb FOLDER) and write {name}:FOLDER"
             )

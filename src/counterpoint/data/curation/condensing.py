@@ -90,7 +90,7 @@ def condense(
         The number of pictures written of each class, by its folder.
 
     Raises:
-        UnknownName: for a label that the data does not have.
+        UnknownNameError: for a label that the data does not have.
         FileNotFoundError: if there is nothing at the path of the data.
         ValueError: for data without pictures, a label of another kind, one class in all, a class with fewer pictures
             than asked for, pictures too small for the networks, or a folder that holds something else.

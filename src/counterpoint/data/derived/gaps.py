@@ -105,7 +105,7 @@ class Gap:
         """Return the number of the class that lacks values, of the classes of every label.
 
         Raises:
-            UnknownName: for a label or a class that there is not.
+            UnknownNameError: for a label or a class that there is not.
             ValueError: for a label of more than two classes of which none is named.
         """
         if self.when not in classes:

@@ -68,7 +68,7 @@ class Labelling:
         """Read a label as it is written: ``LABEL``, then ``share=``, ``noise=``, ``kind=``, ``imbalance=`` …
 
         Raises:
-            UnknownName: for an option that there is not; the message gives the nearest one.
+            UnknownNameError: for an option that there is not; the message gives the nearest one.
             ValueError: for a value that an option cannot take, and for options that contradict each other.
         """
         spec = Spec.parse(text)

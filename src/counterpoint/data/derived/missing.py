@@ -33,7 +33,7 @@ class Missing(Derived):
         name: how the user named it.
 
     Raises:
-        UnknownName: for a column, a label or a class that the data does not have.
+        UnknownNameError: for a column, a label or a class that the data does not have.
         ValueError: for a label whose class is not said, a column of which nothing is left to train on, and data that
             lies in shards, whose records are counted before they are read.
     """

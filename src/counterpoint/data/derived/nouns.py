@@ -33,7 +33,7 @@ def nouns(text: str) -> frozenset[str]:
     ['are', 'ball', 'dog', 'quick', 'red', 'two']
 
     Raises:
-        MissingPackage: if there is no WordNet; the message is the command that installs it.
+        MissingPackageError: if there is no WordNet; the message is the command that installs it.
 
     Source: Mehta et al., "CatLIP: CLIP-level Visual Recognition Accuracy with 2.7x Faster Pre-training on Web-scale
     Image-Text Data" (2024), arXiv 2404.15653: a synset ``WORD.n.01`` whose name is the word.

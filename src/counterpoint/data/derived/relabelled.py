@@ -48,8 +48,8 @@ class Relabelled(Derived):
             nothing though they have a label; and that have left training.
 
     Raises:
-        UnknownName: for a label that the data does not have.
-        WrongKind: for noise or a ratio of a label that is no classes, and missing tags of one that is no tags.
+        UnknownNameError: for a label that the data does not have.
+        LabelTypeError: for noise or a ratio of a label that is no classes, and missing tags of one that is no tags.
         ValueError: for a ratio that leaves a class empty; for noise or a ratio on fewer than two classes; for similar
             classes of data without pictures, where no encoder is given; and for a ratio on data that lies in shards, of
             which every row is trained on.

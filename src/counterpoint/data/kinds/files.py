@@ -15,7 +15,7 @@ from ..collections import COLLECTIONS
 from ..collections._collection import Collection
 from ..listed.pairs import Pairs
 from ..listed.photos import Photos
-from ..listed.stored import OtherColumns, Stored, TooMany
+from ..listed.stored import OtherColumnsError, Stored, TooManyExamplesError
 from ..listed.stored_rows import StoredRows
 from ..pictured import Pictured
 from ..sharded.cached_index import needs_index, open_cached_index
@@ -39,7 +39,7 @@ class Files(Kind):
                 return indexed
         try:
             return _read_files(self._location, self.rest, self.options, form)
-        except TooMany:
+        except TooManyExamplesError:
             return open_cached_index(self._whole, form)
 
     @property
@@ -178,6 +178,6 @@ def _stored(
     """Return what a reader reads as the kind of data that its columns make it."""
     kinds: tuple[type[Stored], ...] = (Pairs, Photos)
     for kind in kinds:
-        with suppress(OtherColumns):
+        with suppress(OtherColumnsError):
             return kind(location, form, options, read=read, name=name, attribution=attribution)
     return StoredRows(location, form, options, read=read, name=name, attribution=attribution)

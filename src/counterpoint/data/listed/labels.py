@@ -124,7 +124,7 @@ def labels_by(
         The labels, and of each other column why it is none.
 
     Raises:
-        UnknownName: for numbers of a column that there is not.
+        UnknownNameError: for numbers of a column that there is not.
     """
     for name in numbers:
         if name not in surveys:

@@ -10,7 +10,7 @@ from ..pictured import PairedData
 from ..sources import Records
 from .columns import TextColumn
 from .photos import StoredPictures
-from .stored import OtherColumns, columns_there
+from .stored import OtherColumnsError, columns_there
 
 
 class Pairs(StoredPictures, PairedData):
@@ -33,9 +33,11 @@ class Pairs(StoredPictures, PairedData):
 
     def columns_of(self, source: str | Path, records: Records) -> Mapping[str, str]:
         if "image" not in records.columns:
-            raise OtherColumns(f"{source} holds no pictures: it has the columns {', '.join(records.columns)}")
+            raise OtherColumnsError(
+                f"{source} holds no pictures: it has the columns {', '.join(records.columns)}"
+            )
         if len(records) and not records.having("text").any():
-            raise OtherColumns(
+            raise OtherColumnsError(
                 f"{source} holds pictures without captions: give a metadata.csv (or .jsonl, .parquet) with columns "
                 "file_name and text (--columns text=NAME names another), or a .txt beside each; without them they can "
                 f"be embedded and searched (counterpoint embed MODEL {source})"

@@ -16,7 +16,7 @@ from ..base import Rows, stored_size
 from ..pictured import Pictured
 from ..pictures.squares import Pictures
 from ..sources import Records
-from .stored import OtherColumns, Stored, columns_there
+from .stored import OtherColumnsError, Stored, columns_there
 
 
 class StoredPictures(Stored, Pictured):
@@ -75,5 +75,7 @@ class Photos(StoredPictures):
     def columns_of(self, source: str | Path, records: Records) -> Mapping[str, str]:
         there = columns_there(records)
         if "image" not in records.columns:
-            raise OtherColumns(f"{source} holds no pictures: it has the columns {', '.join(records.columns)}")
+            raise OtherColumnsError(
+                f"{source} holds no pictures: it has the columns {', '.join(records.columns)}"
+            )
         return {"image": "image"} | {name: modality for name, modality in there.items() if name != "text"}

@@ -59,8 +59,8 @@ class Stored(Data):
             there are; those of the rows to train on unless given.
 
     Raises:
-        OtherColumns: if rows of this kind have columns that are not there.
-        TooMany: if there are more than `MOST` examples.
+        OtherColumnsError: if rows of this kind have columns that are not there.
+        TooManyExamplesError: if there are more than `MOST` examples.
         ValueError: if there is no usable table, a column that no row of a split has, or more than `Options.broken` of
             the examples are left out.
     """
@@ -81,7 +81,7 @@ class Stored(Data):
         self.broken = options.broken
         records = read(str(source), ledger)
         if len(records) > MOST:
-            raise TooMany(
+            raise TooManyExamplesError(
                 f"{self.name} has {len(records):,} examples, and more than {MOST:,} are not held one by one: index "
                 f"them once, counterpoint data index {self.name!r} --out INDEX, and give --data INDEX"
             )
@@ -213,7 +213,7 @@ class Stored(Data):
         """Return the columns to read of those that there are, each with its modality.
 
         Raises:
-            OtherColumns: if one that must be there is not; the message says what was expected.
+            OtherColumnsError: if one that must be there is not; the message says what was expected.
         """
 
     def complete(self, records: Records, ledger: Ledger) -> Records:
@@ -289,7 +289,7 @@ class Stored(Data):
         """Return a column.
 
         Raises:
-            UnknownName: for one that the data does not have.
+            UnknownNameError: for one that the data does not have.
         """
         if name not in self._columns:
             raise unknown(f"column of {self.name}", name, self.columns)
@@ -363,11 +363,11 @@ class Stored(Data):
         return self.report.lines()
 
 
-class TooMany(ValueError):
+class TooManyExamplesError(ValueError):
     """The error for more examples than are held one by one."""
 
 
-class OtherColumns(ValueError):
+class OtherColumnsError(ValueError):
     """The error for files that have other columns than rows of a kind must have."""
 
 

@@ -59,7 +59,7 @@ class Sampler:
         """Read a sampler.
 
         Raises:
-            UnknownName: for a sampler that there is not.
+            UnknownNameError: for a sampler that there is not.
             ValueError: for a number that is none, missing or in vain.
         """
         name, colon, number = text.partition(":")

@@ -59,11 +59,11 @@ class Decoded(NamedTuple):
     width: int
 
 
-class TooLarge(ValueError):
+class ImageTooLargeError(ValueError):
     """The error for a picture whose header says more pixels than are read."""
 
 
-class OtherFormat(OSError):
+class UnsupportedFormatError(OSError):
     """The error for a picture in a format that is not read, whatever its name says."""
 
 
@@ -142,7 +142,7 @@ def decoded(
     if isinstance(form, Fit):
         resized = math.prod(form.resized(opened.height, opened.width))
         if resized > MOST_PIXELS and form.resizer != "pillow":
-            raise TooLarge(f"{opened.width} × {opened.height} pixels are too narrow to be resized")
+            raise ImageTooLargeError(f"{opened.width} × {opened.height} pixels are too narrow to be resized")
         pixels = max(pixels, min(resized, MOST_PIXELS))
     with _one_large if pixels > _LARGE else nullcontext():
         if isinstance(form, Fit):
@@ -253,10 +253,10 @@ def open_picture(data: bytes, side: int, most: int = MOST_PIXELS) -> Image.Image
     except Image.DecompressionBombError as error:
         pixels = re.search(r"\d+", str(error))
         reason = f"{int(pixels[0]):,} pixels" if pixels else str(error)
-        raise TooLarge(f"{reason}; at most {most:,} are read") from None
+        raise ImageTooLargeError(f"{reason}; at most {most:,} are read") from None
     except UnidentifiedImageError:
         if _is_of_another_format(data[:16]):
-            raise OtherFormat(f"a picture, but none of {', '.join(FORMATS)}, SVG") from None
+            raise UnsupportedFormatError(f"a picture, but none of {', '.join(FORMATS)}, SVG") from None
         raise OSError("not a picture of a kind that is read") from None
 
 
@@ -275,7 +275,7 @@ def _taken(opened: Image.Image, most: int) -> int:
     """
     pixels = opened.width * opened.height
     if pixels > most:
-        raise TooLarge(f"{opened.width} × {opened.height} pixels; at most {most:,} are read")
+        raise ImageTooLargeError(f"{opened.width} × {opened.height} pixels; at most {most:,} are read")
     return pixels
 
 

@@ -47,7 +47,7 @@ Sprite = UInt8[np.ndarray, "side side 4"]
 Sprites = UInt8[np.ndarray, "N side side 4"]
 
 
-class MissingPicture(LookupError):
+class MissingPictureError(LookupError):
     """A package lacks an emoji's picture, mostly as it is too old; the message says what mends it."""
 
 
@@ -108,7 +108,7 @@ class Artist(ABC):
         Drawn if the cache has none: all 3,944 of 72 pixels in about 3 s for Twemoji and 20 s for OpenMoji on one core.
 
         Raises:
-            MissingPicture: the installed package lacks one of them.
+            MissingPictureError: the installed package lacks one of them.
             CacheError: the cache folder cannot be written.
         """
         if side == SIZE:
@@ -123,7 +123,7 @@ class Artist(ABC):
         """Return the pictures with transparency, in squares of ``side`` pixels.
 
         Raises:
-            MissingPicture, CacheError: as `pictures`.
+            MissingPictureError, CacheError: as `pictures`.
         """
 
         def draw(file: bytes) -> Sprite:
@@ -169,7 +169,7 @@ class Artist(ABC):
         }
         lacking = [each for each in codepoints if picture_key(each) not in sources]
         if lacking:
-            raise MissingPicture(
+            raise MissingPictureError(
                 f"{self.package} {version(self.package)} has no picture of {len(lacking)} emoji "
                 f"(first: {lacking[0]}); run: pip install --upgrade {self.package}"
             )
@@ -179,7 +179,7 @@ class Artist(ABC):
             try:
                 return draw(source.read_bytes())
             except (OSError, ValueError) as error:
-                raise MissingPicture(
+                raise MissingPictureError(
                     f"{self.package}: {source.name} cannot be drawn ({error}); "
                     f"run: pip install --force-reinstall {self.package}"
                 ) from error

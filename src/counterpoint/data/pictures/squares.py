@@ -25,14 +25,26 @@ from ..progress import with_bar
 from ..reading.file_examples import ReadOptions
 from ..sources import Asset, digest_of
 from .cache import PictureCache, mapped
-from .decode import MOST_PIXELS, Decoded, OtherFormat, TooLarge, cut_of, decode_sized, shown, side_of
+from .decode import (
+    MOST_PIXELS,
+    Decoded,
+    ImageTooLargeError,
+    UnsupportedFormatError,
+    cut_of,
+    decode_sized,
+    shown,
+    side_of,
+)
 from .traits import Traits, TraitsCache, traits_of
 
 _AT_ONCE = 64  # files whose pixels wait in memory to be kept
 _THREADS = 16
 BROKEN = "broken picture"
 """The reason for a file that is no whole picture."""
-_REASONS = {TooLarge: "picture of too many pixels", OtherFormat: "picture in a format that is not read"}
+_REASONS = {
+    ImageTooLargeError: "picture of too many pixels",
+    UnsupportedFormatError: "picture in a format that is not read",
+}
 
 
 @final
@@ -278,7 +290,7 @@ def quietly() -> Iterator[None]:
 def why(error: Exception) -> str:
     """Return the reason why there is no picture, in the same words for all that have it.
 
-    >>> why(TooLarge("13000 × 13000 pixels")), why(OSError("image file is truncated"))
+    >>> why(ImageTooLargeError("13000 × 13000 pixels")), why(OSError("image file is truncated"))
     ('picture of too many pixels', 'broken picture')
     """
     return next((words for kind, words in _REASONS.items() if isinstance(error, kind)), BROKEN)

@@ -29,7 +29,7 @@ def read_clip(data: bytes, form: int) -> UInt8[np.ndarray, "T 3 side side"]:
         form: side in pixels of the frames that are returned, the middle squares of the video's.
 
     Raises:
-        MissingPackage: for a video, without the package av.
+        MissingPackageError: for a video, without the package av.
         ValueError: for bytes that are none of these, and for a video without frames.
     """
     try:
@@ -47,7 +47,7 @@ def frames_in(data: bytes) -> int:
     """Return how many frames a file has, of which reading keeps `MOST_FRAMES` at most; none of them is decoded.
 
     Raises:
-        MissingPackage, ValueError: as `read_clip`.
+        MissingPackageError, ValueError: as `read_clip`.
     """
     try:
         opened = open_picture(data, 1)

@@ -26,7 +26,7 @@ def read_edf(data: bytes) -> tuple[Float32[np.ndarray, "T C"], int]:
     Slower channels are resampled to the rate of the fastest; annotations are no channel.
 
     Raises:
-        MissingPackage: without the package pyedflib.
+        MissingPackageError: without the package pyedflib.
         ValueError: for a file that is cut short or damaged, one without channels, or of rates that are not whole.
     """
     pyedflib = require("pyedflib", "ecg")
@@ -65,7 +65,7 @@ def read_record(header: str) -> Float32[np.ndarray, "T C"]:
     """Read a record of PhysioNet by its header: its channels in physical units, NaN where nothing was measured.
 
     Raises:
-        MissingPackage: without the package wfdb.
+        MissingPackageError: without the package wfdb.
         OSError: for a header or a file of samples that is missing, cut short or damaged.
     """
     wfdb = require("wfdb", "ecg")

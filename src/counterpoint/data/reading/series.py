@@ -29,7 +29,7 @@ def read_series(data: bytes, form: int) -> Float32[np.ndarray, "T C"]:
         form: of no meaning; there is one form alone.
 
     Raises:
-        MissingPackage: for an EDF file, without the package pyedflib.
+        MissingPackageError: for an EDF file, without the package pyedflib.
         ValueError: for bytes that are no array of numbers, one of other axes, and a series without any value, or with
             an infinite one.
     """

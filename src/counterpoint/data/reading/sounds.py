@@ -39,7 +39,7 @@ def read_sound(data: bytes, rate: int) -> Float32[np.ndarray, " T"]:
         rate: samples a second of what is returned.
 
     Raises:
-        MissingPackage: for a file that is no WAV, without the package soundfile.
+        MissingPackageError: for a file that is no WAV, without the package soundfile.
         ValueError: for bytes that are no sound or not a whole one, one without samples, one of samples that are not
             finite, and one of a rate that no sound has.
     """
@@ -60,7 +60,7 @@ def rate_of(data: bytes) -> int:
     """Return the samples a second of a sound file.
 
     Raises:
-        MissingPackage, ValueError: as `read_sound`.
+        MissingPackageError, ValueError: as `read_sound`.
     """
     return (_wav(data) if data[:4] == _WAV else _other(data))[1]
 

@@ -21,7 +21,7 @@ import fsspec
 import polars as pl
 
 from ...files import writing
-from ...registry import MissingPackage
+from ...registry import MissingPackageError
 from .. import sources
 from ..cache import CacheError, cache_folder, most_bytes
 from ..sources import Ledger, Records, Shard, is_url, name_of, suffix_of
@@ -39,7 +39,7 @@ _written: dict[Path, int] = {}
 """Bytes that this process keeps of shards in a folder since it last looked at all that is there."""
 
 
-class Unreachable(OSError):
+class UnreachableFileError(OSError):
     """A shard that its store does not serve, however often it is asked."""
 
 
@@ -70,8 +70,8 @@ class Copies:
         Raises:
             FileNotFoundError: if the store has no such shard.
             PermissionError: if it does not give it.
-            MissingPackage: for a store whose package is not installed.
-            Unreachable: if it was asked several times and never served all of it.
+            MissingPackageError: for a store whose package is not installed.
+            UnreachableFileError: if it was asked several times and never served all of it.
             CacheError: if there is no room for the copy, or the folder cannot be written.
         """
         if not is_remote(shard):
@@ -132,14 +132,16 @@ class Copies:
             try:
                 return self._copy(place, path)
             except ImportError as error:
-                raise MissingPackage(f"{place}: {error}; run: pip install 'counterpoint[cloud]'") from error
+                raise MissingPackageError(
+                    f"{place}: {error}; run: pip install 'counterpoint[cloud]'"
+                ) from error
             except (FileNotFoundError, PermissionError) as error:
                 raise type(error)(f"{place}: {error}") from error
             except CacheError:
                 raise
             except Exception as error:  # each store's package has errors of its own
                 failure = error
-        raise Unreachable(
+        raise UnreachableFileError(
             f"{place} was asked for {_ATTEMPTS} times and not served: {' '.join(str(failure).split())}; run the same "
             "command again once it is: it goes on"
         ) from failure
@@ -162,7 +164,7 @@ class Copies:
             with ExitStack() as until_it_is_there, writing(path, size) as part:
                 store.get_file(remote, str(part))
                 if (served := part.stat().st_size) != size:
-                    raise Unreachable(f"{served:,} of {size:,} bytes were served")
+                    raise UnreachableFileError(f"{served:,} of {size:,} bytes were served")
                 until_it_is_there.enter_context(_locked(self.folder / ".lock"))
                 self._make_room(size)  # again, as others may have fetched theirs meanwhile
         except OSError as error:

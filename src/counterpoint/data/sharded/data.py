@@ -131,7 +131,7 @@ class Sharded(Data):
         """Return the records of a shard that are trained on.
 
         Raises:
-            ShardGone: if it is missing, is not what was indexed, or holds nothing that can be read.
+            MissingShardError: if it is missing, is not what was indexed, or holds nothing that can be read.
         """
         return self._open.records(number)
 

@@ -12,13 +12,13 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from ...files import Damaged, read_json, read_table, writing
+from ...files import DamagedFileError, read_json, read_table, writing
 from ...reasons import counted
 from .. import sources
 from ..base import Rows
 from ..labels import Label
 from ..sides import SIDES
-from ..sources import Ledger, MissingFiles, Options, Shard, Span
+from ..sources import Ledger, MissingFilesError, Options, Shard, Span
 from .labels import LabelFile, read_label
 
 FILE = "data-index.json"
@@ -31,7 +31,7 @@ COLUMNS = {"name": pl.String(), "state": pl.String(), "held_out": pl.String()} |
 PLACES = dict.fromkeys(("place", "source", "part", "split"), pl.String()) | {"span": pl.List(pl.Int64)}
 
 
-class OtherIndex(ValueError):
+class OtherIndexError(ValueError):
     """A folder that holds an index of another source, or of what the source is no more."""
 
 
@@ -106,14 +106,14 @@ class Index:
         """Open an index.
 
         Raises:
-            Damaged: if it cannot be read.
-            NewerFormat: if a later version wrote it.
-            OtherIndex: if it is not whole yet; if its source has further shards now, or the same in another order.
+            DamagedFileError: if it cannot be read.
+            NewerFormatError: if a later version wrote it.
+            OtherIndexError: if it is not whole yet; if its source has further shards now, or the same in another order.
         """
         remedy = f"delete {folder} and make the index again"
         if not (folder / FILE).exists():
             begun = read_json(folder / BEGUN, Begun, remedy)
-            raise OtherIndex(
+            raise OtherIndexError(
                 f"the index {folder} is not whole yet: run counterpoint data index {begun.source!r} --out {folder} "
                 "again, which goes on, or wait until whoever makes it is done"
             )
@@ -122,13 +122,13 @@ class Index:
         known = _known(table, file.source)
         try:
             now = sources.shards(file.source, Ledger())
-        except MissingFiles as error:  # of a pattern, which stands for nothing then
+        except MissingFilesError as error:  # of a pattern, which stands for nothing then
             now = [shard for shard in known if shard.place not in error.locations]
             if not now:
                 raise
         advice = f"run counterpoint data index {file.source!r} --out {folder} again"
         if differing := _differing(table, now):
-            raise OtherIndex(
+            raise OtherIndexError(
                 f"the index {folder} is out of date: {differing}; {advice}, which counts what changed"
             )
         there = {shard.name: shard for shard in now}
@@ -179,16 +179,16 @@ class Index:
         """Return a label of every row, mapped from a file.
 
         Raises:
-            Damaged: if it cannot be read, or there are not so many rows.
+            DamagedFileError: if it cannot be read, or there are not so many rows.
         """
         remedy = f"delete {self.folder} and make it again"
         file = self.labels[name]
         try:
             label = read_label(self.folder, file)
         except (OSError, ValueError) as error:
-            raise Damaged(self.folder / file.file, " ".join(str(error).split()), remedy) from None
+            raise DamagedFileError(self.folder / file.file, " ".join(str(error).split()), remedy) from None
         if len(label.values) != rows:
-            raise Damaged(self.folder / file.file, f"there are not {rows:,} rows", remedy)
+            raise DamagedFileError(self.folder / file.file, f"there are not {rows:,} rows", remedy)
         return label
 
     @property

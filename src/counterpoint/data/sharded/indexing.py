@@ -28,7 +28,19 @@ from ..sources import FACTS, Ledger, Options, Shard
 from .copies import open_local
 from .counting import count_shards, counted_in, gather, labels_found, of_side, usable, words_found
 from .held_out import copy_out
-from .index import BEGUN, COLUMNS, COPIED, FILE, PLACES, TABLE, Begun, Index, IndexFile, OtherIndex, is_index
+from .index import (
+    BEGUN,
+    COLUMNS,
+    COPIED,
+    FILE,
+    PLACES,
+    TABLE,
+    Begun,
+    Index,
+    IndexFile,
+    OtherIndexError,
+    is_index,
+)
 from .labels import write_labels
 
 _LOG = logging.getLogger(__name__)
@@ -63,7 +75,7 @@ def index(
         listener: is told of progress.
 
     Raises:
-        OtherIndex: if the folder holds an index of another source.
+        OtherIndexError: if the folder holds an index of another source.
         ValueError: if no source recognises what was written, a shard cannot be read, nothing is left to train on, or
             nothing can be held out.
         OSError: if there is no such shard, or the folder cannot be written.
@@ -176,17 +188,17 @@ def _check_free(folder: Path, asked: Begun) -> None:
     """Refuse a folder that holds anything else than what was begun of an index.
 
     Raises:
-        OtherIndex: if it does.
+        OtherIndexError: if it does.
     """
     if (folder / BEGUN).exists():
         there = read_json(folder / BEGUN, Begun, f"delete {folder} and make the index again")
         if there != asked:
             what = there.source if there.source != asked.source else f"{there.held_out:,} rows held out"
-            raise OtherIndex(
+            raise OtherIndexError(
                 f"{folder} holds another index ({what}): give another folder with --out, or delete it"
             )
     elif contents(folder):
-        raise OtherIndex(f"{folder} is no index and not empty: give another folder with --out")
+        raise OtherIndexError(f"{folder} is no index and not empty: give another folder with --out")
 
 
 def _starts(table: pl.DataFrame) -> dict[str, tuple[int, int]]:
@@ -263,7 +275,7 @@ def _columns(written: str, shards: Sequence[Shard]) -> dict[str, str]:
     name: pictures are not left out for what few of them have.
 
     Raises:
-        UnknownName: for a column that is asked for, and that none of those records has.
+        UnknownNameError: for a column that is asked for, and that none of those records has.
         ValueError: if no shard has a record, or a column cannot be copied under its name.
     """
     named = Options.of(written).columns

@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
-from ...files import Damaged, write_table, writing
+from ...files import DamagedFileError, write_table, writing
 from ...room import allocate
 from ...types import Kind
 from ..labels import Label, Rare, Values, label_of, unknown_values
@@ -59,7 +59,7 @@ class Found(NamedTuple):
         """Return the texts of all labels, or of those that there are of some names.
 
         Raises:
-            Damaged: if they cannot be read.
+            DamagedFileError: if they cannot be read.
         """
         try:
             with self.table.open("rb") as file:  # a path's brackets would be taken for a pattern
@@ -69,7 +69,7 @@ class Found(NamedTuple):
                 return pl.read_parquet(file, columns=columns).to_dict(as_series=True)
         except (OSError, pl.exceptions.PolarsError) as error:
             said = " ".join(str(error).split())
-            raise Damaged(self.table, said, "delete the index and make it again") from None
+            raise DamagedFileError(self.table, said, "delete the index and make it again") from None
 
 
 def write_found(records: Records, table: Path) -> list[str]:

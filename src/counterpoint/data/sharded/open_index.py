@@ -14,7 +14,7 @@ from ..listed.stored import Stored
 from ..listed.stored_rows import StoredRows
 from ..sources import BROKEN, Ledger, Options, Records, read
 from .data import Sharded
-from .index import Index, OtherIndex
+from .index import Index, OtherIndexError
 from .pictures import ShardedPairs, ShardedPictures
 
 S = TypeVar("S", bound=Stored)
@@ -29,13 +29,13 @@ def open_index(folder: Path, form: int | Fit, broken: float = BROKEN) -> Sharded
         broken: the share of the examples that may be broken.
 
     Raises:
-        OtherIndex: if more than that share lies in shards that are missing or changed.
+        OtherIndexError: if more than that share lies in shards that are missing or changed.
         ValueError: as for `Index.open`.
     """
     index = Index.open(folder)
     every, lost = int(index.training.sum()), [number for number in index.lost if index.training[number]]
     if (gone := int(index.training[lost].sum())) > max(1.0, broken * every):
-        raise OtherIndex(
+        raise OtherIndexError(
             f"{gone:,} of {every:,} records to train on lie in {counted(len(lost), 'shard')} that cannot be used, and "
             f"{broken:g} of them may be broken: {index.lost[lost[0]]}, or allow more with --broken"
         )

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from ..sources import Asset, Records, Shard, is_url, state_of
-from .copies import Ahead, Copies, Unreachable, is_remote, open_local
+from .copies import Ahead, Copies, UnreachableFileError, is_remote, open_local
 from .counting import of_side, usable
 from .index import Index
 
@@ -23,7 +23,7 @@ _OPEN = 400_000  # most records of opened shards that are held at a time
 _ORDER = threading.Lock()  # held while what is open changes: a server shows pictures in several threads
 
 
-class ShardGone(OSError):
+class MissingShardError(OSError):
     """A shard that is missing, or is not what was indexed, while data is read."""
 
 
@@ -59,10 +59,10 @@ class OpenShards:
         """Return the records of a shard that are trained on.
 
         Raises:
-            ShardGone: if it is missing, is not what was indexed, or holds nothing that can be read.
+            MissingShardError: if it is missing, is not what was indexed, or holds nothing that can be read.
         """
         if number in self.gone:
-            raise ShardGone(self.gone[number])
+            raise MissingShardError(self.gone[number])
         with _ORDER:
             if number in self._opened:
                 self._opened.move_to_end(number)
@@ -71,16 +71,18 @@ class OpenShards:
         place = Path(shard.place)
         try:
             if place.is_file() and state_of([place]) != shard.state:
-                raise ShardGone(f"{shard.place} has changed since it was indexed: {advice}")
+                raise MissingShardError(f"{shard.place} has changed since it was indexed: {advice}")
             if not is_url(shard.place):
                 place.stat()  # what was read of it before may be kept, but its files are not
             # To read through a shard takes as long as to decode half of its small pictures, and every worker needs it.
             kept = Copies.usual().kept(shard, self._kept_as(shard), lambda: self._to_train_on(shard))
             records = Records(kept, self.index.columns)
         except FileNotFoundError as error:
-            raise ShardGone(f"{shard.place} is not there any more: bring it back, or {advice}") from error
+            raise MissingShardError(
+                f"{shard.place} is not there any more: bring it back, or {advice}"
+            ) from error
         if not len(records):
-            raise ShardGone(f"{shard.place} holds no record that can be read any more: {advice}")
+            raise MissingShardError(f"{shard.place} holds no record that can be read any more: {advice}")
         with _ORDER:
             self._opened[number] = records
             most = min(_OPEN, self._most or _OPEN)
@@ -104,7 +106,7 @@ class OpenShards:
                 continue
             try:
                 records = self.records(shard)
-            except (ShardGone, Unreachable) as error:
+            except (MissingShardError, UnreachableFileError) as error:
                 self.gone[shard] = str(error)  # a store is not waited for row by row
                 continue
             yield shard, records
@@ -119,7 +121,7 @@ class OpenShards:
             return (self._in_copy(file, shard) if in_table else file).read_bytes()
         except FileNotFoundError as error:
             if not is_remote(shard):
-                raise ShardGone(
+                raise MissingShardError(
                     f"{error.filename} is not there any more: bring it back, or {self.index.advice}"
                 ) from error
             return self._in_copy(file, shard).read_bytes()

@@ -12,8 +12,8 @@ from ..cache import CacheError
 from ..reading.file_examples import FileExamples
 from ..replaced import Replaced
 from ..sources import Asset, Record
-from .copies import Unreachable
-from .open_shards import OpenShards, ShardGone
+from .copies import UnreachableFileError
+from .open_shards import MissingShardError, OpenShards
 
 
 class StandIn(NamedTuple):
@@ -60,7 +60,7 @@ class StandInRecords:
             columns: whose files are read together.
 
         Raises:
-            ShardGone: if no shard can be read any more.
+            MissingShardError: if no shard can be read any more.
         """
         files = {column: it for column, it in self._files.items() if column in columns}
         asked = (*files,), np.asarray(rows, dtype=np.int64).tobytes()
@@ -87,9 +87,9 @@ class StandInRecords:
                     if broken is not None:
                         self._replaced[row] = Replaced(row, *broken, record.where)
                     return StandIn(shard, record, {**record.cells, **decoded})
-            except (ShardGone, Unreachable) as error:
+            except (MissingShardError, UnreachableFileError) as error:
                 gone[shard] = str(error)
-        raise ShardGone(
+        raise MissingShardError(
             gone.get(home, f"{self._shards.index.folder}: no shard holds a record whose files can be read")
         )
 
@@ -101,7 +101,7 @@ class StandInRecords:
             assert isinstance(file, Asset)  # what lacks one is not trained on
             try:
                 examples[column] = of_column.decode(self._shards.bytes_of(file, shard))
-            except (ShardGone, Unreachable, CacheError):
+            except (MissingShardError, UnreachableFileError, CacheError):
                 raise
             except (OSError, ValueError) as error:
                 return f"{of_column.why(error)}: {' '.join(str(error).split())}"

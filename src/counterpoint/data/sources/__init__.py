@@ -5,7 +5,7 @@ from __future__ import annotations
 from ._files.asset import Asset, digest_of
 from ._files.noted import columns_noted, ending_of, noted
 from ._files.places import (
-    MissingFiles,
+    MissingFilesError,
     files_of,
     is_pattern,
     is_url,
@@ -63,7 +63,7 @@ __all__ = [
     "Asset",
     "Cell",
     "Ledger",
-    "MissingFiles",
+    "MissingFilesError",
     "Options",
     "Reader",
     "Record",

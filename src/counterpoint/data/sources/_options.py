@@ -195,7 +195,7 @@ def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
     """Return columns by what they are for.
 
     Raises:
-        UnknownName: for a use that there is not; a name that stands for itself is a column's.
+        UnknownNameError: for a use that there is not; a name that stands for itself is a column's.
         ValueError: for a column's name that cannot be written as an option.
     """
     for role, column in columns.items():
@@ -222,7 +222,7 @@ def with_columns(source: str, columns: Mapping[str, str]) -> str:
             is a column of the data by its own name stands for itself.
 
     Raises:
-        UnknownName: for a use that there is not.
+        UnknownNameError: for a use that there is not.
 
     >>> with_columns("pairs.csv", {"image": "path", "text": "alt"})
     'pairs.csv,columns=image:path+text:alt'

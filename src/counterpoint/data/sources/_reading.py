@@ -20,7 +20,7 @@ from ._options import FACTS, Options, parted
 from ._record import Records
 from ._source import Shard, Source
 
-SOURCES = Room("source", __package__ or "")
+SOURCES = Registry("source", __package__ or "")
 """Kinds of places that hold examples, each a `Source`."""
 
 CONVERTED = "converted.json"
@@ -40,7 +40,7 @@ def _named(name: str) -> Source:
     """Return a source by its registered name, or by the file of Python that defines it.
 
     Raises:
-        UnknownName: if the file defines none of this name.
+        UnknownNameError: if the file defines none of this name.
     """
     defined = named_in_file(name)
     return _sources()[name] if defined is None else _of_python(*defined, os.stat(defined[0]).st_mtime_ns)
@@ -186,7 +186,7 @@ def read(written: str, ledger: Ledger) -> Records:
         ledger: is told what is left out.
 
     Raises:
-        UnknownName: for a column that the user named and no shard has.
+        UnknownNameError: for a column that the user named and no shard has.
         ValueError: if no source recognises it, its shards cannot be read, or an id is there twice.
     """
     return _all_of(written, wholes(written, ledger), ledger)

@@ -57,7 +57,7 @@ class Coco(Source):
         """Read a file of captions, or of categories.
 
         Raises:
-            Damaged: if it has another form.
+            DamagedFileError: if it has another form.
             ValueError: for a split that there is not.
         """
         file = Path(shard.place)

@@ -71,7 +71,7 @@ class WebDataset(Source):
 
         Raises:
             ValueError: if it is no tar file, or a split is unknown.
-            UnknownName: for a column that the shard cannot have; the message gives the nearest.
+            UnknownNameError: for a column that the shard cannot have; the message gives the nearest.
         """
         return _Reader(shard.place, shard.options.columns, ledger).read()
 

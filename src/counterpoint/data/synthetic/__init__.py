@@ -4,5 +4,5 @@ from __future__ import annotations
 
 from ...registry import Room
 
-WORLDS = Room("data set", __name__, file="world")
+WORLDS = Registry("data set", __name__, file="world")
 """Data sets that ship with the package, by what is written before the colon; each class has ``parse(source)``."""

@@ -23,7 +23,7 @@ def asked_as(source: str) -> tuple[Spec, bool]:
     (Spec(name='sounds:basic', options={'train': '9'}), True)
 
     Raises:
-        UnknownName: for another form.
+        UnknownNameError: for another form.
     """
     spec = Spec.parse(source)
     options = dict(spec.options)
@@ -43,7 +43,7 @@ def written_as(source: str, presets: Mapping[str, Preset[C]], world: Any, pictur
         pictures: the class of the same rows as pictures.
 
     Raises:
-        UnknownName: for an unknown preset or option.
+        UnknownNameError: for an unknown preset or option.
         ValueError: for a value that an option cannot have, or an option without one.
     """
     spec, pictured = asked_as(source)

@@ -80,7 +80,7 @@ def names(kind: str, value: str | Iterable[str], known: tuple[str, ...]) -> tupl
     ('blue', 'red')
 
     Raises:
-        UnknownName: for a name that is not known.
+        UnknownNameError: for a name that is not known.
         ValueError: for a name given twice, and for none at all.
     """
     listed = tuple(value.split("+")) if isinstance(value, str) else tuple(value)

@@ -76,7 +76,7 @@ class Preset(Generic[C]):
         """Return the preset with some options as they are written on a command line.
 
         Raises:
-            UnknownName: for an option that neither the configuration nor the preset has.
+            UnknownNameError: for an option that neither the configuration nor the preset has.
             ValueError: for a value that it cannot have.
         """
         known = [*self.least, *self.readers, *type(self.config).model_fields]
@@ -104,7 +104,7 @@ def preset_of(spec: Spec, presets: Mapping[str, P]) -> P:
     """Return the preset that is written ``WORLD:NAME,option=value``, ``basic`` unless named, with its options.
 
     Raises:
-        UnknownName: for an unknown preset or option; the message gives the nearest.
+        UnknownNameError: for an unknown preset or option; the message gives the nearest.
         ValueError: for a value that an option cannot have.
     """
     world, _, name = spec.name.partition(":")

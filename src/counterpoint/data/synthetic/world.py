@@ -15,10 +15,10 @@ from jaxtyping import Bool
 from ...spec import Spec
 from ..base import Data, Rows, Splits
 from ..fingerprint import Fingerprint
+from ..rng import Rng
 from ..sides import SIDES, Side
 from .config import WorldConfig
 from .preset import Preset, preset_of
-from .rng import Rng
 
 C = TypeVar("C", bound=WorldConfig)
 R = TypeVar("R")
@@ -65,7 +65,7 @@ class World(Data, Generic[C, R]):
         """Return a world as it is written: ``scenes:PRESET``, then options after commas.
 
         Raises:
-            UnknownName: for an unknown preset or option.
+            UnknownNameError: for an unknown preset or option.
             ValueError: for a value that an option cannot have, or an option without one.
         """
         spec = Spec.parse(source)

@@ -249,8 +249,8 @@ def text(name: str, augmentation: Options) -> TextView:
     reference code's settings of Wei and Zou, 2019 (EDA): one word or pair per caption.
 
     Raises:
-        UnknownName: for any other name.
-        MissingPackage: for an edit with synonyms where WordNet is not installed.
+        UnknownNameError: for any other name.
+        MissingPackageError: for an edit with synonyms where WordNet is not installed.
     """
     kind, _, number = name.partition(":")
     if kind in SLOTS and number.isdecimal():

@@ -91,7 +91,7 @@ def video(name: str, augmentation: Options | None = None) -> ClipView:
     True
 
     Raises:
-        UnknownName: for any other name.
+        UnknownNameError: for any other name.
     """
     if augmentation is not None and name == "weak":
         name = augmentation.paired

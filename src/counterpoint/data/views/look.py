@@ -47,8 +47,8 @@ def looks(views: ViewSpec, augmentation: Options) -> dict[str, Look]:
     """Return the look of every view.
 
     Raises:
-        UnknownName: for a modality or a view that is not known, also one that another is like.
-        MissingPackage: if a view needs WordNet and it is not installed.
+        UnknownNameError: for a modality or a view that is not known, also one that another is like.
+        MissingPackageError: if a view needs WordNet and it is not installed.
         ValueError: for a view that is like one of another modality, or like one that has no part it could show, and
             for one that is to be framed and has no frame.
     """

@@ -118,7 +118,7 @@ def image(name: str, augmentation: Options | None = None) -> ImageView | EitherV
     0.5
 
     Raises:
-        UnknownName: for any other name.
+        UnknownNameError: for any other name.
         ValueError: for a change that is named twice.
     """
     if augmentation is not None:
@@ -151,7 +151,7 @@ def named(views: Mapping[str, V], noun: str, name: str, augmentation: Options | 
     [0, 1]
 
     Raises:
-        UnknownName: for a name that no view has.
+        UnknownNameError: for a name that no view has.
     """
     if augmentation is not None and (name, augmentation.paired) == ("weak", "plain"):
         name = "plain"

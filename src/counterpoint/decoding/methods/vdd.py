@@ -35,7 +35,7 @@ class VisualDebias(Contrastive):
         seed: of the noise.
 
     Raises:
-        UnknownName: for another image-free input.
+        UnknownNameError: for another image-free input.
         ValueError: for no image-free input.
 
     Source: VDD (arXiv 2403.05262).

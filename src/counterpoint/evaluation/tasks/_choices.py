@@ -41,7 +41,7 @@ class ChoiceTask(EmbedderTask):
         by_family: whether items are reported under their families, and else under their kinds.
 
     Raises:
-        NotApplicable: if the data has no choices.
+        NotApplicableError: if the data has no choices.
     """
 
     name: str

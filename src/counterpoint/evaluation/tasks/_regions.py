@@ -52,7 +52,7 @@ class RegionTask(EmbedderTask):
     Subsets are the kinds of items, or, where these are all of one kind, how large a part of the picture it is.
 
     Raises:
-        NotApplicable: if the data has no regions, or the model no embeddings of places.
+        NotApplicableError: if the data has no regions, or the model no embeddings of places.
     """
 
     name: str

@@ -61,7 +61,7 @@ class SquareTask(EmbedderTask):
     ``margin``, an outcome of all these tasks, is the least lead of a right pair over a wrong one.
 
     Raises:
-        NotApplicable: if the data has no squares.
+        NotApplicableError: if the data has no squares.
     """
 
     name: str

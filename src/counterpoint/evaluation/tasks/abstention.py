@@ -29,7 +29,7 @@ from ..in_context_task import InContextTask
 from ..item_scores import item_scores
 from ..replies import first_word, normalised
 from ..statistic import f1
-from ..task import NotApplicable
+from ..task import NotApplicableError
 
 ABSURD = "absurd"
 """The kind of a question about what the picture does not show; its answer is the abstention."""
@@ -63,8 +63,8 @@ class Abstention(InContextTask):
         kinds: of questions, asked without their options; ``absurd`` must be among them.
 
     Raises:
-        UnknownName: for another variant.
-        NotApplicable: from a call, if the data has no absurd questions, or fewer training rows than examples.
+        UnknownNameError: for another variant.
+        NotApplicableError: from a call, if the data has no absurd questions, or fewer training rows than examples.
 
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """
@@ -142,11 +142,11 @@ def _keyword(questions: Sequence[Question]) -> str:
     """Return the answer that all absurd questions share.
 
     Raises:
-        NotApplicable: if there are none, or their answers differ.
+        NotApplicableError: if there are none, or their answers differ.
     """
     keywords = {normalised(question.answer) for question in questions if question.kind == ABSURD}
     if len(keywords) != 1:
-        raise NotApplicable(
+        raise NotApplicableError(
             f"abstention needs questions of kind {ABSURD!r} that all have one answer, and there "
             f"{'are none' if not keywords else 'are several: ' + ', '.join(sorted(keywords))}"
         )

@@ -13,9 +13,9 @@ from ...data.base import Rows
 from ...data.benchmarks.questions import OwnQuestions
 from ...data.items import Question, Questions
 from ...data.pictured import PairedData
-from ...data.synthetic.scenes.items.chat import prompt
 from ...types import Assistant, Metric, Scores
 from ..item_scores import classes, item_scores
+from ..prompts import prompt
 from ..replies import YES_OR_NO, is_right, replies_to
 from ..statistic import mean, mean_per_class
 from ..task import AnsweringTask, items_of
@@ -39,7 +39,7 @@ class Answers(AnsweringTask):
 
     Raises:
         ValueError: without kinds.
-        NotApplicable: from a call, if the data has no such questions.
+        NotApplicableError: from a call, if the data has no such questions.
     """
 
     name = "answers"

@@ -41,9 +41,9 @@ class Captioning(InContextTask):
         variant: in which form.
 
     Raises:
-        UnknownName: for another variant.
-        NotApplicable: from a call, if the data does not say what its pictures show, or has fewer training rows than
-            examples.
+        UnknownNameError: for another variant.
+        NotApplicableError: from a call, if the data does not say what its pictures show, or has fewer training rows
+            than examples.
 
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """

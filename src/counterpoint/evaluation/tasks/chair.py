@@ -10,10 +10,10 @@ import numpy as np
 from ...data.base import Rows
 from ...data.items import ObjectAnnotations
 from ...data.pictured import PairedData
-from ...data.synthetic.scenes.items.chat import INSTRUCTIONS
 from ...types import Assistant, Metric, Scores
 from ..item_scores import item_scores
 from ..mentions import Mentions
+from ..prompts import INSTRUCTIONS
 from ..replies import replies_to
 from ..statistic import mean, share
 from ..task import AnsweringTask, items_of
@@ -35,7 +35,7 @@ class Chair(AnsweringTask):
         prompt: asks for a description. How long it may be is up to the assistant.
 
     Raises:
-        NotApplicable: from a call, if the data does not say what its pictures show.
+        NotApplicableError: from a call, if the data does not say what its pictures show.
 
     Source: Rohrbach et al., "Object Hallucination in Image Captioning" (2018), arXiv 1809.02156.
     """

@@ -12,7 +12,7 @@ from ...forms import Count, NonNegative
 from ...types import Embedder, Metric, Scores
 from ..simplicity import CLASSES, SUBCLASSES, class_share, noise_of, probed, probed_within
 from ..statistic import mean
-from ..task import EmbedderTask, NotApplicable, check_rows, scatter, scores, subsample_by_hash
+from ..task import EmbedderTask, NotApplicableError, check_rows, scatter, scores, subsample_by_hash
 
 
 @final
@@ -38,7 +38,7 @@ class CLSimplicityBias(EmbedderTask):
         limit: training rows at most.
 
     Raises:
-        NotApplicable: if the data lacks the label ``group`` or ``concept``.
+        NotApplicableError: if the data lacks the label ``group`` or ``concept``.
         ValueError: for a negative noise, no training rows, or none of these rows labelled.
 
     Source: Xue et al., "Which Features are Learnt by Contrastive Learning? On the Role of Simplicity Bias in Class
@@ -64,7 +64,7 @@ class CLSimplicityBias(EmbedderTask):
         check_rows(data, rows, self.name)
         for needed in (CLASSES, SUBCLASSES):
             if needed not in data.classes:
-                raise NotApplicable(
+                raise NotApplicableError(
                     f"{self.name} needs the label {needed!r}, which {data.name!r} does not have"
                 )
         train_rows = data.splits.train[data.present("image", data.splits.train)]

@@ -36,7 +36,7 @@ class Classification(ClassifierTask):
     that lack a column if the model needs all of them.
 
     Raises:
-        NotApplicable: for data without the label that the model learned.
+        NotApplicableError: for data without the label that the model learned.
         ValueError: if there are no rows, or the model learned no label.
 
     Source: Guo et al., "On Calibration of Modern Neural Networks" (2017), arXiv 1706.04599, for the calibration error.

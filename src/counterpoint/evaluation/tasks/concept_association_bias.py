@@ -42,7 +42,7 @@ class ConceptAssociationBias(EmbedderTask):
         scale: of similarities in a softmax over options; CLIP's is 100.
 
     Raises:
-        NotApplicable: if the data has no such items.
+        NotApplicableError: if the data has no such items.
         ValueError: if no picture shows two things, or the two have one attribute.
 
     Source: Yamada et al., "When are Lemons Purple? The Concept Association Bias of CLIP" (2022), arXiv 2212.12043.

@@ -22,7 +22,7 @@ from ..item_scores import (
     right_and_margin,
 )
 from ..statistic import mean
-from ..task import EmbedderTask, NotApplicable
+from ..task import EmbedderTask, NotApplicableError
 
 
 @final
@@ -34,7 +34,7 @@ class CountToTen(EmbedderTask):
     ``number``, the true one, and ``said``, from which `confusion` makes its matrix.
 
     Raises:
-        NotApplicable: if the data has no choices, or the options of an item do not differ in one number.
+        NotApplicableError: if the data has no choices, or the options of an item do not differ in one number.
 
     Source: Paiss et al., "Teaching CLIP to Count to Ten" (2023), arXiv 2302.12066.
     """
@@ -75,7 +75,7 @@ class CountToTen(EmbedderTask):
         return item_scores(self.name, items, outcomes, metrics, kinds)
 
     def check_items(self, items: Items) -> None:
-        """Raise `NotApplicable` for an item whose options do not differ in one number."""
+        """Raise `NotApplicableError` for an item whose options do not differ in one number."""
         assert isinstance(items, Choices)
         self._numbers(items)
 
@@ -86,4 +86,4 @@ class CountToTen(EmbedderTask):
                 for k, options in zip(items.ids.tolist(), items.options, strict=True)
             ]
         except ValueError as error:
-            raise NotApplicable(f"{self.name}: {error}") from error
+            raise NotApplicableError(f"{self.name}: {error}") from error

@@ -28,7 +28,7 @@ from ..in_context_shots import (
 )
 from ..in_context_task import InContextTask
 from ..replies import normalised
-from ..task import NotApplicable
+from ..task import NotApplicableError
 from ._text_scores import text_scores
 
 ANSWER = "Answer:"
@@ -54,8 +54,8 @@ class Explanation(InContextTask):
         variant: in which form.
 
     Raises:
-        UnknownName: for another variant.
-        NotApplicable: from a call, if the data knows no reasons, or there are fewer examples than are to be shown.
+        UnknownNameError: for another variant.
+        NotApplicableError: from a call, if the data knows no reasons, or there are fewer examples than are to be shown.
 
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """
@@ -85,7 +85,9 @@ class Explanation(InContextTask):
         """Select the questions whose answer has a reason, and write an example from each."""
         kept = [index for index, question in enumerate(items.questions) if question.reason]
         if not kept:
-            raise NotApplicable(f"{self.name}: no question has a reason for its answer; leave the task out")
+            raise NotApplicableError(
+                f"{self.name}: no question has a reason for its answer; leave the task out"
+            )
         examples = []
         for index in kept:
             question = items.questions[index]

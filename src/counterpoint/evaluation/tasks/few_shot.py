@@ -19,7 +19,7 @@ from ..shots import rows_of_classes
 from ..statistic import mean
 from ..task import (
     EmbedderTask,
-    NotApplicable,
+    NotApplicableError,
     asked_column,
     check_labels,
     check_rows,
@@ -50,8 +50,8 @@ class FewShot(EmbedderTask):
         episodes: in all.
 
     Raises:
-        NotApplicable: for data in which no label has N classes without training rows, each with one row more than the
-            first K in a test set, or a model that embeds none of the columns.
+        NotApplicableError: for data in which no label has N classes without training rows, each with one row more than
+            the first K in a test set, or a model that embeds none of the columns.
         ValueError: if there are no rows.
 
     Source: susana-distancia (Méndez-Ruiz et al. 2023), its evaluation; Snell, Swersky and Zemel, "Prototypical
@@ -146,7 +146,7 @@ class FewShot(EmbedderTask):
 
     def _refuse(self, data: Data, labels: tuple[str, ...], tests: Collection[Rows]) -> None:
         have = ", ".join(f"{self._most(data, label, tests)} of {label}" for label in labels) or "none"
-        raise NotApplicable(
+        raise NotApplicableError(
             f"{self.name} needs {self.ways} classes of a label that no training row has, each with "
             f"{counted(self.shots[0] + 1, 'row')} of a test set, and {data.name!r} has {have}: hold whole classes out "
             "(FOLDER,group=folder, or TABLE,columns=group:LABEL), give fewer ways, or leave the task out"

@@ -17,7 +17,7 @@ from ...data.synthetic.scenes.world import Scenes
 from ...registry import unknown
 from ...types import Assistant, Metric, Picture, Prompt, Scores
 from ..languages import ClosedVocabulary, Detect
-from ..task import AnsweringTask, NotApplicable, check_rows, table
+from ..task import AnsweringTask, NotApplicableError, check_rows, table
 
 REQUESTS: Mapping[str, str] = {
     "en": "What is in the picture?",
@@ -75,7 +75,7 @@ class Fidelity(AnsweringTask):
         detect: the language of a reply; by the words of captions of scenes unless given.
 
     Raises:
-        UnknownName: for a language that scenes do not speak.
+        UnknownNameError: for a language that scenes do not speak.
 
     Source: Hinck et al., "Why do LLaVA Vision-Language Models Reply to Images in English?" (2024), arXiv 2407.02333.
     """
@@ -95,10 +95,10 @@ class Fidelity(AnsweringTask):
         """Ask about some rows.
 
         Raises:
-            NotApplicable: for data other than scenes, which alone are described in several languages.
+            NotApplicableError: for data other than scenes, which alone are described in several languages.
         """
         if not isinstance(data, Scenes):
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} asks in several languages about scenes, and {data.name!r} has none; for questions of "
                 "your own take counterpoint.evaluation.tasks.fidelity.faithful on the replies"
             )

@@ -40,8 +40,8 @@ class Following(InContextTask):
         variant: ``plain``, the only form.
 
     Raises:
-        UnknownName: for another variant.
-        NotApplicable: from a call, if the data has no instructions, or fewer training rows than examples.
+        UnknownNameError: for another variant.
+        NotApplicableError: from a call, if the data has no instructions, or fewer training rows than examples.
 
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """

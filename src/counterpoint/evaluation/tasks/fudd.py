@@ -17,7 +17,7 @@ from ...types import Embedder, Metric, Scores
 from ..class_descriptions import Describe, from_grammar
 from ..differential import Differential, by_name, likeliest, second_pass
 from ..statistic import mean
-from ..task import EmbedderTask, NotApplicable, check_labels, check_rows, scatter, scores, top1
+from ..task import EmbedderTask, NotApplicableError, check_labels, check_rows, scatter, scores, top1
 
 
 @final
@@ -48,7 +48,7 @@ class FuDD(EmbedderTask):
         template: of the plain prompt. CLIP's tokenizer does not see the capital that the paper begins sentences with.
 
     Raises:
-        NotApplicable: if the data does not have the label, or fewer than two classes or no labelled picture of it.
+        NotApplicableError: if the data does not have the label, or fewer than two classes or no labelled picture of it.
         ValueError: for k below 1, or two classes of one name.
 
     Source: Esfandiarpoor and Bach, "Follow-Up Differential Descriptions: Language Models Resolve Ambiguities for Image
@@ -77,7 +77,7 @@ class FuDD(EmbedderTask):
         names, values = data.classes[label].names, data.classes[label].values[rows]
         labelled = np.flatnonzero((values >= 0) & data.present("image", rows))
         if len(names) < 2 or not len(labelled):
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} chooses among at least two classes for labelled pictures; {label!r} of {data.name!r} has "
                 f"{len(names)} class(es), and {len(labelled)} of these {len(rows)} rows are labelled"
             )

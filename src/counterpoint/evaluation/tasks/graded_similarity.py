@@ -13,7 +13,7 @@ from ...data.embeddings import EmbeddingCache
 from ...data.labels import Classes, Numbers, listed
 from ...types import Embedder, Metric, Scores
 from ..statistic import spearman
-from ..task import EmbedderTask, NotApplicable, check_rows, scatter, scores
+from ..task import EmbedderTask, NotApplicableError, check_rows, scatter, scores
 
 
 class GradedSimilarity(EmbedderTask):
@@ -31,7 +31,7 @@ class GradedSimilarity(EmbedderTask):
         label: that says how alike a pair is.
 
     Raises:
-        NotApplicable: if the data lacks the label, or the model does not embed two columns of its rows.
+        NotApplicableError: if the data lacks the label, or the model does not embed two columns of its rows.
         ValueError: if there are fewer than three rows.
 
     Source: the task of semantic textual similarity, as conan-embedding (Li et al. 2024) and simcse (Gao et al. 2021)
@@ -50,7 +50,7 @@ class GradedSimilarity(EmbedderTask):
     def check_columns(self, data: Data) -> None:
         grades = self._grades(data)
         if not any(np.isfinite(grades[rows]).any() for rows in data.splits.test.values()):
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} needs test examples with the label {self.grade}, and {data.name!r} has none: leave the "
                 "task out"
             )
@@ -59,7 +59,7 @@ class GradedSimilarity(EmbedderTask):
         ways, grades = _ways(EmbeddingCache.of(model, data)), self._grades(data)
         labelled = [rows[np.isfinite(grades[rows])] for rows in data.splits.test.values()]
         if not any(len(rows) >= self.least and len(_pair(ways, data, rows)) == 2 for rows in labelled):
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} asks about rows with the label {self.grade} and two columns that the model embeds "
                 f"({', '.join(ways) or 'none'}), and no test set of {data.name!r} has as many as {self.least}: leave "
                 "the task out"
@@ -74,7 +74,7 @@ class GradedSimilarity(EmbedderTask):
         ways = _ways(features)
         pair = _pair(ways, data, mine)
         if len(mine) < self.least or len(pair) < 2:
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} asks about rows with two columns and the label {self.grade}, and these of {data.name!r} "
                 f"have {', '.join(pair) or 'none'} in {len(mine)} labelled rows: leave the task out"
             )
@@ -97,7 +97,7 @@ class GradedSimilarity(EmbedderTask):
             return np.where(label.known, label.values, np.nan)
         if isinstance(label, Numbers):
             return label.values.astype(np.float64)
-        raise NotApplicable(
+        raise NotApplicableError(
             f"{self.name} needs the label {self.grade}, of numbers or of classes in rising order, and {data.name!r} "
             f"has {listed(data.labels) or 'none'}: leave the task out"
         )

@@ -44,7 +44,7 @@ class LabelRetrieval(EmbedderTask):
         labels: which labels; all that the data has unless given.
 
     Raises:
-        NotApplicable: if the data has none of the labels, or the model embeds none of the columns.
+        NotApplicableError: if the data has none of the labels, or the model embeds none of the columns.
         ValueError: if there are fewer than two rows.
 
     Source: convirt (Zhang et al. 2020), zero-shot retrieval on CheXpert 8x200 (there with separate query

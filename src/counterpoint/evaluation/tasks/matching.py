@@ -57,8 +57,8 @@ class Matching(InContextTask):
         kinds: of choices, of two options each.
 
     Raises:
-        UnknownName: for another variant.
-        NotApplicable: from a call, if the data has no such choices, or fewer training rows than examples.
+        UnknownNameError: for another variant.
+        NotApplicableError: from a call, if the data has no such choices, or fewer training rows than examples.
         ValueError: from a call, for a choice that has not two options.
 
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.

@@ -14,7 +14,7 @@ from ...data.columns import ANY
 from ...types import Classifier, Metric, Scores
 from ..predictions import probabilities, truth
 from ..statistic import always_commonest, mean
-from ..task import ClassifierTask, NotApplicable, check_rows, scores
+from ..task import ClassifierTask, NotApplicableError, check_rows, scores
 
 MOST = 6
 """Columns of which every subset is withheld."""
@@ -33,8 +33,8 @@ class MissingModality(ClassifierTask):
     is worth 0 there. Rows without the label have no outcome.
 
     Raises:
-        NotApplicable: for data without the label that the model learned, or with fewer than two, or more than six, of
-            its columns.
+        NotApplicableError: for data without the label that the model learned, or with fewer than two, or more than
+            six, of its columns.
         ValueError: if there are no rows, or for a model that learned no label or needs all of its columns.
 
     Source: Ma et al., "Are Multimodal Transformers Robust to Missing Modality?" (2022), arXiv 2204.05454, for accuracy
@@ -60,7 +60,7 @@ class MissingModality(ClassifierTask):
         target, classes = truth(model, data, rows, self.name)
         columns = tuple(column for column in model.columns if column in data.columns)
         if not 2 <= len(columns) <= MOST:
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} withholds some of 2 to {MOST} columns, and the model looks at {', '.join(columns)}"
             )
         labelled, n = classes >= 0, np.arange(len(rows))

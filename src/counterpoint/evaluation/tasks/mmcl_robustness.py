@@ -12,7 +12,7 @@ from ...data.base import Data, Rows
 from ...data.embeddings import EmbeddingCache
 from ...types import Embedder, Metric, Scores
 from ..statistic import mean, mean_per_class
-from ..task import EmbedderTask, NotApplicable, check_rows, similarity, table, top1
+from ..task import EmbedderTask, NotApplicableError, check_rows, similarity, table, top1
 
 
 @final
@@ -36,7 +36,7 @@ class MMCLRobustness(EmbedderTask):
         shortcut: the label that gives it away in training.
 
     Raises:
-        NotApplicable: if the data does not have both labels.
+        NotApplicableError: if the data does not have both labels.
         ValueError: if no training row, or none of these rows, has both.
 
     Source: Xue et al., "Understanding the Robustness of Multi-modal Contrastive Learning to Distribution Shift" (2023),
@@ -57,7 +57,7 @@ class MMCLRobustness(EmbedderTask):
         check_rows(data, rows, self.name)
         for needed in (self.label, self.shortcut):
             if needed not in data.classes:
-                raise NotApplicable(
+                raise NotApplicableError(
                     f"{self.name} needs the label {needed!r}, which {data.name!r} does not have"
                 )
         classes, values = data.classes[self.label].values, data.classes[self.shortcut].values

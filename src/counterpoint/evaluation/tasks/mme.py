@@ -11,10 +11,10 @@ from jaxtyping import Int
 from ...data.base import Rows
 from ...data.items import Questions
 from ...data.pictured import PairedData
-from ...data.synthetic.scenes.items.chat import prompt
 from ...reasons import counted
 from ...types import Assistant, Metric, Scores
 from ..item_scores import classes
+from ..prompts import prompt
 from ..replies import is_right, replies_to
 from ..statistic import mean, mean_per_class
 from ..task import AnsweringTask, items_of, table
@@ -36,7 +36,7 @@ class Mme(AnsweringTask):
         kinds: of questions that are answered yes or no; the subsets.
 
     Raises:
-        NotApplicable: from a call, if the data has no such questions.
+        NotApplicableError: from a call, if the data has no such questions.
         ValueError: from a call, where a picture has not one question of either answer of a kind.
 
     Source: Fu et al., "MME: A Comprehensive Evaluation Benchmark for Multimodal Large Language Models" (2023), arXiv

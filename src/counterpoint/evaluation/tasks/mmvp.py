@@ -18,7 +18,7 @@ from ...types import Assistant, Embedder, Metric, Prompt, Scores
 from ..item_scores import batches, classes, item_scores
 from ..replies import HELD, normalised
 from ..statistic import mean, mean_per_class
-from ..task import AnsweringTask, NotApplicable, items_of
+from ..task import AnsweringTask, NotApplicableError, items_of
 from ._squares import BOTH, SINGLE, Answered, Answers, SquareTask, both, shares
 
 WHICH = "Which caption describes the picture best?"
@@ -39,7 +39,7 @@ class MMVP(SquareTask, AnsweringTask):
     several is wrong.
 
     Raises:
-        NotApplicable: from a call, if the data has no squares, nor, for a model that answers, such questions.
+        NotApplicableError: from a call, if the data has no squares, nor, for a model that answers, such questions.
 
     Source: Tong et al., "Eyes Wide Shut? Exploring the Visual Shortcomings of Multimodal LLMs" (2024), arXiv
     2401.06209; ties, which the released script gives to the second picture, are wrong here.
@@ -95,11 +95,11 @@ def twins_of(data: PairedData, rows: Rows, task: str) -> TwinQuestions:
     """Return questions about pairs of pictures, or those that pairs of captions make.
 
     Raises:
-        NotApplicable: if the data has neither.
+        NotApplicableError: if the data has neither.
     """
     try:
         return items_of(data, TwinQuestions, rows, task)
-    except NotApplicable:
+    except NotApplicableError:
         return _WhichCaption(items_of(data, MinimalPairs, rows, task))
 
 

@@ -62,7 +62,7 @@ class ModalityImportance(EmbedderTask):
         way: how a video reaches the embedder: ``mean``, ``sheet`` or ``middle``.
 
     Raises:
-        NotApplicable: if the data has no narrations.
+        NotApplicableError: if the data has no narrations.
         ValueError: for fewer than two of them, or one with fewer than two options.
 
     Source: Park et al., "Assessing Modality Bias in Video Question Answering Benchmarks with Multimodal Large Language

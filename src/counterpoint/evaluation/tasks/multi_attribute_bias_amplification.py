@@ -24,7 +24,7 @@ from ..bias_amplification import (
 )
 from ..classifiers import class_probabilities
 from ..statistic import mean
-from ..task import EmbedderTask, NotApplicable, check_labels, check_rows, subsample_by_hash, table
+from ..task import EmbedderTask, NotApplicableError, check_labels, check_rows, subsample_by_hash, table
 
 RESAMPLES = 20
 """Resamples of the test labels, for what noise alone amounts to."""
@@ -55,7 +55,7 @@ class BiasAmplification(EmbedderTask):
         more_than: a set counts if more training pictures show it and nothing else, and more test pictures show it.
 
     Raises:
-        NotApplicable: if the data has none of the labels, or no other one.
+        NotApplicableError: if the data has none of the labels, or no other one.
         ValueError: if training or test shows one group only, or no attribute is frequent enough.
 
     Source: Zhao et al., "Men Also Do Laundry: Multi-Attribute Bias Amplification" (2022), arXiv 2210.11924.
@@ -80,7 +80,9 @@ class BiasAmplification(EmbedderTask):
         group = check_labels(data, self.labels, self.name)[0]
         others = [name for name, label in data.classes.items() if name != group and label.templates]
         if not others:
-            raise NotApplicable(f"{self.name} needs labels besides {group!r}, and {data.name!r} has none")
+            raise NotApplicableError(
+                f"{self.name} needs labels besides {group!r}, and {data.name!r} has none"
+            )
         values = data.classes[group].values
         test, train = (
             part[(values[part] >= 0) & data.present("image", part)] for part in (rows, data.splits.train)

@@ -19,7 +19,7 @@ from ..shots import by_shot, training_rows
 from ..statistic import mean
 from ..task import (
     EmbedderTask,
-    NotApplicable,
+    NotApplicableError,
     asked_column,
     check_labels,
     check_rows,
@@ -55,7 +55,7 @@ class MultiLabel(EmbedderTask):
         limit: training rows at most, but for rare tags.
 
     Raises:
-        NotApplicable: for data without tags, for rows none of which has a tag, or a model that embeds none of the
+        NotApplicableError: for data without tags, for rows none of which has a tag, or a model that embeds none of the
             columns.
         ValueError: if there are no rows, or no training rows.
 
@@ -98,7 +98,7 @@ class MultiLabel(EmbedderTask):
                 outcomes |= columns
                 metrics |= of_reader
         if not metrics:
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} asks about the tags {', '.join(labels)}, and no row of this test set of {data.name!r} "
                 "has one: leave the task out"
             )

@@ -12,10 +12,10 @@ from torch import Tensor
 from ...data.base import Rows
 from ...data.items import Questions
 from ...data.pictured import PairedData
-from ...data.synthetic.scenes.items.chat import prompt
 from ...decoding import debiased
 from ...types import Assistant, Metric, Scores
 from ..item_scores import item_scores, right_and_margin
+from ..prompts import prompt
 from ..replies import prompts_of
 from ..statistic import mean
 from ..task import AnsweringTask, items_of
@@ -36,7 +36,7 @@ class MultipleChoice(AnsweringTask):
         kinds: of questions with options that begin with different tokens; the subsets.
 
     Raises:
-        NotApplicable: from a call, if the data has no such questions.
+        NotApplicableError: from a call, if the data has no such questions.
         ValueError: from a call, for a question without options, or options that begin with the same token.
 
     Source: the image-free prior and its Post-Hoc Debias are those of VDD (arXiv 2403.05262).

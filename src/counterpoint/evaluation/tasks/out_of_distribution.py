@@ -17,7 +17,7 @@ from ..auc import auc_components
 from ..statistic import mean
 from ..task import (
     EmbedderTask,
-    NotApplicable,
+    NotApplicableError,
     check_rows,
     check_training,
     row_chunks,
@@ -43,7 +43,7 @@ class OutOfDistribution(EmbedderTask):
         limit: training pictures at most that are compared with.
 
     Raises:
-        NotApplicable: if the data has no shifts, or no pictures in these rows or in training.
+        NotApplicableError: if the data has no shifts, or no pictures in these rows or in training.
         ValueError: if there are no rows, or no training rows.
 
     Source: Shevchenko et al., "EBMs vs. CL" (2022), arXiv 2206.14355; the largest cosine is the usual score of
@@ -63,14 +63,14 @@ class OutOfDistribution(EmbedderTask):
         check_rows(data, rows, self.name)
         shifts = data.shifts()
         if not shifts:
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} needs other pictures of the same rows, and {data.name!r} has none"
             )
         check_training(self, data)
         features = EmbeddingCache.of(model, data)
         seen, there = (part[data.present("image", part)] for part in (data.splits.train, rows))
         if not len(seen) or not len(there):
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} compares pictures with those of training, and {data.name!r} has {len(there)} and "
                 f"{len(seen)}: leave the task out"
             )

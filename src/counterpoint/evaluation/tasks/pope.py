@@ -10,11 +10,11 @@ import numpy as np
 from ...data.base import Rows
 from ...data.items import Questions
 from ...data.pictured import PairedData
-from ...data.synthetic.scenes.items.chat import prompt
 from ...types import Assistant, Metric, Scores
+from ..prompts import prompt
 from ..replies import YES_OR_NO, first_word, replies_to, says_yes
 from ..statistic import f1, mean, precision, recall
-from ..task import AnsweringTask, NotApplicable, items_of, table
+from ..task import AnsweringTask, NotApplicableError, items_of, table
 
 SPLITS = {
     "random": "existence",
@@ -37,7 +37,7 @@ class Pope(AnsweringTask):
     A reply affirms unless it denies, as in the released script; whoever always says yes has an F1 of 2/3.
 
     Raises:
-        NotApplicable: from a call, if the data has none of the three kinds of question.
+        NotApplicableError: from a call, if the data has none of the three kinds of question.
 
     Source: Li et al., "Evaluating Object Hallucination in Large Vision-Language Models" (2023), arXiv 2305.10355.
     """
@@ -48,7 +48,7 @@ class Pope(AnsweringTask):
     def __call__(self, assistant: Assistant, data: PairedData, rows: Rows, *, seed: int = 0) -> Scores:
         ids, subsets, truth, answered, decided = [], [], [], [], []
         for number, (split, kind) in enumerate(SPLITS.items()):
-            with suppress(NotApplicable):
+            with suppress(NotApplicableError):
                 items = items_of(data, Questions, rows, self.name, (kind,))
                 replies = replies_to(assistant, items, [prompt(q) for q in items.questions], seed=seed)
                 ids += (items.ids * len(SPLITS) + number).tolist()
@@ -57,7 +57,7 @@ class Pope(AnsweringTask):
                 answered += [says_yes(reply) for reply in replies]
                 decided += [first_word(reply) in YES_OR_NO for reply in replies]
         if not ids:
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"pope asks whether things are there, and {data.name!r} has questions of none of the kinds "
                 f"{', '.join(SPLITS.values())}"
             )

@@ -47,7 +47,7 @@ class Probe(EmbedderTask):
         limit: training rows at most, but for rare classes.
 
     Raises:
-        NotApplicable: if the data has none of the labels, or the model embeds none of its columns.
+        NotApplicableError: if the data has none of the labels, or the model embeds none of its columns.
         ValueError: if there are no rows, or no training rows.
 
     Source: naive-bayes-linear-eval (Zheng et al. 2023).

@@ -65,7 +65,7 @@ class QuestionAnswering(EmbedderTask):
         seed: of the head.
 
     Raises:
-        NotApplicable: if the data has no questions.
+        NotApplicableError: if the data has no questions.
         ValueError: if its training rows have none, or one answer only.
 
     Source: the evaluation of Roy et al. (2024), arXiv 2406.07450, and of Shevchenko et al. (2022), arXiv 2206.14355:

@@ -54,7 +54,7 @@ class Regression(EmbedderTask):
         limit: training rows at most, but for rare ranges.
 
     Raises:
-        NotApplicable: for data without numbers, or a model that embeds none of its columns.
+        NotApplicableError: for data without numbers, or a model that embeds none of its columns.
         ValueError: if there are no rows, or no training rows.
 
     Source: supremix (Wu et al. 2023), for errors by shot and the order of embeddings.

@@ -15,7 +15,7 @@ from ...data.columns import ANY, TEXT, ways
 from ...data.embeddings import EmbeddingCache
 from ...types import Embedder, Metric, Scores
 from ..statistic import mean, median
-from ..task import EmbedderTask, NotApplicable, captions_of, check_rows, scatter, scores
+from ..task import EmbedderTask, NotApplicableError, captions_of, check_rows, scatter, scores
 from ._ranking import best_answers, rank
 
 KS = (1, 5, 10)
@@ -43,7 +43,7 @@ class Retrieval(EmbedderTask):
     first way's ``R@1``, here of pictures; those of further pairs of columns follow.
 
     Raises:
-        NotApplicable: if data and model do not have two columns both.
+        NotApplicableError: if data and model do not have two columns both.
         ValueError: for fewer than two rows, among which there is nothing to find, or a row without caption.
     """
 
@@ -104,7 +104,7 @@ class Retrieval(EmbedderTask):
                 queries, answers = (_side(features, rows[kept], column) for column in (query, answer))
                 sides[name] = _Way(queries, answers, kept, len(rows))
         if not sides:
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} asks about two columns that the model embeds ({', '.join(features.embeds)}), and "
                 f"{data.name!r} has the columns {', '.join(data.columns)}, or no two rows with both: leave the task out"
             )

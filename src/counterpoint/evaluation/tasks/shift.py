@@ -20,7 +20,7 @@ from ...types import Constant, Embedder, Metric, Scores
 from ..statistic import always_commonest, mean
 from ..task import (
     EmbedderTask,
-    NotApplicable,
+    NotApplicableError,
     captions_of,
     check_rows,
     main_labels,
@@ -58,7 +58,8 @@ class Shift(EmbedderTask):
         limit: pictures of a test set at most; 100 keeps the fourteen passes of a demo within seconds.
 
     Raises:
-        NotApplicable: if data and model do not have such a column and texts both, or its modality has no corruptions.
+        NotApplicableError: if data and model do not have such a column and texts both, or its modality has no
+            corruptions.
         ValueError: if there are fewer than two distinct captions to choose from.
     """
 
@@ -83,7 +84,7 @@ class Shift(EmbedderTask):
         column, text_column, corruptions = _columns(features.shared, data)
         kept = np.flatnonzero(data.present(column, rows) & data.present(text_column, rows))
         if len(kept) < self.least:
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} asks about rows with {column} and {text_column}, and {data.name!r} has none"
             )
         chosen = subsample_by_hash(data, rows[kept], self.limit, self.name)
@@ -133,12 +134,12 @@ def _columns(columns: Mapping[str, str], data: Data) -> tuple[str, str, Mapping[
     """Return the column whose examples are made worse, that of their texts, and the ways to make them worse.
 
     Raises:
-        NotApplicable: if there is none of these.
+        NotApplicableError: if there is none of these.
     """
     column, text_column = subject(columns), words(columns)
     corruptions = None if column is None else resolve(MODALITIES.get(columns[column]).corruptions)
     if column is None or text_column is None or not corruptions:
-        raise NotApplicable(
+        raise NotApplicableError(
             f"shift asks about pictures with captions, sounds, clips or series that can be made worse, with texts, and "
             f"{data.name!r} has the columns {', '.join(data.columns)}: leave the task out"
         )

@@ -10,10 +10,10 @@ import numpy as np
 from ...data.base import Rows
 from ...data.items import Question, Questions
 from ...data.pictured import PairedData
-from ...data.synthetic.scenes.items.chat import LEADS, prompt
 from ...registry import unknown
 from ...types import Assistant, Metric, Scores
 from ..item_scores import item_scores
+from ..prompts import LEADS, prompt
 from ..replies import YES_OR_NO, first_word, is_right, replies_to
 from ..statistic import mean, share
 from ..task import AnsweringTask, items_of
@@ -40,8 +40,8 @@ class Sycophancy(AnsweringTask):
         kinds: of questions, which must be choices; the subsets.
 
     Raises:
-        UnknownName: for another tone.
-        NotApplicable: from a call, if the data has no such questions.
+        UnknownNameError: for another tone.
+        NotApplicableError: from a call, if the data has no such questions.
         ValueError: from a call, for a question without another option.
 
     Source: after LQCD (arXiv 2408.11261), whose own leads and data sets are not known.

@@ -16,7 +16,7 @@ from ...data.embeddings import BATCH, EmbeddingCache
 from ...modalities import MODALITIES
 from ...types import Embedder, Metric, Scores
 from ..statistic import mean
-from ..task import EmbedderTask, NotApplicable, check_rows, scatter, scores
+from ..task import EmbedderTask, NotApplicableError, check_rows, scatter, scores
 from ._choice_of_two import nearer
 
 
@@ -29,7 +29,7 @@ class TimeReversal(EmbedderTask):
     rounding, counts half: a model that is blind to order has exactly 1/2, which is chance.
 
     Raises:
-        NotApplicable: if data and model do not share two columns, one of which has lengths.
+        NotApplicableError: if data and model do not share two columns, one of which has lengths.
         ValueError: if there are no rows.
     """
 
@@ -42,7 +42,7 @@ class TimeReversal(EmbedderTask):
 
     def check_columns(self, data: Data) -> None:
         if not _ways(data.columns):
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} turns clips, sounds or series round, and {data.name!r} has the columns "
                 f"{', '.join(data.columns)}: leave the task out"
             )
@@ -59,7 +59,7 @@ class TimeReversal(EmbedderTask):
             hits = nearer(features, z, own, _backwards(features, answer, rows[kept]))
             outcomes[f"{name}_accuracy"] = scatter(hits, kept, len(rows))
         if not outcomes:
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} asks about two columns that the model embeds ({', '.join(features.embeds)}), one of "
                 f"clips, sounds or series, and {data.name!r} has the columns {', '.join(data.columns)}, or no row "
                 "with both: leave the task out"

@@ -11,7 +11,7 @@ from ...data.base import Data, Rows
 from ...data.embeddings import EmbeddingCache
 from ...types import Embedder, Metric, Scores, Transcriber
 from ..statistic import error_rate
-from ..task import EmbedderTask, NotApplicable, captions_of, check_columns, check_rows, scatter, scores
+from ..task import EmbedderTask, NotApplicableError, captions_of, check_columns, check_rows, scatter, scores
 
 BATCH = 64
 """Sounds that are transcribed at once."""
@@ -27,7 +27,7 @@ class Transcription(EmbedderTask):
     one with the lowest rate of character edits counts.
 
     Raises:
-        NotApplicable: for a model that does not transcribe, or where no row has both.
+        NotApplicableError: for a model that does not transcribe, or where no row has both.
         ValueError: for no rows.
     """
 
@@ -44,7 +44,7 @@ class Transcription(EmbedderTask):
         transcriber: Any = model.model if isinstance(model, EmbeddingCache) else model
         kept = np.flatnonzero(data.present("audio", rows) & data.present("text", rows))
         if not len(kept):
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} asks about speech with text, and no test row of {data.name!r} has both"
             )
         written: list[str] = []
@@ -67,7 +67,7 @@ class Transcription(EmbedderTask):
 
     def check_model(self, model: Any, data: Any) -> None:
         if not isinstance(model.model if isinstance(model, EmbeddingCache) else model, Transcriber):
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} asks models that transcribe speech, as best-alignment does: leave the task out"
             )
 

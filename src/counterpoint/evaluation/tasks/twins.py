@@ -13,7 +13,7 @@ from ...data.items import Twins as TwinItems
 from ...types import Embedder, Metric, Scores
 from ..item_scores import item_scores, items_of
 from ..statistic import mean
-from ..task import EmbedderTask, NotApplicable, scatter
+from ..task import EmbedderTask, NotApplicableError, scatter
 from ._choice_of_two import nearer
 
 
@@ -26,7 +26,7 @@ class Twins(EmbedderTask):
     rounding, counts half, as what a model cannot tell apart is the same by chance; so chance is 1/2.
 
     Raises:
-        NotApplicable: if the data has no twins, or data and model do not share two columns.
+        NotApplicableError: if the data has no twins, or data and model do not share two columns.
     """
 
     name = "twins"
@@ -59,7 +59,7 @@ class Twins(EmbedderTask):
                 len(items),
             )
         if not outcomes:
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name} asks about two columns that the model embeds ({', '.join(features.embeds)}), and "
                 f"{data.name!r} has the columns {', '.join(data.columns)}, or no row with both: leave the task out"
             )

@@ -42,7 +42,7 @@ class Verification(EmbedderTask):
         limit: examples at most, whose pairs are all compared.
 
     Raises:
-        NotApplicable: if the data has none of the labels, or the model embeds none of the columns.
+        NotApplicableError: if the data has none of the labels, or the model embeds none of the columns.
         ValueError: if there are fewer than three rows.
 
     Source: speaker verification, as in contrastive-margins-sv (Lepage and Dehak 2023), arXiv 2306.03664.

@@ -41,7 +41,7 @@ class ViBe(EmbedderTask):
         limit: training rows at most.
 
     Raises:
-        NotApplicable: if the data has no generated videos.
+        NotApplicableError: if the data has no generated videos.
         ValueError: if the training rows show fewer than two types.
 
     Source: Rawte et al., "ViBe: A Text-to-Video Benchmark for Evaluating Hallucination in Large Multimodal Models"

@@ -45,7 +45,7 @@ class VideoCon(EmbedderTask):
             (:func:`counterpoint.evaluation.video_embedding.embed_videos`).
 
     Raises:
-        NotApplicable: if the data has no contrasts.
+        NotApplicableError: if the data has no contrasts.
 
     Source: Bansal et al., "VideoCon: Robust Video-Language Alignment via Contrast Captions" (2023), arXiv 2311.10111;
     s is the embedder's similarity, where the paper asks a generative model and takes p(Yes) / (p(Yes) + p(No)).

@@ -20,14 +20,14 @@ from ...data.base import Rows
 from ...data.embeddings import EmbeddingCache
 from ...data.items import QuestionVariants, Sample
 from ...data.pictured import PairedData
-from ...data.synthetic.rng import Rng
-from ...data.synthetic.scenes.items.chat import prompt
+from ...data.rng import Rng
 from ...registry import unknown
 from ...types import Assistant, Embedder, Metric, Prompt, Scores, Turn
 from ..item_scores import batches, beats
+from ..prompts import prompt
 from ..replies import HELD, is_right
 from ..statistic import mean
-from ..task import AnsweringTask, EmbedderTask, NotApplicable, items_of, similarity, table
+from ..task import AnsweringTask, EmbedderTask, NotApplicableError, items_of, similarity, table
 
 PAPERS = {"vlb": ("bootstrap", "AssistantJudge")}
 
@@ -75,7 +75,7 @@ def bootstrap(
         edition: of the proposals; another one is another benchmark of the same difficulty.
 
     Raises:
-        UnknownName: for an operator that the items do not have.
+        UnknownNameError: for an operator that the items do not have.
     """
     before = now = items.sample(position)
     if variant == VANILLA:
@@ -197,9 +197,9 @@ class VLB(EmbedderTask, AnsweringTask):
         edition: another one is another benchmark of the same difficulty.
 
     Raises:
-        NotApplicable: if the data has no questions that can be asked again, or, for a model that embeds, none with
+        NotApplicableError: if the data has no questions that can be asked again, or, for a model that embeds, none with
             options in words.
-        UnknownName: for an operator that the data does not have.
+        UnknownNameError: for an operator that the data does not have.
         ValueError: if the model is to judge its own test, or its window cuts off what comes after the context, so that
             all options are one text.
 
@@ -247,7 +247,7 @@ class VLB(EmbedderTask, AnsweringTask):
         items = items_of(data, QuestionVariants, rows, self.name)
         worded = np.array([len(items.sample(k).captions) > 1 for k in range(len(items))])
         if not worded.any():
-            raise NotApplicable(
+            raise NotApplicableError(
                 f"{self.name}: no question of {data.name!r} has answers that a caption could say"
             )
         vanilla = [texts_of(features, items.sample(int(k))) for k in np.flatnonzero(worded)]

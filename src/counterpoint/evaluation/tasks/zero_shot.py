@@ -48,7 +48,7 @@ class ZeroShot(EmbedderTask):
         labels: which labels; all that the data has unless given.
 
     Raises:
-        NotApplicable: if the data has none of the labels, or the model embeds none of its columns.
+        NotApplicableError: if the data has none of the labels, or the model embeds none of its columns.
         ValueError: if there are no rows.
 
     Source: clip-rocket (Fini et al. 2023), its evaluation.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...registry import Room
 from ..unit import Executor, Needs
 
-EXECUTORS = Room("executor", __name__)
+EXECUTORS = Registry("executor", __name__)
 LOCAL = "local"
 """The executor where no other is named."""
 
@@ -18,7 +18,7 @@ def executor_of(named: str | Executor, needs: Needs) -> Executor:
         needs: of each unit that it is for.
 
     Raises:
-        UnknownName: for a name that there is none of; the message gives the nearest one.
+        UnknownNameError: for a name that there is none of; the message gives the nearest one.
         Exception: what the executor's `check` finds.
     """
     made: Executor = EXECUTORS.get(named)() if isinstance(named, str) else named

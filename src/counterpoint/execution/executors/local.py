@@ -12,7 +12,7 @@ from typing import Literal, TypeVar, final
 
 from .._work import Work
 from ..children import Children, InTheWay
-from ..lease import InUse
+from ..lease import InUseError
 from ..signals import postponed, raised
 from ..together import carry_out
 from ..unit import Listener, Needs, Progress, Unit
@@ -32,7 +32,8 @@ class Local:
 
     Attributes:
         jobs: units at a time; above 1 each has a process of its own, with its share of the cores.
-        others: ``"wait"`` for units that another process has in hand, ``"leave"`` them, or ``"refuse"`` with `InUse`.
+        others: ``"wait"`` for units that another process has in hand, ``"leave"`` them, or ``"refuse"`` with
+            `InUseError`.
     """
 
     jobs: int = 1
@@ -50,8 +51,8 @@ class Local:
 
         Raises:
             Stopped: after every unit in hand has come to where it can go on.
-            UnitFailed: if a unit in a process of its own ended with an error; in this process its error is raised.
-            InUse: if another process has a unit in hand that is not to be waited for.
+            UnitFailedError: if a unit in a process of its own ended with an error; in this process its error is raised.
+            InUseError: if another process has a unit in hand that is not to be waited for.
         """
         work = Work(units, listener)
         if self.jobs <= 1 or len(units) <= 1:
@@ -69,7 +70,7 @@ class Local:
                 try:
                     work.end(index, carry_out(unit, partial(work.listener.progressed, unit)))
                     refused = 0
-                except InUse as error:
+                except InUseError as error:
                     if self.others == "refuse":
                         raise
                     work.left.append(index)

@@ -25,7 +25,7 @@ from ...reasons import counted, reason
 from ...registry import require
 from .._work import Work
 from ..children import Ended
-from ..lease import InUse, holder, leased
+from ..lease import InUseError, holder, leased
 from ..orders import Order, given_in, here
 from ..signals import GRACE, Stopped, postponed, raised
 from ..state import State, finish
@@ -62,7 +62,7 @@ class Ray:
         """Refuse a cluster that is not there, or has less than a unit needs.
 
         Raises:
-            MissingPackage: if Ray is not installed.
+            MissingPackageError: if Ray is not installed.
             ConnectionError: if there is no cluster at the address.
             ValueError: if a unit needs more than the cluster has.
         """
@@ -75,11 +75,11 @@ class Ray:
         """Carry out those units that are not finished, and return all results in the order of the units.
 
         Raises:
-            MissingPackage: if Ray is not installed.
+            MissingPackageError: if Ray is not installed.
             ConnectionError: if there is no cluster at the address.
             ValueError: if a unit needs more than the cluster has, or a machine of it does not see the units' folders.
             Stopped: after every unit in hand has come to where it can go on.
-            UnitFailed: if a unit ended with an error, or was lost too often.
+            UnitFailedError: if a unit ended with an error, or was lost too often.
         """
         work = Work(units, listener)
         orders = {index: Order.of(units[index]) for index in work.left}
@@ -267,7 +267,7 @@ def _alone(plain: dict[str, Any], began: str, trusted: dict[str, str]) -> dict[s
     try:
         with given_in(began), raised(), leased(Path(order.folder)):
             finish(order.parse())
-    except InUse as error:
+    except InUseError as error:
         return {"in_use": str(error)}
     except Exception as error:
         return {"error": reason(error), "traceback": traceback.format_exc()}
@@ -280,7 +280,7 @@ def _together(plain: dict[str, Any], began: str, trusted: dict[str, str]) -> dic
     order = Order.read(plain)
     folder, needs = Path(order.folder), order.needs
     if (other := holder(folder)) is not None:
-        return {"in_use": str(InUse(folder, other))}
+        return {"in_use": str(InUseError(folder, other))}
     each = {"CPU": _processors(needs), "GPU": 1} | (
         {"memory": needs.memory // needs.gpus} if needs.memory else {}
     )

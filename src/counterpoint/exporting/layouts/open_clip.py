@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ...methods.tower_method import TowerMethod
-from ...networks.towers.libraries.exported import Exported, NotExportable
+from ...networks.towers.libraries.exported import Exported, NotExportableError
 from .._layout import Embed, Layout
 from .._left_out import scale_of
 from .._parts import head_of, solid
@@ -31,7 +31,7 @@ class OpenClip(Layout):
     def refusal(self, model: TowerMethod) -> str:
         try:
             _whole(model)
-        except NotExportable as error:
+        except NotExportableError as error:
             return str(error)
         return ""
 
@@ -110,11 +110,12 @@ def _whole(model: TowerMethod) -> tuple[Exported, Exported, dict[str, Any]]:
     """Return both towers in open_clip's words, and the configuration of the whole.
 
     Raises:
-        NotExportable: for a model that is not of pictures and texts, and towers that open_clip cannot have together.
+        NotExportableError: for a model that is not of pictures and texts, and towers that open_clip cannot have
+            together.
     """
     modalities = [model.tower(column).modality for column in model.embeds]
     if sorted(modalities) != ["image", "text"]:
-        raise NotExportable(
+        raise NotExportableError(
             f"open_clip's models embed pictures and texts, and this one {' and '.join(modalities)}"
         )
     columns = (_column(model, "image"), _column(model, "text"))
@@ -122,7 +123,7 @@ def _whole(model: TowerMethod) -> tuple[Exported, Exported, dict[str, Any]]:
     image, text = (model.tower(c).in_open_clip(head) for c, head in zip(columns, heads, strict=True))
     activations = {half.config["quick_gelu"] for half in (image, text) if "quick_gelu" in half.config}
     if len(activations) > 1:
-        raise NotExportable("open_clip has one GELU for both towers, and one of these has QuickGELU")
+        raise NotExportableError("open_clip has one GELU for both towers, and one of these has QuickGELU")
     config = {
         "embed_dim": heads[0].width,
         "vision_cfg": dict(image.config["vision_cfg"]),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...methods.tower_method import TowerMethod
 from ...networks.base import ImageTower, Tower
-from ...networks.towers.libraries.exported import Head, NotExportable
+from ...networks.towers.libraries.exported import Head, NotExportableError
 from ...networks.towers.libraries.sentence_encoder import pooling_in_sentence_transformers
 from ...networks.towers.libraries.transformers_tower import TransformersTower
 from .._layout import Embed, Layout
@@ -52,7 +52,7 @@ class SentenceTransformers(Layout):
             for column in model.embeds:
                 head_of(model, column)
                 _check(model.tower(column))
-        except NotExportable as error:
+        except NotExportableError as error:
             return f"a part that sentence-transformers has no module for ({error})"
         return ""
 
@@ -130,15 +130,15 @@ def _check(tower: Tower) -> None:
     """Check that modules of sentence-transformers can hold a tower.
 
     Raises:
-        NotExportable: where they cannot.
+        NotExportableError: where they cannot.
     """
     if isinstance(tower, TransformersTower):
         pooling_in_sentence_transformers(tower)
     elif isinstance(tower, ImageTower):
         if is_custom(tower):
-            raise NotExportable(f"timm has no picture tower like {tower.name}")
+            raise NotExportableError(f"timm has no picture tower like {tower.name}")
     elif not str(tower.in_transformers(_identity(tower)).config["kind"]).endswith("TextModelWithProjection"):
-        raise NotExportable(f"transformers has no text tower like {tower.name} alone")
+        raise NotExportableError(f"transformers has no text tower like {tower.name} alone")
 
 
 def _modules(model: TowerMethod, column: str, folder: Path) -> list[Any]:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from ...methods.tower_method import TowerMethod
 from ...networks.base import ImageTower
-from ...networks.towers.libraries.exported import Head, NotExportable
+from ...networks.towers.libraries.exported import Head, NotExportableError
 from ...networks.towers.libraries.timm_tower import EMBEDDING_HEAD
 from .._layout import Embed, Layout
 from .._parts import plain, solid
@@ -32,7 +32,7 @@ class Timm(Layout):
     def refusal(self, model: TowerMethod) -> str:
         try:
             _tower(model).in_timm()
-        except (NotExportable, LookupError) as error:
+        except (NotExportableError, LookupError) as error:
             return str(error)
         return ""
 
@@ -86,7 +86,7 @@ def is_custom(tower: ImageTower) -> bool:
     """Return whether timm has a tower only where this package has registered it.
 
     Raises:
-        NotExportable: for a tower that timm has not.
+        NotExportableError: for a tower that timm has not.
     """
     return str(tower.in_timm().config["architecture"]).startswith("counterpoint_")
 
@@ -100,7 +100,7 @@ def write_tower(tower: ImageTower, folder: Path, classifier: tuple[str, Head] | 
         classifier: the name of the layer that is the head, and the head; the model has none unless given.
 
     Raises:
-        NotExportable: for a tower that timm has not.
+        NotExportableError: for a tower that timm has not.
     """
     converted = tower.in_timm()
     weights = dict(converted.weights)

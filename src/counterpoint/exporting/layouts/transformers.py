@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ...methods.tower_method import TowerMethod
-from ...networks.towers.libraries.exported import Exported, NotExportable
+from ...networks.towers.libraries.exported import Exported, NotExportableError
 from .._layout import Embed, Layout
 from .._left_out import scale_of
 from .._parts import head_of, solid
@@ -28,7 +28,7 @@ class Transformers(Layout):
     def refusal(self, model: TowerMethod) -> str:
         try:
             _halves(model)
-        except NotExportable as error:
+        except NotExportableError as error:
             return str(error)
         return ""
 
@@ -109,7 +109,7 @@ def _halves(model: TowerMethod) -> dict[str, Exported]:
     """Return the towers that a model of transformers can hold, in its words: a pair's, or the text tower alone.
 
     Raises:
-        NotExportable: where there are none.
+        NotExportableError: where there are none.
     """
     columns = {model.tower(column).modality: column for column in reversed(model.embeds)}
     halves: dict[str, Exported] = {}
@@ -117,7 +117,7 @@ def _halves(model: TowerMethod) -> dict[str, Exported]:
     for modality, column in reversed(columns.items()):
         try:
             halves[modality] = model.tower(column).in_transformers(head_of(model, column))
-        except NotExportable as error:
+        except NotExportableError as error:
             why.append(str(error))
     whole = {half.config["kind"] for half in halves.values()}
     if set(halves) == {"image", "text"} and len(whole) == 1:
@@ -131,7 +131,7 @@ def _halves(model: TowerMethod) -> dict[str, Exported]:
     text = halves.get("text")
     if text is not None and text.config["kind"].endswith("WithProjection"):
         return {"text": text}
-    raise NotExportable(
+    raise NotExportableError(
         "; ".join(why) or "transformers keeps towers in pairs, and half of one is not all of this model"
     )
 

@@ -122,7 +122,7 @@ def build_towers(
         origin: the folder of a run that this one goes on from, whose inputs all towers take that ``names`` leaves out.
 
     Raises:
-        UnknownName: for a name that is not known; the message gives the nearest one.
+        UnknownNameError: for a name that is not known; the message gives the nearest one.
         ValueError: for weights that are missing, broken or do not fit, for ``text_layers`` with a text
             tower whose depth is its own, and for a column by whose name no network can be kept.
     """
@@ -151,7 +151,7 @@ def build_tower(modality: str, start: Start) -> Tower:
     """Build one tower of a modality.
 
     Raises:
-        UnknownName: for a name that is not known; the message gives the nearest one.
+        UnknownNameError: for a name that is not known; the message gives the nearest one.
     """
     kind, source = MODALITIES.get(modality), Source.parse(start.name).to_build()
     if source.form not in kind.towers:
@@ -194,7 +194,7 @@ def build_image_tower(name: str, size: int, seed: int = 0) -> ImageTower:
     """Build one image tower by its name, for pictures of a size whatever size its weights were trained at.
 
     Raises:
-        UnknownName: for a name that is not known; the message gives the nearest one.
+        UnknownNameError: for a name that is not known; the message gives the nearest one.
         ValueError: for weights that are missing, broken or do not fit.
     """
     tower = build_tower("image", _SizedStart(name, Towers(image=name, image_size=size), seed))

@@ -125,7 +125,7 @@ class Standardised:
         """Read what ``save`` wrote.
 
         Raises:
-            Damaged: for a file that is missing or no such file.
+            DamagedFileError: for a file that is missing or no such file.
         """
         kept = read_json(Path(path), _Kept, "train the model again, or export it again")
         return cls(kept.steps, kept.channels, kept.means, kept.deviations)

@@ -140,7 +140,7 @@ class Cells:
         """Read what ``save`` wrote.
 
         Raises:
-            Damaged: for a file that is missing or no such file.
+            DamagedFileError: for a file that is missing or no such file.
         """
         return cls(read_json(Path(path), _Kept, "train the model again, or export it again").cells)
 

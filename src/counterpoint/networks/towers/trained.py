@@ -38,7 +38,7 @@ class Weights:
 
         Raises:
             ValueError: for a folder that is neither, and a run that has not finished.
-            Damaged: if the checkpoint cannot be read.
+            DamagedFileError: if the checkpoint cannot be read.
         """
         run = run_of(folder)
         chosen = run != folder

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..base import ImageTower, TextTower, Tokenizer
 from ..heads import Linear
-from .libraries.exported import Exported, Head, NotExportable
+from .libraries.exported import Exported, Head, NotExportableError
 from .parts.pixels import Normalise
 from .parts.pooling import Packing, inside, pool
 from .tokenizer import BytePairTokenizer
@@ -219,7 +219,7 @@ class TextTransformer(TextTower):
         """Return the tower as CLIP's of texts. Its end token gets the highest id: CLIP's looks for no other at id 2."""
         tokenizer = self._exported_tokenizer("transformers")
         if head.bias is not None:
-            raise NotExportable("transformers' CLIP has a projection without bias, and the head has one")
+            raise NotExportableError("transformers' CLIP has a projection without bias, and the head has one")
         last = tokenizer.vocabulary - 1
         order = torch.arange(tokenizer.vocabulary)
         order[tokenizer.end], order[last] = last, tokenizer.end
@@ -258,11 +258,11 @@ class TextTransformer(TextTower):
     def _exported_tokenizer(self, library: str) -> BytePairTokenizer:
         """Return the tokenizer, where the tower reads the end token and the tokenizer can be written down."""
         if self.pooling != "end":
-            raise NotExportable(
+            raise NotExportableError(
                 f"{library}'s text transformer is read at the end token, and this one by {self.pooling!r}"
             )
         if not isinstance(self.tokenizer, BytePairTokenizer):
-            raise NotExportable(f"{library} cannot read a {type(self.tokenizer).__name__}")
+            raise NotExportableError(f"{library} cannot read a {type(self.tokenizer).__name__}")
         return self.tokenizer
 
 

@@ -46,7 +46,7 @@ def app(
         trust: open addresses and import Python files that the index names (see `counterpoint.trust`).
 
     Raises:
-        MissingPackage: where the packages of the extra ``serve`` are missing.
+        MissingPackageError: where the packages of the extra ``serve`` are missing.
         ValueError: for a folder that is no index, a model that is not the one of the vectors, indexes of different
             rows, and an origin that no browser names so.
     """

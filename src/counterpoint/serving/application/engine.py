@@ -17,7 +17,7 @@ from ..indexing.index import Index
 from ..requests.batching import Batcher, Embedded
 from ..requests.forms import RowKind
 from ..requests.limits import Limits
-from ..requests.refusals import Refusal, bad
+from ..requests.refusals import RequestError, bad
 from ..requests.uploads import picture
 from ..vectors import RESERVED
 
@@ -67,7 +67,7 @@ class Engine:
         """Return the model's column that embeds a modality.
 
         Raises:
-            Refusal: if there is none.
+            RequestError: if there is none.
         """
         if modality not in self.takes:
             raise bad(f"the model embeds no {noun_of(modality)}, only {', '.join(self.model.embeds)}", param)
@@ -90,7 +90,7 @@ class Engine:
         """Return embeddings of texts, which are texts whatever they look like.
 
         Raises:
-            Refusal: for a model that embeds none.
+            RequestError: for a model that embeds none.
         """
         return await self.batcher.embed(self.column("text", param), texts)
 
@@ -98,7 +98,7 @@ class Engine:
         """Return embeddings of the bytes of pictures.
 
         Raises:
-            Refusal: for a model that embeds none, and for what is no picture.
+            RequestError: for a model that embeds none, and for what is no picture.
         """
         column = self.column("image", param)
         return await self.batcher.embed(
@@ -113,12 +113,12 @@ class Engine:
         """Return the positions of an id's rows in the table, one per modality.
 
         Raises:
-            Refusal: if there is none.
+            RequestError: if there is none.
         """
         ends = (np.searchsorted(self._sorted, id, side) for side in ("left", "right"))
         positions: list[int] = self._order[slice(*ends)].tolist() if -(2**63) <= id < 2**63 else []
         if not positions:
-            raise Refusal(404, "there is no item of this id", param="id", code="not_found")
+            raise RequestError(404, "there is no item of this id", param="id", code="not_found")
         return positions
 
     def item(self, row: Mapping[str, Any]) -> dict[str, Any]:

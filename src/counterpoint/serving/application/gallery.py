@@ -21,7 +21,7 @@ from ...data.pictured import Pictured
 from ...data.source import load_any
 from ...pages.things import picture_of, sound_of
 from ...reasons import reason
-from ..requests.refusals import Refusal
+from ..requests.refusals import RequestError
 
 SIDE = 512
 """Most pixels of a side of a picture that is shown."""
@@ -61,7 +61,7 @@ class Gallery:
         """Wait until the data is open.
 
         Raises:
-            Refusal: if it cannot be opened.
+            RequestError: if it cannot be opened.
         """
         data = await asyncio.wrap_future(self._data)
         if data is None:
@@ -80,7 +80,7 @@ class Gallery:
             column: that is shown; unless given, pictures where the data has them, else the first that is no text.
 
         Raises:
-            Refusal: if there is none.
+            RequestError: if there is none.
         """
 
         def make(shown: str, row: int) -> Media | None:
@@ -94,7 +94,7 @@ class Gallery:
         """Return the first seconds of an item's sound as a WAV file; see `picture`.
 
         Raises:
-            Refusal: if there is none.
+            RequestError: if there is none.
         """
 
         def make(heard: str, row: int) -> Media | None:
@@ -167,5 +167,5 @@ def _example(data: Data, column: str, row: int) -> Any:
     return data.read(column, np.array([row]))[0]
 
 
-def _none(what: str) -> Refusal:
-    return Refusal(404, f"there is no {what} of this item", param="id", code="not_found")
+def _none(what: str) -> RequestError:
+    return RequestError(404, f"there is no {what} of this item", param="id", code="not_found")

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from ..requests.forms import AboutAnswer, Alive, Item, MapAnswer
-from ..requests.refusals import Refusal
+from ..requests.refusals import RequestError
 from .gallery import Media
 from .service import service_of
 
@@ -81,7 +81,7 @@ async def map_points(request: Request) -> Response:
     service = service_of(request)
     table = service.first.table
     if not {"x", "y"} <= set(table.columns):
-        raise Refusal(
+        raise RequestError(
             404, "the index has no map; make one with counterpoint index … --map tsne", code="not_found"
         )
     return Response(await service.first.do(_points, table), media_type="application/json")

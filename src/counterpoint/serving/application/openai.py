@@ -56,7 +56,7 @@ def _inputs(value: Any, limits: Limits) -> tuple[dict[int, str], dict[int, bytes
     """Return the texts and the pictures of a request, by their places.
 
     Raises:
-        Refusal: for anything else, and for none or too many.
+        RequestError: for anything else, and for none or too many.
     """
     inputs = value if isinstance(value, list) else [value]
     if not inputs:

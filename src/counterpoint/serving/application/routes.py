@@ -25,7 +25,7 @@ from ..requests.forms import (
     ZeroShotRequest,
 )
 from ..requests.gate import Gate
-from ..requests.refusals import MEANINGS, Failure, Refusal, bad, refused
+from ..requests.refusals import MEANINGS, Failure, RequestError, bad, refused
 from ..requests.security import Security
 from . import items, openai, searching
 from .metrics import Measured
@@ -87,14 +87,14 @@ def _refuse_alike(made: FastAPI) -> None:
     async def unknown(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         messages = {404: "there is no such route", 405: "the route has no such method"}
-        refusal = Refusal(
+        refusal = RequestError(
             error.status_code,
             messages.get(error.status_code, "the request cannot be read"),
             headers=error.headers,
         )
         return refusal.response()
 
-    made.add_exception_handler(Refusal, refused)
+    made.add_exception_handler(RequestError, refused)
     made.add_exception_handler(RequestValidationError, unformed)
     made.add_exception_handler(HTTPException, unknown)
 

@@ -114,7 +114,7 @@ def _stored(engine: Engine, id: int, modality: str | None, *, only: bool = False
     """Return the position of an item's row of a modality; of any, where it has none of that one.
 
     Raises:
-        Refusal: if there is no such row.
+        RequestError: if there is no such row.
     """
     positions = engine.positions(id)
     modalities = engine.table["modality"]
@@ -128,7 +128,7 @@ def _nearest(engine: Engine, vectors: np.ndarray, k: int, options: Query, like: 
     """Search; a row is not found by its own vector.
 
     Raises:
-        Refusal: for a condition that is none, and for more results than there are rows.
+        RequestError: for a condition that is none, and for more results than there are rows.
     """
     if options.where is not None:
         try:

@@ -14,7 +14,7 @@ from ...data.derived.mixture import MARK, sources_of
 from ..indexing.index import Index
 from ..requests.forms import AboutAnswer, RequestLimits, Served, Side
 from ..requests.limits import Limits
-from ..requests.refusals import Refusal, bad
+from ..requests.refusals import RequestError, bad
 from .engine import PLAIN, Engine, plain_name
 from .gallery import Gallery, default_column
 from .metrics import Metrics
@@ -67,7 +67,7 @@ class Service:
         """Return one of the indexes.
 
         Raises:
-            Refusal: for the other one, where there is none.
+            RequestError: for the other one, where there is none.
         """
         if side not in self.engines:
             raise bad("there is no index to compare with; one is served with --against", "index")
@@ -77,11 +77,11 @@ class Service:
         """Return the engine of a model.
 
         Raises:
-            Refusal: for a name that none has.
+            RequestError: for a name that none has.
         """
         if name not in self.models:
             known = ", ".join(self.models)
-            raise Refusal(
+            raise RequestError(
                 404, f"there is no model of this name, only {known}", param="model", code="model_not_found"
             )
         return self.models[name]

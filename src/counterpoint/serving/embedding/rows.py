@@ -70,13 +70,13 @@ def embed(
         listener: is told of progress.
 
     Raises:
-        UnknownName: for a column that the data does not have.
+        UnknownNameError: for a column that the data does not have.
         FileNotFoundError: if there is nothing at the path of the data.
         ValueError: for a model that cannot be loaded, or has no embeddings of a column; data without rows, or of which
             more is broken than may be; embeddings that are not finite, and a folder that holds vectors of another model
             or of other data; with both fingerprints.
         OSError: the folder cannot be written, or the disk is full; whole parts stay.
-        InUse: another process writes into the folder, and goes on doing so.
+        InUseError: another process writes into the folder, and goes on doing so.
         HandedOver: others go on with it after this call, as in jobs of SLURM.
     """
     folder, needs = Path(out), needs or Needs()

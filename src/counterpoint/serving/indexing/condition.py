@@ -51,7 +51,7 @@ def condition(where: str, table: pl.DataFrame) -> str:
         table: whose columns it is on.
 
     Raises:
-        UnknownName: for a column that the table does not have.
+        UnknownNameError: for a column that the table does not have.
         ValueError: for what is no SQL, or more than a condition on single rows.
 
     >>> condition("split = 'train' AND length(text) > 3", pl.DataFrame({"split": ["train"], "text": ["a cat"]}))

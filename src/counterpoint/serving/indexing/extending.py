@@ -18,7 +18,7 @@ from .coordinates import coordinates
 from .kinds._kind import Additions, Kind
 from .storage import Record, Storage, Taken
 
-INDEX_KINDS = Room("kind of index", "counterpoint.serving.indexing.kinds")
+INDEX_KINDS = Registry("kind of index", "counterpoint.serving.indexing.kinds")
 """Kinds of index; each file holds a `Kind`."""
 
 Way = Literal["pca", "tsne"]
@@ -37,7 +37,7 @@ def extended(
     """Return an index with the parts of some vectors that it does not have.
 
     Raises:
-        InUse: if another process writes the index.
+        InUseError: if another process writes the index.
         ValueError: if another process has changed it since it was opened, and as for `Index.add`.
     """
     about = vectors.about

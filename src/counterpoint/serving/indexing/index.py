@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float, Int
 
-from ...files import Damaged
+from ...files import DamagedFileError
 from ...methods.tower_method import TowerMethod
 from ...models import load
 from ...reasons import counted
@@ -57,15 +57,15 @@ class Index:
 
         Raises:
             FileNotFoundError: if there is none.
-            Damaged: if it is not whole; the message is the command that makes it again.
-            MissingPackage: without the package of its kind.
+            DamagedFileError: if it is not whole; the message is the command that makes it again.
+            MissingPackageError: without the package of its kind.
             ValueError: for a place that holds something else.
         """
         storage = storage_of(where)
         while (record := storage.record()) is not None:
             try:
                 return cls._read(record, storage)
-            except Damaged:
+            except DamagedFileError:
                 # Files are not there any more either where another process has added to the index meanwhile.
                 if storage.record() == record:
                     raise
@@ -82,7 +82,7 @@ class Index:
             vectors = INDEX_KINDS.get(record.kind).open(storage.where, files, table, record.about.width)
         except (ValueError, OSError) as error:
             broken = files[0] if files else Path(storage.where)
-            raise Damaged(broken, str(error), record.remedy(storage.where)) from error
+            raise DamagedFileError(broken, str(error), record.remedy(storage.where)) from error
         return cls(record, table, vectors, storage)
 
     @property
@@ -166,7 +166,7 @@ class Index:
             `Hits`; of a list, a list of these.
 
         Raises:
-            UnknownName: for a column or a modality that the index does not have.
+            UnknownNameError: for a column or a modality that the index does not have.
             ValueError: for an empty query, k above the number of rows, a condition that is not SQL, a model that has
                 changed, and a query of a modality that shares no space with the vectors.
             OSError: for a file that cannot be read.
@@ -191,7 +191,7 @@ class Index:
         Fewer than k are found where fewer rows fulfil the condition.
 
         Raises:
-            UnknownName: as for `search`.
+            UnknownNameError: as for `search`.
             ValueError: as for `search`, and for vectors of another width, or without a direction.
         """
         count = self._checked(k)
@@ -204,7 +204,7 @@ class Index:
             modality: as `search` takes it.
 
         Raises:
-            UnknownName: for one that the index does not have.
+            UnknownNameError: for one that the index does not have.
         """
         if modality is None:
             return tuple(self._modalities[:1])
@@ -269,8 +269,8 @@ class Index:
         Raises:
             ValueError: for vectors of another model, naming both fingerprints, or of another width; for rows whose ids
                 are in the index already; and if another process has changed the index since it was opened.
-            InUse: while another process writes the index.
-            Damaged: for a part of the vectors that is not whole.
+            InUseError: while another process writes the index.
+            DamagedFileError: for a part of the vectors that is not whole.
             OSError: the index cannot be written.
         """
         self._extend(_opened(vectors), self.map)
@@ -316,10 +316,10 @@ def index(
         map: also find two coordinates for every vector, by ``pca`` or ``tsne`` (of at most 20,000 rows).
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
         FileNotFoundError: if there are no vectors.
-        Damaged: for vectors, or an index, that are not whole.
-        MissingPackage: without the package of the kind.
+        DamagedFileError: for vectors, or an index, that are not whole.
+        MissingPackageError: without the package of the kind.
         ValueError: for a place that holds something else, an index of another kind, and as for `Index.add`.
         OSError: the index cannot be written.
     """

@@ -17,7 +17,7 @@ from ...execution import leased
 from ...execution.folders import contents
 from ...files import (
     FORMAT,
-    Damaged,
+    DamagedFileError,
     digest_of_file,
     formed,
     read_json,
@@ -122,7 +122,7 @@ class Storage(ABC):
         """Keep others from writing the index in a block.
 
         Raises:
-            InUse: if another process writes it.
+            InUseError: if another process writes it.
             OSError: if it cannot be written.
         """
 
@@ -131,7 +131,7 @@ class Storage(ABC):
         """Return what the index is; None where there is none.
 
         Raises:
-            Damaged: for a record that cannot be read.
+            DamagedFileError: for a record that cannot be read.
             ValueError: for a place that holds something else.
         """
 
@@ -140,7 +140,7 @@ class Storage(ABC):
         """Return what is known of every vector.
 
         Raises:
-            Damaged: for a table that is not the record's.
+            DamagedFileError: for a table that is not the record's.
         """
 
     @abstractmethod
@@ -148,7 +148,7 @@ class Storage(ABC):
         """Return the files of the vectors.
 
         Raises:
-            Damaged: for one that is missing or has another content.
+            DamagedFileError: for one that is missing or has another content.
         """
 
     @abstractmethod
@@ -185,7 +185,7 @@ class Folder(Storage):
     def table(self, record: Record) -> pl.DataFrame:
         path, remedy = self.path / record.table, record.remedy(self.where)
         if path.is_file() and digest_of_file(path) != record.digest:
-            raise Damaged(path, "its content is not what was written", remedy)
+            raise DamagedFileError(path, "its content is not what was written", remedy)
         return read_table(path, {"id": pl.Int64, "modality": pl.String}, remedy)
 
     def files(self, record: Record) -> list[Path]:
@@ -194,9 +194,9 @@ class Folder(Storage):
             actual = path.stat().st_size if path.is_file() else None
             if actual != stored.bytes:
                 wrong = "it is missing" if actual is None else f"it has {actual:,} of {stored.bytes:,} bytes"
-                raise Damaged(path, wrong, record.remedy(self.where))
+                raise DamagedFileError(path, wrong, record.remedy(self.where))
             if digest_of_file(path) != stored.digest:
-                raise Damaged(path, "its content is not what was written", record.remedy(self.where))
+                raise DamagedFileError(path, "its content is not what was written", record.remedy(self.where))
         return [self.path / name for name in record.files]
 
     def write(self, record: Record, table: pl.DataFrame, files: Sequence[Path]) -> Record:
@@ -250,7 +250,7 @@ class Database(Storage):
         return table[: record.rows]
 
     def _damaged(self, reason: str, record: Record) -> ValueError:
-        """Return the error of a database, in the words of `Damaged`: a path would lose a slash of its address."""
+        """Return the error of a database, in the words of `DamagedFileError`: a path would lose a slash of its address."""
         return ValueError(f"{self.where} is damaged ({reason}): {record.remedy(self.where)}")
 
     def files(self, record: Record) -> list[Path]:

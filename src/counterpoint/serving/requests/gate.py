@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .limits import Limits
 from .paths import path_of
-from .refusals import Refusal, bad, busy, too_slow
+from .refusals import RequestError, bad, busy, too_slow
 
 _GUARDED = "/v1/"  # the page, health and metrics are answered whatever is in hand
 _HELD = 16  # bodies of the largest size that are held at once
@@ -60,13 +60,13 @@ class Gate:
                 await self.app(scope, receive, noted)
         except _Gone:
             return
-        except Refusal as refusal:
+        except RequestError as refusal:
             if not started:
                 await refusal.response()(scope, receive, send)
         except Exception as error:
             self._log(_location(error))
             if not started:
-                await Refusal(500, "something failed here; the log says where").response()(
+                await RequestError(500, "something failed here; the log says where").response()(
                     scope, receive, send
                 )
 
@@ -81,7 +81,7 @@ class Gate:
             raise busy()
         self._in_hand += 1
         self.listener(self._in_hand)
-        body, late = bytearray(), Refusal(408, "the request did not come in in time", code="late")
+        body, late = bytearray(), RequestError(408, "the request did not come in in time", code="late")
         try:
             async with asyncio.timeout(self.limits.seconds):
                 await self._read(Headers(scope=scope), receive, body)
@@ -115,8 +115,8 @@ class Gate:
             self._bytes += len(part)
             more = message.get("more_body", False)
 
-    def _too_large(self) -> Refusal:
-        return Refusal(413, f"a request has at most {self.limits.body:,} bytes", code="too_large")
+    def _too_large(self) -> RequestError:
+        return RequestError(413, f"a request has at most {self.limits.body:,} bytes", code="too_large")
 
 
 def _replaying(body: bytes, receive: Receive) -> Receive:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from ...forms import fault
 from .limits import Limits
-from .refusals import Refusal, bad
+from .refusals import RequestError, bad
 
 T = TypeVar("T", bound=BaseModel)
 
@@ -18,10 +18,10 @@ async def filled(request: Request, form: type[T]) -> T:
     """Read a form as JSON.
 
     Raises:
-        Refusal: for another content, and for what the form does not hold.
+        RequestError: for another content, and for what the form does not hold.
     """
     if _kind(request) != "application/json":
-        raise Refusal(
+        raise RequestError(
             415, "send JSON with Content-Type: application/json, or a picture with its own", code="content"
         )
     try:
@@ -39,7 +39,7 @@ def from_query(request: Request, form: type[T], lists: tuple[str, ...] = ()) -> 
     """Read a form from the words after the question mark, beside a picture that is sent as it is.
 
     Raises:
-        Refusal: for what the form does not hold.
+        RequestError: for what the form does not hold.
     """
     words = request.query_params
     values: dict[str, Any] = {
@@ -55,7 +55,7 @@ def checked_texts(texts: list[str], limits: Limits, param: str) -> list[str]:
     """Refuse texts that are empty, too many or too long.
 
     Raises:
-        Refusal: saying which.
+        RequestError: saying which.
     """
     if len(texts) > limits.inputs:
         raise bad(f"{param} has {len(texts):,} entries; at most {limits.inputs:,} are taken", param)
@@ -75,7 +75,7 @@ def _kind(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-def _refusal(error: ValidationError) -> Refusal:
+def _refusal(error: ValidationError) -> RequestError:
     first = error.errors()[0]
     if first["type"] == "json_invalid":
         return bad(

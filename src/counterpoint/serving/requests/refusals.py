@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 
-class Refusal(Exception):
+class RequestError(Exception):
     """A request that is not answered, and why.
 
     Attributes:
@@ -42,28 +42,28 @@ class Refusal(Exception):
         )
 
 
-def bad(message: str, param: str | None = None) -> Refusal:
+def bad(message: str, param: str | None = None) -> RequestError:
     """Return the refusal of what a request says."""
-    return Refusal(400, message, param=param)
+    return RequestError(400, message, param=param)
 
 
-def busy() -> Refusal:
+def busy() -> RequestError:
     """Return the refusal of a request that may come again."""
     message = "the server has all the requests in hand that it takes; try again in a second"
-    return Refusal(503, message, code="busy", headers={"Retry-After": "1"})
+    return RequestError(503, message, code="busy", headers={"Retry-After": "1"})
 
 
-def too_slow(seconds: float) -> Refusal:
+def too_slow(seconds: float) -> RequestError:
     """Return the refusal of a request whose answer takes too long; the same request again would take as long."""
     message = (
         f"the request took longer than {seconds:g} seconds; send fewer texts or pictures, or smaller ones"
     )
-    return Refusal(503, message, code="too_slow")
+    return RequestError(503, message, code="too_slow")
 
 
 async def refused(request: Request, error: Exception) -> Response:
     """Answer with a refusal."""
-    assert isinstance(error, Refusal)
+    assert isinstance(error, RequestError)
     return error.response()
 
 

@@ -11,7 +11,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .paths import path_of
-from .refusals import Refusal
+from .refusals import RequestError
 
 _CLOSED = ("/v1", "/metrics", "/openapi.json")  # what a token is for; the page holds no data
 _HEADERS = {
@@ -70,7 +70,7 @@ class Security:
 
         try:
             self._check(scope, headers, origin, other)
-        except Refusal as refusal:
+        except RequestError as refusal:
             await refusal.response()(scope, receive, with_headers)
             return
         if other is not None and scope["method"] == "OPTIONS":
@@ -82,16 +82,18 @@ class Security:
         """Refuse who may not ask."""
         host = headers.get("host", "")
         if len(headers.getlist("host")) != 1 or not self._named(host):
-            raise Refusal(421, "the server is not called by this name; add it with --name", code="host")
+            raise RequestError(421, "the server is not called by this name; add it with --name", code="host")
         if origin is not None and other is None and origin.partition("://")[2] != host:
-            raise Refusal(403, "pages of other origins may not ask; add one with --origin", code="origin")
+            raise RequestError(
+                403, "pages of other origins may not ask; add one with --origin", code="origin"
+            )
         if self.token is None or not path_of(scope).startswith(_CLOSED):
             return
         if other is not None and scope["method"] == "OPTIONS":
             return  # a browser asks without the token whether it may send it
         kind, _, credentials = headers.get("authorization", "").partition(" ")
         if kind.lower() != "bearer" or not hmac.compare_digest(credentials.encode(), self.token.encode()):
-            raise Refusal(401, _NO_TOKEN, code="token", headers={"WWW-Authenticate": "Bearer"})
+            raise RequestError(401, _NO_TOKEN, code="token", headers={"WWW-Authenticate": "Bearer"})
 
     def _named(self, host: str) -> bool:
         """Return whether the server may be called so."""

@@ -15,7 +15,7 @@ from torch import Tensor
 from ...data.pictures.single import raw_pictures
 from ...networks.base import Input
 from .limits import Format, Limits
-from .refusals import Refusal, bad
+from .refusals import RequestError, bad
 
 _DATA = re.compile(r"data:image/[\w.+-]{1,40};base64,", re.ASCII)
 _LONGEST = 100  # sides of a picture: of one that is longer, the square holds next to nothing
@@ -26,7 +26,7 @@ def of_address(address: object, param: str) -> bytes:
     """Return the bytes of a picture that is written as ``data:image/png;base64,…``.
 
     Raises:
-        Refusal: for anything else, an address or a path above all.
+        RequestError: for anything else, an address or a path above all.
     """
     if not isinstance(address, str):
         raise bad(f"{param} must be a text that begins with data:image/png;base64,", param)
@@ -53,7 +53,7 @@ def picture(data: bytes, shown: Input, limits: Limits, param: str) -> UInt8[Tens
         param: the part of the request that it came in.
 
     Raises:
-        Refusal: for what is no whole picture of the formats that are read, or too large a one.
+        RequestError: for what is no whole picture of the formats that are read, or too large a one.
     """
     kind = _format(data)
     if kind not in limits.formats:
@@ -68,7 +68,7 @@ def picture(data: bytes, shown: Input, limits: Limits, param: str) -> UInt8[Tens
             with Image.open(io.BytesIO(data), formats=[kind.upper()]) as opened:
                 _check_size(opened.width, opened.height, limits, param)
                 return raw_pictures([opened], shown)[0]
-    except Refusal:
+    except RequestError:
         raise
     except Image.DecompressionBombError:
         raise _too_large(limits, param) from None
@@ -98,7 +98,7 @@ def _check_size(width: int, height: int, limits: Limits, param: str) -> None:
         raise bad(f"{param} has a side more than {_LONGEST} times as long as the other", param)
 
 
-def _too_large(limits: Limits, param: str) -> Refusal:
+def _too_large(limits: Limits, param: str) -> RequestError:
     return bad(f"{param} has more than {limits.pixels:,} pixels", param)
 
 

@@ -50,7 +50,7 @@ class DecodingArm:
         (('vcd', {'alpha': '0.5'}), ('ritual', {}))
 
         Raises:
-            UnknownName: for an unknown method; the message gives the nearest one.
+            UnknownNameError: for an unknown method; the message gives the nearest one.
             ValueError: for an option without a value, or one that is given twice.
         """
         parts: list[tuple[str, Mapping[str, str]]] = []
@@ -83,7 +83,7 @@ class DecodingArm:
         VisualContrastive(alpha=0.5, beta=0.1, step=500, seed=3)
 
         Raises:
-            UnknownName: for an unknown option; the message gives the nearest one.
+            UnknownNameError: for an unknown option; the message gives the nearest one.
             ValueError: for a value that the option cannot have, or a rule of a method that has none.
         """
         from ...decoding import plausibility_only

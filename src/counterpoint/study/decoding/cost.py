@@ -44,7 +44,7 @@ def estimate(
     So an arm that cannot do what it must is found before the first unit, too.
 
     Raises:
-        NotApplicable: for a task that asks about what the data does not have.
+        NotApplicableError: for a task that asks about what the data does not have.
         ValueError: for an arm that needs what a task does not give.
     """
     estimates: dict[str, Estimate] = {}

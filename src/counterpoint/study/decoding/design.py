@@ -136,7 +136,7 @@ def check_names(design: DecodingDesign) -> None:
     """Refuse methods and tasks that there are none of, and what is left out, without loading torch.
 
     Raises:
-        UnknownName: the message gives the nearest one.
+        UnknownNameError: the message gives the nearest one.
         ValueError: for a method that cannot be read, and where methods, model or data are not given.
     """
     from ...evaluation import check_name

@@ -13,13 +13,13 @@ from ...data.base import Rows
 from ...data.pictured import PairedData
 from ...evaluation import create, create_answering
 from ...evaluation.statistic import mean, name_of
-from ...evaluation.task import NotApplicable
-from ...files import Damaged
+from ...evaluation.task import NotApplicableError
+from ...files import DamagedFileError
 from ...pages.things import Thing, data_uri
 from ...types import Picture, Scores
 from ..report.examples import EACH, KINDS, Example, Gallery, Shelf, example, kind_of, order
 from .design import DecodingDesign
-from .transcript import NotAsked, Replaying
+from .transcript import NotAskedError, Replaying
 from .units import data_of, read_unit, tests, units
 
 _TRIED = 60
@@ -64,7 +64,7 @@ def _kinds(
     transcripts = {}
     for unit in units(design, folder):
         if (unit.task, unit.seed) == (task, seed) and unit.finished:
-            with suppress(Damaged):  # the page names it among the failed runs
+            with suppress(DamagedFileError):  # the page names it among the failed runs
                 transcripts[unit.arm] = read_unit(unit).replies
     chosen: dict[str, list[Example]] = {kind: [] for kind in KINDS}
     for row in sorted(rows, key=lambda row: order(int(data.ids[row])))[:_TRIED]:
@@ -87,7 +87,7 @@ def _of_row(
         replaying = Replaying(replies)
         try:
             scores = create_answering(task)(replaying, data, row, seed=seed)
-        except (NotAsked, NotApplicable):
+        except (NotAskedError, NotApplicableError):
             return
         rights = _rights(scores)
         if rights is None or len(rights) != len(replaying.asked):

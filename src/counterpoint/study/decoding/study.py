@@ -12,7 +12,7 @@ from typing import Unpack
 from ...data.pictured import PairedData
 from ...data.source import short_name
 from ...evaluation import DEFAULT_ANSWERING
-from ...evaluation.task import NotApplicable
+from ...evaluation.task import NotApplicableError
 from ...execution import Executor, Listener, Local, Needs, NullListener, leased
 from ...execution.executors import LOCAL, executor_of
 from ...files import write_json
@@ -67,7 +67,7 @@ def compare_decoding(
     Raises:
         ValueError: for an unknown method, task or data set, a model that takes no pictures, or an arm that a task does
             not give what it needs, before anything is written.
-        OtherStudy: if the folder holds another study.
+        OtherStudyError: if the folder holds another study.
         DryRun: if ``on_cost`` said False.
         HandedOver: if others go on with the study after this call, as in jobs of SLURM.
     """
@@ -148,7 +148,7 @@ def _applying(tasks: Sequence[str], data: PairedData, rows: Tests) -> tuple[str,
     """Return the tasks that are asked for, or of the usual ones those that the data has something for."""
     for task in tasks:
         if not applies(task, data, rows):
-            raise NotApplicable(f"{data.name!r} has nothing that {task} asks about: leave the task out")
+            raise NotApplicableError(f"{data.name!r} has nothing that {task} asks about: leave the task out")
     if tasks:
         return tuple(tasks)
     usual: tuple[str, ...] = ()
@@ -156,7 +156,7 @@ def _applying(tasks: Sequence[str], data: PairedData, rows: Tests) -> tuple[str,
         with suppress(ValueError):  # some tasks want more of questions than that they are there
             usual += (task,) * applies(task, data, rows)
     if not usual:
-        raise NotApplicable(
+        raise NotApplicableError(
             f"{data.name!r} has nothing that any of {', '.join(DEFAULT_ANSWERING)} asks about: give data with "
             "questions, such as scenes:cooccurrence"
         )

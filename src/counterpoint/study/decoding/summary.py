@@ -11,7 +11,7 @@ from typing import final
 
 from ...decoding.method import Decoding, SumOfMethods
 from ...decoding.rule import PlausibilityOnly
-from ...files import Damaged, read_json
+from ...files import DamagedFileError, read_json
 from ...training.record.environment import Environment
 from ..results import StudyResults, damage
 from ..schema import AskedArm, DecodingCost, DecodingSummary, Difference, Key, Metric, Winner, Worth
@@ -56,7 +56,7 @@ def read_results(design: DecodingDesign, folder: Path) -> StudyResults[AskedRun]
             return None
         try:
             transcripts = tuple(read_unit(unit) for unit in tasks)
-        except Damaged as error:
+        except DamagedFileError as error:
             return AskedRun(None, reason=damage(error, tasks[0].folder.parent))
         return AskedRun(RunScores(*(unit.folder for unit in tasks)), transcripts)
 
@@ -74,7 +74,7 @@ def summarise(results: StudyResults[AskedRun], design: DecodingDesign) -> Decodi
 
     Raises:
         ValueError: for a study whose tasks have nothing to judge by.
-        OtherRun: for units that were not made of the same.
+        OtherRunError: for units that were not made of the same.
         RuntimeError: if no run can be read.
     """
     results.check()

@@ -49,7 +49,7 @@ class Transcript:
         """Read the transcript of a folder; an empty one where there is none.
 
         Raises:
-            Damaged: if it cannot be read.
+            DamagedFileError: if it cannot be read.
         """
         path = folder / FILE
         return read_json(path, cls, remedy(folder)) if path.exists() else cls()
@@ -108,7 +108,7 @@ class Remembering:
         self.notify(prompts)
 
 
-class NotAsked(LookupError):
+class NotAskedError(LookupError):
     """A transcript holds no reply to a prompt."""
 
 
@@ -129,10 +129,10 @@ class Replaying:
         for prompt in prompts:
             key = key_of(prompt, seed)
             if key not in self.replies:
-                raise NotAsked(f"no reply to {prompt.text!r}")
+                raise NotAskedError(f"no reply to {prompt.text!r}")
             texts.append(self.replies[key])
         self.asked += zip(prompts, texts, strict=True)
         return texts
 
     def word_logits(self, prompts: Sequence[Prompt], words: Sequence[str]) -> Float[Tensor, "n w"]:
-        raise NotAsked("logits are not kept")
+        raise NotAskedError("logits are not kept")

@@ -18,9 +18,9 @@ from ...data.base import Data, view_size
 from ...data.pictured import PairedData
 from ...data.source import load
 from ...evaluation import RunResults, evaluate
-from ...evaluation.task import NotApplicable, subsample_by_hash
+from ...evaluation.task import NotApplicableError, subsample_by_hash
 from ...execution import Needs, OnProgress, Progress
-from ...files import Damaged, write_json, write_table
+from ...files import DamagedFileError, write_json, write_table
 from ...forms import validated
 from ...spec import Spec
 from ...training.folder import remedy
@@ -88,17 +88,17 @@ def ask(
     """Compute the scores of a task on every test set that has what the task asks about.
 
     Raises:
-        NotApplicable: if none has.
+        NotApplicableError: if none has.
     """
     scores: dict[str, tuple[Scores, ...]] = {}
     reasons = []
     for name, of_test in rows.items():
         try:
             scores |= evaluate(assistant, data, (task,), {name: of_test}, seed=seed).by_test
-        except NotApplicable as reason:
+        except NotApplicableError as reason:
             reasons.append(str(reason))
     if not scores:
-        raise NotApplicable(reasons[0])
+        raise NotApplicableError(reasons[0])
     return scores
 
 
@@ -195,7 +195,7 @@ class Asking:
         """Read all that the unit has so far.
 
         Raises:
-            Damaged: for a file that cannot be read.
+            DamagedFileError: for a file that cannot be read.
         """
         read_unit(self.unit)
 
@@ -244,14 +244,14 @@ def read_unit(unit: Unit) -> Transcript:
     """Return the transcript of a unit, all of whose files have been read.
 
     Raises:
-        Damaged: for a file that cannot be read.
+        DamagedFileError: for a file that cannot be read.
     """
     transcript = Transcript.read(unit.folder)
     if unit.finished or (unit.folder / PROVENANCE).exists():
         rows_of(unit.folder)
     if unit.finished:
         if not (unit.folder / REPLIES).exists():
-            raise Damaged(unit.folder / REPLIES, "it is missing", remedy(unit.folder))
+            raise DamagedFileError(unit.folder / REPLIES, "it is missing", remedy(unit.folder))
         _ = RunScores(unit.folder).tables  # reads both of its files
     return transcript
 
@@ -260,11 +260,11 @@ def applies(task: str, data: PairedData, rows: Tests) -> bool:
     """Return whether the data has what a task asks about, found without a model.
 
     Raises:
-        UnknownName: for a task that does not exist.
+        UnknownNameError: for a task that does not exist.
     """
     try:
         ask(task, _Stopping(), data, rows, seed=0)
-    except NotApplicable:
+    except NotApplicableError:
         return False
     except _Asked:
         pass

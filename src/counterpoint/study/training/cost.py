@@ -28,7 +28,7 @@ from ...training.record.peak_memory import PeakMemory
 from ...training.run import Run
 from ...training.start import prepare
 from ...training.trained import trained_rows
-from ...types import NonFiniteLoss
+from ...types import NonFiniteLossError
 from ..design import ArmCost, ArmPlan, Budget, Design
 from ..gate import Prepared, askable, check_model
 
@@ -135,7 +135,9 @@ def _measured(study: Prepared, arms: Sequence[str], turns: Turns | None, clock: 
         method, loader = runs[arm]
         # The first turn does not count: it warms up, and shows what memory a step takes.
         taken = recipe if arm in peaks else override(recipe, {"steps": turns.warm_up})
-        with suppress(NonFiniteLoss):  # such an arm is an outcome of the study, not a reason to have none
+        with suppress(
+            NonFiniteLossError
+        ):  # such an arm is an outcome of the study, not a reason to have none
             fit(method, loader, taken, on_step=lambda progress: ends.append(clock()))
         method.zero_grad()
         method.cpu()  # the next arm has the device to itself

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import RootModel
 
-from ...files import Damaged, read_json, write_json
+from ...files import DamagedFileError, read_json, write_json
 from ..design import ArmPlan
 
 FILE = "plan.json"
@@ -23,12 +23,12 @@ def read_plans(folder: Path, arms: Sequence[str] = ()) -> dict[str, ArmPlan]:
     """Return the plans that a study's folder holds; none where it has no such file.
 
     Raises:
-        Damaged: if the file cannot be read, or lacks one of the arms.
+        DamagedFileError: if the file cannot be read, or lacks one of the arms.
     """
     path = folder / FILE
     plans = read_json(path, _Plans, _REMEDY).root if path.exists() else {}
     if missing := [arm for arm in arms if arm not in plans]:
-        raise Damaged(path, f"it has no plan of {', '.join(missing)}", _REMEDY)
+        raise DamagedFileError(path, f"it has no plan of {', '.join(missing)}", _REMEDY)
     return plans
 
 

@@ -54,7 +54,7 @@ class TrainingRun:
         """Read how the run ended; None where it has not.
 
         Raises:
-            OtherRun: if the folder holds another run, or one of other data, another loss or other weights.
+            OtherRunError: if the folder holds another run, or one of other data, another loss or other weights.
         """
         state = RunState.read(self.folder)
         if state is None or state.status == "running":
@@ -72,7 +72,7 @@ class TrainingRun:
         """Read all that the run has so far.
 
         Raises:
-            Damaged: for a file that cannot be read.
+            DamagedFileError: for a file that cannot be read.
         """
         state = RunState.read(self.folder)
         if state is None:

@@ -30,7 +30,7 @@ from ...recipes import load as load_recipe
 from ...training.loop import Progress, fit
 from ...training.record.peak_memory import PeakMemory
 from ...training.record.provenance import Provenance
-from ...training.run import OtherRun, Run, RunState
+from ...training.run import OtherRunError, Run, RunState
 from ...training.saving.remote import copied
 from ...training.sharing.distributed import first_alone, joined
 from ...training.sharing.parallel import check_mode
@@ -38,7 +38,7 @@ from ...training.start import keep_inputs, keep_order, load, prepare, with_steps
 from ...training.trackers import check as check_trackers
 from ...training.trained import trained_rows
 from ...trust import given
-from ...types import NonFiniteLoss
+from ...types import NonFiniteLossError
 from ..gate import asked_of, check_asked, check_batch, check_folder, check_model
 from ..opened import open_data
 
@@ -70,8 +70,8 @@ def run(
         track: trackers besides Parquet (`counterpoint.training.trackers`) that its numbers go to.
 
     Raises:
-        OtherRun: if the folder holds another run.
-        UnknownName, MissingPackage: for a tracker that is not there, before anything is trained.
+        OtherRunError: if the folder holds another run.
+        UnknownNameError, MissingPackageError: for a tracker that is not there, before anything is trained.
     """
     check_trackers(track)
     with joined():
@@ -96,7 +96,7 @@ def _run(
         if first:
             check_folder(folder)
         if (folder / "study.yaml").exists():
-            raise OtherRun(
+            raise OtherRunError(
                 f"{folder} holds a study, and a run needs a folder of its own: give one with --out"
             )
         test_tasks = [create(name) for name in tasks or ()] if test else []
@@ -169,7 +169,7 @@ def _run(
             on_step=step_done,
             track=track,
         )
-    except NonFiniteLoss as error:
+    except NonFiniteLossError as error:
         return write(account().failed(str(error)))
     except BaseException:
         write(account())
@@ -214,11 +214,11 @@ def train(
         sync: URL that checkpoints and numbers are copied to; a run whose folder is empty begins from there.
 
     Raises:
-        UnknownName: for a method, a data set, a recipe, a label, a task or a tracker that does not exist.
+        UnknownNameError: for a method, a data set, a recipe, a label, a task or a tracker that does not exist.
         FileNotFoundError: if there is nothing at the path of the data or of the recipe.
         ValueError: for options that cannot be, and data that the method cannot learn from.
-        NonFiniteLoss: if the loss stops being finite.
-        InUse: if another process has the folder.
+        NonFiniteLossError: if the loss stops being finite.
+        InUseError: if another process has the folder.
     """
     chosen = load_recipe(recipe) if isinstance(recipe, str) else recipe
     if parallel is not None:
@@ -230,7 +230,7 @@ def train(
     with joined(), copied(Path(folder), sync), leased(Path(folder)):
         state = run(planned, Path(folder), tasks=tasks, on_step=on_step, track=track)
     if state.status == "failed":
-        raise NonFiniteLoss(state.reason)
+        raise NonFiniteLossError(state.reason)
     return load(folder)
 
 

@@ -70,7 +70,7 @@ def compare(
     Raises:
         FileNotFoundError: if there is nothing at the path of the data or of the recipe.
         ValueError: for every other error that can be known before anything is trained.
-        OtherStudy: if the folder holds another study.
+        OtherStudyError: if the folder holds another study.
         DryRun: if ``on_cost`` said False.
         HandedOver: if others go on with the study after this call, as in jobs of SLURM.
     """

@@ -18,7 +18,7 @@ ASKED = 1_000
 """Number by which a rank asks all others to end, as signals do by theirs."""
 
 
-class TooMuchBroken(ValueError):
+class TooManyReplacementsError(ValueError):
     """The end of a run of whose examples more were broken than may be; what it had done is kept."""
 
 
@@ -92,7 +92,7 @@ class Budget:
         """`ASKED` where more is broken than may be, else 0."""
         return ASKED if len(self._rows) > self._most or self._recent > self._most_of_last else 0
 
-    def error(self) -> TooMuchBroken:
+    def error(self) -> TooManyReplacementsError:
         """Return the error that ends the run, with the reasons."""
         reasons = "; ".join(f"{n:,} × {reason}" for reason, n in Counter(self._rows.values()).most_common())
         cause = (
@@ -101,7 +101,7 @@ class Budget:
             else "another rank counted them"
         )
         listed = f"; each is named in {self.path}" if self.path is not None else ""
-        return TooMuchBroken(
+        return TooManyReplacementsError(
             f"more than {100 * self.share:g} % of the examples cannot be used: {cause}{listed}. The run stands at a "
             "checkpoint: mend them and run the same command again, or begin another run with --broken SHARE"
         )

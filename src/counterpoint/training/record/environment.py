@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...data.views import wordnet
 from ...files import read_json
-from ...registry import MissingPackage
+from ...registry import MissingPackageError
 from ..folder import remedy
 
 _PACKAGES = (
@@ -44,7 +44,7 @@ class Environment(BaseModel):
         """Read the environment of a run.
 
         Raises:
-            Damaged: if it cannot be read.
+            DamagedFileError: if it cannot be read.
         """
         return read_json(folder / "environment.json", cls, remedy(folder))
 
@@ -75,5 +75,5 @@ def _wordnet() -> str | None:
     """Return the version of the WordNet that synonyms come from; None where there is none."""
     try:
         return wordnet.version_of(wordnet.find())
-    except MissingPackage:
+    except MissingPackageError:
         return None

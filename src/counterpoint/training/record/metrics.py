@@ -41,7 +41,7 @@ def read_metrics(folder: Path) -> pl.DataFrame:
     """Return a run's numbers over time: ``step``, ``name``, ``value``.
 
     Raises:
-        Damaged: if they are missing or cannot be read.
+        DamagedFileError: if they are missing or cannot be read.
     """
     return read_table(
         folder / FILE, SCHEMA, f"delete {folder} and run the same command again: it begins anew"

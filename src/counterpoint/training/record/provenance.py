@@ -28,14 +28,14 @@ from ...files import (
 from ...methods.arm import Arm
 from ...networks.weights import Source
 from ..folder import is_run, remedy
-from ..run import OtherRun, Run
+from ..run import OtherRunError, Run
 
 FILE = "provenance.json"
 ROWS = "data.parquet"
 """File with a checksum of every row's parts, so that changed rows can be counted; see `Fingerprint.rows`."""
 
 
-class Changed(OtherRun):
+class ChangedDataError(OtherRunError):
     """The error that a run was made of something else than there is now."""
 
 
@@ -71,7 +71,7 @@ class Provenance(BaseModel):
         """Read the provenance of a run.
 
         Raises:
-            Damaged: if it is missing or cannot be read.
+            DamagedFileError: if it is missing or cannot be read.
         """
         return read_json(folder / FILE, cls, remedy(folder))
 
@@ -93,11 +93,11 @@ class Provenance(BaseModel):
             folder: the run's.
 
         Raises:
-            Changed: if it is not; the message names what differs, and counts it where it can.
-            Damaged: if what it was made of cannot be read.
+            ChangedDataError: if it is not; the message names what differs, and counts it where it can.
+            DamagedFileError: if what it was made of cannot be read.
         """
         if differing := self.changes(data, folder):
-            raise Changed(
+            raise ChangedDataError(
                 f"{'; '.join(differing)} since the run in {folder} began: give another folder with --out, "
                 "or delete that one"
             )
@@ -106,7 +106,7 @@ class Provenance(BaseModel):
         """Return what has changed since a run began, in words; nothing where no run has begun.
 
         Raises:
-            Damaged: if what it was made of cannot be read.
+            DamagedFileError: if what it was made of cannot be read.
         """
         if not (folder / FILE).exists():
             return []
@@ -129,7 +129,7 @@ def rows_of(folder: Path) -> pl.DataFrame:
     """Return the checksums of the rows of a run's data; none for a world.
 
     Raises:
-        Damaged: if they cannot be read.
+        DamagedFileError: if they cannot be read.
     """
     path, made_of = folder / ROWS, Provenance.read(folder)
     if not path.exists():
@@ -146,7 +146,7 @@ def trained_on(folder: Path, data: Data) -> Rows:
     column that is no text counts.
 
     Raises:
-        Damaged: if what is known cannot be read.
+        DamagedFileError: if what is known cannot be read.
     """
     known = rows_of(folder).filter(pl.col("split").str.contains("train"))
     here = data.fingerprint.rows

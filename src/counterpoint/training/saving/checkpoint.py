@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from ...files import FORMAT, Damaged, check_manifest, checkpoints_in, read_json
+from ...files import FORMAT, DamagedFileError, check_manifest, checkpoints_in, read_json
 from ..sharing.distributed import is_part, like
 from . import parts
 
@@ -85,11 +85,11 @@ def load(
     Raises:
         CheckpointError: if there are some, and all are damaged, or the chosen one is.
     """
-    damaged: list[Damaged] = []
+    damaged: list[DamagedFileError] = []
     for path in checkpoints_in(folder) if chosen is None else [chosen]:
         try:
             checkpoint = _read(path, optimizer, like)
-        except Damaged as error:
+        except DamagedFileError as error:
             damaged.append(error)
             continue
         if damaged:
@@ -160,11 +160,11 @@ def _read(path: Path, optimizer: bool, like: Mapping[str, Tensor]) -> Checkpoint
     trainer = read_json(path / TRAINER, Trainer, remedy)
     # A folder that was copied or renamed would be gone on from at the wrong step.
     if trainer.step != int(path.name.removeprefix("step-")):
-        raise Damaged(path / TRAINER, f"it is of step {trainer.step}", remedy)
+        raise DamagedFileError(path / TRAINER, f"it is of step {trainer.step}", remedy)
     for name, size in trainer.parts.items():
         there = (path / name).stat().st_size if (path / name).exists() else 0
         if there != size:
-            raise Damaged(path / name, f"it has {there:,} of {size:,} bytes", remedy)
+            raise DamagedFileError(path / name, f"it has {there:,} of {size:,} bytes", remedy)
     model = _of_parts(path, MODEL_PART, like, remedy) if in_parts else _tensors(path / MODEL, remedy)
     moments = None
     if optimizer and in_parts:
@@ -183,14 +183,14 @@ def _of_parts(path: Path, beginning: str, like: Mapping[str, Tensor], remedy: st
     except BaseException as error:  # torch tells of what it cannot read in many ways
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
-        raise Damaged(path, str(parts.failure(error)), remedy) from None
+        raise DamagedFileError(path, str(parts.failure(error)), remedy) from None
 
 
 def _tensors(path: Path, remedy: str) -> dict[str, Tensor]:
     try:
         tensors: dict[str, Tensor] = load_file(path)
     except (OSError, SafetensorError) as error:
-        raise Damaged(path, str(error), remedy) from None
+        raise DamagedFileError(path, str(error), remedy) from None
     return tensors
 
 

@@ -17,8 +17,8 @@ from pathlib import Path, PurePosixPath
 from ...execution import leased
 from ...files import checkpoints_in, files_within, put_in_place, writing
 from ...reasons import reason
-from ...registry import MissingPackage
-from ..run import OtherRun, Run
+from ...registry import MissingPackageError
+from ..run import OtherRunError, Run
 from ..sharing.distributed import first_alone
 from .checkpoint import KEPT, TRAINER
 
@@ -44,7 +44,7 @@ def copied(folder: Path, url: str) -> Iterator[None]:
 
     Raises:
         CopyError: if the copy cannot be reached when the block begins, or is not whole at its end.
-        MissingPackage: without the package that such a URL needs.
+        MissingPackageError: without the package that such a URL needs.
     """
     if not url:
         yield
@@ -101,7 +101,7 @@ class Copy:
         try:
             self.system, root = fsspec.url_to_fs(self.url)
         except ImportError as error:
-            raise MissingPackage(f"{url}: {error}; run: pip install 'counterpoint[cloud]'") from error
+            raise MissingPackageError(f"{url}: {error}; run: pip install 'counterpoint[cloud]'") from error
         except ValueError as error:
             raise CopyError(f"--sync {url}: {error}") from error
         self.root = PurePosixPath(root)
@@ -116,7 +116,7 @@ class Copy:
 
         Raises:
             CopyError: if it cannot be reached, or the bucket is not there.
-            OtherRun: where the copy is one of another run than the folder's.
+            OtherRunError: where the copy is one of another run than the folder's.
         """
         with self._copy_errors("read"):
             # A store would make a bucket of any name, that of a slip of the pen too.
@@ -130,8 +130,8 @@ class Copy:
                     self._get("recipe.yaml", Path(directory) / "recipe.yaml")
                 try:
                     Run.read(self.folder).check(Path(directory))
-                except OtherRun:
-                    raise OtherRun(
+                except OtherRunError:
+                    raise OtherRunError(
                         f"{self.url} holds a copy of another run than {self.folder}: choose another --sync"
                     ) from None
             return

@@ -26,7 +26,7 @@ from ...pairwise.ranks import Ranks
 from ...reasons import reason
 
 
-class RankFailed(RuntimeError):
+class RankFailedError(RuntimeError):
     """One of the processes of a run failed; the message says which, on which host, and why."""
 
 
@@ -71,7 +71,7 @@ def joined() -> Iterator[Ranks]:
             first_to_fail(said)
         if asked:
             raise
-        raise RankFailed(said) from error
+        raise RankFailedError(said) from error
     finally:
         dist.destroy_process_group()
 

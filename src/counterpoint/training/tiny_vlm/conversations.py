@@ -13,8 +13,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from ...data.items import Question
-from ...data.synthetic.rng import Rng
-from ...data.synthetic.scenes.items import chat
+from ...data.rng import Rng
 from ...data.synthetic.scenes.items.instructions import INSTRUCTIONS as REQUESTS
 from ...data.synthetic.scenes.items.questions import QuestionKind, named, questions
 from ...data.synthetic.scenes.scene import COLOURS, UNIT, Scene, Thing
@@ -22,6 +21,7 @@ from ...data.synthetic.scenes.words import captions, paragraphs
 from ...data.synthetic.scenes.words.grammar import grammar
 from ...data.synthetic.scenes.world import Scenes
 from ...decoding.assistant import DESCRIBE, DESCRIBED
+from ...evaluation import prompts as chat
 from ...networks.tiny_vlm import ASSISTANT, END, IMAGE, START, USER
 from ...recipes.tiny_vlm import TinyVLM
 from .grounding import NO_WORD, first_token

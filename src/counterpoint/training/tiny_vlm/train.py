@@ -23,8 +23,8 @@ from ...files import write_json
 from ...networks.tiny_vlm import MODEL, build, check, processor, train_tokenizer
 from ...recipes.schema import Optimizer
 from ...recipes.tiny_vlm import TinyVLM
-from ...types import NonFiniteLoss
-from ..run import OtherRun
+from ...types import NonFiniteLossError
+from ..run import OtherRunError
 from ..saving import checkpoint as checkpoints
 from ..saving.saver import save
 from ..step.optim import learning_rate, optimizer_of
@@ -91,10 +91,10 @@ def train_tiny_vlm(
         The finished model: an ordinary checkpoint of transformers, with its processor.
 
     Raises:
-        OtherRun: if the folder holds a run of other data, seed or recipe.
+        OtherRunError: if the folder holds a run of other data, seed or recipe.
         ValueError: for a recipe that no model can be built by, fewer than three layers of language, or pictures of
             another size.
-        NonFiniteLoss: if a loss is NaN or infinite.
+        NonFiniteLossError: if a loss is NaN or infinite.
         CheckpointError: if a checkpoint cannot be written or read.
     """
     recipe, listen = recipe or TinyVLM(), listen or (lambda stage, done, whole, loss: None)
@@ -136,7 +136,7 @@ def _reserve(file: Path, plan: Mapping[str, Any]) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         write_json(file, plan)
     elif json.loads(file.read_text(encoding="utf-8")) != plan:
-        raise OtherRun(f"{file.parent} holds a run of other data, seed or recipe: give another folder")
+        raise OtherRunError(f"{file.parent} holds a run of other data, seed or recipe: give another folder")
 
 
 def _check_pictures(world: Scenes, recipe: TinyVLM) -> None:
@@ -315,7 +315,9 @@ def _fit(
             optimizer.zero_grad(set_to_none=True)
             value = loss(step)
             if not bool(value.isfinite()):
-                raise NonFiniteLoss(f"the loss of {STAGES[stage]} is not finite at step {step}: lower its lr")
+                raise NonFiniteLossError(
+                    f"the loss of {STAGES[stage]} is not finite at step {step}: lower its lr"
+                )
             value.backward()  # type: ignore[no-untyped-call] # torch's own
             if options.clip_norm:
                 nn.utils.clip_grad_norm_(module.parameters(), options.clip_norm)

@@ -28,7 +28,7 @@ class MetricLog:
         since: the step that the run goes on from; its numbers up to there are taken up.
 
     Raises:
-        Damaged: if these cannot be read.
+        DamagedFileError: if these cannot be read.
 
     Warns:
         UserWarning: for a tracker that fails.

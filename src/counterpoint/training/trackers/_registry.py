@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ...registry import Room, require
 from ._tracker import Tracker
 
-TRACKERS = Room("tracker", "counterpoint.training.trackers")
+TRACKERS = Registry("tracker", "counterpoint.training.trackers")
 """The trackers, a file each."""
 
 
@@ -15,8 +15,8 @@ def check(names: Sequence[str]) -> None:
     """Refuse trackers that are not there, before anything is trained.
 
     Raises:
-        UnknownName: for a name that no tracker has.
-        MissingPackage: if a tracker's package is not installed.
+        UnknownNameError: for a name that no tracker has.
+        MissingPackageError: if a tracker's package is not installed.
 
     >>> TRACKERS.names()
     ('mlflow', 'parquet', 'tensorboard', 'wandb')

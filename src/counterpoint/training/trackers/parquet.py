@@ -19,7 +19,7 @@ class Parquet(Tracker):
     """File in the run folder, written whole whenever the run is saved; every run has it.
 
     Raises:
-        Damaged: if the numbers up to the step that the run goes on from cannot be read.
+        DamagedFileError: if the numbers up to the step that the run goes on from cannot be read.
     """
 
     def __init__(self, folder: Path, since: int) -> None:

@@ -19,7 +19,7 @@ from counterpoint.evaluation.in_context_shots import (
     Shots,
     sentence,
 )
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.types import Prompt, Turn
 
 
@@ -129,7 +129,7 @@ def test_the_answer_is_read_and_not_the_rest() -> None:
 
 
 def test_too_few_examples() -> None:
-    with pytest.raises(NotApplicable, match="12 examples are to be shown and there are 10"):
+    with pytest.raises(NotApplicableError, match="12 examples are to be shown and there are 10"):
         InContext(Asked(), POOL, Shots(12))
 
 

@@ -14,14 +14,14 @@ from torch import Tensor
 from counterpoint.data.synthetic.scenes.world import Scenes
 from counterpoint.evaluation.in_context import AXES, examine, sections
 from counterpoint.evaluation.in_context_shots import NOTHING, ZERO_SHOT, Shots, pool_rows
-from counterpoint.evaluation.task import NotApplicable
+from counterpoint.evaluation.task import NotApplicableError
 from counterpoint.evaluation.tasks.abstention import RELEVANT, Abstention
 from counterpoint.evaluation.tasks.captioning import Captioning
 from counterpoint.evaluation.tasks.explanation import Explanation
 from counterpoint.evaluation.tasks.following import Following
 from counterpoint.evaluation.tasks.matching import Matching
 from counterpoint.evaluation.tasks.selection import Selection
-from counterpoint.registry import UnknownName
+from counterpoint.registry import UnknownNameError
 from counterpoint.study.report.flaws import write_flaws
 from counterpoint.types import Prompt, Scores
 from fixtures.hand_made import HandChoices, ItemData
@@ -252,7 +252,7 @@ def test_hindsight_has_nothing_to_show_of_a_model_that_is_always_right() -> None
         return right.get(prompt.text, "nothing")
 
     Explanation(Shots(20))(Says(learns), world(), rows())  # learns what the pool holds
-    with pytest.raises(NotApplicable, match="are to be shown"):
+    with pytest.raises(NotApplicableError, match="are to be shown"):
         Explanation(Shots(20), "hindsight")(Says(lambda prompt: right.get(prompt.text, "")), world(), rows())
 
 
@@ -316,12 +316,12 @@ def test_the_examination_is_a_table_and_a_page(tmp_path: Path) -> None:
 
 
 def test_axes_that_do_not_apply() -> None:
-    with pytest.raises(UnknownName, match="did you mean 'matching'"):
+    with pytest.raises(UnknownNameError, match="did you mean 'matching'"):
         examine(Says(lambda prompt: ""), world(), rows(), axes=["matchin"])
     data = TinyData()
-    with pytest.raises(NotApplicable, match="has no"):
+    with pytest.raises(NotApplicableError, match="has no"):
         examine(Says(lambda prompt: ""), data, data.splits.test["compositions"], axes=["abstention"])
-    with pytest.raises(UnknownName, match="unknown variant 'multi'"):
+    with pytest.raises(UnknownNameError, match="unknown variant 'multi'"):
         Abstention(variant="multi")
 
 

@@ -2,5 +2,5 @@
 
 from ....registry import Room
 
-SECTIONS = Room("section of a report on data", __name__)
+SECTIONS = Registry("section of a report on data", __name__)
 """Parts of a report; each class has ``order``, ``title`` and ``findings(seen)``."""

@@ -13,7 +13,7 @@ from typing import Any
 
 from braceexpand import braceexpand
 
-from ....registry import MissingPackage
+from ....registry import MissingPackageError
 from ....trust import check_address
 
 _GLOB = re.compile(r"[*?\[]")
@@ -28,7 +28,7 @@ _MARKS = (
 )  # of a changed file, by store
 
 
-class MissingFiles(FileNotFoundError):
+class MissingFilesError(FileNotFoundError):
     """Some files are not there.
 
     Args:
@@ -113,10 +113,10 @@ def files_of(*written: str) -> dict[str, str]:
             paths seen from its folder.
 
     Raises:
-        MissingFiles: if a file is not there.
+        MissingFilesError: if a file is not there.
         FileNotFoundError: if a pattern matches nothing.
         OSError: if a store cannot be reached.
-        MissingPackage: for a URL whose package is not installed.
+        MissingPackageError: for a URL whose package is not installed.
     """
     return _states(written[0], [file for word in written for file in _expanded(word)])
 
@@ -238,7 +238,7 @@ def reaching(location: str) -> Iterator[None]:
     """Turn whatever a store's package raises into one error that names the location and what to do.
 
     Raises:
-        MissingPackage: if the package for this kind of URL is not installed.
+        MissingPackageError: if the package for this kind of URL is not installed.
         FileNotFoundError: if there is no such file, or no such bucket.
         PermissionError: without credentials, or with such as do not suffice.
         UntrustedError: where an index names the location, and the user did not allow it (`counterpoint.trust`).
@@ -248,7 +248,7 @@ def reaching(location: str) -> Iterator[None]:
     try:
         yield
     except ImportError as error:
-        raise MissingPackage(f"{location}: {error}; run: pip install 'counterpoint[cloud]'") from error
+        raise MissingPackageError(f"{location}: {error}; run: pip install 'counterpoint[cloud]'") from error
     except FileNotFoundError:
         if location.startswith("http"):
             # fsspec says so whatever was wrong: no server, no name, no page.
@@ -332,7 +332,7 @@ def _states(written: str, locations: list[str]) -> dict[str, str]:
     """Return the state of every file.
 
     Raises:
-        MissingFiles: naming the first that is not there, and how many are not.
+        MissingFilesError: naming the first that is not there, and how many are not.
     """
     states: dict[str, str | None] = {}
     listed: dict[str, Mapping[str, str]] = {}
@@ -344,7 +344,7 @@ def _states(written: str, locations: list[str]) -> dict[str, str]:
     if missing := [location for location, state in states.items() if state is None]:
         of = f"{len(missing):,} of {len(states):,} files are not there, the first {missing[0]}"
         message = f"{written}: {of}" if is_pattern(written) else f"there is no file {missing[0]}"
-        raise MissingFiles(message, missing)
+        raise MissingFilesError(message, missing)
     return {location: state for location, state in states.items() if state is not None}
 
 

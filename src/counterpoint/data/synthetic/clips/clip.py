@@ -183,7 +183,7 @@ def save(frames: UInt8[Tensor, "T 3 H W"], path: str | Path, milliseconds: int =
 
     Raises:
         ValueError: for another ending, or an odd height or width of a video.
-        MissingPackage: for a video without PyAV.
+        MissingPackageError: for a video without PyAV.
     """
     path = Path(path)
     if path.suffix not in (*PICTURES, *VIDEOS):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from ..rng import Rng
+from ...rng import Rng
 from ..scenes.config import ARTIST_NAMES, SIDES, grid
 from ..scenes.layout.compositions import together
 from ..scenes.scene import UNIT, Colour, Relation, RelationKind, Scene, Size, Thing, relation_holds

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...base import Rows, SomeItems
 from ...labels import Classes
-from ..rng import Rng
+from ...rng import Rng
 from ..scenes.pixels.sprites import credit_line
 from ..scenes.words.lexicon import lexicon
 from ..world import GREY, World

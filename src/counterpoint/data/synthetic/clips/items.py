@@ -15,7 +15,7 @@ from torch import Tensor
 from ....reasons import counted
 from ...base import Rows, SomeItems
 from ...items import ContrastCaptions, GeneratedVideos, Items, Narrations, Twins
-from ..rng import Rng
+from ...rng import Rng
 from .clip import Clip, film
 from .rows import ClipRows
 from .words.captions import caption

@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Int64
 
 from ...base import Data
-from ..rng import Rng
+from ...rng import Rng
 from .clip import Clip
 from .config import ClipConfig
 from .presets import ClipPreset

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float64
 
+from ...rng import Rng
 from ...views.keys import uniform
-from ..rng import Rng
 from .clip import DIRECTIONS, Clip
 
 CHANNELS = ("across", "down")

@@ -55,7 +55,7 @@ class Clips(Filmed):
         With ``as=pictures`` it is a `ClipPictures`.
 
         Raises:
-            UnknownName: for an unknown preset or option.
+            UnknownNameError: for an unknown preset or option.
             ValueError: for a value that an option cannot have, or an option without one.
         """
         return written_as(source, PRESETS, cls, ClipPictures)

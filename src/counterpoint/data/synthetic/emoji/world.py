@@ -86,7 +86,7 @@ class Emoji(PairedData):
         languages: whose names are captions, the one for evaluation first; see :attr:`all_languages`.
 
     Raises:
-        UnknownName: for another split or language.
+        UnknownNameError: for another split or language.
         LookupError: when asked for pictures or names that the installed packages are too old to have.
 
     >>> emoji = Emoji()

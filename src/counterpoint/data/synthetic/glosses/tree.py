@@ -53,7 +53,7 @@ def nouns() -> Mapping[str, Synset]:
     """Read all meanings of nouns, by their ids.
 
     Raises:
-        MissingPackage: if there is no WordNet; the message is the command that installs it.
+        MissingPackageError: if there is no WordNet; the message is the command that installs it.
     """
     file = wordnet.find("the data set glosses is made of it", "").joinpath("data.noun")
     lines = file.read_text(encoding="utf-8").splitlines()

@@ -87,7 +87,7 @@ class Glosses(Data):
         name: how the user named it.
 
     Raises:
-        MissingPackage: if there is no WordNet; the message is the command that installs it.
+        MissingPackageError: if there is no WordNet; the message is the command that installs it.
 
     Source: Fellbaum (ed.), "WordNet: An Electronic Lexical Database" (1998), version 3.0.
     """
@@ -129,7 +129,7 @@ class Glosses(Data):
         """Return the data set as it is written: ``glosses``, ``glosses:graded``, then options after commas.
 
         Raises:
-            UnknownName: for an unknown preset or option.
+            UnknownNameError: for an unknown preset or option.
             ValueError: for a value that an option cannot have.
         """
         spec = Spec.parse(source)

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, model_validator
 
 from ....forms import Count, Fraction, NonNegative
+from ...rng import Rng
 from ..config import WorldConfig
-from ..rng import Rng
 from .activity import ACTIVITIES, DEVICES, SPEEDS, Motion, Stretch
 
 USERS = 24

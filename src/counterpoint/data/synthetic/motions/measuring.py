@@ -7,9 +7,9 @@ from functools import lru_cache
 import numpy as np
 from jaxtyping import Float32, Float64
 
+from ...rng import Rng
 from ...views.keys import white
 from ...views.time_series import rotation
-from ..rng import Rng
 from .activity import ACTIVITIES, DEVICES, SPEEDS, Motion
 from .config import MotionConfig
 

@@ -63,7 +63,7 @@ class Motions(World[MotionConfig, Motion]):
         ``columns=ankle+hip`` chooses some of its columns.
 
         Raises:
-            UnknownName: for an unknown preset, option or column.
+            UnknownNameError: for an unknown preset, option or column.
             ValueError: for a value that an option cannot have, or an option without one.
         """
         spec = Spec.parse(source)

@@ -61,7 +61,8 @@ class SceneConfig(WorldConfig):
         relation_kinds: which; those that the other options make impossible are left out. ``inside`` needs a concept
             that is a container, small things and larger ones.
         colour_compositions: ``train``, ``validation`` or ``test`` dyes things only in that part's colours of their
-            concept (:mod:`counterpoint.data.synthetic.scenes.layout.compositions`); with the last two, everything is dyed.
+            concept (:mod:`counterpoint.data.synthetic.scenes.layout.compositions`); with the last two, everything is
+            dyed.
         relation_compositions: the same for concept × relation × concept.
         backgrounds: each as likely, unless ``spurious``.
         artists: who drew the things; one for a whole scene.

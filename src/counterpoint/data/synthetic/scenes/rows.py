@@ -10,7 +10,7 @@ from jaxtyping import Int64
 from torch import Tensor
 
 from ...base import Rows
-from ..rng import Rng
+from ...rng import Rng
 from .config import SceneConfig
 from .presets import ScenePreset
 from .scene import Scene

@@ -18,7 +18,7 @@ from ....types import Fit
 from ...base import IMAGE_SIZE, ImageSource, Rows, SomeItems, stored_size
 from ...labels import Label
 from ...pictured import PairedData
-from ..rng import Rng
+from ...rng import Rng
 from ..world import GREY, World
 from .attributes import table
 from .config import SceneConfig

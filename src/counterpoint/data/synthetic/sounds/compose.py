@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 
 from ....forms import Fraction
 from ....registry import unknown
+from ...rng import Rng
 from ..config import WorldConfig
-from ..rng import Rng
 from .soundscape import ATTRIBUTES, PITCHED, SOURCES, Attribute, Sound, Soundscape, Source
 
 PAPERS = {"compa": ("twin",)}
@@ -97,7 +97,7 @@ def twin(kind: str, scape: Soundscape, draws: Rng) -> Soundscape | None:
     are in one respect, of which both have a word ("a high beep while a low buzz").
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
 
     Source: the two parts of Ghosh et al., "CompA: Addressing the Gap in Compositional Reasoning in Audio-Language
     Models" (2023), arXiv 2310.08753.

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...base import Rows
 from ...items import MinimalPairs
-from ..rng import Rng
+from ...rng import Rng
 from .compose import TWINS, twin
 from .mel import spectrogram
 from .rows import Soundscapes

@@ -16,8 +16,8 @@ import numpy as np
 from jaxtyping import Int16, Int64
 
 from ....files import writing
+from ...rng import Rng
 from ...views.keys import uniform
-from ..rng import Rng
 from .soundscape import Sound, Soundscape, Source
 
 RATE = 16_000

@@ -51,7 +51,7 @@ class Sounds(Soundscapes):
         With ``as=pictures`` it is a `SoundPictures`.
 
         Raises:
-            UnknownName: for an unknown preset or option.
+            UnknownNameError: for an unknown preset or option.
             ValueError: for a value that an option cannot have, or an option without one.
         """
         return written_as(source, PRESETS, cls, SoundPictures)

@@ -25,8 +25,8 @@ _OF_SCENES_ALONE = (
 class SpeechConfig(SceneConfig):
     """The configuration of a world of spoken scenes. On the command line: ``speakers=plain+deep``, ``speed=80-120``.
 
-    The options of `counterpoint.data.synthetic.scenes.SceneConfig` say what there is to speak of, but for those that make
-    captions say something else, and those of tables and clicks.
+    The options of `counterpoint.data.synthetic.scenes.SceneConfig` say what there is to speak of, but for those that
+    make captions say something else, and those of tables and clicks.
 
     Attributes:
         speakers: the voices, each as likely.

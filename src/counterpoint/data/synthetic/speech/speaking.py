@@ -99,10 +99,10 @@ def speak(utterances: Sequence[Utterance | tuple[str, str]], rate: int = RATE) -
         rate: samples a second.
 
     Raises:
-        UnknownName: for a voice that is not known.
+        UnknownNameError: for a voice that is not known.
         ValueError: for an empty text, one with a character of value zero, and pauses that are not one before each word
             or of a text with marks (``<``, ``&``).
-        MissingPackage: if ``espeakng-loader`` is not installed.
+        MissingPackageError: if ``espeakng-loader`` is not installed.
         CacheError: if the cache folder cannot be written.
     """
     return speak_blocks([[Utterance(*utterance) for utterance in utterances]], rate)[0]
@@ -126,7 +126,7 @@ def engine() -> str:
     """Return what speaks, with its version: another one may say the same words otherwise.
 
     Raises:
-        MissingPackage: if ``espeakng-loader`` is not installed.
+        MissingPackageError: if ``espeakng-loader`` is not installed.
     """
     require("espeakng_loader", "speech")
     return f"espeakng-loader {version('espeakng-loader')}"

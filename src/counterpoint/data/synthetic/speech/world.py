@@ -16,9 +16,9 @@ from ....raw import Waves
 from ...base import Data, Rows
 from ...labels import Classes
 from ...pictured import PairedData
+from ...rng import Rng
 from ...views.keys import white
 from ...views.waves import level
-from ..rng import Rng
 from ..scenes.concepts import CONCEPTS
 from ..scenes.items.labels import label_sets
 from ..scenes.layout.compose import compose
@@ -130,7 +130,7 @@ class Speech(World[SpeechConfig, Scene], PairedData):
         """Return the speech of some rows without noise, whether they lack it or not.
 
         Raises:
-            MissingPackage: if ``espeakng-loader`` is not installed.
+            MissingPackageError: if ``espeakng-loader`` is not installed.
             CacheError: if the cache folder cannot be written.
         """
         places = [self._block_and_index(int(row)) for row in rows]

@@ -15,7 +15,7 @@ from ....types import Fit
 from ..parts.pixels import MEAN, STD
 
 
-class NotExportable(ValueError):
+class NotExportableError(ValueError):
     """A tower, or a head of one, that a library has no words for; the message says what it lacks."""
 
 
@@ -69,7 +69,7 @@ def with_head(
         whose: of what the weights are, for messages.
 
     Raises:
-        NotExportable: where there is no such map, or the head has a bias and the map none.
+        NotExportableError: where there is no such map, or the head has a bias and the map none.
     """
     changed = dict(weights)
     if head.is_identity:
@@ -84,9 +84,9 @@ def with_head(
         if f"{name}.bias" in weights:
             changed[f"{name}.bias"] = torch.zeros(whole.width) if whole.bias is None else whole.bias
         elif whole.bias is not None:
-            raise NotExportable(f"{whose} ends in a linear map without bias, and the head has one")
+            raise NotExportableError(f"{whose} ends in a linear map without bias, and the head has one")
         return changed
-    raise NotExportable(f"{whose} ends in no linear map that the head could become a part of")
+    raise NotExportableError(f"{whose} ends in no linear map that the head could become a part of")
 
 
 def nothing(folder: Path) -> None:
@@ -124,16 +124,16 @@ def as_trunk(tower: Exported, fit: Fit, head: Head) -> Exported:
         head: which becomes the projection.
 
     Raises:
-        NotExportable: for pictures that cannot be made so.
+        NotExportableError: for pictures that cannot be made so.
     """
     name, prefix = tower.config["architecture"], "visual.trunk."
     spare = fit.side - fit.size
     if fit.interpolation not in ("bicubic", "bilinear") or len(set(fit.fill)) > 1:
-        raise NotExportable(
+        raise NotExportableError(
             f"open_clip's transform has no filter {fit.interpolation!r}, or no border of this colour"
         )
     if spare % 4 or (spare and fit.resize == "longest"):  # the middle of the middle begins elsewhere
-        raise NotExportable(
+        raise NotExportableError(
             f"{name} takes the middle {fit.size} pixels of pictures of {fit.side}, and open_clip's transform resizes "
             "to what a tower takes"
         )

@@ -168,8 +168,8 @@ def forecaster(source: Source, steps: int, seed: int, fit: Callable[[int], Stand
         fit: makes the input of so many steps.
 
     Raises:
-        UnknownName: for another model.
-        MissingPackage: if the package is not installed.
+        UnknownNameError: for another model.
+        MissingPackageError: if the package is not installed.
         ValueError: for weights that are missing, broken or incomplete, and for those of a package that is not the known
             one.
     """

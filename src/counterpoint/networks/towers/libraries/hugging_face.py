@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ....modalities import MODALITIES, PAIR
-from ....registry import MissingPackage, require
+from ....registry import MissingPackageError, require
 from ...weights import Source
 from .packaged import PACKAGE, packaged
 
@@ -43,8 +43,8 @@ class ModelFiles:
         """Return the files that a tower is read from; None for a kind of model without any.
 
         Raises:
-            UnknownName: for ``@package`` with a model that no known package holds.
-            MissingPackage: for one whose package is not installed.
+            UnknownNameError: for ``@package`` with a model that no known package holds.
+            MissingPackageError: for one whose package is not installed.
             ValueError: for other weights that are no path which exists, nor ``hub``; for a folder that is missing.
         """
         path = packaged(source.name) if source.weights == PACKAGE else source.path
@@ -144,7 +144,7 @@ def is_pair(source: Source) -> bool:
     """Return whether a tower's folder is there and holds a tower of pictures and one of texts."""
     try:
         files = ModelFiles.of(source) if source.library in LIBRARIES else None
-    except (ValueError, MissingPackage):
+    except (ValueError, MissingPackageError):
         return False  # who builds it is told
     return files is not None and files.is_pair
 
@@ -153,7 +153,7 @@ def configuration_of(source: Source) -> Path | None:
     """Return the folder on this machine that says how a tower is built; None where its name alone does.
 
     Raises:
-        UnknownName, MissingPackage, ValueError: as for `ModelFiles.of`.
+        UnknownNameError, MissingPackageError, ValueError: as for `ModelFiles.of`.
     """
     if source.library == "open_clip":
         if source.name.startswith(_OF_HUB):

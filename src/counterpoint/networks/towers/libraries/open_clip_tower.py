@@ -220,7 +220,7 @@ def open_clip_model(
     ``open_clip_config.json`` and weights, whatever the model is called.
 
     Raises:
-        UnknownName: for a model or a tag that ``open_clip`` does not have.
+        UnknownNameError: for a model or a tag that ``open_clip`` does not have.
         ValueError: for weights that are missing, broken or do not fit.
     """
     import open_clip
@@ -275,7 +275,7 @@ def _half(half: str, model: nn.Module, head: Head) -> tuple[dict[str, Any], dict
     """Return a half's entries in open_clip's configuration, and its weights by the names in its model of two towers.
 
     Raises:
-        NotExportable: for a head where the half ends in no linear map.
+        NotExportableError: for a head where the half ends in no linear map.
     """
     stated: dict[str, Any] = getattr(model, "stated", {})
     section = "vision_cfg" if half == "image" else "text_cfg"

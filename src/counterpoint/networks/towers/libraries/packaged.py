@@ -8,7 +8,7 @@ from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
-from ....registry import MissingPackage, unknown
+from ....registry import MissingPackageError, unknown
 from ...weights import Source
 
 PACKAGE = "package"
@@ -113,8 +113,8 @@ def packaged(name: str) -> Path:
     """Return the place of a model in its package: a folder, or a file of weights.
 
     Raises:
-        UnknownName: for a model that no known package holds; the message gives the nearest one.
-        MissingPackage: if its package is not installed; the message is the command that installs it.
+        UnknownNameError: for a model that no known package holds; the message gives the nearest one.
+        MissingPackageError: if its package is not installed; the message is the command that installs it.
         ValueError: if its weights are not those that were looked at when it was entered here.
     """
     if name not in PACKAGES:
@@ -122,7 +122,7 @@ def packaged(name: str) -> Path:
     known = PACKAGES[name]
     spec = find_spec(known.module)
     if spec is None or spec.origin is None:
-        raise MissingPackage(f"{known.distribution} is not installed; run: {known.command}")
+        raise MissingPackageError(f"{known.distribution} is not installed; run: {known.command}")
     folder = Path(spec.origin).parent
     _check(folder / known.weights, known)
     return folder / known.model
@@ -132,8 +132,8 @@ def weights_file(source: Source) -> Path | None:
     """Return the file of weights of a library whose models are those of its package; None for random ones.
 
     Raises:
-        UnknownName: for another model.
-        MissingPackage: if the package is not installed.
+        UnknownNameError: for another model.
+        MissingPackageError: if the package is not installed.
         ValueError: for weights that are no path which exists, and for those of a package that is not the known one.
     """
     known = [name for name, model in PACKAGES.items() if model.library == source.library]

@@ -66,7 +66,7 @@ def series_encoder(source: Source, steps: int, seed: int, fit: Callable[[int], S
         fit: makes the input of so many steps.
 
     Raises:
-        UnknownName: for another kind of model.
+        UnknownNameError: for another kind of model.
         ValueError: for weights that are missing, broken or incomplete, and for series of other channels.
     """
     import transformers

@@ -6,7 +6,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from ...base import Pooling, TextTower
-from .exported import NotExportable
+from .exported import NotExportableError
 from .hugging_face import ModelFiles
 
 _MODES: dict[str, Pooling] = {
@@ -24,11 +24,11 @@ def pooling_in_sentence_transformers(tower: TextTower) -> str:
     """Return the name that sentence-transformers has for a tower's pooling.
 
     Raises:
-        NotExportable: for a tower that has a way of its own.
+        NotExportableError: for a tower that has a way of its own.
     """
     named = next((name for name, pooling in _MODES.items() if pooling == tower.pooling), None)
     if named is None:
-        raise NotExportable(f"sentence-transformers has no name for the pooling {tower.pooling!r}")
+        raise NotExportableError(f"sentence-transformers has no name for the pooling {tower.pooling!r}")
     return named
 
 

@@ -175,7 +175,7 @@ def sound_encoder(source: Source, seconds: float, seed: int) -> WaveEncoder | Sp
         seed: of random weights.
 
     Raises:
-        UnknownName: for a kind of model that is no encoder of sounds known here.
+        UnknownNameError: for a kind of model that is no encoder of sounds known here.
         ValueError: for weights that are missing, broken or incomplete.
     """
     import transformers

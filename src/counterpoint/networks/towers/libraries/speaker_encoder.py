@@ -88,8 +88,8 @@ def speaker_encoder(source: Source, seconds: float, seed: int) -> SpeakerEncoder
         seed: of random weights.
 
     Raises:
-        UnknownName: for another model.
-        MissingPackage: if the package is not installed.
+        UnknownNameError: for another model.
+        MissingPackageError: if the package is not installed.
         ValueError: for weights that are missing, broken or incomplete, and for those of a package that is not the known
             one.
     """

@@ -89,8 +89,8 @@ def timm_sound(source: Source, rate: int, seconds: float, bands: int, seed: int)
         seed: of the weights that are not read.
 
     Raises:
-        UnknownName: for a name timm does not have.
-        MissingPackage: for weights in a package that is not installed.
+        UnknownNameError: for a name timm does not have.
+        MissingPackageError: for weights in a package that is not installed.
         ValueError: for weights that are missing, broken or do not fit the model in every layer, or a picture of bands
             and windows that the model cannot take.
     """

@@ -134,8 +134,8 @@ def timm_tower(source: Source, size: int | None, seed: int) -> TimmTower:
         seed: of the weights that are not read.
 
     Raises:
-        UnknownName: for a name timm does not have.
-        MissingPackage: for weights in a package that is not installed.
+        UnknownNameError: for a name timm does not have.
+        MissingPackageError: for weights in a package that is not installed.
         ValueError: for weights that are missing, broken or do not fit the model in every layer, or a size the
             model cannot take.
     """

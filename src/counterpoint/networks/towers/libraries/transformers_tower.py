@@ -16,7 +16,7 @@ from ...weights import Source
 from ..parts.blocks import dropped_inputs, residual_blocks
 from ..parts.pooling import inside, pool
 from ..tokenizer import BytePairTokenizer
-from .exported import Exported, Head, NotExportable
+from .exported import Exported, Head, NotExportableError
 from .hugging_face import ModelFiles
 from .sentence_encoder import dense_of, pooling_of
 from .transformers_tokenizer import TransformersTokenizer
@@ -64,12 +64,12 @@ class TransformersTower(TextTower):
         kind, padding = config.model_type, getattr(self.tokenizer, "padding", 0)
         way = _OPEN_CLIP.get(self.pooling) if self.pooling is not None else None
         if kind not in arch_dict or way is None or head.bias is not None:
-            raise NotExportable(
+            raise NotExportableError(
                 f"open_clip takes text encoders of the kinds {', '.join(sorted(arch_dict))}, read at their first token "
                 f"or as the mean, under a head without bias; this is {kind!r}, read by {self.pooling!r}"
             )
         if config.pad_token_id != padding:
-            raise NotExportable(
+            raise NotExportableError(
                 f"open_clip hides tokens {config.pad_token_id} as padding, and this tokenizer pads by {padding}"
             )
         text = {
@@ -82,8 +82,8 @@ class TransformersTower(TextTower):
         weights = {f"text.transformer.{name}": weight for name, weight in self.model.state_dict().items()}
         return Exported({"text_cfg": text}, {**weights, "text.proj.weight": head.weight}, save=self._save)
 
-    def _not_exportable(self, library: str) -> NotExportable:
-        return NotExportable(
+    def _not_exportable(self, library: str) -> NotExportableError:
+        return NotExportableError(
             f"{library}' {self.model.config.model_type} has no place for a pooling and a head; "  # type: ignore[union-attr]
             "sentence-transformers and open_clip have"
         )
@@ -152,8 +152,8 @@ def transformers_tower(
             end token for causal models, the first for masked language models, the mean for others.
 
     Raises:
-        UnknownName: for a kind of model that ``transformers`` does not have.
-        MissingPackage: for weights in a package that is not installed.
+        UnknownNameError: for a kind of model that ``transformers`` does not have.
+        MissingPackageError: for weights in a package that is not installed.
         ValueError: for weights that are missing, broken or incomplete, or a context longer than the model's.
     """
     import transformers

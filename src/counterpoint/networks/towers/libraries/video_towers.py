@@ -81,7 +81,7 @@ def clip_encoder(source: Source, size: int, frames: int, seed: int) -> ClipEncod
         seed: of random weights.
 
     Raises:
-        UnknownName: for a kind of model that is no encoder of clips known here.
+        UnknownNameError: for a kind of model that is no encoder of clips known here.
         ValueError: for weights that are missing, broken or incomplete.
     """
     import transformers

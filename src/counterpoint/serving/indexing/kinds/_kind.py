@@ -95,7 +95,7 @@ class Kind(ABC):
             location: the folder (or the database) to keep them in; memory unless given.
 
         Raises:
-            MissingPackage: without the package that does it.
+            MissingPackageError: without the package that does it.
             ValueError: for a location that this kind cannot be kept in.
         """
 
@@ -123,7 +123,7 @@ class Kind(ABC):
             width: of a vector.
 
         Raises:
-            MissingPackage: without the package that reads it.
+            MissingPackageError: without the package that reads it.
             ValueError: for files that do not hold these vectors; the message is what is wrong.
             OSError: for a file that cannot be read.
         """

@@ -134,7 +134,7 @@ def connected(location: str) -> Any:
     """Connect to a database.
 
     Raises:
-        MissingPackage: without LanceDB.
+        MissingPackageError: without LanceDB.
         ValueError: for an address that it does not know.
     """
     lancedb = require("lancedb", "lance")

@@ -37,7 +37,7 @@ def caption(clip: Clip, language: str = "en") -> str:
         language: ``en``, ``de``, ``fr`` or ``es``.
 
     Raises:
-        UnknownName: for a language without words.
+        UnknownNameError: for a language without words.
     """
     words = grammar(language)
     clauses = [_clause(words, clip, event, first=k == 0) for k, event in enumerate(clip.events)]

@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import Literal, NamedTuple, TypeVar, get_args
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 from ...scenes.layout.compositions import pair_part
 from ...scenes.scene import OPPOSITE, UNIT, Thing
 from ..clip import Action, Clip, Event
@@ -56,7 +56,7 @@ def contrast(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None
         config: of the world that the clip is from.
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
 
     >>> from counterpoint.data.synthetic.clips.words.captions import caption
     >>> from counterpoint.data.synthetic.scenes.scene import Scene

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Literal, get_args
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 from ...scenes.scene import UNIT
 from ..clip import DIRECTIONS, Action, Clip, Event
 from ..config import ClipConfig
@@ -48,7 +48,7 @@ def hallucinate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = N
         config: of the world that the clip is from.
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
 
     >>> from counterpoint.data.synthetic.scenes.scene import Scene, Thing
     >>> cat = Thing("cat", "red", "small", 200, 300, 500)

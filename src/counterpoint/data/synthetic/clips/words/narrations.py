@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 from ...scenes.scene import Thing
 from ..clip import Clip
 from ..config import ClipConfig
@@ -78,7 +78,7 @@ def narrate(kind: str, clip: Clip, draws: Rng, config: ClipConfig | None = None)
         config: of the world that the clip is from: the colours to choose from.
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
 
     >>> from counterpoint.data.synthetic.scenes.scene import Scene
     >>> cat, dog = Thing("cat", "red", "small", 200, 700, 500), Thing("dog", "blue", "small", 200, 200, 300)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, NamedTuple, TypeVar, get_args
 
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import CONCEPTS, FACED
 from ..config import SIDES, SceneConfig
 from ..layout.placing import behind, inside

@@ -8,7 +8,7 @@ from difflib import SequenceMatcher
 from itertools import islice
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import CONCEPTS
 from ..config import SceneConfig
 from ..layout.compositions import colour_parts, relation_parts
@@ -108,7 +108,7 @@ def edit(
         config: of the world that the scene is from.
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
 
     >>> from counterpoint.data.synthetic.scenes.scene import Thing
     >>> cat = Thing("cat", "red", "small", 200, 300, 500)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import count, islice
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 from ..config import SceneConfig
 from ..layout.compose import compose
 from ..scene import Scene
@@ -34,7 +34,7 @@ def foil(kind: str, scene: Scene, draws: Rng, config: SceneConfig) -> tuple[str,
         config: of the scene's world.
 
     Raises:
-        UnknownName: for another kind.
+        UnknownNameError: for another kind.
 
     Source: Ma et al., "CREPE: Can Vision-Language Foundation Models Reason Compositionally?" (2022), arXiv 2212.07796.
 

@@ -29,7 +29,7 @@ from ....items import (
     QuestionVariants,
     Regions,
 )
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import CONCEPTS
 from ..config import SceneConfig
 from ..pixels.render import draw, pictures
@@ -81,7 +81,7 @@ def items_of(
             absurd ones are not among; all `INSTRUCTIONS`. Contents have one kind, ``"objects"``.
 
     Raises:
-        UnknownName: for a kind that the form does not have.
+        UnknownNameError: for a kind that the form does not have.
         LookupError: for another form, or where none of the rows has anything to ask about.
     """
     if form not in _FORMS:

@@ -9,7 +9,7 @@ import numpy as np
 
 from ....base import Rows
 from ....items import Instructions
-from ...rng import Rng
+from ....rng import Rng
 from ..config import SceneConfig
 from ..rows import SceneRows
 from ..scene import Scene

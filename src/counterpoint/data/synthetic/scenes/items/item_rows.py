@@ -10,7 +10,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from ....base import Rows
-from ...rng import Rng
+from ....rng import Rng
 from ..config import SceneConfig
 from ..pixels.render import pictures
 from ..rows import SceneRows

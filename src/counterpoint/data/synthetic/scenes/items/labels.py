@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ....labels import Classes, Label, Numbers, Points, Tags
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import CONCEPTS, KINDS
 from ..scene import COLOURS, UNIT, Scene, Thing
 from ..words.captions import phrase

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ....base import Rows
 from ....items import Question, QuestionVariants
-from ...rng import Rng
+from ....rng import Rng
 from ...world import GREY
 from ..concepts import CONCEPTS
 from ..config import SIDES, SceneConfig

@@ -13,7 +13,7 @@ from typing import Literal, get_args
 
 from .....registry import unknown
 from ....items import Question
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import CONCEPTS
 from ..config import SceneConfig
 from ..scene import OPPOSITE, RELATIONS, SIZES, RelationKind, Scene, Thing, relation_holds
@@ -76,7 +76,7 @@ def questions(kind: str, scene: Scene, draws: Rng, config: SceneConfig | None = 
         config: of the scene's world: what might have been there.
 
     Raises:
-        UnknownName: for a kind that is not known.
+        UnknownNameError: for a kind that is not known.
 
     >>> cat, dog = Thing("cat", "red", "small", 160, 200, 500), Thing("dog", None, "large", 400, 700, 500)
     >>> for question in questions("comparison", Scene(0, (cat, dog)), Rng(0, 0)):

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import TypeVar
 
-from ...rng import Rng
+from ....rng import Rng
 from ..config import ARTIST_NAMES, SIDES, SceneConfig
 from ..scene import Colour, Relation, Scene, Size, Thing
 from .placing import Unit, behind, inside, place

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ...rng import Rng
+from ....rng import Rng
 from ..config import SIDES, grid
 from ..scene import UNIT, Size
 

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Int, UInt8
 
 from .....registry import unknown
-from ...rng import Rng
+from ....rng import Rng
 
 Rgb = tuple[int, int, int]
 Places = Int[np.ndarray, "H W"]
@@ -118,7 +118,7 @@ def background(name: str, size: int) -> UInt8[np.ndarray, "3 size size"]:
     ([190, 224, 248], [150, 200, 120])
 
     Raises:
-        UnknownName: for a name that is not in `BACKGROUNDS`.
+        UnknownNameError: for a name that is not in `BACKGROUNDS`.
     """
     if name not in BACKGROUNDS:
         raise unknown("background", name, BACKGROUNDS)

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import CONCEPTS
 from ..scene import Scene, Thing
 from .grammar import Determiner, Grammar, Look, Phrase, grammar
@@ -55,7 +55,7 @@ def phrase(
     'el ancla roja pequeña'
 
     Raises:
-        UnknownName: for a language without words.
+        UnknownNameError: for a language without words.
         ValueError: for a count above 25.
     """
     return grammar(language).phrase(look(thing, exact), count, determiner, case=case).text
@@ -78,7 +78,7 @@ def short(
     ('three small apples', 'an empty picture')
 
     Raises:
-        UnknownName: for a language without words.
+        UnknownNameError: for a language without words.
     """
     words = grammar(language)
     if not scene.things:
@@ -128,7 +128,7 @@ def tags(scene: Scene, language: str = "en") -> tuple[str, ...]:
     ('red apples', 'food', 'white background')
 
     Raises:
-        UnknownName: for a language without words.
+        UnknownNameError: for a language without words.
     """
     words = grammar(language)
     parts = groups(scene)

@@ -122,7 +122,7 @@ def concept(name: str) -> Described:
     (('long', 'curved'), ('yellow', 'brown'))
 
     Raises:
-        UnknownName: for a name that is no concept.
+        UnknownNameError: for a name that is no concept.
     """
     if name not in CONCEPTS:
         raise unknown("concept", name, CONCEPTS)

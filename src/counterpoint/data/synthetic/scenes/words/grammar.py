@@ -362,7 +362,7 @@ def grammar(language: str) -> Grammar:
     """Return the grammar of a language.
 
     Raises:
-        UnknownName: for a language without words.
+        UnknownNameError: for a language without words.
     """
     lexicon(language)
     return _GRAMMARS[language](language)

@@ -120,7 +120,7 @@ def lexicon(language: str) -> Lexicon:
     Noun(singular='Katze', plural='Katzen', gender='f', irregular='')
 
     Raises:
-        UnknownName: for a language without words.
+        UnknownNameError: for a language without words.
     """
     if language not in LANGUAGES:
         raise unknown("language", language, LANGUAGES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import final
 
-from ...rng import Rng
+from ....rng import Rng
 from ..concepts import FACED
 from ..scene import OPPOSITE, UNIT, Relation, Scene
 from .grammar import Determiner, Grammar, Look, Phrase, grammar
@@ -33,7 +33,7 @@ def long(scene: Scene, language: str = "en", draws: Rng | None = None) -> tuple[
     ('One small pear is at the top left and one on the right.', (0, 1))
 
     Raises:
-        UnknownName: for a language without words.
+        UnknownNameError: for a language without words.
     """
     return tuple(_Paragraph(scene, grammar(language), draws).sentences())
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ...rng import Rng
+from ....rng import Rng
 from ..scene import Scene, Thing
 from .captions import short
 from .paragraphs import long

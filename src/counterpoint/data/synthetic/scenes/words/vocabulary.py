@@ -34,7 +34,7 @@ def vocabulary(language: str) -> frozenset[str]:
     (True, False)
 
     Raises:
-        UnknownName: for a language without words.
+        UnknownNameError: for a language without words.
     """
     words = grammar(language)
     texts = [*_phrases(words), *_turns(words.lexicon)]
@@ -50,7 +50,7 @@ def concepts_in(text: str, language: str) -> frozenset[str]:
     ['cat', 'rose']
 
     Raises:
-        UnknownName: for a language without words.
+        UnknownNameError: for a language without words.
     """
     nouns = _nouns(language)
     words = " ".join(words_in(text))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from ....items import Question
-from ...rng import Rng
+from ..data.items import Question
+from ..data.rng import Rng
 
 Message = dict[str, Any]
 """``{"role": "user" or "assistant", "content": [{"type": "image"}, {"type": "text", "text": …}]}``"""
