@@ -26,6 +26,7 @@ from counterpoint.files import DamagedFileError, latest_checkpoint
 from counterpoint.recipes import Recipe, override
 from counterpoint.study.training import runner
 from counterpoint.study.training.runner import run
+from counterpoint.training import start
 from counterpoint.training.loop import Progress
 from counterpoint.training.run import OtherRunError, Run, RunState
 from counterpoint.training.saving import checkpoint as checkpoints
@@ -299,6 +300,19 @@ def test_where_all_checkpoints_are_damaged_the_run_begins_anew_when_told(what: R
     RunState(status="running").write(whole)
     run(what, whole, tasks=("retrieval",))
     assert contents(whole).keys() == expected.keys()
+
+
+def test_a_checkpoint_that_the_run_deletes_while_it_is_read_is_replaced_by_a_newer_one(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Path(shutil.copytree(whole, tmp_path / "run"))
+    newest = latest_checkpoint(folder / "checkpoint")
+    assert newest is not None
+    listings = iter([newest.with_name("step-0000001"), newest, newest])
+    monkeypatch.setattr(start, "latest_checkpoint", lambda _: next(listings))
+    again = load(folder)
+    monkeypatch.undo()
+    assert again.fingerprint == load(whole).fingerprint
 
 
 def test_a_damaged_checkpoint_that_was_named_leaves_the_others_alone(whole: Path) -> None:

@@ -46,6 +46,7 @@ class BoostLoss(PairwiseLoss):
     1.6
     """
 
+    family = "margin"
     symmetric = True
     papers = ("dbl",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0.05, 0.4)}

@@ -48,6 +48,7 @@ class COMICLoss(ClassLoss):
     0.4865
     """
 
+    family = "tags"
     papers = ("comic",)
 
     def __init__(

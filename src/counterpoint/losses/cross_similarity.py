@@ -57,6 +57,7 @@ class CrossSimilarityLoss(PairwiseLoss):
     (0.0, 0.3333)
     """
 
+    family = "self-distillation"
     papers = ("byol-ccsl",)
 
     def __init__(

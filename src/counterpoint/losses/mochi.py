@@ -47,6 +47,7 @@ class MoCHiLoss(PairwiseLoss):
     0.7486
     """
 
+    family = "queue"
     papers = ("mochi",)
 
     def __init__(self, temperature: Positive | Temperature = 0.2, *, hardest: Count = 1024) -> None:

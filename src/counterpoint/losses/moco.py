@@ -45,6 +45,7 @@ class MoCoLoss(PairwiseLoss):
     0.9048
     """
 
+    family = "queue"
     papers: ClassVar[tuple[str, ...]] = ("moco", "brivl")
 
     def __init__(self, temperature: Positive | Temperature = 0.2) -> None:

@@ -57,6 +57,7 @@ class DualViewLoss(PairwiseLoss):
     0.3133
     """
 
+    family = "queue"
     papers = ("moco-dual-view",)
 
     def __init__(

@@ -23,6 +23,7 @@ class NegativeCosineLoss(Loss):
     0.0
     """
 
+    family = "self-distillation"
     papers = ("clip-rocket",)
 
     def forward(self, prediction: Float[Tensor, "B d"], target: Float[Tensor, "B d"]) -> Float[Tensor, ""]:

@@ -49,6 +49,8 @@ class SyConLoss(TwoTerms):
     1.8097
     """
 
+    family = "queue"
+
     def forward(
         self,
         q: Sequence[Float[Tensor, "B d"]],

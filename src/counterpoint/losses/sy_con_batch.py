@@ -45,6 +45,8 @@ class SyConBatchLoss(TwoTerms):
     3.862
     """
 
+    family = "queue"
+
     def forward(
         self,
         z: Sequence[Float[Tensor, "B d"]],

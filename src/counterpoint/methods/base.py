@@ -47,6 +47,7 @@ class Method(Checked, nn.Module, ABC):
         stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
         rates: factors of the learning rate by how the names of parameters begin; the longest beginning counts, and
             others have a factor of 1.
+        family: the word under which `counterpoint list` shows it.
         default_label: the label that it learns where nobody names one; empty for a method that then learns none.
         sampler: the way in which rows come, by the classes of the label that it learns from; see
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
@@ -58,6 +59,7 @@ class Method(Checked, nn.Module, ABC):
     views: ViewSpec
     heads: tuple[str, ...] = ("global",)
     papers: tuple[str, ...] = ()
+    family: ClassVar[str] = ""
     tunable: ClassVar[Ranges] = {}
     incomplete: ClassVar[Literal["drop", "use"]] = "drop"
     learns: ClassVar[tuple[Kind, ...]] = ()

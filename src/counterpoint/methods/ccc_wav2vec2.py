@@ -63,6 +63,7 @@ class CCCWav2Vec2(TowerMethod):
     voices in the background are left out of the augmentation.
     """
 
+    family = "speech"
     papers = ("ccc-wav2vec2",)
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("audio",))
     draws = True

@@ -36,6 +36,7 @@ class CLIP(TowerMethod):
     arXiv 2103.00020; under the basic recipe of Fini et al. (2023), arXiv 2305.08675.
     """
 
+    family = "two towers"
     papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 

@@ -40,6 +40,7 @@ class CLIPPO(TowerMethod):
     Source: Tschannen et al., "Image-and-Language Understanding from Pixels Only" (2022), arXiv 2212.08045.
     """
 
+    family = "more than two modalities"
     papers = ("clippo",)
     needs: ClassVar[Needs] = Needs(2, None)
     incomplete: ClassVar[Literal["drop", "use"]] = "use"

@@ -92,6 +92,7 @@ class Harmonized(TowerMethod):
     2211.02077; the projection of Yu et al., "Gradient Surgery for Multi-Task Learning" (2020), arXiv 2001.06782.
     """
 
+    family = "more than two modalities"
     papers = ("gradient-harmonization",)
     needs: ClassVar[Needs] = Needs(3, 3)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "weight": (0.25, 4.0)}

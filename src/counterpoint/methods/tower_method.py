@@ -232,9 +232,7 @@ class TowerMethod(Method):
         texts = [template.replace("{}", label) for label in labels for template in templates]
         similarity = self.similarity(self.embed(columns[0], pictures), self.embed(columns[1], texts))
         of_labels = similarity.view(-1, len(labels), len(templates)).mean(2)
-        scale = next(
-            (part.inverse().mean() for part in self.modules() if isinstance(part, Temperature)), 1 / 0.07
-        )
+        scale, _ = scale_of(self) or (1 / 0.07, None)
         return (scale * of_labels).softmax(-1)
 
     def _embed_windows(self, column: str, raw: Raw, places: int, head: str) -> Tensor:
@@ -311,3 +309,14 @@ def contrasted(column: str, tower: Tower, count: int) -> dict[str, View]:
     """Return views of one column to be contrasted with each other, named ``column.1``, ``column.2`` …"""
     view = View(tower.modality, MODALITIES.get(tower.modality).contrasted, column)
     return {f"{column}.{number}": view for number in range(1, count + 1)}
+
+
+def scale_of(model: nn.Module) -> tuple[float, float | None] | None:
+    """Return the scale and the bias of similarities that a model was trained with; None for one without a loss."""
+    for part in model.modules():
+        scale = next((child for child in part.children() if isinstance(child, Temperature)), None)
+        if scale is not None:
+            bias = getattr(part, "bias", None)
+            shift = float(bias.detach()) if isinstance(bias, nn.Parameter) else None
+            return float(scale.inverse().detach()), shift
+    return None

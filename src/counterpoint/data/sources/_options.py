@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import chain
 from pathlib import PurePath
 from typing import Any, Self, final
-from urllib.parse import quote, unquote
 
 from PIL import Image
 
@@ -20,13 +19,11 @@ from ..derived.gaps import gaps_of, with_gaps
 from ..derived.mixture import each_changed, parts_of
 from ..pictures.decode import MOST_PIXELS
 from ..sides import MOST_HELD_OUT
-from ..template import is_template
+from ..template import is_template, option_of, read_option
 from ._files.places import local
 from ._ledger import BROKEN
 
 _PARTS = ("path", "name", "folder")
-_PLAIN = "".join(chr(code) for code in range(32, 127) if chr(code) not in '%,+"')
-"""Characters that stay in a template, as no option and no mixture of sources ends at them."""
 FACTS = ("id", "split", "group")
 """The values of a record, beside its columns, that a column of a table may be named for."""
 
@@ -174,10 +171,19 @@ def columns_of(words: Sequence[str]) -> dict[str, str]:
     ({'image': 'path', 'text': 'alt+title'}, {'question': 'question', 'answer': 'answer'})
     >>> columns_of(["text={name}, {tags}"])
     {'text': '{name}, {tags}'}
+    >>> columns_of(["image=path,text={name}, {tags}"])
+    {'image': 'path', 'text': '{name}, {tags}'}
     """
+    # A comma in a template is part of it, but not one before WHAT=.
+    uses = "|".join(map(re.escape, (*MODALITIES.names(), *FACTS)))
+    parts = chain.from_iterable(re.split(rf",(?=\s*(?:{uses})\s*=)", each) for each in words)
+    return _by_use(chain.from_iterable([each] if is_template(each) else each.split(",") for each in parts))
+
+
+def _by_use(words: Iterable[str]) -> dict[str, str]:
+    """Return columns by what they are for, of words ``WHAT=COLUMN``; see `columns_of`."""
     columns: dict[str, str] = {}
-    divided = ([each] if is_template(each) else each.split(",") for each in words)
-    for word in chain.from_iterable(divided):
+    for word in words:
         role, equals, column = (part.strip() for part in word.partition("="))
         column = column if equals else role
         if not (role and column):
@@ -206,9 +212,10 @@ def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
             continue
         if is_column and role != column:
             raise unknown("use of a column", role, (*MODALITIES.names(), *FACTS))
-        if "," in column or ("+" in column and not takes_several(role)) or (is_column and ":" in column):
+        marks = "," + ("" if takes_several(role) else "+") + (":=" if is_column else "")
+        if mark := next((mark for mark in marks if mark in column), ""):
             raise ValueError(
-                f"the column {column!r} cannot be named here for its '+' or ',': rename it in the table"
+                f"the column {column!r} cannot be named here for its {mark!r}: rename it in the table"
             )
     return columns
 
@@ -259,18 +266,8 @@ def said_columns(role: str, named: str) -> tuple[str, ...]:
     return tuple(named.split("+")) if takes_several(role) and not is_template(named) else (named,)
 
 
-def option_of(role: str, column: str) -> str:
-    """Return a column and its use as a part of the option ``columns=``; marks of a template are escaped as in URLs.
-
-    >>> option_of("text", "alt"), option_of("text", "{name}, {tags}")
-    ('text:alt', 'text:{name}%2C {tags}')
-    """
-    return f"{role}:{quote(column, safe=_PLAIN) if is_template(column) else column}"
-
-
 def _columns(option: str, value: str) -> Mapping[str, str]:
-    words = (word.replace(":", "=", 1) for word in value.split("+"))
-    return columns_of([unquote(word) if is_template(word) else word for word in words])
+    return _by_use(f"{role}={column}" for role, column in map(read_option, value.split("+")))
 
 
 def _outside(option: str, value: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...registry import Room
+from ...registry import Registry
 
 WORLDS = Registry("data set", __name__, file="world")
 """Data sets that ship with the package, by what is written before the colon; each class has ``parse(source)``."""

@@ -19,6 +19,7 @@ class CompA(SquareTask):
     arXiv 2310.08753.
     """
 
+    family = "compositionality"
     name = "compa"
     primary = "group"
     papers = ("compa",)

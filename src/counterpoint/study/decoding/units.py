@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...data.base import Data, view_size
 from ...data.pictured import PairedData
-from ...data.source import load
+from ...data.source import load_pairs
 from ...evaluation import RunResults, evaluate
 from ...evaluation.task import NotApplicableError, subsample_by_hash
 from ...execution import Needs, OnProgress, Progress
@@ -67,7 +67,7 @@ def units(design: DecodingDesign, folder: Path) -> list[Unit]:
 def data_of(design: DecodingDesign) -> PairedData:
     """Open the data of a study, its pictures as large as the model looks at them."""
     # Files are stored larger than the views that training cuts from them; here they are shown whole.
-    return load(design.data, view_size(design.image_size))
+    return load_pairs(design.data, view_size(design.image_size))
 
 
 def tests(data: PairedData, limit: int) -> Tests:
