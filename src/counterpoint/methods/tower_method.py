@@ -306,7 +306,7 @@ def paired(towers: Towers) -> dict[str, View]:
 
 
 def contrasted(column: str, tower: Tower, count: int) -> dict[str, View]:
-    """Return views of one column to be contrasted with each other, named ``column.1``, ``column.2`` …"""
+    """Return views of one column to be contrasted with each other, named ``column.1`` and so on."""
     view = View(tower.modality, MODALITIES.get(tower.modality).contrasted, column)
     return {f"{column}.{number}": view for number in range(1, count + 1)}
 

@@ -37,7 +37,7 @@ class Section(BaseModel):
 
 
 class Towers(Section):
-    """The encoders, by modality: our own, or those of a library: ``timm:NAME``, ``transformers:NAME`` …
+    """The encoders, by modality: our own, or those of a library, as ``timm:NAME``.
 
     Sizes are those of towers that have none of their own: ``open_clip`` towers, and those of ``timm`` with weights,
     take pictures of the size that they were made for.

@@ -140,8 +140,7 @@ class VerdictInterval:
         return replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def p_value(self, null: float = 0.0) -> float:
-        """Return two-sided p of the hypothesis that the quantity is ``null``: the largest of the intervals' own p
-        values.
+        """Return the two-sided p value of the null hypothesis: the largest p value of the intervals.
 
         The bootstrap's is twice the smaller tail, at least 2 / n_boot. So p ≤ 1 − confidence where the
         interval excludes ``null``.

@@ -126,7 +126,7 @@ class Difference(Metric):
 
     @property
     def kind(self) -> str:
-        """Return the verdict without its strength: ``"better"``, ``"worse"``, ``"equivalent"``, …"""
+        """Return the verdict without its strength: as ``"better"`` or ``"equivalent"``."""
         return self.verdict.rpartition(": ")[2]
 
 
