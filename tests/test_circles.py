@@ -7,7 +7,7 @@ import networkx as nx
 
 
 def test_no_file_imports_in_a_circle() -> None:
-    found = grimp.build_graph("counterpoint")
+    found = grimp.build_graph("counterpoint", "counterpoint_reproductions")
     imports = nx.DiGraph(
         (module, other)
         for module in found.modules

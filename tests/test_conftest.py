@@ -28,7 +28,7 @@ def test_shapes_are_checked() -> None:
 
 def test_examples_of_checked_functions_are_found() -> None:
     found = {test.name for test in doctest.DocTestFinder(exclude_empty=True).find(registry) if test.examples}
-    assert {"counterpoint.registry.unknown", "counterpoint.registry.Room"} <= found
+    assert {"counterpoint.registry.unknown", "counterpoint.registry.Registry"} <= found
 
 
 def test_of_many_calls_in_a_test_the_first_are_checked_and_in_the_next_test_again() -> None:

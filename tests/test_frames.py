@@ -9,11 +9,12 @@ from torch import Tensor
 from torchvision import tv_tensors
 from torchvision.transforms import v2
 
+from counterpoint.data.base import Rows
 from counterpoint.data.loading.loader import Loader
 from counterpoint.data.loading.order import Shuffled
 from counterpoint.data.views import key
 from counterpoint.data.views.pictures import EitherView, ImageView
-from counterpoint.frames import inverse, of_boxes, to_picture, to_view
+from counterpoint.frames import Frames, inverse, of_boxes, to_picture, to_view, whole
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes import Augmentation
 from counterpoint.types import Batch, View
@@ -123,6 +124,19 @@ def test_a_batch_holds_the_frames_that_are_asked_for_and_carries_them_along() ->
     ranks = [batches(views, rank, 2) for rank in range(2)]
     assert torch.cat([part.frames["a"] for part in ranks]).equal(batch.frames["a"])
     assert batch["a"].equal(batches({"a": View("image", "simclr")})["a"]), "frames change nothing of the view"
+
+
+def test_pictures_are_cut_once_for_all_views_of_a_column(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = []
+
+    def cuts(self: TinyData, column: str, rows: Rows) -> Frames:
+        calls.append(column)
+        return whole(len(rows))
+
+    monkeypatch.setattr(TinyData, "cuts", cuts)
+    batch = batches({name: View("image", "simclr", framed=True) for name in "abc"})
+    assert set(batch.frames) == {"a", "b", "c"}
+    assert calls == ["image"]
 
 
 def test_a_small_view_has_the_frame_of_a_large_one_of_the_same_crop() -> None:

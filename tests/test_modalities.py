@@ -92,15 +92,13 @@ ABOUT_PICTURES_OR_WORDS = {
 
 DECIDES = {
     **ABOUT_PICTURES_OR_WORDS,
-    "claims/": "experiments, each on columns of its own",
     "data/collections/": "say what columns they have themselves",
     "data/sources/": "say what columns they have themselves",
-    "data/worlds/": "say what columns they have themselves",
+    "data/synthetic/": "say what columns they have themselves",
     "cli/index.py": "a text can be typed in a command, a picture has an option of its own",
     "data/base.py": "nouns are of texts",
     "data/pictures/thumbnails.py": "thumbnails are of pictures",
     "serving/application/gallery.py": "the page shows pictures before other columns",
-    "serving/application/service.py": "the page has a player for sounds; clips move by themselves",
     "diagnostics/report/embeddings.py": "pictures and texts are inverted, and pictures' views measured",
     "diagnostics/report/subject.py": "pictures with captions, for what is said of them alone",
     "evaluation/task.py": "pictures with captions are called so",

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from counterpoint.registry import Room, UnknownNameError, unknown
+from counterpoint.registry import Registry, UnknownNameError, unknown
 
 Write = Callable[[str, str], str]
 _NUMBERS = count()
@@ -51,7 +51,7 @@ def test_a_file_is_listed_without_being_imported_and_got_by_its_name(write: Writ
     assert "two_words" in room
     assert "helpers" not in room
     assert Registry("thing", package, hyphens=False).names() == ("one", "two_words")
-    assert Registry("thing", package, without=("wide",)).names() == ("one",)
+    assert Registry("thing", package, exclude=("wide",)).names() == ("one",)
     with pytest.raises(UnknownNameError, match=r"unknown thing 'tow-words': did you mean 'two-words'\?"):
         room.get("tow-words")
 
@@ -69,9 +69,9 @@ def test_a_new_file_needs_no_entry_anywhere(write: Write) -> None:
     [
         (
             "class A: ...\nclass B: ...\n",
-            r"mixed must hold one public class, named after the file; it has A, B",
+            r"mixed must define one public class; it defines A, B",
         ),
-        ("number = 1\n", r"mixed must hold one public class, named after the file; it has none"),
+        ("number = 1\n", r"mixed must define one public class; it defines none"),
     ],
 )
 def test_a_file_with_several_things_or_none_is_refused(write: Write, text: str, message: str) -> None:
@@ -79,9 +79,15 @@ def test_a_file_with_several_things_or_none_is_refused(write: Write, text: str, 
         Registry("thing", write("mixed.py", text)).reference("mixed")
 
 
-def test_a_file_may_hold_other_classes_where_a_base_tells_the_thing(write: Write) -> None:
-    package = write("mixed.py", "class Answer: ...\nclass Ask(AnsweringTask): ...\n")
-    assert Registry("task", package, base="Task").reference("mixed") == f"{package}.mixed:Ask"
+def test_a_stub_names_the_files_and_their_classes(write: Write) -> None:
+    write("__init__.pyi", "from ._registry import create as create\nfrom .mixed import Ask as Ask\n")
+    package = write("mixed.py", "class Answer: ...\nclass Ask:\n    family = 'asking'\n")
+    write("other.py", "class Other: ...\n")
+    registry = Registry("task", package, from_stub=True)
+    assert registry.names() == ("mixed",)
+    assert registry.reference("mixed") == f"{package}.mixed:Ask"
+    assert (registry.stated("mixed", "family"), registry.stated("mixed", "is_method")) == ("asking", None)
+    assert Registry("task", package, exclude=("mixed",), from_stub=True).names() == ()
 
 
 def test_two_files_of_one_name_are_refused(write: Write) -> None:

@@ -35,6 +35,7 @@ from counterpoint.serving.application.gallery import Gallery
 from counterpoint.study.study import resummarise
 from counterpoint.trust import UntrustedError, given
 from counterpoint.units import STEPS, UNITS
+from fixtures.decoded import Parrot, write_questions
 from fixtures.units import Counting
 
 LOSS = """
@@ -134,7 +135,7 @@ def test_a_list_names_no_class(tmp_path: Path, evil: Evil, monkeypatch: pytest.M
     assert not evil.ran()
 
 
-@pytest.mark.parametrize("place", ["/tmp/elsewhere", "../elsewhere", "a/../../elsewhere", "link/a"])
+@pytest.mark.parametrize("place", ["/tmp/elsewhere", "../elsewhere", "a/../../elsewhere", "link/a", ".", ""])
 def test_units_lie_below_their_folder(place: str, tmp_path: Path) -> None:
     base = tmp_path / "base"
     base.mkdir()
@@ -254,6 +255,39 @@ def test_a_study_names_no_code(
     assert f"{evil.file} is Python code" in caplog.text
 
 
+def test_a_study_of_decoding_names_no_code(
+    tmp_path: Path, evil: Evil, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    folder, data = tmp_path / "decoding", write_questions(tmp_path / "data")
+    quick: dict[str, Any] = {"tasks": ["answers"], "seeds": 1, "limit": 4, "max_new_tokens": 2}
+    cp.compare_decoding("vcd", model=Parrot, data=data, folder=folder, **quick)
+    source = f"{evil.file}:DATA"
+    changed(folder / "study.yaml", lambda it: it | {"data": source})
+    design = yaml.safe_load((folder / "study.yaml").read_text())
+    unit = {
+        "unit": "decoding",
+        "key": "a",
+        "folder": "runs/a",
+        "given": {
+            "unit": {"arm": "plain", "seed": 7, "task": "answers"},
+            "session": {"design": design, "batch_size": 1},
+        },
+        "needs": {},
+    }
+    (folder / "units.json").write_text(json.dumps(listing(units=[unit])))
+    assert main(["status", str(folder)]) == 0
+    with pytest.raises(UntrustedError, match="is Python code that a folder names"):
+        work(folder)
+    for words in (["report", str(folder)], ["work", str(folder)]):
+        capsys.readouterr()
+        assert main(words) == 1
+        assert "is Python code that a folder names" in capsys.readouterr().err + caplog.text
+    assert not evil.ran()
+    with suppress(Exception):  # the file defines no data
+        work(folder, trust=True)
+    assert evil.ran()
+
+
 # What is allowed
 
 
@@ -321,6 +355,17 @@ def test_child_processes_allow_what_their_parent_does(
     monkeypatch.setenv(trust.VARIABLE, "")
     trust.receive({trust.VARIABLE: child[trust.VARIABLE]})  # as a task of Ray does
     import_file(mine.file)
+
+
+def test_an_empty_message_withdraws_what_was_received_before(
+    evil: Evil, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(trust.VARIABLE, "")
+    trust.receive({trust.VARIABLE: trust.ALL})
+    assert trust.allows_everything()
+    trust.receive({})  # the next task of the same process
+    with pytest.raises(UntrustedError):
+        import_file(evil.file)
 
 
 def test_jobs_of_slurm_allow_what_the_command_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,6 @@ ROOMS = (
     "generation",
     "recipes",
     "catalog",
-    "claims",
     "types",
     "registry",
 )

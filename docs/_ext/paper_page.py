@@ -16,7 +16,7 @@ from counterpoint.evaluation._registry import TASKS
 from counterpoint.methods._registry import METHODS
 from counterpoint.methods.arm import Arm
 from counterpoint.methods.options import required
-from counterpoint.registry import Room, load
+from counterpoint.registry import Registry, load
 from counterpoint.study.presets import PRESETS
 from counterpoint_reproductions._presets import stated
 
@@ -124,12 +124,12 @@ def _beside(name: str) -> tuple[str, str] | None:
     return f'"ntxent,on={columns[0]}"', "--data PAIRS --tasks probe --seeds 5"
 
 
-def _name_in(room: Room, symbol: str) -> str | None:
+def _name_in(room: Registry, symbol: str) -> str | None:
     """Return the name under which a room has a symbol."""
     return next((name for name in room.names() if _reference(room, name) == symbol), None)
 
 
-def _reference(room: Room, name: str) -> str | None:
+def _reference(room: Registry, name: str) -> str | None:
     try:
         return room.reference(name)
     except ValueError:  # a short name of another one

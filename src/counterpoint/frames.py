@@ -11,6 +11,15 @@ Frames = Float[Tensor, "B 2 3"]
 ``(x, y) = A (u, v) + t`` with ``[A | t]`` the frame. A mirrored view has a negative determinant of A."""
 
 
+def whole(count: int) -> Frames:
+    """Return the frames of views that show all of their pictures.
+
+    >>> whole(1).tolist()
+    [[[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]]
+    """
+    return torch.eye(2, 3).expand(count, 2, 3)
+
+
 def of_boxes(boxes: Float[Tensor, "B 4"], mirrored: Bool[Tensor, " B"] | None = None) -> Frames:
     """Return the frames of crops: left, top, right, bottom in shares of the picture's sides.
 

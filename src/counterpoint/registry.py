@@ -1,11 +1,10 @@
-"""Names to things, without importing the things: rooms of files, and errors that name the nearest name."""
+"""Registries of things by name that import nothing before use, and errors that name the nearest name."""
 
 from __future__ import annotations
 
 import ast
 import difflib
 import hashlib
-import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
@@ -103,24 +102,22 @@ def load(reference: str) -> Any:
     return getattr(import_module(module), symbol)
 
 
-class Room:
-    """A package as a registry: each file below it holds one thing, named after the file; listing imports nothing.
+class Registry:
+    """Things of a package by name, each defined in a file of its own; listing the names imports nothing.
 
-    Users may write hyphens where the file has underscores. Files and folders that begin with ``_`` are helpers.
+    A thing is named after its file. Files whose names begin with ``_`` are helpers. Users may write hyphens where the
+    file has underscores.
 
     Args:
-        kind: the word for one thing, for messages.
-        package: the package's name.
-        symbol: the name that every file gives its thing; the file's one public class unless given.
-        without: folders of the package that hold no such things.
-        file: where a thing is a package, the file in it that holds the thing; the package's name is the thing's.
-        base: the end of the name of a base that the class has, where a file may have other public classes.
-        hyphens: whether the names that are listed have hyphens; else they are those of the files.
+        kind: Word for one thing, used in messages.
+        package: Name of the package.
+        symbol: Name that every file gives its thing. Default: the one public class of the file.
+        exclude: Files and folders of the package without ``.py`` that define no such thing.
+        file: For things that are packages, the file in each that defines the thing. The package's name is the thing's.
+        from_stub: Whether the package's ``__init__.pyi`` says which files define a thing, and its class.
+        hyphens: Whether listed names have hyphens in place of underscores.
 
-    >>> claims = Registry("claim", "counterpoint_reproductions", "run", without=("lab", "benches"))
-    >>> claims.reference("align-uniform")
-    'counterpoint_reproductions.align_uniform:run'
-    >>> Registry("loss", "counterpoint.losses").reference("siglip")
+    >>> Registry("loss", "counterpoint.losses", from_stub=True).reference("siglip")
     'counterpoint.losses.siglip:SigLIPLoss'
     >>> Registry("data set", "counterpoint.data.synthetic", file="world").reference("clips")
     'counterpoint.data.synthetic.clips.world:Clips'
@@ -131,31 +128,47 @@ class Room:
         kind: str,
         package: str,
         symbol: str | None = None,
-        without: Sequence[str] = (),
+        exclude: Sequence[str] = (),
         file: str | None = None,
         *,
-        base: str = "",
+        from_stub: bool = False,
         hyphens: bool = True,
     ) -> None:
         self.kind, self.package, self.symbol, self.file = kind, package, symbol, file
-        self.without, self.base, self.hyphens = frozenset(without), base, hyphens
+        self.exclude, self.from_stub, self.hyphens = frozenset(exclude), from_stub, hyphens
 
     def _named(self, name: str) -> str:
         return name.replace("_", "-") if self.hyphens else name.replace("-", "_")
 
     @cached_property
+    def _references(self) -> dict[str, str]:
+        """Module of each name, and behind a colon the class if the stub states it."""
+        folder = files(self.package)
+        if self.from_stub:
+            found = _in_stub((folder / "__init__.pyi").read_text(encoding="utf-8"), self.package)
+        else:
+            found = _modules(folder, self.package, self.exclude)
+        references: dict[str, str] = {}
+        for reference in found:
+            module = reference.partition(":")[0]
+            if self.file is not None:
+                if not module.endswith(f".{self.file}"):
+                    continue
+                module = module.removesuffix(f".{self.file}")
+            name = module.rpartition(".")[2]
+            if module == self.package or name.startswith("_") or name in self.exclude:
+                continue
+            if self._named(name) in references:
+                raise ValueError(
+                    f"two files are named {name!r}: {references[self._named(name)]} and {reference}; rename one"
+                )
+            references[self._named(name)] = reference
+        return references
+
+    @cached_property
     def modules(self) -> dict[str, str]:
         """The module of every name."""
-        modules: dict[str, str] = {}
-        for module in _modules(files(self.package), self.package, self.without):
-            where = module if self.file is None else module.removesuffix(f".{self.file}")
-            if self.file is not None and where in (module, self.package):
-                continue  # beside the file that counts, or not in a package of its own
-            name = self._named(where.rpartition(".")[2])
-            if name in modules:
-                raise ValueError(f"two files are named {name!r}: {modules[name]} and {module}; rename one")
-            modules[name] = module
-        return modules
+        return {name: reference.partition(":")[0] for name, reference in self._references.items()}
 
     def names(self) -> tuple[str, ...]:
         return tuple(sorted(self.modules))
@@ -168,18 +181,41 @@ class Room:
             ValueError: if the file has no public class, or several.
         """
         name = self._named(name)
-        if name not in self.modules:
-            raise unknown(self.kind, name, self.modules)
-        return f"{self.modules[name]}:{self.symbol or _public_class(self.modules[name], self.base)}"
+        if name not in self._references:
+            raise unknown(self.kind, name, self._references)
+        module, _, symbol = self._references[name].partition(":")
+        return f"{module}:{self.symbol or symbol or _public_class(module)}"
 
     def about(self, name: str) -> str:
         """Return the first paragraph of the docstring of a name's file, which is not imported for it.
 
-        >>> Registry("loss", "counterpoint.losses").about("siglip")
+        >>> Registry("loss", "counterpoint.losses", from_stub=True).about("siglip")
         'The pairwise sigmoid loss.'
         """
         module = self.reference(name).partition(":")[0]
         return " ".join((ast.get_docstring(ast.parse(source_of(module))) or "").partition("\n\n")[0].split())
+
+    def stated(self, name: str, attribute: str) -> Any:
+        """Return the constant that a name's class states for an attribute, without importing the class; None if none.
+
+        >>> Registry("loss", "counterpoint.losses", from_stub=True).stated("siglip", "family")
+        'sigmoid'
+        """
+        module, _, symbol = self.reference(name).partition(":")
+        source = source_of(module)
+        if f" {attribute} = " not in source:
+            return None
+        body = next(
+            node.body
+            for node in ast.parse(source).body
+            if isinstance(node, ast.ClassDef) and node.name == symbol
+        )
+        for node in body:
+            if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == [
+                attribute
+            ]:
+                return ast.literal_eval(node.value)
+        return None
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and self._named(name) in self.modules
@@ -188,29 +224,44 @@ class Room:
         return load(self.reference(name))
 
 
+def _in_stub(stub: str, package: str) -> Iterator[str]:
+    """Yield ``package.module:Class`` of each class that a stub exports from a module beside it."""
+    for node in ast.parse(stub).body:
+        if (
+            isinstance(node, ast.ImportFrom)
+            and node.level == 1
+            and node.module
+            and node.names[0].name[0].isupper()
+        ):
+            yield f"{package}.{node.module}:{node.names[0].name}"
+
+
+def _modules(folder: Traversable, package: str, exclude: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Yield the modules in a folder and below it, helpers apart."""
+    for entry in folder.iterdir():
+        if entry.name.startswith(("_", ".")) or entry.name in exclude:
+            continue
+        if entry.is_dir():
+            yield from _modules(entry, f"{package}.{entry.name}")
+        elif entry.name.endswith(".py"):
+            yield f"{package}.{entry.name.removesuffix('.py')}"
+
+
 def source_of(module: str) -> str:
     """Return the text of a module's file, which is not imported for it."""
     package, _, file = module.rpartition(".")
     return (files(package) / f"{file}.py").read_text(encoding="utf-8")
 
 
-def _public_class(module: str, base: str = "") -> str:
-    text = source_of(module)
-    derived = rf"\([^)]*{base}\b" if base else ""
-    classes = re.findall(rf"^class ([A-Z]\w*){derived}", text, re.MULTILINE)
+def _public_class(module: str) -> str:
+    classes = [
+        node.name
+        for node in ast.parse(source_of(module)).body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+    ]
     if len(classes) != 1:
         raise ValueError(
-            f"{module} must hold one public class, named after the file; it has {', '.join(classes) or 'none'}: "
+            f"{module} must define one public class; it defines {', '.join(classes) or 'none'}: "
             "begin the names of helpers with _"
         )
     return classes[0]
-
-
-def _modules(folder: Traversable, package: str, without: frozenset[str] = frozenset()) -> Iterator[str]:
-    for entry in folder.iterdir():
-        if entry.name.startswith(("_", ".")) or entry.name in without:
-            continue
-        if entry.is_dir():
-            yield from _modules(entry, f"{package}.{entry.name}")
-        elif entry.name.endswith(".py"):
-            yield f"{package}.{entry.name.removesuffix('.py')}"

@@ -27,8 +27,11 @@ VARIABLE = "COUNTERPOINT_TRUST"
 ALL = "all"
 OPTION = "--trust"
 
-_PACKAGE = Path(__file__).resolve().parent
-"""Folder of this package, whose own files are trusted."""
+_PACKAGES = (
+    Path(__file__).resolve().parent,
+    Path(__file__).resolve().parent.with_name("counterpoint_reproductions"),
+)
+"""Folders of the packages of this distribution, whose files are trusted."""
 _BOUNDARY = re.compile(r'[,=+"\s]')
 _given: set[str] = set()
 """Digests of the files that the user of this process named."""
@@ -108,7 +111,8 @@ def environment() -> dict[str, str]:
 
 
 def receive(variables: Mapping[str, str]) -> None:
-    """Allow in this process what `environment` returned in another one."""
+    """Allow in this process what `environment` returned in another one, and no longer what it received before."""
+    os.environ.pop(VARIABLE, None)
     os.environ.update(variables)
 
 
@@ -125,7 +129,7 @@ def trusted_source(file: Path) -> bytes:
     """
     source = file.read_bytes()
     digest = _digest(source)
-    if file.resolve().is_relative_to(_PACKAGE):
+    if any(file.resolve().is_relative_to(package) for package in _PACKAGES):
         return source
     if digest in _given or digest in _inherited():
         _note(digest, file)
@@ -137,13 +141,18 @@ def trusted_source(file: Path) -> bytes:
     return source
 
 
+def is_offline() -> bool:
+    """Return whether addresses are refused: in a block that is `offline`, unless everything is allowed."""
+    return _offline.get() and not allows_everything()
+
+
 def check_address(location: str) -> None:
-    """Refuse to open an address in a block that is `offline`.
+    """Refuse to open an address where `is_offline`.
 
     Raises:
         UntrustedError: naming the address.
     """
-    if _offline.get() and not allows_everything():
+    if is_offline():
         raise UntrustedError(
             f"{location} is an address that the index names: it was not opened. To allow it, give --data, or {OPTION}"
         )

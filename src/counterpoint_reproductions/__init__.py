@@ -1,7 +1,7 @@
-"""Claims: a file per paper, the experiment that tests it at a size that two cores can carry.
+"""Claims of papers: one file a paper, the experiment that tests it at a size that two cores can carry.
 
->>> from counterpoint import claims
->>> "siglip" in claims.CLAIMS
+>>> from counterpoint_reproductions import CLAIMS
+>>> "siglip" in CLAIMS
 True
 """
 

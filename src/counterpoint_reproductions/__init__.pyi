@@ -1,3 +1,4 @@
+from ._presets import find as find
 from ._registry import CLAIMS as CLAIMS
 from .lab.lab import Lab as Lab
 from .lab.lab import reproduce as reproduce

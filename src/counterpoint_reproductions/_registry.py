@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from types import ModuleType
 
-from counterpoint.registry import Room
+from counterpoint.registry import Registry
 
-CLAIMS = Registry("claim", "counterpoint_reproductions", "run", without=("lab", "benches"))
+CLAIMS = Registry("claim", "counterpoint_reproductions", "run", exclude=("lab",))
 
 
 def module(slug: str) -> ModuleType:

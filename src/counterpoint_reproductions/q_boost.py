@@ -32,6 +32,7 @@ SEEDS, PICTURES, STRENGTHS = 5, 24, 8
 MIDDLE = slice(2, 6)
 """The strengths that are neither good nor poor."""
 SIMULATED = 20_000
+"""Ratings whose logits are drawn at random, to measure the noise that an ensemble leaves."""
 WHERE = {
     "": "within a distortion",
     ", middle": "within a distortion, middle strengths",

@@ -13,12 +13,12 @@ from counterpoint.decoding import DECODING
 from counterpoint.evaluation import TASKS
 from counterpoint.losses import LOSSES
 from counterpoint.methods import METHODS
-from counterpoint.registry import Room, load
+from counterpoint.registry import Registry, load
 
 IMPLEMENTED = [paper for paper in catalog.papers() if paper.symbols or paper.recipe or paper.claim]
 
 
-ROOMS: dict[str, Room] = {room.kind: room for room in (LOSSES, METHODS, TASKS, DECODING)}
+ROOMS: dict[str, Registry] = {room.kind: room for room in (LOSSES, METHODS, TASKS, DECODING)}
 REGISTERED = [(kind, name) for kind, room in ROOMS.items() for name in room.names()]
 
 
@@ -26,7 +26,7 @@ REGISTERED = [(kind, name) for kind, room in ROOMS.items() for name in room.name
 def test_what_the_catalog_names_exists(paper: catalog.Paper) -> None:
     assert paper.symbols, "a recipe or a claim without anything that implements the paper"
     for symbol in (*paper.symbols, *((paper.claim,) if paper.claim else ())):
-        assert symbol.startswith("counterpoint.")
+        assert symbol.startswith(("counterpoint.", "counterpoint_reproductions."))
         found = load(symbol)
         papers = getattr(found, "papers", None)
         assert papers is None or paper.slug in papers, f"{symbol} does not name {paper.slug} among its papers"

@@ -53,6 +53,21 @@ def test_rows_that_it_was_trained_on_are_left_out_of_other_data_and_said(
     assert "scored: the test rows of without.csv" in capsys.readouterr().out
 
 
+def test_what_was_guessed_is_said_of_the_data_that_were_opened(
+    work: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from counterpoint.study import side_by_side  # before the function below takes the place of its own
+
+    monkeypatch.chdir(work)
+    table = pl.read_csv("without.csv")
+    table.select("file_name", first="text", second=pl.col("text") + ".").write_csv("guessed.csv")
+    monkeypatch.setattr("counterpoint.data.source.load_any", lambda *_: pytest.fail("opened again"))
+    assert side_by_side
+    words = ["evaluate", "run", "--data", "guessed.csv", "--split", "all", "--tasks", "retrieval"]
+    assert main(words) == 0
+    assert "guessed: " in capsys.readouterr().out
+
+
 def test_all_rows_are_scored_where_asked_and_those_of_training_are_counted(
     work: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

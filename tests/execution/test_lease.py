@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -520,3 +521,32 @@ def test_a_hanging_process_loses_its_folder_and_ends_when_it_wakes(
             assert hangs.returncode == 1
             assert f"another process took over {folder} while this one was suspended" in said
             assert (folder / "written").read_text() == last, "nothing was written by who had lost the folder"
+
+
+def test_a_stale_handle_of_a_file_that_another_process_took_loses_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stale(*_: object) -> None:
+        raise OSError(errno.ESTALE, "Stale file handle")
+
+    with leased(tmp_path):
+        (mine,) = tmp_path.glob("*.json")
+        mine.rename(mine.with_suffix(".taken"))
+        monkeypatch.setattr(os, "utime", stale)
+        with pytest.raises(LeaseLostError):
+            lease.check_held(tmp_path)
+
+
+def test_a_lease_that_is_replaced_while_it_is_read_is_read_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path, elsewhere())
+    read, stale = Path.read_text, iter([OSError(errno.ESTALE, "Stale file handle")])
+
+    def read_text(path: Path, **options: Any) -> str:
+        for error in stale:
+            raise error
+        return read(path, **options)
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert lease.holder(tmp_path) is not None

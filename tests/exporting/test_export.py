@@ -11,7 +11,7 @@ import pytest
 import counterpoint as cp
 from counterpoint.exporting import _export
 from counterpoint.files import check_manifest
-from counterpoint.registry import Room, UnknownNameError
+from counterpoint.registry import Registry, UnknownNameError
 from fixtures import foreign
 from fixtures.one_layout.kept import Kept
 
@@ -99,7 +99,7 @@ def test_a_killed_export_leaves_no_folder_and_the_next_one_none_of_its_parts(
 ) -> None:
     words = (
         "import sys; sys.path.insert(0, sys.argv[1]); import counterpoint as cp\n"
-        "from counterpoint.exporting import _export; from counterpoint.registry import Room\n"
+        "from counterpoint.exporting import _export; from counterpoint.registry import Registry\n"
         "from fixtures.one_layout.kept import Kept; Kept.event = 'kill'\n"
         "_export.LAYOUTS = Registry('layout', 'fixtures.one_layout')\n"
         "cp.export(sys.argv[2], 'kept', sys.argv[3])"

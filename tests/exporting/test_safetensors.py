@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import counterpoint as cp
-from counterpoint.exporting import LAYOUTS
+from counterpoint.exporting import LAYOUTS, possibilities
 from counterpoint.files import DamagedFileError
 from counterpoint.modalities import MODALITIES, Modality
 from counterpoint.models import kind_of
@@ -42,6 +42,8 @@ def test_a_run(arm: list[str], tmp_path: Path) -> None:
     model = cp.load(run)
     exported = cp.export(run, "safetensors", tmp_path / "out")
     assert exported.differences == pytest.approx({"image": 0, "text": 0}, abs=ROUNDING)
+    assert exported.needs_counterpoint
+    assert possibilities(model)["safetensors"].needs_counterpoint
     shutil.rmtree(run)
     same(model, exported.folder)
     assert kind_of(str(exported.folder)).form == "a folder that was exported to safetensors"

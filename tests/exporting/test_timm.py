@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
+import counterpoint as cp
 from counterpoint.methods.tower_method import TowerMethod
 
 from .conftest import Made, Round
@@ -41,6 +42,14 @@ def test_towers_of_pictures(image: str, made: Made, exported: Round) -> None:
     assert again.picture_size == model.picture_size
     expected = features(model, pictures) if ours else model.embed("image", pictures)
     torch.testing.assert_close(again.embed("image", pictures), expected, rtol=0, atol=1e-5)
+
+
+def test_an_export_keeps_its_head_whatever_name_it_is_loaded_by(made: Made, exported: Round) -> None:
+    done, again = exported(made("clip,image=timm:test_vit"), "timm")
+    pictures = torch.arange(2 * 3 * 50 * 70).remainder(253).to(torch.uint8).view(2, 3, 50, 70)
+    expected = again.embed("image", pictures)
+    for reference in (f"timm:{done.folder}", f"timm:test_vit@{done.folder}"):
+        assert torch.equal(cp.load(reference).embed("image", pictures), expected)
 
 
 def test_timm_itself_reads_it_and_cuts_as_the_tower_does(made: Made, exported: Round) -> None:

@@ -198,5 +198,5 @@ def test_a_method_that_chooses_keys_needs_a_queue(name: str) -> None:
 
 def test_a_tower_with_batch_norms_is_named() -> None:
     recipe = override(recipes.load(), {"towers.image": "timm:test_byobnet"})
-    with pytest.warns(UserWarning, match=r"'image' has batch norms.*--towers.image cnn"):
+    with pytest.warns(UserWarning, match=r"'image' has batch norms.*--towers.image"):
         Arm.parse("moco").build(recipe, {}, seed=0, columns={"image": "image"})

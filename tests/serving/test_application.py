@@ -98,7 +98,7 @@ def test_search_by_text_picture_and_item(client: TestClient, index: Index, png: 
     found = client.post("/v1/search", json={"query": "red", "k": 5, "modality": "image"}).json()["results"]
     assert [each["id"] for each in found] == expected["id"].to_list()
     assert found[0]["score"] == pytest.approx(expected["score"][0], abs=1e-6)
-    assert found[0]["picture"] == f"/v1/items/{found[0]['id']}/picture"
+    assert found[0]["picture"] == f"/v1/items/{found[0]['id']}/picture?column=image"
     assert found[0]["labels"] == {"colour": expected["colour"][0]}
     for answer in (
         client.post("/v1/search", json={"image": data_of(png), "k": 3, "modality": "image"}),
@@ -187,7 +187,7 @@ def test_items_and_their_pictures(client: TestClient) -> None:
     assert (item["id"], item["modalities"], item["picture"]) == (
         12,
         ["image", "text"],
-        "/v1/items/12/picture",
+        "/v1/items/12/picture?column=image",
     )
     picture = client.get("/v1/items/12/picture")
     assert picture.headers["content-type"] == "image/jpeg"

@@ -12,9 +12,11 @@ from PIL import Image
 from scipy.io import wavfile
 from starlette.testclient import TestClient
 
+import counterpoint as cp
 from counterpoint.data.source import load_any
-from counterpoint.serving import app
-from counterpoint.serving.application.gallery import HEARD, Gallery
+from counterpoint.recipes import load, override
+from counterpoint.serving import Index, app
+from counterpoint.serving.application.gallery import LONGEST_SOUND, Gallery
 from counterpoint.serving.requests.refusals import RequestError
 from fixtures.rows import index_of, write_rows
 
@@ -59,10 +61,38 @@ def test_a_sound_is_heard_whole(table: Path) -> None:
     kind, file = media(f"{table},columns=audio:sound+text:text", "sound")
     rate, samples = wavfile.read(io.BytesIO(file))
     assert (kind, len(samples) / rate) == ("audio/wav", pytest.approx(1))
-    assert HEARD > 1
+    assert LONGEST_SOUND > 1
     for column in ("video", "text", "nothing"):
         with pytest.raises(RequestError):
             media(f"{table},columns=audio:sound+text:text", "sound", column)
+
+
+def test_the_sound_of_an_item_with_pictures_needs_no_column(table: Path) -> None:
+    source = f"{table},columns=video:clip+audio:sound+text:text"
+    assert media(source, "sound") == media(source, "sound", "audio")
+    assert media(source, "picture") == media(source, "picture", "video")
+
+
+def test_an_item_has_one_sound_whichever_index_and_row_shows_it(table: Path, tmp_path: Path) -> None:
+    source = f"{table},columns=video:clip+audio:sound+text:text"
+    few = override(load("seconds"), {"steps": 1, "batch_size": 8})
+
+    def index_by(column: str) -> Index:
+        run = tmp_path / f"run-{column}"
+        cp.train(f"clip,columns={column}+text", source, recipe=few, folder=run)
+        return cp.index(cp.embed(run, source, tmp_path / column))
+
+    first, other = (index_by(column) for column in ("video", "audio"))
+    asking = TestClient(app(first, against=other), base_url="http://127.0.0.1")
+    assert [*asking.get("/v1/about").json()["kinds"]] == ["video", "text", "audio"]
+    number = int(load_any(source).ids[3])
+    expected = f"/v1/items/{number}/sound?column=audio"
+    assert asking.get(f"/v1/items/{number}").json()["sound"] == expected
+    for side, modality in (("first", "video"), ("first", "text"), ("against", "audio"), ("against", "text")):
+        asked = {"query": "row", "modality": modality, "k": 24, "index": side}
+        found = asking.post("/v1/search", json=asked).json()["results"]
+        assert {row["id"]: row["sound"] for row in found}[number] == expected
+    assert asking.get(f"/v1/items/{number}/sound").content == asking.get(expected).content
 
 
 def test_results_and_items_say_where_they_are_seen_and_heard(table: Path, tmp_path: Path) -> None:
@@ -76,12 +106,13 @@ def test_results_and_items_say_where_they_are_seen_and_heard(table: Path, tmp_pa
     found = asking.post("/v1/search", json={"id": number, "modality": "audio", "k": 3}).json()["results"]
     assert {row["sound"].partition("/sound")[2] for row in found} == {"?column=audio"}
     texts = asking.post("/v1/search", json={"query": "row", "modality": "text", "k": 3}).json()["results"]
-    assert {row["sound"] for row in texts} == {None}
+    assert {row["sound"].partition("/sound")[2] for row in texts} == {"?column=audio"}
     assert asking.get(item["picture"]).headers["content-type"] == "image/png"
     whole = asking.get(item["sound"])
     assert (whole.status_code, whole.headers["accept-ranges"]) == (200, "bytes")
     part = asking.get(item["sound"], headers={"Range": "bytes=4-7"})
     assert (part.status_code, part.content) == (206, whole.content[4:8])
+    assert part.headers["cache-control"] == whole.headers["cache-control"] == "private, max-age=3600"
     assert part.headers["content-range"] == f"bytes 4-7/{len(whole.content)}"
     for beyond in ("bytes=9-4", f"bytes={len(whole.content)}-", "bytes=-5", "lines=1-2"):
         assert asking.get(item["sound"], headers={"Range": beyond}).content == whole.content

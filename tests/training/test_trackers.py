@@ -66,7 +66,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> _Server:
             return server
 
     monkeypatch.setattr(
-        log_module, "TRACKERS", type("Room", (), {"get": staticmethod(lambda name: Standing)})
+        log_module, "TRACKERS", type("Registry", (), {"get": staticmethod(lambda name: Standing)})
     )
     return server
 

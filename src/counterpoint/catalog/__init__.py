@@ -9,6 +9,6 @@
 
 from __future__ import annotations
 
-from .entries import FAMILIES, KINDS, STATUSES, Paper, find, paper, papers
+from .entries import FAMILIES, KINDS, STATUSES, Paper, find, paper, papers, reproductions
 
-__all__ = ["FAMILIES", "KINDS", "STATUSES", "Paper", "find", "paper", "papers"]
+__all__ = ["FAMILIES", "KINDS", "STATUSES", "Paper", "find", "paper", "papers", "reproductions"]

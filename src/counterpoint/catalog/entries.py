@@ -6,12 +6,13 @@ import ast
 import re
 from dataclasses import dataclass
 from functools import cache
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from ..registry import Room, load, source_of, unknown
+from ..registry import source_of, unknown
 
 if TYPE_CHECKING:
     from .evidence import Evidence
@@ -137,10 +138,24 @@ class Paper:
 
 
 @cache
+def reproductions() -> Any:
+    """Return the package that defines the claims: the entry point ``claims`` of the group ``counterpoint``.
+
+    Raises:
+        ModuleNotFoundError: if no installed distribution has this entry point.
+    """
+    for entry in entry_points(group="counterpoint", name="claims"):
+        return entry.load()
+    raise ModuleNotFoundError(
+        "no package of claims is installed; install counterpoint again: pip install -e ."
+    )
+
+
+@cache
 def _papers() -> dict[str, Paper]:
     described = _read("papers.yaml")
     implemented, symbols = _read("implemented.yaml"), declared()
-    claims: Room = load("counterpoint_reproductions:CLAIMS")  # by name, as rooms import downwards only
+    claims = reproductions().CLAIMS
     for slug in implemented:
         if slug not in described:
             raise unknown("paper in implemented.yaml", slug, described)
@@ -165,12 +180,13 @@ def declared() -> dict[str, tuple[str, ...]]:
     ('counterpoint.pairwise.reduce:reduce', 'counterpoint.pairwise.tiled.engine:run')
     """
     symbols: dict[str, list[str]] = {}
-    for path in sorted(_HERE.parent.rglob("*.py")):
+    packages = [_HERE.parent, Path(reproductions().__file__).parent]
+    for path in sorted(path for package in packages for path in package.rglob("*.py")):
         text = path.read_text(encoding="utf-8")
         if "papers" not in text and "PAPERS" not in text:
             continue
-        parts = path.relative_to(_HERE.parent).with_suffix("").parts
-        module = ".".join(("counterpoint", *parts)).removesuffix(".__init__")
+        package = next(package for package in packages if path.is_relative_to(package))
+        module = ".".join(path.relative_to(package.parent).with_suffix("").parts).removesuffix(".__init__")
         owner = ""
         for match in _DECLARED.finditer(text):
             if match["class"]:

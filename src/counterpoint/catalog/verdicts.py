@@ -62,8 +62,8 @@ def judge(
       ``high* < -margin``.
     * level: reproduced if ``low > 0``; not reproduced if ``high* < 0``.
     * exact: reproduced if ``low > 0``; not reproduced if ``high <= 0``. With a margin: reproduced if ``-margin <= low``
-      and ``high <= margin``; not reproduced if ``low > margin`` or ``high < -margin``. The interval of a value that
-      does not depend on chance is one point, which is always decided.
+      and ``high <= margin``; not reproduced if ``low > margin`` or ``high < -margin``. The interval of a value
+      that does not depend on chance is one point, which is always decided.
 
     Everything else is inconclusive, and so is an interval that is missing, not finite, or from fewer than
     ``ENOUGH_SEEDS`` seeds.

@@ -33,7 +33,7 @@ class Check:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Check, arguments, "check")
     logging.getLogger("counterpoint").setLevel(logging.WARNING)  # how pairs are evaluated is not asked here
-    return max(report(title, checks) for title, checks in found(options.target, options.thorough))
+    return max(report(title, checks) for title, checks in named_by(options.target, options.thorough))
 
 
 def report(title: str, checks: Checks) -> int:
@@ -53,7 +53,7 @@ def report(title: str, checks: Checks) -> int:
     return min(failed, 1)
 
 
-def found(target: str, thorough: bool) -> Iterator[tuple[str, Checks]]:
+def named_by(target: str, thorough: bool) -> Iterator[tuple[str, Checks]]:
     """Yield what a target names, each with its checks.
 
     Raises:

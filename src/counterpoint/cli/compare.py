@@ -49,10 +49,10 @@ def main(arguments: Sequence[str]) -> int:
         raise ValueError(
             "compare starts its own processes; start it without torchrun, which is for counterpoint train"
         )
-    from counterpoint_reproductions._presets import find
+    from ..catalog import reproductions
 
     named = value_of(arguments, "--preset")
-    preset = find(named) if named else None
+    preset = reproductions().find(named) if named else None
     stated = {"arms": preset.arms, "budget": preset.budget, "margin": preset.margin} if preset else None
     options = parse(Compare, arguments, "compare", stated)
     design = replace(options.study, data=options.files.of(options.study.data))

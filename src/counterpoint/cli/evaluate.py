@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import field
@@ -16,7 +15,7 @@ from ..forms import FORM, Flat, Folder, Names, Positional
 from ..reasons import printable
 from .common.arguments import parse
 from .common.files import Files, guesses
-from .common.terminal import Terminal
+from .common.terminal import Terminal, print_json
 
 if TYPE_CHECKING:
     from ..study.side_by_side import SideBySide
@@ -75,15 +74,12 @@ def main(arguments: Sequence[str]) -> int:
         scored = evaluated.scores()
     notes = list(evaluated.notes)
     if source is not None:
-        from ..data.source import load_any
-
-        notes = [*guesses(load_any(source).findings()), *notes]
+        notes = [*guesses(evaluated.findings), *notes]
     if options.out is not None and scored:
         _write(options.out, evaluated, scored)
         notes.append(f"scores and outcomes: {options.out}")
     if options.json:
-        json.dump(scored, sys.stdout, indent=2)
-        print()
+        print_json(scored)
     else:
         from ..study.words.terminal import beside_tables, score_tables
 

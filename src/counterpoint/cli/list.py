@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ..forms import FORM, Positional
 from ..reasons import listing
-from ..registry import Room, load
+from ..registry import Registry, load
 from .common.arguments import parse
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ _ROOMS = {
     "tasks": "counterpoint.evaluation:TASKS",
     "decoding": "counterpoint.decoding:DECODING",
 }
+_FAMILIES = frozenset({"losses", "methods", "tasks"})
 
 
 @form(frozen=True, config=FORM)
@@ -45,7 +46,12 @@ def main(arguments: Sequence[str]) -> int:
         return 0
     from .common.terminal import Terminal
 
-    Terminal().print(modalities() if options.kind == "modalities" else lines(named))
+    if options.kind == "modalities":
+        Terminal().print(modalities())
+    elif options.kind in _FAMILIES:
+        Terminal().print(by_family(load(_ROOMS[options.kind]), named))
+    else:
+        Terminal().print(lines(named))
     return 0
 
 
@@ -69,7 +75,7 @@ def known(kind: Kind) -> Mapping[str, str]:
 
         of = {name: [it.noun for it in MODALITIES if name in it.towers] for name in TOWERS}
         return {name: f"for {listing(nouns)}" if nouns else "" for name, nouns in of.items()}
-    room: Room = load(_ROOMS[kind])
+    room: Registry = load(_ROOMS[kind])
     return {name: room.about(name) for name in room.names()}
 
 
@@ -82,6 +88,23 @@ def lines(named: Mapping[str, str]) -> Table:
     shown.add_column()
     for name, about in named.items():
         shown.add_row(name, about)
+    return shown
+
+
+def by_family(registry: Registry, named: Mapping[str, str]) -> Table:
+    """Return names with what each is, grouped by the ``family`` that their classes state."""
+    from rich.text import Text
+
+    families: dict[str, dict[str, str]] = {}
+    for name, about in named.items():
+        families.setdefault(registry.stated(name, "family"), {})[name] = about
+    shown = lines({})
+    for family, members in sorted(families.items()):
+        if shown.row_count:
+            shown.add_row("", "")
+        shown.add_row(Text(family[:1].upper() + family[1:], style="bold"), "")
+        for name, about in members.items():
+            shown.add_row(name, about)
     return shown
 
 

@@ -46,10 +46,9 @@ class Reproduce:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Reproduce, arguments, "reproduce")
     # The name is checked before torch is loaded, so that a typo is answered at once.
-    from counterpoint_reproductions import CLAIMS
+    from ..catalog import paper, reproductions
 
-    from ..catalog import paper
-
+    CLAIMS = reproductions().CLAIMS
     title = paper(options.slug).title
     if options.slug not in CLAIMS:
         raise ValueError(
@@ -66,8 +65,6 @@ def main(arguments: Sequence[str]) -> int:
     with console.status("loading torch"):
         from rich.text import Text
 
-        from counterpoint_reproductions import reproduce
-
         from ..catalog.render import questions
         from ..study.gate import check_file
 
@@ -76,7 +73,7 @@ def main(arguments: Sequence[str]) -> int:
     from .common.progress import WorkProgress
 
     with WorkProgress(console) as progress:
-        evidence = reproduce(
+        evidence = reproductions().reproduce(
             options.slug,
             options.quick,
             jobs=options.jobs,
@@ -105,9 +102,11 @@ def main(arguments: Sequence[str]) -> int:
 
 def _plan(options: Reproduce) -> int:
     """Print what a pilot run says of the full one."""
+    from ..catalog import reproductions
+
     console = Terminal()
     with console.status("loading torch"):
-        from counterpoint_reproductions import plan
+        plan = reproductions().plan
 
     from .common.progress import WorkProgress
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import field
 from pathlib import Path
@@ -11,7 +10,6 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass as form
 
-from .. import trust
 from ..forms import FORM, Flat, Names, Positional
 from ..serving.requests.limits import Limits
 from .common.arguments import parse
@@ -47,10 +45,6 @@ class Serve:
 def main(arguments: Sequence[str]) -> int:
     options = parse(Serve, arguments, "serve")
 
-    if not trust.allows_everything():
-        os.environ.setdefault(
-            "HF_HUB_OFFLINE", "1"
-        )  # the index names the model; what is on this machine is loaded
     console = Terminal()
     with console.status("loading torch"):
         from ..serving.application import app as application

@@ -1,5 +1,4 @@
 from . import corruptions as corruptions
-from . import synthetic as worlds
 from . import views as views
 from .base import Data as Data
 from .base import Splits as Splits

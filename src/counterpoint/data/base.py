@@ -13,11 +13,10 @@ from typing import Any, Literal, Self, TypeVar
 
 import numpy as np
 import polars as pl
-import torch
 from jaxtyping import Bool, Int
 from torch import Tensor
 
-from ..frames import Frames
+from ..frames import Frames, whole
 from ..modalities import MODALITIES, resolve
 from ..networks.base import Input
 from ..types import Fit, Kind
@@ -228,7 +227,7 @@ class Data(ABC):
         Labels of points, boxes and maps are of the whole upright picture, of which the raw form may be a part. The
         raw form is the whole unless the data says otherwise. See `counterpoint.frames`.
         """
-        return torch.eye(2, 3).expand(len(rows), 2, 3)
+        return whole(len(rows))
 
     def file(self, column: str, row: int) -> tuple[str, bytes]:
         """Return an example of a column as a file: its own where there is one, else one that is read as the same.
@@ -385,7 +384,7 @@ class Data(ABC):
         return {}
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Return what can be asked about some rows besides plain pairs: `MinimalPairs`, `Choices`, `Questions` …
+        """Return what can be asked about some rows besides plain pairs, such as `MinimalPairs` or `Questions`.
 
         Args:
             form: of the items.

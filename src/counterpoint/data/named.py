@@ -7,22 +7,20 @@ from __future__ import annotations
 
 import csv
 import difflib
-import json
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from urllib.parse import unquote
 
 from ..registry import UnknownNameError, check_python_file, named_in_file, unknown
 from .benchmarks import BENCHMARKS
 from .collections import COLLECTIONS
 from .derived.mixture import sources_of
+from .derived.names import VOXELS
 from .synthetic import WORLDS
-from .template import columns_in
+from .template import columns_in, read_option
 
-SIMULATED = "voxels"
-"""Name of simulated data, before the colon and the data that it is simulated from."""
+_DELIMITERS = ",;\t|"
 _PATTERN = re.compile(r"[@*?\[{]|://")
 
 
@@ -37,7 +35,7 @@ def check_named(source: str) -> None:
         FileNotFoundError: for a path of which nothing exists.
         ValueError: for a column that the table does not have.
     """
-    known = (SIMULATED, *WORLDS.names(), *COLLECTIONS.names(), *BENCHMARKS.names())
+    known = (VOXELS, *WORLDS.names(), *COLLECTIONS.names(), *BENCHMARKS.names())
     for one in sources_of(source):
         # An option follows a comma, which a file's name may have too.
         ends = [len(one), *(match.start() for match in reversed([*re.finditer(",", one)]))]
@@ -62,7 +60,7 @@ def not_found(source: str) -> Exception:
             "FILE.py:NAME"
         )
     benchmarks = (f"{name}:PATH" for name in BENCHMARKS.names())
-    known = [*WORLDS.names(), f"{SIMULATED}:SOURCE", *COLLECTIONS.names(), *benchmarks]
+    known = [*WORLDS.names(), f"{VOXELS}:SOURCE", *COLLECTIONS.names(), *benchmarks]
     refusal = unknown("data set", source, known)
     return UnknownNameError(f"{refusal}; nor is there a folder or a file of that name here")
 
@@ -95,23 +93,26 @@ def _check_columns(path: str, options: str) -> None:
     except Exception:  # whatever is wrong with the file, its reader says it better
         return
     if header:
-        words = (word.partition(":") for word in named[1].split("+"))
-        wanted = [(role, name) for role, _, column in words for name in columns_in(unquote(column or role))]
+        roles = map(read_option, named[1].split("+"))
+        wanted = [(role, name) for role, column in roles for name in columns_in(column)]
         check_columns(path, header, wanted)
 
 
 def header_of(path: Path) -> list[str] | None:
-    """Return the names of a table's columns from its header or its first record; None for other kinds of files."""
+    """Return the names of a table's columns from its header; None where it is not certain.
+
+    The rows of a JSONL file may lack columns, and a CSV file may have another delimiter than its suffix says.
+    """
     ending = path.suffix.lower()
     if ending == ".parquet":
         from pyarrow import parquet  # here, as it takes a tenth of a second
 
         return list(parquet.read_schema(path).names)
-    if ending not in (".csv", ".tsv", ".jsonl"):
+    if ending not in (".csv", ".tsv"):
         return None
-    with path.open(encoding="utf-8-sig", newline="") as opened:
-        if ending == ".jsonl":
-            first = json.loads(opened.readline())
-            return list(first) if isinstance(first, Mapping) else None
-        row = next(csv.reader(opened, delimiter="\t" if ending == ".tsv" else ","))
-    return row if len(row) > 1 else None  # of one cell it may have another delimiter
+    delimiter = "\t" if ending == ".tsv" else ","
+    with path.open(encoding="utf-8-sig") as opened:
+        line = opened.readline()
+    if any(mark in line for mark in _DELIMITERS if mark != delimiter):
+        return None
+    return [name.strip() for name in next(csv.reader([line], delimiter=delimiter))]

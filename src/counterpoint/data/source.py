@@ -36,7 +36,9 @@ _ANNOTATIONS = ".json"  # files of public benchmarks; the kinds that sources rea
 def load(
     source: str, image_size: int = IMAGE_SIZE, *, columns: Mapping[str, str] | None = None
 ) -> PairedData:
-    """Open pictures with captions by a name or a path; see `load_any`.
+    """Open pictures with captions that the user names; see `load_any`.
+
+    A Python file that the source names is allowed (`counterpoint.trust.given`).
 
     Args:
         source: the name or the path.
@@ -49,7 +51,17 @@ def load(
         ValueError: if the files hold no usable pairs, or the data has other columns.
     """
     given(source)
-    data = load_any(with_columns(source, columns or {}), image_size)
+    return load_pairs(with_columns(source, columns or {}), image_size)
+
+
+def load_pairs(source: str, image_size: int = IMAGE_SIZE) -> PairedData:
+    """Open pictures with captions that a folder of results names; see `load_any`.
+
+    Raises:
+        UntrustedError: for a Python file that the user did not allow (`counterpoint.trust`).
+        ValueError: as `load`.
+    """
+    data = load_any(source, image_size)
     if isinstance(data, PairedData):
         return data
     raise ValueError(

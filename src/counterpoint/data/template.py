@@ -1,4 +1,4 @@
-"""Captions that are joined from several columns by a template: ``{name}, {tags}``."""
+"""Captions that are joined from several columns by a template, ``{name}, {tags}``, and their form in options."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
+from urllib.parse import quote, unquote
 
 _FIELD = re.compile(r"\{([^{}]+)\}")
+_PLAIN = "".join(chr(code) for code in range(32, 127) if chr(code) not in '%,+"')
+"""Characters that are not escaped in a template: no option and no mixture of sources ends at them."""
 
 
 def is_template(text: str) -> bool:
@@ -26,6 +29,26 @@ def columns_in(named: str) -> tuple[str, ...]:
     (('name', 'tags'), ('name',))
     """
     return tuple(dict.fromkeys(_FIELD.findall(named))) or (named,)
+
+
+def option_of(role: str, column: str) -> str:
+    """Return a column and its use as a part of the option ``columns=``; marks of a template are escaped as in URLs.
+
+    >>> option_of("text", "alt"), option_of("text", "{name}, {tags}")
+    ('text:alt', 'text:{name}%2C {tags}')
+    """
+    return f"{role}:{quote(column, safe=_PLAIN) if is_template(column) else column}"
+
+
+def read_option(word: str) -> tuple[str, str]:
+    """Return the use and the column of a part of the option ``columns=``; a column alone is its own use.
+
+    >>> read_option("text:{name}%2C {tags}"), read_option("text:50%25"), read_option("question")
+    (('text', '{name}, {tags}'), ('text', '50%25'), ('question', 'question'))
+    """
+    role, *column = re.split("[:=]", word, maxsplit=1)
+    named = column[0] if column else role
+    return role, unquote(named) if is_template(named) else named
 
 
 @final

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..registry import Room
+from ..registry import Registry
 
 if TYPE_CHECKING:
     from .method import Decoding

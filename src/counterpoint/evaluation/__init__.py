@@ -1,7 +1,7 @@
 """Tasks: what a model is good for, with the outcome of every example.
 
 `evaluate` runs tasks on test sets, for models that embed and for models that answer in words. `tasks` has a file for
-each; the rooms beside it hold what tasks share, and what one may call without a task.
+each task. The other files define what tasks share, and functions that need no task.
 """
 
 import lazy_loader

@@ -1,17 +1,17 @@
-"""Tasks by name: the files below ``tasks``."""
+"""Tasks by name: the files of ``tasks``."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from ..registry import Room
+from ..registry import Registry
 from ..spec import Spec
 
 if TYPE_CHECKING:
     from .task import AnsweringTask, Task
 
-TASKS = Registry("task", "counterpoint.evaluation.tasks", base="Task", hyphens=False)
+TASKS = Registry("task", "counterpoint.evaluation.tasks", from_stub=True, hyphens=False)
 
 DEFAULT_TASKS = ("retrieval", "zero_shot", "probe", "shift")
 """Tasks for models that embed, unless others are named."""

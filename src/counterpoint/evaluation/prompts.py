@@ -1,4 +1,4 @@
-"""Scenes as conversations: instructions and answers in the form that chat templates read."""
+"""Prompts for vision-language models: instructions, questions and answers in the form that chat templates read."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ class Task(Checked, ABC):
     """A task: it scores a model on some rows of a data set.
 
     Subclass `EmbedderTask`, `AnsweringTask` or `ClassifierTask`. A task is found by its file, which is named after it,
-    below ``counterpoint/evaluation/tasks``.
+    in ``counterpoint/evaluation/tasks``.
 
     Attributes:
         name: what users write.
@@ -55,6 +55,7 @@ class Task(Checked, ABC):
         learns: it learns from the training rows of the data, so that it may only be asked about others.
         draws: its examples are draws of several rows each, of which none can be shown by itself.
         papers: slugs of the papers that it comes from.
+        family: the word under which `counterpoint list` shows it.
     """
 
     name: str
@@ -70,6 +71,7 @@ class Task(Checked, ABC):
     learns: bool = False
     draws: ClassVar[bool] = False
     papers: ClassVar[tuple[str, ...]] = ()
+    family: ClassVar[str] = ""
 
     @abstractmethod
     def __call__(self, model: Any, data: Any, rows: Rows) -> Scores:
@@ -303,7 +305,7 @@ def check_training(task: Task, data: Data) -> None:
 
 
 def check_data(task: Task, data: Data) -> None:
-    """Raise `NotApplicableError` for a task of columns, labels, items or training examples that the data does not have."""
+    """Raise `NotApplicableError` if a task needs columns, labels, items or training rows that the data lacks."""
     check_columns(task, data)
     check_training(task, data)
     if task.labels is not None:

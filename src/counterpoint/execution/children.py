@@ -199,9 +199,9 @@ def _read(message: dict[str, Any]) -> Message:
 
 
 def environment(threads: int) -> dict[str, str]:
-    """Return the environment of a child: what can be imported here can be there, with its share of the cores.
+    """Return the environment of a child: the import path of this process, and the number of threads.
 
-    Nothing else can be: not what lies in the folder that the child stands in.
+    The child imports nothing from its working directory unless this process does.
     """
     path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
     paths = {"PYTHONPATH": path, "PYTHONSAFEPATH": "1"}

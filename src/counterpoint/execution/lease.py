@@ -10,7 +10,8 @@ the age of a lease is the time between its last touch and a touch now, both by t
 may jump, too, so a process that takes a folder first watches a stale lease for two more heartbeats.
 
 Only a process that takes the folder changes the leases of others: it removes dead ones and renames stale ones, in one
-step that fails for one of the two if the other process wakes at that moment. A process that wakes and finds its lease
+step that fails for one of the two if the other process wakes at that moment (the renamed file ends in ``.taken``, and
+its owner removes it). A process that wakes and finds its lease
 renamed must end, because it would overwrite what the other has written. Otherwise it goes on.
 
 All of this needs only atomic renames and listings, which network file systems have.
@@ -18,6 +19,7 @@ All of this needs only atomic renames and listings, which network file systems h
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -167,7 +169,9 @@ class _Hold:
         """Touch the file, or write it again; return False if another process has taken the folder."""
         try:
             os.utime(self.path)
-        except FileNotFoundError:
+        except OSError as error:
+            if error.errno not in {errno.ENOENT, errno.ESTALE}:  # a file system that is away for a moment
+                return True
             if self.path.with_suffix(_TAKEN).exists():
                 return False
             # Somebody has removed the file, so that another process may have found the folder free.
@@ -176,8 +180,6 @@ class _Hold:
             if any(lease.age() < STALE for lease in _leases(self.folder, but=self.path)):
                 self.path.unlink(missing_ok=True)
                 return False
-        except OSError:  # a file system that is away for a moment
-            pass
         return True
 
 
@@ -190,15 +192,15 @@ def _take(folder: Path, wait: bool) -> Path:
     watch, refusals = _Watch(folder), 0
     try:
         while True:
-            others = watch.look()
+            others = watch.update()
             if not others:
                 _write(path)
-                others = watch.look(but=path)
+                others = watch.update(but=path)
                 if not others and watch.clear():
                     return path
                 path.unlink(missing_ok=True)
             refusals += 1
-            # The other may be one that has come at the same moment, and has stepped back likewise.
+            # The other may be one that has come at the same moment, and has also removed its lease again.
             if refusals > 3 and not wait and others:
                 newest = max(others, key=others.__getitem__)
                 if others[newest] > 2 * HEARTBEAT:
@@ -218,14 +220,14 @@ class _Watch:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.folder, self._looked = folder, time.monotonic()
+        self.folder, self._updated = folder, time.monotonic()
         self._left: dict[_Lease, float] = {}
 
-    def look(self, but: Path | None = None) -> dict[_Lease, float]:
+    def update(self, but: Path | None = None) -> dict[_Lease, float]:
         """Return the leases that may be live but for that of a file, with the seconds after which each is stale."""
         now = time.monotonic()
         # The time that this process was suspended does not count: the others may have been suspended with it.
-        passed, self._looked = min(now - self._looked, HEARTBEAT), now
+        passed, self._updated = min(now - self._updated, HEARTBEAT), now
         before, self._left = self._left, {}
         for lease in _leases(self.folder, but):
             if lease in before:
@@ -291,6 +293,10 @@ def _read(path: Path) -> _Lease | None:
         lease = _Lease(path, holder, path.stat().st_mtime)
     except (FileNotFoundError, ValueError, TypeError):
         return None
+    except OSError as error:
+        if error.errno != errno.ESTALE:
+            raise
+        return _read(path)  # NFS: the file was replaced or removed after it was opened
     return None if holder.gone else lease
 
 
@@ -309,7 +315,7 @@ def _write(path: Path) -> None:
     try:
         part.write_text(json.dumps(asdict(Holder.present())), encoding="utf-8")
         part.replace(path)
-    except FileNotFoundError:  # the folder is gone, which `leased` makes anew
+    except FileNotFoundError:  # the folder is gone; `leased` creates it again
         raise
     except OSError as error:
         part.unlink(missing_ok=True)

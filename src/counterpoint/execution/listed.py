@@ -19,7 +19,7 @@ from .orders import Order, given_in, here
 from .unit import Listener, Needs, NullListener, Unit
 
 FILE = "units.json"
-_REMEDY = "run the command that began the work again, which writes it anew"
+_REMEDY = "run the command that began the work again, which writes the file again"
 
 
 class _Then(BaseModel):

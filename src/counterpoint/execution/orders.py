@@ -60,12 +60,12 @@ class Order:
         return base.absolute() / self.folder
 
     def check_below(self, base: Path) -> None:
-        """Refuse an order whose folder is not below a base, by its name or through a link.
+        """Refuse an order whose folder is the base or is not below it, by its name or through a link.
 
         Raises:
             ValueError: naming the folder.
         """
-        below = self.folder_in(base).resolve().is_relative_to(base.resolve())
+        below = base.resolve() in self.folder_in(base).resolve().parents
         if Path(self.folder).is_absolute() or ".." in Path(self.folder).parts or not below:
             raise ValueError(
                 f"{base}: the folder {self.folder!r} of the unit {self.key!r} is not below {base}"

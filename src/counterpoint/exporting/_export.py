@@ -13,7 +13,7 @@ from ..execution.folders import check_writable
 from ..files import writing_folder
 from ..methods.tower_method import TowerMethod
 from ..models import load
-from ..registry import Room, missing_package, require
+from ..registry import Registry, missing_package, require
 from ._card import Origin, write_card
 from ._comparison import MOST, Comparison, compare
 from ._layout import Layout
@@ -35,14 +35,14 @@ class Exported:
         differences: the largest difference between the model's unit-norm embeddings and those of what was written, by
             modality, on pictures from files and on texts.
         left_out: what of the model the layout has no place for.
-        needs_counterpoint: whether the other library needs this package to load it.
+        needs_counterpoint: whether it can be read only where this package is installed.
     """
 
     folder: Path
     layout: str
     differences: Mapping[str, float]
     left_out: tuple[str, ...]
-    needs_counterpoint: bool = False
+    needs_counterpoint: bool
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Possibility:
 
     Attributes:
         refusal: the reason why not; empty where it can.
-        needs_counterpoint: whether who reads the export needs this package.
+        needs_counterpoint: whether an export can be read only where this package is installed.
     """
 
     refusal: str
@@ -116,7 +116,8 @@ def export(
         compared = _read_back(model, target, part, layout)
         target.settle(part, repository or str(folder.resolve()))
         phrases = [*left_out(model, target), *(_extreme(kind, gap) for kind, gap in compared.extreme.items())]
-        exported = Exported(folder, name, compared.differences, tuple(phrases), bool(custom))
+        needs = target.needs_counterpoint(model)
+        exported = Exported(folder, name, compared.differences, tuple(phrases), needs)
         write_card(
             part,
             model,
@@ -176,6 +177,6 @@ def possibilities(model: TowerMethod) -> dict[str, Possibility]:
         refusal = (
             missing_package(missing[0], layout.packages[missing[0]]) if missing else layout.refusal(model)
         )
-        needs = not refusal and (layout.ours or bool(layout.custom_code(model)))
+        needs = not refusal and layout.needs_counterpoint(model)
         found[name] = Possibility(refusal, needs)
     return found

@@ -67,6 +67,10 @@ class Layout(ABC):
         """Return the part of an export for which its reader needs this package; nothing where it needs none."""
         return ""
 
+    def needs_counterpoint(self, model: TowerMethod) -> bool:
+        """Return whether an export of a model can be read only where this package is installed."""
+        return self.ours or bool(self.custom_code(model))
+
     def embed(self, model: TowerMethod, column: str, raw: Any) -> Tensor:
         """Return what of a model the layout keeps: its embeddings, unless a layout keeps less."""
         return model.embed(column, raw)

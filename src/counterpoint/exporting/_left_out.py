@@ -35,17 +35,6 @@ def left_out(model: TowerMethod, layout: Layout) -> list[str]:
     return [*phrases, *layout.leaves_out(model)]
 
 
-def scale_of(model: TowerMethod) -> tuple[float, float | None] | None:
-    """Return the scale and the bias of similarities that a model was trained with; None for one without a loss."""
-    for part in model.modules():
-        scale = next((child for child in part.children() if isinstance(child, Temperature)), None)
-        if scale is not None:
-            bias = getattr(part, "bias", None)
-            shift = float(bias.detach()) if isinstance(bias, nn.Parameter) else None
-            return float(scale.inverse().detach()), shift
-    return None
-
-
 def _parts_of_heads(model: TowerMethod) -> set[str]:
     """Return the names of the parts of a model that its heads are made of."""
     run: set[str] = set()

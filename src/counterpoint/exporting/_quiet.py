@@ -1,4 +1,4 @@
-"""Export without the progress bars and the notes of transformers."""
+"""Silence of transformers while a layout writes or reads: no progress bars, and no log messages below errors."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Let transformers show no progress bar and log errors alone, inside a ``with`` block or a decorated function."""
+    """Turn off progress bars and log messages below errors of transformers in a block or a decorated function."""
     from transformers.utils import logging
 
     bars, level = logging.is_progress_bar_enabled(), logging.get_verbosity()

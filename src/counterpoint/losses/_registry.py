@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ..registry import Room
+from ..registry import Registry
 
 if TYPE_CHECKING:
     from ..pairwise.loss import Loss
     from ..pairwise.reduce import Evaluator, TileSize
 
-LOSSES = Registry("loss", "counterpoint.losses", without=("parts",))
+LOSSES = Registry(
+    "loss", "counterpoint.losses", exclude=("contrastive_divergence", "modular_contrast"), from_stub=True
+)
 
 
 def names() -> tuple[str, ...]:

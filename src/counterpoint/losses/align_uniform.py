@@ -48,6 +48,8 @@ class AlignUniformLoss(PairwiseLoss):
     -4.0
     """
 
+    family = "alignment and uniformity"
+    is_method = True
     symmetric = True
     many_views = True
     papers = ("align-uniform",)

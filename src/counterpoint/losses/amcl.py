@@ -56,6 +56,7 @@ class AMCLLoss(PairwiseLoss):
     0.7918
     """
 
+    family = "weighted"
     symmetric = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"beta": (1e-5, 1e-2)}
     papers = ("amcl",)

@@ -43,6 +43,7 @@ class AsymmetricLoss(ClassLoss):
     0.2575
     """
 
+    family = "tags"
     papers = ("comic",)
 
     def __init__(

@@ -31,6 +31,7 @@ class BarlowTwinsLoss(Loss):
     0.0
     """
 
+    family = "redundancy reduction"
     symmetric = True
     papers = ("clip-rocket",)
 

@@ -21,6 +21,7 @@ class BCELoss(AsymmetricLoss):
     1.0064
     """
 
+    family = "tags"
     papers = ("comic",)
 
     def __init__(self) -> None:

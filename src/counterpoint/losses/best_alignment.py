@@ -47,6 +47,7 @@ class BestAlignmentLoss(Loss):
     0.25
     """
 
+    family = "sequences"
     papers = ("best-alignment-speech-text",)
 
     def __init__(

@@ -46,6 +46,7 @@ class BoostLoss(PairwiseLoss):
     1.6
     """
 
+    family = "margin"
     symmetric = True
     stop_gradient = True
     papers = ("dbl",)

@@ -54,6 +54,8 @@ class CACRLoss(PairwiseLoss):
     -2.0
     """
 
+    family = "weighted"
+    is_method = True
     many_views = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"t_negative": (0.5, 8.0)}
     papers = ("cacr",)

@@ -41,6 +41,8 @@ class CircleLoss(ViewPairLoss):
     0.897
     """
 
+    family = "supervised"
+    is_method = True
     stop_gradient = True
     papers = ("metrix",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0.1, 0.5), "gamma": (16.0, 256.0)}

@@ -48,6 +48,7 @@ class COMICLoss(ClassLoss):
     0.4865
     """
 
+    family = "tags"
     stop_gradient = True
     papers = ("comic",)
 

@@ -39,6 +39,8 @@ class ContrastiveLoss(ViewPairLoss):
     0.78
     """
 
+    family = "supervised"
+    is_method = True
     papers = ("metrix",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0.1, 0.8)}
 

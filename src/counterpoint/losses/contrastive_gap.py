@@ -41,6 +41,8 @@ class ContrastiveGapLoss(Loss):
     -3.6867
     """
 
+    family = "alignment and uniformity"
+    is_method = True
     symmetric = True
     pairwise = True
     papers = ("contrastive-gap",)

@@ -40,6 +40,8 @@ class CoSENTLoss(PairwiseLoss):
     0.6931
     """
 
+    family = "labels"
+    is_method = True
     needs_labels: ClassVar[bool] = True
     symmetric: ClassVar[bool] = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.02, 0.2)}

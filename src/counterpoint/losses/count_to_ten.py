@@ -39,6 +39,7 @@ class CountToTenLoss(Loss):
     1.5873
     """
 
+    family = "margin"
     pairwise = True
     papers = ("count-to-ten",)
 

@@ -34,6 +34,7 @@ class CrossEntropyLoss(ClassLoss):
     0.7437
     """
 
+    family = "supervised"
     papers = ("harmonic-loss",)
 
     def __init__(self, smoothing: Fraction = 0.0) -> None:

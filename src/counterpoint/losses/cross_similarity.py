@@ -57,6 +57,7 @@ class CrossSimilarityLoss(PairwiseLoss):
     (0.0, 0.3333)
     """
 
+    family = "self-distillation"
     stop_gradient = True
     papers = ("byol-ccsl",)
 

@@ -47,6 +47,8 @@ class CWCLLoss(PairwiseLoss):
     3.3258
     """
 
+    family = "weighted"
+    is_method = True
     stop_gradient = True
     papers = ("cwcl",)
 

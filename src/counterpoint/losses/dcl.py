@@ -53,6 +53,8 @@ class DCLLoss(PairwiseLoss):
     1.5835
     """
 
+    family = "softmax"
+    is_method = True
     symmetric = True
     bounded_below = False
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.05, 0.5)}

@@ -41,6 +41,8 @@ class DecoupledSoftmaxLoss(LabelLoss):
     0.5514
     """
 
+    family = "labels"
+
     def forward(
         self,
         queries: Float[Tensor, "B d"],

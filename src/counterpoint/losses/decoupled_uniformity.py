@@ -55,6 +55,8 @@ class DecoupledUniformityLoss(PairwiseLoss):
     -4.0
     """
 
+    family = "alignment and uniformity"
+    is_method = True
     symmetric = True
     many_views = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"t": (0.5, 8.0)}

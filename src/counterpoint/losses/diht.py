@@ -51,6 +51,8 @@ class DiHTLoss(PairwiseLoss):
     2.548
     """
 
+    family = "weighted"
+    is_method = True
     symmetric = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.2), "beta": (0.05, 1.0)}
     papers = ("diht",)

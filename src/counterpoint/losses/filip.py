@@ -41,6 +41,7 @@ class FILIPLoss(PairwiseLoss):
     1.274
     """
 
+    family = "local features"
     symmetric = True
     papers = ("medical-vl-benchmark",)
 

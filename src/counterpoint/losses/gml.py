@@ -48,6 +48,7 @@ class GMLLoss(ClassLoss):
     0.4304
     """
 
+    family = "supervised"
     stop_gradient = True
     papers = ("gml",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.05, 0.5)}

@@ -53,6 +53,8 @@ class GroupedInfoNCELoss(PairwiseLoss):
     0.3133
     """
 
+    family = "softmax"
+    is_method = True
     ordered = True
     symmetric = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.2)}

@@ -66,6 +66,7 @@ class GuidedNTXentLoss(PairwiseLoss):
     0.0
     """
 
+    family = "weighted"
     symmetric = True
     papers = ("mmcl-generalization",)
 

@@ -51,6 +51,8 @@ class HardContrastiveLoss(PairwiseLoss):
     0.5514
     """
 
+    family = "weighted"
+    is_method = True
     symmetric = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.05, 1.0)}
     papers = ("contrastive-loss-behaviour",)

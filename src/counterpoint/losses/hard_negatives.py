@@ -40,6 +40,8 @@ class HardNegativesLoss(PairwiseLoss):
     1.274
     """
 
+    family = "softmax"
+    is_method = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.01, 0.2)}
     papers: ClassVar[tuple[str, ...]] = ("conan-embedding",)
 

@@ -38,6 +38,7 @@ class HarmonicLoss(ClassLoss):
     1.25
     """
 
+    family = "supervised"
     papers = ("harmonic-loss",)
 
     def __init__(self, exponent: Positive | None = None, *, epsilon: Positive = 1e-4) -> None:

@@ -36,6 +36,8 @@ class HingeLoss(PairwiseLoss):
     (0.0, 9.6)
     """
 
+    family = "margin"
+    is_method = True
     symmetric = True
     papers = ("dbl",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0.05, 0.4)}

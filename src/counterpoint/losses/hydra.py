@@ -47,6 +47,8 @@ class HydraLoss(PairwiseLoss):
     0.6931
     """
 
+    family = "supervised"
+    is_method = True
     needs_labels: ClassVar[bool] = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.5)}
     papers: ClassVar[tuple[str, ...]] = ("hydra",)

@@ -57,6 +57,7 @@ class ICNNLoss(PairwiseLoss):
     (1.01, 2.0)
     """
 
+    family = "supervised"
     needs_labels = True
     papers = ("susana-distancia",)
 

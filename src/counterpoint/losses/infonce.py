@@ -50,6 +50,8 @@ class InfoNCELoss(PairwiseLoss):
     1.274
     """
 
+    family = "softmax"
+    is_method = True
     papers = ("clip-rocket", "align", "convirt")
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.2)}
 

@@ -75,6 +75,8 @@ class ISogCLRLoss(PairwiseLoss):
     -2.0
     """
 
+    family = "weighted"
+    is_method = True
     symmetric = True
     needs_ids = True
     stateful = True

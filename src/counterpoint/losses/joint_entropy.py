@@ -42,6 +42,7 @@ class JointEntropyLoss(PairwiseLoss):
     -0.3799
     """
 
+    family = "alignment and uniformity"
     symmetric = True
     papers = ("sepclr",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.1, 2.0)}

@@ -67,6 +67,8 @@ class KernelInfoNCELoss(PairwiseLoss):
     1.1654
     """
 
+    family = "alignment and uniformity"
+    is_method = True
     symmetric = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.05, 1.0), "gamma": (0.5, 2.0)}
     papers = ("kernel-infonce",)

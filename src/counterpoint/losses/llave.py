@@ -43,6 +43,8 @@ class LLaVELoss(PairwiseLoss):
     1.274
     """
 
+    family = "weighted"
+    is_method = True
     symmetric = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.01, 0.2), "alpha": (1.0, 20.0)}
     stop_gradient = True

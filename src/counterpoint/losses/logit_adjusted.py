@@ -36,6 +36,7 @@ class LogitAdjustedLoss(ClassLoss):
     0.7437
     """
 
+    family = "supervised"
     papers = ("gml",)
 
     def __init__(self, tau: NonNegative = 1.0, *, smoothing: Fraction = 0.0) -> None:

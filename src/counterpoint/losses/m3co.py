@@ -41,6 +41,7 @@ class M3CoLoss(PairwiseLoss):
     2.548
     """
 
+    family = "softmax"
     symmetric = True
     needs_ids = True
     papers = ("m3col",)

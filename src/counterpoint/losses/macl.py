@@ -52,6 +52,8 @@ class MACLLoss(PairwiseLoss):
     1.1654
     """
 
+    family = "softmax"
+    is_method = True
     symmetric = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.05, 0.5)}
     stop_gradient = True

@@ -55,6 +55,8 @@ class MarginNTXentLoss(PairwiseLoss):
     1.1654
     """
 
+    family = "margin"
+    is_method = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {
         "temperature": (0.02, 0.2),
         "margin": (0.02, 0.3),

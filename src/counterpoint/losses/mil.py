@@ -62,6 +62,7 @@ class MILLoss(PairwiseLoss):
     1.274
     """
 
+    family = "local features"
     papers = ("mil-multimodal",)
 
     def __init__(

@@ -46,6 +46,7 @@ class MLCDLoss(ClassLoss):
     0.9482
     """
 
+    family = "clustering"
     papers = ("mlcd",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"scale": (4.0, 64.0), "shift": (0.05, 0.5)}
 

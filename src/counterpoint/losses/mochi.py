@@ -47,6 +47,7 @@ class MoCHiLoss(PairwiseLoss):
     0.7486
     """
 
+    family = "queue"
     stop_gradient = True
     papers = ("mochi",)
 

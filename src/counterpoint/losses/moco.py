@@ -45,6 +45,7 @@ class MoCoLoss(PairwiseLoss):
     0.9048
     """
 
+    family = "queue"
     stop_gradient = True
     papers: ClassVar[tuple[str, ...]] = ("moco", "brivl")
 

@@ -57,6 +57,7 @@ class DualViewLoss(PairwiseLoss):
     0.3133
     """
 
+    family = "queue"
     stop_gradient = True
     papers = ("moco-dual-view",)
 

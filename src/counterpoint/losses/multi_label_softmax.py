@@ -42,6 +42,8 @@ class MultiLabelSoftmaxLoss(LabelLoss):
     2.0128
     """
 
+    family = "labels"
+
     def __init__(
         self, temperature: Positive | Temperature = 0.05, *, reduction: Literal["sum", "mean"] = "sum"
     ) -> None:

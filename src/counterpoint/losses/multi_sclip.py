@@ -40,6 +40,8 @@ class MultiSClipLoss(PairwiseLoss):
     4.1589
     """
 
+    family = "softmax"
+    is_method = True
     symmetric = True
     papers = ("m3col",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.5)}

@@ -43,6 +43,8 @@ class MultiSimilarityLoss(ViewPairLoss):
     1.4119
     """
 
+    family = "supervised"
+    is_method = True
     papers = ("metrix",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (1.0, 20.0), "beta": (10.0, 100.0)}
 

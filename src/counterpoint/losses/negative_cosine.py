@@ -23,6 +23,7 @@ class NegativeCosineLoss(Loss):
     0.0
     """
 
+    family = "self-distillation"
     stop_gradient = True
     papers = ("clip-rocket",)
 

@@ -35,6 +35,8 @@ class NTXentLoss(PairwiseLoss):
     1.1654
     """
 
+    family = "softmax"
+    is_method = True
     symmetric = True
     papers = ("clip-rocket",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.05, 0.5)}

@@ -36,6 +36,7 @@ class OneVsAllLoss(LabelLoss):
     0.5982
     """
 
+    family = "sigmoid"
     symmetric = True
 
     def forward(

@@ -57,6 +57,8 @@ class PolyViewLoss(PairwiseLoss):
     1.4612
     """
 
+    family = "softmax"
+    is_method = True
     symmetric = True
     many_views = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.5)}

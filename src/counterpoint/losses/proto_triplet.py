@@ -47,6 +47,7 @@ class ProtoTripletLoss(ClassLoss):
     0.25
     """
 
+    family = "supervised"
     papers = ("susana-distancia",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"margin": (0.1, 2.0)}
 

@@ -35,6 +35,7 @@ class ProtoNetLoss(ClassLoss):
     0.3133
     """
 
+    family = "supervised"
     papers = ("susana-distancia",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.1, 100.0)}
 

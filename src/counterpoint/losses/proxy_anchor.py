@@ -47,6 +47,7 @@ class ProxyAnchorLoss(PairLoss):
     0.6598
     """
 
+    family = "supervised"
     papers = ("metrix",)
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"alpha": (8.0, 64.0)}
 

@@ -48,6 +48,7 @@ class GlobalLocalLoss(Loss):
     1.274
     """
 
+    family = "softmax"
     symmetric = True
     pairwise = True
     papers = ("clip-rocket",)

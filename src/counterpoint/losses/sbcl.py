@@ -47,6 +47,8 @@ class SBCLLoss(PairwiseLoss):
     1.6234
     """
 
+    family = "supervised"
+    is_method = True
     symmetric: ClassVar[bool] = True
     needs_labels: ClassVar[bool] = True
     many_views: ClassVar[bool] = True

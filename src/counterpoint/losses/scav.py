@@ -61,6 +61,7 @@ class SCAVLoss(PairwiseLoss):
     0.994
     """
 
+    family = "sequences"
     symmetric = True
     papers = ("scav",)
 

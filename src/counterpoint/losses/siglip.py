@@ -51,6 +51,8 @@ class SigLIPLoss(PairwiseLoss):
     -4.84
     """
 
+    family = "sigmoid"
+    is_method = True
     symmetric = True
     papers = ("siglip",)
 

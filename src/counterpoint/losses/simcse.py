@@ -43,6 +43,8 @@ class SimCSELoss(PairwiseLoss):
     0.7437
     """
 
+    family = "softmax"
+    is_method = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.02, 0.2)}
     papers = ("simcse",)
 

@@ -46,6 +46,8 @@ class SoftTopKLoss(LabelLoss):
     0.6931
     """
 
+    family = "labels"
+
     def __init__(
         self, temperature: Positive | Temperature = 0.05, *, k: Count | None = 5, alpha: Positive = 2.0
     ) -> None:

@@ -45,6 +45,8 @@ class SpectralLoss(Loss):
     (-2.0, -0.5)
     """
 
+    family = "alignment and uniformity"
+    is_method = True
     symmetric = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"mu": (1.0, 10.0)}
     papers = ("mmcl-generalization", "kernel-infonce")

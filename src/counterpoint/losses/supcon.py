@@ -54,6 +54,8 @@ class SupConLoss(PairwiseLoss):
     1.8321
     """
 
+    family = "labels"
+    is_method = True
     needs_labels = True
     many_views = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.03, 0.5)}

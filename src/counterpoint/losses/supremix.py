@@ -60,6 +60,8 @@ class SupReMixLoss(PairwiseLoss):
     0.9048
     """
 
+    family = "supervised"
+    is_method = True
     needs_labels = True
     learns: ClassVar[tuple[Kind, ...]] = ("numbers",)
     many_views = True

@@ -47,6 +47,7 @@ class SwALIPLoss(PairwiseLoss):
     0.7437
     """
 
+    family = "clustering"
     symmetric = True
     stop_gradient = True
     papers = ("clip-rocket",)

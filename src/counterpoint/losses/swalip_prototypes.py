@@ -32,6 +32,7 @@ class SwALIPPrototypesLoss(SwAVLoss):
     0.5514
     """
 
+    family = "clustering"
     symmetric = True
     stop_gradient = True
     papers = ("clip-rocket",)

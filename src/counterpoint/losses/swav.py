@@ -40,6 +40,7 @@ class SwAVLoss(Loss):
     0.5514
     """
 
+    family = "clustering"
     stop_gradient = True
     papers = ("swav",)
 

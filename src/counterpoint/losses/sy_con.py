@@ -49,6 +49,7 @@ class SyConLoss(TwoTerms):
     1.8097
     """
 
+    family = "queue"
     stop_gradient = True
 
     def forward(

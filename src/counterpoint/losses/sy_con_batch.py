@@ -45,6 +45,7 @@ class SyConBatchLoss(TwoTerms):
     3.862
     """
 
+    family = "queue"
     stop_gradient = True
 
     def forward(

@@ -39,6 +39,8 @@ class WhitenedCSELoss(Loss):
     1.4873
     """
 
+    family = "softmax"
+    is_method = True
     pairwise = True
     many_views = True
     tunable: ClassVar[Mapping[str, tuple[float, float]]] = {"temperature": (0.02, 0.2)}

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ..forms import Fraction, Natural
 from ..networks import KeyQueue, MomentumCopy
 from ..networks.base import Towers
+from ..networks.batch_norm import has_batch_norms
 from ..networks.heads import mlp
 from ..networks.state.momentum import PREFIX
 from ..pairwise import Loss
@@ -61,10 +62,10 @@ class MomentumContrast(TowerMethod):
     ) -> None:
         super().__init__(towers)
         ((column, tower),) = towers.items()
-        if any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in tower.modules()):
+        if has_batch_norms(tower):
             warnings.warn(
                 f"{self.name}: the tower of {column!r} has batch norms, whose statistics may tell a query which key is "
-                "in its batch; a tower without them is safe (--towers.image cnn)",
+                f"in its batch; choose a tower without batch norms with --towers.{tower.modality}",
                 stacklevel=2,
             )
         self.views = contrasted(column, tower, 2)

@@ -1,15 +1,14 @@
-"""Methods by name: the files of this room, losses that are methods by themselves, and short names."""
+"""Methods by name: the files of this package, losses that are methods by themselves, and short names."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Callable, Mapping
 from functools import cached_property
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
 from ..losses import LOSSES
-from ..registry import Room, source_of
+from ..registry import Registry
 
 if TYPE_CHECKING:
     from ..networks.base import Towers
@@ -29,22 +28,31 @@ TOWERS: Mapping[str, Mapping[str, str]] = {"clippo": {"text": "pixels"}}
 """Towers by modality that a method reads with unless an arm names others; all others are the recipe's."""
 
 
-class _Methods(Room):
-    """The files below this room, and the losses that need nothing but views of the examples."""
+_SHARED = (
+    "arm",
+    "base",
+    "classifying",
+    "dual_encoder",
+    "needs",
+    "single_loss",
+    "tower_method",
+    "user_loss",
+)
+"""Files that methods are made of."""
+
+
+class _Methods(Registry):
+    """The files of this package, and the losses that need nothing but views of the examples."""
 
     def __init__(self) -> None:
-        super().__init__("method", "counterpoint.methods")
+        super().__init__("method", "counterpoint.methods", exclude=_SHARED, from_stub=True)
 
     @cached_property
-    def modules(self) -> dict[str, str]:
-        # Methods are in rooms by family; the files beside the rooms are what methods are made of.
-        modules = {name: module for name, module in super().modules.items() if module.count(".") > 2}
-        return modules | {
-            name: module
-            for name, module in LOSSES.modules.items()
-            # A name that a method and a loss share (siglip) means the method, which has the paper's heads and views.
-            if name not in modules and _takes_views(module)
-        }
+    def _references(self) -> dict[str, str]:
+        # A name that a method and a loss share (siglip) means the method, which has the paper's heads and views.
+        methods = super()._references
+        losses = (name for name in LOSSES.names() if name not in methods)
+        return methods | {name: LOSSES.reference(name) for name in losses if LOSSES.stated(name, "is_method")}
 
     def names(self) -> tuple[str, ...]:
         return tuple(sorted([*self.modules, *SHORT]))
@@ -70,44 +78,6 @@ class _Methods(Room):
         ('clip', {})
         """
         return SHORT.get(name, (name, {}))
-
-
-def _takes_views(module: str) -> bool:
-    """Return whether a loss's ``forward`` needs views of the examples ``(B, d)`` alone, ids and labels apart.
-
-    The file is read, not imported, so that names can be listed without torch.
-    """
-    forward = _forward_in(module)
-    if forward is None:
-        return False
-    required = forward.args[1 : len(forward.args) - len(forward.defaults)]
-    required += [
-        a for a, default in zip(forward.kwonlyargs, forward.kw_defaults, strict=True) if default is None
-    ]
-    views = [a for a in [*required, forward.vararg] if a is not None and a.arg not in ("ids", "labels")]
-    names = [view.arg for view in views]
-    return names in (["x", "y"], ["views"]) and all(
-        view.annotation is not None and ast.unparse(view.annotation) == "Float[Tensor, 'B d']"
-        for view in views
-    )
-
-
-def _forward_in(module: str, name: str = "") -> ast.arguments | None:
-    """Return the arguments of the ``forward`` of a file's class, the public one or that of a name, or of its base."""
-    tree = ast.parse(source_of(module))
-    kinds = [it for it in tree.body if isinstance(it, ast.ClassDef)]
-    kind = next((it for it in kinds if it.name == name or (not name and not it.name.startswith("_"))), None)
-    if kind is None:
-        return None
-    for node in kind.body:
-        if isinstance(node, ast.FunctionDef) and node.name == "forward":
-            return node.args
-    bases = {base.id for base in kind.bases if isinstance(base, ast.Name)}
-    for node in tree.body:  # a base from a file beside it
-        if isinstance(node, ast.ImportFrom) and node.level == 1 and node.module is not None:
-            for base in bases & {alias.name for alias in node.names}:
-                return _forward_in(f"{module.rpartition('.')[0]}.{node.module}", base)
-    return None
 
 
 METHODS = _Methods()

@@ -31,6 +31,7 @@ class ALIGN(DualEncoder):
     Supervision" (2021), arXiv 2102.05918.
     """
 
+    family = "two towers"
     papers = ("align",)
     tunable: ClassVar[Ranges] = {"temperature": (0.05, 1.0)}
 

@@ -47,6 +47,7 @@ class AMCL(TowerMethod):
     Source: Wang et al., "Adaptive Multi-head Contrastive Learning" (2024), arXiv 2310.05615.
     """
 
+    family = "one modality"
     papers = ("amcl",)
     needs: ClassVar[Needs] = Needs(1, 2)
     tunable: ClassVar[Ranges] = {"beta": (1e-5, 1e-2)}

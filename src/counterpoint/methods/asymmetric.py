@@ -30,6 +30,7 @@ class Asymmetric(TagScores):
     Source: Ridnik et al., "Asymmetric Loss For Multi-Label Classification" (2021), arXiv 2009.14119.
     """
 
+    family = "tags"
     papers = ("comic",)
     name = "asymmetric"
     tunable: ClassVar[Ranges] = {"gamma_negative": (1.0, 6.0)}

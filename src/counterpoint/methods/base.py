@@ -47,19 +47,19 @@ class Method(Checked, nn.Module, ABC):
         stages: the parts of a run, in their order; the whole run is one, in which all moves, unless given.
         rates: factors of the learning rate by how the names of parameters begin; the longest beginning counts, and
             others have a factor of 1.
+        family: the word under which `counterpoint list` shows it.
         default_label: the label that it learns where nobody names one; empty for a method that then learns none.
         sampler: the way in which rows come, by the classes of the label that it learns from; see
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
         look_every: epochs from one `look` to the next, or `ONCE`; 0 for a method that takes none.
         regroups: each batch is of one group of the rows, as `groups` says behind every look.
-        earlier: of weights that an earlier version saved under another name, how the names began and begin today;
-            nothing for weights that are not kept any more.
     """
 
     needs: ClassVar[Needs] = Needs()
     views: ViewSpec
     heads: tuple[str, ...] = ("global",)
     papers: tuple[str, ...] = ()
+    family: ClassVar[str] = ""
     tunable: ClassVar[Ranges] = {}
     incomplete: ClassVar[Literal["drop", "use"]] = "drop"
     learns: ClassVar[tuple[Kind, ...]] = ()
@@ -73,7 +73,6 @@ class Method(Checked, nn.Module, ABC):
     default_label: ClassVar[str] = ""
     look_every: int = 0
     regroups: ClassVar[bool] = False
-    earlier: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def searched(cls, options: Mapping[str, object]) -> Ranges:

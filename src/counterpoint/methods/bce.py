@@ -30,6 +30,7 @@ class BCE(TagScores):
     Source: the baseline of Ridnik et al., "Asymmetric Loss For Multi-Label Classification" (2021), arXiv 2009.14119.
     """
 
+    family = "tags"
     papers = ("comic",)
     name = "bce"
 

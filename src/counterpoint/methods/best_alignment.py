@@ -59,6 +59,7 @@ class BestAlignment(TowerMethod):
     recogniser is a transducer and its encoder a conformer; sizes, and what is aligned how, are from memory.
     """
 
+    family = "speech"
     papers = ("best-alignment-speech-text",)
     needs: ClassVar[Needs] = Needs(2, 2, modalities=("audio", "text"))
     incomplete: ClassVar[Literal["drop", "use"]] = "use"

@@ -52,6 +52,7 @@ class BriVL(TowerMethod):
     arXiv 2103.06561.
     """
 
+    family = "queue"
     papers = ("brivl",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.3)}
 

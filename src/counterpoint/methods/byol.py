@@ -52,6 +52,7 @@ class BYOL(TowerMethod):
     Latent" (2022), arXiv 2204.04545.
     """
 
+    family = "images"
     papers = ("byol-ccsl",)
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
 

@@ -40,6 +40,7 @@ class CatLIP(TagScores):
     augmentation belong to the recipe and are left out; its bias starts at 0 and relies on the warm-up.
     """
 
+    family = "tags"
     papers = ("catlip",)
     name = "catlip"
     default_label: ClassVar[str] = "nouns"

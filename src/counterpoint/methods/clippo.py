@@ -22,7 +22,9 @@ from .tower_method import TowerMethod, paired
 
 
 class CLIPPO(TowerMethod):
-    """CLIP's loss of a batch of pairs, each the first two columns that its row has::
+    """CLIP's loss of a batch of pairs, each the first two columns that its row has.
+
+    ::
 
         z = nz(W f(pixels)),   S = z z'ᵀ / τ,   L = ( CE(S, i) + CE(Sᵀ, i) ) / 2
 
@@ -40,6 +42,7 @@ class CLIPPO(TowerMethod):
     Source: Tschannen et al., "Image-and-Language Understanding from Pixels Only" (2022), arXiv 2212.08045.
     """
 
+    family = "more than two modalities"
     papers = ("clippo",)
     needs: ClassVar[Needs] = Needs(2, None)
     incomplete: ClassVar[Literal["drop", "use"]] = "use"

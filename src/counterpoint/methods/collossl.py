@@ -66,6 +66,7 @@ class ColloSSL(TowerMethod):
     the largest one, which changes nothing. A permutation of the batch leaves no row in its place here.
     """
 
+    family = "time series"
     papers = ("collossl",)
     needs: ClassVar[Needs] = Needs(2, None, only="series")
     tunable: ClassVar[Ranges] = {"temperature": (0.02, 0.5), "cap": (1.0, 100.0)}

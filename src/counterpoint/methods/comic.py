@@ -64,6 +64,7 @@ class COMIC(TagScores):
     checked; here it does not.
     """
 
+    family = "tags"
     papers = ("comic",)
     name = "comic"
     sampler = "natural+reversed+balanced"

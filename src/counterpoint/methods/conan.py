@@ -74,6 +74,7 @@ class Conan(TowerMethod):
     2408.15710.
     """
 
+    family = "text"
     papers = ("conan-embedding",)
     needs: ClassVar[Needs] = Needs(2, 4, paired=True, second="text")
     incomplete: ClassVar[Literal["drop", "use"]] = "use"

@@ -39,6 +39,7 @@ class ConVIRT(DualEncoder):
     (2020), arXiv 2010.00747.
     """
 
+    family = "two towers"
     papers = ("convirt",)
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.3)}

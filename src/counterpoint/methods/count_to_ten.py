@@ -41,6 +41,7 @@ class CountToTen(TowerMethod):
     arXiv 2311.10111, teach a model that answers to tell a caption from its contrast; of one that embeds it is this.
     """
 
+    family = "two towers"
     needs: ClassVar[Needs] = Needs(3, 3, further=(1,))
     incomplete: ClassVar[Literal["drop", "use"]] = "use"
     papers = ("count-to-ten", "videocon")

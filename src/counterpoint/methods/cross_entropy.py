@@ -52,6 +52,7 @@ class CrossEntropy(ClassScores):
     most papers on labels.
     """
 
+    family = "supervised"
     papers = ("harmonic-loss",)
     name = "cross_entropy"
 

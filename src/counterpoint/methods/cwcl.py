@@ -40,6 +40,7 @@ class CWCL(DualEncoder):
     arXiv 2309.14580.
     """
 
+    family = "two towers"
     papers = ("cwcl",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "gamma": (1.0, 16.0)}
 

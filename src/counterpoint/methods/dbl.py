@@ -66,6 +66,7 @@ class DBL(TowerMethod):
     arXiv 2404.18114.
     """
 
+    family = "two towers"
     papers = ("dbl",)
     tunable: ClassVar[Ranges] = {"margin": (0.05, 0.4), "weight": (0.1, 4.0)}
 

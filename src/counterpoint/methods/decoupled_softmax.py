@@ -55,6 +55,7 @@ class DecoupledSoftmax(TagScores):
     encoder of labels' names, shared with the queries', makes the vectors of tags; here each tag has a free one.
     """
 
+    family = "tags"
     papers = ("dexml",)
     name = "decoupled_softmax"
     look_every = ONCE

@@ -61,6 +61,7 @@ class DistilledDiHT(TowerMethod):
     (2023), arXiv 2301.02280.
     """
 
+    family = "two towers"
     papers = ("diht",)
     consults: ClassVar[bool] = True
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))

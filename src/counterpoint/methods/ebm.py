@@ -53,6 +53,7 @@ class EBM(TowerMethod):
     Mordatch (arXiv 1903.08689) are the defaults.
     """
 
+    family = "one modality"
     papers = ("ebm-vs-cl-vqa",)
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
     tunable: ClassVar[Ranges] = {"weight": (0.05, 1.0)}

@@ -49,6 +49,7 @@ class FILIP(TowerMethod):
     Source: Yao et al., "FILIP: Fine-grained Interactive Language-Image Pre-Training" (2021), arXiv 2111.07783.
     """
 
+    family = "local features"
     papers = ("medical-vl-benchmark",)
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}

@@ -61,6 +61,7 @@ class FuseMix(TowerMethod):
     Source: Vouitsis et al., "Data-Efficient Multimodal Fusion on a Single GPU" (2024), arXiv 2312.10144.
     """
 
+    family = "fusion"
     papers = ("fusemix",)
     draws = True
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "alpha": (0.25, 4.0)}

@@ -57,6 +57,7 @@ class GML(LogitAdjusted):
     g is a perceptron without batch norms, as in `MoCo`.
     """
 
+    family = "supervised"
     papers = ("gml",)
     tunable: ClassVar[Ranges] = {"temperature": (0.05, 0.5), "weight": (0.1, 2.0)}
 

@@ -47,6 +47,7 @@ class GuidedNTXent(SingleLoss):
     Source: Zhang et al., "On the Generalization of Multi-modal Contrastive Learning" (2023), arXiv 2306.04272.
     """
 
+    family = "images"
     papers = ("mmcl-generalization",)
     consults: ClassVar[bool] = True
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))

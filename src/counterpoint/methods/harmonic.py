@@ -32,6 +32,7 @@ class Harmonic(ClassScores):
     Source: Baek et al., "Harmonic Loss Trains Interpretable AI Models" (2025), arXiv 2502.01628.
     """
 
+    family = "supervised"
     papers = ("harmonic-loss",)
     name = "harmonic"
 

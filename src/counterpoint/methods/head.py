@@ -47,7 +47,8 @@ def loss_in_file(head: str) -> tuple[Path, str]:
 def _check_class(file: Path, name: str) -> None:
     """Refuse a class that a file does not define, by the file's text: importing it would load torch.
 
-    Names that the text leaves open, as those of a star import, and files without a class are left to the import.
+    Names that the text leaves open, as those of a star import or of ``__getattr__``, and files without a class are left
+    to the import.
     """
     try:
         nodes = [*ast.walk(ast.parse(text := file.read_text(encoding="utf-8")))]
@@ -57,8 +58,9 @@ def _check_class(file: Path, name: str) -> None:
     others = {
         *((node.asname or node.name) for node in nodes if isinstance(node, ast.alias)),
         *(node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)),
-        *(node.name for node in nodes if isinstance(node, ast.FunctionDef)),
+        *(node.name for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)),
     }
-    is_open = "*" in others or any(word in text for word in ("globals", "setattr", "exec"))
+    words = ("globals", "setattr", "exec")
+    is_open = not others.isdisjoint({"*", "__getattr__"}) or any(word in text for word in words)
     if classes and not is_open and name not in {*classes, *others}:
         raise unknown(f"class in {file}", name, classes)

@@ -51,6 +51,7 @@ class Hydra(SingleLoss):
     Source: Wu et al., "Rethinking Positive Pairs in Contrastive Learning" (2024), arXiv 2410.18200.
     """
 
+    family = "supervised"
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     learns = ("classes",)
     default_label = "group"

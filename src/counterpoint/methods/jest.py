@@ -70,6 +70,7 @@ class JEST(DualEncoder):
     arXiv 2406.17711. The sampler was read in a re-implementation; the paper's text was not checked.
     """
 
+    family = "two towers"
     papers = ("jest",)
     consults: ClassVar[bool] = True
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))

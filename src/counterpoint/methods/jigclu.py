@@ -55,6 +55,7 @@ class JigClu(TowerMethod):
     Source: Chen et al., "Jigsaw Clustering for Unsupervised Visual Representation Learning" (2021), arXiv 2104.00323.
     """
 
+    family = "images"
     papers = ("jigsaw-clustering",)
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
     tunable: ClassVar[Ranges] = {"temperature": (0.05, 0.5), "location": (0.1, 10.0)}

@@ -52,6 +52,7 @@ class KernelUniformity(SingleLoss):
     Its other prior, features of a generative model, is `DecoupledUniformityLoss` in a loop of one's own.
     """
 
+    family = "one modality"
     papers = ("decoupled-uniformity",)
     needs: ClassVar[Needs] = Needs(1, 1)
     further: ClassVar[Mapping[str, tuple[Kind, ...]]] = {"prior": ("classes", "tags")}

@@ -31,6 +31,7 @@ class L1(TowerMethod):
         ValueError: without a label.
     """
 
+    family = "supervised"
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     learns: ClassVar[tuple[Kind, ...]] = ("numbers",)
     papers = ("supremix",)

@@ -57,6 +57,7 @@ class LaT(TowerMethod):
     2207.04858.
     """
 
+    family = "two towers"
     papers = ("lat",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "weight": (0.1, 4.0)}
 

@@ -73,6 +73,7 @@ class Late(Classifying):
     paper's; see `counterpoint.pairwise.moments.vicreg`) and the size of the predictors are choices of this library.
     """
 
+    family = "fusion"
     papers = ("missing-modality-prediction",)
     tunable: ClassVar[Ranges] = {"weight": (0.01, 1.0)}
     needs: ClassVar[Needs] = Needs(1, None)

@@ -40,6 +40,7 @@ class LiT(DualEncoder):
     Source: Zhai et al., "LiT: Zero-Shot Transfer with Locked-image text Tuning" (2021), arXiv 2111.07991.
     """
 
+    family = "two towers"
     papers = ("lit",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.3)}
 

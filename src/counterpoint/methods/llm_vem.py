@@ -61,6 +61,7 @@ class LLMVEM(TowerMethod):
     cortex" (2024), arXiv 2401.03851.
     """
 
+    family = "two towers"
     papers = ("llm-vem",)
     needs: ClassVar[Needs] = Needs(3, 3, modalities=("image", "text", "table"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.3), "weight": (0.001, 1.0)}

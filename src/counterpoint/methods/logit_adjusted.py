@@ -38,6 +38,7 @@ class LogitAdjusted(ClassScores):
     Seo (2023), arXiv 2305.01160.
     """
 
+    family = "supervised"
     papers = ("gml",)
     name = "logit_adjusted"
     look_every = 1

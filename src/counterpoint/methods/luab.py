@@ -55,6 +55,7 @@ class LUAB(CrossEntropy):
     2303.17595. Of its two forms it is that of ImageNet: one class and one click a picture.
     """
 
+    family = "supervised"
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))
     papers = ("luab",)
     tunable: ClassVar[Ranges] = {"weight": (0.1, 30.0)}

@@ -53,6 +53,7 @@ class M3Col(Classifying):
     Multimodal Classification" (2024), arXiv 2409.17777.
     """
 
+    family = "fusion"
     papers = ("m3col",)
     draws = True
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.3), "soft_temperature": (0.03, 0.3)}

@@ -62,6 +62,7 @@ class MDYR(Classifying):
     Source: Arazo et al., "Unsupervised Label Noise Modeling and Loss Correction" (2019), arXiv 1904.11238.
     """
 
+    family = "supervised"
     papers = ("bmm-bootstrapping",)
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     tunable: ClassVar[Ranges] = {"regulariser": (0.1, 3.0)}

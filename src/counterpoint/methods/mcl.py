@@ -63,6 +63,7 @@ class MCL(TowerMethod):
     2402.11816. Its sampler visits groups in turn, here their batches come at random.
     """
 
+    family = "images"
     papers = ("mcl",)
     needs: ClassVar[Needs] = Needs(1, 2)
     look_every = ONCE

@@ -25,6 +25,7 @@ class MDDYR(MDYR):
     Source: Arazo et al., "Unsupervised Label Noise Modeling and Loss Correction" (2019), arXiv 1904.11238.
     """
 
+    family = "supervised"
     papers = ("bmm-bootstrapping",)
 
     def mixed(self, batch: Batch) -> Batch:

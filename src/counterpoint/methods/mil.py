@@ -54,6 +54,7 @@ class MIL(TowerMethod):
     2212.05561.
     """
 
+    family = "local features"
     papers = ("mil-multimodal",)
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "gamma": (1.0, 20.0)}

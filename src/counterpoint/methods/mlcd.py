@@ -54,6 +54,7 @@ class MLCD(TowerMethod):
     the sampling of classes: PartialFC (arXiv 2203.15565).
     """
 
+    family = "images"
     papers = ("mlcd",)
     consults: ClassVar[bool] = True
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("image",))

@@ -40,6 +40,7 @@ class MoCHi(MomentumContrast):
     Source: Kalantidis et al., "Hard Negative Mixing for Contrastive Learning" (2020), arXiv 2010.01028.
     """
 
+    family = "queue"
     papers = ("mochi",)
     draws = True
     name = "mochi"

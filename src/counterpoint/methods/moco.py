@@ -45,6 +45,7 @@ class MoCo(MomentumContrast):
     arXiv 2003.04297.
     """
 
+    family = "queue"
     papers = ("moco",)
     name = "moco"
 

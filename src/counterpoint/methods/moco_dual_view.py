@@ -49,6 +49,7 @@ class MoCoDualView(MomentumContrast):
     Filtering" (2025), arXiv 2501.16360.
     """
 
+    family = "queue"
     papers = ("moco-dual-view",)
     name = "dual_view"
 

@@ -54,6 +54,7 @@ class MoRE(TowerMethod):
     Diagnostic Report" (2024), arXiv 2410.16239; DropKey: Li et al. (2023), arXiv 2208.02646.
     """
 
+    family = "more than two modalities"
     needs: ClassVar[Needs] = Needs(2, None)
     incomplete: ClassVar[Literal["drop", "use"]] = "use"
     papers = ("more",)

@@ -52,6 +52,7 @@ class MSCLAP(TowerMethod):
     2309.05767, and its code. Its labels are 22; τ starts where the code starts it, and is bounded as CLIP's.
     """
 
+    family = "two towers"
     papers = ("msclap-2023",)
     draws = True
     further: ClassVar[Mapping[str, tuple[Kind, ...]]] = {"tasks": ("classes",)}

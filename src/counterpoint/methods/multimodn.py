@@ -50,6 +50,7 @@ class MultiModN(Classifying):
     Its hidden 0.01 before λ is kept; its decoder's sigmoid before the cross-entropy is not.
     """
 
+    family = "fusion"
     papers = ("multimodn",)
     needs: ClassVar[Needs] = Needs(1, None)
     incomplete: ClassVar[Literal["drop", "use"]] = "use"

@@ -48,6 +48,7 @@ class NegCLIP(TowerMethod):
     et al. (2023), arXiv 2210.01936, which adds further pictures beside.
     """
 
+    family = "two towers"
     needs: ClassVar[Needs] = Needs(3, None, further=(0, 1))
     incomplete: ClassVar[Literal["drop", "use"]] = "use"
     papers = ("inpaintcoco", "bivlc")

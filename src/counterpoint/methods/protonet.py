@@ -62,6 +62,7 @@ class ProtoNet(TowerMethod):
     Méndez-Ruiz et al., "SuSana Distancia is all you need" (2023), arXiv 2305.09062.
     """
 
+    family = "supervised"
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     papers = ("susana-distancia",)
     learns = ("classes",)

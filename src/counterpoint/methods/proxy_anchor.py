@@ -35,6 +35,7 @@ class ProxyAnchor(ClassScores):
     Venkataramanan et al., "It Takes Two to Tango: Mixup for Deep Metric Learning" (2022), arXiv 2106.04990.
     """
 
+    family = "supervised"
     papers = ("metrix",)
     name = "proxy_anchor"
     tunable: ClassVar[Ranges] = ProxyAnchorLoss.tunable

@@ -71,6 +71,7 @@ class REBAR(TowerMethod):
     the weights is left out here, as is the division of the loss by the size of a batch.
     """
 
+    family = "time series"
     papers = ("rebar",)
     needs: ClassVar[Needs] = Needs(1, 1, modalities=("series",))
     tunable: ClassVar[Ranges] = {"temperature": (0.02, 0.5)}

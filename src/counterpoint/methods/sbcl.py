@@ -53,6 +53,7 @@ class SBCL(SingleLoss):
     Source: Hou et al., "Subclass-balancing Contrastive Learning for Long-tailed Recognition" (2023), arXiv 2306.15925.
     """
 
+    family = "supervised"
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     papers = ("sbcl",)
     learns = ("classes",)

@@ -49,6 +49,7 @@ class SCAV(TowerMethod):
     frozen CLIP and BEATs; what is a reading of it is said at `counterpoint.losses.SCAVLoss`.
     """
 
+    family = "two towers"
     papers = ("scav",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
 

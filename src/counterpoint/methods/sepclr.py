@@ -65,6 +65,7 @@ class SepCLR(TowerMethod):
     arXiv 2402.11928. Weights are those of the released scripts for pictures, where towers are as one learns alone.
     """
 
+    family = "images"
     papers = ("sepclr",)
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     heads = ("common", "salient")

@@ -30,6 +30,7 @@ class SiamLIP(RocketCLIP):
     Source: Fini et al., "Improved baselines for vision-language pre-training" (2023), arXiv 2305.08675.
     """
 
+    family = "CLIP with self-supervision"
     papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "ssl_weight": (0.25, 4.0)}
 

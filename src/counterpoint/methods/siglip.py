@@ -31,6 +31,7 @@ class SigLIP(DualEncoder):
     Source: Zhai et al., "Sigmoid Loss for Language Image Pre-Training" (2023), arXiv 2303.15343.
     """
 
+    family = "two towers"
     papers = ("siglip",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.3), "bias": (-12.0, 0.0)}
 

@@ -36,6 +36,7 @@ class SLIP(TowerMethod):
     compared against by Fini et al. (2023), arXiv 2305.08675.
     """
 
+    family = "CLIP with self-supervision"
     papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2), "ssl_weight": (0.25, 4.0)}
 

@@ -40,6 +40,7 @@ class SupConBins(SingleLoss):
     al., "Mixup Your Own Pairs" (2023), arXiv 2309.16633.
     """
 
+    family = "supervised"
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     learns: ClassVar[tuple[Kind, ...]] = ("numbers",)
     papers = ("supremix",)

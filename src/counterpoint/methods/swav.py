@@ -59,6 +59,7 @@ class SwAV(TowerMethod):
     2006.09882. The queue's first epoch (15 of 400 in the release) is not an option.
     """
 
+    family = "images"
     papers = ("swav",)
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     tunable: ClassVar[Ranges] = {"temperature": (0.05, 0.3), "epsilon": (0.02, 0.1)}

@@ -49,6 +49,7 @@ class SyCon(TowerMethod):
     Learning" (2023), arXiv 2306.05101.
     """
 
+    family = "queue"
     papers = ("sy-con",)
     needs: ClassVar[Needs] = Needs(1, 1, prefers="image")
     tunable: ClassVar[Ranges] = {"temperature": (0.05, 0.5), "stability_temperature": (0.05, 0.5)}

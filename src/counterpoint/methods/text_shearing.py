@@ -54,6 +54,7 @@ class TextShearing(TowerMethod):
     Source: Liu et al., "MLLMs-Augmented Visual-Language Representation Learning" (2023), arXiv 2311.18765.
     """
 
+    family = "two towers"
     papers = ("text-shearing",)
     needs: ClassVar[Needs] = Needs(modalities=("image", "text"))
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}

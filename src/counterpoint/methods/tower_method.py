@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ..modalities import MODALITIES, PAIR, resolve
+from ..modalities import MODALITIES, resolve
 from ..networks.base import ImageTower, Input, TextTower, Tower, Towers, WindowedInput
 from ..networks.fingerprint import fingerprint
 from ..networks.towers.parts.pixels import fitted
@@ -62,9 +62,6 @@ class TowerMethod(Method):
         # Other ways to towers that are held already: a plain dictionary, so that no weight is held twice.
         self._ways = {column: tower for column, tower in towers.items() if tower.core is not tower}
         self.projections = nn.ModuleDict()
-        # Before a method could have one tower alone, it had the other one too, which was never trained.
-        gone = {f"towers.{name}.": "" for name in PAIR if name not in self.columns}
-        self.earlier = {**type(self).earlier, **gone}
 
     def tower(self, column: str) -> Tower:
         """Return the tower of a column."""
@@ -235,9 +232,7 @@ class TowerMethod(Method):
         texts = [template.replace("{}", label) for label in labels for template in templates]
         similarity = self.similarity(self.embed(columns[0], pictures), self.embed(columns[1], texts))
         of_labels = similarity.view(-1, len(labels), len(templates)).mean(2)
-        scale = next(
-            (part.inverse().mean() for part in self.modules() if isinstance(part, Temperature)), 1 / 0.07
-        )
+        scale, _ = scale_of(self) or (1 / 0.07, None)
         return (scale * of_labels).softmax(-1)
 
     def _embed_windows(self, column: str, raw: Raw, places: int, head: str) -> Tensor:
@@ -311,6 +306,17 @@ def paired(towers: Towers) -> dict[str, View]:
 
 
 def contrasted(column: str, tower: Tower, count: int) -> dict[str, View]:
-    """Return views of one column to be contrasted with each other, named ``column.1``, ``column.2`` …"""
+    """Return views of one column to be contrasted with each other, named ``column.1`` and so on."""
     view = View(tower.modality, MODALITIES.get(tower.modality).contrasted, column)
     return {f"{column}.{number}": view for number in range(1, count + 1)}
+
+
+def scale_of(model: nn.Module) -> tuple[float, float | None] | None:
+    """Return the scale and the bias of similarities that a model was trained with; None for one without a loss."""
+    for part in model.modules():
+        scale = next((child for child in part.children() if isinstance(child, Temperature)), None)
+        if scale is not None:
+            bias = getattr(part, "bias", None)
+            shift = float(bias.detach()) if isinstance(bias, nn.Parameter) else None
+            return float(scale.inverse().detach()), shift
+    return None

@@ -55,6 +55,7 @@ class WhitenedCSE(TowerMethod):
     arXiv 2305.17746.
     """
 
+    family = "one modality"
     papers = ("whitened-cse",)
     needs: ClassVar[Needs] = Needs(1, 1, prefers="text")
     draws = True

@@ -8,7 +8,7 @@ from pathlib import Path
 from .. import files
 from ..methods.tower_method import TowerMethod
 from ..networks.weights import has_weights
-from ..registry import Room, UnknownNameError
+from ..registry import Registry, UnknownNameError
 from ..training.folder import is_checkpoint, is_run, not_a_run
 from ..trust import everything
 from ._kind import Kind

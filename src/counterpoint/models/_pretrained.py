@@ -14,8 +14,9 @@ from ..methods.tower_method import TowerMethod, paired
 from ..networks.base import Towers
 from ..networks.towers.build import build_towers
 from ..networks.towers.libraries.hugging_face import modalities_of
-from ..networks.weights import Source
+from ..networks.weights import Source, hub_not_reached
 from ..recipes import schema
+from ..trust import UntrustedError
 from ..types import Batch, Clock, Embeddings
 
 
@@ -74,22 +75,8 @@ def _fetched(source: Source, command: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        if source.path is not None or not any(_is_offline(cause) for cause in _causes(error)):
+        if isinstance(error, UntrustedError) or source.path is not None or not hub_not_reached(error):
             raise
         raise ValueError(
             f"{source} is not on this machine, and its hub is not reached; where there is a network: {command}"
         ) from error
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _is_offline(error: BaseException) -> bool:
-    from urllib.error import URLError
-
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    return isinstance(error, URLError | ConnectionError | LocalEntryNotFoundError)

@@ -30,9 +30,10 @@ class Timm(Kind):
         if source.weights is None:
             raise ValueError(f"{source} names no weights; write {self.form}")
         model = pretrained(source, _command(source))
-        if (head := config_of(Path(name)).get(EMBEDDING_HEAD)) is None:
+        folder = source.path
+        if folder is None or (head := config_of(folder).get(EMBEDDING_HEAD)) is None:
             return model
-        weights = load_file(Path(name) / "model.safetensors")
+        weights = load_file(folder / "model.safetensors")
         layer = nn.Linear(*reversed(weights[f"{head}.weight"].shape))
         layer.load_state_dict({part: weights[f"{head}.{part}"] for part in ("weight", "bias")})
         return Pretrained({"image": model.image_tower}, {"global": {"image": layer}}).eval()

@@ -10,6 +10,11 @@ from ..pairwise import moments
 from ..pairwise.ranks import Ranks
 
 
+def has_batch_norms(module: nn.Module) -> bool:
+    """Return whether a module, or a part of it, is a batch norm of any kind."""
+    return any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in module.modules())
+
+
 class BatchNorm1d(nn.BatchNorm1d):
     """``γ (x − μ) / √(σ² + ε) + β``, with μ and σ² over the rows of all ranks while training.
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 
 from ..registry import UnknownNameError
+from ..trust import UntrustedError, is_offline
 
 _RESTORED = ContextVar("a checkpoint's weights will replace all others", default=False)
 _FILES = {".pt", ".pth", ".bin", ".safetensors"}
@@ -103,9 +104,16 @@ class Source:
 
     @contextmanager
     def reading(self) -> Iterator[None]:
-        """Turn whatever a library raises into one ``ValueError`` that names the tower and what went wrong."""
+        """Turn whatever a library raises into one ``ValueError`` that names the tower and what went wrong.
+
+        In a block that is `counterpoint.trust.offline` only files on this machine are read.
+
+        Raises:
+            UntrustedError: in such a block, for weights that are not on this machine.
+            ValueError: for weights that cannot be read.
+        """
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _hub_as_allowed():
                 # torch warns of a pickle and then refuses it.
                 warnings.filterwarnings("ignore", message="Detected pickle protocol")
                 yield
@@ -117,8 +125,42 @@ class Source:
                 "tensors, which is not read because it can run code; save the state_dict alone as .safetensors"
             ) from error
         except Exception as error:
+            if is_offline() and hub_not_reached(error):
+                raise UntrustedError(
+                    f"{self} is a model that the index names, and is not on this machine: it was not downloaded. To "
+                    "allow it, repeat the command with --trust (in Python, pass trust=True)"
+                ) from error
             what = "could not be built" if self.weights is None else "could not be read, and nothing was kept"
             raise ValueError(f"tower {self} {what}: {_first_lines(error)}") from error
+
+
+@contextmanager
+def _hub_as_allowed() -> Iterator[None]:
+    """Let the client of the hub read only files on this machine, in a block that is `counterpoint.trust.offline`."""
+    if not is_offline():
+        yield
+        return
+    from huggingface_hub import constants
+
+    # timm and open_clip have no option for this. The client reads the constant at every request.
+    before, constants.HF_HUB_OFFLINE = constants.HF_HUB_OFFLINE, True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE = before
+
+
+def hub_not_reached(error: BaseException | None) -> bool:
+    """Return whether an error, or a cause of it, says that a hub was not reached."""
+    from urllib.error import URLError
+
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    while error is not None:
+        if isinstance(error, URLError | ConnectionError | LocalEntryNotFoundError):
+            return True
+        error = error.__cause__ or error.__context__
+    return False
 
 
 def has_weights(folder: Path) -> bool:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ..modalities import MODALITIES, resolve
 
-HEARD = 5
+LONGEST_SOUND = 5
 """Seconds of a sound that a page plays, at most: what it holds travels with the page."""
 
 
@@ -35,7 +35,9 @@ def thing(modality: str, example: Any, caption: str = "") -> Thing:
     known = MODALITIES.get(modality)
     if known.tell is not None:
         return Thing(caption, told=resolve(known.tell)(example))
-    picture, sound = picture_of(modality, example), sound_of(modality, example, HEARD)
+    played = _played(modality, example, LONGEST_SOUND)
+    picture = _picture(modality, example, played)
+    sound = played if _is_sound(played) else None
     return Thing(caption, picture and _uri(*picture), sound and _uri(*sound))
 
 
@@ -44,17 +46,25 @@ def picture_of(modality: str, example: Any) -> tuple[str, bytes] | None:
 
     None for a modality that cannot be drawn.
     """
-    known = MODALITIES.get(modality)
-    if (played := _played(modality, example, HEARD)) is not None and played[0].startswith("image/"):
-        return played
-    draw = resolve(known.draw)
-    return None if draw is None else ("image/png", _drawn(lambda axis: draw(axis, example)))
+    return _picture(modality, example, _played(modality, example, LONGEST_SOUND))
 
 
 def sound_of(modality: str, example: Any, seconds: float) -> tuple[str, bytes] | None:
     """Return the kind and the bytes of the first seconds of one example; None for a modality without sound."""
     played = _played(modality, example, seconds)
-    return played if played is not None and played[0].startswith("audio/") else None
+    return played if _is_sound(played) else None
+
+
+def _picture(modality: str, example: Any, played: tuple[str, bytes] | None) -> tuple[str, bytes] | None:
+    """Return what was played where it is a picture, else a drawing; None for a modality that cannot be drawn."""
+    if played is not None and not _is_sound(played):
+        return played
+    draw = resolve(MODALITIES.get(modality).draw)
+    return None if draw is None else ("image/png", _drawn(lambda axis: draw(axis, example)))
+
+
+def _is_sound(played: tuple[str, bytes] | None) -> bool:
+    return played is not None and played[0].startswith("audio/")
 
 
 def _played(modality: str, example: Any, seconds: float) -> tuple[str, bytes] | None:

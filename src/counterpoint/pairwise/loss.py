@@ -41,6 +41,8 @@ class Loss(Checked, nn.Module, ABC):
         tileable: needs no matrix of B × B anywhere.
         bounded_below: the loss cannot fall without end on unit-norm inputs.
         papers: catalog slugs.
+        family: the word under which `counterpoint list` shows it.
+        is_method: training needs nothing but this loss on views of the examples, so that its name is a method's too.
     """
 
     symmetric: ClassVar[bool] = False
@@ -56,6 +58,8 @@ class Loss(Checked, nn.Module, ABC):
     tileable: ClassVar[bool] = True
     bounded_below: ClassVar[bool] = True
     papers: ClassVar[tuple[str, ...]] = ()
+    family: ClassVar[str] = ""
+    is_method: ClassVar[bool] = False
 
     evaluator: Evaluator = "auto"
     tile: TileSize | None = None

@@ -23,6 +23,8 @@ class Scores:
 
 @dataclass
 class Recorder:
+    """A record of the similarity matrices and diagonals that a loss asks for."""
+
     matrices: list[Scores] = field(default_factory=list)
     diagonals: list[Scores] = field(default_factory=list)
 

@@ -45,6 +45,7 @@ class SideBySide:
         rows: of each test set.
         results: of each model, by its reference; what differences are from comes first.
         fingerprints: of the models.
+        findings: of the data (`Data.findings`).
         notes: on what was left out, and why.
         refusals: the reasons why tasks that were asked for could not be carried out.
     """
@@ -53,6 +54,7 @@ class SideBySide:
     rows: Mapping[str, Rows]
     results: Mapping[str, RunResults]
     fingerprints: Mapping[str, str]
+    findings: Mapping[str, str]
     notes: Sequence[str] = field(default=())
     refusals: Sequence[str] = field(default=())
 
@@ -193,9 +195,8 @@ def evaluate(
             unasked = [task.name for task in wanted if tasks and task.name not in scored]
             scoring.refusals += [f"{task} could be asked of none of the models" for task in unasked]
         prints = {name: model.fingerprint for name, model in loaded.items()}
-    return SideBySide(
-        where, rows, results, prints, tuple(scoring.notes), tuple(dict.fromkeys(scoring.refusals))
-    )
+    refusals = tuple(dict.fromkeys(scoring.refusals))
+    return SideBySide(where, rows, results, prints, source.findings(), tuple(scoring.notes), refusals)
 
 
 @dataclass

@@ -249,6 +249,22 @@ def keep_order(order: Order, folder: Path) -> None:
     write_json(path, now)
 
 
+def _saved(folder: Path, chosen: Path | None) -> checkpoints.Checkpoint | None:
+    """Read the chosen checkpoint, or the newest one of a folder; None where there is none.
+
+    Raises:
+        CheckpointError: if it is damaged.
+    """
+    while (path := chosen or latest_checkpoint(folder)) is not None:
+        try:
+            return checkpoints.load(folder, optimizer=False, chosen=path)
+        except checkpoints.CheckpointError:
+            # The run, which is still being trained, deletes its older checkpoints; a newer one is complete by then.
+            if chosen is not None or latest_checkpoint(folder) == path:
+                raise
+    return None
+
+
 def load(folder: str | os.PathLike[str]) -> TowerMethod:
     """Load the trained model of a run folder, or of one of its checkpoints, ready to ``embed``.
 
@@ -263,8 +279,7 @@ def load(folder: str | os.PathLike[str]) -> TowerMethod:
     if is_checkpoint(path):
         path, chosen = run_of(path), path
     run = Run.read(path)
-    chosen = chosen or latest_checkpoint(path / "checkpoint")
-    saved = None if chosen is None else checkpoints.load(path / "checkpoint", optimizer=False, chosen=chosen)
+    saved = _saved(path / "checkpoint", chosen)
     if saved is None:
         raise ValueError(f"{path} has no checkpoint yet: the run was stopped before its first one")
     if any(modality not in MODALITIES for modality in run.columns.values()):
@@ -272,7 +287,7 @@ def load(folder: str | os.PathLike[str]) -> TowerMethod:
     # No file of weights is read: the checkpoint holds them all, and the files may be gone.
     with restored():
         method = build(run, {}, path)
-    checkpoints.restore(saved.of_today(method.earlier), method, None)
+    checkpoints.restore(saved, method, None)
     broken = [name for name, weight in method.named_parameters() if not weight.isfinite().all()]
     if broken:
         raise ValueError(

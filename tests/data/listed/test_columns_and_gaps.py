@@ -174,7 +174,9 @@ def test_a_list_that_is_no_array_is_one_broken_cell(tmp_path: Path) -> None:
     (tmp_path / "it.jsonl").write_text("\n".join(map(json.dumps, table)))
     data = load_any(f"{tmp_path / 'it.jsonl'},broken=0.1")
     assert len(data) == ROWS - 1
-    told = "it.jsonl, row 6: no list of numbers, or of lists of as many numbers each, time first"
+    told = (
+        "it.jsonl, row 6, column wrist: no list of numbers, or of lists of as many numbers each, time first"
+    )
     assert any(told in line for line in data.findings().values())
 
 

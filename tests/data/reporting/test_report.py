@@ -265,20 +265,19 @@ def test_looking_again_decodes_nothing(table: Path, monkeypatch: pytest.MonkeyPa
     assert seen == [made.bomb(40_000, 40_000)]
 
 
-@pytest.mark.parametrize(("rows", "splits", "commands"), [(0, "none", 0), (3, "train 2, test 1", 1)])
 def test_commands_that_would_be_refused_are_not_advised(
-    rows: int, splits: str, commands: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COUNTERPOINT_CACHE", str(tmp_path / "cache"))
-    for n in range(rows):
+    for n in range(3):
         picture(n).save(tmp_path / f"{n}.png")
-    lines = ["image,text", *(f"{n}.png,the {n}th" for n in range(rows))]
+    lines = ["image,text", *(f"{n}.png,the {n}th" for n in range(3))]
     (tmp_path / "pairs.csv").write_text("\n".join(lines))
     found = report(str(tmp_path / "pairs.csv"))
     (divided,) = [finding for finding in found.sections["contents"] if finding.name == "splits"]
-    assert splits in divided.text
+    assert "train 2, test 1" in divided.text
     assert divided.warning
-    assert len(found.commands) == commands
+    assert len(found.commands) == 1
 
 
 def food(folder: Path, *, local: Callable[[int], str]) -> Path:

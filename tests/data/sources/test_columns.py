@@ -14,7 +14,7 @@ from counterpoint.data import sources
 from counterpoint.data.derived.mixture import parts_of
 from counterpoint.data.listed.pairs import Pairs
 from counterpoint.data.source import load, load_any, located, short_name, with_columns
-from counterpoint.data.sources import Ledger, columns_of, read
+from counterpoint.data.sources import Ledger, Options, columns_of, read
 from counterpoint.data.sources.tables import _parts
 from fixtures.files import bitmap
 
@@ -85,7 +85,8 @@ def test_the_name_of_the_data_says_the_columns_and_is_found_from_elsewhere(tmp_p
             {"picture": "path"},
             "unknown use of a column 'picture': .*known: audio, group, id, image, .*split, table, text",
         ),
-        ({"image": "a+b"}, r"the column 'a\+b' cannot be named here for its '\+' or ','"),
+        ({"image": "a+b"}, r"the column 'a\+b' cannot be named here for its '\+'"),
+        ({"a=b": "a=b"}, "the column 'a=b' cannot be named here for its '='"),
     ],
 )
 def test_columns_that_cannot_be_are_refused(columns: dict[str, str], message: str, tmp_path: Path) -> None:
@@ -169,6 +170,21 @@ def test_a_template_joins_lists_and_leaves_out_what_is_empty(suffix: str, tmp_pa
     assert ledger.frame["reason"].to_list() == ["empty caption"] * 3
     with_kind = read(f"{path},columns=image:file_name+text:{{name}}%2C {{tags}}; {{kind}}", Ledger())
     assert with_kind.frame["text"].to_list()[:3] == [["icon"], ["n1, a; icon"], ["n2, a, b; icon"]]
+
+
+@pytest.mark.parametrize(
+    ("words", "columns"),
+    [
+        (["image=path,text={name}"], {"image": "path", "text": "{name}"}),
+        (["text={name}, {tags},split=fold"], {"text": "{name}, {tags}", "split": "fold"}),
+        (["text={a}: 50%, {b} + c"], {"text": "{a}: 50%, {b} + c"}),
+        (["text=50%2C"], {"text": "50%2C"}),
+    ],
+)
+def test_columns_are_read_from_the_name_of_data_as_they_were_typed(
+    words: list[str], columns: dict[str, str]
+) -> None:
+    assert Options.of(with_columns("table.csv", columns_of(words))).columns == columns
 
 
 @pytest.mark.parametrize(

@@ -647,3 +647,38 @@ def test_captions_beside_the_files_win_over_a_table(tmp_path: Path) -> None:
     (tmp_path / "p0.txt").write_text("a beep")
     (tmp_path / "sources.csv").write_text("file,origin\np0.wav,my own recordings here\n")
     assert read(str(tmp_path), Ledger()).frame["text"].to_list() == [["a beep"]]
+
+
+def described_by_one_table(folder: Path) -> None:
+    """Write two sounds and a table of any name that captions them."""
+    folder.mkdir(exist_ok=True)
+    for k in range(2):
+        wave_file(folder / f"p{k}.wav")
+    (folder / "transcripts.csv").write_text("file,prompt\np0.wav,please press zero now\np1.wav,a long beep\n")
+
+
+def test_captions_in_json_win_over_the_only_table(tmp_path: Path) -> None:
+    described_by_one_table(tmp_path)
+    (tmp_path / "p1.json").write_text('{"caption": "from beside"}')  # of the second file alone
+    assert read(str(tmp_path), Ledger()).frame["text"].to_list() == [["from beside"]]
+
+
+def test_labels_in_json_leave_captions_to_the_only_table(tmp_path: Path) -> None:
+    described_by_one_table(tmp_path)
+    (tmp_path / "p0.json").write_text('{"speaker": "ann"}')
+    assert read(str(tmp_path), Ledger()).frame["text"].to_list()[0] == ["please press zero now"]
+
+
+def test_split_folders_win_over_the_only_table(tmp_path: Path) -> None:
+    described_by_one_table(tmp_path)
+    for side in ("train", "test"):
+        (tmp_path / side).mkdir()
+        wave_file(tmp_path / side / "one.wav")
+        (tmp_path / side / "one.txt").write_text(f"a beep of {side}")
+    assert read(str(tmp_path), Ledger()).frame["split"].to_list() == ["test", "train"]
+
+
+def test_captions_from_names_are_taken_although_a_table_captions_the_files(tmp_path: Path) -> None:
+    described_by_one_table(tmp_path / "sounds")
+    frame = read(f"{tmp_path / 'sounds'},captions=path", Ledger()).frame
+    assert frame["text"].to_list() == [["p0"], ["p1"]]

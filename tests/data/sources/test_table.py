@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from counterpoint.data.listed.pairs import Pairs
-from counterpoint.data.source import load, located, short_name
+from counterpoint.data.source import load, load_any, located, short_name
 from counterpoint.data.sources import Ledger, Options, Records, read
 
 
@@ -234,8 +234,23 @@ def test_a_broken_picture_within_parquet_is_named_and_its_bytes_are_not(folder: 
     data = Pairs(path, 8)
     assert len(data) == 39
     line = data.findings()["lost: broken picture"]
-    assert line.startswith(f"1: {path}, row 40: ")
+    assert line.startswith(f"1: {path}, row 40, column image: ")
     assert len(line) < 300
+
+
+def test_bytes_that_are_no_example_are_named_by_their_column_and_row(folder: Path) -> None:
+    path = folder / "t.parquet"
+    pl.DataFrame({"scan": [b"\x80 neither"] * 3, "text": ["a", "b", "c"]}).write_parquet(path)
+    for modality in ("image", "audio"):
+        with pytest.raises(ValueError, match=r"t\.parquet, row 1, column scan: "):
+            load_any(f"{path},columns={modality}:scan+text:text")
+
+
+def test_a_number_in_place_of_the_name_of_a_file_is_refused(folder: Path) -> None:
+    path = folder / "t.jsonl"
+    path.write_text('{"image": {"path": 5}, "text": "a"}\n')
+    with pytest.raises(ValueError, match=r"line 1: image is the int 5; expected the path of a picture"):
+        load_any(str(path))
 
 
 @pytest.mark.parametrize(
@@ -426,10 +441,13 @@ def test_paths_that_lead_out_of_the_folder_are_read_where_the_user_allows_it_alo
 
 
 def test_an_address_in_a_table_of_this_machine_is_left_out_as_such(folder: Path) -> None:
-    path = written(folder, "file_name,text\nhttps://example.org/0.png,a\n0.png,b\n")
+    addresses = ("https://example.org/0.png", "S3://bucket/0.png", "sftp://host/0.png")
+    lines = "".join(f"{address},a\n" for address in addresses)
+    path = written(folder, f"file_name,text\n{lines}0.png,b\nfile:///0.png,c\n")
     found, ledger = records(path)
     assert [record.key for record in found] == ["0.png"]
-    assert ledger["reason"].to_list() == ["address of another machine (--allow-outside fetches such files)"]
+    address = "address of another machine (--allow-outside fetches such files)"
+    assert ledger["reason"].to_list() == [address] * 3 + ["no such file"]
 
 
 def test_a_parquet_table_without_rows_says_so(folder: Path) -> None:
@@ -443,10 +461,19 @@ def test_a_parquet_table_without_rows_says_so(folder: Path) -> None:
 )
 def test_a_table_without_rows_says_so(name: str, text: str, folder: Path) -> None:
     path = written(folder, text, name)
-    with pytest.raises(
-        ValueError, match=rf"{name} has no rows: it needs a header and a row for each example"
-    ):
+    with pytest.raises(ValueError, match=rf"{name} has no rows$"):
         records(path)
+
+
+def test_an_empty_table_among_several_refuses_nothing(folder: Path) -> None:
+    tables = folder / "tables"
+    tables.mkdir()
+    (tables / "train.csv").write_text("question,answer\nwho is it,the postman is it\n")
+    (tables / "test.csv").write_text("question,answer\n")
+    pl.DataFrame(schema={"a": pl.String, "b": pl.Int64}).write_parquet(tables / "val.parquet")
+    found, _ = records(tables)
+    assert [record.split for record in found] == ["train"]
+    assert "image" not in found.columns
 
 
 @pytest.mark.parametrize("place", ["metadata/captions.csv", "captions/all.csv", "data/train.csv"])

@@ -104,7 +104,7 @@ PNG = b"not read before the captions are"
         ({"a.png": PNG, "a.json": b'{"text": "x", "split": "tset"}'}, "split 'tset' is none of train"),
         ({"a.png": PNG, "a.json": b'{"text": "x", "id": 1}', "b.png": PNG, "b.json": b'{"text": "y", "id": 1}'},
          "b has the id 1 of"),
-        ({"a.txt": b"a text"}, "holds no pairs"),
+        ({"a.txt": b"a text"}, "has no rows"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_shard(tmp_path: Path, files: dict[str, bytes], message: str) -> None:

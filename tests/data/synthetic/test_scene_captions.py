@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import cache
 
 import pytest
-from data.worlds.random_scenes import random_scene
 
 from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.concepts import CONCEPTS, FACED
@@ -24,6 +23,7 @@ from counterpoint.data.synthetic.scenes.scene import (
 from counterpoint.data.synthetic.scenes.words.captions import Caption, long, phrase, short, tags
 from counterpoint.data.synthetic.scenes.words.lexicon import LANGUAGES, lexicon
 from counterpoint.registry import UnknownNameError
+from data.synthetic.random_scenes import random_scene
 
 SEEDS = range(25)
 CAT = Thing("cat", "red", "medium", 250, 200, 500)

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import pytest
-from data.worlds.random_scenes import random_scene
 
 from counterpoint.data.rng import Rng
 from counterpoint.data.synthetic.scenes.words import captions
 from counterpoint.data.synthetic.scenes.words.lexicon import LANGUAGES, lexicon
 from counterpoint.data.synthetic.scenes.words.referring import spoken
 from counterpoint.data.synthetic.scenes.words.vocabulary import concepts_in, vocabulary, words_in
+from data.synthetic.random_scenes import random_scene
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -7,7 +7,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from counterpoint.evaluation import compositional, task
+from counterpoint.evaluation import task
 from counterpoint.evaluation.mining import blind_pairs, similarity_quantile
 
 
@@ -62,7 +62,3 @@ def test_bad_input_is_refused() -> None:
         blind_pairs(a, b * torch.nan)
     with pytest.raises(ValueError, match="q between 0 and 1"):
         similarity_quantile(a, 2)
-
-
-def test_public_names() -> None:
-    assert set(compositional.__all__) <= set(dir(compositional))

@@ -73,19 +73,19 @@ def parse(
         SystemExit: after ``--help``, and for words that are no options.
     """
     arguments = _mixed(arguments)
-    recipe = _named(arguments)
-    named = {"recipe": recipe} if _trains(form) else {}
     short = "--help-all" not in arguments
     arguments = [word if word != "--help-all" else "--help" for word in arguments]
     helps = not {"-h", "--help"}.isdisjoint(arguments)
-    shown = _shown(form, {**(defaults or {}), **named}, short and helps)
-    words = arguments
-    if command not in _WITHOUT_FOLDERS:
-        shown, words = _with_trust(shown), [word for word in arguments if word != OPTION]
+    trusts = command not in _WITHOUT_FOLDERS
+    words = [word for word in arguments if word != OPTION] if trusts else arguments
     if not helps and (wrong := _fault(form, words, defaults or {})):
         line = f"counterpoint {command}: {wrong} (see: counterpoint {command} --help)"
         print(printable(line), file=sys.stderr)
         raise SystemExit(2)
+    recipe = _named(arguments)
+    named = {"recipe": recipe} if _trains(form) else {}
+    shown = _shown(form, {**(defaults or {}), **named}, short and helps)
+    shown = _with_trust(shown) if trusts else shown
     try:
         filled: object = tyro.cli(shown, args=[*arguments], prog=f"counterpoint {command}")
     except SystemExit:
@@ -131,8 +131,13 @@ def _fault(form: type, words: Sequence[str], defaults: Mapping[str, object]) -> 
     positional = [name for name in fields if not name.startswith("--")]
     values: dict[str, list[str]] = {}
     option, room = "", 0.0  # the option that takes the next word, and the number of words that it still takes
+    separated = False  # whether "--" has come, behind which no word is an option
     for word in words:
-        name, equals, value = word.partition("=") if _FLAG.fullmatch(word) else ("", "=", word)
+        if word == "--" and not separated:
+            separated, room = True, 0.0 if option.startswith("-") else room
+            continue
+        is_flag = not separated and _FLAG.fullmatch(word)
+        name, equals, value = word.partition("=") if is_flag else ("", "=", word)
         if name or (not room and positional):
             option = name.replace("_", "-") or positional.pop(0)
             if option not in fields:
@@ -141,7 +146,7 @@ def _fault(form: type, words: Sequence[str], defaults: Mapping[str, object]) -> 
                 return f"unknown option {name}" + (f"; did you mean {near[0]}?" if near else "")
             kind = _typed_kind(fields[option])
             values[option] = []
-            room = 0 if kind is bool else math.inf if get_origin(kind) is tuple else 1
+            room = _max_words(kind)
         if equals and not room:
             quoted = "; quote a pattern of several files: 'shards/*.tar'" if Path(value).exists() else ""
             return f"unexpected argument {value!r}{quoted}"
@@ -149,11 +154,14 @@ def _fault(form: type, words: Sequence[str], defaults: Mapping[str, object]) -> 
             values[option].append(value)
             room -= 1
     for option, field in fields.items():
-        several = get_origin(_typed_kind(field)) is tuple  # of which there may be none
+        kind = _typed_kind(field)
+        several = get_origin(kind) is tuple  # of which there may be none
         if option not in values and field.is_required() and not several and option.lower() not in defaults:
             return f"{option} is missing"
+        if option in values and not (values[option] or several or kind is bool):
+            return f"{option} needs a value"
         for value in values.get(option, ()):
-            if wrong := _misfit(_typed_kind(field), value):
+            if wrong := _misfit(kind, value):
                 return f"{option} {wrong}"
     return ""
 
@@ -180,6 +188,20 @@ def _typed_kind(field: FieldInfo) -> Any:
     """Return the type of what is typed for a field."""
     typed = _mark(field, Typed)
     return typed.kind if typed else field.annotation
+
+
+def _max_words(kind: Any) -> float:
+    """Return the largest number of words that an option of a type takes.
+
+    >>> _max_words(bool), _max_words(int | None), _max_words(tuple[int, int] | None), _max_words(tuple[str, ...])
+    (0, 1, 2, inf)
+    """
+    if kind is bool:
+        return 0
+    (several, *_) = [one for one in (kind, *get_args(kind)) if get_origin(one) is tuple] or [None]
+    if several is None:
+        return 1
+    return math.inf if Ellipsis in get_args(several) else len(get_args(several))
 
 
 def _misfit(kind: Any, word: str) -> str:

@@ -6,7 +6,7 @@ gives a data set whose test rows carry the benchmark's items.
 
 from __future__ import annotations
 
-from ...registry import Room
+from ...registry import Registry
 
 BENCHMARKS = Registry("benchmark", __name__, symbol="read")
 """Readers ``(path, size) -> PairedData`` by name, a file each; pictures become squares of ``size`` pixels."""

@@ -6,7 +6,7 @@ folder, which is then named: ``--data stamps:FOLDER``.
 
 from __future__ import annotations
 
-from ...registry import Room
+from ...registry import Registry
 
 COLLECTIONS = Registry("collection", __name__)
 """The collections by name, a file each."""

@@ -27,10 +27,10 @@ from ...types import Fit
 from ..base import IMAGE_SIZE, Data, Rows
 from ..fingerprint import Fingerprint, digest
 from ..labels import MOST_CLASSES, Label
-from ..named import SIMULATED
 from ..replaced import Replaced
+from .names import VOXELS
 
-NAME, COLUMN = SIMULATED, "table"
+NAME, COLUMN = VOXELS, "table"
 _OPTIONS = {"early": "early", "late": "late", "voxel-noise": "noise"}
 _OPTION = re.compile(r",(early|late|voxel-noise)=([^,]*)")
 EARLY, LATE = "early", "late"

@@ -47,9 +47,9 @@ def parse(source: str) -> Kind:
         return _Mixture(source, parts=tuple(parts))
     whole, gaps = gaps_of(source)
     if gaps:
-        there = parse(whole)
-        rest = there.rest + with_gaps("", [str(gap) for gap in gaps])
-        return _Gappy(source, there.head, there.path, rest, whole=there, gaps=gaps)
+        parsed = parse(whole)
+        rest = parsed.rest + with_gaps("", [str(gap) for gap in gaps])
+        return _Gappy(source, parsed.head, parsed.path, rest, whole=parsed, gaps=gaps)
     name = name_of(source)
     if name == voxels.NAME:
         inner, _, options = Simulation.parse(source)

@@ -15,6 +15,7 @@ import numpy as np
 from jaxtyping import Int
 
 from ... import files as whole_files
+from ...frames import Frames, whole
 from ...modalities import MODALITIES, resolve
 from ...networks.base import FormedInput, Input
 from ..cache import blocks_in, cache_folder, is_idle, last_use, most_bytes, remove_block, writing
@@ -119,6 +120,14 @@ class Decoded:
             OSError, ValueError: if a file that has to be read now cannot be, or is not what it was.
         """
         return self.pack([self._one(int(position)) for position in positions])
+
+    def cuts(self, positions: Int[np.ndarray, " n"]) -> Frames:
+        """Return frames of whole examples: nothing is cut from them."""
+        return whole(len(positions))
+
+    def cuts_of(self, examples: Sequence[np.ndarray]) -> Frames:
+        """Return frames of whole examples: nothing is cut from them."""
+        return whole(len(examples))
 
     def decode(self, data: bytes) -> np.ndarray:
         """Return the example in the bytes of a further file, which has the channels of these.

@@ -22,7 +22,6 @@ from ...registry import unknown
 from ...types import Fit
 from .. import sources
 from ..base import Data, Rows
-from ..pictures.squares import Pictures
 from ..pictures.traits import TraitsCache
 from ..reading.file_examples import ReadOptions
 from ..replaced import Replaced
@@ -129,9 +128,10 @@ class Stored(Data):
         }  # of this class
         self._stand_ins = StandIns(self.splits.train, self.key)
         self.leaked, self.subsets = division.leaked, subsets(division)
-        told = records.labels()
-        self.labels, self.refused = labels_of(told, options.numbers, options.least)
-        some = {name: told[name] for name in self.refused if name in told}  # a refused point is two columns
+        texts_of = records.labels()
+        self.labels, self.refused = labels_of(texts_of, options.numbers, options.least)
+        # A refused point is two columns.
+        some = {name: texts_of[name] for name in self.refused if name in texts_of}
         self._beside = {name: texts for name, texts in some.items() if texts.null_count() < len(texts)}
         captions = records.frame["text"].explode().drop_nulls() if "text" in self.columns else None
         same = {noun_of(records, column): of_column.drop_nulls() for column, of_column in digests.items()}
@@ -273,7 +273,7 @@ class Stored(Data):
 
     def cuts(self, column: str, rows: Rows) -> Frames:
         of_column = self.column(column)
-        if not isinstance(of_column, FileColumn) or not isinstance(of_column.files, Pictures):
+        if not isinstance(of_column, FileColumn):
             return super().cuts(column, rows)
         rows, _ = self._standing(column, rows)
         return of_column.files.cuts(of_column.at[rows])

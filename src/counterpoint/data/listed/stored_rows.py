@@ -16,7 +16,7 @@ class StoredRows(Stored):
     """
 
     def columns_of(self, source: str | Path, records: Records) -> Mapping[str, str]:
-        there = columns_there(records)
-        if not there:
+        columns = columns_there(records)
+        if not columns:
             raise ValueError(f"{source} holds nothing that is read: no row has a file or a text")
-        return there
+        return columns

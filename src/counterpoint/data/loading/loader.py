@@ -119,13 +119,11 @@ class Loader:
             column: self._read(column, rows, epoch) for column in {self.views[name].column for name in drawn}
         }
         tensors = {name: self._look(name, raw[self.views[name].column], rows, epoch) for name in drawn}
+        framed = {name: self.views[name].column for name in drawn if self.views[name].framed}
+        cuts = {column: self.data.cuts(column, rows) for column in set(framed.values())}
         frames = {
-            name: composed(
-                self.data.cuts(view.column, rows),
-                self._look(name, raw[view.column], rows, epoch, framed=True),
-            )
-            for name, view in self.views.items()
-            if view.framed and name in drawn
+            name: composed(cuts[column], self._look(name, raw[column], rows, epoch, framed=True))
+            for name, column in framed.items()
         }
         for name, view in self.steady.items():
 
@@ -135,8 +133,8 @@ class Loader:
 
             tensors[name] = view(rows.tolist(), draw)
         labels = {name: label.tensor(rows) for name, label in self.labels.items()}
-        there = {column: torch.from_numpy(self.data.present(column, rows)) for column in self._columns}
-        gaps = {column: have for column, have in there.items() if not have.all()}
+        present = {column: torch.from_numpy(self.data.present(column, rows)) for column in self._columns}
+        gaps = {column: have for column, have in present.items() if not have.all()}
         return Batch(torch.from_numpy(self.data.ids_of(rows)), tensors, labels, gaps, frames)
 
     def _look(self, name: str, raw: Any, rows: Rows, epoch: Epochs, framed: bool = False) -> Tensor:

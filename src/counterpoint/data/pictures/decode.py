@@ -134,7 +134,7 @@ def decoded(
 
     Raises:
         OSError: for a picture that is not whole.
-        ValueError: for more than ``most`` pixels, before or after a fit resizes them.
+        ValueError: for more than ``most`` pixels, and for a fit of another library that makes more than `MOST_PIXELS`.
     """
     pixels = _taken(opened, most) if opened.info.get("progressive") else 0
     drafted = None if isinstance(form, Fit) else opened.draft(None, (_LEFT * form, _LEFT * form))

@@ -134,11 +134,11 @@ class Pictures:
             OSError, ValueError: if a file that has to be decoded now cannot be, or is not what it was.
         """
         pictures = np.zeros((len(positions), 3, self.size, self.size), np.uint8)
-        there = np.flatnonzero(positions >= 0)
-        blocks, rows = self._places[positions[there]].T
+        present = np.flatnonzero(positions >= 0)
+        blocks, rows = self._places[positions[present]].T
         for number in np.unique(blocks).tolist():
             here = blocks == number
-            chosen = there[here]
+            chosen = present[here]
             kept = self._map(number) if number >= 0 else None
             if kept is not None:
                 pictures[chosen] = kept[rows[here]]
@@ -152,10 +152,10 @@ class Pictures:
         Raises:
             OSError, ValueError: if a file that has to be decoded now cannot be, or is not what it was.
         """
-        there = positions[positions >= 0]
-        self._decoded(there[(self._sizes[there] == 0).any(1)])  # of which the cache knows no size
+        existing = positions[positions >= 0]
+        self._decoded(existing[(self._sizes[existing] == 0).any(1)])  # of which the cache knows no size
         sizes = np.ones((len(positions), 2), np.int32)
-        sizes[positions >= 0] = self._sizes[there]
+        sizes[positions >= 0] = self._sizes[existing]
         return self._framed(sizes.tolist())
 
     def cuts_of(self, examples: Sequence[Decoded]) -> Frames:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, runtime_checkable
 
+from ...frames import Frames
 from ...networks.base import Input
 from ...types import Fit
 from ..base import Rows
@@ -58,6 +59,17 @@ class FileExamples(Protocol):
 
     def read(self, positions: Rows) -> Any:
         """Return the raw form of some files' examples."""
+        ...
+
+    def cuts(self, positions: Rows) -> Frames:
+        """Return where in the whole upright pictures of some files the raw form lies; the whole of what is no picture.
+
+        See `counterpoint.frames`.
+        """
+        ...
+
+    def cuts_of(self, examples: Sequence[Any]) -> Frames:
+        """Return where in their whole upright pictures some decoded examples lie, as `cuts` does."""
         ...
 
     def decode(self, data: bytes) -> Any:

@@ -174,9 +174,9 @@ def store_sound(sound: Waves) -> tuple[str, bytes]:
 def _wav(data: bytes) -> tuple[np.ndarray, int]:
     from scipy.io import wavfile
 
-    stated, there = _bytes_of_samples(data)
-    if stated < _UNKNOWN and there < _PRESENT * stated:
-        raise ValueError(f"no whole WAV file: it holds {there:,} of {stated:,} bytes of samples")
+    stated, actual = _bytes_of_samples(data)
+    if stated < _UNKNOWN and actual < _PRESENT * stated:
+        raise ValueError(f"no whole WAV file: it holds {actual:,} of {stated:,} bytes of samples")
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings(

@@ -23,7 +23,6 @@ from ..labels import Label
 from ..listed.columns import FileColumn, TextColumn
 from ..listed.labels import rare_notes, refusal_notes
 from ..listed.stored import Stored
-from ..pictures.squares import Pictures
 from ..replaced import Replaced
 from ..sources import Asset, Records, ending_of
 from .first_records import FirstRecords
@@ -170,7 +169,7 @@ class Sharded(Data):
     def cuts(self, column: str, rows: Rows) -> Frames:
         cuts, rows = super().cuts(column, rows).clone(), np.asarray(rows)
         of_held = self.held.column(column)
-        if not isinstance(of_held, FileColumn) or not isinstance(of_held.files, Pictures):
+        if not isinstance(of_held, FileColumn):
             return cuts
         trained, held = np.flatnonzero(rows < self._trained), np.flatnonzero(rows >= self._trained)
         cuts[torch.from_numpy(trained)] = of_held.files.cuts_of(self._cells(column, rows[trained]))

@@ -24,7 +24,6 @@ from ._options import (
     Options,
     checked,
     columns_of,
-    option_of,
     parted,
     said_columns,
     with_columns,
@@ -43,7 +42,6 @@ from ._reading import (
     rooted,
     shards,
     suffixes,
-    wholes,
 )
 from ._record import FOLDER, PLACES, Cell, Record, Records
 from ._source import Shard, Source, Span
@@ -87,7 +85,6 @@ __all__ = [
     "name_of",
     "noted",
     "open_shard",
-    "option_of",
     "parted",
     "read",
     "read_some",
@@ -100,7 +97,6 @@ __all__ = [
     "state_of",
     "suffix_of",
     "suffixes",
-    "wholes",
     "with_columns",
     "without_budget",
 ]

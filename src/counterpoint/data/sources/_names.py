@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Iterable
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from ...modalities import MODALITIES
 
@@ -43,6 +44,22 @@ def split_of(name: str) -> str | None:
     """
     word = re.split(r"[^a-z]", name.lower(), maxsplit=1)[0]
     return SPLITS.get(word)
+
+
+def split_folders(folder: Path) -> dict[Path, str]:
+    """Return the folders in a folder that are called after splits, each with its split."""
+    # Names first, as a folder may hold very many files.
+    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return {
+        folder / name: side
+        for name in names
+        if name.isalpha() and (side := split_of(name)) and (folder / name).is_dir()
+    }
+
+
+def is_divided(folder: Path) -> bool:
+    """Return whether a folder in a folder is called after another split than ``train``, which alone says nothing."""
+    return any(side != "train" for side in split_folders(folder).values())
 
 
 def caption_rank(column: str) -> int | None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from itertools import chain
 from pathlib import PurePath
 from typing import Any, Self, final
-from urllib.parse import quote, unquote
 
 from PIL import Image
 
@@ -20,13 +19,11 @@ from ..derived.gaps import gaps_of, with_gaps
 from ..derived.mixture import each_changed, parts_of
 from ..pictures.decode import MOST_PIXELS
 from ..sides import MOST_HELD_OUT
-from ..template import is_template
+from ..template import is_template, option_of, read_option
 from ._files.places import local
 from ._ledger import BROKEN
 
 _PARTS = ("path", "name", "folder")
-_PLAIN = "".join(chr(code) for code in range(32, 127) if chr(code) not in '%,+"')
-"""Characters that stay in a template, as no option and no mixture of sources ends at them."""
 FACTS = ("id", "split", "group")
 """The values of a record, beside its columns, that a column of a table may be named for."""
 
@@ -112,7 +109,10 @@ class Options:
         {'image': 'path', 'text': 'alt'}
         """
         options = Spec.parse(f"data,{text}" if text else "data").options
-        values = {_field(name): _READERS[name](f"{name}={value}", value) for name, value in options.items()}
+        values = {
+            name.replace("-", "_"): _READERS[name](f"{name}={value}", value)
+            for name, value in options.items()
+        }
         return cls(**values)
 
     @classmethod
@@ -131,7 +131,7 @@ class Options:
 
     def asked(self) -> list[str]:
         """Return the names of the options that say something to a source, and not of the whole."""
-        whole = {_field(name) for name in OF_THE_WHOLE}
+        whole = {name.replace("-", "_") for name in OF_THE_WHOLE}
         return [f.name for f in fields(self) if getattr(self, f.name) and f.name not in whole]
 
 
@@ -157,9 +157,7 @@ def without_budget(written: str) -> str:
         return each_changed(written, without_budget)
     whole, gaps = gaps_of(written)
     place, options = parted(whole)
-    meant = [
-        option for option in options.split(",") if option and _field(option.partition("=")[0]) != "broken"
-    ]
+    meant = [option for option in options.split(",") if option and option.partition("=")[0] != "broken"]
     return with_gaps(",".join([place, *meant]), [str(gap) for gap in gaps])
 
 
@@ -173,10 +171,19 @@ def columns_of(words: Sequence[str]) -> dict[str, str]:
     ({'image': 'path', 'text': 'alt+title'}, {'question': 'question', 'answer': 'answer'})
     >>> columns_of(["text={name}, {tags}"])
     {'text': '{name}, {tags}'}
+    >>> columns_of(["image=path,text={name}, {tags}"])
+    {'image': 'path', 'text': '{name}, {tags}'}
     """
+    # A comma in a template is part of it, but not one before WHAT=.
+    uses = "|".join(map(re.escape, (*MODALITIES.names(), *FACTS)))
+    parts = chain.from_iterable(re.split(rf",(?=\s*(?:{uses})\s*=)", each) for each in words)
+    return _by_use(chain.from_iterable([each] if is_template(each) else each.split(",") for each in parts))
+
+
+def _by_use(words: Iterable[str]) -> dict[str, str]:
+    """Return columns by what they are for, of words ``WHAT=COLUMN``; see `columns_of`."""
     columns: dict[str, str] = {}
-    divided = ([each] if is_template(each) else each.split(",") for each in words)
-    for word in chain.from_iterable(divided):
+    for word in words:
         role, equals, column = (part.strip() for part in word.partition("="))
         column = column if equals else role
         if not (role and column):
@@ -205,9 +212,10 @@ def checked(columns: Mapping[str, str]) -> Mapping[str, str]:
             continue
         if is_column and role != column:
             raise unknown("use of a column", role, (*MODALITIES.names(), *FACTS))
-        if "," in column or ("+" in column and not takes_several(role)) or (is_column and ":" in column):
+        marks = "," + ("" if takes_several(role) else "+") + (":=" if is_column else "")
+        if mark := next((mark for mark in marks if mark in column), ""):
             raise ValueError(
-                f"the column {column!r} cannot be named here for its '+' or ',': rename it in the table"
+                f"the column {column!r} cannot be named here for its {mark!r}: rename it in the table"
             )
     return columns
 
@@ -258,18 +266,8 @@ def said_columns(role: str, named: str) -> tuple[str, ...]:
     return tuple(named.split("+")) if takes_several(role) and not is_template(named) else (named,)
 
 
-def option_of(role: str, column: str) -> str:
-    """Return a column and its use as a part of the option ``columns=``; marks of a template are escaped as in URLs.
-
-    >>> option_of("text", "alt"), option_of("text", "{name}, {tags}")
-    ('text:alt', 'text:{name}%2C {tags}')
-    """
-    return f"{role}:{quote(column, safe=_PLAIN) if is_template(column) else column}"
-
-
 def _columns(option: str, value: str) -> Mapping[str, str]:
-    words = (word.replace(":", "=", 1) for word in value.split("+"))
-    return columns_of([unquote(word) if is_template(word) else word for word in words])
+    return _by_use(f"{role}={column}" for role, column in map(read_option, value.split("+")))
 
 
 def _outside(option: str, value: str) -> bool:
@@ -323,11 +321,6 @@ def _numbers(option: str, value: str) -> tuple[str, ...]:
     return names
 
 
-def _field(name: str) -> str:
-    """Return the field of an option; runs of earlier versions call what is broken a tolerance."""
-    return "broken" if name == "tolerance" else name.replace("-", "_")
-
-
 OF_THE_WHOLE: dict[str, Callable[[str, str], Any]] = {
     "broken": _broken,
     "group": _group,
@@ -335,7 +328,6 @@ OF_THE_WHOLE: dict[str, Callable[[str, str], Any]] = {
     "least": _least,
     "max-pixels": _max_pixels,
     "numbers": _numbers,
-    "tolerance": _broken,
 }
 """The options of a data set, whatever it is read from, with what reads each."""
 _READERS: dict[str, Callable[[str, str], Any]] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from ...files import read_json
-from ...registry import Room, import_file, named_in_file, unknown
+from ...registry import Registry, import_file, named_in_file, unknown
 from ._files.places import seen_from
 from ._ledger import Ledger
 from ._options import FACTS, Options, parted
@@ -95,17 +95,27 @@ _INSTEAD = {
 """Advice by the suffix of a file that is not read."""
 
 
-def recognised(written: str) -> Source:
+def recognised(written: str, asked: Collection[str] = ()) -> Source:
     """Return the source that reads what a user wrote.
+
+    Args:
+        written: by the user, without options.
+        asked: names of the options that are given. The first source that takes all of them reads it, or the first of
+            all where none does.
 
     Raises:
         ValueError: if there is none.
     """
     if named_in_file(written) is not None:
         return _named(written)
+    first: Source | None = None
     for source in _sources().values():
         if source.recognises(written):
-            return source
+            if source.takes.issuperset(asked):
+                return source
+            first = first or source
+    if first is not None:
+        return first
     instead = _INSTEAD.get(Path(written).suffix.lower(), "")
     raise ValueError(f"{written}: expected a folder or one of {', '.join(suffixes())}{instead}")
 
@@ -129,8 +139,9 @@ def wholes(written: str, ledger: Ledger) -> list[Shard]:
 
 def shards_of(place: str, options: Options, ledger: Ledger) -> list[Shard]:
     """List the shards of a place; see `shards`."""
-    source = recognised(place)
-    if unmeant := [name for name in options.asked() if name not in source.takes]:
+    asked = options.asked()
+    source = recognised(place, asked)
+    if unmeant := [name for name in asked if name not in source.takes]:
         raise ValueError(
             f"{place}: {unmeant[0]}= says nothing about what is read as {type(source).__name__}; leave it out"
         )
@@ -187,13 +198,15 @@ def read(written: str, ledger: Ledger) -> Records:
 
     Raises:
         UnknownNameError: for a column that the user named and no shard has.
-        ValueError: if no source recognises it, its shards cannot be read, or an id is there twice.
+        ValueError: if no source recognises it, its shards cannot be read or hold no rows, or an id is there twice.
     """
     return _all_of(written, wholes(written, ledger), ledger)
 
 
 def _all_of(written: str, listed: Sequence[Shard], ledger: Ledger) -> Records:
     records = Records.concat(_with_unique_ids(listed, [open_shard(shard, ledger) for shard in listed]))
+    if not len(records) and not ledger.lost:
+        raise ValueError(f"{parted(written)[0]} has no rows")
     named = [role for shard in listed for role in shard.options.columns if role not in FACTS]
     if lacking := [role for role in named if role not in records.columns]:
         raise unknown(f"column of {parted(written)[0]}", lacking[0], records.columns)

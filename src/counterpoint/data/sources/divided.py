@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import final
 
 from ._ledger import Ledger
-from ._names import PICTURES, split_of
+from ._names import PICTURES, is_divided, split_folders
 from ._options import Options
 from ._reading import shards_of, suffixes
 from ._record import Records
@@ -24,12 +23,11 @@ class Divided(Source):
     takes = frozenset({"captions", "columns", "outside"})
 
     def recognises(self, written: str) -> bool:
-        """Return whether there is a folder called after another split than ``train``, which alone says nothing."""
-        return any(side != "train" for side in _sides(Path(written)).values())
+        return is_divided(Path(written))
 
     def shards(self, written: str, options: Options, ledger: Ledger) -> list[Shard]:
         folder = Path(written)
-        sides = _sides(folder)
+        sides = split_folders(folder)
         read = {*suffixes(), *PICTURES} - Table.suffixes
         for path in sorted(folder.iterdir()):
             beside = path not in sides and not path.name.startswith(".")
@@ -48,16 +46,6 @@ class Divided(Source):
 
     def open(self, shard: Shard, ledger: Ledger) -> Records:
         raise AssertionError("each shard is of the source that reads the folder inside")
-
-
-def _sides(folder: Path) -> dict[Path, str]:
-    # Names first, as a folder may hold very many files.
-    names = sorted(os.listdir(folder)) if os.path.isdir(folder) else []
-    return {
-        folder / name: side
-        for name in names
-        if name.isalpha() and (side := split_of(name)) and (folder / name).is_dir()
-    }
 
 
 def _one_side(folder: Path, side: str, shard: Shard) -> str:

@@ -69,6 +69,7 @@ class Abstention(InContextTask):
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """
 
+    family = "in-context learning"
     papers = ("evalign-icl",)
     name = "abstention"
     primary = "f1"

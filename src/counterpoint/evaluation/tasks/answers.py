@@ -42,6 +42,7 @@ class Answers(AnsweringTask):
         NotApplicableError: from a call, if the data has no such questions.
     """
 
+    family = "answering"
     name = "answers"
     primary = "accuracy"
 

@@ -24,6 +24,7 @@ class ARO(ChoiceTask):
     2210.01936.
     """
 
+    family = "compositionality"
     name = "aro"
     by_family = True
 

@@ -25,6 +25,7 @@ class BiVLC(SquareTask):
     Retrieval" (2024), arXiv 2406.09952.
     """
 
+    family = "compositionality"
     name = "bivlc"
     primary = "group"
     papers = ("bivlc",)

@@ -48,6 +48,7 @@ class Captioning(InContextTask):
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """
 
+    family = "in-context learning"
     papers = ("evalign-icl",)
     name = "captioning"
     primary = "instances"

@@ -40,6 +40,7 @@ class Chair(AnsweringTask):
     Source: Rohrbach et al., "Object Hallucination in Image Captioning" (2018), arXiv 1809.02156.
     """
 
+    family = "answering"
     name = "chair"
     primary = "instances"
 

@@ -45,6 +45,7 @@ class CLSimplicityBias(EmbedderTask):
     Collapse and Feature Suppression" (2023), arXiv 2305.16536; the noise is this project's.
     """
 
+    family = "shortcuts"
     name = "cl_simplicity_bias"
     primary = "concept_within_group"
     modalities = ("image",)

@@ -42,6 +42,7 @@ class Classification(ClassifierTask):
     Source: Guo et al., "On Calibration of Modern Neural Networks" (2017), arXiv 1706.04599, for the calibration error.
     """
 
+    family = "classification"
     name = "classification"
     primary = "accuracy"
     reads = (ANY,)

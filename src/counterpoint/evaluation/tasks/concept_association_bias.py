@@ -49,6 +49,7 @@ class ConceptAssociationBias(EmbedderTask):
     The formula of its own index could not be checked; ``cab`` follows from the same shares.
     """
 
+    family = "compositionality"
     name = "concept_association_bias"
     primary = "cab"
     modalities = ("image", "text")

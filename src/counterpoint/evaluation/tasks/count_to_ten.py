@@ -39,6 +39,7 @@ class CountToTen(EmbedderTask):
     Source: Paiss et al., "Teaching CLIP to Count to Ten" (2023), arXiv 2302.12066.
     """
 
+    family = "compositionality"
     name = "count_to_ten"
     primary = "accuracy"
     modalities = ("image", "text")

@@ -60,6 +60,7 @@ class Explanation(InContextTask):
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """
 
+    family = "in-context learning"
     papers = ("evalign-icl",)
     name = "explanation"
     primary = "cider"

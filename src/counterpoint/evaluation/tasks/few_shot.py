@@ -58,6 +58,7 @@ class FewShot(EmbedderTask):
     Networks for Few-shot Learning" (2017), arXiv 1703.05175, for the mean of a class.
     """
 
+    family = "classification"
     name = "few_shot"
     modalities = (ANY,)
     reads = (ANY,)

@@ -80,6 +80,7 @@ class Fidelity(AnsweringTask):
     Source: Hinck et al., "Why do LLaVA Vision-Language Models Reply to Images in English?" (2024), arXiv 2407.02333.
     """
 
+    family = "answering"
     name = "fidelity"
     papers = ("image-induced-fidelity-loss",)
     primary = "ifl"

@@ -46,6 +46,7 @@ class Following(InContextTask):
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """
 
+    family = "in-context learning"
     papers = ("evalign-icl",)
     name = "following"
     primary = "cider"

@@ -55,6 +55,7 @@ class FuDD(EmbedderTask):
     Classification" (2023), arXiv 2311.07593.
     """
 
+    family = "classification"
     name = "fudd"
     primary = "top1"
     modalities = ("image", "text")

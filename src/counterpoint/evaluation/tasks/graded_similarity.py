@@ -38,6 +38,7 @@ class GradedSimilarity(EmbedderTask):
     are judged by it.
     """
 
+    family = "retrieval"
     name = "graded_similarity"
     primary = "spearman"
     modalities = (ANY,)

@@ -37,6 +37,7 @@ class ImageQuality(AnsweringTask):
     Source: the protocol of Q-Boost (arXiv 2312.15300), with known distortions in place of mean opinions.
     """
 
+    family = "answering"
     name = "image_quality"
     papers = ("q-boost",)
     primary = "spearman"

@@ -22,6 +22,7 @@ class InpaintCOCO(SquareTask):
     Negative Samples" (2024), arXiv 2403.02875.
     """
 
+    family = "compositionality"
     name = "inpaintcoco"
     primary = "group"
     papers = ("inpaintcoco",)

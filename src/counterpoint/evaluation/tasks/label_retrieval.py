@@ -51,6 +51,7 @@ class LabelRetrieval(EmbedderTask):
     files).
     """
 
+    family = "retrieval"
     name = "label_retrieval"
     papers = ("convirt",)
     modalities = (ANY,)

@@ -35,6 +35,7 @@ class Localisation(RegionTask):
     at one fixed threshold.
     """
 
+    family = "localization"
     name = "localisation"
     primary = "iou"
 

@@ -64,6 +64,7 @@ class Matching(InContextTask):
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """
 
+    family = "in-context learning"
     papers = ("evalign-icl",)
     name = "matching"
     primary = "accuracy"

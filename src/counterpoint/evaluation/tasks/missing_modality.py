@@ -41,6 +41,7 @@ class MissingModality(ClassifierTask):
     by what is withheld; Shapley, "A Value for n-Person Games" (1953).
     """
 
+    family = "classification"
     name = "missing_modality"
     primary = "withheld_accuracy"
     reads = (ANY, ANY)

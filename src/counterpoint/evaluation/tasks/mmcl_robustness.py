@@ -43,6 +43,7 @@ class MMCLRobustness(EmbedderTask):
     arXiv 2310.04971; its shifted data sets are here scenes whose shortcut is turned off.
     """
 
+    family = "shortcuts"
     name = "mmcl_robustness"
     primary = "conflicting"
     modalities = ("image", "text")

@@ -43,6 +43,7 @@ class Mme(AnsweringTask):
     2306.13394.
     """
 
+    family = "answering"
     name = "mme"
     primary = "accuracy_plus"
 

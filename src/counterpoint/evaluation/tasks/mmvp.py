@@ -45,6 +45,7 @@ class MMVP(SquareTask, AnsweringTask):
     2401.06209; ties, which the released script gives to the second picture, are wrong here.
     """
 
+    family = "compositionality"
     name = "mmvp"
     asks = ("embedder", "assistant")
     primary = "pair_accuracy"

@@ -69,6 +69,7 @@ class ModalityImportance(EmbedderTask):
     Models" (2024), arXiv 2408.12763, which asks a language model.
     """
 
+    family = "video"
     name = "modality_importance_score"
     primary = "type_accuracy"
     modalities = (ANY, "text")

@@ -61,6 +61,7 @@ class BiasAmplification(EmbedderTask):
     Source: Zhao et al., "Men Also Do Laundry: Multi-Attribute Bias Amplification" (2022), arXiv 2210.11924.
     """
 
+    family = "classification"
     name = "multi_attribute_bias_amplification"
     primary = "multi"
     modalities = ("image",)

@@ -62,6 +62,7 @@ class MultiLabel(EmbedderTask):
     Source: comic (Zhang et al. 2023), for its metrics by shot; CF1 and OF1 as in multi-label recognition on COCO.
     """
 
+    family = "classification"
     name = "multi_label"
     modalities = (ANY,)
     reads = (ANY,)

@@ -42,6 +42,7 @@ class MultipleChoice(AnsweringTask):
     Source: the image-free prior and its Post-Hoc Debias are those of VDD (arXiv 2403.05262).
     """
 
+    family = "answering"
     name = "multiple_choice"
     primary = "accuracy"
 

@@ -50,6 +50,7 @@ class OutOfDistribution(EmbedderTask):
     contrastive models.
     """
 
+    family = "classification"
     name = "out_of_distribution"
     primary = "cosine_artist"
     modalities = ("image",)

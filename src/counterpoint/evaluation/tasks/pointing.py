@@ -28,6 +28,7 @@ class Pointing(RegionTask):
     2204.09817.
     """
 
+    family = "localization"
     name = "pointing"
     primary = "hit"
 

@@ -42,6 +42,7 @@ class Pope(AnsweringTask):
     Source: Li et al., "Evaluating Object Hallucination in Large Vision-Language Models" (2023), arXiv 2305.10355.
     """
 
+    family = "answering"
     name = "pope"
     primary = "f1"
 

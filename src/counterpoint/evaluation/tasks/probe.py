@@ -53,6 +53,7 @@ class Probe(EmbedderTask):
     Source: naive-bayes-linear-eval (Zheng et al. 2023).
     """
 
+    family = "classification"
     name = "probe"
     papers = ("naive-bayes-linear-eval",)
     modalities = (ANY,)

@@ -72,6 +72,7 @@ class QuestionAnswering(EmbedderTask):
     a fixed picture encoder, a question encoder of its own and a fusion head; sizes are this package's.
     """
 
+    family = "classification"
     name = "question_answering"
     primary = "accuracy"
     modalities = ("image",)

@@ -60,6 +60,7 @@ class Regression(EmbedderTask):
     Source: supremix (Wu et al. 2023), for errors by shot and the order of embeddings.
     """
 
+    family = "regression"
     name = "regression"
     modalities = (ANY,)
     reads = (ANY,)

@@ -47,6 +47,7 @@ class Retrieval(EmbedderTask):
         ValueError: for fewer than two rows, among which there is nothing to find, or a row without caption.
     """
 
+    family = "retrieval"
     name = "retrieval"
     modalities = (ANY, ANY)
     reads = (ANY, ANY)

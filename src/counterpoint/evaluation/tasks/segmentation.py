@@ -33,6 +33,7 @@ class Segmentation(RegionTask):
     CLIP" (2022), arXiv 2112.01071.
     """
 
+    family = "localization"
     name = "segmentation"
     primary = "iou"
 

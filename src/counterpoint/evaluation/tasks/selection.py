@@ -49,6 +49,7 @@ class Selection(InContextTask):
     Source: Shukor et al., "Beyond Task Performance" (2023), arXiv 2310.00647.
     """
 
+    family = "in-context learning"
     papers = ("evalign-icl",)
     name = "selection"
     primary = "accuracy"

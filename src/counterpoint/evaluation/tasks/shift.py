@@ -63,6 +63,7 @@ class Shift(EmbedderTask):
         ValueError: if there are fewer than two distinct captions to choose from.
     """
 
+    family = "classification"
     name = "shift"
     primary = "corruption_100way"
     modalities = (ANY, TEXT)

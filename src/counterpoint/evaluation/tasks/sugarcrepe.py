@@ -22,6 +22,7 @@ class SugarCrepe(ChoiceTask):
     arXiv 2306.14610.
     """
 
+    family = "compositionality"
     name = "sugarcrepe"
     by_family = False
 

@@ -47,6 +47,7 @@ class Sycophancy(AnsweringTask):
     Source: after LQCD (arXiv 2408.11261), whose own leads and data sets are not known.
     """
 
+    family = "answering"
     name = "sycophancy"
     primary = "flips"
 

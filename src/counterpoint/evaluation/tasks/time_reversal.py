@@ -33,6 +33,7 @@ class TimeReversal(EmbedderTask):
         ValueError: if there are no rows.
     """
 
+    family = "retrieval"
     name = "time_reversal"
     modalities = (ANY, ANY)
     reads = (ANY, ANY)

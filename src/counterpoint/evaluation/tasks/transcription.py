@@ -31,6 +31,7 @@ class Transcription(EmbedderTask):
         ValueError: for no rows.
     """
 
+    family = "speech"
     name = "transcription"
     primary = "cer"
     modalities = ("audio",)

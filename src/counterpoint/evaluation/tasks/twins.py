@@ -29,6 +29,7 @@ class Twins(EmbedderTask):
         NotApplicableError: if the data has no twins, or data and model do not share two columns.
     """
 
+    family = "retrieval"
     name = "twins"
     modalities = (ANY, ANY)
     reads = (ANY, ANY)

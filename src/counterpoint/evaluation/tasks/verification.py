@@ -48,6 +48,7 @@ class Verification(EmbedderTask):
     Source: speaker verification, as in contrastive-margins-sv (Lepage and Dehak 2023), arXiv 2306.03664.
     """
 
+    family = "retrieval"
     name = "verification"
     papers = ("contrastive-margins-sv",)
     modalities = (ANY,)

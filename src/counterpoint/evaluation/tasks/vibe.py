@@ -49,6 +49,7 @@ class ViBe(EmbedderTask):
     clean videos, without which it cannot be told whether there is a hallucination at all.
     """
 
+    family = "video"
     name = "vibe"
     primary = "prompted_accuracy"
     modalities = (ANY, TEXT)

@@ -51,6 +51,7 @@ class VideoCon(EmbedderTask):
     s is the embedder's similarity, where the paper asks a generative model and takes p(Yes) / (p(Yes) + p(No)).
     """
 
+    family = "video"
     name = "videocon"
     primary = "auc"
     modalities = (ANY, TEXT)

@@ -207,6 +207,7 @@ class VLB(EmbedderTask, AnsweringTask):
     (2024), arXiv 2410.08695.
     """
 
+    family = "answering"
     name = NAME
     asks = ("embedder", "assistant")
     primary = "V1+L4"

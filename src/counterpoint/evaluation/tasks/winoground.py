@@ -16,6 +16,7 @@ class Winoground(SquareTask):
     (2022), arXiv 2204.03162.
     """
 
+    family = "compositionality"
     name = "winoground"
     primary = "group"
 

@@ -54,6 +54,7 @@ class ZeroShot(EmbedderTask):
     Source: clip-rocket (Fini et al. 2023), its evaluation.
     """
 
+    family = "classification"
     name = "zero_shot"
     papers = ("clip-rocket",)
     modalities = (ANY, TEXT)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ...registry import Room
+from ...registry import Registry
 from ..unit import Executor, Needs
 
 EXECUTORS = Registry("executor", __name__)

@@ -16,14 +16,13 @@ from tokenizers import Tokenizer as Backend
 from torch import Tensor, nn
 
 from ...files import read_json, write_json
-from ...methods.tower_method import TowerMethod
+from ...methods.tower_method import TowerMethod, scale_of
 from ...modalities import MODALITIES
 from ...networks.base import ImageTower, TextTower, Tower
 from ...networks.towers.libraries.open_clip_tower import OpenClipTokenizer
 from ...registry import require
 from .._comparison import MOST, uncompared
 from .._layout import Embed, Layout
-from .._left_out import scale_of
 from .._samples import TEXTS
 from ._preprocessing import FILE, TOKENIZER, Graph, Picture, Preprocessing, Text, backend_of, ids
 

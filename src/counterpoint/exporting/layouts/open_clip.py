@@ -12,10 +12,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from ...methods.tower_method import TowerMethod
+from ...methods.tower_method import TowerMethod, scale_of
 from ...networks.towers.libraries.exported import Exported, NotExportableError
 from .._layout import Embed, Layout
-from .._left_out import scale_of
 from .._parts import head_of, solid
 
 CONFIG = "open_clip_config.json"

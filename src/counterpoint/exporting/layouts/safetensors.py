@@ -8,11 +8,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from ...methods.tower_method import TowerMethod
+from ...methods.tower_method import TowerMethod, scale_of
 from ...models import Stated, load
 from .._comparison import uncompared
 from .._layout import Embed, Layout
-from .._left_out import scale_of
 
 
 class Safetensors(Layout):

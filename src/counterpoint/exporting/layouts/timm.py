@@ -29,6 +29,9 @@ class Timm(Layout):
     form: ClassVar[str] = "the picture tower; timm"
     library: ClassVar[str] = "timm"
 
+    def __init__(self) -> None:
+        self._known: tuple[TowerMethod, tuple[str, Head] | None] | None = None
+
     def refusal(self, model: TowerMethod) -> str:
         try:
             _tower(model).in_timm()
@@ -38,7 +41,7 @@ class Timm(Layout):
 
     def leaves_out(self, model: TowerMethod) -> Sequence[str]:
         others = [name for name in model.towers if model.towers[name] is not _tower(model)]
-        lost = _has_head(model) and _classifier(model) is None
+        lost = _has_head(model) and self._classifier(model) is None
         head = ["the head: what timm gives are the features below it"] if lost else []
         return [*head, *(f"the tower of the column {name!r}" for name in others)]
 
@@ -47,13 +50,13 @@ class Timm(Layout):
 
     def embed(self, model: TowerMethod, column: str, raw: Any) -> Tensor:
         tower = model.tower(column)
-        if _classifier(model) is not None:
+        if self._classifier(model) is not None:
             return model.embed(column, raw)
         with torch.no_grad():
             return tower(tower.input(raw))
 
     def write(self, model: TowerMethod, folder: Path) -> None:
-        write_tower(_tower(model), folder, _classifier(model))
+        write_tower(_tower(model), folder, self._classifier(model))
 
     def custom_code(self, model: TowerMethod) -> str:
         return f"its picture tower {_tower(model).name}" if is_custom(_tower(model)) else ""
@@ -67,7 +70,7 @@ class Timm(Layout):
             "",
             'model = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()',
             "transform = timm.data.create_transform(**timm.data.resolve_model_data_config(model))",
-            f"{'features' if _classifier(model) is None else 'image_vectors'} = model(transform({picture})[None])",
+            f"{'features' if self._classifier(model) is None else 'image_vectors'} = model(transform({picture})[None])",
         ]
 
     def read(self, folder: Path) -> Embed:
@@ -80,6 +83,12 @@ class Timm(Layout):
             return model(torch.stack([transform(picture) for picture in raw]))
 
         return embed
+
+    def _classifier(self, model: TowerMethod) -> tuple[str, Head] | None:
+        """Return `_classifier` of a model, computed once for all steps of an export."""
+        if self._known is None or self._known[0] is not model:
+            self._known = model, _classifier(model)
+        return self._known[1]
 
 
 def is_custom(tower: ImageTower) -> bool:

@@ -10,10 +10,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ...methods.tower_method import TowerMethod
+from ...methods.tower_method import TowerMethod, scale_of
 from ...networks.towers.libraries.exported import Exported, NotExportableError
 from .._layout import Embed, Layout
-from .._left_out import scale_of
 from .._parts import head_of, solid
 from .._quiet import quiet
 

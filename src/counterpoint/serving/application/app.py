@@ -33,7 +33,8 @@ def app(
     """Return an ASGI application, for uvicorn, gunicorn or Ray Serve: page, search, and embeddings in OpenAI's form.
 
     It fetches nothing: an address or a path in a request is an error where a picture is asked for, and else a text; an
-    address of data in the index is not opened, and a Python file that the index names is not imported.
+    address of data in the index is not opened, a model in the index that is not on this machine is not downloaded, and
+    a Python file that the index names is not imported.
 
     Args:
         index: a folder that `counterpoint.index` wrote, or an open index; the model is the one that made its vectors.
@@ -43,10 +44,12 @@ def app(
         token: that requests for data must bear, as ``Authorization: Bearer TOKEN``; none unless given.
         hosts: names by which the server may be called; ``0.0.0.0`` stands for any address of version 4, ``::`` for any.
         origins: pages of other origins that may ask, as ``https://example.org``.
-        trust: open addresses and import Python files that the index names (see `counterpoint.trust`).
+        trust: open addresses, download models and import Python files that the index names (see
+            `counterpoint.trust`).
 
     Raises:
         MissingPackageError: where the packages of the extra ``serve`` are missing.
+        UntrustedError: for a model that is not on this machine, unless ``trust`` is true.
         ValueError: for a folder that is no index, a model that is not the one of the vectors, indexes of different
             rows, and an origin that no browser names so.
     """

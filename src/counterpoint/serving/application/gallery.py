@@ -26,13 +26,14 @@ from ..requests.refusals import RequestError
 SIDE = 512
 """Most pixels of a side of a picture that is shown."""
 
-HEARD = 60
+LONGEST_SOUND = 60
 """Seconds of a sound that is played, at most."""
 
 Media = tuple[str, bytes]
 """MIME type and content of a file."""
 
-_IMAGE = "image"
+IMAGE, AUDIO = "image", "audio"
+"""Modalities with a media file of their own."""
 _log = logging.getLogger("counterpoint.serving")
 
 
@@ -77,30 +78,32 @@ class Gallery:
             data: what `opened` returns.
             id: of the item.
             key: of the item; where another row has the id by now, as in a folder that got more files, there is none.
-            column: that is shown; unless given, pictures where the data has them, else the first that is no text.
+            column: that is shown; see `default_column` for the column unless given.
 
         Raises:
             RequestError: if there is none.
         """
 
         def make(shown: str, row: int) -> Media | None:
-            if shown == _IMAGE and isinstance(data, Pictured):
+            if shown == IMAGE and isinstance(data, Pictured):
                 return _jpeg(data, row)
             return picture_of(data.columns[shown], _example(data, shown, row))
 
-        return self._made("picture", data, id, key, column, make)
+        return self._made("picture", data, id, key, column or default_column(data.columns), make)
 
     def sound(self, data: Data, id: int, key: str, column: str | None) -> Media:
         """Return the first seconds of an item's sound as a WAV file; see `picture`.
+
+        Unless a column is given, it is the first one with sounds.
 
         Raises:
             RequestError: if there is none.
         """
 
         def make(heard: str, row: int) -> Media | None:
-            return sound_of(data.columns[heard], _example(data, heard, row), HEARD)
+            return sound_of(data.columns[heard], _example(data, heard, row), LONGEST_SOUND)
 
-        return self._made("sound", data, id, key, column, make)
+        return self._made("sound", data, id, key, column or _first(data.columns, AUDIO), make)
 
     def _made(
         self,
@@ -113,7 +116,6 @@ class Gallery:
     ) -> Media:
         """Make a file of a column of a row, or refuse."""
         place = int(np.searchsorted(self._ids, id))
-        column = column or default_column(data.columns)
         if column is None or column not in data.columns or place == len(data) or self._ids[place] != id:
             raise _none(what)
         row = int(self._rows[place])
@@ -147,14 +149,21 @@ class Gallery:
 
 
 def default_column(columns: Mapping[str, str]) -> str | None:
-    """Return the column that stands for a row: pictures, else the first that is no text; None where there is none.
+    """Return the column that is shown for a row: the first with pictures, else the first that is not text, else None.
 
-    >>> default_column({"text": "text", "audio": "audio"}), default_column({"text": "text"})
-    ('audio', None)
+    Args:
+        columns: each with its modality.
+
+    >>> default_column({"text": "text", "audio": "audio", "front": "image"}), default_column({"text": "text"})
+    ('front', None)
     """
-    if _IMAGE in columns:
-        return _IMAGE
-    return next((column for column, modality in columns.items() if modality != TEXT), None)
+    others = (column for column, modality in columns.items() if modality != TEXT)
+    return _first(columns, IMAGE) or next(others, None)
+
+
+def _first(columns: Mapping[str, str], modality: str) -> str | None:
+    """Return the first column of a modality; None where there is none."""
+    return next((column for column, each in columns.items() if each == modality), None)
 
 
 def _jpeg(data: Pictured, row: int) -> Media:

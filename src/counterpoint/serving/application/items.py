@@ -63,7 +63,11 @@ def _part(whole: Response, asked: str) -> Response:
     end = min(int(asked_for[2] or size), size - 1)
     if end < begin:
         return whole
-    headers = {"Accept-Ranges": "bytes", "Content-Range": f"bytes {begin}-{end}/{size}"}
+    headers = {
+        "Accept-Ranges": "bytes",
+        "Content-Range": f"bytes {begin}-{end}/{size}",
+        "Cache-Control": whole.headers["cache-control"],
+    }
     return Response(whole.body[begin : end + 1], 206, headers, whole.media_type)
 
 

@@ -10,13 +10,14 @@ from urllib.parse import quote
 
 from starlette.requests import Request
 
+from ... import trust
 from ...data.derived.mixture import MARK, sources_of
 from ..indexing.index import Index
-from ..requests.forms import AboutAnswer, RequestLimits, Served, Side
+from ..requests.forms import AboutAnswer, RequestLimits, RowKind, Served, Side
 from ..requests.limits import Limits
 from ..requests.refusals import RequestError, bad
 from .engine import PLAIN, Engine, plain_name
-from .gallery import Gallery, default_column
+from .gallery import AUDIO, Gallery, default_column
 from .metrics import Metrics
 
 _HANDS = 2  # pictures are decoded and indexes searched by so many threads, and memory is taken for so many
@@ -36,6 +37,7 @@ class Service:
 
     Raises:
         ValueError: for two indexes of different rows.
+        UntrustedError: for a model that is not on this machine, unless everything is allowed (`counterpoint.trust`).
     """
 
     def __init__(
@@ -48,9 +50,10 @@ class Service:
         served: dict[Side, Index] = (
             {"first": index} if against is None else {"first": index, "against": against}
         )
-        self.engines: Mapping[Side, Engine] = {
-            side: Engine(one, limits, self.hands, self.metrics.batch) for side, one in served.items()
-        }
+        with trust.offline():  # the index names the model, and not the user
+            self.engines: Mapping[Side, Engine] = {
+                side: Engine(one, limits, self.hands, self.metrics.batch) for side, one in served.items()
+            }
         self.gallery = Gallery(data or index.about.data, offline=offline)
         self.created = int(time.time())
 
@@ -86,24 +89,39 @@ class Service:
             )
         return self.models[name]
 
+    @property
+    def kinds(self) -> dict[str, RowKind]:
+        """Columns of all indexes, each with its modality and its name in messages."""
+        return {column: kind for engine in self.engines.values() for column, kind in engine.kinds.items()}
+
     def media_of(self, id: int, columns: Sequence[str]) -> dict[str, Any]:
-        """Return the addresses of an item's picture and sound; None where there is nothing to show or to hear.
+        """Return the addresses of an item's picture and sound; None for an item without one.
 
         Args:
             id: of the item.
-            columns: that it has; the first that is no text is shown, and pictures before others.
+            columns: of the row that is shown. The picture is of the first column with pictures, else of the first that
+                is not text. The sound is of the first column with sounds, else of the first such column of the item.
         """
-        kinds = self.first.kinds
-        shown = default_column({column: kinds[column].modality for column in columns})
         if not self.gallery.open:
             return {"picture": None, "sound": None}
-        address = f"/v1/items/{id}/"
-        # Pictures are what is shown anyway, also of rows whose pictures are not in the index.
-        query = "" if shown in (None, "image") else f"?column={quote(shown)}"
-        heard = shown is not None and kinds[shown].modality == "audio"
+        kinds = self.kinds
+        picture = default_column({column: kinds[column].modality for column in columns})
+        sounds = [column for column, kind in kinds.items() if kind.modality == AUDIO]
+        available = {*columns} if {*columns} & {*sounds} or not sounds else self._columns(id)
+        sound = next((column for column in sounds if column in available), None)
+        # Without a column the picture is of the data's own choice, also for rows whose pictures are not in the index.
+        query = "" if picture is None else f"?column={quote(picture)}"
         return {
-            "picture": f"{address}picture{query}",
-            "sound": f"{address}sound{query}" if heard else None,
+            "picture": f"/v1/items/{id}/picture{query}",
+            "sound": None if sound is None else f"/v1/items/{id}/sound?column={quote(sound)}",
+        }
+
+    def _columns(self, id: int) -> set[str]:
+        """Return the columns of an item that are in any index."""
+        return {
+            column
+            for engine in self.engines.values()
+            for column in engine.table["modality"][engine.positions(id)].to_list()
         }
 
     def about(self) -> AboutAnswer:
@@ -118,7 +136,7 @@ class Service:
             data=MARK.join(map(plain_name, sources_of(about.data))),
             attribution=about.attribution,
             modalities=dict(counts),
-            kinds=self.first.kinds,
+            kinds=self.kinds,
             columns=[*PLAIN, *self.first.labels],
             examples=self.first.ids[:: max(len(self.first.ids) // _EXAMPLES, 1)][:_EXAMPLES].tolist(),
             pictures=self.gallery.open,

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from ...files import digest_of_file
 from ...reasons import counted
-from ...registry import Room
+from ...registry import Registry
 from ..vectors import About, Vectors
 from .coordinates import coordinates
 from .kinds._kind import Additions, Kind

@@ -250,7 +250,7 @@ class Database(Storage):
         return table[: record.rows]
 
     def _damaged(self, reason: str, record: Record) -> ValueError:
-        """Return the error of a database, in the words of `DamagedFileError`: a path would lose a slash of its address."""
+        """Return the error of a database in the words of `DamagedFileError`: a path would lose a slash."""
         return ValueError(f"{self.where} is damaged ({reason}): {record.remedy(self.where)}")
 
     def files(self, record: Record) -> list[Path]:

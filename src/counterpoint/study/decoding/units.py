@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ...data.base import Data, view_size
 from ...data.pictured import PairedData
-from ...data.source import load
+from ...data.source import load_pairs
 from ...evaluation import RunResults, evaluate
 from ...evaluation.task import NotApplicableError, subsample_by_hash
 from ...execution import Needs, OnProgress, Progress
@@ -24,6 +24,7 @@ from ...files import DamagedFileError, write_json, write_table
 from ...forms import validated
 from ...spec import Spec
 from ...training.folder import remedy
+from ...training.record.provenance import FILE as PROVENANCE
 from ...training.record.provenance import Provenance, rows_of
 from ...types import Assistant, Prompt, Scores
 from ..layout import run_folder
@@ -66,7 +67,7 @@ def units(design: DecodingDesign, folder: Path) -> list[Unit]:
 def data_of(design: DecodingDesign) -> PairedData:
     """Open the data of a study, its pictures as large as the model looks at them."""
     # Files are stored larger than the views that training cuts from them; here they are shown whole.
-    return load(design.data, view_size(design.image_size))
+    return load_pairs(design.data, view_size(design.image_size))
 
 
 def tests(data: PairedData, limit: int) -> Tests:
@@ -150,7 +151,7 @@ class Session:
 def _session(written: str) -> Session:
     plain = json.loads(written)
     known = {key: value for key, value in plain["design"].items() if key not in ("format", "kind")}
-    return Session(validated(DecodingDesign, DecodingDesign.of_today(known)), plain["batch_size"])
+    return Session(validated(DecodingDesign, DecodingDesign.fields_of(known)), plain["batch_size"])
 
 
 @final
@@ -203,9 +204,7 @@ class Asking:
 
         Whatever stops it, the replies so far are kept.
         """
-        # What an earlier version began is of data that nobody knows now.
-        if not (self.folder / REPLIES).exists():
-            self.made_of(self.session.data).keep(self.session.data, self.folder)
+        self.made_of(self.session.data).keep(self.session.data, self.folder)
         transcript = Transcript.read(self.folder)
         before, start = transcript.seconds, time.perf_counter()
         replies = 0
@@ -248,7 +247,7 @@ def read_unit(unit: Unit) -> Transcript:
         DamagedFileError: for a file that cannot be read.
     """
     transcript = Transcript.read(unit.folder)
-    if Provenance.read(unit.folder) is not None:
+    if unit.finished or (unit.folder / PROVENANCE).exists():
         rows_of(unit.folder)
     if unit.finished:
         if not (unit.folder / REPLIES).exists():

@@ -26,7 +26,6 @@ _CLASSES = {
     ("torch.serialization", "_get_layout"),
     ("torch.distributed.checkpoint.filesystem", "_StorageInfo"),
     ("pathlib", "PosixPath"),
-    ("pathlib._local", "PosixPath"),  # where Python 3.13 wrote it
 }
 """Names of an index that are neither number formats nor of ``torch.distributed.checkpoint.metadata``."""
 
@@ -82,6 +81,8 @@ class _Index(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
         from torch.distributed.checkpoint import metadata
 
+        if module == "pathlib._local":  # the name of the module in Python 3.13, which no other version has
+            module = "pathlib"
         if module == "torch" and isinstance(kind := getattr(torch, name, None), torch.dtype):
             return kind
         described = module == metadata.__name__ and name in vars(metadata)

@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from ...networks.base import Tower
+from ...networks.batch_norm import has_batch_norms
 from ...networks.towers.parts.blocks import dropout_layers, dropping, residual_blocks
 
 
@@ -27,7 +28,7 @@ def recompute(method: nn.Module) -> None:
         if isinstance(tower, Tower) and any(p.requires_grad for p in tower.parameters())
         for block in residual_blocks(tower)
     ]
-    if any(isinstance(part, nn.modules.batchnorm._BatchNorm) for block in blocks for part in block.modules()):
+    if any(map(has_batch_norms, blocks)):
         raise ValueError(
             "recompute: blocks with batch norms would count every batch twice; take a tower with layer or group norms, "
             "or leave recompute out"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...registry import Room, require
+from ...registry import Registry, require
 from ._tracker import Tracker
 
 TRACKERS = Registry("tracker", "counterpoint.training.trackers")

@@ -36,7 +36,7 @@ class Asset:
         size: in bytes; none for a whole file and for a cell.
 
     >>> print(Asset("shard.tar", "7.png", 512, 90), Asset("pairs.parquet", "image", 7), sep="; ")
-    shard.tar:7.png; pairs.parquet, row 8
+    shard.tar:7.png; pairs.parquet, row 8, column image
     """
 
     file: str
@@ -85,7 +85,9 @@ class Asset:
     def __str__(self) -> str:
         if self.offset is None:
             return self.file
-        return f"{self.file}, row {self.offset + 1}" if self.size is None else f"{self.file}:{self.member}"
+        if self.size is None:
+            return f"{self.file}, row {self.offset + 1}, column {self.member}"
+        return f"{self.file}:{self.member}"
 
 
 def digest_of(data: bytes) -> str:

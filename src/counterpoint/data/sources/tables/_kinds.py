@@ -58,7 +58,8 @@ def kind_of(cells: Sequence[Any]) -> Kind:
         return Kind("arrays") if arrays else _of_texts([str(text) for cell in known for text in cell])
     if all(isinstance(cell, Mapping) for cell in known):
         named = [cell.get("path") or "" for cell in known]
-        return Kind("files", _ending(named)) if all(map(str, named)) else Kind("other")
+        are_names = all(isinstance(name, str) and name for name in named)
+        return Kind("files", _ending(named)) if are_names else Kind("other")
     if any(isinstance(cell, Mapping | list) for cell in known):
         return Kind("other")
     texts = [str(cell) for cell in known]

@@ -17,10 +17,10 @@ from ._roles import Columns
 from ._rows import (
     ABSOLUTE,
     ADDRESS,
-    ADDRESSED,
     LEADING_OUT,
     NO_FILE,
     NUL,
+    is_address,
     leading_out_of,
     root_of,
     sided,
@@ -110,14 +110,7 @@ def _placed(
     rows = rows.with_columns(located(root, rows[NAME + column]))
     if not outside:
         if not is_url(root):
-            rows = without(
-                rows,
-                ~held & name.str.contains(ADDRESSED).fill_null(False),
-                ledger,
-                path,
-                ADDRESS,
-                named=NAME + column,
-            )
+            rows = without(rows, ~held & is_address(name), ledger, path, ADDRESS, named=NAME + column)
         leading = leading_out_of(root, rows[NAME + column]) & ~rows[HELD + column]
         rows = without(rows, leading, ledger, path, LEADING_OUT, named=NAME + column)
     file = pl.when(name.str.contains(ABSOLUTE)).then(name).otherwise(pl.lit(root) + name)

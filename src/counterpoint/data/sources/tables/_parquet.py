@@ -42,10 +42,11 @@ _BYTES_BLOCK = 512  # rows of a table that holds pictures
 
 def blocks_of(
     path: str, user_columns: Mapping[str, str], span: Span | None = None
-) -> tuple[Roles | Columns, Iterator[pl.DataFrame]]:
+) -> tuple[Roles | Columns | None, Iterator[pl.DataFrame]]:
     """Return what the columns of a table are for, and its rows, or those of a stretch of it.
 
-    Their form is that of `counterpoint.data.sources.tables._rows.EMPTY`, or of `._many.records_of`.
+    Their form is that of `counterpoint.data.sources.tables._rows.EMPTY`, or of `._many.records_of`; None of no rows
+    whose columns are not recognised by their names.
     """
     try:
         table = _table(path, span)
@@ -72,7 +73,7 @@ def blocks_of(
     except ValueError:
         # What columns are for is seen from their cells, of which there may be none.
         if all(not len(table.head(name)) for name in schema):
-            raise ValueError(f"{path} has no rows, or no value in any of them") from None
+            return None, iter(())
         raise
     for fact, column in roles.facts.items():
         if not _is_scalar(schema, column) and schema[column] != pl.Null:

@@ -21,8 +21,6 @@ from ._roles import Roles
 
 ABSOLUTE = r"^(/|\\|[A-Za-z]:[\\/]|[a-z][a-z0-9+.-]*://)"
 
-ADDRESSED = r"^(https?|s3|gs|gcs|az|abfs|hf)://"
-
 FOLDERS = ("data", "metadata", "captions")
 """Names of folders for the tables that describe the folder above."""
 _TOLD = 1000  # names of files whose endings tell the modality
@@ -48,7 +46,7 @@ captions, none of them blank."""
 
 def records_of(
     path: str,
-    roles: Roles | None,
+    roles: Roles,
     blocks: Iterable[pl.DataFrame],
     ledger: Ledger,
     *,
@@ -59,7 +57,7 @@ def records_of(
 
     Args:
         path: of the table: files are named from its folder on.
-        roles: of its columns; None where it has no rows.
+        roles: of its columns.
         blocks: its rows, in columns like those of `EMPTY`, and labels; without captions it is of pictures alone.
         ledger: is told what is left out.
         outside: read files that are not in the table's folder, or below it.
@@ -86,9 +84,7 @@ def records_of(
         sound = sound.with_columns(located(root, sound["picture"]))
     if not outside:
         if not is_url(root):
-            sound = without(
-                sound, ~inline & name.str.contains(ADDRESSED).fill_null(False), ledger, path, ADDRESS
-            )
+            sound = without(sound, ~inline & is_address(name), ledger, path, ADDRESS)
         leading = leading_out_of(root, sound["picture"]) & sound["column"].is_null()
         sound = without(sound, leading, ledger, path, LEADING_OUT)
     file = pl.when(name.str.contains(ABSOLUTE)).then(name).otherwise(pl.lit(root) + name)
@@ -123,8 +119,19 @@ def records_of(
             *labels,
         ),
         {main: main} | ({"text": "text"} if captioned else {}),
-        roles.headers(main) if roles is not None else {},
+        roles.headers(main),
     )
+
+
+def is_address(name: pl.Expr) -> pl.Expr:
+    """Return which names are addresses of another machine: URLs of any scheme but ``file``; a null is none.
+
+    >>> names = pl.Series("name", ["sftp://host/a.png", "file:///a.png", "c://a.png", None])
+    >>> names.to_frame().select(is_address(pl.col("name"))).to_series().to_list()
+    [True, False, False, False]
+    """
+    has_scheme = name.str.contains(r"(?i)^[a-z][a-z0-9+.-]+://")  # one letter is a drive
+    return (has_scheme & ~name.str.contains(r"(?i)^file://")).fill_null(False)
 
 
 def root_of(path: str, pictures: pl.Series) -> str:

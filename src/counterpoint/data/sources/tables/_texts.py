@@ -32,6 +32,7 @@ from ._parts import lines_of
 from ._roles import ONE_A_ROW, Columns, Roles, chosen, file_columns, text_columns
 
 _BLOCK = 50_000  # rows that are Python objects at once
+_FIRST = 10  # rows that show whether a table names the files of its folder
 _LONGEST = 2**24
 """Characters of a cell at most: a quote that is never closed is found before all of a file is one cell."""
 
@@ -42,17 +43,12 @@ def blocks_of(
     """Return what the columns of a table are for, and its rows, or those of a stretch of it.
 
     Their form is that of `counterpoint.data.sources.tables._rows.EMPTY`, or of `._many.records_of`; None of no rows.
-
-    Raises:
-        ValueError: for a whole table without rows.
     """
     text = opened_text(path, ledger, None if span is None else lines_of(path, span))
     before = 0 if span is None else span.before
     rows = _rows(path, text, before, user_columns)
     blocks = iter(lambda: list(islice(rows, _BLOCK)), [])
     first = next(blocks, [])
-    if not first and span is None:
-        raise ValueError(f"{path} has no rows: it needs a header and a row for each example")
     if not first:
         return None, iter(())
     # All parts of a table are read alike: what its columns are for is decided by the rows at its beginning.
@@ -86,14 +82,14 @@ def _head(path: str, user_columns: Mapping[str, str]) -> list[tuple[int, Mapping
 
 
 def first_files(path: str) -> list[str]:
-    """Return the files in the folder of a table that its first row names; none of what is no table."""
+    """Return the files in the folder of a table that its first rows name; none of what is no table."""
     try:
-        row = next(_rows(path, opened_text(path, Ledger()), 0, {}), (0, {}))[1]
+        rows = list(islice(_rows(path, opened_text(path, Ledger()), 0, {}), _FIRST))
     except (OSError, ValueError, csv.Error):
         return []
     endings = tuple(ending for modality in MODALITIES for ending in modality.endings)
     folder = beside(path, "")
-    cells = (cell.strip() for cell in row.values() if isinstance(cell, str))
+    cells = (cell.strip() for _, row in rows for cell in row.values() if isinstance(cell, str))
     named = (pl.Series([cell]) for cell in cells if cell.lower().endswith(endings))
     files = [folder + located(folder, cell)[0] for cell in named]
     inside = Path(folder).absolute()

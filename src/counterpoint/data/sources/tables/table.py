@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,7 +13,7 @@ import polars as pl
 
 from .._files.places import files_of, inside, short_names, suffix_of
 from .._ledger import COLUMNS, Ledger
-from .._names import TEXT_ENDINGS, split_of
+from .._names import CAPTION_COLUMNS, TEXT_ENDINGS, is_divided, split_of
 from .._options import Options
 from .._record import Records
 from .._source import Shard, Source
@@ -36,7 +37,7 @@ class Table(Source):
     are called after splits (``train.csv``, ``test-00000-of-00002.parquet``) or are Parquet; or where a folder in it
     that is called ``data``, ``metadata`` or ``captions`` has tables. These may name pictures from their own folder or
     from the one above. A folder with exactly one table, whatever its name, is read by it if the table names files of
-    the folder that have no captions in texts beside them.
+    the folder, no captions lie beside these files, and no folder in it is called after a split.
     """
 
     suffixes = frozenset({".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"})
@@ -100,8 +101,10 @@ def records_of(
     shard: Shard, roles: Roles | Columns | None, blocks: Iterable[pl.DataFrame], ledger: Ledger
 ) -> Records:
     """Return the records of a table, or of a stretch of it, whose rows are given block by block."""
+    if roles is None:
+        return Records.concat([])  # without columns, which another table of the data may have otherwise
     path, outside, span = shard.place, shard.options.outside, shard.span
-    if roles is not None and roles.guess and (span is None or span.before == 0):
+    if roles.guess and (span is None or span.before == 0):
         ledger.add("guessed", COLUMNS, path, detail=roles.guess)
     if isinstance(roles, Columns):
         return _many.records_of(path, roles, blocks, ledger, outside=outside, span=span)
@@ -137,10 +140,21 @@ def _only_table(folder: Path) -> dict[Path, str | None]:
     if len(tables) != 1 or not tables[0].is_file() or tables[0].suffix.lower() == ".parquet":
         return {}
     files = _texts.first_files(str(tables[0]))
-    beside = any(
-        os.path.exists(os.path.splitext(file)[0] + ending) for file in files for ending in TEXT_ENDINGS
-    )
-    return {} if beside or not files else {tables[0]: None}
+    if not files or is_divided(folder) or any(map(_has_captions_beside, files)):
+        return {}
+    return {tables[0]: None}
+
+
+def _has_captions_beside(file: str) -> bool:
+    """Return whether a text, or a ``.json`` with a caption, has the name of a file."""
+    stem = os.path.splitext(file)[0]
+    if any(os.path.exists(stem + ending) for ending in TEXT_ENDINGS):
+        return True
+    try:
+        values = json.loads(Path(f"{stem}.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(values, dict) and not values.keys().isdisjoint(CAPTION_COLUMNS)
 
 
 def _chosen_tables(folder: Path) -> tuple[dict[Path, str | None], list[Path]]:

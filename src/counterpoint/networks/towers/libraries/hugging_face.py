@@ -10,6 +10,7 @@ from typing import Any
 
 from ....modalities import MODALITIES, PAIR
 from ....registry import MissingPackageError, require
+from ....trust import is_offline
 from ...weights import Source
 from .packaged import PACKAGE, packaged
 
@@ -157,7 +158,7 @@ def configuration_of(source: Source) -> Path | None:
     """
     if source.library == "open_clip":
         if source.name.startswith(_OF_HUB):
-            file = _of_hub(source.name.removeprefix(_OF_HUB), "open_clip_config.json")
+            file = _of_hub(source.name.removeprefix(_OF_HUB), "open_clip_config.json", is_offline())
             return None if file is None else file.parent
         return source.path if source.path is not None and source.path.is_dir() else None
     files = ModelFiles.of(source) if source.library in LIBRARIES else None
@@ -182,17 +183,20 @@ def _file(root: str, name: str) -> Path | None:
     if Path(root).is_dir():
         file = Path(root) / name
         return file if file.is_file() else None
-    return _of_hub(root, name)
+    return _of_hub(root, name, is_offline())
 
 
 @lru_cache(maxsize=256)
-def _of_hub(name: str, file: str) -> Path | None:
+def _of_hub(name: str, file: str, local: bool) -> Path | None:
+    """Return a file of the hub; with `local` only one that is on this machine already."""
     from huggingface_hub import hf_hub_download, try_to_load_from_cache  # here, as it takes a while
 
     if "/" not in name:  # a name of old, none of which is a sentence encoder's or a dual encoder's
         return None
     try:
         kept = try_to_load_from_cache(name, file)
-        return Path(kept if isinstance(kept, str) else hf_hub_download(name, file))
+        if isinstance(kept, str):
+            return Path(kept)
+        return None if local else Path(hf_hub_download(name, file))
     except (OSError, ValueError):  # not reached, not there, or no name that a hub can have
         return None

@@ -98,6 +98,7 @@ function plain(colour) {
   return context.fillStyle;
 }
 
+const isImage = (name) => about.kinds[name]?.modality === "image";
 const extent = (values) => values.reduce(([low, high], value) => [Math.min(low, value), Math.max(high, value)], [Infinity, -Infinity]);
 
 function whole() {
@@ -131,7 +132,7 @@ function paint() {
 function paintPoints() {
   const radius = Math.min(6, 1.6 * Math.sqrt(view.scale / least) * (points.x.length < 2000 ? 1.6 : 1));
   const discs = points.names.map((_, name) => shown[name] && raster.discs(radius * dense, colours[COLOURS[name % COLOURS.length]], 0.75));
-  const pictured = points.names.indexOf("image");
+  const pictured = points.names.map(isImage);
   raster.clear(colours["--panel"]);
   inView = [];
   for (let place = 0; place < points.x.length; place++) {
@@ -141,7 +142,7 @@ function paintPoints() {
     const top = down(place);
     if (left < -radius || top < -radius || left > size.width + radius || top > size.height + radius) continue;
     disc(left * dense, top * dense);
-    if (points.modality[place] === pictured) inView.push(place);
+    if (pictured[points.modality[place]]) inView.push(place);
   }
   raster.show();
   pictures = about.pictures && inView.length <= FEW;
@@ -157,7 +158,7 @@ function paintRings() {
 
 /** Paint a point above the others, with a ring. */
 function above(place, wider, colour) {
-  const pictured = pictures && points.names[points.modality[place]] === "image";
+  const pictured = pictures && isImage(points.names[points.modality[place]]);
   if (pictured) drawPicture(place);
   ring(across(place), down(place), (pictured ? around : Math.min(around, 6)) + wider, colour, pictured ? 8 : Infinity);
 }
@@ -271,7 +272,8 @@ function beside(card) {
 /** The address of what is like the chosen point. */
 function likeThis() {
   const modality = points.names[points.modality[chosen]];
-  return address.write("search", { like: points.id[chosen], modality: modality === "image" ? "" : modality });
+  const usual = Object.keys(about.modalities).find(isImage);
+  return address.write("search", { like: points.id[chosen], modality: modality === usual ? "" : modality });
 }
 
 function open() {

@@ -29,7 +29,7 @@ export function prepare(said) {
   by("query").disabled = !takes.includes("text");
   by("query").placeholder = by("query").disabled
     ? "This model reads no words: paste or drop a picture"
-    : usual() === "image"
+    : isImage(usual())
       ? "Type what the picture shows"
       : isText(usual())
         ? "Type what the text says"
@@ -62,11 +62,12 @@ function insert(name) {
 }
 
 const isText = (name) => about.kinds[name].modality === "text";
+const isImage = (name) => about.kinds[name].modality === "image";
 
 /** Pictures are looked for unless there are none, else what is no text. */
 const usual = () => {
   const names = Object.keys(about.modalities);
-  return names.find((name) => name === "image") ?? names.find((name) => !isText(name)) ?? names[0];
+  return names.find(isImage) ?? names.find((name) => !isText(name)) ?? names[0];
 };
 const rows = () => about.modalities[by("modality").value] ?? about.indexes[0].rows;
 
