@@ -12,7 +12,7 @@ from counterpoint.study.presets import Preset
 
 from .lab import Comparison, Lab, Result, Score, TrainedScores, above, below, beside, decides, exact, mean
 from .lab import data_names as names
-from .lab.exact import random_views, relative_error
+from .lab.gradients import random_views, relative_error
 
 CLAIM = (
     "With a few hundred labels, mixtures aligned with their parts and then soft targets make a classifier of "

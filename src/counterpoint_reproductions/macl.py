@@ -8,7 +8,7 @@ from dataclasses import replace
 from counterpoint.losses import DCLLoss, MACLLoss
 
 from .lab import Comparison, Lab, Result, Score, above, below, beside, best, decides, exact, mean, worst
-from .lab.exact import gradients, random_views, relative_error
+from .lab.gradients import gradients, random_views, relative_error
 
 CLAIM = (
     "MACL has the gradient of DCL at a temperature that follows alignment, and spreads features more evenly "

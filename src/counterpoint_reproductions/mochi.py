@@ -15,20 +15,8 @@ from counterpoint.data import load
 from counterpoint.losses import MoCHiLoss
 from counterpoint.losses.mochi import draw
 
-from .lab import (
-    Comparison,
-    Lab,
-    Result,
-    TrainedScores,
-    above,
-    below,
-    beside,
-    decides,
-    exact,
-    per_seed,
-    worst,
-)
-from .lab.exact import random_views
+from .lab import Comparison, Lab, Result, TrainedScores, above, below, beside, decides, exact, per_seed, worst
+from .lab.gradients import random_views
 from .lab.queries import queries_and_queue
 
 CLAIM = (

@@ -14,7 +14,7 @@ from counterpoint.losses import MoCoLoss
 from counterpoint.networks import KeyQueue
 
 from .lab import Comparison, Lab, Result, Score, TrainedScores, above, below, beside, decides, effects, exact
-from .lab.exact import queue_gradients
+from .lab.gradients import queue_gradients
 
 CLAIM = (
     "Keys of a slow copy (m = 0.99) give better features than keys of the network itself (m = 0), and a queue of "
