@@ -6,7 +6,19 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import pairwise
 
-from .lab import Comparison, Lab, Result, Score, Trained, TrainedScores, above, below, beside, best, decides
+from .lab import (
+    Lab,
+    Result,
+    Score,
+    TrainedScores,
+    TrainedStudy,
+    TrainingComparison,
+    above,
+    below,
+    beside,
+    best,
+    decides,
+)
 
 CLAIM = (
     "The improved recipe gains CLIP more than any of four extra losses does, the best extra loss's advantage "
@@ -41,7 +53,7 @@ ABLATION = {
 """From the basic to the improved recipe, each step on top of the ones before."""
 AUGMENTED = "+ text augmentation"
 """The step of the ablation that has all the augmentations and nothing else."""
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     arms={
         **{f"basic/{loss}": arm for loss, arm in BASIC.items()},
         **{f"improved/{loss}": arm for loss, arm in IMPROVED.items()},
@@ -168,6 +180,6 @@ def augmentations(scores: TrainedScores) -> Result:
     )
 
 
-def failed(study: Trained) -> list[str]:
+def failed(study: TrainedStudy) -> list[str]:
     """Return the runs that diverged."""
     return [f"{arm}, seed {seed}" for arm, seed, run in study.results.each() if run.scored is None]

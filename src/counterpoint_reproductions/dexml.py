@@ -15,7 +15,19 @@ from counterpoint.methods._scores import ClassScores
 from counterpoint.pairwise.loss import Loss
 from counterpoint.training.start import load
 
-from .lab import Comparison, Lab, Result, TrainedScores, above, below, beside, best, decides, exact, per_seed
+from .lab import (
+    Lab,
+    Result,
+    TrainedScores,
+    TrainingComparison,
+    above,
+    below,
+    beside,
+    best,
+    decides,
+    exact,
+    per_seed,
+)
 from .lab import data_zipf as zipf
 
 CLAIM = (
@@ -31,7 +43,7 @@ SUM, MEAN, BINARY, DECOUPLED = "softmax, sum", "softmax, mean", "one-vs-all", "d
 SOFTMAX = (SUM, MEAN)
 STEPS, BATCH = 300, 500
 RANKED, BEST = (f"multi_label own_{zipf.LABEL}_{metric}" for metric in ("R-precision", "P@5"))
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         SUM: "decoupled-softmax,coupled=sum",
         MEAN: "decoupled-softmax,coupled=mean",

@@ -15,7 +15,19 @@ from counterpoint.data import load
 from counterpoint.losses import MoCHiLoss
 from counterpoint.losses.mochi import draw
 
-from .lab import Comparison, Lab, Result, TrainedScores, above, below, beside, decides, exact, per_seed, worst
+from .lab import (
+    Lab,
+    Result,
+    TrainedScores,
+    TrainingComparison,
+    above,
+    below,
+    beside,
+    decides,
+    exact,
+    per_seed,
+    worst,
+)
 from .lab.gradients import random_views
 from .lab.queries import queries_and_queue
 
@@ -33,7 +45,7 @@ TAU, SIZE = 0.2, 512
 HARDEST = PAIRS = SIZE // 16
 WITH_QUERY = HARDEST // 8
 PLAIN, LARGER, MIXED = "MoCo", "MoCo, larger queue", "MoCHi"
-COMPARISON = Comparison(
+COMPARISON = TrainingComparison(
     {
         PLAIN: f"moco,queue={SIZE}",
         LARGER: f"moco,queue={SIZE + PAIRS + WITH_QUERY}",

@@ -15,7 +15,7 @@ from ..networks.base import Towers
 from ..networks.clusters import balanced_kmeans
 from ..networks.state.item_state import ItemState
 from ..recipes.schema import Recipe
-from ..types import Batch, Clock, Embeddings, Examples, Target
+from ..types import Batch, Embeddings, StepInfo, Target, TrainingExamples
 from .base import Ranges
 from .needs import Needs
 from .single_loss import SingleLoss
@@ -77,7 +77,7 @@ class SBCL(SingleLoss):
         self.look_every, self.warmup, self.smallest, self.subclasses = every, warmup, smallest, subclasses
         self.temperature, self.items = temperature, ItemState(subclass=-1.0, temperature=temperature)
 
-    def look(self, examples: Examples, clock: Clock) -> None:
+    def look(self, examples: TrainingExamples, clock: StepInfo) -> None:
         """Find the subclasses of all examples, and the temperatures of their classes."""
         if clock.epoch < self.warmup:
             return

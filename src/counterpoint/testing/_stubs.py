@@ -16,13 +16,13 @@ from ..modalities import PAIR
 from ..networks import ImageTower, TextTower, Tower, initialise
 from ..networks.towers.series import SeriesTower, Standardised
 from ..networks.towers.sound import SoundTower
-from ..networks.towers.table import Cell, Cells, TablePerceptron
+from ..networks.towers.table import Cells, ColumnStatistics, TablePerceptron
 from ..raw import Series, Waves, ends
 from ..recipes.schema import Recipe, Towers, Widths
-from ..types import Batch, Clock, Kind, Target
+from ..types import Batch, Kind, StepInfo, Target
 
 SIZE = 8
-LATE = Clock(1000, 2000)
+LATE = StepInfo(1000, 2000)
 """A moment when nothing is held back any more."""
 RECIPE = Recipe(
     widths=Widths(
@@ -161,7 +161,7 @@ def columns_for(needs: Needs) -> dict[str, str]:
 
 def stub_table() -> Tower:
     """Return a tower of tables of `CELLS`."""
-    return TablePerceptron(Cells([Cell(name=name) for name in CELLS]))
+    return TablePerceptron(Cells([ColumnStatistics(name=name) for name in CELLS]))
 
 
 def stub_towers(reads: dict[str, str], seed: int = 0) -> dict[str, Tower]:
@@ -236,13 +236,13 @@ def prepared(method: TowerMethod, given: Batch, seed: int = 0) -> Batch:
         return method.prepare(given, LATE)
 
 
-def run(method: TowerMethod, given: Batch, clock: Clock = LATE) -> dict[str, Tensor]:
+def run(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> dict[str, Tensor]:
     """Return the losses of a batch, by the calls that the training loop makes."""
     with torch.no_grad():
         z = method.targets(given)
     return method.losses(z | method.encode(given), given, clock)
 
 
-def total(method: TowerMethod, given: Batch, clock: Clock = LATE) -> Any:
+def total(method: TowerMethod, given: Batch, clock: StepInfo = LATE) -> Any:
     """Return the sum of the losses of a batch."""
     return torch.stack(list(run(method, given, clock).values())).sum()

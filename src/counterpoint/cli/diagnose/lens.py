@@ -9,11 +9,11 @@ from pydantic.dataclasses import dataclass as form
 from rich.console import RenderableType
 
 from ...forms import FORM, Count, Natural, OutFolder
-from ._look import Diagnosis, ModelLook, Notify
+from ._look import Diagnosis, ModelDiagnoseOptions, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
-class Form(ModelLook):
+class LensOptions(ModelDiagnoseOptions):
     """Ask a vision-language model about a picture and see, word by word, what supports its reply, and where."""
 
     image: Path
@@ -32,7 +32,7 @@ class Form(ModelLook):
     """The folder for lens.html, lens.png and lens.json."""
 
 
-def look(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
+def look(options: LensOptions, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Ask the model, look at its reply's words, and write the page."""
     from rich.text import Text
 
