@@ -99,7 +99,6 @@ DECIDES = {
     "data/base.py": "nouns are of texts",
     "data/pictures/thumbnails.py": "thumbnails are of pictures",
     "serving/application/gallery.py": "the page shows pictures before other columns",
-    "serving/application/service.py": "the page has a player for sounds; clips move by themselves",
     "diagnostics/report/embeddings.py": "pictures and texts are inverted, and pictures' views measured",
     "diagnostics/report/subject.py": "pictures with captions, for what is said of them alone",
     "evaluation/task.py": "pictures with captions are called so",

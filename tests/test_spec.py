@@ -76,7 +76,7 @@ LONG = f"moco,momentum=0.125,temperature=0.125,image=timm:{'x' * 90}"
         (DecodingArm.parse("vdd,without=none/unk"), "vdd,without=none-unk-d00254"),
     ],
 )
-def test_folders_keep_their_names_so_that_old_studies_go_on(arm: Arm | DecodingArm, folder: str) -> None:
+def test_names_of_folders_stay_the_same(arm: Arm | DecodingArm, folder: str) -> None:
     assert arm.slug == folder
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 FORMAT = 1
-"""Version of the folders of runs and studies. Folders of this and of earlier versions can be read."""
+"""Version of the folders of runs and studies; a file of a later version is refused."""
 MANIFEST = "manifest.json"
 """File of a folder that `writing_folder` wrote: the size and the digest of every other file in it."""
 

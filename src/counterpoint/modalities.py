@@ -279,15 +279,6 @@ def noun_of(column: str) -> str:
     return MODALITIES.get(column).noun if column in MODALITIES else column
 
 
-def passes_by_modality(values: Any) -> Any:
-    """Return the values of a file with ``passes`` by modality; earlier versions counted two of them by name."""
-    if not isinstance(values, dict) or "passes" in values:
-        return values
-    counted = {modality: f"{modality}_passes" for modality in PAIR}
-    passes = {modality: values[key] for modality, key in counted.items() if values.get(key)}
-    return {**{k: v for k, v in values.items() if k not in counted.values()}, "passes": passes}
-
-
 def leading(passes: Iterable[Mapping[str, float]]) -> str:
     """Return the modality whose passes say what arms look at: pictures, without them the first that is no text.
 

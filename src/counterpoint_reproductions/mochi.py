@@ -28,7 +28,7 @@ from .lab import (
     per_seed,
     worst,
 )
-from .lab.exact import random_views
+from .lab.gradients import random_views
 from .lab.queries import queries_and_queue
 
 CLAIM = (
@@ -89,8 +89,10 @@ def hardness(q: Float[Tensor, "B d"], queue: Float[Tensor, "K d"], seed: int) ->
 
 
 def exactness() -> tuple[float, float]:
-    """Return the most by which a mixture of random vectors with the query is less like the query than its key is,
-    and the difference of the loss to one of mixtures that are formed."""
+    """Return by how much a mixture is less similar to the query than its key, and the difference of the two losses.
+
+    The first is the maximum over random vectors. The second compares the loss with one on mixtures that are formed.
+    """
     q, k = random_views(16, 8)
     queue = random_views(64, 8)[1]
     drawn = draw(q, 16, 40, 40, torch.Generator().manual_seed(0))

@@ -25,7 +25,7 @@ from .lab import (
     exact,
     per_seed,
 )
-from .lab.exact import random_views, relative_error
+from .lab.gradients import random_views, relative_error
 from .lab.queries import queries_and_queue
 
 CLAIM = (
@@ -69,8 +69,11 @@ OTHERS = {VIEWS: VIEWS, FILTER: FILTER, "key as anchor": "frozen key as second a
 
 
 def exactness() -> tuple[float, float]:
-    """Return relative errors of the queries' gradient: at λ_k = 0 with all keys, against MoCo's; and of λ_k = 1's part,
-    against ``−(1 − p_k) k / (τ B)``, p_k the probability that the key gives its query."""
+    """Return relative errors of the queries' gradient.
+
+    The first is at λ_k = 0 with all keys, against MoCo's; the second of λ_k = 1's part, against
+    ``−(1 − p_k) k / (τ B)``, p_k the probability that the key gives its query.
+    """
     q, k = random_views(16, 8)
     queue = random_views(48, 8)[1]
 

@@ -342,8 +342,7 @@ def test_steps_and_epochs_together_are_refused(capsys: pytest.CaptureFixture[str
         assert "--steps and --epochs both say how long to train: give one" in capsys.readouterr().err
 
 
-def test_a_budget_of_images_is_one_of_passes(capsys: pytest.CaptureFixture[str]) -> None:
-    assert parse(CompareOptions, ["clip", "--budget", "images"], "compare").study.budget == "passes"
+def test_a_budget_is_one_of_those_that_there_are(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         parse(CompareOptions, ["clip", "--budget", "looks"], "compare")
     assert "--budget must be one of 'steps', 'passes'" in capsys.readouterr().err

@@ -15,7 +15,7 @@ from counterpoint.cli import main
 from counterpoint.cli.common.files import FileOptions
 from counterpoint.data import Classes, Data, MixedData, Numbers, Points, Tags
 from counterpoint.data.base import Rows
-from counterpoint.data.fingerprint import FURTHER, Fingerprint
+from counterpoint.data.fingerprint import Fingerprint
 from counterpoint.data.labels import LabelTypeError, Rare
 from counterpoint.data.listed.labels import labels_of
 from counterpoint.data.loading.loader import Loader
@@ -28,7 +28,6 @@ from counterpoint.methods.arm import Arm
 from counterpoint.networks.towers.parts.pixels import Square
 from counterpoint.recipes.schema import Augmentation
 from counterpoint.registry import UnknownNameError
-from counterpoint.training.record.provenance import Provenance
 from counterpoint.training.run import target_of
 from counterpoint.types import Embedder, Scores, View
 from fixtures.files import bitmap
@@ -284,19 +283,13 @@ def test_labels_of_one_name_are_one_in_a_mixture_and_of_one_kind() -> None:
         MixedData([one, other]).labels["area"]
 
 
-def test_fingerprints_tell_further_labels_apart_and_say_of_classes_what_they_said() -> None:
+def test_fingerprints_differ_by_labels_of_every_kind() -> None:
     plain, every = Fingerprint.of_rows(TinyData()), Fingerprint.of_rows(EveryKind())
-    assert {part: it for part, it in every.parts.items() if part != FURTHER} == plain.parts
+    assert {part for part, it in every.parts.items() if it != plain.parts[part]} == {"labels"}
     changed = EveryKind()
     changed.labels = {**changed.labels, "area": Numbers(np.arange(70.0))}
-    assert Fingerprint.of_rows(changed).parts[FURTHER] != every.parts[FURTHER]
+    assert Fingerprint.of_rows(changed).parts["labels"] != every.parts["labels"]
     assert len({data.identity(()) for data in (TinyData(), EveryKind(), changed)}) == 3
-
-
-def test_a_run_of_an_earlier_version_goes_on_where_labels_have_become_known(tmp_path: Path) -> None:
-    Provenance(data=dict(TinyData().fingerprint.parts)).keep(TinyData(), tmp_path)
-    now = EveryKind()
-    assert Provenance(data=dict(now.fingerprint.parts)).changes(now, tmp_path) == []
 
 
 def test_a_report_tells_of_labels_of_each_kind(cached: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,13 +8,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from method_stubs import LATE, RECIPE, SIZE, StubImage, StubText, batch, build, features, run, through, total
+from method_stubs import LATE, RECIPE, StubImage, StubText, batch, build, features, run, through, total
 from torch import Tensor, nn
 
 from counterpoint import methods
 from counterpoint.losses import InfoNCELoss, MultiSClipLoss
-from counterpoint.methods import Arm
-from counterpoint.recipes.schema import Towers
 from counterpoint.types import Batch, StepInfo, Target
 
 F64 = torch.float64
@@ -140,11 +138,3 @@ def test_labels_that_the_data_lacks_or_exceed_the_classes_are_refused() -> None:
 def test_a_label_needs_two_classes() -> None:
     with pytest.raises(ValueError, match="group has 1 classes: 2 or more"):
         build("m3col", target=Target("group", ("a",)))
-
-
-def test_an_arm_of_an_earlier_version_counts_its_classes_itself() -> None:
-    arm = Arm.parse("m3col,labels=group,classes=3")
-    assert (arm.labels, arm.classes, dict(arm.options)) == ("group", 3, {})
-    towers = Towers(image="mlp", text="bag", image_size=SIZE)
-    built = arm.build(RECIPE.model_copy(update={"towers": towers}), {"text": ["a cat", "a dog"]}, 0)
-    assert built.target == Target("group", ("0", "1", "2"))

@@ -18,6 +18,7 @@ from counterpoint.networks import (
     build_towers,
     initialise,
 )
+from counterpoint.networks.base import INPUTS
 from counterpoint.networks.towers.built_in import IMAGE_TOWERS
 from counterpoint.networks.weights import TowerSource
 from counterpoint.recipes.schema import Towers
@@ -71,7 +72,8 @@ def test_arms_share_their_towers_start() -> None:
 
 def test_the_tokenizer_of_an_earlier_start_is_used_and_captions_are_not_needed(tmp_path: Path) -> None:
     tokenizer = BytePairTokenizer.train(CAPTIONS, 280, 8)
-    tokenizer.save(tmp_path / tokenizer.file)
+    (tmp_path / INPUTS).mkdir()
+    tokenizer.save(tmp_path / INPUTS / tokenizer.file)
     text = build_towers(Towers(), {}, 0, folder=tmp_path)["text"]
     assert torch.equal(text.input(CAPTIONS), tokenizer(CAPTIONS))
 

@@ -12,6 +12,7 @@ import counterpoint as cp
 from counterpoint.data.reading.series import pack_series, read_series
 from counterpoint.files import DamagedFileError
 from counterpoint.networks import build_towers, initialise
+from counterpoint.networks.base import INPUTS
 from counterpoint.networks.fingerprint import fingerprint
 from counterpoint.networks.towers.series import DilatedTower, Standardised
 from counterpoint.recipes.schema import Towers
@@ -115,7 +116,8 @@ def test_it_is_built_of_training_rows_or_of_what_an_earlier_start_left(tmp_path:
     assert net is towers["ankle"]
     assert isinstance(net, DilatedTower)
     assert net.input.steps == 33
-    net.input.save(tmp_path / net.input.file)
+    (tmp_path / INPUTS).mkdir()
+    net.input.save(tmp_path / INPUTS / net.input.file)
     again = build_towers(section, {}, 3, columns=columns, folder=tmp_path)["series"]
     assert fingerprint(again, {"series": again.input}) == fingerprint(net, {"series": net.input})
 

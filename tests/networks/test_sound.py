@@ -167,12 +167,6 @@ def test_it_starts_from_weights(tmp_path: Path) -> None:
     assert fingerprint(lent, {"audio": lent.input}) == fingerprint(net, {"audio": net.input})
 
 
-def test_old_recipes_have_the_towers_of_today() -> None:
-    old = {"image": "cnn", "text": "transformer", "image_size": 48, "context": 24, "vocabulary": 2048}
-    assert Towers(**old) == Towers()
-    assert Towers().names.items() >= {"image": "cnn", "text": "transformer", "audio": "mel"}.items()
-
-
 def test_checks_of_sounds() -> None:
     net = tower()
     assert net.modality == "audio"

@@ -10,6 +10,7 @@ import torch
 import counterpoint as cp
 from counterpoint.files import DamagedFileError
 from counterpoint.networks import build_towers, initialise
+from counterpoint.networks.base import INPUTS
 from counterpoint.networks.fingerprint import fingerprint
 from counterpoint.networks.towers.table import Cells, TablePerceptron
 from counterpoint.recipes.schema import Towers
@@ -122,7 +123,8 @@ def test_a_row_s_features_depend_on_no_other_row() -> None:
 def test_it_is_built_of_training_rows_or_of_what_an_earlier_start_left(tmp_path: Path) -> None:
     net = build_towers(Towers(), {"table": TRAIN}, 3, columns={"table": "table"})["table"]
     assert isinstance(net, TablePerceptron)
-    net.input.save(tmp_path / net.input.file)
+    (tmp_path / INPUTS).mkdir()
+    net.input.save(tmp_path / INPUTS / net.input.file)
     again = build_towers(Towers(), {}, 3, columns={"table": "table"}, folder=tmp_path)["table"]
     assert fingerprint(again, {"table": again.input}) == fingerprint(net, {"table": net.input})
     other = Cells.fit([table((1, 0, 7), (2, 1, 7))])

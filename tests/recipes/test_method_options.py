@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from typing import Any
 
 import pytest
-import yaml
 
 from counterpoint import recipes
 from counterpoint.methods import METHODS, Arm
 from counterpoint.methods.options import read
-from counterpoint.recipes import _MOVED, Recipe, override, parse
+from counterpoint.recipes import override, parse
 
 CAPTIONS = ["a red cat", "the old hill"]
 TINY = override(
@@ -27,15 +25,6 @@ def built(arm: str, options: dict[str, dict[str, Any]]) -> Any:
 def test_the_options_of_every_recipe_are_options_of_its_methods(name: str) -> None:
     for method, options in recipes.load(name).options.items():
         read(method, METHODS.get(method), {option: str(value) for option, value in options.items()})
-
-
-@pytest.mark.parametrize("name", recipes.names())
-def test_no_recipe_that_ships_is_written_as_earlier_ones_were(name: str) -> None:
-    text = (files("counterpoint.recipes") / f"{name}.yaml").read_text(encoding="utf-8")
-    sections = yaml.safe_load(text)
-    for key in _MOVED:
-        section, _, last = key.partition(".")
-        assert last not in sections.get(section, {})
 
 
 def test_text_dropout_is_as_published_for_each_method() -> None:
@@ -93,17 +82,3 @@ def test_prototypes_of_the_recipe_are_not_for_the_version_without() -> None:
 def test_options_that_no_method_has_are_refused(options: dict[str, dict[str, Any]], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         built("siamlip", options)
-
-
-def test_sizes_in_recipes_of_earlier_versions_become_options() -> None:
-    earlier = Recipe().model_dump()
-    earlier["widths"] |= {"siamlip_hidden": 512, "siamlip_output": 128, "barlip_hidden": 512, "barlip": 512}
-    earlier["augmentation"] |= {"local_text_dropout": 0.0, "label_smoothing": 0.1}
-    assert parse(earlier) == Recipe()  # defaults are the same, so that such a run goes on
-    earlier["widths"] |= {"siamlip_hidden": 2048}
-    earlier["augmentation"] |= {"local_text_dropout": 0.2}
-    options = parse(earlier).options
-    improved = ("clip-rocket", "siamlip-rocket", "byolip-rocket", "barlip-rocket", "swalip-rocket")
-    assert set(options) == {"siamlip", "byolip", "swalip", *improved}
-    assert all(options[name] == {"hidden": 2048} for name in ("siamlip", "byolip", "swalip"))
-    assert all(options[name] == {"dropout": 0.2} for name in improved)

@@ -36,7 +36,6 @@ from counterpoint_reproductions.lab import (
     within,
     worst,
 )
-from counterpoint_reproductions.lab.cell import ExperimentCell
 from counterpoint_reproductions.lab.plan import planned_parts
 from counterpoint_reproductions.lab.quick import OWN, SIZES, reduced
 from counterpoint_reproductions.lab.results import corrected
@@ -414,14 +413,6 @@ def test_tuning_chooses_by_seeds_that_are_not_tested(tmp_path: Path) -> None:
     assert {call["seed"] for call in tried} == {1000, 1001}
     assert {call["seed"] for call in tested} == set(range(5))
     assert runs.choices.startswith("NT-Xent, batch 8: 0.1; NT-Xent, batch 16: 0.2; ")
-
-
-def test_a_cell_that_an_earlier_version_named_otherwise_is_found_by_its_settings(tmp_path: Path) -> None:
-    lab = Lab(tmp_path)
-    given = {"loss": "DCL", "batch": 8, "lr": 0.5, "seed": 0, "steps": 3}
-    ExperimentCell(trained, "an-old-name", given, tmp_path / "cells").work(lambda progress: None)
-    lab.grid(trained, {"loss": ("DCL",)}, seeds=1, batch=8, lr=0.5, steps=3)
-    assert len(CALLS) == 1
 
 
 def test_a_second_run_has_seeds_of_its_own_where_a_first_counts_from_0(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ def test_items_and_their_pictures(client: TestClient) -> None:
     assert (item["id"], item["modalities"], item["picture"]) == (
         12,
         ["image", "text"],
-        "/v1/items/12/picture",
+        "/v1/items/12/picture?column=image",
     )
     picture = client.get("/v1/items/12/picture")
     assert picture.headers["content-type"] == "image/jpeg"

@@ -188,15 +188,6 @@ def test_a_folder_that_cannot_be_the_studys(design: Design, tmp_path: Path) -> N
         prepare(design, tmp_path)
 
 
-def test_passes_were_called_images(design: Design, tmp_path: Path) -> None:
-    passes = replace(design, budget="passes")
-    passes.reserve(tmp_path)
-    file = tmp_path / "study.yaml"
-    file.write_text(file.read_text().replace("budget: passes", "budget: images"))
-    assert Design.read(tmp_path) == passes
-    assert replace(design, budget="images") == passes  # type: ignore[arg-type] # the earlier word
-
-
 def test_tasks_are_those_of_all_arms(design: Design, tmp_path: Path) -> None:
     both = replace(design, arms=("clip", "dcl,on=image"), data="digits", tasks=())
     assert "retrieval" not in prepare(both, tmp_path / "both").design.tasks

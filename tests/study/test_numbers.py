@@ -1,23 +1,19 @@
-"""Numbers of studies: their intervals, and the outcomes of runs of earlier versions."""
+"""Numbers of studies: their intervals, and the outcomes that they are made of."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from pydantic import BaseModel
 
 from counterpoint.evaluation import RunResults
 from counterpoint.evaluation.several import mean_average_precision
 from counterpoint.evaluation.statistic import f1, median
 from counterpoint.evaluation.task import table
 from counterpoint.files import write_json
-from counterpoint.study.numbers import StudyScores, _metric
+from counterpoint.study.numbers import _metric
 from counterpoint.study.scored import MetricDefinition, RunScores
 from counterpoint.types import Metric
 
@@ -59,35 +55,6 @@ def test_bounds_of_a_metric_go_through_the_files_of_a_run(tmp_path: Path) -> Non
     write_json(tmp_path / "scores.json", results.scores())
     found = {key[3]: definition.bounds for key, (definition, _) in RunScores(tmp_path).definitions.items()}
     assert found == {"median_rank": (1.0, 3.0), "deviation": (0.0, np.inf), "plain": None}
-
-
-PACKED = Path(__file__).parents[1] / "fixtures" / "packed_outcomes"
-"""Runs that were written when two numbers of an example were one outcome, and the numbers that were told of them."""
-
-
-@pytest.mark.slow
-def test_runs_of_packed_outcomes_are_told_with_the_same_numbers() -> None:
-    expected = json.loads((PACKED / "expected.json").read_text())
-    runs = {
-        arm: {seed: RunScores(PACKED / arm / f"seed-{seed}") for seed in (0, 1)} for arm in ("clip", "siglip")
-    }
-    numbers = StudyScores(runs, margin=0.01)
-    for arm in runs:
-        same(numbers.metrics(arm), expected["metrics"][arm])
-    keys = [key for key in numbers.definitions if key[2] == "all"]
-    found, _ = numbers.differences(keys)
-    same(found, expected["differences"])
-
-
-def same(found: Sequence[BaseModel], expected: list[dict[str, Any]]) -> None:
-    """Compare what was told, but for the last bit, which is the processor's."""
-    for each, before in zip(found, expected, strict=True):
-        now = each.model_dump(mode="json")
-        for name, value in before.items():
-            if isinstance(value, float):
-                assert now[name] == pytest.approx(value, rel=1e-12, abs=1e-12), name
-            else:
-                assert now[name] == value, name
 
 
 def test_columns_are_put_side_by_side_by_their_example(tmp_path: Path) -> None:

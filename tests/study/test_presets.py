@@ -188,13 +188,17 @@ def test_ranks_by_hand() -> None:
 
 def metric(name: str, mean: float, higher: bool = True, subset: str = "all") -> dict[str, object]:
     place = {"task": "retrieval", "test": "t", "subset": subset, "metric": name, "seeds": {}, "n": 1}
+    place |= {"chance": None, "constant": None}
     return {**place, "mean": mean, "low": mean, "high": mean, "higher_is_better": higher}
 
 
 def arms_of(metrics: dict[str, list[dict[str, object]]]) -> list[TrainedArm]:
     cost = dict.fromkeys(TrainingCost.model_fields, 1) | {"passes": {"image": 1, "text": 1}}
     return [
-        TrainedArm.model_validate({"name": name, "steps": 1, "cost": cost, "metrics": own})
+        TrainedArm.model_validate(
+            {"name": name, "slug": name, "label": name, "steps": 1, "cost": cost, "metrics": own}
+            | {"failed": (), "unfinished": (), "diagnostics": {}, "learnt": ()}
+        )
         for name, own in metrics.items()
     ]
 

@@ -18,7 +18,7 @@ class Finished:
     """A run as far as the note looks at it."""
 
     seconds: float
-    waiting: float | None
+    waiting: float
     folder: Path = Path("run")
 
     @property
@@ -33,11 +33,10 @@ class Finished:
         (100.0, 48.0, 2, False),
         (100.0, 5.0, 0, False),
         (4.0, 3.0, 0, False),
-        (100.0, None, 0, False),
     ],
 )
 def test_a_run_that_waits_for_data_is_told_of_workers(
-    seconds: float, waiting: float | None, workers: int, noted: bool, monkeypatch: pytest.MonkeyPatch
+    seconds: float, waiting: float, workers: int, noted: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = SimpleNamespace(recipe=SimpleNamespace(workers=workers))
     monkeypatch.setattr(summary.Run, "read", lambda folder: read)

@@ -31,9 +31,6 @@ def test_train_on_clips(tmp_path: Path, capsys: pytest.CaptureFixture[str], form
     scores = json.loads(capsys.readouterr().out)["scores"]
     assert {(s["task"], s["test"]) for s in scores} >= EXPECTED
     assert ("v2t_R@1" in {s["metric"] for s in scores}) == (form == "")
-    # Earlier versions knew clips as pictures alone, and wrote nothing of it.
-    recipe = run / "recipe.yaml"
-    recipe.write_text(recipe.read_text().replace(",as=pictures", ""))
     assert Run.read(run).data == f"{SMALL}{form}"
     assert main(["evaluate", str(run), "--tasks", "vibe", "--json"]) == 0
 
@@ -65,9 +62,6 @@ def test_compare_on_sounds_as_pictures(tmp_path: Path) -> None:
     )
     assert "compa" in study.report.read_text(encoding="utf-8")
 
-    # Earlier versions knew sounds as pictures alone, and wrote nothing of it.
-    for path in [study.folder / "study.yaml", *study.folder.glob("runs/*/*/recipe.yaml")]:
-        path.write_text(path.read_text().replace(",as=pictures", ""))
     run = next(study.folder.glob("runs/*/*"))
     assert "columns" not in (run / "recipe.yaml").read_text()
     assert Run.read(run).data == data

@@ -69,7 +69,7 @@ def test_a_label_that_the_data_lacks_is_refused() -> None:
         Run("late", DATA, RECIPE, labels="cont").on(load_any(DATA))
 
 
-def test_a_run_without_a_label_writes_what_it_wrote_before() -> None:
+def test_a_run_without_a_label_writes_none() -> None:
     assert set(Run("clip", DATA, RECIPE).plain()) == {"format", "arm", "data", "seed", "recipe"}
 
 
@@ -78,7 +78,7 @@ def test_the_label_is_part_of_a_study() -> None:
     with pytest.raises(ValueError, match="it differs in labels"):
         one.joined(other, Path("there"))
     plain = {key: value for key, value in one.plain().items() if key != "format"}
-    assert Design(**Design.of_today(plain)) == one
+    assert Design(**Design.fields_of(plain)) == one
     assert "labels" not in Design(("clip",)).plain()
 
 

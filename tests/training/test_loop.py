@@ -88,7 +88,7 @@ def test_equals_a_plain_pytorch_loop(arm: str, clip_norm: float, recipe: Recipe)
 
 
 def test_dropout_follows_from_the_runs_seed(recipe: Recipe) -> None:
-    recipe = override(recipe, {"augmentation.local_text_dropout": 0.5, "steps": 2})
+    recipe = override(recipe, {"options": {"clip-rocket": {"dropout": 0.5}}, "steps": 2})
     left = []
     for seed in (0, 0, 1):
         method = Arm.parse("clip-rocket").build(recipe, {"text": CAPTIONS}, seed=0)

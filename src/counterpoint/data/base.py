@@ -384,7 +384,7 @@ class Data(ABC):
         return {}
 
     def items(self, form: type[SomeItems], rows: Rows, kinds: Sequence[str] | None = None) -> SomeItems:
-        """Return what can be asked about some rows besides plain pairs: `MinimalPairs`, `Choices`, `Questions` …
+        """Return what can be asked about some rows besides plain pairs, such as `MinimalPairs` or `Questions`.
 
         Args:
             form: of the items.

@@ -12,15 +12,12 @@ import numpy as np
 import polars as pl
 
 from ..raw import Raw
-from .labels import MOST_CLASSES, Label
+from .labels import Label
 
 PARTS = ("ids", "splits", "captions", "pictures", "labels")
 """The parts of a data set that are told apart."""
 QUESTIONS = "questions"
 """One part more, of data that asks something beside its captions."""
-FURTHER = "further labels"
-"""One part more, of data with labels that are no classes, or more of them than `MOST_CLASSES`; runs of earlier versions
-know nothing of it."""
 BLOCK = 256
 """Rows that are digested at once."""
 
@@ -47,7 +44,7 @@ class Fingerprint:
 
     Attributes:
         parts: the digests of ids, splits and labels, and of what the columns hold: for pictures with captions these are
-            `PARTS`, and `QUESTIONS` and `FURTHER` where there are any. Equal digests mean equal content in the same
+            `PARTS`, and `QUESTIONS` where there are any. Equal digests mean equal content in the same
             order.
         rows: for every row its ``id``, its ``split`` and a 32-bit checksum of each other part, so that changed rows
             can be counted; empty for worlds, whose rows follow from their name.
@@ -73,26 +70,20 @@ class Fingerprint:
             ValueError: for a column that is called like another part.
         """
         held = data.digests()
-        if taken := sorted({"id", "split", "ids", "splits", "labels", FURTHER} & set(held)):
+        if taken := sorted({"id", "split", "ids", "splits", "labels"} & set(held)):
             raise ValueError(f"{data.name}: a column cannot be called {taken[0]!r}; give it another name")
         splits = _splits(data)
-        known = {
-            n: it for n, it in data.labels.items() if it.kind == "classes" and len(it.names) <= MOST_CLASSES
-        }
-        further = {name: label for name, label in data.labels.items() if name not in known}
-        subsets = [
-            f"{classes}\0{subset}".encode()
-            for classes, subset in zip(_label_texts(known, len(data)), data.subsets, strict=True)
+        labels = [
+            f"{texts}\0{subset}".encode()
+            for texts, subset in zip(_label_texts(data.labels, len(data)), data.subsets, strict=True)
         ]
-        texts = [of_row.encode() for of_row in _label_texts(further, len(data))] if further else []
         parts = {
             "ids": digest([np.asarray(data.ids, dtype="<i8").tobytes()]),
             "splits": digest(split.encode() for split in splits),
-            "labels": digest([*(name.encode() for name in sorted(known)), *subsets]),
-            **({FURTHER: digest([*(name.encode() for name in sorted(further)), *texts])} if further else {}),
+            "labels": digest([*(name.encode() for name in sorted(data.labels)), *labels]),
         }
         parts |= {name: digest(values) for name, values in held.items()}
-        columns_of_rows = {**held, "labels": subsets, **({FURTHER: texts} if further else {})}
+        columns_of_rows = {**held, "labels": labels}
         rows = pl.DataFrame(
             {"id": np.asarray(data.ids, dtype=np.int64), "split": splits}
             | {name: [zlib.crc32(value) for value in values] for name, values in columns_of_rows.items()},

@@ -105,8 +105,7 @@ class Label(ABC):
 
     def digest_parts(self) -> Iterator[bytes]:
         """Yield what tells it from other labels of its name."""
-        if self.kind != "classes":  # the kind that there was before there were several
-            yield self.kind.encode()
+        yield self.kind.encode()
         yield "\0".join(self.names).encode("utf-8", "surrogatepass")
         whole = np.issubdtype(self.values.dtype, np.integer)
         yield np.asarray(self.values, dtype="<i8" if whole else "<f8").tobytes()

@@ -93,8 +93,8 @@ def _check_columns(path: str, options: str) -> None:
     except Exception:  # whatever is wrong with the file, its reader says it better
         return
     if header:
-        options = map(read_option, named[1].split("+"))
-        wanted = [(role, name) for role, column in options for name in columns_in(column)]
+        roles = map(read_option, named[1].split("+"))
+        wanted = [(role, name) for role, column in roles for name in columns_in(column)]
         check_columns(path, header, wanted)
 
 

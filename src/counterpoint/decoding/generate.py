@@ -167,7 +167,7 @@ class BoundDecoding:
 
 
 def _distinct(names: Iterable[str]) -> list[str]:
-    """Make names distinct: ``noise``, ``noise#2``, …"""
+    """Make names distinct, as ``noise`` and ``noise#2``."""
     seen: Counter[str] = Counter()
     result = []
     for name in names:
@@ -211,8 +211,10 @@ class _Together:
         return logits.log_softmax(-1) if self.beams > 1 else logits
 
     def _order(self, generated: Int[Tensor, "r t"]) -> Int[Tensor, " r"] | None:
-        """Find which row of the step before each row continues, by its tokens: rows of a beam that agree in
-        these agree in everything."""
+        """Find the row of the previous step that each row continues, by its tokens.
+
+        Rows of a beam that agree in their tokens agree in everything.
+        """
         if self.beams == 1 or self.before is None:
             return None
         groups = (len(generated) // self.beams, self.beams, self.before.shape[1])

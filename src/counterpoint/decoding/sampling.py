@@ -15,8 +15,10 @@ from .prompts import key_of
 
 @final
 class SamplingProcessor:
-    """A logits processor after all others, to which the largest score is a sample: ``argmax_y log p(y) − log E_y``, E_y
-    exponential, drawn for each row by itself."""
+    """A last logits processor, after which the largest score is a sample: ``argmax_y log p(y) − log E_y``.
+
+    ``E_y`` is exponential and drawn for each row by itself.
+    """
 
     def __init__(self, temperature: float, top_p: float, prompts: Sequence[Prompt], seed: int) -> None:
         self.temperature, self.top_p = temperature, top_p

@@ -95,7 +95,7 @@ def finish(unit: Unit[T], on_progress: OnProgress | None = None) -> T:
             note.end("failed", reason(error))
             raise
         note.end("done", unit.outcome(result))
-    elif State.read(unit.folder) is None:  # an earlier version did it
+    elif State.read(unit.folder) is None:  # it ended before its state was written
         note.end("done", unit.outcome(result))
     return result
 

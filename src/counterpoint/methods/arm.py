@@ -69,7 +69,6 @@ class Arm:
         labels: the label that it learns from; the run's unless given.
         sampler: the way in which rows come to it; the method's own unless given.
         origin: the folder of a run, or of a checkpoint, that it goes on from; empty for none.
-        classes: of that label, as arms of earlier versions counted them; 0 where the data says it.
     """
 
     spec: str
@@ -80,7 +79,6 @@ class Arm:
     loss: tuple[Path, str] | None = None
     columns: tuple[str, ...] = ()
     labels: str = ""
-    classes: int = 0
     sampler: str = ""
     origin: str = ""
 
@@ -118,12 +116,10 @@ class Arm:
             loss = loss_in_file(head)
         else:
             raise unknown("method", head, METHODS.names())
-        # The one that counted its classes itself before the data did.
-        classes = int(options.pop("classes", 0)) if method == "m3col" else 0
         if method == "lit" and tune is not None:
             raise ValueError(f"arm {text!r}: lit's mode says what is tuned; leave tune={tune} out")
         streams(sampler or NATURAL)  # an error here and not in a run
-        return cls(str(spec), method, options, towers, tune, loss, columns, labels, classes, sampler, origin)
+        return cls(str(spec), method, options, towers, tune, loss, columns, labels, sampler, origin)
 
     @property
     def label(self) -> str:
@@ -286,7 +282,6 @@ class Arm:
         from ..networks.init import initialise
         from ..networks.towers.trained import CheckpointWeights
         from ..networks.weights import is_restored
-        from ..types import Target
         from . import assemble
         from .dual_encoder import begin_as_identity
         from .options import read
@@ -322,8 +317,6 @@ class Arm:
         if (way := self.tune or recipe.towers.tune) is not None and self.method != "lit":
             for tower in pretrained(towers):
                 tune(tower, "frozen" if way == "none" else way, seed=seed)
-        if target is None and self.classes:
-            target = Target(self.labels, tuple(map(str, range(self.classes))))
         try:
             method = assemble(kind, constructor, towers, recipe, target, **options)
         except LookupError as error:

@@ -53,8 +53,6 @@ class Method(Checked, nn.Module, ABC):
             `counterpoint.data.loading.samplers`. An arm's option ``sampler=`` says otherwise.
         look_every: epochs from one `look` to the next, or `ONCE`; 0 for a method that takes none.
         regroups: each batch is of one group of the rows, as `groups` says behind every look.
-        earlier: of weights that an earlier version saved under another name, how the names began and begin today;
-            nothing for weights that are not kept any more.
     """
 
     needs: ClassVar[Needs] = Needs()
@@ -75,7 +73,6 @@ class Method(Checked, nn.Module, ABC):
     default_label: ClassVar[str] = ""
     look_every: int = 0
     regroups: ClassVar[bool] = False
-    earlier: Mapping[str, str] = MappingProxyType({})
 
     @classmethod
     def searched(cls, options: Mapping[str, object]) -> Ranges:

@@ -28,8 +28,9 @@ from .tower_method import TowerMethod
 
 
 class CCCWav2Vec2(TowerMethod):
-    """L = L(c, q) + β L(c, q~) + γ L(c~, q) + 0.1 diversity + 10 mean ‖conv‖²
+    """CCC-wav2vec 2.0's loss.
 
+        L = L(c, q) + β L(c, q~) + γ L(c~, q) + 0.1 diversity + 10 mean ‖conv‖²
         L(c, q) = mean_t −log exp(cos(c_t, q_t)/κ) / (exp(cos(c_t, q_t)/κ) + Σ_n exp(s_tn cos(c_t, q_n)/κ))
 
     c are contexts of masked frames and q quantised features of the same frames, unmasked; c~ and q~ those of a noisy

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
 from typing import ClassVar
 
 import torch.nn.functional as F
@@ -40,8 +39,6 @@ class CLIP(TowerMethod):
     family = "two towers"
     papers = ("clip-rocket",)
     tunable: ClassVar[Ranges] = {"temperature": (0.03, 0.2)}
-    # CLIP was once the family of CLIP-rocket with no local stream.
-    earlier = MappingProxyType({"objective.global_.": "objective.", "objective.local.": ""})
 
     def __init__(self, towers: Towers, recipe: Recipe, *, temperature: Positive = 0.07) -> None:
         super().__init__(towers)

@@ -22,7 +22,9 @@ from .tower_method import TowerMethod, paired
 
 
 class CLIPPO(TowerMethod):
-    """CLIP's loss of a batch of pairs, each the first two columns that its row has::
+    """CLIP's loss of a batch of pairs, each the first two columns that its row has.
+
+    ::
 
         z = nz(W f(pixels)),   S = z z'ᵀ / τ,   L = ( CE(S, i) + CE(Sᵀ, i) ) / 2
 

@@ -55,7 +55,9 @@ class _Pull(NamedTuple):
 
 
 class Harmonized(TowerMethod):
-    """L = N(v, a) + λ N(v, t), with the gradients of both in the embedding v of the hub, g_a and g_t, harmonised::
+    """Gradient harmonization of two losses in the embedding v of the hub.
+
+    L = N(v, a) + λ N(v, t), with the gradients of both in v, g_a and g_t, harmonised::
 
         c = cos(g_a, g_t), example by example
         project:     where c < 0:  g_a ← g_a − (g_a·g_t / ‖g_t‖²) g_t,  g_t ← g_t − (g_t·g_a / ‖g_a‖²) g_a

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 
-from ..modalities import MODALITIES, PAIR, resolve
+from ..modalities import MODALITIES, resolve
 from ..networks.base import ImageTower, Input, TextTower, Tower, Towers, WindowedInput
 from ..networks.fingerprint import fingerprint
 from ..networks.towers.parts.pixels import fitted
@@ -62,9 +62,6 @@ class TowerMethod(Method):
         # Other ways to towers that are held already: a plain dictionary, so that no weight is held twice.
         self._ways = {column: tower for column, tower in towers.items() if tower.core is not tower}
         self.projections = nn.ModuleDict()
-        # Before a method could have one tower alone, it had the other one too, which was never trained.
-        gone = {f"towers.{name}.": "" for name in PAIR if name not in self.columns}
-        self.earlier = {**type(self).earlier, **gone}
 
     def tower(self, column: str) -> Tower:
         """Return the tower of a column."""
@@ -309,7 +306,7 @@ def paired(towers: Towers) -> dict[str, View]:
 
 
 def contrasted(column: str, tower: Tower, count: int) -> dict[str, View]:
-    """Return views of one column to be contrasted with each other, named ``column.1``, ``column.2`` …"""
+    """Return views of one column to be contrasted with each other, named ``column.1`` and so on."""
     view = View(tower.modality, MODALITIES.get(tower.modality).contrasted, column)
     return {f"{column}.{number}": view for number in range(1, count + 1)}
 

@@ -13,7 +13,9 @@ _EPS = 1e-5
 
 
 class RetrievalReconstruction(nn.Module):
-    """x̂ = RevIN⁻¹( A · f_v(k) ),   A = softmax_t( f_q(x, M) f_k(k)ᵀ / √width )
+    """A series reconstructed from another one by cross-attention.
+
+        x̂ = RevIN⁻¹( A · f_v(k) ),   A = softmax_t( f_q(x, M) f_k(k)ᵀ / √width )
 
     The query x is read through its mask M alone; the key k wholly. Both are normalised by the query's mean and
     deviation of each channel over all its steps, masked ones included, with a learnt scale and shift; the

@@ -23,6 +23,8 @@ class PairScores:
 
 @dataclass
 class Recorder:
+    """A record of the similarity matrices and diagonals that a loss asks for."""
+
     matrices: list[PairScores] = field(default_factory=list)
     diagonals: list[PairScores] = field(default_factory=list)
 

@@ -12,7 +12,7 @@ import yaml
 
 from ..forms import validated
 from ..registry import unknown
-from .schema import Augmentation, Optimizer, Option, Recipe, Towers, Widths
+from .schema import Augmentation, Optimizer, Recipe, Towers, Widths
 
 __all__ = [
     "DEFAULT",
@@ -89,50 +89,7 @@ def parse(values: Any, origin: str = "recipe") -> Recipe:
     """Validate the plain form of a recipe."""
     if not isinstance(values, Mapping):
         raise ValueError(f"{origin}: expected keys and values, got {type(values).__name__}")
-    return validated(Recipe, _of_today(values), lambda name: f"{origin}: {name}")
-
-
-_MOVED: Mapping[str, tuple[tuple[str, ...], str, Option]] = {
-    "widths.siamlip_hidden": (("siamlip", "byolip", "swalip"), "hidden", 512),
-    "widths.siamlip_output": (("siamlip", "byolip", "swalip"), "output", 128),
-    "widths.barlip_hidden": (("barlip",), "hidden", 512),
-    "widths.barlip": (("barlip",), "output", 512),
-    "widths.swalip_prototypes": (("swalip",), "prototypes", 256),
-    "augmentation.local_text_dropout": (
-        ("clip-rocket", "siamlip-rocket", "byolip-rocket", "barlip-rocket", "swalip-rocket"),
-        "dropout",
-        0.0,
-    ),
-    "augmentation.label_smoothing": (
-        ("clip-rocket", "siamlip-rocket", "byolip-rocket", "barlip-rocket"),
-        "smoothing",
-        0.1,
-    ),
-}
-"""Keys of earlier recipes that are options of methods now: the methods, the option, and its default there and here."""
-
-
-def _of_today(values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the plain form of a recipe; keys of earlier versions, which run folders have, become those of today."""
-    sections = {
-        name: dict(values[name])
-        for name in ("widths", "augmentation")
-        if isinstance(values.get(name), Mapping)
-    }
-    moved: dict[str, dict[str, Option]] = {}
-    for key, (methods, option, default) in _MOVED.items():
-        section, _, last = key.partition(".")
-        value = sections.get(section, {}).pop(last, default)
-        if value != default:
-            for method in methods:
-                moved.setdefault(method, {})[option] = value
-    if moved:
-        options = values.get("options") or {}
-        sections["options"] = {
-            **options,
-            **{name: {**options.get(name, {}), **of_method} for name, of_method in moved.items()},
-        }
-    return {**values, **sections}
+    return validated(Recipe, values, lambda name: f"{origin}: {name}")
 
 
 def override(recipe: Recipe, changes: Mapping[str, Any]) -> Recipe:

@@ -37,7 +37,7 @@ class Section(BaseModel):
 
 
 class Towers(Section):
-    """The encoders, by modality: our own, or those of a library: ``timm:NAME``, ``transformers:NAME`` …
+    """The encoders, by modality: our own, or those of a library, as ``timm:NAME``.
 
     Sizes are those of towers that have none of their own: ``open_clip`` towers, and those of ``timm`` with weights,
     take pictures of the size that they were made for.
@@ -216,7 +216,7 @@ class Recipe(Section):
     @model_validator(mode="before")
     @classmethod
     def _steps_say_all(cls, values: Any) -> Any:
-        # Recipes with the same steps are the same recipe, those of earlier versions too, which had nothing else.
+        # Two recipes with the same number of steps are equal, whatever epochs and most_passes they state.
         if isinstance(values, dict) and values.get("steps") is not None:
             return {key: value for key, value in values.items() if key not in ("epochs", "most_passes")}
         return values

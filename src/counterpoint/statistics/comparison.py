@@ -142,7 +142,9 @@ def decide(
     failed_a: int = 0,
     failed_b: int = 0,
 ) -> tuple[Verdict, str]:
-    """Return the verdict on arm a, and what held it back (``""``: nothing). The rules, in order:
+    """Return the verdict on arm a, and what held it back (``""``: nothing).
+
+    The rules, in order:
 
     1. ``equivalent``: the interval lies within ± margin (that includes differences shown but too small to
        matter).

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from jaxtyping import Float
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special  # its statistics take half a second to import
 
 from .bootstrap import (
     average_over_seeds,
@@ -35,7 +35,7 @@ class TInterval:
 
     @property
     def half_width(self) -> float:
-        return float(stats.t.ppf((1 + self.confidence) / 2, self.degrees) * self.standard_error)
+        return float(special.stdtrit(self.degrees, (1 + self.confidence) / 2) * self.standard_error)
 
     @property
     def low(self) -> float:
@@ -50,7 +50,7 @@ class TInterval:
         distance = abs(self.estimate - null)
         if self.standard_error == 0:
             return 1.0 if distance == 0 else 0.0
-        return float(2 * stats.t.sf(distance / self.standard_error, self.degrees))
+        return float(2 * special.stdtr(self.degrees, -distance / self.standard_error))
 
 
 def satterthwaite(variances: Sequence[float], degrees: Sequence[float]) -> float:
@@ -140,8 +140,7 @@ class VerdictInterval:
         return replace(self, low=max(self.low, least), high=min(self.high, most))
 
     def p_value(self, null: float = 0.0) -> float:
-        """Return two-sided p of the hypothesis that the quantity is ``null``: the largest of the intervals' own p
-        values.
+        """Return the two-sided p value of the null hypothesis: the largest p value of the intervals.
 
         The bootstrap's is twice the smaller tail, at least 2 / n_boot. So p ≤ 1 − confidence where the
         interval excludes ``null``.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special  # its statistics take half a second to import
 
 from .bootstrap import FEW_SEEDS
 from .intervals import satterthwaite
@@ -97,7 +97,7 @@ def from_spread(
         raise ValueError(f"effect is {effect}; give a difference other than 0")
     if not (0 < power < 1 and 0 < confidence < 1):
         raise ValueError(f"power is {power} and confidence {confidence}; both must lie between 0 and 1")
-    z = float(stats.norm.ppf((1 + confidence) / 2) + stats.norm.ppf(power))
+    z = float(special.ndtri((1 + confidence) / 2) + special.ndtri(power))
     smallest = z * example_se
     if effect <= smallest:
         return SeedsNeeded(None, effect, power, smallest, (smallest / effect) ** 2)
@@ -140,10 +140,10 @@ def _power(n: int, spread: _Spread, effect: float, confidence: float) -> float:
     if standard_error == 0:
         return 1.0
     degrees = satterthwaite(variances, [n - 1, _KNOWN])
-    critical = float(stats.t.ppf((1 + confidence) / 2, degrees))
+    critical = float(special.stdtrit(degrees, (1 + confidence) / 2))
     ratio = effect / standard_error
     # Far out the noncentral t is numerically delicate and its tail beyond doubt.
-    by_t = 1.0 if ratio > critical + 10 else float(stats.nct.sf(critical, degrees, ratio))
+    by_t = 1.0 if ratio > critical + 10 else float(1 - special.nctdtr(degrees, ratio, critical))
     resampled = spread.sd**2 * (n - 1) / n**2 + spread.noise_sd**2 * (2 * n - 1) / n**2 + spread.example_se**2
-    half_width = float(stats.norm.ppf((1 + confidence) / 2)) * float(np.sqrt(resampled))
-    return min(by_t, float(stats.norm.sf((half_width - effect) / standard_error)))
+    half_width = float(special.ndtri((1 + confidence) / 2)) * float(np.sqrt(resampled))
+    return min(by_t, float(special.ndtr((effect - half_width) / standard_error)))

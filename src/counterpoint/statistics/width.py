@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import stats
+from scipy import special  # its statistics take half a second to import
 
 from .intervals import satterthwaite
 from .power import SeedsNeeded, least_seeds
@@ -29,7 +29,7 @@ def for_width(
     >>> needed.n, round(expected_width(needed.n, 0.01, 0.0, 0.95, 0.95), 4)
     (7, 0.0185)
     """
-    z = sum(float(stats.norm.ppf((1 + confidence) / 2)) for confidence in (low_confidence, high_confidence))
+    z = sum(float(special.ndtri((1 + confidence) / 2)) for confidence in (low_confidence, high_confidence))
     smallest = z * example_se
     if width <= smallest:
         return SeedsNeeded(None, width, 1.0, smallest, (smallest / width) ** 2)
@@ -43,5 +43,5 @@ def expected_width(n: int, sd: float, example_se: float, *confidences: float) ->
     if sum(variances) == 0:
         return 0.0
     degrees = satterthwaite(variances, [n - 1, _KNOWN])
-    quantiles = (float(stats.t.ppf((1 + confidence) / 2, degrees)) for confidence in confidences)
+    quantiles = (float(special.stdtrit(degrees, (1 + confidence) / 2)) for confidence in confidences)
     return float(np.sqrt(sum(variances))) * sum(quantiles)

@@ -9,7 +9,6 @@ from typing import Any
 
 from ..data.base import Data
 from ..files import DamagedFileError
-from ..reasons import counted
 from ..training.record.provenance import Provenance, counts, rows_of
 from ..training.run import OtherRunError
 from .design import OtherStudyError
@@ -40,7 +39,7 @@ def check_agreement(units: Iterable[Path], study: Path) -> None:
     """Check that finished units can be compared: what they have in common (data, losses, weights) was the same.
 
     Args:
-        units: their folders; those that say nothing of what they were made of are passed over.
+        units: their folders.
         study: the study's folder.
 
     Raises:
@@ -50,8 +49,6 @@ def check_agreement(units: Iterable[Path], study: Path) -> None:
     named: dict[tuple[str, str], tuple[Path, str]] = {}
     for folder in units:
         here = Provenance.read(folder)
-        if here is None:
-            continue
         first = first or (folder, here)
         if here.data != first[1].data:
             difference = counts(first[1].data, here.data, rows_of(first[0]), rows_of(folder))
@@ -62,19 +59,8 @@ def check_agreement(units: Iterable[Path], study: Path) -> None:
                 _refuse(f"{part[1]} changed between them", one, folder, study)
 
 
-def of_earlier_versions(units: Iterable[Path]) -> list[str]:
-    """Return a warning of units that keep no provenance."""
-    unknown = sum(Provenance.read(folder) is None for folder in units)
-    if not unknown:
-        return []
-    return [
-        f"{counted(unknown, 'run')} of an earlier version kept nothing of what the data was: "
-        "only the ids of their test examples could be compared"
-    ]
-
-
 def check_examples(runs: Mapping[Path, RunScores], study: Path) -> None:
-    """Check by their ids that finished runs were scored on the same examples, whatever is known of their data.
+    """Check by their ids that finished runs were scored on the same examples.
 
     Raises:
         OtherRunError: if they were not; the message names the test set and two runs.

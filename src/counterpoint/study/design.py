@@ -9,18 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, TypedDict, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.dataclasses import dataclass as form
 
 from ..data.derived.labelling import Labelled
 from ..data.derived.mixture import together
 from ..data.kinds.written import MIXED
-from ..data.synthetic import of_today
 from ..execution.folders import unwritable
 from ..files import FORMAT, DamagedFileError, read_yaml, write_yaml
 from ..forms import FORM, Margin, Names, Natural, ParsedField, Positional, Seeds, validated
 from ..methods.arm import is_fixed
-from ..modalities import PAIR, passes_by_modality
 from ..recipes import Recipe, override, parse
 from ..recipes import load as load_recipe
 from ..trust import given
@@ -32,8 +30,6 @@ T = TypeVar("T")
 Of = TypeVar("Of", bound="FolderDesign")
 """The design of one kind; `Self` inside a union is more than beartype checks."""
 Budget = Literal["steps", "passes", "time"]
-TypedBudget = Literal[Budget, "images"]
-"""Budgets as they are typed: ``images`` is the word of versions that knew pictures alone, for passes."""
 FILE = "study.yaml"
 REMEDY = "restore it from a copy, or give another folder with --out; the runs beside it are whole"
 """Advice for a damaged ``study.yaml``."""
@@ -61,9 +57,9 @@ class ArmCost:
         peak_memory_bytes: of the process while it trained those steps.
         batch_size: examples of a step, at most those that there are.
         cut_captions: the share of the training captions that the context of the text tower cuts.
-        image_size: side in pixels of the pictures that the image tower is shown; 0 in studies of earlier versions.
+        image_size: side in pixels of the pictures that the image tower is shown; 0 without such a tower.
         negatives: of an anchor, for each score matrix that the losses form.
-        rows: that it trains on; 0 in studies of earlier versions.
+        rows: that it trains on.
         left_out: rows to train on that lack a column which its method reads and cannot do without.
         passes_of_all: of all its rows through towers in a run, by modality, however many steps that has.
     """
@@ -86,11 +82,6 @@ class ArmCost:
         of_all = self.passes_of_all.get(modality, 0) * self.rows
         return self.passes.get(modality, 0) * self.batch_size * steps + of_all
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_today(cls, values: Any) -> Any:
-        return passes_by_modality(values)
-
 
 @dataclass(frozen=True)
 class ArmPlan:
@@ -100,7 +91,7 @@ class ArmPlan:
         steps: under the budget.
         changes: of the recipe, that the search chose.
         options: of the arm, that the search chose.
-        cost: of a step; studies of earlier versions did not keep it.
+        cost: of a step.
         searched: the search is over, or none was asked for.
     """
 
@@ -126,7 +117,7 @@ class FolderDesign(ABC):
 
     Attributes:
         kind: of the study.
-        required: keys that every version wrote.
+        required: keys that the file must have.
     """
 
     kind: ClassVar[str]
@@ -148,7 +139,7 @@ class FolderDesign(ABC):
 
     @classmethod
     @abstractmethod
-    def of_today(cls, plain: dict[str, Any]) -> dict[str, Any]:
+    def fields_of(cls, plain: dict[str, Any]) -> dict[str, Any]:
         """Return the fields that the content of a ``study.yaml`` fills.
 
         Raises:
@@ -182,7 +173,7 @@ class FolderDesign(ABC):
         if margin is not None:
             plain["margin"] = margin
         try:
-            return validated(cls, cls.of_today(plain | {"data": _data_of(folder, plain["data"])}))
+            return validated(cls, cls.fields_of(plain))
         except ValueError as error:
             raise DamagedFileError(path, str(error), REMEDY) from None
 
@@ -234,16 +225,6 @@ class FolderDesign(ABC):
         return merged
 
 
-def _data_of(folder: Path, source: str) -> str:
-    """Return the data of a study in the words of today: its runs know which columns it had."""
-    run = next(folder.glob("runs/*/*/recipe.yaml"), None)
-    if run is None or of_today(source, PAIR) == source:
-        return source
-    from ..training.run import Run
-
-    return Run.read(run.parent).data
-
-
 def _recipe_of(value: object) -> object:
     """Read a recipe that is given by its name or its file."""
     if isinstance(value, str | os.PathLike):
@@ -254,11 +235,6 @@ def _recipe_of(value: object) -> object:
             f"recipes.override(recipes.load('cpu'), {dict(value)})"
         )
     return value
-
-
-def _budget_of(value: object) -> object:
-    # Folders of studies still hold the earlier word too.
-    return "passes" if value == "images" else value
 
 
 @form(frozen=True, config=FORM)
@@ -280,9 +256,9 @@ class Design(FolderDesign):
     """Seeds per arm, given as a number. From 5 on, verdicts can be more than suggestive."""
     recipe: Annotated[Recipe, BeforeValidator(_recipe_of)] = field(default_factory=lambda: load_recipe())
     """A recipe by name (counterpoint list recipes) or a YAML file; the options below change it."""
-    budget: Annotated[Budget, ParsedField(TypedBudget), BeforeValidator(_budget_of)] = "steps"
+    budget: Budget = "steps"
     """Budget that is the same for every arm: optimiser steps, passes through the tower of pictures (through the first
-    one that is of no texts where there are no pictures), or time. An earlier word for passes: images."""
+    one that is of no texts where there are no pictures), or time."""
     tune: Annotated[Natural, Field(strict=True)] = 0
     """Trials per arm of a random search on validation (learning rate, temperature, loss weight)."""
     margin: Margin = 0.01
@@ -330,7 +306,7 @@ class Design(FolderDesign):
         }
 
     @classmethod
-    def of_today(cls, plain: dict[str, Any]) -> dict[str, Any]:
+    def fields_of(cls, plain: dict[str, Any]) -> dict[str, Any]:
         try:
             return plain | {"recipe": parse(plain["recipe"])}
         except ValueError as error:
@@ -343,7 +319,7 @@ class DesignOptions(TypedDict, total=False):
     data: str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
     seeds: int | Sequence[int]
     recipe: str | os.PathLike[str] | Recipe
-    budget: TypedBudget
+    budget: Budget
     tune: int
     margin: float
     tasks: Sequence[str] | None

@@ -63,8 +63,8 @@ class StudyScores:
         """Return each task's primary metric on each test set: what verdicts are about.
 
         Args:
-            primaries: the tasks' primary metrics, for scores that do not say it themselves, as those of
-                earlier versions; where the name depends on the data, it is empty, and the first metric counts.
+            primaries: the tasks' primary metrics, for scores that do not say it themselves; where the name depends on
+                the data, it is empty, and the first metric counts.
         """
         whole = {key: it for key, it in self._judged.items() if key[0] in primaries}
         first = {task: metric for task, _, _, metric in reversed(whole)}

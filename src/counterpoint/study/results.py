@@ -11,7 +11,7 @@ from ..evaluation import create
 from ..files import DamagedFileError
 from ..reasons import counted, listing
 from ..statistics.bootstrap import FEW_SEEDS
-from .agreement import check_agreement, of_earlier_versions
+from .agreement import check_agreement
 from .numbers import StudyScores
 from .schema import FailedRun, Key
 from .scored import RunScores
@@ -151,8 +151,8 @@ class StudyResults(Generic[R]):
         return [f for run in self.finished() if run.scored is not None for f in run.scored.folders]
 
     def warnings(self) -> list[str]:
-        """Return warnings of the runs that are unfinished, failed or of earlier versions."""
-        lines = of_earlier_versions(self._folders())
+        """Return warnings of the runs that are unfinished or failed."""
+        lines = []
         if self.unfinished:
             named = "; ".join(
                 f"{arm} (seed {', '.join(map(str, seeds))})" for arm, seeds in self.unfinished.items()

@@ -1,8 +1,4 @@
-"""Content of ``summary.json``: the numbers of a study's arms, their differences with verdicts, and what follows.
-
-A key that a file of an earlier version lacks takes the value given here; keys that no version of today knows are passed
-over.
-"""
+"""Content of ``summary.json``: the numbers of a study's arms, their differences with verdicts, and what follows."""
 
 from __future__ import annotations
 
@@ -11,10 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 from ..files import FORMAT, read_json, write_json
-from ..modalities import passes_by_modality
 from .decoding.arm import Role
 from .design import ArmPlan
 from .training.convergence import LearntScalar
@@ -34,7 +29,7 @@ Number = Annotated[float | None, BeforeValidator(_finite)]
 class SummaryPart(BaseModel):
     """A part of a summary."""
 
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class MetricSummary(SummaryPart):
@@ -77,9 +72,9 @@ class ScoreSummary(MetricSummary):
     high: Number
     seeds: dict[str, Number]
     n: int
-    chance: Number = None
-    constant: Number = None
-    higher_is_better: bool = True
+    chance: Number
+    constant: Number
+    higher_is_better: bool
 
 
 class RequiredSeeds(SummaryPart):
@@ -94,8 +89,8 @@ class RequiredSeeds(SummaryPart):
 
     effect: float
     n: int | None
-    examples_factor: Number = 1.0
-    at_least: bool = False
+    examples_factor: Number
+    at_least: bool
 
 
 class DifferenceSummary(MetricSummary):
@@ -114,15 +109,15 @@ class DifferenceSummary(MetricSummary):
     estimate: Number
     low: Number
     high: Number
-    p: Number = None
-    p_holm: Number = None
+    p: Number
+    p_holm: Number
     verdict: str
-    n_seeds: int = 0
-    n_failed: int = 0
-    notes: tuple[str, ...] = ()
-    family: str = "main"
-    sentence: str = ""
-    seeds_needed: RequiredSeeds | None = None
+    n_seeds: int
+    n_failed: int
+    notes: tuple[str, ...]
+    family: str
+    sentence: str
+    seeds_needed: RequiredSeeds | None
 
     @property
     def firm(self) -> bool:
@@ -131,7 +126,7 @@ class DifferenceSummary(MetricSummary):
 
     @property
     def kind(self) -> str:
-        """Return the verdict without its strength: ``"better"``, ``"worse"``, ``"equivalent"``, …"""
+        """Return the verdict without its strength: as ``"better"`` or ``"equivalent"``."""
         return self.verdict.rpartition(": ")[2]
 
 
@@ -147,33 +142,27 @@ class TrainingCostSummary(SummaryPart):
 
     passes: dict[str, int]
 
-    @model_validator(mode="before")
-    @classmethod
-    def _of_today(cls, values: Any) -> Any:
-        return passes_by_modality(values)
-
 
 class TrainingCost(TrainingCostSummary):
     """Cost of an arm's runs: means over seeds of times, the most of memory, of one run the rest.
 
     Attributes:
-        waiting_seconds: of ``seconds``, those that runs waited for data; None where a run of an earlier version says
-            nothing of it.
-        rows: that it trained on; 0 in studies of earlier versions.
+        waiting_seconds: of ``seconds``, those that runs waited for data.
+        rows: that it trained on.
         left_out: rows to train on that lack a column which its method reads and cannot do without.
     """
 
     seconds: float
-    waiting_seconds: Number = None
+    waiting_seconds: float
     peak_memory_bytes: int
     parameters: int
     trained_parameters: int
     images_seen: int
-    rows: int = 0
-    left_out: int = 0
-    late_gain: Number = None
-    improving: bool | None = None
-    evaluation_seconds: float = 0.0
+    rows: int
+    left_out: int
+    late_gain: Number
+    improving: bool | None
+    evaluation_seconds: float
 
 
 class DecodingCost(SummaryPart):
@@ -194,17 +183,17 @@ class ArmSummary(SummaryPart):
 
     Attributes:
         slug: its name as that of a folder.
-        learns: the sources that it learns from, in words; empty where nothing is trained, or an earlier version ran.
+        learns: the sources that it learns from, in words; empty where nothing is trained.
         unfinished: seeds whose runs are not finished.
         metrics: its numbers.
     """
 
     name: str
-    slug: str = ""
+    slug: str
     learns: str = ""
-    failed: tuple[FailedRun, ...] = ()
-    unfinished: tuple[int, ...] = ()
-    metrics: tuple[ScoreSummary, ...] = ()
+    failed: tuple[FailedRun, ...]
+    unfinished: tuple[int, ...]
+    metrics: tuple[ScoreSummary, ...]
     cost: TrainingCost | DecodingCost
 
     def score(self, key: Key) -> ScoreSummary | None:
@@ -221,11 +210,11 @@ class TrainedArm(ArmSummary):
         learnt: what the first run learnt as scalars.
     """
 
-    label: str = ""
+    label: str
     steps: int
     cost: TrainingCost
-    diagnostics: dict[str, dict[str, Number]] = {}
-    learnt: tuple[LearntScalar, ...] = ()
+    diagnostics: dict[str, dict[str, Number]]
+    learnt: tuple[LearntScalar, ...]
 
 
 class AskedArm(ArmSummary):
@@ -238,8 +227,8 @@ class AskedArm(ArmSummary):
     """
 
     role: Role
-    rule: str | None = None
-    python: str = ""
+    rule: str | None
+    python: str
     cost: DecodingCost
 
 
@@ -285,19 +274,19 @@ class StudySummary(SummaryPart):
     """
 
     format: int = FORMAT
-    title: str = ""
+    title: str
     data: str
     seeds: tuple[int, ...]
     margin: float
-    environment: dict[str, Any] = {}
+    environment: dict[str, Any]
     primary: MetricSummary
     of_some: tuple[MetricSummary, ...] = ()
     arms: tuple[ArmSummary, ...]
     differences: tuple[DifferenceSummary, ...]
-    multiplicity: str = ""
-    warnings: tuple[str, ...] = ()
+    multiplicity: str
+    warnings: tuple[str, ...]
     winner: Winner
-    cannot_show: tuple[str, ...] = ()
+    cannot_show: tuple[str, ...]
 
     @classmethod
     def read(cls, folder: Path) -> Self:
@@ -324,17 +313,17 @@ class TrainingSummary(StudySummary):
     """A summary of a training study; ``labels`` says what methods learn from, as the study was asked.
 
     Attributes:
-        tasks: by name, as the study was asked; none in studies of earlier versions.
+        tasks: by name, as the study was asked.
     """
 
-    labels: str = ""
-    tasks: tuple[str, ...] = ()
+    labels: str
+    tasks: tuple[str, ...]
     budget: str
     tune: int
     recipe: dict[str, Any]
     plans: dict[str, ArmPlan]
     arms: tuple[TrainedArm, ...]
-    tuning: tuple[SearchSummary, ...] = ()
+    tuning: tuple[SearchSummary, ...]
 
 
 class DecodingSummary(StudySummary):
@@ -346,7 +335,7 @@ class DecodingSummary(StudySummary):
     limit: int
     sampling: Mapping[str, float | int]
     image_size: int
-    weights: str = ""
-    attribution: str = ""
+    weights: str
+    attribution: str
     arms: tuple[AskedArm, ...]
-    conclusions: tuple[Worth, ...] = ()
+    conclusions: tuple[Worth, ...]

@@ -18,7 +18,6 @@ from ..evaluation.results import EXAMPLES
 from ..files import DamagedFileError, read_json, read_table
 from ..statistics import Outcomes
 from ..training.folder import remedy
-from .packed import unpacked
 from .schema import Key
 
 RunOutcomes = Mapping[int, np.ndarray | None] | np.ndarray
@@ -35,7 +34,6 @@ class MetricDefinition:
         chance: what guessing at random scores.
         constant: what the best answer that is the same for all examples scores.
         role: in verdicts, as of `RunResults.scores`.
-        packed: its outcomes are those of an earlier version; see `unpacked`.
         bounds: the least and the greatest value, infinities where it has no limit; None where the metric states none.
     """
 
@@ -45,7 +43,6 @@ class MetricDefinition:
     chance: float | None
     constant: float | None = None
     role: str = ""
-    packed: bool = False
     bounds: tuple[float, float] | None = None
 
     def outcomes(self, arms: Mapping[str, RunOutcomes], margin: float | None = None) -> Outcomes:
@@ -61,7 +58,7 @@ class MetricDefinition:
 
 
 class _Row(BaseModel):
-    """A row of ``scores.json``; earlier versions wrote ``outcome``, one column, in place of ``columns``."""
+    """A row of ``scores.json``."""
 
     model_config = ConfigDict(extra="forbid")
     task: str
@@ -73,22 +70,20 @@ class _Row(BaseModel):
     chance: float | None
     higher_is_better: bool
     statistic: str
-    columns: tuple[str, ...] = ()
-    outcome: str = ""
-    constant: float | None = None
-    role: str = ""
-    bounds: tuple[float | None, float | None] | None = None
+    columns: Annotated[tuple[str, ...], Field(min_length=1)]
+    constant: float | None
+    role: str
+    bounds: tuple[float | None, float | None] | None
 
     @property
     def definition(self) -> MetricDefinition:
         return MetricDefinition(
-            columns=self.columns or (self.outcome,),
+            columns=self.columns,
             statistic=self.statistic,
             higher_is_better=self.higher_is_better,
             chance=self.chance,
             constant=self.constant,
             role=self.role,
-            packed=not self.columns,
             bounds=limits(self.bounds),
         )
 
@@ -175,8 +170,6 @@ class RunScores:
         if subset != "all":
             frame = frame.filter(subset=subset)
         values = frame.select(definition.columns).to_numpy()
-        if definition.packed:
-            return unpacked(definition.statistic, values[:, 0])
         return values if len(definition.columns) > 1 else values[:, 0]
 
     def has_examples_of(self, other: RunScores, key: Key) -> bool:

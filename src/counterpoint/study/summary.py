@@ -23,7 +23,7 @@ from ..spec import Spec
 from ..training.folder import remedy
 from ..training.record.environment import Environment
 from ..training.record.metrics import read_metrics
-from ..training.record.provenance import Provenance, rows_of
+from ..training.record.provenance import rows_of
 from ..training.run import Run, RunState
 from ..types import Target
 from .agreement import check_examples
@@ -92,8 +92,7 @@ class FinishedRun:
             return cls(folder, state)
         scored = RunScores(folder)
         _ = scored.tables  # reads both of its files
-        if Provenance.read(folder) is not None:
-            rows_of(folder)
+        rows_of(folder)
         read_metrics(folder)
         inside = read_json(folder / "diagnostics.json", _Diagnostics, remedy(folder)).root
         return cls(folder, state, scored, inside, Environment.read(folder).model_dump())
@@ -229,12 +228,6 @@ def _with_remarks(
     return difference.model_copy(update={"sentence": difference.sentence + remarks})
 
 
-def _mean_or_none(values: Sequence[float | None]) -> float | None:
-    """Return the mean; None where a value is not known."""
-    known = [value for value in values if value is not None]
-    return float(np.mean(known)) if len(known) == len(values) else None
-
-
 def _arm(
     results: StudyResults[FinishedRun], planned: Run, arm: str, plan: ArmPlan, ending: Convergence
 ) -> TrainedArm:
@@ -251,7 +244,7 @@ def _arm(
         unfinished=tuple(results.unfinished.get(arm, ())),
         cost=TrainingCost(
             seconds=float(np.mean([s.seconds for s in states])),
-            waiting_seconds=_mean_or_none([s.waiting_seconds for s in states]),
+            waiting_seconds=float(np.mean([s.waiting_seconds for s in states])),
             peak_memory_bytes=max(s.peak_memory_bytes for s in states),
             parameters=states[0].parameters,
             trained_parameters=states[0].trained_parameters,
@@ -337,8 +330,10 @@ def _warnings(results: StudyResults[FinishedRun]) -> list[str]:
 
 def _waiting(runs: Sequence[FinishedRun]) -> Iterator[str]:
     """Say that runs without other processes waited much for their data."""
-    states = [run.state for run in runs if run.state.waiting_seconds is not None]
-    seconds, waited = sum(s.seconds for s in states), sum(s.waiting_seconds or 0.0 for s in states)
+    seconds, waited = (
+        sum(run.state.seconds for run in runs),
+        sum(run.state.waiting_seconds for run in runs),
+    )
     if seconds > _SHORT and waited > _WAITED * seconds and not Run.read(runs[0].folder).recipe.workers:
         yield (
             f"{waited / seconds:.0%} of the training time went into waiting for data: --workers 1 or more prepares "

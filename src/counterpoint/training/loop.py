@@ -127,7 +127,7 @@ def fit(
         course.reach(start)
         # Moments that were saved at the end of a stage are not the next one's.
         optimizer = None if start == course.span.first else course.optimizer
-        checkpoints.restore(saved.of_today(method.earlier), method, optimizer, precision.scaler)
+        checkpoints.restore(saved, method, optimizer, precision.scaler)
         if on_step is not None:
             on_step(TrainingProgress(start, recipe.total_steps, seconds=spent))
     log = MetricLog(folder if first else None, track, start)

@@ -9,20 +9,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict
 
 from ..data.base import Data
 from ..data.derived.labelling import label_of
 from ..data.derived.nouns import NOUNS
 from ..data.source import located
 from ..data.sources import without_budget
-from ..data.synthetic import of_today
 from ..execution.folders import unwritable
 from ..files import FORMAT, DamagedFileError, read_json, read_yaml, run_of, write_json, write_yaml
 from ..methods.arm import Arm
 from ..methods.origin import lend_recipe
 from ..methods.tower_names import tower_names
-from ..modalities import PAIR, passes_by_modality
+from ..modalities import PAIR
 from ..reasons import listing
 from ..recipes import Recipe, parse
 from ..types import Target
@@ -112,9 +111,14 @@ class Run:
             raise ValueError(not_a_run(folder))
         plain = read_yaml(path, _RunFile, remedy(folder))
         try:
-            data = of_today(plain.data, plain.columns)
             return cls(
-                plain.arm, data, parse(plain.recipe), plain.seed, plain.labels, plain.columns, plain.target
+                plain.arm,
+                plain.data,
+                parse(plain.recipe),
+                plain.seed,
+                plain.labels,
+                plain.columns,
+                plain.target,
             )
         except ValueError as error:
             raise DamagedFileError(path, str(error), remedy(folder)) from None
@@ -198,9 +202,9 @@ class RunState:
         passes: of examples through towers, by modality (momentum copies counted); of looks that are taken once those of
             the whole run, from its start on.
         seconds: of training, in all processes that the run took.
-        waiting_seconds: of these, those that it waited for data; None in runs of earlier versions.
+        waiting_seconds: of these, those that it waited for data.
         evaluation_seconds: of the evaluation at its end.
-        rows: that it trained on; 0 in runs of earlier versions.
+        rows: that it trained on.
         left_out: rows to train on that lack a column which its method reads and cannot do without.
     """
 
@@ -212,18 +216,13 @@ class RunState:
     images_seen: int = 0
     passes: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
-    waiting_seconds: float | None = None
+    waiting_seconds: float = 0.0
     peak_memory_bytes: int = 0
     parameters: int = 0
     trained_parameters: int = 0
     evaluation_seconds: float = 0.0
     rows: int = 0
     left_out: int = 0
-
-    @model_validator(mode="before")
-    @classmethod
-    def _of_today(cls, values: Any) -> Any:
-        return passes_by_modality(values)
 
     @classmethod
     def read(cls, folder: Path) -> RunState | None:

@@ -287,7 +287,7 @@ def load(folder: str | os.PathLike[str]) -> TowerMethod:
     # No file of weights is read: the checkpoint holds them all, and the files may be gone.
     with restored():
         method = build(run, {}, path)
-    checkpoints.restore(saved.of_today(method.earlier), method, None)
+    checkpoints.restore(saved, method, None)
     broken = [name for name, weight in method.named_parameters() if not weight.isfinite().all()]
     if broken:
         raise ValueError(

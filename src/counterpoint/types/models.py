@@ -19,8 +19,10 @@ class Embedder(Protocol):
     heads: tuple[str, ...]
 
     def embed(self, modality: str, inputs: Any, head: str = "default") -> Tensor:
-        """Return unit-norm embeddings ``(N, d)`` of a column's raw inputs: uint8 pictures ``(N, 3, H, W)``, a list of
-        strings, or what `counterpoint.raw` has for another modality.
+        """Return unit-norm embeddings ``(N, d)`` of a column's raw inputs.
+
+        Raw inputs are uint8 pictures ``(N, 3, H, W)``, a list of strings, or what `counterpoint.raw` has for another
+        modality.
         """
         ...
 

@@ -49,27 +49,18 @@ class ExperimentCell:
 
     @property
     def folder(self) -> Path:
-        return self.cells / f"{self._function}-{self.name}-{self._digest}"
-
-    @property
-    def _function(self) -> str:
-        return self.compute.__name__.strip("_")
-
-    @property
-    def _digest(self) -> str:
-        return hashlib.blake2b(json.dumps(self.settings, sort_keys=True).encode(), digest_size=6).hexdigest()
+        settings = json.dumps(self.settings, sort_keys=True).encode()
+        digest = hashlib.blake2b(settings, digest_size=6).hexdigest()
+        return self.cells / f"{self.compute.__name__.strip('_')}-{self.name}-{digest}"
 
     @property
     def path(self) -> Path:
         return self.folder.parent / f"{self.folder.name}.npz"
 
     def read(self) -> Arrays | None:
-        path = self.path
-        if not path.exists():  # the settings say which cell it is, whatever name an earlier version gave it
-            path = next(self.cells.glob(f"{self._function}-*-{self._digest}.npz"), path)
-        if not path.exists():
+        if not self.path.exists():
             return None
-        with np.load(path) as stored:
+        with np.load(self.path) as stored:
             return dict(stored)
 
     def work(self, on_progress: OnProgress) -> Arrays:

@@ -23,7 +23,6 @@ from counterpoint.data.base import Data
 from counterpoint.data.converting import convert
 from counterpoint.data.kinds import files as files_kind
 from counterpoint.data.sharded.data import ShardedData
-from counterpoint.data.sharded.index import FILE, ShardIndex
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sharded.pictures import ShardedPairs
 from counterpoint.data.source import load_any
@@ -36,7 +35,7 @@ from counterpoint.study.training.runner import run
 from counterpoint.training.loop import TrainingProgress
 from counterpoint.training.run import Run
 from counterpoint.training.start import prepare
-from fixtures.shards import add, number_of, picture, write_shards
+from fixtures.shards import add, number_of, picture
 
 RATE = 16_000
 ROWS = 24
@@ -381,20 +380,6 @@ def test_a_tar_has_the_columns_that_are_named(noted: bool, tmp_path: Path) -> No
         index(f"{folder},columns=image+video", tmp_path / "none", jobs=1)
 
 
-def test_an_index_of_a_time_when_named_columns_came_on_top_has_the_same_rows(tmp_path: Path) -> None:
-    folder = tmp_path / "index"
-    index(tones(tmp_path / "shards", columns=("wav", "png")), folder, jobs=1)
-    before = load_any(str(folder))
-    rows = before.splits.train
-    kept = {column: said(before, column, rows) for column in before.columns}
-    told = json.loads((folder / FILE).read_text())
-    assert [*told["columns"]] == [*kept] == ["image", "text", "audio"]
-    told["source"] += ",columns=audio:wav"
-    (folder / FILE).write_text(json.dumps(told))
-    after = load_any(str(folder))
-    assert {column: said(after, column, rows) for column in after.columns} == kept
-
-
 def test_much_that_has_gaps_is_read_as_a_whole(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files_kind, "needs_index", lambda written: True)
     whole = load_any(f"{table},columns=question+title")
@@ -451,39 +436,3 @@ def test_two_indices_of_one_table_have_the_columns_that_each_was_asked_for(
         index(f"{table},columns=audio:sound+text:{column}", tmp_path / column, jobs=1)
         texts[column] = load_any(str(tmp_path / column)).read("text", np.array([1]))
     assert texts == {"question": ["What is 1?"], "title": ["other"]}
-
-
-def test_an_index_of_an_earlier_version_has_the_same_rows(tmp_path: Path) -> None:
-    folder = tmp_path / "index"
-    index(write_shards(tmp_path / "shards", kinds=3, broken=(5, 33)), folder, jobs=1)
-    before = load_any(str(folder))
-    assert isinstance(before, ShardedPairs)
-    rows = np.arange(len(before))
-    kept = (
-        before.images(rows),
-        [before.captions(int(row)) for row in rows],
-        [before.key(int(r)) for r in rows],
-    )
-    told = json.loads((folder / FILE).read_text())
-    for name in ("words", "lacking"):
-        del told[name]
-    (folder / FILE).write_text(json.dumps(told))
-    held = {side: before.splits.sides[f"{side}: held out"] for side in ("validation", "test")}
-    files = {row: before.encoded(row) for rows in held.values() for row in rows.tolist()}
-    shutil.rmtree(folder / "held-out")
-    (folder / "held-out" / "pictures").mkdir(parents=True)
-    for side, some in held.items():  # a table for each side, and pictures beside it
-        with (folder / "held-out" / f"{side}.jsonl").open("w") as file:
-            for number, row in enumerate(some.tolist()):
-                name = f"pictures/{side}-{number:06}.png"
-                (folder / "held-out" / name).write_bytes(files[row])
-                kind = before.labels["kind"].texts(np.array([row]))[0]
-                cells = {"kind": kind, "file_name": name, "text": before.captions(row), "id": before.key(row)}
-                file.write(json.dumps(cells) + "\n")
-    after = load_any(str(folder))
-    assert isinstance(after, ShardedPairs)
-    assert torch.equal(after.images(rows), kept[0])
-    assert [after.captions(int(row)) for row in rows] == kept[1]
-    assert [after.key(int(row)) for row in rows] == kept[2]
-    assert after.fingerprint.parts == before.fingerprint.parts
-    assert ShardIndex.open(folder).lacking == 0

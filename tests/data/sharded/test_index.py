@@ -304,19 +304,6 @@ def test_another_process_gets_the_shards(tmp_path: Path) -> None:
     assert WorkItem.read(json.loads(json.dumps(WorkItem.of(unit).plain()))).parse() == unit
 
 
-def test_what_an_earlier_version_counted_counts(
-    shards: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = index(shards, tmp_path / "index", jobs=1)
-    logs = list((tmp_path / "index").glob("counted-*.jsonl"))
-    assert len(logs) == 12
-    (tmp_path / "index" / "counted.jsonl").write_bytes(b"".join(log.read_bytes() for log in logs))
-    for log in logs:
-        log.unlink()
-    monkeypatch.setattr(counting, "_count", lambda columns, shard: pytest.fail("it is counted"))
-    assert index(shards, tmp_path / "index", jobs=1).digest == first.digest
-
-
 @pytest.mark.slow
 def test_several_processes_count_as_one(shards: Path, tmp_path: Path) -> None:
     folder = write_shards(tmp_path / "many", shards=20, records=3)

@@ -24,7 +24,6 @@ from counterpoint.data.labels import LabelTypeError
 from counterpoint.data.listed import labels as listed_labels
 from counterpoint.data.sharded import labels
 from counterpoint.data.sharded.data import ShardedData
-from counterpoint.data.sharded.index import FILE
 from counterpoint.data.sharded.indexing import index
 from counterpoint.data.sharded.labels import FOUND
 from counterpoint.files import DamagedFileError
@@ -300,37 +299,6 @@ def test_where_records_were_counted_and_not_read_held_out_rows_alone_have_labels
     assert data.findings()["labels"].startswith(
         "known of 0 of 80 records to train on: the others were counted by"
     )
-
-
-@pytest.mark.parametrize(
-    "earlier", [{"labels": None, "labelled": 0}, {"labels": {"kind": list(KINDS)}}, {"labels": "left out"}]
-)
-def test_an_index_of_an_earlier_version_has_its_labels_until_it_is_made_again(
-    earlier: dict[str, Any], tmp_path: Path
-) -> None:
-    folder = tmp_path / "index"
-    index(write_shards(tmp_path / "shards", kinds=3), folder, jobs=1)
-    told = json.loads((folder / FILE).read_text())
-    values = load(str(folder)).labels["kind"].values.tolist()
-    old = {name: value for name, value in {**told, **earlier}.items() if name != "refused"}
-    if earlier["labels"] == "left out":
-        del old["labels"], old["labelled"]
-    (folder / FILE).write_text(json.dumps(old))
-    logs = [*folder.glob("counted*.jsonl")]
-    counted = [json.loads(line) for log in logs for line in log.read_text().splitlines() if line]
-    for log in logs:
-        log.unlink()
-    (folder / "counted.jsonl").write_text(  # one for all shards, with the labels in it
-        "".join(
-            json.dumps({n: v for n, v in one.items() if n != "many"} | {"labels": {}}) + "\n"
-            for one in counted
-        )
-    )
-    shutil.rmtree(folder / FOUND)
-    kept = {name: label.values.tolist() for name, label in load(str(folder)).labels.items()}
-    assert kept == ({"kind": values} if isinstance(earlier["labels"], dict) else {})
-    index(tmp_path / "shards", folder, jobs=1)
-    assert json.loads((folder / FILE).read_text()) == told
 
 
 def test_rare_classes_and_tags_are_left_out_as_of_a_table(tmp_path: Path) -> None:

@@ -42,14 +42,6 @@ def test_they_are_read_from_the_name(table: Path, tmp_path: Path) -> None:
     assert not list((tmp_path / "cache").rglob("traits-*/*.parquet")), "none is hashed"
 
 
-def test_a_name_of_an_earlier_run_is_read() -> None:
-    assert (
-        SourceOptions.parse("tolerance=0.05")
-        == SourceOptions.parse("broken=0.05")
-        == SourceOptions(broken=0.05)
-    )
-
-
 def test_the_command_writes_them_into_the_name() -> None:
     files = FileOptions(broken=0.05, group="none", held_out=100)
     assert files.of("pairs.csv") == "pairs.csv,broken=0.05,group=none,held-out=100"

@@ -16,7 +16,8 @@ from counterpoint.data.reporting import report
 from counterpoint.data.sharded import indexing
 from counterpoint.data.sharded.data import ShardedData
 from counterpoint.data.source import load
-from counterpoint.data.sources import Ledger, Records, open_shard, read, shards, wholes
+from counterpoint.data.sources import Ledger, Records, open_shard, read, shards
+from counterpoint.data.sources._reading import wholes
 from counterpoint.data.sources.tables import _parts
 
 ROWS = 300
@@ -86,18 +87,6 @@ def test_a_table_of_more_than_is_held_row_by_row_is_not_read_to_see_it(
     data = load(f"{path},held-out=20")
     assert isinstance(data, ShardedData)
     assert data.index.source == f"{path},held-out=20"
-
-
-def test_an_index_that_knew_no_parts_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = table(tmp_path, "csv")
-    sides = ["train" if n % 3 else ("validation", "test")[n // 3 % 2] for n in range(ROWS)]
-    pl.read_csv(path).with_columns(split=pl.Series(sides)).write_csv(path)
-    with monkeypatch.context() as earlier:
-        earlier.setattr(_parts, "MOST_BYTES", 10**9)
-        _parts._spans_of.cache_clear()
-        cp.data.index(path, tmp_path / "index", jobs=1)
-    _parts._spans_of.cache_clear()
-    assert [shard.name for shard in indexing.ShardIndex.open(tmp_path / "index").shards] == ["pairs.csv"]
 
 
 def every_part(path: Path) -> Records:

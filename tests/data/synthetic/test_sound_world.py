@@ -149,10 +149,3 @@ def test_a_row_may_lack_its_sound_in_either_form() -> None:
     assert np.array_equal(there, pictured.present("image", rows))
     assert np.array_equal(data.read("audio", rows).samples.abs().amax(1) > 0, there)
     assert np.array_equal(np.array(data.read("text", rows)) != "", data.present("text", rows))
-
-
-def test_what_made_the_pictures_has_the_digest_of_earlier_versions() -> None:
-    now = Sounds.parse("sounds:basic,train=40,as=pictures,test=6")
-    before = "('sounds:basic,train=40,test=6', 'sounds basic 1', 0, [(('train', ''), 40), "
-    assert now.made_of().startswith(before)
-    assert Sounds.parse("sounds:basic,train=40,test=6").identity(()) != now.identity(())

@@ -154,18 +154,3 @@ def test_a_model_whose_files_were_replaced_is_another(tmp_path: Path) -> None:
     (folder / "tokenizer.json").write_bytes(b"{} ")
     assert before.keys() == digests(str(folder)).keys() == {str(folder)}
     assert before != digests(str(folder))
-
-
-def test_studies_of_earlier_versions_are_reported_and_joined(
-    quick: dict[str, Any], finished: Path, tmp_path: Path
-) -> None:
-    place = Path(shutil.copytree(finished, tmp_path / "study"))
-    for name in ("provenance.json", "data.parquet"):
-        for file in place.rglob(name):
-            file.unlink()
-    assert any(
-        "12 runs of an earlier version" in line for line in resummarise(place).summary.plain()["warnings"]
-    )
-    joined = cp.compare_decoding("vcd", seeds=3, folder=place, **quick)
-    assert any("12 runs of an earlier version" in line for line in joined.summary.plain()["warnings"])
-    assert joined.summary.plain()["seeds"] == [0, 1, 2]

@@ -26,7 +26,6 @@ from counterpoint.study.design import ArmCost, ArmPlan, Design
 from counterpoint.study.gate import prepare
 from counterpoint.study.training import cost as costs
 from counterpoint.study.training.cost import Turns, in_turns, plan_arms, share_cut, steps_under
-from counterpoint.study.training.plans import read_plans
 from counterpoint.study.training.runner import run
 from counterpoint.study.words.remarks import cut_in_words, length_in_words, remarks
 from counterpoint.training import start
@@ -258,15 +257,10 @@ def test_steps_that_follow_the_data_are_written_in_before_they_are_used() -> Non
 
 
 def test_recipes_of_the_same_steps_are_the_same_whatever_the_epochs() -> None:
-    earlier = {"batch_size": 128, "steps": 128}  # before recipes had epochs
-    assert parse({**earlier, "epochs": 9, "most_passes": 5}) == parse(earlier)
+    stated = {"batch_size": 128, "steps": 128}
+    assert parse({**stated, "epochs": 9, "most_passes": 5}) == parse(stated)
     assert override(load("cpu"), {"steps": 128}).most_passes is None
     assert parse({"epochs": 9}) != parse({"epochs": 8})
-
-
-def test_plans_of_earlier_versions_are_read(tmp_path: Path) -> None:
-    (tmp_path / "plan.json").write_text('{"clip": {"steps": 3, "changes": {}, "options": {}}}')
-    assert read_plans(tmp_path) == {"clip": ArmPlan(3)}
 
 
 def test_cut_captions_are_those_of_whichever_columns_hold_texts(recipe: Recipe, tmp_path: Path) -> None:

@@ -35,6 +35,12 @@ def study(
     arms = [
         {
             "name": name,
+            "slug": name,
+            "label": name,
+            "failed": (),
+            "unfinished": (),
+            "diagnostics": {},
+            "learnt": (),
             "steps": 1,
             "cost": dict.fromkeys(TrainingCost.model_fields, 1) | {"passes": {"image": 1, "text": 1}},
             "metrics": [
@@ -46,6 +52,7 @@ def study(
                     "low": low,
                     "high": mean + 0.1,
                     "chance": 0.25,
+                    "constant": None,
                     "higher_is_better": True,
                 }
                 | floor
@@ -65,13 +72,21 @@ def study(
                 "estimate": -gap,
                 "low": -gap - 0.02,
                 "high": -gap + 0.03,
+                "p": None,
+                "p_holm": None,
+                "n_seeds": 0,
+                "n_failed": 0,
+                "notes": (),
+                "sentence": "",
             }
-            | {"verdict": verdict, "seeds_needed": needed}
+            | {"verdict": verdict}
+            | {"seeds_needed": needed and {"examples_factor": 1.0, "at_least": False} | needed}
         )
     return TrainingSummary.model_validate(
         {"arms": arms, "differences": differences, "primary": PRIMARY, "seeds": list(range(seeds))}
         | {"data": "emoji", "margin": 0.01, "budget": "steps", "tune": 0, "recipe": {}, "plans": {}}
-        | {"winner": {"name": best, "command": "", "python": ""}}
+        | {"winner": {"name": best, "command": "", "python": ""}, "title": "", "environment": {}}
+        | {"multiplicity": "", "warnings": (), "cannot_show": (), "labels": "", "tasks": (), "tuning": ()}
     )
 
 

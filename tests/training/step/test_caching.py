@@ -62,7 +62,7 @@ def in_parts(method: Method, batch: Batch, size: int) -> Tensor:
 )
 def test_gradients_are_those_of_the_whole_batch(arm: str, size: int, recipe: Recipe) -> None:
     # Dropout is drawn per microbatch, so the reference encodes in the same parts; M3CoL draws in its losses too.
-    recipe = override(recipe, {"augmentation.local_text_dropout": 0.2, "augmentation.synonyms": False})
+    recipe = override(recipe, {"options": {"clip-rocket": {"dropout": 0.2}}, "augmentation.synonyms": False})
     method = method_of(arm, recipe).double().train()
     batch = double(loader_of(method, recipe).batch(0))
     state = {k: v.clone() for k, v in method.state_dict().items()}

@@ -34,7 +34,7 @@ T = TypeVar("T")
 
 _FLAG = re.compile(r"--?[A-Za-z][\w.-]*(=.*)?", re.DOTALL)
 
-_WITHOUT_FOLDERS = {"doctor", "list", "reproduce"}
+_WITHOUT_FOLDERS = {"check", "doctor", "list", "reproduce"}
 """Commands that read no folder of a run, a study, vectors or an index."""
 
 _POSITIONAL: Any = tyro.conf.Positional  # which a type checker takes for an annotation
@@ -146,7 +146,7 @@ def _fault(form: type, words: Sequence[str], defaults: Mapping[str, object]) -> 
                 return f"unknown option {name}" + (f"; did you mean {near[0]}?" if near else "")
             kind = _typed_kind(fields[option])
             values[option] = []
-            room = 0 if kind is bool else math.inf if get_origin(kind) is tuple else 1
+            room = _max_words(kind)
         if equals and not room:
             quoted = "; quote a pattern of several files: 'shards/*.tar'" if Path(value).exists() else ""
             return f"unexpected argument {value!r}{quoted}"
@@ -188,6 +188,20 @@ def _typed_kind(field: FieldInfo) -> Any:
     """Return the type of what is typed for a field."""
     typed = _mark(field, ParsedField)
     return typed.kind if typed else field.annotation
+
+
+def _max_words(kind: Any) -> float:
+    """Return the largest number of words that an option of a type takes.
+
+    >>> _max_words(bool), _max_words(int | None), _max_words(tuple[int, int] | None), _max_words(tuple[str, ...])
+    (0, 1, 2, inf)
+    """
+    if kind is bool:
+        return 0
+    (several, *_) = [one for one in (kind, *get_args(kind)) if get_origin(one) is tuple] or [None]
+    if several is None:
+        return 1
+    return math.inf if Ellipsis in get_args(several) else len(get_args(several))
 
 
 def _misfit(kind: Any, word: str) -> str:

@@ -16,7 +16,7 @@ from ._look import Diagnosis, ModelDiagnoseOptions, Notify
 
 @form(frozen=True, config=FORM, kw_only=True)
 class InContextOptions(ModelDiagnoseOptions):
-    """Measure what examples in context do to a vision-language model: hallucinations, abstention, compositionality …"""
+    """Measure what examples in context do to a vision-language model: hallucinations, abstention, compositionality."""
 
     data: str = "scenes:basic"
     """Data that the model is asked about; its training rows give the examples."""

@@ -65,7 +65,7 @@ class Labelling:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read a label as it is written: ``LABEL``, then ``share=``, ``noise=``, ``kind=``, ``imbalance=`` …
+        """Read a label as it is written: ``LABEL``, then options such as ``share=``, ``noise=`` and ``kind=``.
 
         Raises:
             UnknownNameError: for an option that there is not; the message gives the nearest one.

@@ -226,8 +226,8 @@ def labels_found(folder: Path, shards: Sequence[Shard], columns: Iterable[str]) 
 
 
 def _logs(folder: Path) -> list[Path]:
-    """Return the logs of an index; an earlier version wrote one, ``counted.jsonl``."""
-    return sorted(folder.glob("counted*.jsonl"))
+    """Return the logs of an index."""
+    return sorted(folder.glob("counted-*.jsonl"))
 
 
 def _named(shards: Sequence[Shard], columns: Iterable[str]) -> str:
@@ -247,8 +247,6 @@ def _logged(
                 try:
                     one = json.loads(line)
                 except ValueError:  # empty, or cut short by a kill
-                    continue
-                if "many" not in one:  # of an earlier version, which knew no labels, or classes alone
                     continue
                 if still.get(one["name"]) == (one["state"], one["columns"]):
                     del still[one["name"]]  # it may be there twice

@@ -10,7 +10,7 @@ from typing import Any, final
 
 import numpy as np
 import polars as pl
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict
 
 from ...files import DamagedFileError, read_json, read_table, writing
 from ...reasons import counted
@@ -28,7 +28,6 @@ BEGUN, TABLE, _ROWS, COPIED = "begun.json", "shards.parquet", "rows.npy", "held-
 COLUMNS = {"name": pl.String(), "state": pl.String(), "held_out": pl.String()} | dict.fromkeys(
     SIDES, pl.Int64()
 )
-# Of each shard; a table of an earlier version has none.
 PLACES = dict.fromkeys(("place", "source", "part", "split"), pl.String()) | {"span": pl.List(pl.Int64)}
 
 
@@ -37,11 +36,7 @@ class OtherIndexError(ValueError):
 
 
 class IndexFile(BaseModel):
-    """``data-index.json``.
-
-    Earlier versions knew pictures with captions alone, and wrote neither ``words`` nor ``lacking``; some wrote no
-    ``refused``, and of labels the names of the classes alone; the first wrote no labels.
-    """
+    """``data-index.json``."""
 
     model_config = ConfigDict(extra="forbid")
     format: int
@@ -49,23 +44,12 @@ class IndexFile(BaseModel):
     columns: dict[str, str]
     held_out: dict[str, int]
     digest: str
-    labels: dict[str, LabelFile] = Field(default_factory=dict)
-    refused: dict[str, str] | None = None
-    labelled: int = 0
-    words: dict[str, dict[str, tuple[str, ...]]] = Field(default_factory=dict)
-    lacking: int = 0
-    guess: str = ""
-
-    @field_validator("labels", mode="before")
-    @classmethod
-    def _classes(cls, labels: Any) -> Any:
-        """Return the labels as they are written now."""
-        return {
-            name: {"kind": "classes", "names": label, "file": f"label-{number}.npy"}
-            if isinstance(label, list)
-            else label
-            for number, (name, label) in enumerate((labels or {}).items())
-        }
+    labels: dict[str, LabelFile]
+    refused: dict[str, str]
+    labelled: int
+    words: dict[str, dict[str, tuple[str, ...]]]
+    lacking: int
+    guess: str
 
 
 class IndexPlan(BaseModel):
@@ -92,7 +76,7 @@ class ShardIndex:
             the side that all of it is ``held_out`` for, empty for none.
         digest: equal for the same shards in the same states.
         held_out_rows: how many records of each side are copied out.
-        labels: what is told of the records beside their columns; earlier versions wrote classes alone, or none.
+        labels: of the records, by name.
         refused: what might have been a label and is none, each with why.
         labelled: how many of the records to train on were read for their labels.
         words: of the columns of values, by what they are called the categories of each.
@@ -115,7 +99,7 @@ class ShardIndex:
     words: Mapping[str, Mapping[str, Sequence[str]]]
     lacking: int
     advice: str
-    guess: str = ""
+    guess: str
 
     @classmethod
     def open(cls, folder: Path) -> ShardIndex:
@@ -124,8 +108,7 @@ class ShardIndex:
         Raises:
             DamagedFileError: if it cannot be read.
             NewerFormatError: if a later version wrote it.
-            OtherIndexError: if it is not whole yet; if its source has further shards now, or the same in another
-                order; if an earlier version wrote it, and a shard is missing.
+            OtherIndexError: if it is not whole yet; if its source has further shards now, or the same in another order.
         """
         remedy = f"delete {folder} and make the index again"
         if not (folder / FILE).exists():
@@ -135,19 +118,16 @@ class ShardIndex:
                 "again, which goes on, or wait until whoever makes it is done"
             )
         file = read_json(folder / FILE, IndexFile, remedy)
-        table = read_table(folder / TABLE, COLUMNS, remedy)
+        table = read_table(folder / TABLE, COLUMNS | PLACES, remedy)
         known = _known(table, file.source)
         try:
             now = sources.shards(file.source, Ledger())
-            if _differing(table, now, lost=bool(known)):  # an earlier version did not divide large tables
-                whole = sources.wholes(file.source, Ledger())
-                now = now if _differing(table, whole, lost=bool(known)) else whole
         except MissingFilesError as error:  # of a pattern, which stands for nothing then
             now = [shard for shard in known if shard.place not in error.locations]
             if not now:
                 raise
         advice = f"run counterpoint data index {file.source!r} --out {folder} again"
-        if differing := _differing(table, now, lost=bool(known)):
+        if differing := _differing(table, now):
             raise OtherIndexError(
                 f"the index {folder} is out of date: {differing}; {advice}, which counts what changed"
             )
@@ -156,13 +136,13 @@ class ShardIndex:
             folder,
             file.source,
             file.columns,
-            [there.get(shard.name, shard) for shard in known] or now,
+            [there.get(shard.name, shard) for shard in known],
             _lost(known, there, advice),
             table,
             file.digest,
             file.held_out,
             file.labels,
-            file.refused or {},
+            file.refused,
             file.labelled,
             file.words,
             file.lacking,
@@ -232,9 +212,7 @@ def is_index(folder: Path) -> bool:
 
 
 def _known(table: pl.DataFrame, source: str) -> list[Shard]:
-    """Return the shards that were indexed; none where an earlier version made the table."""
-    if not set(PLACES) <= set(table.columns):
-        return []
+    """Return the shards that were indexed."""
     options = SourceOptions.of(source)
     rows = table.select("name", "state", *PLACES).iter_rows()
     return [
@@ -254,13 +232,14 @@ def _lost(known: Sequence[Shard], there: Mapping[str, Shard], advice: str) -> di
     return lost
 
 
-def _differing(table: pl.DataFrame, shards: Sequence[Shard], *, lost: bool) -> str:
-    """Return in words what is other than an index says: what is new, gone, changed, and the first that is so.
+def _differing(table: pl.DataFrame, shards: Sequence[Shard]) -> str:
+    """Describe the shards that are new, with those that are missing or changed, or another order of the shards.
+
+    Without new shards, missing and changed ones are no difference: other rows take the place of their rows.
 
     Args:
         table: of the index.
         shards: of its source now.
-        lost: what is gone or changed alone is no difference: others stand for it.
     """
     before, now = (
         dict(table.select("name", "state").iter_rows()),
@@ -271,8 +250,10 @@ def _differing(table: pl.DataFrame, shards: Sequence[Shard], *, lost: bool) -> s
         "missing": [name for name in before if name not in now],
         "changed": [name for name in now if before.get(name, now[name]) != now[name]],
     }
-    said = [f"{counted(len(names), 'shard')} {kind} ({names[0]})" for kind, names in kinds.items() if names]
-    if kinds["new"] or (said and not lost):
+    if kinds["new"]:
+        said = [
+            f"{counted(len(names), 'shard')} {kind} ({names[0]})" for kind, names in kinds.items() if names
+        ]
         return ", ".join(said)
     if [name for name in before if name in now] != list(now):
         return "its shards come in another order"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from hashlib import blake2b
@@ -14,8 +14,7 @@ from typing import Any, final
 import numpy as np
 import polars as pl
 
-from ...modalities import MODALITIES
-from ..sources import FACTS, Asset, Records, Shard, is_url, state_of, suffix_of
+from ..sources import Asset, Records, Shard, is_url, state_of
 from .copies import Copies, ShardPrefetcher, UnreachableFileError, is_remote, open_local
 from .counting import of_side, usable
 from .index import ShardIndex
@@ -98,7 +97,7 @@ class OpenShards:
 
     def _to_train_on(self, shard: Shard) -> pl.DataFrame:
         columns = self.index.columns
-        return of_side(usable(open_local(_with_files_of(columns, shard)), columns), "train").frame
+        return of_side(usable(open_local(shard), columns), "train").frame
 
     def readable(self, home: int) -> Iterator[tuple[int, Records]]:
         """Yield the shards that can be read, each with its records: a shard itself, then those after it."""
@@ -142,15 +141,3 @@ class OpenShards:
     @cached_property
     def _ahead(self) -> ShardPrefetcher:
         return ShardPrefetcher(Copies.usual())
-
-
-def _with_files_of(columns: Mapping[str, str], shard: Shard) -> Shard:
-    """Return a shard that is read with all columns of files of an index.
-
-    Earlier versions read the columns that were named for a tar on top of the others, and not in place of them.
-    """
-    named = {role: name for role, name in shard.options.columns.items() if role in (*FACTS, *columns)}
-    if suffix_of(shard.place) != ".tar" or not shard.options.columns.keys() - {*FACTS}:
-        return shard
-    files = {column: column for column, it in columns.items() if MODALITIES.get(it).held == "files"}
-    return replace(shard, options=replace(shard.options, columns=files | named))

@@ -42,7 +42,6 @@ from ._reading import (
     rooted,
     shards,
     suffixes,
-    wholes,
 )
 from ._record import FOLDER, PLACES, Cell, Record, Records
 from ._source import FileSpan, Shard, Source
@@ -98,7 +97,6 @@ __all__ = [
     "state_of",
     "suffix_of",
     "suffixes",
-    "wholes",
     "with_columns",
     "without_budget",
 ]

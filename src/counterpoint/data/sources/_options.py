@@ -109,7 +109,10 @@ class SourceOptions:
         {'image': 'path', 'text': 'alt'}
         """
         options = Spec.parse(f"data,{text}" if text else "data").options
-        values = {_field(name): _READERS[name](f"{name}={value}", value) for name, value in options.items()}
+        values = {
+            name.replace("-", "_"): _READERS[name](f"{name}={value}", value)
+            for name, value in options.items()
+        }
         return cls(**values)
 
     @classmethod
@@ -128,7 +131,7 @@ class SourceOptions:
 
     def asked(self) -> list[str]:
         """Return the names of the options that say something to a source, and not of the whole."""
-        whole = {_field(name) for name in OF_THE_WHOLE}
+        whole = {name.replace("-", "_") for name in OF_THE_WHOLE}
         return [f.name for f in fields(self) if getattr(self, f.name) and f.name not in whole]
 
 
@@ -154,9 +157,7 @@ def without_budget(written: str) -> str:
         return each_changed(written, without_budget)
     whole, gaps = gaps_of(written)
     place, options = parted(whole)
-    meant = [
-        option for option in options.split(",") if option and _field(option.partition("=")[0]) != "broken"
-    ]
+    meant = [option for option in options.split(",") if option and option.partition("=")[0] != "broken"]
     return with_gaps(",".join([place, *meant]), [str(gap) for gap in gaps])
 
 
@@ -320,11 +321,6 @@ def _numbers(option: str, value: str) -> tuple[str, ...]:
     return names
 
 
-def _field(name: str) -> str:
-    """Return the field of an option; runs of earlier versions call what is broken a tolerance."""
-    return "broken" if name == "tolerance" else name.replace("-", "_")
-
-
 OF_THE_WHOLE: dict[str, Callable[[str, str], Any]] = {
     "broken": _broken,
     "group": _group,
@@ -332,7 +328,6 @@ OF_THE_WHOLE: dict[str, Callable[[str, str], Any]] = {
     "least": _least,
     "max-pixels": _max_pixels,
     "numbers": _numbers,
-    "tolerance": _broken,
 }
 """The options of a data set, whatever it is read from, with what reads each."""
 _READERS: dict[str, Callable[[str, str], Any]] = {

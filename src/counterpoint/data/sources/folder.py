@@ -40,8 +40,7 @@ _BESIDE = {
 
 @final
 class FolderSource(Source):
-    """Pictures in a folder and in those below it, with or without captions; where there are none, sounds, clips
-    or series.
+    """Pictures in a folder and its subfolders, with or without captions; else sounds, clips or series.
 
     Captions are in a file of the picture's name beside it: a ``.txt`` or ``.caption`` with one a line, or a ``.json``
     with ``text`` or ``caption``, which may also hold ``split``, ``id`` and ``group``; its other texts and numbers are

@@ -93,8 +93,7 @@ def _parts(files: Iterable[str]) -> dict[str, str]:
 
 @dataclass
 class _Example:
-    """The files of one name: places by modality, or by the column that they bear the name of, the captions' texts, and
-    the suffixes of what is not read."""
+    """The files of one name: assets by modality or column, the texts of captions, and suffixes that are not read."""
 
     files: dict[str, Asset] = field(default_factory=dict)
     text: bytes | None = None

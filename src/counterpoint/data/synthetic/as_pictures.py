@@ -14,7 +14,6 @@ from .world import SyntheticData
 
 C = TypeVar("C", bound=WorldConfig)
 R = TypeVar("R")
-AS_PICTURES = "as=pictures"
 
 
 def asked_as(source: str) -> tuple[Spec, bool]:
@@ -57,7 +56,3 @@ class AsPictures(SyntheticData[C, R], PairedData):
     @classmethod
     def parse(cls, source: str) -> Self:
         return cls(preset_of(asked_as(source)[0], cls.presets), str(Spec.parse(source)))
-
-    def made_of(self) -> str:
-        # Runs of earlier versions, in which these worlds were always pictures, kept a digest of this.
-        return super().made_of().replace(f",{AS_PICTURES}", "", 1)

@@ -124,7 +124,7 @@ def _cubic(x: Float64[np.ndarray, "*shape"]) -> Float64[np.ndarray, "*shape"]:
 
 
 def blur_kernel_size(size: int) -> int:
-    """Return the width of SimCLR's kernel: a tenth of the picture, made odd; at least 3. (23 at 224 px, 5 at 48 px.)
+    """Return the width of SimCLR's kernel: a tenth of the picture, made odd and at least 3.
 
     >>> blur_kernel_size(224), blur_kernel_size(48)
     (23, 5)

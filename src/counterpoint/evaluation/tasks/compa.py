@@ -10,8 +10,10 @@ from ._squares import Answered, Answers, SquareTask, three_scores
 
 @final
 class CompA(SquareTask):
-    """CompA's scores on two sounds and two captions: ``text`` (each sound chooses its caption), ``audio`` (each caption
-    its sound) and ``group``; sounds reach the embedder as pictures of their spectrograms.
+    """CompA's scores on two sounds and two captions: ``text``, ``audio`` and ``group``.
+
+    ``text``: each sound chooses its caption. ``audio``: each caption chooses its sound. Sounds reach the embedder as
+    pictures of their spectrograms.
 
     A bag of words scores 0 where two captions share their words, which is below chance.
 

@@ -327,7 +327,7 @@ def table_tower(source: TowerSource, start: Start) -> TableTower:
 def _fitted(start: Start, form: type[Fitted], fit: Callable[[], Fitted]) -> Fitted:
     """Return the input that an earlier start left, or one that is fitted now."""
     if start.folder is not None:
-        # Earlier versions kept it beside the run's other files.
+        # A run has it in a folder of its own, an exported model beside its weights.
         for folder in (start.folder / INPUTS, start.folder):
             if (folder / form.file).exists():
                 return form.load(folder / form.file)

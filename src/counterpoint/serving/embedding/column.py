@@ -66,8 +66,7 @@ class _Batch:
 
 @dataclass(frozen=True)
 class _Part:
-    """A part all of whose batches have been read: what is known of its rows, which of those read these are, and why
-    others, in whose place other records were read, are none."""
+    """A part whose batches have all been read: its rows' facts and indices, and why others are left out."""
 
     number: int
     table: pl.DataFrame

@@ -113,7 +113,7 @@ class DecodingDesign(FolderDesign):
         }
 
     @classmethod
-    def of_today(cls, plain: dict[str, Any]) -> dict[str, Any]:
+    def fields_of(cls, plain: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(sampling := plain.pop("sampling"), dict):
             raise ValueError("sampling holds no keys and values")
         return plain | sampling

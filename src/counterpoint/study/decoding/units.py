@@ -24,6 +24,7 @@ from ...files import DamagedFileError, write_json, write_table
 from ...forms import validated
 from ...spec import Spec
 from ...training.folder import remedy
+from ...training.record.provenance import FILE as PROVENANCE
 from ...training.record.provenance import Provenance, rows_of
 from ...types import Assistant, Prompt, Scores
 from ..layout import run_folder
@@ -150,7 +151,7 @@ class Session:
 def _session(written: str) -> Session:
     plain = json.loads(written)
     known = {key: value for key, value in plain["design"].items() if key not in ("format", "kind")}
-    return Session(validated(DecodingDesign, DecodingDesign.of_today(known)), plain["batch_size"])
+    return Session(validated(DecodingDesign, DecodingDesign.fields_of(known)), plain["batch_size"])
 
 
 @final
@@ -203,9 +204,7 @@ class Asking:
 
         Whatever stops it, the replies so far are kept.
         """
-        # What an earlier version began is of data that nobody knows now.
-        if not (self.folder / REPLIES).exists():
-            self.made_of(self.session.data).keep(self.session.data, self.folder)
+        self.made_of(self.session.data).keep(self.session.data, self.folder)
         transcript = Transcript.read(self.folder)
         before, start = transcript.seconds, time.perf_counter()
         replies = 0
@@ -248,7 +247,7 @@ def read_unit(unit: DecodingUnit) -> Transcript:
         DamagedFileError: for a file that cannot be read.
     """
     transcript = Transcript.read(unit.folder)
-    if Provenance.read(unit.folder) is not None:
+    if unit.finished or (unit.folder / PROVENANCE).exists():
         rows_of(unit.folder)
     if unit.finished:
         if not (unit.folder / REPLIES).exists():

@@ -116,8 +116,7 @@ def validation_curve(metrics: pl.DataFrame) -> Curve:
     """Return the validation score over the steps: the mean R@1 of both directions, or of what stands in its place.
 
     The probes of a model of one column stand there, or of any where training learns from a label, or the accuracy of a
-    model of several columns that learns classes; see `runner.validation_numbers`. A run that an earlier version began
-    may have others at first: what the last step has counts.
+    model of several columns that learns classes; see `runner.validation_numbers`.
     """
     scores = metrics.filter(pl.col("name").is_in(validation_names(metrics)))
     means = scores.group_by("step").agg(pl.col("value").mean()).sort("step")

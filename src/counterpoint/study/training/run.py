@@ -94,7 +94,7 @@ class TrainingRun:
     def outcome(self, result: RunState) -> str:
         ended = "done" if result.status == "finished" else f"FAILED: {result.reason.split(';')[0]}"
         waited = ""
-        if result.waiting_seconds is not None and result.seconds > 0:
+        if result.seconds > 0:
             waited = f", {result.waiting_seconds / result.seconds:.0%} of it waiting for data"
         return f"{ended} ({result.steps} steps, {result.seconds:.0f} s{waited})"
 

@@ -108,15 +108,13 @@ def _run(
         method, loader = prepare(planned, data, folder)
         data = data.suited(method.inputs)
         check_batch(method, planned.arm, planned.recipe, data)
-        if begins := latest_checkpoint(folder / "checkpoint") is None:
+        if latest_checkpoint(folder / "checkpoint") is None:
             method.check_start(len(trained_rows(planned.arm, data)))
         check_model(method, test_tasks, data)
         check_mode(method, planned.recipe, loader.batch_size)
         if first:  # a run that is refused leaves no folder
             planned.reserve(folder)
-            # A run that an earlier version began is of data that nobody knows now.
-            if begins:
-                made_of.keep(whole, folder)
+            made_of.keep(whole, folder)
             keep_inputs(method, folder)
             keep_order(loader.order, folder)
     if not (folder / "recipe.yaml").exists():
@@ -149,7 +147,7 @@ def _run(
                 for modality, count in passes.items()
             },
             seconds=now.seconds,
-            waiting_seconds=(earlier.waiting_seconds or 0.0) + now.waited,
+            waiting_seconds=earlier.waiting_seconds + now.waited,
             peak_memory_bytes=max(memory.read(), earlier.peak_memory_bytes),
         )
 

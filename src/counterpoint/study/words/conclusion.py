@@ -62,7 +62,7 @@ class _Pair:
         ends: by how much the best arm leads, with the ends of the interval; None where the arms share no seed.
         needed: what would show a difference, as in the summary.
         metric: which both are compared on.
-        seeds: that both have a finished run of; 0 where the summary does not say.
+        seeds: that both have a finished run of.
     """
 
     other: str

@@ -48,13 +48,13 @@ def still_improving(improving: bool | None, gain: float | None) -> str:
     return f"yes, {100 * gain:+.1f}" if improving else "no"
 
 
-def waiting(seconds: float | None, whole: float) -> str:
+def waiting(seconds: float, whole: float) -> str:
     """Return the share of the training time that was spent waiting for data.
 
-    >>> waiting(3.0, 60.0), waiting(None, 60.0), waiting(0.0, 0.0)
-    ('5 %', '–', '–')
+    >>> waiting(3.0, 60.0), waiting(0.0, 0.0)
+    ('5 %', '–')
     """
-    return "–" if seconds is None or not whole else f"{seconds / whole:.0%}".replace("%", " %")
+    return f"{seconds / whole:.0%}".replace("%", " %") if whole else "–"
 
 
 def training_costs(summary: Any) -> Costs:

@@ -1,7 +1,6 @@
 """Digests of what a run is made of: its data part by part, its method, the weights it starts from.
 
-The versions of packages are in ``environment.json``. Runs of earlier versions have no such file: nothing is known of
-what they were made of, and nothing is held against them.
+The versions of packages are in ``environment.json``.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ...data.base import Data, Rows
 from ...data.columns import subject
-from ...data.fingerprint import FURTHER, PARTS, QUESTIONS, ROW_SCHEMA, digest
+from ...data.fingerprint import PARTS, QUESTIONS, ROW_SCHEMA, digest
 from ...files import (
     FORMAT,
     digest_of_file,
@@ -68,14 +67,13 @@ class Provenance(BaseModel):
         )
 
     @classmethod
-    def read(cls, folder: Path) -> Provenance | None:
-        """Read the provenance of a run; None where an earlier version wrote none.
+    def read(cls, folder: Path) -> Provenance:
+        """Read the provenance of a run.
 
         Raises:
-            DamagedFileError: if it cannot be read.
+            DamagedFileError: if it is missing or cannot be read.
         """
-        path = folder / FILE
-        return read_json(path, cls, remedy(folder)) if path.exists() else None
+        return read_json(folder / FILE, cls, remedy(folder))
 
     def keep(self, data: Data, folder: Path) -> None:
         """Write what a run is made of into its folder, when it begins; what is there already stays."""
@@ -105,19 +103,16 @@ class Provenance(BaseModel):
             )
 
     def changes(self, data: Data, folder: Path) -> list[str]:
-        """Return what has changed since a run began, in words; nothing where no run is or nothing is known of it.
+        """Return what has changed since a run began, in words; nothing where no run has begun.
 
         Raises:
             DamagedFileError: if what it was made of cannot be read.
         """
-        there = Provenance.read(folder)
-        if there is None:
+        if not (folder / FILE).exists():
             return []
-        differing = []
-        # Runs of earlier versions know nothing of some labels.
-        now = {part: it for part, it in self.data.items() if part in there.data or part != FURTHER}
-        if there.data != now:
-            counted = counts(there.data, now, rows_of(folder), data.fingerprint.rows)
+        there, differing = Provenance.read(folder), []
+        if there.data != self.data:
+            counted = counts(there.data, self.data, rows_of(folder), data.fingerprint.rows)
             differing.append(f"{data.name} changed ({counted})")
         before = there.parts
         replaced = [name for (kind, name), now in self.parts.items() if before.get((kind, name)) != now]
@@ -137,7 +132,7 @@ def rows_of(folder: Path) -> pl.DataFrame:
         DamagedFileError: if they cannot be read.
     """
     path, made_of = folder / ROWS, Provenance.read(folder)
-    if made_of is None or not path.exists():
+    if not path.exists():
         return pl.DataFrame(schema=ROW_SCHEMA)
     parts = [part for part in made_of.data if part not in ("ids", "splits")]
     kinds = {"id": pl.Int64(), "split": pl.String()} | dict.fromkeys(parts, pl.UInt32())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -50,30 +50,6 @@ class Checkpoint:
     model: dict[str, Tensor]
     optimizer: dict[str, Tensor] | None
     scaler: dict[str, int | float]
-
-    def of_today(self, earlier: Mapping[str, str]) -> Checkpoint:
-        """Return the checkpoint with today's names of tensors.
-
-        Args:
-            earlier: of names that changed, how they began and begin today; nothing for tensors that went.
-        """
-
-        def renamed(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-            names = {name: _of_today(name, earlier) for name in tensors}
-            return {names[name]: tensor for name, tensor in tensors.items() if names[name]}
-
-        return replace(
-            self,
-            model=renamed(self.model),
-            optimizer=None if self.optimizer is None else renamed(self.optimizer),
-        )
-
-
-def _of_today(name: str, earlier: Mapping[str, str]) -> str:
-    for before, now in earlier.items():
-        if name.startswith(before):
-            return now and now + name.removeprefix(before)
-    return name
 
 
 class Trainer(BaseModel):

@@ -60,9 +60,6 @@ class VideoClips(SyntheticClips):
         """
         return written_as(source, PRESETS, cls, ClipPictures)
 
-    def made_of(self) -> str:
-        return f"{super().made_of()}, in motion"
-
     def read(self, column: str, rows: Rows) -> Any:
         if column not in self.columns:
             raise unknown(f"column of {self.name}", column, self.columns)

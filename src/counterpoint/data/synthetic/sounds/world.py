@@ -56,9 +56,6 @@ class Sounds(Soundscapes):
         """
         return written_as(source, PRESETS, cls, SoundPictures)
 
-    def made_of(self) -> str:
-        return f"{super().made_of()}, heard"
-
     def read(self, column: str, rows: Rows) -> Any:
         if column == "text":
             return [self.captions(int(row))[0] for row in rows]

@@ -2,7 +2,8 @@
 
 A row gives the first of the kinds asked for, in an order drawn for the row, that its scene has something for: so rows
 are independent, and no kind crowds out the others. What is asked follows from the row alone, whichever other rows are
-asked about. Pictures are drawn when they are wanted."""
+asked about. Pictures are drawn when they are wanted.
+"""
 
 from __future__ import annotations
 
@@ -210,7 +211,7 @@ def _colour_index(thing: Thing, config: SceneConfig) -> int:
 
 @final
 class SceneAssociations(RowPictures, Associations):
-    """The colour of a thing, alone or beside a thing of another colour: ``"a red cat"``, ``"a blue cat"`` …"""
+    """The colour of a thing, alone or beside a thing of another colour: ``"a red cat"``, ``"a blue cat"``."""
 
     def __init__(self, world: SceneRows, rows: Rows, kinds: Sequence[str]) -> None:
         items = [
