@@ -19,7 +19,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Measured, Result, above, below, beside, best, decides, within
+from .lab import Arrays, Comparison, Lab, Measured, Result, above, below, best, decides, secondary, within
 
 CLAIM = (
     "InfoNCE less log M tends to an alignment and a uniformity term as the negatives M grow; optimising the "
@@ -158,7 +158,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="3: slope of the log deviation from the limit against log M, plus ½",
         ),
     )
-    yield from beside(
+    yield from secondary(
         correlation("those and runs without one of the terms", COMPARISON.arms),
         *(
             below(accuracy[name] - accuracy["align+unif 1"], name=f"2: {name} − align+unif 1")

@@ -18,7 +18,7 @@ from counterpoint.diagnostics.augmentation import centres, concentration
 from counterpoint.study.presets import Preset
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, Score, Trained, above, beside, decides, exact, per_seed
+from .lab import Arrays, Comparison, Lab, Result, Score, Trained, above, decides, exact, per_seed, secondary
 from .lab.study import of_seed
 
 CLAIM = (
@@ -139,7 +139,7 @@ def run(lab: Lab) -> Iterator[Result]:
     yield from decides(
         above(against_error(distance, knn, "mean distance within classes"), 0.7, refuted_at=0.0)
     )
-    yield from beside(
+    yield from secondary(
         above(against_error(loose, knn, "1 − σ at a middle δ")),
         above(against_error(distance, logistic, "mean distance within classes, logistic regression")),
         centres_against_error(lab),

@@ -15,7 +15,19 @@ from counterpoint.methods._scores import ClassScores
 from counterpoint.pairwise.loss import Loss
 from counterpoint.training.start import load
 
-from .lab import Comparison, Lab, Result, TrainedScores, above, below, beside, best, decides, exact, per_seed
+from .lab import (
+    Comparison,
+    Lab,
+    Result,
+    TrainedScores,
+    above,
+    below,
+    best,
+    decides,
+    exact,
+    per_seed,
+    secondary,
+)
 from .lab import data_zipf as zipf
 
 CLAIM = (
@@ -119,7 +131,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="2: the decoupled softmax lowers none, at the logits of every network",
         ),
     )
-    yield from beside(
+    yield from secondary(
         over_softmax(first, "training P@5"),
         over_softmax(held, "held out R@|P|"),
         over_softmax(many, f"held out R@|P| of queries of {zipf.MANY} tags or more"),

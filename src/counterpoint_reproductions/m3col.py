@@ -10,7 +10,7 @@ import torch
 from counterpoint.losses import InfoNCELoss, M3CoLoss
 from counterpoint.study.presets import Preset
 
-from .lab import Comparison, Lab, Result, Score, TrainedScores, above, below, beside, decides, exact, mean
+from .lab import Comparison, Lab, Result, Score, TrainedScores, above, below, decides, exact, mean, secondary
 from .lab import data_names as names
 from .lab.exact import random_views, relative_error
 
@@ -93,7 +93,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="3: M3Co without mixing against both directions of InfoNCE, float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         above(gain(accuracy, UNMIXED, *SHARES), name=f"1: M3CoL − {UNMIXED}, {both}"),
         *(
             result

@@ -15,7 +15,7 @@ from counterpoint.study.opened import open_data
 from counterpoint.training.run import Run
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, above, arm, below, beside, decides, effects, per_seed
+from .lab import Arrays, Comparison, Lab, Result, above, arm, below, decides, effects, per_seed, secondary
 
 CLAIM = (
     "Mixtures of a positive with each negative, with labels relative to the anchor, find more emoji of concepts that "
@@ -77,7 +77,7 @@ def run(lab: Lab) -> Iterator[Result]:
     }
     subgroup = study.scores("label_retrieval i2i_subgroup_P@1", "concepts")
     yield from decides(*(above(first[MIXED[loss]] - first[loss], **SHARE) for loss in DECIDE))
-    yield from beside(
+    yield from secondary(
         *(above(first[MIXED[loss]] - first[loss]) for loss in LOSSES if loss not in DECIDE),
         *(below(explored[MIXED[loss]] - explored[loss]) for loss in LOSSES),
         *(above(subgroup[MIXED[loss]] - subgroup[loss]) for loss in LOSSES),

@@ -9,7 +9,7 @@ from counterpoint.data.derived.gaps import with_gaps
 from counterpoint.data.source import load_any
 from counterpoint.study.presets import Preset
 
-from .lab import UNSEEN, Comparison, Lab, Result, Score, Trained, TrainedScores, above, beside, decides
+from .lab import UNSEEN, Comparison, Lab, Result, Score, Trained, TrainedScores, above, decides, secondary
 from .lab import data_tumours as tumours
 
 CLAIM = (
@@ -83,7 +83,7 @@ def run(lab: Lab) -> Iterator[Result]:
         ),
     )
     withheld = studies[whole].scores("missing_modality withheld_accuracy")
-    yield from beside(
+    yield from secondary(
         *(
             above(scores["MultiModN"] - scores[arm], name=f"{test}, {share:.0%}: − late, {arm}")
             for share, tests in ({whole: {"none": gapless}} | by_share).items()

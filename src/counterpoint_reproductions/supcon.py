@@ -19,7 +19,7 @@ from counterpoint.methods.classifying import Classifying
 from counterpoint.study.presets import Preset
 from counterpoint.training.start import load
 
-from .lab import Arrays, Comparison, Lab, Result, Score, above, arm, below, beside, decides, exact
+from .lab import Arrays, Comparison, Lab, Result, Score, above, arm, below, decides, exact, secondary
 from .lab.exact import disagreement
 
 CLAIM = (
@@ -131,7 +131,7 @@ def run(lab: Lab) -> Iterator[Result]:
             name="3: SupCon without labels against NT-Xent, float64",
         ),
     )
-    yield from beside(
+    yield from secondary(
         above(clean("outside") - clean("cross-entropy"), name="2: SupCon − cross-entropy, clean pictures"),
     )
     shares = ", ".join(f"{name} {clean(name).measure().estimate:.3f}" for name in study.arms)

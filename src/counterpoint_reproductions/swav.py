@@ -12,7 +12,7 @@ from counterpoint.data import load
 from counterpoint.methods.swav import SwAV
 from counterpoint.training.start import load as load_run
 
-from .lab import Comparison, Lab, Result, Score, Trained, above, below, beside, decides, effects, per_seed
+from .lab import Comparison, Lab, Result, Score, Trained, above, below, decides, effects, per_seed, secondary
 
 CLAIM = (
     "Without balancing, SwAV's codes fall onto few prototypes and its features are worse; at equal pixels two large "
@@ -73,7 +73,7 @@ def run(lab: Lab) -> Iterator[Result]:
         above(linear[TWO] - linear[UNBALANCED], name="1: probe, balanced − unbalanced", **SHARE),
         above(linear[MULTI] - linear[TWO], name="2: probe at equal pixels, multi-crop − two crops", **CROPS),
     )
-    yield from beside(
+    yield from secondary(
         above(balanced - unbalanced, name="1: entropy of the average code, balanced − unbalanced"),
         above(nearest[TWO] - nearest[UNBALANCED], name="1: k-NN, balanced − unbalanced"),
         above(nearest[MULTI] - nearest[TWO], name="2: k-NN at equal pixels, multi-crop − two crops"),

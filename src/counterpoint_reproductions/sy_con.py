@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from counterpoint.data import load
 from counterpoint.losses import MoCoLoss, SyConLoss
 
-from .lab import Comparison, Lab, Result, Score, Trained, above, arm, below, beside, decides, exact
+from .lab import Comparison, Lab, Result, Score, Trained, above, arm, below, decides, exact, secondary
 
 CLAIM = (
     "On classes that come in turn, contrast with the previous network's outputs and queue forgets less of the "
@@ -74,7 +74,7 @@ def run(lab: Lab) -> Iterator[Result]:
         for classifier in classifiers
     }
 
-    def kept(classifier: str) -> Result:
+    def accuracy(classifier: str) -> Result:
         scores = first[classifier]
         return above(
             scores["Sy-CON"] - scores["fine-tuning"],
@@ -82,15 +82,15 @@ def run(lab: Lab) -> Iterator[Result]:
         )
 
     yield from decides(
-        kept("logistic"),
+        accuracy("logistic"),
         below(
             exact(exactness(), "absolute difference"),
             1e-10,
             name="the loss against two of MoCo on the queues together, float64",
         ),
     )
-    yield from beside(
-        kept("knn"),
+    yield from secondary(
+        accuracy("knn"),
         *(
             above(
                 first[classifier]["Sy-CON"] - first_same[classifier]["fine-tuning"],

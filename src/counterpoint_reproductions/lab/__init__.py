@@ -5,7 +5,7 @@ from counterpoint.catalog.evidence import Result, Source
 from . import effects
 from .grid import Arrays, Grid, Scores
 from .lab import FIRST, UNSEEN, Lab
-from .results import above, below, beside, decides, within
+from .results import above, below, decides, secondary, within
 from .score import Measured, Score, arm, best, combined, exact, mean, per_seed, rate, worst
 from .study import Comparison, Trained, TrainedScores
 
@@ -26,7 +26,6 @@ __all__ = [
     "above",
     "arm",
     "below",
-    "beside",
     "best",
     "combined",
     "decides",
@@ -35,6 +34,7 @@ __all__ = [
     "mean",
     "per_seed",
     "rate",
+    "secondary",
     "within",
     "worst",
 ]

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass as form
 
 from ...forms import FORM, Flat, Folder, Positional
 from ..common.files import Files
-from ._look import Diagnosis, Look, Notify
+from ._options import Diagnosis, Look, Notify
 
 
 @form(frozen=True, config=FORM, kw_only=True)
@@ -34,7 +34,7 @@ class Form(Look):
     """The folder for diagnosis.html and diagnosis.json; the run's own unless given."""
 
 
-def look(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
+def diagnose(options: Form, command: Sequence[str], notify: Notify) -> Diagnosis:
     """Examine a run and write its page."""
     from ...study.report.diagnosis import PAGE, diagnose_model, not_measured
 

@@ -57,7 +57,7 @@ class Look:
     flat: bool = False
 
 
-def looks(files: Sequence[Asset], most: int) -> Iterator[Look]:
+def scan(files: Sequence[Asset], most: int) -> Iterator[Look]:
     """Look at pictures of at most so many pixels; what is known of a file is not found again."""
 
     def one(file: Asset) -> Look:
@@ -113,11 +113,13 @@ class Looking:
         path = self.folder / _LOOKS
         if not path.exists():
             return None
-        return [_look(*row) for row in read_table(path, _SEEN, f"delete {path}").select(*_SEEN).iter_rows()]
+        return [
+            _scan_of(*row) for row in read_table(path, _SEEN, f"delete {path}").select(*_SEEN).iter_rows()
+        ]
 
     def work(self, on_progress: OnProgress) -> list[Look]:
         files, seen = self.files, list[Look]()
-        for look in looks(files, self.most):
+        for look in scan(files, self.most):
             seen.append(look)
             if len(seen) % AT_ONCE == 0:
                 on_progress(Progress(len(seen), len(files)))
@@ -205,12 +207,12 @@ def _state(file: str) -> str:
         return ""
 
 
-def _row(look: Look) -> tuple[Any, ...]:
-    traits = [None] * (len(SCHEMA) - 1) if look.traits is None else asdict(look.traits).values()
-    return (look.digest, *traits, *(look.broken or (None, None)))
+def _row(scanned: Look) -> tuple[Any, ...]:
+    traits = [None] * (len(SCHEMA) - 1) if scanned.traits is None else asdict(scanned.traits).values()
+    return (scanned.digest, *traits, *(scanned.broken or (None, None)))
 
 
-def _look(digest: bytes, *values: Any) -> Look:
+def _scan_of(digest: bytes, *values: Any) -> Look:
     *of_picture, reason, detail = values
     if reason is not None:
         return Look(-1, digest, broken=(reason, detail))

@@ -59,7 +59,7 @@ class Embedded:
 class _Batch:
     """Some rows of a part: their places in it, and their raw form where that is a tensor, else the model's input."""
 
-    places: np.ndarray
+    positions: np.ndarray
     tensor: Tensor
     prepared: bool
 
@@ -70,7 +70,7 @@ class _Part:
 
     number: int
     table: pl.DataFrame
-    kept: Bool[np.ndarray, " n"]
+    mask: Bool[np.ndarray, " n"]
     broken: Sequence[Replaced]
 
 
@@ -123,8 +123,8 @@ class Column:
             with Ahead(self._batches(todo), _AHEAD) as items:
                 for item in items:
                     if isinstance(item, _Batch):
-                        vectors[item.places] = self._embedded(item.tensor, item.prepared)
-                        done += len(item.places)
+                        vectors[item.positions] = self._embedded(item.tensor, item.prepared)
+                        done += len(item.positions)
                     else:
                         if item.broken:
                             broken += item.broken
@@ -203,11 +203,11 @@ class Column:
         mask = inside(ids, tower.tokenizer.end, begins_with_end=tower.begins_with_end)
         return ids, mask.sum(1).numpy()
 
-    def _batch(self, places: np.ndarray, raw: Any) -> _Batch:
+    def _batch(self, positions: np.ndarray, raw: Any) -> _Batch:
         """Return what goes to the device: raw pictures, which are a quarter of their input's size, or an input."""
         if isinstance(raw, Tensor):
-            return _Batch(places, raw, prepared=False)
-        return _Batch(places, self.model.inputs[self.key](raw), prepared=True)
+            return _Batch(positions, raw, prepared=False)
+        return _Batch(positions, self.model.inputs[self.key](raw), prepared=True)
 
     def _embedded(self, tensor: Tensor, prepared: bool) -> Float[np.ndarray, "n d"]:
         """Embed a batch, or its halves one after the other where memory does not suffice."""
@@ -255,7 +255,7 @@ class Column:
             "text": pl.Series(texts, dtype=pl.String),
         }
         labels = ((name, _cells(label, rows)) for name, label in self.data.labels.items())
-        for name, cells in chain(labels, self.data.beside(rows).items()):
+        for name, cells in chain(labels, self.data.metadata(rows).items()):
             while name in RESERVED or name in columns:
                 name = f"label_{name}"
             columns[name] = cells

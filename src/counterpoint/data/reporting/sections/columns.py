@@ -22,7 +22,7 @@ class Columns(Section):
 
     def findings(self, seen: Seen) -> list[Finding]:
         findings = Findings(seen)
-        for name, column in seen.told.items():
+        for name, column in seen.label_columns.items():
             parts = [
                 f"{MODALITIES.get(column.modality).noun}{_made(column)}",
                 *_lengths(column),

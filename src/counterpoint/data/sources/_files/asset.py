@@ -17,7 +17,7 @@ import polars as pl
 import pyarrow as pa
 from pyarrow import parquet
 
-from .places import is_url, part_of, sought, suffix_of
+from .locations import is_url, part_of, sought, suffix_of
 
 _CELLS = 64
 

@@ -10,7 +10,7 @@ from functools import lru_cache
 import pyarrow as pa
 from pyarrow import parquet
 
-from .._files.places import is_url, suffix_of
+from .._files.locations import is_url, suffix_of
 from .._source import Span
 
 MOST_ROWS, PART_ROWS = 1_000_000, 100_000

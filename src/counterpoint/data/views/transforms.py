@@ -43,7 +43,7 @@ class Options(captions.Options, named_pictures.Options, Protocol):
     """The keys of a recipe's ``augmentation`` section that views read."""
 
 
-def looks(views: ViewSpec, augmentation: Options) -> dict[str, Look]:
+def transforms(views: ViewSpec, augmentation: Options) -> dict[str, Look]:
     """Return the look of every view.
 
     Raises:
