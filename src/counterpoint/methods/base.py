@@ -108,8 +108,8 @@ class Method(Checked, nn.Module, ABC):
         """Learn what follows from all training examples: clusters, counts of classes, what to contrast with what.
 
         Called without gradient and in evaluation mode before the first step of every ``epoch_start_every``-th epoch
-        and of every stage. What it learns belongs into buffers: checkpoints hold these, and are written behind steps, so that
-        a run that goes on at such a step looks again, at the weights that it looked at before. What it draws from
+        and of every stage. What it learns belongs into buffers: checkpoints hold these, and are written behind steps,
+        so that a run that goes on at such a step calls it again, with the weights of the first call. What it draws from
         torch's generator is the same on every rank and follows from the seed and the step.
         """
 

@@ -70,7 +70,7 @@ class StandInRecords:
 
     def _one(self, row: int, files: Mapping[str, FileExamples]) -> StandIn:
         """Return what stands for a row: of its own shard, or of the next one where nothing of that can be had."""
-        gone = self._shards.gone
+        gone = self._shards.missing
         home, position = self._shards.locate(row)
         broken: tuple[str, str, str] | None = None
         for shard, records in self._shards.readable(home):

@@ -129,8 +129,8 @@ class Column:
                         if item.broken:
                             broken += item.broken
                             self._check(broken, todo)
-                        self._write(item, vectors[: len(item.kept)][item.kept])
-                        done += len(self._rows(item.number)) - len(item.kept)  # those without a value
+                        self._write(item, vectors[: len(item.mask)][item.mask])
+                        done += len(self._rows(item.number)) - len(item.mask)  # those without a value
                     result = Embedded(self.count, done - before, time.perf_counter() - began, items.waited)
                     on_progress(execution.Progress(done, self.count, result.speed))
         if broken:
