@@ -63,7 +63,7 @@ class Modality:
         held: in users' tables, where each is a path or the bytes of a file (``"files"``), one or more texts
             (``"texts"``), or one or more cells with numbers and words (``"values"``).
         arrays: lists of numbers in a table are examples, too.
-        storage: ``kept.of(files, modality, options)`` reads the files of a column and keeps them; see
+        storage: ``storage.of(files, modality, options)`` reads the files of a column and keeps them; see
             `counterpoint.data.reading.file_examples.FileExamples`.
     """
 

@@ -26,7 +26,7 @@ from .tower_method import TowerMethod, paired
 CANDIDATES = "candidates"
 """The view that `prepare` adds: what the tower takes of each query's negatives ``(B, M, L)``."""
 _COUNTS, _DOCUMENTS = "candidates.counts", "candidates.documents"
-_PLACES, _FIRST, _NEXT = "candidates.offsets", "candidates.first", "candidates.next"
+_OFFSETS, _FIRST, _NEXT = "candidates.offsets", "candidates.first", "candidates.next"
 
 
 class Conan(TowerMethod):
@@ -153,7 +153,7 @@ class Conan(TowerMethod):
             CANDIDATES: self._trimmed(store.documents[numbers.clamp_min(0)]),
             _COUNTS: numbers >= 0,
             _DOCUMENTS: torch.cat([torch.where(known, store.own[slot], -1)[:, None], numbers], dim=1),
-            _PLACES: places,
+            _OFFSETS: places,
             _FIRST: first,
             _NEXT: following,
         }
@@ -273,8 +273,8 @@ class Conan(TowerMethod):
 
     def after_step(self, z: Embeddings, batch: Batch, clock: Clock) -> None:
         super().after_step(z, batch, clock)
-        if self.renew == "easy" and _PLACES in batch.views:
-            self.candidates.store(batch.ids, batch[_PLACES], batch[_FIRST], batch[_NEXT])
+        if self.renew == "easy" and _OFFSETS in batch.views:
+            self.candidates.store(batch.ids, batch[_OFFSETS], batch[_FIRST], batch[_NEXT])
 
     def passes(self) -> dict[str, float]:
         passes = super().passes()

@@ -214,7 +214,7 @@ def test_bad_input_names_the_argument() -> None:
 def _no_wordnet(monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("WORDNET", "WNSEARCHDIR"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr(wordnet, "_places", lambda: iter(()))
+    monkeypatch.setattr(wordnet, "_candidate_paths", lambda: iter(()))
     wordnet.load.cache_clear()
 
 
