@@ -265,7 +265,7 @@ class Data(ABC):
         return Fingerprint.of_rows(self)
 
     def identity(self, columns: Iterable[str]) -> str:
-        """Return a digest of ids, splits, labels, what is `beside` them and some columns, made block by block."""
+        """Return a digest of ids, splits, labels, their `metadata` and some columns, made block by block."""
         return digest(self._digest_parts(columns))
 
     def _digest_parts(self, columns: Iterable[str]) -> Iterator[bytes]:
